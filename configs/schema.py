@@ -1,0 +1,267 @@
+"""What a run is: frozen options, one documented field each, with its unit.
+
+The same classes are the YAML schema, the command line's ``--set`` targets and the flows'
+parameters (so the Prefect UI draws their form). Nothing here computes; classes further up
+receive plain arguments, never these objects whole.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "BenchmarkCorpus",
+    "CorpusConfig",
+    "EmbedConfig",
+    "EvaluateConfig",
+    "ExtractConfig",
+    "FolderCorpus",
+    "ModelConfig",
+    "PipelineConfig",
+    "SamplingConfig",
+    "SyntheticCorpus",
+    "TrainConfig",
+]
+
+
+class Options(BaseModel):
+    """A frozen set of options; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class FolderCorpus(Options):
+    """Your own videos: a folder (searched recursively), captions optional."""
+
+    kind: Literal["folder"] = "folder"
+    videos: str
+    """Folder of videos, searched recursively (video_id = path below it, without extension)."""
+    captions: str | None = None
+    """CSV, JSONL or Parquet with the columns below; none: embed videos only."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Column names of your file, e.g. {video_id: clip, path: file, caption: text, split: part}."""
+    splits: dict[str, float] = Field(default_factory=dict)
+    """Fractions by a stable hash of video_id, e.g. {train: 0.8, val: 0.1, test: 0.1}, where the
+    file has no split column. Empty: every video is in every role (train, val and test)."""
+
+
+class SyntheticCorpus(Options):
+    """Captioned moving shapes, drawn by us and encoded to real video files."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    videos: int = Field(default=360, ge=1)
+    """How many videos."""
+    seed: int = 0
+    """The same seed and options give the same bytes."""
+    seconds: float = Field(default=2.0, gt=0)
+    """Length of a video, seconds."""
+    fps: int = Field(default=8, ge=1)
+    """Frames a second."""
+    size: int = Field(default=96, ge=16)
+    """Width and height of a video, pixels."""
+    captions_per_video: int = Field(default=1, ge=1)
+    """Paraphrases of each caption."""
+    codecs: tuple[str, ...] = ("h264-mp4", "mpeg4-avi", "vp9-webm", "h264-mkv")
+    """Container and codec kinds, dealt out in turn; storage.corpora.synthetic lists them."""
+    motion_only: float = Field(default=0.0, ge=0, le=1)
+    """Fraction of the test videos in pairs that differ in motion alone (subset `motion`)."""
+
+
+class BenchmarkCorpus(Options):
+    """A benchmark of the field in its original file formats."""
+
+    kind: Literal["msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex", "adaclip"]
+    videos: str
+    """Folder of the videos, searched recursively."""
+    annotations: str
+    """Folder of the original annotation files."""
+    protocol: str = "default"
+    """Which published protocol: 9k, 7k or full (MSR-VTT), hgr or random1k5 (VATEX), …"""
+
+
+CorpusConfig = Annotated[
+    FolderCorpus | SyntheticCorpus | BenchmarkCorpus, Field(discriminator="kind")
+]
+
+
+class SamplingConfig(Options):
+    """Which frames of a clip are kept: a rule from counts and times to indices."""
+
+    policy: str = "per_second"
+    """Named rule of models.sampling: per_second, uniform, segments, all, or an original's own."""
+    rate: float = Field(default=1.0, gt=0)
+    """Frames a second (per_second)."""
+    count: int = Field(default=12, ge=1)
+    """How many frames (uniform, segments)."""
+    max_frames: int | None = Field(default=None, ge=1)
+    """At most so many; None: no limit."""
+    limit: Literal["head", "tail", "linspace"] = "linspace"
+    """How the limit chooses."""
+
+
+class ExtractConfig(Options):
+    """From video files to frame shards."""
+
+    sampling: SamplingConfig = SamplingConfig()
+    """Which frames are cached; models choose theirs from these."""
+    size: int = Field(default=224, ge=16)
+    """Height and width of a stored frame, pixels (shorter side resized, centre crop)."""
+    resize: Literal["torch", "pillow"] = "torch"
+    """torch: uint8 bicubic, antialias (2 levels from Pillow at most, 7-9x faster); pillow: exact."""
+    decoder: Literal["auto", "selective", "decord", "ffmpeg"] = "auto"
+    """auto chooses for each file from the table of what is proven right."""
+    damaged: Literal["strict", "salvage"] = "strict"
+    """strict: a damaged video is quarantined; salvage: what decodes up to the damage is kept."""
+    deadline_seconds: float = Field(default=120.0, gt=0)
+    """Wall-clock limit of one video, seconds; then the worker is killed."""
+    no_progress_seconds: float = Field(default=30.0, gt=0)
+    """Limit without a sign of life from the decoder, seconds."""
+    memory_mb: int = Field(default=4096, ge=256)
+    """Resident memory limit of one decode worker, MiB."""
+    max_pixels: int = Field(default=8192 * 4320, ge=1)
+    """Largest declared frame, pixels; larger is quarantined as too_large, undecoded."""
+    format: Literal["arrow", "hdf5"] = "arrow"
+    """Shard format."""
+    payload: Literal["raw", "jpeg"] = "raw"
+    """raw: uint8; jpeg: q95, about 1/9 of the bytes, lossy (42-44 dB)."""
+    shard_videos: int = Field(default=64, ge=1)
+    """Videos a shard: the unit of retry, checkpoint and parallelism."""
+    max_failed_fraction: float = Field(default=1.0, ge=0, le=1)
+    """The run fails loudly when a larger part of the videos is quarantined."""
+
+
+class ModelConfig(Options):
+    """Which model, and how it sees its input."""
+
+    family: str = "clip4clip"
+    """A family of models.registry (`reelvec presets` shows them in use)."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The family's own options, checked by the family."""
+    architecture: str = "tiny"
+    """Tower sizes: tiny, ViT-B/32, ViT-B/16, …; ignored where weights bring their own sizes."""
+    weights: str | None = None
+    """Archive or checkpoint to start from (OpenAI .pt, safetensors, or one of the originals')."""
+    max_words: int = Field(default=32, ge=3)
+    """Tokens of a caption, start and end included."""
+    max_frames: int = Field(default=12, ge=1)
+    """Frames a video, chosen from the stored ones."""
+    frame_selection: Literal["head", "tail", "linspace"] = "linspace"
+    """How they are chosen where more are stored."""
+
+
+class TrainConfig(Options):
+    """How the model is trained; epochs 0: not at all."""
+
+    epochs: int = Field(default=5, ge=0)
+    """Passes over the training captions; 0 keeps the starting weights."""
+    batch_size: int = Field(default=128, ge=1)
+    """Pairs of the global batch, over all processes."""
+    accumulation: int = Field(default=1, ge=1)
+    """Parts in which a batch is encoded (cached embeddings keep all its negatives)."""
+    processes: int = Field(default=1, ge=1)
+    """Processes torchrun starts on this machine (one a GPU)."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: cuda where there is one."""
+    precision: Literal["fp32", "bf16", "legacy_fp16"] = "fp32"
+    """legacy_fp16: fp16 CLIP weights and moments, as the four originals train."""
+    optimizer: Literal["bert_adam", "adamw"] = "bert_adam"
+    """bert_adam: as the originals (no bias correction); adamw: the modern choice."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """Peak rate of parameters outside clip.*."""
+    clip_rate_factor: float = Field(default=1e-3, ge=0)
+    """The rate of clip.* is learning_rate times this."""
+    weight_decay: float = Field(default=0.2, ge=0)
+    """Decoupled weight decay."""
+    schedule: str = "warmup_cosine"
+    """Learning-rate schedule of models.optim."""
+    warmup: float = Field(default=0.1, ge=0, le=1)
+    """Fraction of all steps."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Global gradient norm limit."""
+    freeze_layers: int = Field(default=-1, ge=-1)
+    """CLIP blocks frozen from the bottom, as the originals count; -1 freezes nothing."""
+    gradient_scaling: Literal["exact", "legacy"] = "exact"
+    """legacy: encoder gradients divided by the number of processes, as the originals' gather."""
+    captions: Literal["all", "one_per_video", "joined"] = "all"
+    """all: each caption is an item; one_per_video: one drawn each epoch; joined: paragraphs."""
+    selection_split: Literal["val", "test"] = "val"
+    """Split on which the best epoch is chosen; test only to reproduce the papers (reported)."""
+    evaluate_every: int = Field(default=1, ge=1)
+    """Epochs between evaluations on that split."""
+    checkpoint_every: int = Field(default=100, ge=1)
+    """Steps between committed checkpoints (also at the end of each epoch)."""
+    keep_last: int = Field(default=2, ge=1)
+    """Checkpoints kept beside the best."""
+    seed: int = 42
+    """The order of samples is a function of (seed, epoch) alone."""
+    when_corpus_grows: Literal["keep", "retrain"] = "keep"
+    """keep: a finished model stays as the corpus grows (said on each run); retrain: train anew."""
+    compile: bool = False
+    """torch.compile the towers."""
+    activation_checkpointing: bool = False
+    """Recompute block activations in the backward pass."""
+    threads: int = Field(default=0, ge=0)
+    """CPU threads a process; 0: cores divided by processes."""
+
+
+class EmbedConfig(Options):
+    """From frames and captions to tables."""
+
+    dtype: Literal["float32", "float16"] = "float32"
+    """Element type of the embedding columns."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: cuda where there is one."""
+    batch_size: int = Field(default=16, ge=1)
+    """Videos encoded at once (captions: sixteen times as many)."""
+    shard_rows: int = Field(default=512, ge=1)
+    """Videos a part; captions eight times as many."""
+
+
+class EvaluateConfig(Options):
+    """Metrics from tables."""
+
+    split: str = "test"
+    """Split that is scored."""
+    ties: Literal["pessimistic", "optimistic", "mean"] = "mean"
+    """Rank among equal scores."""
+    rerank: tuple[str, ...] = ()
+    """Re-rankings reported apart: dual_softmax, …"""
+    bootstrap: int = Field(default=1000, ge=0)
+    """Resamples of the 95 % interval; 0: none."""
+    block: int = Field(default=256, ge=1)
+    """Texts scored at once."""
+    published: dict[str, float] = Field(default_factory=dict)
+    """Numbers this preset should reach, e.g. {t2v/R@1: 44.5}; shown beside ours."""
+    published_source: str = ""
+    """Where they are from."""
+
+
+class PipelineConfig(Options):
+    """One run, whole: what `reelvec run` and the flow `pipeline` take."""
+
+    name: str = "run"
+    """Shown in reports and the Prefect UI."""
+    notes: str = ""
+    """What a reader of the report should know, e.g. that 23 videos overfit."""
+    store: str = "reelvec-store"
+    """Root of the store: a local folder."""
+    corpus: CorpusConfig = SyntheticCorpus()
+    """Which videos and captions."""
+    extract: ExtractConfig = ExtractConfig()
+    """Frames."""
+    model: ModelConfig = ModelConfig()
+    """Model."""
+    train: TrainConfig = TrainConfig()
+    """Training."""
+    embed: EmbedConfig = EmbedConfig()
+    """Tables."""
+    evaluate: EvaluateConfig = EvaluateConfig()
+    """Metrics."""
+    runner: Literal["threads", "dask"] = "threads"
+    """Where shard tasks run: threads of this machine, or a Dask cluster."""
+    workers: int = Field(default=0, ge=0)
+    """Shards worked on at once; 0: one a core."""
+    dask_address: str | None = None
+    """Scheduler to use with runner dask; None starts a local cluster."""

@@ -1,0 +1,88 @@
+"""Everything storage can refuse, each saying value, rule and remedy.
+
+ReelvecError
+├── StoreError(path)                 the store itself
+│   ├── IntegrityError               bytes that are not what a receipt promised
+│   ├── CommitError                  a snapshot that must not be published
+│   ├── MissingArtifactError         asked for what was never made
+│   └── IdentityError                tables of different identity combined
+├── CorpusError(path, line)          annotation files that do not hold what they promise
+├── WeightsError(path)               archives that do not fit, or are not safe to read
+└── VideoError(path, reason)         one video cannot be used; becomes a ledger row
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CommitError",
+    "CorpusError",
+    "IdentityError",
+    "IntegrityError",
+    "MissingArtifactError",
+    "ReelvecError",
+    "StoreError",
+    "VideoError",
+    "WeightsError",
+]
+
+
+class ReelvecError(Exception):
+    """Root of all errors a person can cause or cure; the command line shows its text alone."""
+
+
+class StoreError(ReelvecError, OSError):
+    """The store at `path` cannot be used as asked."""
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class IntegrityError(StoreError):
+    """Stored bytes differ from their receipt."""
+
+
+class CommitError(StoreError):
+    """A snapshot was refused."""
+
+
+class MissingArtifactError(StoreError, FileNotFoundError):
+    """No such artifact or snapshot."""
+
+
+class IdentityError(StoreError, ValueError):
+    """Two things of different identity cannot be combined."""
+
+
+class CorpusError(ReelvecError, ValueError):
+    """An annotation file is wrong at `path`, line `line` (0: the whole file)."""
+
+    def __init__(self, message: str, *, path: str = "", line: int = 0) -> None:
+        super().__init__(message)
+        self.path = path
+        self.line = line
+
+
+class WeightsError(ReelvecError, ValueError):
+    """A weights file does not fit the model, or is not safe to read."""
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class VideoError(ReelvecError, ValueError):
+    """One video cannot be used; `reason` is a storage.records.Reason value."""
+
+    def __init__(self, message: str, *, path: str = "", reason: str = "unreadable") -> None:
+        super().__init__(message)
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors cross process borders with their attributes."""
+        return (_video_error, (str(self), self.path, self.reason))
+
+
+def _video_error(message: str, path: str, reason: str) -> VideoError:
+    return VideoError(message, path=path, reason=reason)

@@ -1,0 +1,149 @@
+"""The vocabulary: each record as a frozen dataclass, with its Arrow schema beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+
+__all__ = [
+    "CAPTION_SCHEMA",
+    "VIDEO_SCHEMA",
+    "Caption",
+    "Input",
+    "Reason",
+    "Status",
+    "Video",
+    "clip_key",
+    "records_to_table",
+]
+
+
+class Status(StrEnum):
+    """The three outcomes of an input; there is no fourth."""
+
+    OK = "ok"
+    SALVAGED = "salvaged"
+    QUARANTINED = "quarantined"
+
+
+class Reason(StrEnum):
+    """Why a video was salvaged or quarantined ("" for ok)."""
+
+    NONE = ""
+    MISSING = "missing"  # no file at the path the corpus names
+    EMPTY = "empty"  # zero bytes
+    PERMISSION = "permission"  # the file may not be read
+    UNREADABLE = "unreadable"  # no demuxer understands it, or a container we do not name
+    NO_VIDEO_STREAM = "no_video_stream"
+    NO_FRAMES = "no_frames"  # a stream that yields no frame (or none in the window)
+    TRUNCATED = "truncated"  # decoded time ends before declared time
+    DAMAGED = "damaged"  # errors inside the stream
+    TOO_LARGE = "too_large"  # declared pixels over the limit
+    TIMEOUT = "timeout"  # wall-clock deadline
+    NO_PROGRESS = "no_progress"  # no sign of life
+    MEMORY = "memory"  # worker over its memory limit
+    CRASHED = "crashed"  # the decoder took its process down
+    CHANGED = "changed"  # the bytes changed between listing and decoding
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One planned input of a part and what became of it (a ledger row).
+
+    `key` identifies the input within the artifact and table: a clip_key for frames, a video_id or
+    caption_id for tables. `detail` holds the decoder's own words or other facts, as text.
+    """
+
+    key: str
+    status: str = "ok"
+    reason: str = ""
+    message: str = ""
+    detail: str = ""
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """One video of a corpus. Times are seconds; sizes bytes and pixels.
+
+    A video with status quarantined (missing, unreadable…) stays in the corpus: it counts.
+    """
+
+    video_id: str
+    path: str  # as read from the corpus, absolute
+    split: str = ""  # train, val, test, … ; "" belongs to every split
+    content_hash: str = ""  # xxh3-128 of the bytes, hex; "" when they cannot be read
+    bytes: int = 0
+    mtime_ns: int = 0
+    start_seconds: float | None = None  # window [start, end) of the file that is meant
+    end_seconds: float | None = None
+    status: str = "ok"
+    reason: str = ""
+    message: str = ""
+    container: str = ""
+    codec: str = ""
+    width: int = 0  # as displayed, rotation applied
+    height: int = 0
+    rotation: int = 0  # degrees, as stored
+    fps_container: float = 0.0  # rational fps as a float, from the container
+    frames_from_header: int = 0  # 0: not declared
+    frames_counted: int = 0  # visible packets demuxed
+    duration_seconds_from_header: float = 0.0
+    keyframes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """One caption. `subset` names a part of the captions that is scored apart too ("" for none)."""
+
+    caption_id: str
+    video_id: str
+    text: str
+    subset: str = ""
+
+
+_ARROW = {
+    "str": pa.string(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "float | None": pa.float64(),
+}
+
+
+def _schema_of(record: type) -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field(f.name, _ARROW[str(f.type)], "None" in str(f.type))
+            for f in dataclasses.fields(record)
+        ]
+    )
+
+
+VIDEO_SCHEMA: pa.Schema = _schema_of(Video)
+CAPTION_SCHEMA: pa.Schema = _schema_of(Caption)
+
+
+def records_to_table(records: Iterable[Any], *, schema: pa.Schema) -> pa.Table:
+    """Columns from dataclass records, in the order given (one list a column, no row dicts)."""
+    rows = list(records)
+    return pa.table(
+        {name: [getattr(row, name) for row in rows] for name in schema.names}, schema=schema
+    )
+
+
+def clip_key(
+    content_hash: str, *, start_seconds: float | None = None, end_seconds: float | None = None
+) -> str:
+    """The identity of a piece of video: its bytes, and the window when there is one.
+
+    The same bytes under two names are one clip; ``ab12@0-31`` is its first 31 seconds.
+    """
+    if start_seconds is None and end_seconds is None:
+        return content_hash
+    end = "" if end_seconds is None else f"{end_seconds:g}"
+    return f"{content_hash}@{start_seconds or 0:g}-{end}"
