@@ -109,7 +109,7 @@ class ExtractConfig(Options):
     size: int = Field(default=224, ge=16)
     """Height and width of a stored frame, pixels (shorter side resized, centre crop)."""
     resize: Literal["torch", "pillow"] = "torch"
-    """torch: uint8 bicubic, antialias (2 levels from Pillow at most, 7-9x faster); pillow: exact."""
+    """torch: uint8 bicubic, antialias (at most 2 levels from Pillow, 7-9x faster); or pillow."""
     decoder: Literal["auto", "selective", "decord", "ffmpeg"] = "auto"
     """auto chooses for each file from the table of what is proven right."""
     damaged: Literal["strict", "salvage"] = "strict"

@@ -1,0 +1,98 @@
+"""The loader: strict, and every complaint names file, key and nearest valid key."""
+
+import re
+
+import pytest
+
+from configs import ConfigError, load, preset_names
+from configs.loader import PRESET_DIR
+from configs.schema import PipelineConfig
+
+
+def write(tmp_path, text):
+    path = tmp_path / "run.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_of_an_empty_file(tmp_path):
+    assert load(write(tmp_path, "")) == PipelineConfig()
+
+
+def test_overrides_are_read_as_yaml(tmp_path):
+    path = write(tmp_path, "train: {epochs: 1}")
+    config = load(path, overrides=["train.epochs=3", "evaluate.rerank=[dual_softmax]", "name=x"])
+    assert (config.train.epochs, config.evaluate.rerank, config.name) == (3, ("dual_softmax",), "x")
+
+
+def test_override_may_switch_the_corpus_kind(tmp_path):
+    config = load(write(tmp_path, ""), overrides=["corpus.kind=folder", "corpus.videos=/videos"])
+    assert config.corpus.videos == "/videos"
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "parts"),
+    [
+        ("trian: {epochs: 1}", [], ["run.yaml", "(trian)", "(train)"]),
+        ("train: {epoch: 1}", [], ["run.yaml", "(train.epoch)", "(epochs)"]),
+        ("corpus: {kind: folder, videos: x, caption: y}", [], ["(corpus.caption)", "(captions)"]),
+        ("corpus: {kind: folder}", [], ["(corpus.videos)", "missing"]),
+        ("corpus: {kind: fold}", [], ["(corpus)", "folder"]),
+        ("extract: {sampling: {polcy: all}}", [], ["(extract.sampling.polcy)", "(policy)"]),
+        ("train: {epochs: many}", [], ["(train.epochs)", "'many'", "integer"]),
+        ("", ["train.epocs=3"], ["--set", "(train.epocs)", "(epochs)"]),
+        ("", ["train.epochs"], ["--set", "key=value"]),
+        ("train: 3", ["train.epochs=3"], ["(train)", "not a group"]),
+        ("[1, 2]", [], ["run.yaml", "list"]),
+        ("name: a\nname: b", [], ["(name)", "twice", "line 2"]),
+        ("a: b: c", [], ["run.yaml", "not valid YAML"]),
+    ],
+)
+def test_complaints_name_file_key_and_nearest(tmp_path, text, overrides, parts):
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text), overrides=overrides)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_yaml_cannot_execute_code(tmp_path):
+    path = write(tmp_path, "name: !!python/object/apply:os.system ['touch pwned']")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load(path)
+
+
+def test_missing_file_and_unknown_preset():
+    with pytest.raises(ConfigError, match="cannot read"):
+        load("/nowhere/run.yaml")
+    with pytest.raises(ConfigError, match=re.escape("did you mean (demo)?")):
+        load("dmeo")
+
+
+def test_every_preset_loads_and_opens_with_its_command():
+    names = preset_names()
+    assert len(names) == sum(1 for _ in PRESET_DIR.rglob("*.yaml"))
+    assert "demo" in names
+    for name in names:
+        load(name)
+        assert f"reelvec run {name}" in (PRESET_DIR / f"{name}.yaml").read_text() or name == "demo"
+
+
+def test_every_option_is_documented():
+    undocumented = [
+        f"{owner.__name__}.{name}"
+        for owner in _classes(PipelineConfig)
+        for name, field in owner.model_fields.items()
+        if not field.description and name != "kind"
+    ]
+    assert undocumented == []
+
+
+def _classes(owner):
+    from pydantic import BaseModel
+
+    found = [owner]
+    for field in owner.model_fields.values():
+        for candidate in [field.annotation, *getattr(field.annotation, "__args__", ())]:
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                found += _classes(candidate)
+    return found
