@@ -14,9 +14,9 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from configs.schema import PipelineConfig
+from configs.schema import PipelineConfig, merge
 
-__all__ = ["PRESET_DIR", "ConfigError", "load", "preset_names", "preset_path"]
+__all__ = ["PRESET_DIR", "ConfigError", "load", "preset_names", "preset_path", "read_preset"]
 
 PRESET_DIR = Path(__file__).parent / "presets"
 
@@ -66,6 +66,14 @@ def preset_path(name: str) -> Path:
         " `reelvec presets` lists them, and a path must end in .yaml or .yml",
         source=name,
     )
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """What preset `name` says, as plain data, the presets it starts from merged in."""
+    document = _read_yaml(preset_path(name))
+    if document.get("preset"):
+        return merge(read_preset(str(document["preset"])), document)
+    return document
 
 
 def load(source: str | Path, *, overrides: Iterable[str] = ()) -> PipelineConfig:

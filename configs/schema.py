@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "BenchmarkCorpus",
@@ -23,6 +23,7 @@ __all__ = [
     "SamplingConfig",
     "SyntheticCorpus",
     "TrainConfig",
+    "merge",
 ]
 
 
@@ -241,6 +242,8 @@ class EvaluateConfig(Options):
 class PipelineConfig(Options):
     """One run, whole: what `reelvec run` and the flow `pipeline` take."""
 
+    preset: str | None = None
+    """Preset this one starts from; every key given beside it wins."""
     name: str = "run"
     """Shown in reports and the Prefect UI."""
     notes: str = ""
@@ -265,3 +268,29 @@ class PipelineConfig(Options):
     """Shards worked on at once; 0: one a core."""
     dask_address: str | None = None
     """Scheduler to use with runner dask; None starts a local cluster."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start_from_preset(cls, given: Any) -> Any:
+        """Merge over the named preset, so that `{preset: demo, store: /data}` is a whole run."""
+        if not isinstance(given, dict) or not given.get("preset"):
+            return given
+        from configs.loader import read_preset
+
+        return merge(read_preset(str(given["preset"])), given)
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` on top of `base`, group by group; a group of another `kind` replaces the whole."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if (
+            isinstance(below, dict)
+            and isinstance(value, dict)
+            and value.get("kind", below.get("kind")) == below.get("kind")
+        ):
+            merged[key] = merge(below, value)
+        else:
+            merged[key] = value
+    return merged

@@ -6,7 +6,7 @@ import pytest
 
 from configs import ConfigError, load, preset_names
 from configs.loader import PRESET_DIR
-from configs.schema import PipelineConfig
+from configs.schema import FolderCorpus, PipelineConfig
 
 
 def write(tmp_path, text):
@@ -59,6 +59,25 @@ def test_yaml_cannot_execute_code(tmp_path):
     path = write(tmp_path, "name: !!python/object/apply:os.system ['touch pwned']")
     with pytest.raises(ConfigError, match="not valid YAML"):
         load(path)
+
+
+def test_a_run_may_start_from_a_preset(tmp_path):
+    path = write(tmp_path, "{preset: demo, name: mine, train: {epochs: 2}}")
+    config, demo = load(path), load("demo")
+    assert config.name == "mine"
+    assert config.train == demo.train.model_copy(update={"epochs": 2})
+    assert config.extract == demo.extract
+    assert PipelineConfig.model_validate(config.model_dump()) == config
+
+
+def test_another_kind_of_corpus_replaces_that_of_the_preset(tmp_path):
+    path = write(tmp_path, "{preset: demo, corpus: {kind: folder, videos: x}}")
+    assert load(path).corpus == FolderCorpus(videos="x")
+
+
+def test_unknown_preset_in_a_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="dmeo"):
+        load(write(tmp_path, "preset: dmeo"))
 
 
 def test_missing_file_and_unknown_preset():
