@@ -1,0 +1,42 @@
+"""The one door to Prefect's task engine: no other module imports `prefect.task`.
+
+What is promised on a retry: nothing about side effects. Prefect may run a task again after a
+worker died (prefect-dask re-runs even finished ones), so every task here begins by looking for its
+committed output in the store and returns that. The store is the truth; Prefect's result cache is
+switched off, since a cached pointer can outlive the bytes it points at.
+
+A task returns a receipt, a small dict of plain values, never arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task
+from prefect import task as prefect_task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+
+from storage.errors import ReelvecError
+
+__all__ = ["task"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """A person's mistake (a ReelvecError) does not go away by itself; anything else may."""
+    return not isinstance(state.result(raise_on_failure=False), ReelvecError)
+
+
+def task(function: Callable[P, R], *, retries: int = 2) -> Task[P, R]:
+    """`function` as a Prefect task named after it, retried twice with growing delays."""
+    return prefect_task(
+        function,
+        cache_policy=NO_CACHE,
+        retries=retries,
+        retry_delay_seconds=[1.0, 5.0][:retries] or None,
+        retry_condition_fn=_worth_retrying,
+    )

@@ -1,0 +1,69 @@
+"""What decides what an artifact's rows mean: the dict whose fingerprint names its directory.
+
+Only what changes results is in here. Where a run's shards are worked on, how many processes train
+and where the store lies are not: two runs that agree on the rest share their artifacts.
+A recipe number is raised when code changes what the same settings give.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from configs.schema import ExtractConfig, PipelineConfig
+
+__all__ = [
+    "CORPUS_RECIPE",
+    "EMBEDDING_RECIPE",
+    "FRAMES_RECIPE",
+    "corpus_identity",
+    "embeddings_identity",
+    "frames_identity",
+]
+
+CORPUS_RECIPE = 1
+FRAMES_RECIPE = 1
+EMBEDDING_RECIPE = 1
+
+_FRAME_KEYS = {"sampling", "size", "resize", "damaged", "format", "payload"}
+
+
+def corpus_identity(config: PipelineConfig) -> dict[str, Any]:
+    """Which listing of videos and captions; paths made absolute, contents left out (they grow)."""
+    settings = config.corpus.model_dump(mode="json")
+    for key in ("videos", "captions", "annotations"):
+        if isinstance(settings.get(key), str):
+            settings[key] = str(Path(settings[key]).expanduser().resolve())
+    return {"kind": "corpus", "recipe": CORPUS_RECIPE, "settings": settings}
+
+
+def frames_identity(extract: ExtractConfig) -> dict[str, Any]:
+    """Which frames of a clip, and in what form. No corpus: the same bytes are decoded once.
+
+    The decoder is not in it: all of them give the same frames, or are not used for that file.
+    """
+    settings = extract.model_dump(mode="json", include=_FRAME_KEYS)
+    return {"kind": "frames", "recipe": FRAMES_RECIPE, "settings": settings}
+
+
+def embeddings_identity(
+    config: PipelineConfig, *, weights_hash: str, corpus: str, frames: str
+) -> dict[str, Any]:
+    """Which vectors: weights by their hash (never a name), input selection, precision.
+
+    Args:
+        config: the run.
+        weights_hash: of the model's tensors, storage.checkpoints.weights_hash.
+        corpus: fingerprint of the corpus artifact.
+        frames: fingerprint of the frames artifact.
+    """
+    model = config.model.model_dump(mode="json", exclude={"weights", "architecture"})
+    return {
+        "kind": "embeddings",
+        "recipe": EMBEDDING_RECIPE,
+        "weights": weights_hash,
+        "model": model,
+        "dtype": config.embed.dtype,
+        "corpus": corpus,
+        "frames": frames,
+    }
