@@ -1,0 +1,138 @@
+"""House rules, kept by tests: where things live, how large they are, who may import whom."""
+
+import ast
+import importlib
+import importlib.metadata
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("flows", "tasks", "storage", "models", "configs")
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+#: modules over a budget, each with its reason beside it in the module's docstring
+MODULE_LINES, FUNCTION_LINES, PARAMETERS = 300, 40, 6
+
+
+def tree(path):
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def functions(path):
+    return [
+        node
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
+def body_lines(function):
+    """Lines of a function's body without its docstring."""
+    body = function.body
+    if ast.get_docstring(function) is not None:
+        body = body[1:]
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+
+def name(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_come_from_this_checkout(package):
+    found = Path(importlib.import_module(package).__file__).resolve()
+    assert found.is_relative_to(ROOT), f"{package} is imported from {found}: another wheel ships it"
+
+
+def test_no_module_takes_a_name_that_belongs_to_another():
+    """A path entrypoint puts a package's folder first on sys.path: such a module would shadow."""
+    taken = set(PACKAGES) | {"tests"} | set(sys.stdlib_module_names)
+    taken |= set(importlib.metadata.packages_distributions()) - set(PACKAGES)
+    clashes = [name(p) for p in MODULES if p.stem in taken and p.stem != "__init__"]
+    assert clashes == []
+
+
+def test_every_test_folder_is_a_package():
+    folders = {p.parent for p in (ROOT / "tests").rglob("*.py")}
+    assert [name(f) for f in folders if not (f / "__init__.py").exists()] == []
+
+
+def test_only_the_engine_imports_prefect_tasks():
+    """One door to the task engine; flows import flows, runners and artifacts, never `task`."""
+    offenders = []
+    for path in MODULES:
+        for node in ast.walk(tree(path)):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("prefect"):
+                continue
+            names = {alias.name for alias in node.names}
+            if names & {"task", "Task"} and name(path) != "tasks/engine.py":
+                offenders.append(name(path))
+            if name(path).startswith("tasks/") and name(path) != "tasks/engine.py":
+                offenders.append(name(path))
+    assert offenders == []
+
+
+def test_unmapped_stands_only_inside_map():
+    """`unmapped(x)` outside `.map(...)` is passed on as an object nobody unwraps."""
+    offenders = []
+    for path in MODULES:
+        inside = {
+            id(node)
+            for call in ast.walk(tree(path))
+            if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "map"
+            for node in ast.walk(call)
+        }
+        offenders += [
+            f"{name(path)}:{node.lineno}"
+            for node in ast.walk(tree(path))
+            if isinstance(node, ast.Call)
+            and getattr(node.func, "id", "") == "unmapped"
+            and id(node) not in inside
+        ]
+    assert offenders == []
+
+
+def test_no_assert_no_global_outside_tests():
+    """`python -O` removes assert; a global is state nobody passed."""
+    offenders = [
+        f"{name(path)}:{node.lineno}"
+        for path in MODULES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Assert | ast.Global)
+    ]
+    assert offenders == []
+
+
+def test_everything_is_annotated():
+    offenders = []
+    for path in MODULES:
+        for function in functions(path):
+            arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+            bare = [a.arg for a in arguments if a.annotation is None and a.arg not in ("self", "cls")]
+            if bare or function.returns is None:
+                offenders.append(f"{name(path)}:{function.lineno} {function.name} {bare}")
+    assert offenders == []
+
+
+def test_module_budget():
+    long = {name(p): len(p.read_text().splitlines()) for p in MODULES}
+    assert {k: v for k, v in long.items() if v > MODULE_LINES} == {}
+
+
+def test_function_budget():
+    long = {
+        f"{name(p)}:{f.name}": body_lines(f)
+        for p in MODULES
+        for f in functions(p)
+        if body_lines(f) > FUNCTION_LINES
+    }
+    assert long == {}
+
+
+def test_code_folders_hold_code():
+    """Weights and tables live in a store; a `.pt` dropped into models/ would be shipped."""
+    allowed = {".py", ".yaml", ".json", ".html", ".css", ".typed"}
+    files = [p for package in PACKAGES for p in (ROOT / package).rglob("*") if p.is_file()]
+    strays = [name(p) for p in files if p.suffix not in allowed and "__pycache__" not in p.parts]
+    assert strays == []
