@@ -1,0 +1,51 @@
+"""Which reader reads which kind of corpus: one literal table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from configs.schema import BenchmarkCorpus, FolderCorpus, SyntheticCorpus
+from storage.corpora.contract import CorpusReader
+from storage.errors import CorpusError
+
+__all__ = ["READERS", "open_corpus"]
+
+
+def _folder(config: FolderCorpus, _: Path) -> CorpusReader:
+    from storage.corpora.folder import FolderReader
+
+    return FolderReader(config)
+
+
+def _synthetic(config: SyntheticCorpus, store_dir: Path) -> CorpusReader:
+    from storage.corpora.synthetic import SyntheticReader
+
+    return SyntheticReader(config, store_dir=store_dir)
+
+
+READERS: dict[str, Callable[[Any, Path], CorpusReader]] = {
+    "folder": _folder,
+    "synthetic": _synthetic,
+}
+
+
+def open_corpus(
+    config: FolderCorpus | SyntheticCorpus | BenchmarkCorpus, *, store_dir: str | os.PathLike[str]
+) -> CorpusReader:
+    """The reader of the configured corpus; nothing is read before its ``read()``.
+
+    Args:
+        config: One of the corpus classes of configs.schema, by its ``kind``.
+        store_dir: Local root of the store; generated videos go below its ``sources``.
+
+    Raises:
+        CorpusError: no reader of that kind, or options it cannot use.
+    """
+    reader = READERS.get(config.kind)
+    if reader is None:
+        kinds = ", ".join(sorted(READERS))
+        raise CorpusError(f"corpus kind {config.kind!r} is unknown; use one of: {kinds}")
+    return reader(config, Path(store_dir).absolute())
