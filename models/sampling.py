@@ -9,31 +9,32 @@ inclusive ends and all. Indices count the frames a player would show, from 0, in
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from models.sampling_originals import (
+    adaclip_segment,
+    adaclip_subset,
+    adaclip_uniform,
+    clip2video_jitter,
+    clip2video_two_stage,
+    clip4clip_cv2,
+)
+from models.timeline import Timeline
 
 __all__ = [
     "LIMITS",
     "POLICIES",
     "Rule",
     "Timeline",
-    "adaclip_segment",
-    "adaclip_subset",
-    "adaclip_uniform",
     "choose",
-    "clip2video_jitter",
-    "clip2video_two_stage",
-    "clip4clip_cv2",
     "limit",
     "pick_stored",
 ]
 
 Indices = npt.NDArray[np.int64]
-
-SAME_TIME_SECONDS = 0.0005
-"""Times closer than this are equal: Matroska rounds its times to a millisecond."""
 
 CLIP2VIDEO_JPEGS_A_SECOND = 5.0
 """CLIP2Video first writes five JPEGs a second, then chooses among those (spec 4.3)."""
@@ -73,55 +74,13 @@ class Rule:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Timeline:
-    """When each frame of a file is shown, and the window of it that is meant.
-
-    `pts_seconds` [N] ascends, in display order, from 0 at the first frame shown.
-    """
-
-    pts_seconds: npt.NDArray[np.float64]
-    fps: float
-    """Frames a second as the container says (a rational, as a float); 0: it does not."""
-    frames_from_header: int = 0
-    """0: not declared. Only the originals' rules look at it."""
-    start_seconds: float | None = None
-    end_seconds: float | None = None
-    """The window [start, end)."""
-    first: int = field(init=False)
-    """First display index whose time is in the window."""
-    stop: int = field(init=False)
-    """One past the last."""
-
-    def __post_init__(self) -> None:
-        start, end = self.start_seconds, self.end_seconds
-        if start is not None and end is not None and not 0 <= start < end:
-            raise ValueError(
-                f"window ({start}, {end}) must be 0 <= start < end, in seconds of the file"
-            )
-        low = 0 if start is None else _first_at_or_after(self.pts_seconds, start)
-        high = len(self.pts_seconds) if end is None else _first_at_or_after(self.pts_seconds, end)
-        object.__setattr__(self, "first", low)
-        object.__setattr__(self, "stop", max(low, high))
-
-    @property
-    def end_of_last_frame(self) -> float:
-        """Seconds at which the last frame's time is over."""
-        if len(self.pts_seconds) == 0:
-            return 0.0
-        if self.fps > 0:
-            return float(self.pts_seconds[-1]) + 1 / self.fps
-        gaps = np.diff(self.pts_seconds)
-        return float(self.pts_seconds[-1]) + (float(np.median(gaps)) if len(gaps) else 0.0)
-
-
 def choose(rule: Rule, *, timeline: Timeline) -> Indices:
     """Display indices of the frames `rule` keeps, ascending; empty when the window holds none.
 
     The adaclip rules may repeat an index (a clip shorter than their count); all others never do.
 
     Raises:
-        ValueError: the original's rule fails on this clip (0 fps; fewer frames a second than asked).
+        ValueError: the original's rule fails on this clip (0 fps, fewer fps than asked).
     """
     if len(timeline.pts_seconds) == 0:
         return np.zeros(0, np.int64)
@@ -153,14 +112,23 @@ def pick_stored(n_stored: int, max_frames: int, how: str = "linspace") -> Indice
     return LIMITS[how](n_stored, max_frames)
 
 
+def _head(n: int, m: int) -> Indices:
+    del n
+    return np.arange(m, dtype=np.int64)
+
+
+def _tail(n: int, m: int) -> Indices:
+    return np.arange(n - m, n, dtype=np.int64)
+
+
 def _linspace(n: int, m: int) -> Indices:
     """`m` of `n` positions, first and last included, truncated exactly as NumPy truncates."""
     return np.linspace(0, n - 1, m, dtype=np.int64)
 
 
 LIMITS: dict[str, Callable[[int, int], Indices]] = {
-    "head": lambda n, m: np.arange(m, dtype=np.int64),
-    "tail": lambda n, m: np.arange(n - m, n, dtype=np.int64),
+    "head": _head,
+    "tail": _tail,
     "linspace": _linspace,
 }
 
@@ -179,23 +147,7 @@ def _per_second(timeline: Timeline, rule: Rule) -> Indices:
 
     A frame on screen at several of these times is kept once.
     """
-    return _on_screen(timeline, rule.rate)
-
-
-def _on_screen(timeline: Timeline, rate: float) -> Indices:
-    pts = timeline.pts_seconds
-    start = 0.0 if timeline.start_seconds is None else timeline.start_seconds
-    end = timeline.end_of_last_frame
-    if timeline.end_seconds is not None:
-        end = min(end, timeline.end_seconds)
-    # float error grows with k, not with the sum: each time is one division away from exact
-    n = max(0, int(np.ceil((end - start) * rate)))
-    times = start + np.arange(n, dtype=np.float64) / rate
-    times = times[times < end - SAME_TIME_SECONDS]
-    if len(times) == 0 and end > start:  # a clip shorter than half a millisecond still has a frame
-        times = np.array([start])
-    shown = np.searchsorted(pts, times + SAME_TIME_SECONDS, side="right") - 1
-    return np.unique(np.maximum(shown, 0)).astype(np.int64)
+    return timeline.on_screen(rule.rate)
 
 
 def _uniform(timeline: Timeline, rule: Rule) -> Indices:
@@ -228,120 +180,7 @@ def _all(timeline: Timeline, rule: Rule) -> Indices:
     return np.arange(timeline.first, timeline.stop, dtype=np.int64)
 
 
-# The originals', to the letter.
-
-
-def clip4clip_cv2(
-    frame_count: int,
-    *,
-    fps: float,
-    readable: int,
-    rate: int = 1,
-    window: tuple[int, int] | None = None,
-) -> Indices:
-    """CLIP4Clip's and X-CLIP's frames: whole fps, every second through the end *inclusive*.
-
-    29.97 fps counts as 29, so picks drift: 0 29 58 87 … (never 30); reading stops at the first
-    frame that is not there. Seconds 0, 1, … of 25 fps, rate 1:
-
-        0 ........ 25 ........ 50 ........ 75      window (0, 3) takes 0 25 50 and 75 too
-        x          x           x           x
-
-    Args:
-        frame_count: frames the header declares.
-        fps: frames a second the header declares.
-        readable: frames that can be read.
-        rate: frames a second; 0: every frame.
-        window: whole seconds (start, end), end inclusive; capped at the duration.
-
-    Raises:
-        ValueError: 0 fps (the original divides by zero), or fewer frames a second than `rate`.
-
-    Source: RawVideoExtractorCV2.video_to_tensor; specs 4.1, A3.
-    """
-    whole_fps = int(fps)
-    if whole_fps < 1:
-        raise ValueError(f"fps ({fps}) must be >= 1 for the rule clip4clip; use per_second instead")
-    duration = -(-frame_count // whole_fps)
-    start, end = (0, duration) if window is None else (window[0], min(window[1], duration))
-    offsets = np.arange(0, whole_fps, max(whole_fps // rate, 1) if rate > 0 else 1)
-    if len(offsets) < rate:
-        raise ValueError(
-            f"rate ({rate}) must be <= fps ({whole_fps}) for the rule clip4clip; lower the rate, "
-            "or use per_second"
-        )
-    offsets = offsets[: rate or whole_fps]
-    wanted = (np.arange(start, end + 1)[:, None] * whole_fps + offsets[None, :]).ravel()
-    return wanted[wanted < readable].astype(np.int64)
-
-
-def clip2video_two_stage(n_jpeg: int, *, framerate: int, max_frames: int) -> Indices:
-    """CLIP2Video's choice among `n_jpeg` pictures: n // framerate of them, then max_frames of those.
-
-    Both stages are linspace with both ends, truncated. n_jpeg 12, framerate 2, max_frames 3:
-
-        0 1 2 3 4 5 6 7 8 9 10 11
-        x   x   x   x   x      x       k = 6 of 12
-        x       x              x       3 of those 6
-
-    n_jpeg < framerate gives none (the original's empty video). Source: spec 4.3.
-    """
-    k = n_jpeg // framerate
-    first = np.linspace(0, n_jpeg - 1, k, dtype=np.int64)
-    if k <= max_frames:
-        return first
-    return first[np.linspace(0, k - 1, max_frames, dtype=np.int64)]
-
-
-def clip2video_jitter(indices: Indices, *, random: np.random.RandomState) -> Indices:
-    """Its training noise: integers in [-step, step) on all but the first and the last.
-
-    step = half the first gap, and nothing moves where that is 2 or less:
-
-        0         12        25        37         49      gaps 12 -> step 6
-        0      9.....       2…        40         49
-    Source: spec 4.3.
-    """
-    if len(indices) < 3:
-        return indices
-    step = int(indices[1] - indices[0]) // 2
-    if step <= 2:
-        return indices
-    moved = indices.copy()
-    moved[1:-1] += random.randint(-step, step, size=len(indices) - 2)
-    return moved
-
-
-def adaclip_uniform(n_jpeg: int, *, count: int) -> Indices:
-    """floor(i T / count): the first of each segment; repeats where T < count.
-
-    T 8, count 4:   0 1|2 3|4 5|6 7        T 2, count 4:   0 0 1 1
-                    x   x   x   x
-    Source: linspace(0, T, count, endpoint=False, dtype=int); spec B3.
-    """
-    if n_jpeg == 0:
-        return np.zeros(0, np.int64)
-    return np.linspace(0, n_jpeg, count, endpoint=False, dtype=np.int64)
-
-
-def adaclip_segment(n_jpeg: int, *, count: int) -> Indices:
-    """The middle of each segment, its ends truncated first: (tick[i] + tick[i+1]) // 2.
-
-    T 9, count 3:   0 1 2|3 4 5|6 7 8      T 17, count 16 ends … 13 14 16 (the last is two long)
-                      x     x     x
-    Source: spec B3 (`--segment_sampling`).
-    """
-    if n_jpeg == 0:
-        return np.zeros(0, np.int64)
-    ticks = np.linspace(0, n_jpeg, count + 1, dtype=np.int64)
-    return (ticks[:-1] + ticks[1:]) // 2
-
-
-def adaclip_subset(indices: Indices, *, size: int) -> Indices:
-    """`size` of `indices`: those at floor(i n / size) (`--num_frm_subset`, uniform; spec B3)."""
-    if len(indices) == 0:
-        return indices
-    return indices[np.linspace(0, len(indices), size, endpoint=False, dtype=np.int64)]
+# The originals': their arithmetic is in models/sampling_originals.py.
 
 
 def _whole(rule: Rule) -> int:
@@ -366,12 +205,12 @@ def _clip4clip(timeline: Timeline, rule: Rule) -> Indices:
 
 
 def _clip2video(timeline: Timeline, rule: Rule) -> Indices:
-    jpegs = _on_screen(timeline, CLIP2VIDEO_JPEGS_A_SECOND)
+    jpegs = timeline.on_screen(CLIP2VIDEO_JPEGS_A_SECOND)
     return jpegs[clip2video_two_stage(len(jpegs), framerate=_whole(rule), max_frames=rule.count)]
 
 
 def _clip2video_train(timeline: Timeline, rule: Rule) -> Indices:
-    jpegs = _on_screen(timeline, CLIP2VIDEO_JPEGS_A_SECOND)
+    jpegs = timeline.on_screen(CLIP2VIDEO_JPEGS_A_SECOND)
     picks = clip2video_two_stage(len(jpegs), framerate=_whole(rule), max_frames=rule.count)
     return jpegs[clip2video_jitter(picks, random=np.random.RandomState(rule.seed))]
 
@@ -421,7 +260,3 @@ POLICIES: dict[str, Callable[[Timeline, Rule], Indices]] = {
     "adaclip_subset_uniform": _adaclip_subset_uniform,
     "adaclip_subset_random": _adaclip_subset_random,
 }
-
-
-def _first_at_or_after(pts: npt.NDArray[np.float64], seconds: float) -> int:
-    return int(np.searchsorted(pts, seconds - SAME_TIME_SECONDS, side="left"))

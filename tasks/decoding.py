@@ -8,7 +8,7 @@ is ended.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +59,7 @@ class ClipJob:
 class DecodingOptions:
     """The fields of configs.schema.ExtractConfig that decide a clip's frames and limits."""
 
-    rule: Rule = Rule()
+    rule: Rule = field(default_factory=Rule)
     size: int = 224
     resize: str = "torch"
     decoder: str = "auto"

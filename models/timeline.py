@@ -1,0 +1,77 @@
+"""When the frames of a clip are shown, and which part of it is meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["SAME_TIME_SECONDS", "Timeline"]
+
+SAME_TIME_SECONDS = 0.0005
+"""Times closer than this are equal: Matroska rounds its times to a millisecond."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """When each frame of a file is shown, and the window of it that is meant.
+
+    `pts_seconds` [N] ascends, in display order, from 0 at the first frame shown.
+    """
+
+    pts_seconds: npt.NDArray[np.float64]
+    fps: float
+    """Frames a second as the container says (a rational, as a float); 0: it does not."""
+    frames_from_header: int = 0
+    """0: not declared. Only the originals' rules look at it."""
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    """The window [start, end)."""
+    first: int = field(init=False)
+    """First display index whose time is in the window."""
+    stop: int = field(init=False)
+    """One past the last."""
+
+    def __post_init__(self) -> None:
+        start, end = self.start_seconds, self.end_seconds
+        if start is not None and end is not None and not 0 <= start < end:
+            raise ValueError(
+                f"window ({start}, {end}) must be 0 <= start < end, in seconds of the file"
+            )
+        low = 0 if start is None else _first_at_or_after(self.pts_seconds, start)
+        high = len(self.pts_seconds) if end is None else _first_at_or_after(self.pts_seconds, end)
+        object.__setattr__(self, "first", low)
+        object.__setattr__(self, "stop", max(low, high))
+
+    @property
+    def end_of_last_frame(self) -> float:
+        """Seconds at which the last frame's time is over."""
+        if len(self.pts_seconds) == 0:
+            return 0.0
+        if self.fps > 0:
+            return float(self.pts_seconds[-1]) + 1 / self.fps
+        gaps = np.diff(self.pts_seconds)
+        return float(self.pts_seconds[-1]) + (float(np.median(gaps)) if len(gaps) else 0.0)
+
+    def on_screen(self, rate: float) -> npt.NDArray[np.int64]:
+        """Display indices on screen at start, start + 1/rate, … before the end; each once."""
+        pts = self.pts_seconds
+        start = 0.0 if self.start_seconds is None else self.start_seconds
+        end = self.end_of_last_frame
+        if self.end_seconds is not None:
+            end = min(end, self.end_seconds)
+        # float error grows with k, not with the sum: each time is one division away from exact
+        n = max(0, int(np.ceil((end - start) * rate)))
+        times = start + np.arange(n, dtype=np.float64) / rate
+        times = times[times < end - SAME_TIME_SECONDS]
+        if (
+            len(times) == 0 and end > start
+        ):  # a clip shorter than half a millisecond still has a frame
+            times = np.array([start])
+        shown = np.searchsorted(pts, times + SAME_TIME_SECONDS, side="right") - 1
+        return np.unique(np.maximum(shown, 0)).astype(np.int64)
+
+
+def _first_at_or_after(pts: npt.NDArray[np.float64], seconds: float) -> int:
+    return int(np.searchsorted(pts, seconds - SAME_TIME_SECONDS, side="left"))
