@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -19,8 +19,12 @@ __all__ = [
     "Status",
     "Video",
     "clip_key",
+    "records_from_table",
     "records_to_table",
 ]
+
+
+R = TypeVar("R")
 
 
 class Status(StrEnum):
@@ -134,6 +138,13 @@ def records_to_table(records: Iterable[Any], *, schema: pa.Schema) -> pa.Table:
     return pa.table(
         {name: [getattr(row, name) for row in rows] for name in schema.names}, schema=schema
     )
+
+
+def records_from_table(table: pa.Table, *, record: type[R]) -> list[R]:
+    """Dataclass records from columns, the inverse of `records_to_table`."""
+    names = [field.name for field in dataclasses.fields(record)]  # type: ignore[arg-type]
+    columns = [table.column(name).to_pylist() for name in names]
+    return [record(*values) for values in zip(*columns, strict=True)]
 
 
 def clip_key(

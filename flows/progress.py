@@ -1,0 +1,103 @@
+"""Progress a person can watch: lines or a bar on stderr, and an artifact in the Prefect UI.
+
+Artifact updates cost an API call and an event each, so they are sent every few seconds at most.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.context import get_run_context
+from prefect.exceptions import MissingContextError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+__all__ = ["StageProgress", "stage_progress"]
+
+_SECONDS_BETWEEN_UPDATES = 3.0
+
+
+class StageProgress:
+    """One stage's counter: `total` units of `unit`, `done` so far."""
+
+    def __init__(self, title: str, *, total: int, unit: str) -> None:
+        self.title = title
+        self.total = total
+        self.unit = unit
+        self.done = 0
+        self._last = 0.0
+        self._artifact: UUID | None = None
+        self._console = Console(stderr=True)
+        self._bar: Progress | None = None
+        self._bar_task: TaskID | None = None
+
+    def start(self) -> None:
+        if self._console.is_terminal:
+            columns = (
+                TextColumn("{task.description:<9}"),
+                BarColumn(),
+                TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
+            self._bar = Progress(*columns, console=self._console)
+            self._bar.start()
+            self._bar_task = self._bar.add_task(
+                self.title, total=self.total, unit=self.unit, note=""
+            )
+        if _inside_a_run():
+            self._artifact = create_progress_artifact(
+                progress=0.0, key=f"progress-{self.title}", description=self._text("")
+            )
+
+    def advance(self, count: int, *, note: str = "") -> None:
+        """`count` more units are done; `note` is shown beside them."""
+        self.update(self.done + count, note=note)
+
+    def update(self, done: int, *, note: str = "") -> None:
+        """`done` units are done in all; `note` is shown beside them."""
+        self.done = done
+        if self._bar is not None and self._bar_task is not None:
+            self._bar.update(self._bar_task, completed=self.done, note=note)
+        now = time.monotonic()
+        if now - self._last < _SECONDS_BETWEEN_UPDATES and self.done < self.total:
+            return
+        self._last = now
+        if self._bar is None:
+            self._console.print(self._text(note), highlight=False, soft_wrap=True)
+        if self._artifact is not None:
+            percent = 100.0 * self.done / max(self.total, 1)
+            update_progress_artifact(self._artifact, progress=min(percent, 100.0))
+
+    def stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _text(self, note: str) -> str:
+        text = f"{self.title:<9} {self.done}/{self.total} {self.unit}"
+        return f"{text}  {note}" if note else text
+
+
+@contextmanager
+def stage_progress(title: str, *, total: int, unit: str) -> Iterator[StageProgress]:
+    """Show `title` while the block runs; its end is shown whatever happens."""
+    progress = StageProgress(title, total=total, unit=unit)
+    progress.start()
+    try:
+        yield progress
+    finally:
+        progress.stop()
+        sys.stderr.flush()
+
+
+def _inside_a_run() -> bool:
+    try:
+        get_run_context()
+    except MissingContextError:
+        return False
+    return True

@@ -1,0 +1,139 @@
+"""Extract: decode the clips the frame store does not hold yet, one shard a part.
+
+Frames are kept by the clip's bytes, not its name: the same bytes under two paths are decoded once,
+and a renamed clip is not decoded again. Every clip of a shard leaves it as frames or as a ledger
+row with a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from configs import PipelineConfig
+from configs.schema import ExtractConfig
+from storage.frames import ClipFrames, open_writer
+from storage.records import Input, Reason, Status
+from storage.roots import open_root
+from storage.snapshots import Artifact, Receipt, Snapshot
+from tasks.decoding import ClipJob, DecodingOptions, decode_clips
+from tasks.identity import frames_identity
+from tasks.ingest import Corpus, corpus_artifact, key_of, read_corpus
+from tasks.shards import (
+    ArtifactRef,
+    PartContents,
+    Shard,
+    commit_shards,
+    make_shards,
+    run_shard,
+    split_finished,
+)
+
+__all__ = ["ExtractPlan", "commit_extract", "extract_shard", "frames_artifact", "plan_extract"]
+
+TABLE = "frames"
+#: reasons that are about the moment and not the clip: such clips are tried again on each run
+PASSING = frozenset({Reason.MISSING, Reason.CHANGED, Reason.PERMISSION})
+
+
+@dataclass(frozen=True)
+class ExtractPlan:
+    """Which clips are to be decoded."""
+
+    ref: ArtifactRef
+    shards: list[Shard[ClipJob]]
+    adopted: list[Receipt]
+    again: list[str]
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return not (self.shards or self.adopted)
+
+    @property
+    def clips(self) -> int:
+        return sum(len(shard.items) for shard in self.shards)
+
+
+def frames_artifact(config: PipelineConfig) -> Artifact:
+    """The frames artifact of `config`, made if it is not there."""
+    root = open_root(config.store)
+    return Artifact.open(root, kind="frames", identity=frames_identity(config.extract))
+
+
+def plan_extract(config: PipelineConfig, *, corpus: Corpus | None = None) -> ExtractPlan:
+    """Compare the corpus with the frame store; opens no video."""
+    artifact = frames_artifact(config)
+    corpus = corpus or read_corpus(corpus_artifact(config))
+    snapshot = artifact.latest()
+    live = snapshot.live(TABLE) if snapshot else {}
+    jobs: dict[str, ClipJob] = {}
+    for video in corpus.videos:
+        key = key_of(video)
+        if key and video.status != Status.QUARANTINED and _is_due(live.get(key)):
+            jobs.setdefault(key, ClipJob.from_video(video, clip_key=key))
+    shards = make_shards(
+        list(jobs.values()),
+        table=TABLE,
+        size=config.extract.shard_videos,
+        key=lambda job: job.clip_key,
+    )
+    adopted, todo = split_finished(artifact, shards)
+    return ExtractPlan(
+        ref=ArtifactRef.to(artifact, store=config.store),
+        shards=todo,
+        adopted=adopted,
+        again=[key for key in jobs if key in live],
+    )
+
+
+def _is_due(outcome: Input | None) -> bool:
+    return outcome is None or (outcome.status == Status.QUARANTINED and outcome.reason in PASSING)
+
+
+def extract_shard(
+    ref: ArtifactRef, shard: Shard[ClipJob], *, extract: ExtractConfig
+) -> dict[str, object]:
+    """Decode a shard's clips in one sandboxed worker and write its part."""
+    options = DecodingOptions.from_config(extract)
+
+    def write(path: Path) -> PartContents:
+        inputs: list[Input] = []
+        rows = 0
+        with (
+            closing(decode_clips(shard.items, options=options)) as results,
+            open_writer(
+                path, format=extract.format, payload=extract.payload, size=extract.size
+            ) as writer,
+        ):
+            for result in results:
+                inputs.append(result.outcome)
+                if result.outcome.status != Status.QUARANTINED:
+                    rows += 1
+                    writer.add(
+                        ClipFrames(
+                            clip_key=result.clip_key,
+                            frames=result.frames,
+                            pts_seconds=result.pts_seconds,
+                            frame_index=result.frame_index,
+                        )
+                    )
+        schema = f"{extract.format}/{extract.payload} uint8 [T,{extract.size},{extract.size},3]"
+        return PartContents(rows=rows, schema=schema, inputs=tuple(inputs))
+
+    suffix = {"arrow": ".arrow", "hdf5": ".h5"}[extract.format]
+    receipt = run_shard(ref, shard, suffix=suffix, write=write)
+    failed = sum(row.status == Status.QUARANTINED for row in receipt.inputs)
+    return {"part": receipt.part, "clips": len(receipt.inputs), "failed": failed}
+
+
+def commit_extract(plan: ExtractPlan, receipts: Sequence[Receipt]) -> Snapshot:
+    """Publish the new frames; clips that are tried again supersede their old rows."""
+    artifact = plan.ref.open()
+    return commit_shards(
+        artifact,
+        [*plan.adopted, *receipts],
+        supersede={TABLE: plan.again},
+        note=f"{plan.clips} clips",
+    )

@@ -1,0 +1,135 @@
+"""Shards, the unit of everything: retry, checkpoint, parallelism. Engine-free.
+
+A stage plans shards from what is missing, lets a runner work on them, and publishes one snapshot.
+A shard's name is a digest of the keys in it, so an interrupted run, planned again from the same
+snapshot, finds the receipts it had already written and adopts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import xxhash
+
+from storage.records import Input
+from storage.roots import open_root
+from storage.snapshots import Artifact, Receipt, Snapshot
+
+__all__ = [
+    "ArtifactRef",
+    "PartContents",
+    "Shard",
+    "commit_shards",
+    "make_shards",
+    "run_shard",
+    "split_finished",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRef:
+    """Names an artifact across processes: plain strings only."""
+
+    store: str
+    kind: str
+    fingerprint: str
+
+    def open(self) -> Artifact:
+        """The artifact itself."""
+        return Artifact.find(open_root(self.store), kind=self.kind, fingerprint=self.fingerprint)
+
+    @classmethod
+    def to(cls, artifact: Artifact, *, store: str) -> ArtifactRef:
+        return cls(store=store, kind=artifact.kind, fingerprint=artifact.fingerprint)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard(Generic[T]):
+    """A few items that become one part of `table`."""
+
+    table: str
+    name: str
+    items: tuple[T, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartContents:
+    """What a writer put into a part: rows in it, its schema, and the outcome of every input."""
+
+    rows: int
+    schema: str
+    inputs: tuple[Input, ...]
+
+
+def make_shards(
+    items: Sequence[T], *, table: str, size: int, key: Callable[[T], Hashable]
+) -> list[Shard[T]]:
+    """Cut `items` into shards of `size` in their order; the last may be smaller.
+
+    Args:
+        items: in corpus order, so that equal corpora give equal shards.
+        table: table of the artifact the parts belong to.
+        size: items a shard.
+        key: what identifies an item and its content.
+    """
+    return [
+        Shard(table=table, name=_digest(map(key, chunk)), items=tuple(chunk))
+        for chunk in (items[start : start + size] for start in range(0, len(items), size))
+    ]
+
+
+def _digest(keys: Iterable[Hashable]) -> str:
+    return xxhash.xxh3_64_hexdigest("\n".join(map(str, keys)).encode())
+
+
+def split_finished(
+    artifact: Artifact, shards: Sequence[Shard[T]]
+) -> tuple[list[Receipt], list[Shard[T]]]:
+    """Receipts an interrupted run left for these shards (verified), and the shards still to do."""
+    left: dict[tuple[str, str], Receipt] = {}
+    for receipt in artifact.orphan_receipts(verify=True):
+        left.setdefault((receipt.table, receipt.shard), receipt)
+    adopted = [
+        left[shard.table, shard.name] for shard in shards if (shard.table, shard.name) in left
+    ]
+    todo = [shard for shard in shards if (shard.table, shard.name) not in left]
+    return adopted, todo
+
+
+def run_shard(
+    ref: ArtifactRef,
+    shard: Shard[Any],
+    *,
+    suffix: str,
+    write: Callable[[Path], PartContents],
+) -> Receipt:
+    """Write one part and its receipt: look for a committed output first, since engines re-run."""
+    artifact = ref.open()
+    finished, _ = split_finished(artifact, [shard])
+    if finished:
+        return finished[0]
+    with artifact.new_part(table=shard.table, shard=shard.name, suffix=suffix) as part:
+        contents = write(part.path)
+        return part.commit(rows=contents.rows, schema=contents.schema, inputs=contents.inputs)
+
+
+def commit_shards(
+    artifact: Artifact,
+    receipts: Sequence[Receipt],
+    *,
+    supersede: Mapping[str, Collection[str]],
+    note: str,
+) -> Snapshot | None:
+    """Publish one snapshot with `receipts`; with nothing to say the latest stays as it is.
+
+    A first run over nothing still publishes, so that "no videos" is a fact and not an absence.
+    """
+    latest = artifact.latest()
+    if latest is not None and not receipts and not any(supersede.values()):
+        return latest
+    return artifact.publish(add=receipts, supersede=supersede, note=note)
