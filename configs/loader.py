@@ -6,6 +6,7 @@ one. YAML is read with a safe loader; nothing in a file is ever executed.
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
@@ -16,7 +17,15 @@ from pydantic import BaseModel, ValidationError
 
 from configs.schema import PipelineConfig, merge
 
-__all__ = ["PRESET_DIR", "ConfigError", "load", "preset_names", "preset_path", "read_preset"]
+__all__ = [
+    "PRESET_DIR",
+    "ConfigError",
+    "load",
+    "preset_names",
+    "preset_path",
+    "read_preset",
+    "validate",
+]
 
 PRESET_DIR = Path(__file__).parent / "presets"
 
@@ -88,13 +97,25 @@ def load(source: str | Path, *, overrides: Iterable[str] = ()) -> PipelineConfig
     """
     is_file = str(source).endswith((".yaml", ".yml"))
     path = Path(source) if is_file else preset_path(str(source))
-    document = _read_yaml(path)
+    return validate(_read_yaml(path), source=str(path), overrides=overrides)
+
+
+def validate(
+    document: Mapping[str, Any], *, source: str, overrides: Iterable[str] = ()
+) -> PipelineConfig:
+    """Plain data with overrides as a config; `source` is named in complaints.
+
+    Raises:
+        ConfigError: unknown key or wrong value.
+    """
+    overrides = tuple(overrides)
+    changed = copy.deepcopy(dict(document))
     for override in overrides:
-        _apply(document, override)
+        _apply(changed, override)
     try:
-        return PipelineConfig.model_validate(document)
+        return PipelineConfig.model_validate(changed)
     except ValidationError as error:
-        raise _explain(error, source=str(path), overrides=tuple(overrides)) from None
+        raise _explain(error, source=source, overrides=overrides) from None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

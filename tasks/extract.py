@@ -7,9 +7,9 @@ row with a reason.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from configs import PipelineConfig
@@ -31,11 +31,26 @@ from tasks.shards import (
     split_finished,
 )
 
-__all__ = ["ExtractPlan", "commit_extract", "extract_shard", "frames_artifact", "plan_extract"]
+__all__ = [
+    "Clip",
+    "ExtractPlan",
+    "commit_extract",
+    "extract_shard",
+    "frames_artifact",
+    "plan_extract",
+]
 
 TABLE = "frames"
 #: reasons that are about the moment and not the clip: such clips are tried again on each run
 PASSING = frozenset({Reason.MISSING, Reason.CHANGED, Reason.PERMISSION})
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A clip to decode, and how often that was tried before."""
+
+    job: ClipJob
+    attempts: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,7 @@ class ExtractPlan:
     """Which clips are to be decoded."""
 
     ref: ArtifactRef
-    shards: list[Shard[ClipJob]]
+    shards: list[Shard[Clip]]
     adopted: list[Receipt]
     again: list[str]
 
@@ -62,38 +77,54 @@ def frames_artifact(config: PipelineConfig) -> Artifact:
     return Artifact.open(root, kind="frames", identity=frames_identity(config.extract))
 
 
-def plan_extract(config: PipelineConfig, *, corpus: Corpus | None = None) -> ExtractPlan:
-    """Compare the corpus with the frame store; opens no video."""
+def plan_extract(
+    config: PipelineConfig,
+    *,
+    corpus: Corpus | None = None,
+    again: Callable[[Input], bool] = lambda _: False,
+) -> ExtractPlan:
+    """Compare the corpus with the frame store; opens no video.
+
+    Args:
+        config: the run.
+        corpus: read already; None: the latest.
+        again: which clips that were quarantined are tried once more, by their ledger row.
+    """
     artifact = frames_artifact(config)
     corpus = corpus or read_corpus(corpus_artifact(config))
     snapshot = artifact.latest()
     live = snapshot.live(TABLE) if snapshot else {}
-    jobs: dict[str, ClipJob] = {}
+    clips: dict[str, Clip] = {}
     for video in corpus.videos:
         key = key_of(video)
-        if key and video.status != Status.QUARANTINED and _is_due(live.get(key)):
-            jobs.setdefault(key, ClipJob.from_video(video, clip_key=key))
+        outcome = live.get(key)
+        if key and video.status != Status.QUARANTINED and _is_due(outcome, again=again):
+            attempts = outcome.attempts if outcome else 0
+            clips.setdefault(key, Clip(ClipJob.from_video(video, clip_key=key), attempts))
     shards = make_shards(
-        list(jobs.values()),
+        list(clips.values()),
         table=TABLE,
         size=config.extract.shard_videos,
-        key=lambda job: job.clip_key,
+        key=lambda clip: f"{clip.job.clip_key} {clip.attempts}",
     )
     adopted, todo = split_finished(artifact, shards)
     return ExtractPlan(
         ref=ArtifactRef.to(artifact, store=config.store),
         shards=todo,
         adopted=adopted,
-        again=[key for key in jobs if key in live],
+        again=[key for key in clips if key in live],
     )
 
 
-def _is_due(outcome: Input | None) -> bool:
-    return outcome is None or (outcome.status == Status.QUARANTINED and outcome.reason in PASSING)
+def _is_due(outcome: Input | None, *, again: Callable[[Input], bool]) -> bool:
+    if outcome is None:
+        return True
+    quarantined = outcome.status == Status.QUARANTINED
+    return quarantined and (outcome.reason in PASSING or again(outcome))
 
 
 def extract_shard(
-    ref: ArtifactRef, shard: Shard[ClipJob], *, extract: ExtractConfig
+    ref: ArtifactRef, shard: Shard[Clip], *, extract: ExtractConfig
 ) -> dict[str, object]:
     """Decode a shard's clips in one sandboxed worker and write its part."""
     options = DecodingOptions.from_config(extract)
@@ -102,13 +133,13 @@ def extract_shard(
         inputs: list[Input] = []
         rows = 0
         with (
-            closing(decode_clips(shard.items, options=options)) as results,
+            closing(decode_clips([c.job for c in shard.items], options=options)) as results,
             open_writer(
                 path, format=extract.format, payload=extract.payload, size=extract.size
             ) as writer,
         ):
-            for result in results:
-                inputs.append(result.outcome)
+            for clip, result in zip(shard.items, results, strict=True):
+                inputs.append(replace(result.outcome, attempts=clip.attempts + 1))
                 if result.outcome.status != Status.QUARANTINED:
                     rows += 1
                     writer.add(
@@ -124,8 +155,8 @@ def extract_shard(
 
     suffix = {"arrow": ".arrow", "hdf5": ".h5"}[extract.format]
     receipt = run_shard(ref, shard, suffix=suffix, write=write)
-    failed = sum(row.status == Status.QUARANTINED for row in receipt.inputs)
-    return {"part": receipt.part, "clips": len(receipt.inputs), "failed": failed}
+    counts = receipt.counts
+    return {"receipt": receipt.path, "done": counts.planned, "failed": counts.quarantined}
 
 
 def commit_extract(plan: ExtractPlan, receipts: Sequence[Receipt]) -> Snapshot:

@@ -118,7 +118,7 @@ def read_corpus(artifact: Artifact, *, snapshot: Snapshot | None = None) -> Corp
 def plan_ingest(config: PipelineConfig) -> IngestPlan:
     """Compare the listing of now with the corpus tables; opens no video."""
     artifact = corpus_artifact(config)
-    listing = open_corpus(config.corpus, store_dir=open_root(config.store).local_path("")).read()
+    listing = open_corpus(config.corpus, store_dir=open_root(config.store).uri).read()
     corpus = read_corpus(artifact)
     known = {video.video_id: video for video in corpus.videos}
     known_captions = {caption.caption_id: caption for caption in corpus.captions}
@@ -189,7 +189,8 @@ def ingest_shard(
         return PartContents(rows=table.num_rows, schema=str(table.schema), inputs=inputs)
 
     receipt = run_shard(ref, shard, suffix=".parquet", write=write)
-    return {"part": receipt.part, "rows": receipt.rows, "bytes": receipt.bytes}
+    counts = receipt.counts
+    return {"receipt": receipt.path, "done": counts.planned, "failed": counts.quarantined}
 
 
 def _probed(videos: Iterable[Video], *, options: ProbeOptions) -> Iterator[Video]:

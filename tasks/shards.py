@@ -92,12 +92,11 @@ def split_finished(
 ) -> tuple[list[Receipt], list[Shard[T]]]:
     """Receipts an interrupted run left for these shards (verified), and the shards still to do."""
     left: dict[tuple[str, str], Receipt] = {}
-    for receipt in artifact.orphan_receipts(verify=True):
-        left.setdefault((receipt.table, receipt.shard), receipt)
-    adopted = [
-        left[shard.table, shard.name] for shard in shards if (shard.table, shard.name) in left
-    ]
-    todo = [shard for shard in shards if (shard.table, shard.name) not in left]
+    if shards:
+        for receipt in artifact.orphan_receipts(verify=True):
+            left.setdefault((receipt.table, receipt.shard), receipt)
+    adopted = [left[s.table, s.name] for s in shards if (s.table, s.name) in left]
+    todo = [s for s in shards if (s.table, s.name) not in left]
     return adopted, todo
 
 
@@ -110,12 +109,19 @@ def run_shard(
 ) -> Receipt:
     """Write one part and its receipt: look for a committed output first, since engines re-run."""
     artifact = ref.open()
-    finished, _ = split_finished(artifact, [shard])
-    if finished:
-        return finished[0]
+    if _was_begun(artifact, shard):
+        finished, _ = split_finished(artifact, [shard])
+        if finished:
+            return finished[0]
     with artifact.new_part(table=shard.table, shard=shard.name, suffix=suffix) as part:
         contents = write(part.path)
         return part.commit(rows=contents.rows, schema=contents.schema, inputs=contents.inputs)
+
+
+def _was_begun(artifact: Artifact, shard: Shard[Any]) -> bool:
+    """Whether any receipt bears the shard's name; a listing is enough to look further."""
+    names = artifact.root.list(f"{artifact.folder}/receipts")
+    return any(name.startswith(f"{shard.table}-{shard.name}-") for name in names)
 
 
 def commit_shards(

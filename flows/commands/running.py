@@ -1,0 +1,120 @@
+"""Words that do work: demo, run, embed, evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from configs import ConfigError, PipelineConfig, load
+from flows.commands.options import JsonFlag, StoreOption, default_store, print_json
+
+__all__ = ["register"]
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="K=V", help="Override a key, e.g. --set train.epochs=3."),
+]
+StageOption = Annotated[
+    list[str] | None,
+    typer.Option("--stage", help="Run these stages only (may be given several times)."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    app.command()(demo)
+    app.command()(run)
+    app.command()(embed)
+    app.command()(evaluate)
+
+
+def demo(store: StoreOption = None, set_: SetOption = None, as_json: JsonFlag = False) -> None:
+    """Run the main job on a synthetic corpus: frames, training, tables, metrics, report."""
+    _launch(load("demo", overrides=_overrides(set_, store)), as_json=as_json)
+
+
+def run(
+    source: Annotated[str, typer.Argument(metavar="PRESET|FILE.yaml")],
+    store: StoreOption = None,
+    set_: SetOption = None,
+    stage: StageOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run a preset (`reelvec presets` lists them) or your own YAML file."""
+    _launch(load(source, overrides=_overrides(set_, store)), stages=stage, as_json=as_json)
+
+
+def embed(
+    videos: Annotated[Path, typer.Argument(help="Folder of videos, searched recursively.")],
+    captions: Annotated[
+        Path | None, typer.Option(help="CSV, JSONL or Parquet: video_id,path,caption[,split].")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="CLIP archive or trained checkpoint to embed with.")
+    ] = None,
+    store: StoreOption = None,
+    set_: SetOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Embed your own videos (and captions): a folder in, a table out."""
+    from tasks.weights import choose_weights
+
+    if not videos.is_dir():
+        raise ConfigError(f"({videos}) is not a folder; give the folder that holds the videos")
+    folder = {"kind": "folder", "videos": str(videos), "captions": captions and str(captions)}
+    chosen = choose_weights(weights, store=store or default_store())
+    document = {
+        "name": f"embed {videos.name}",
+        "notes": chosen.note,
+        "corpus": folder,
+        "extract": chosen.extract,
+        "model": chosen.model,
+        "train": {"epochs": 0},
+    }
+    overrides = _overrides(set_, store)
+    config = load_document(document, overrides=overrides)
+    stages = ["ingest", "extract", "train", "embed"]
+    _launch(config, stages=stages, as_json=as_json)
+
+
+def evaluate(
+    source: Annotated[
+        str | None, typer.Argument(metavar="[PRESET|FILE.yaml]", help="Default: the last run.")
+    ] = None,
+    store: StoreOption = None,
+    set_: SetOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Score the tables of a run again, e.g. on another split: reads tables only."""
+    from tasks.weights import last_config
+
+    if source is None:
+        document = last_config(store or default_store())
+        config = load_document(document, overrides=_overrides(set_, store))
+    else:
+        config = load(source, overrides=_overrides(set_, store))
+    _launch(config, stages=["evaluate"], as_json=as_json)
+
+
+def load_document(document: dict[str, object], *, overrides: Sequence[str]) -> PipelineConfig:
+    """A config from plain data and overrides, with the loader's own complaints."""
+    from configs.loader import validate
+
+    return validate(document, source="the command line", overrides=overrides)
+
+
+def _overrides(given: Sequence[str] | None, store: str | None) -> list[str]:
+    return [f"store={store or default_store()}", *(given or [])]
+
+
+def _launch(config: PipelineConfig, *, stages: Sequence[str] | None = None, as_json: bool) -> None:
+    from flows.launch import launch, show
+
+    summary = launch(config, stages=stages)
+    if as_json:
+        print_json(summary)
+    else:
+        show(summary)
