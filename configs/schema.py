@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 __all__ = [
     "BenchmarkCorpus",
@@ -27,6 +27,9 @@ __all__ = [
 ]
 
 
+CaptionRole = Literal["video_id", "path", "caption", "subset", "split", "start", "end"]
+
+
 class Options(BaseModel):
     """A frozen set of options; unknown keys are refused."""
 
@@ -39,13 +42,25 @@ class FolderCorpus(Options):
     kind: Literal["folder"] = "folder"
     videos: str
     """Folder of videos, searched recursively (video_id = path below it, without extension)."""
-    captions: str | None = None
-    """CSV, JSONL or Parquet with the columns below; none: embed videos only."""
-    columns: dict[str, str] = Field(default_factory=dict)
-    """Column names of your file, e.g. {video_id: clip, path: file, caption: text, split: part}."""
+    captions: str | dict[str, str] | None = None
+    """CSV, TSV, JSONL or Parquet with the columns below, or one such file for each split, e.g.
+    {train: train.csv, test: test.csv}; none: embed videos only."""
+    columns: dict[CaptionRole, str] = Field(default_factory=dict)
+    """Column names of your file, e.g. {video_id: clip, path: file, caption: text, split: part};
+    also subset, start and end (seconds of a window). Unnamed: as the role is called."""
     splits: dict[str, float] = Field(default_factory=dict)
     """Fractions by a stable hash of video_id, e.g. {train: 0.8, val: 0.1, test: 0.1}, where the
     file has no split column. Empty: every video is in every role (train, val and test)."""
+    split_by_folder: bool = False
+    """The first folder below `videos` names the split (train/, validation/, test/), as in Hugging
+    Face's VideoFolder."""
+
+    @field_validator("splits")
+    @classmethod
+    def _shares_of_one(cls, splits: dict[str, float]) -> dict[str, float]:
+        if splits and (min(splits.values()) < 0 or abs(sum(splits.values()) - 1) > 1e-6):
+            raise ValueError(f"{splits}: fractions are 0 or more and sum to 1; correct them")
+        return splits
 
 
 class SyntheticCorpus(Options):

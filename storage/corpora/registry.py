@@ -17,7 +17,7 @@ __all__ = ["READERS", "open_corpus"]
 def _folder(config: FolderCorpus, _: Path) -> CorpusReader:
     from storage.corpora.folder import FolderReader
 
-    return FolderReader(config)
+    return FolderReader(**config.model_dump(exclude={"kind"}))
 
 
 def _synthetic(config: SyntheticCorpus, store_dir: Path) -> CorpusReader:

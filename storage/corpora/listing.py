@@ -1,0 +1,116 @@
+"""Collects videos and captions into a listing, refusing what no corpus may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from storage.corpora.annotations import Place, refused
+from storage.corpora.contract import CorpusListing
+from storage.records import Caption, Status, Video
+
+__all__ = ["ListingBuilder", "unnameable"]
+
+
+def _storable(text: str) -> bool:
+    """Whether tables can hold it: half a surrogate pair is no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@dataclass(slots=True)
+class ListingBuilder:
+    """Videos by id with where each was named; captions numbered by video: ``{video_id}#{n}``."""
+
+    videos: dict[str, Video] = field(default_factory=dict)
+    captions: list[Caption] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    _places: dict[str, Place] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def add_video(self, video: Video, *, at: Place) -> None:
+        """Adds a video that ``at`` names.
+
+        Raises:
+            CorpusError: its id is already there: in this split, or in another (an overlap).
+        """
+        if not video.video_id or not _storable(video.video_id):
+            raise refused(at, f"{video.video_id!r} is no video id; an id is text, and not empty")
+        known = self.videos.get(video.video_id)
+        if known is not None:
+            first = self._places[video.video_id]
+            if known.split == video.split:
+                raise refused(
+                    at,
+                    f"video {video.video_id!r} is named twice (first: {first}); a video is listed"
+                    " once: remove one",
+                )
+            raise refused(
+                at,
+                f"video {video.video_id!r} is in split {video.split!r}, and in {known.split!r} by"
+                f" {first}; splits share no video: remove it from one",
+            )
+        self.videos[video.video_id] = video
+        self._places[video.video_id] = at
+
+    def add_caption(self, video_id: str, text: str, *, at: Place, subset: str = "") -> None:
+        """Adds the next caption of a video already added.
+
+        Raises:
+            CorpusError: the video is unknown, or the text is empty or no text.
+        """
+        if video_id not in self.videos:
+            raise refused(
+                at,
+                f"a caption of video {video_id!r}, which no split names; correct the id or add"
+                " the video to a split",
+            )
+        if not isinstance(text, str) or not text.strip() or not _storable(text):
+            raise refused(
+                at,
+                f"the caption of video {video_id!r} is {text!r}; a caption is text, and not"
+                " empty: write one or remove the row",
+            )
+        number = self._counts.get(video_id, 0)
+        self._counts[video_id] = number + 1
+        self.captions.append(Caption(f"{video_id}#{number}", video_id, text, subset))
+
+    def captioned(self, video_id: str) -> bool:
+        """Whether the video has a caption yet."""
+        return video_id in self._counts
+
+    def require_captions(self, sources: Mapping[str, Place]) -> None:
+        """Refuses a video without a caption: it would silently shrink its split's queries.
+
+        Args:
+            sources: By split, the file that should have described its videos.
+        """
+        for video in self.videos.values():
+            if video.video_id not in self._counts:
+                raise refused(
+                    self._places[video.video_id],
+                    f"video {video.video_id!r} of split {video.split!r} has no caption in"
+                    f" {sources[video.split]}; every listed video is described: complete that file",
+                )
+
+    def listing(self) -> CorpusListing:
+        """Everything added, in that order."""
+        return CorpusListing(tuple(self.videos.values()), tuple(self.captions), tuple(self.notes))
+
+
+def unnameable(video_id: str, path: str) -> Video | None:
+    """A quarantined row for a file whose name is not UTF-8 text, else None."""
+    if _storable(path):
+        return None
+    shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    shown_id = video_id.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return Video(
+        shown_id,
+        shown,
+        status=Status.QUARANTINED.value,
+        reason="unreadable",
+        message="the file's name is not UTF-8; rename it",
+    )

@@ -1,0 +1,31 @@
+"""Splits by a stable hash of the id: the same id is in the same split, whatever joins it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import xxhash
+
+__all__ = ["split_by_hash", "split_name"]
+
+_SYNONYMS = {"validation": "val", "valid": "val", "dev": "val", "training": "train"}
+
+
+def split_name(text: str) -> str:
+    """Our name of a split: ``validation``, ``valid``, ``dev`` are ``val``; others stay."""
+    return _SYNONYMS.get(text.strip().lower(), text.strip())
+
+
+def split_by_hash(video_id: str, fractions: Mapping[str, float]) -> str:
+    """The split whose share of [0, 1) holds the id's hash; ``fractions`` sum to 1.
+
+    Splits take their shares in the order of their names, so the order in a config is no matter.
+    """
+    point = xxhash.xxh3_64_intdigest(video_id.encode()) / 2**64
+    edge = 0.0
+    names = sorted(name for name, share in fractions.items() if share > 0)
+    for name in names:
+        edge += fractions[name]
+        if point < edge:
+            return name
+    return names[-1]  # the sum may fall short of 1 by rounding
