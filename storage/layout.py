@@ -1,0 +1,151 @@
+"""Every path of a store, composed here only (pure functions of kind, fingerprint and names).
+
+::
+
+    {kind}/{fingerprint}/identity.json
+                         parts/{table}-{shard}-{unique}{suffix}
+                         receipts/{table}-{shard}-{unique}.json
+                         snapshots/{n:08d}.json
+                         removals/{n:08d}.json, .done     what gc is about to delete, and did
+                         pins/{n:08d}-{unique}.json       snapshots a reader holds on to
+    runs/{stamp}-{id}.json
+    sources/synthetic/{fingerprint}/…
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Mapping
+
+import xxhash
+
+from storage.errors import StoreError
+
+__all__ = [
+    "KINDS",
+    "RUNS",
+    "SCRATCH",
+    "artifact",
+    "canonical",
+    "fingerprint",
+    "identity",
+    "is_fingerprint",
+    "new_part",
+    "number_of",
+    "pin",
+    "receipt_of",
+    "removal",
+    "run",
+    "snapshot",
+    "synthetic",
+]
+
+KINDS = ("corpus", "frames", "checkpoint", "embeddings", "evaluation")
+SCRATCH = ".scratch"
+RUNS = "runs"
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,63}")
+_SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_SUFFIX = re.compile(r"(\.[a-z0-9]{1,16}){1,2}")
+_NUMBERED = re.compile(r"(\d{8,})(?=[-.])")
+
+
+def canonical(value: Mapping[str, object]) -> bytes:
+    """JSON with one spelling only: sorted keys, no spaces, ASCII, finite numbers.
+
+    Raises:
+        StoreError: a value JSON cannot hold exactly (NaN, an object).
+    """
+    try:
+        text = json.dumps(
+            value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+        )
+    except (TypeError, ValueError) as error:
+        raise StoreError(
+            f"{value!r} cannot be an identity: only text, finite numbers, true, false, null, "
+            f"lists and mappings have one spelling ({error})"
+        ) from error
+    return text.encode()
+
+
+def fingerprint(identity: Mapping[str, object]) -> str:
+    """xxh3-128 of the canonical identity, 32 hex digits: the name of the artifact's folder."""
+    return xxhash.xxh3_128_hexdigest(canonical(identity))
+
+
+def is_fingerprint(name: str) -> bool:
+    """Whether a folder's name is one of ours."""
+    return bool(re.fullmatch(r"[0-9a-f]{32}", name))
+
+
+def artifact(kind: str, fingerprint: str) -> str:
+    """The artifact's folder.
+
+    Raises:
+        StoreError: an unknown kind, or a fingerprint that is not 32 hex digits.
+    """
+    if kind not in KINDS:
+        raise StoreError(f"no artifact is of kind {kind!r}: known are {', '.join(KINDS)}")
+    if not is_fingerprint(fingerprint):
+        raise StoreError(f"{fingerprint!r} is no fingerprint: 32 hex digits")
+    return f"{kind}/{fingerprint}"
+
+
+def identity(folder: str) -> str:
+    """The identity in clear."""
+    return f"{folder}/identity.json"
+
+
+def new_part(folder: str, *, table: str, shard: str, suffix: str) -> str:
+    """A part's path, never used before. Names are ours, never a corpus's ids.
+
+    Raises:
+        StoreError: a table, shard or suffix with characters that could leave the folder.
+    """
+    for what, value, rule in (("table", table, _NAME), ("shard", shard, _SHARD)):
+        if not rule.fullmatch(value):
+            raise StoreError(f"{value!r} cannot name a {what}: it must match {rule.pattern}")
+    if not _SUFFIX.fullmatch(suffix):
+        raise StoreError(f"{suffix!r} is no suffix such as .arrow or .parquet")
+    return f"{folder}/parts/{table}-{shard}-{secrets.token_hex(8)}{suffix}"
+
+
+def receipt_of(part: str) -> str:
+    """The receipt's path of the part at `part` (both below the artifact's folder or not)."""
+    folder, _, name = part.rpartition("parts/")
+    return f"{folder}receipts/{_stem(name)}.json"
+
+
+def _stem(name: str) -> str:
+    """The part's name without suffix: table-shard-unique, where unique has no dot."""
+    table_shard, _, rest = name.rpartition("-")
+    return f"{table_shard}-{rest.partition('.')[0]}"
+
+
+def snapshot(folder: str, number: int) -> str:
+    return f"{folder}/snapshots/{number:08d}.json"
+
+
+def removal(folder: str, number: int, *, done: bool = False) -> str:
+    return f"{folder}/removals/{number:08d}.{'done' if done else 'json'}"
+
+
+def pin(folder: str, number: int) -> str:
+    return f"{folder}/pins/{number:08d}-{secrets.token_hex(8)}.json"
+
+
+def number_of(name: str) -> int | None:
+    """The number at the start of a snapshot's, removal's or pin's file name; None: none there."""
+    match = _NUMBERED.match(name)
+    return int(match[1]) if match else None
+
+
+def run(stamp: str, identifier: str) -> str:
+    return f"{RUNS}/{stamp}-{identifier}.json"
+
+
+def synthetic(fingerprint: str) -> str:
+    """Folder of the generated videos with these options."""
+    return f"sources/synthetic/{fingerprint}"

@@ -1,0 +1,106 @@
+"""What gc and everybody else tell each other: removals, and pins.
+
+gc writes down what it is about to delete before it deletes anything, then looks again at what
+was published and pinned meanwhile. A publisher or reader does the opposite: publishes or pins,
+then looks at the removals. Whatever the interleaving, at least one of the two sees the other, so
+nothing in use is ever deleted unnoticed, without locks and without trusting clocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from storage import layout
+from storage.roots import Root
+from storage.sealing import seal, unseal
+
+__all__ = [
+    "Removal",
+    "finish_removal",
+    "last_removal",
+    "pinned_numbers",
+    "removals_after",
+    "write_removal",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """One intent of gc: snapshot numbers and files (below the artifact's folder) to delete.
+
+    `latest` is the newest snapshot when it was written; `done` says that it was carried out.
+    """
+
+    number: int
+    latest: int
+    snapshots: frozenset[int]
+    files: frozenset[str]
+    done: bool
+
+
+def last_removal(root: Root, folder: str) -> Removal | None:
+    """The newest removal; None where gc never removed anything."""
+    hint = [layout.number_of(name) or 0 for name in root.list(f"{folder}/removals")]
+    newer = removals_after(root, folder, number=max(hint, default=0) - 1)
+    return newer[-1] if newer else None
+
+
+def removals_after(root: Root, folder: str, *, number: int) -> list[Removal]:
+    """Removals with a larger number, oldest first, found by probing (no listing is trusted)."""
+    found: list[Removal] = []
+    number = max(number, 0) + 1
+    while root.exists(path := layout.removal(folder, number)):
+        body = unseal(root.read(path), path=path)
+        found.append(
+            Removal(
+                number=number,
+                latest=body["latest"],
+                snapshots=frozenset(body["snapshots"]),
+                files=frozenset(body["files"]),
+                done=root.exists(layout.removal(folder, number, done=True)),
+            )
+        )
+        number += 1
+    return found
+
+
+def write_removal(
+    root: Root,
+    folder: str,
+    *,
+    latest: int,
+    snapshots: Collection[int],
+    files: Sequence[str],
+) -> Removal:
+    """Writes down an intent; nothing may be deleted before.
+
+    Raises:
+        FileExistsError: another gc wrote one at the same moment.
+    """
+    last = last_removal(root, folder)
+    number = last.number + 1 if last else 1
+    body = {"latest": latest, "snapshots": sorted(snapshots), "files": sorted(files)}
+    root.put_new(layout.removal(folder, number), seal(body))
+    return Removal(number, latest, frozenset(snapshots), frozenset(files), done=False)
+
+
+def finish_removal(root: Root, folder: str, *, number: int) -> None:
+    """Says that everything a removal lists is deleted (or was found in use, and stays)."""
+    path = layout.removal(folder, number, done=True)
+    if not root.exists(path):
+        try:
+            root.put_new(path, b"")
+        except FileExistsError:
+            return
+
+
+def pinned_numbers(root: Root, folder: str, *, expires_seconds: float) -> set[int]:
+    """Snapshots readers hold on to; a pin older than the limit belongs to a dead reader."""
+    numbers: set[int] = set()
+    for name in root.list(f"{folder}/pins"):
+        number = layout.number_of(name)
+        path = f"{folder}/pins/{name}"
+        if number is not None and root.exists(path) and root.age_seconds(path) < expires_seconds:
+            numbers.add(number)
+    return numbers
