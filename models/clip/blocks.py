@@ -1,0 +1,149 @@
+"""The residual attention block of CLIP, also of every temporal header, under the same key names."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+__all__ = ["CLIP_EPS", "HEADER_EPS", "Block", "LayerNorm", "Transformer", "quick_gelu"]
+
+CLIP_EPS = 1e-5
+"""LayerNorm epsilon of CLIP's towers."""
+HEADER_EPS = 1e-12
+"""LayerNorm epsilon of the originals' temporal headers (until_module.LayerNorm)."""
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """Give x * sigmoid(1.702 x), the approximation CLIP was trained with."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+class LayerNorm(nn.LayerNorm):
+    """LayerNorm computed in the precision of its own weights (fp32), cast back to the input's."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise the last axis of `input`."""
+        return super().forward(input.to(self.weight.dtype)).to(input.dtype)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with the fused projection of `nn.MultiheadAttention`'s keys."""
+
+    def __init__(self, width: int, *, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        first_only: bool = False,
+    ) -> Tensor:
+        """Attend over `x` [B, L, W]; `mask` is added to scores and broadcasts to [B, heads, L, L].
+
+        With `first_only` only the first token asks: [B, 1, W].
+        """
+        batch, _, width = x.shape
+        if first_only:
+            query = functional.linear(
+                x[:, :1], self.in_proj_weight[:width], self.in_proj_bias[:width]
+            )
+            rest = functional.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:])
+            key, value = rest.chunk(2, dim=-1)
+        else:
+            query, key, value = functional.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(
+                3, dim=-1
+            )
+        split = (batch, -1, self.heads, width // self.heads)
+        attended = functional.scaled_dot_product_attention(
+            query.view(split).transpose(1, 2),
+            key.view(split).transpose(1, 2),
+            value.view(split).transpose(1, 2),
+            attn_mask=None if mask is None else mask.to(query.dtype),
+            is_causal=causal,
+        )
+        out: Tensor = self.out_proj(attended.transpose(1, 2).reshape(batch, -1, width))
+        return out
+
+
+class Mlp(nn.Module):
+    """c_fc, QuickGELU, c_proj; hidden width four times the model's."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(width, 4 * width)
+        self.c_proj = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply to the last axis."""
+        out: Tensor = self.c_proj(quick_gelu(self.c_fc(x)))
+        return out
+
+
+class Block(nn.Module):
+    """x += attention(ln_1(x)); x += mlp(ln_2(x)) (specs/clip4clip-clip2video.md 1.1)."""
+
+    def __init__(self, width: int, *, heads: int, eps: float = CLIP_EPS) -> None:
+        super().__init__()
+        self.attn = Attention(width, heads=heads)
+        self.ln_1 = LayerNorm(width, eps=eps)
+        self.mlp = Mlp(width)
+        self.ln_2 = LayerNorm(width, eps=eps)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, causal: bool = False, first_only: bool = False
+    ) -> Tensor:
+        """[B, L, W] -> [B, L, W], or [B, 1, W] with `first_only` (cheaper)."""
+        attended = self.attn(self.ln_1(x), mask=mask, causal=causal, first_only=first_only)
+        x = (x[:, :1] if first_only else x) + attended
+        out: Tensor = x + self.mlp(self.ln_2(x))
+        return out
+
+
+class Transformer(nn.Module):
+    """A stack of blocks under `resblocks`.
+
+    Attributes:
+        activation_checkpointing: recompute block activations in the backward pass.
+    """
+
+    def __init__(self, width: int, *, layers: int, heads: int, eps: float = CLIP_EPS) -> None:
+        super().__init__()
+        self.width = width
+        self.heads = heads
+        self.activation_checkpointing = False
+        self.resblocks = nn.ModuleList(Block(width, heads=heads, eps=eps) for _ in range(layers))
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        first_only: bool = False,
+    ) -> Tensor:
+        """Blocks in order over `x` [B, L, W].
+
+        Args:
+            x: tokens.
+            mask: added to attention scores, broadcast to [B, heads, L, L].
+            causal: each token sees itself and what stands before it.
+            first_only: give the first token only, [B, 1, W] (what follows needs no other).
+        """
+        last = len(self.resblocks) - 1
+        for i, block in enumerate(self.resblocks):
+            first = first_only and i == last
+            if self.activation_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, mask, causal, first, use_reentrant=False)
+            else:
+                x = block(x, mask, causal, first)
+        return x[:, :1] if first_only else x

@@ -1,0 +1,256 @@
+"""The shape of a family: what every retrieval model has, and nothing else in the system asks.
+
+`RetrievalModel` is the contract; `ClipFamily` is its half that all CLIP-based systems share: two
+towers under `clip`, checkpoint keys as the originals write them (`state_dict()` *is* the original
+layout), and the way a new model starts from a CLIP archive.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from models.clip.architecture import Architecture
+from models.clip.blocks import Transformer
+from models.clip.preprocess import CLIP_MEAN, CLIP_STD, normalise
+from models.clip.tokenizer import tokenize
+from models.clip.towers import ClipTowers
+from models.clip.weights import load_strictly
+from models.errors import InputError, OptionsError
+from models.features import Columns, TextFeatures, VideoFeatures
+
+__all__ = ["ClipFamily", "FamilyOptions", "OriginalSettings", "RetrievalModel"]
+
+
+class FamilyOptions(BaseModel):
+    """A family's own options: frozen, unknown keys refused, one documented field each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class OriginalSettings:
+    """An original system's settings in our words."""
+
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options of our family."""
+    max_words: int = 32
+    """Tokens of a caption, start and end included."""
+    max_frames: int = 12
+    """Frames of a video."""
+
+
+class RetrievalModel(nn.Module, ABC):
+    """Encodes texts and videos into named features, and scores features against features.
+
+    Encoders and scores are pure: what gathers features over processes or cuts them into blocks
+    stands outside. Texts and videos of a batch never influence each other, but for the legacy mask
+    layouts (specs/clip4clip-clip2video.md 2.2).
+
+    Attributes:
+        options_class: the family's options.
+        image_size: height and width of a frame, pixels.
+        max_words: tokens of a caption (L), start and end included.
+        max_frames: frames of a video (F).
+    """
+
+    options_class: ClassVar[type[FamilyOptions]]
+    mean: tuple[float, ...] = CLIP_MEAN
+    std: tuple[float, ...] = CLIP_STD
+
+    def __init__(self, *, image_size: int, max_words: int, max_frames: int) -> None:
+        super().__init__()
+        self.image_size = image_size
+        self.max_words = max_words
+        self.max_frames = max_frames
+
+    # what a family has to say
+
+    @property
+    @abstractmethod
+    def text_columns(self) -> Columns:
+        """The tensors of `encode_text`, by name: shape and kind of one row."""
+
+    @property
+    @abstractmethod
+    def video_columns(self) -> Columns:
+        """The tensors of `encode_video`, by name: shape and kind of one row."""
+
+    @property
+    @abstractmethod
+    def logit_scale(self) -> Tensor:
+        """Logarithm of what cosines are multiplied by: a scalar parameter."""
+
+    @abstractmethod
+    def encode_text(self, tokens: Tensor) -> TextFeatures:
+        """Features of texts.
+
+        Args:
+            tokens: int64 [T, max_words] from `tokenize`.
+
+        Returns:
+            Named tensors [T, ...] as in `text_columns`.
+        """
+
+    @abstractmethod
+    def encode_video(self, frames: Tensor, mask: Tensor, **extra: Any) -> VideoFeatures:
+        """Features of videos.
+
+        Args:
+            frames: float [V, F, 3, S, S], normalised; padded frames are zeros.
+            mask: int64 [V, F], 1 where a frame is real.
+            extra: whatever else this family's `prepare` gave (and, in training, its noise).
+
+        Returns:
+            Named tensors [V, ...] as in `video_columns`.
+        """
+
+    # what follows from it, overridden where a family differs
+
+    @property
+    def is_dot_product(self) -> bool:
+        """Whether a score is exp(logit_scale) times the dot product of two vectors."""
+        return True
+
+    def text_vectors(self, text: TextFeatures) -> Tensor:
+        """Unit vectors [T, D] of a family whose `is_dot_product` holds."""
+        return text["embedding"]
+
+    def video_vectors(self, video: VideoFeatures) -> Tensor:
+        """Unit vectors [V, D] of a family whose `is_dot_product` holds."""
+        return video["embedding"]
+
+    def similarity(self, text: TextFeatures, video: VideoFeatures) -> Tensor:
+        """Logits [T, V], exp(logit_scale) included. Any rows may be combined, in any blocks."""
+        scale = self.logit_scale.exp()
+        return scale * (self.text_vectors(text) @ self.video_vectors(video).T)
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Token ids int64 [T, max_words] of raw captions."""
+        return tokenize(texts, max_words=self.max_words)
+
+    def prepare(self, frames: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Keyword arguments of `encode_video` from stored frames, on the frames' device.
+
+        Args:
+            frames: uint8 [V, F, S, S, 3] RGB, padded frames of any content.
+            mask: int64 [V, F].
+
+        Raises:
+            InputError: frames of another size than the model's.
+        """
+        side = self.image_size
+        if frames.ndim != 5 or tuple(frames.shape[2:]) != (side, side, 3):
+            raise InputError(
+                f"frames of shape {tuple(frames.shape)}: this model takes "
+                f"[V, F, {side}, {side}, 3]; "
+                f"extract frames with size {side}"
+            )
+        return {"frames": normalise(frames, mask, mean=self.mean, std=self.std), "mask": mask}
+
+    @classmethod
+    def original_settings(cls, given: Mapping[str, Any]) -> OriginalSettings:
+        """Our settings from an original system's (a checkpoint's config, a golden's metadata).
+
+        The common case: `max_words` and `max_frames` among the family's own options by our names;
+        names that are no option of ours are dropped.
+        """
+        known = cls.options_class.model_fields
+        return OriginalSettings(
+            options={key: value for key, value in given.items() if key in known},
+            max_words=int(given["max_words"]),
+            max_frames=int(given["max_frames"]),
+        )
+
+    def init_from_clip(self, state: Mapping[str, Tensor]) -> None:
+        """Start from a CLIP archive in OpenAI layout (keys without prefix).
+
+        Raises:
+            OptionsError: the family does not start from a CLIP archive.
+            WeightsError: missing, unexpected or misshaped tensors.
+        """
+        raise OptionsError(
+            f"{type(self).__name__} does not start from a CLIP archive ({len(state)} tensors given)"
+        )
+
+    def set_activation_checkpointing(self, on: bool) -> None:
+        """Recompute block activations in the backward pass, in every stack of blocks."""
+        for module in self.modules():
+            if isinstance(module, Transformer):
+                module.activation_checkpointing = on
+
+
+class ClipFamily(RetrievalModel):
+    """A family on two CLIP towers, `self.clip`.
+
+    A subclass adds its parameters under the originals' names, sets them in `__init__` (randomly)
+    and in `_init_headers_from_clip` (from CLIP tensors, exactly as the original does).
+    """
+
+    def __init__(
+        self,
+        *,
+        architecture: Architecture,
+        max_words: int,
+        max_frames: int,
+        linear_patch: str = "2d",
+    ) -> None:
+        """Build towers with random weights.
+
+        Raises:
+            OptionsError: captions longer than the text tower's position table.
+        """
+        super().__init__(
+            image_size=architecture.image_size, max_words=max_words, max_frames=max_frames
+        )
+        if not 3 <= max_words <= architecture.context_length:
+            raise OptionsError(
+                f"max_words {max_words} must be between 3 and the text tower's "
+                f"{architecture.context_length} positions"
+            )
+        self.architecture = architecture
+        self.clip = ClipTowers(architecture, linear_patch=linear_patch)
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """`clip.logit_scale`."""
+        return self.clip.logit_scale
+
+    @torch.no_grad()
+    def init_from_clip(self, state: Mapping[str, Tensor]) -> None:
+        """Towers from an OpenAI archive, then the headers that start from CLIP tensors."""
+        load_strictly(self.clip, state, derive_conv2=True)
+        self._init_headers_from_clip(self.clip.state_dict())
+
+    def _init_headers_from_clip(self, clip: Mapping[str, Tensor]) -> None:
+        """Start headers from CLIP tensors (keys without prefix); none by default."""
+
+    def encode_words(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Sentences [T, D] and words [T, L, D] of token ids, un-normalised, at least fp32."""
+        if tokens.ndim != 2 or tokens.shape[1] != self.max_words:
+            raise InputError(
+                f"tokens of shape {tuple(tokens.shape)}: this model takes [T, {self.max_words}]; "
+                "tokenize with its max_words"
+            )
+        words = at_least_fp32(self.clip.encode_text(tokens))
+        return words[torch.arange(len(words), device=words.device), tokens.argmax(dim=1)], words
+
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """Frame features [V, F, D] of frames [V, F, 3, S, S], un-normalised, at least fp32."""
+        side = self.image_size
+        if frames.ndim != 5 or tuple(frames.shape[2:]) != (3, side, side):
+            raise InputError(
+                f"frames of shape {tuple(frames.shape)}: this model takes [V, F, 3, {side}, {side}]"
+            )
+        return at_least_fp32(self.clip.encode_video(frames))
+
+
+def at_least_fp32(x: Tensor) -> Tensor:
+    """`x` as the originals continue with it: half precision widened, fp32 and fp64 as they are."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
