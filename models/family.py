@@ -24,6 +24,7 @@ from models.clip.towers import ClipTowers
 from models.clip.weights import load_strictly
 from models.errors import InputError, OptionsError
 from models.features import Columns, TextFeatures, VideoFeatures
+from models.losses import Terms
 
 __all__ = ["ClipFamily", "FamilyOptions", "OriginalSettings", "RetrievalModel"]
 
@@ -130,6 +131,14 @@ class RetrievalModel(nn.Module, ABC):
         """Logits [T, V], exp(logit_scale) included. Any rows may be combined, in any blocks."""
         scale = self.logit_scale.exp()
         return scale * (self.text_vectors(text) @ self.video_vectors(video).T)
+
+    def score_terms(self, text: TextFeatures, video: VideoFeatures) -> Terms:
+        """The score as the (weight, logits) pairs whose losses are summed with those weights.
+
+        One pair but where a family weights losses (specs/clip4clip-clip2video.md 2.4); their
+        weighted sum is `similarity`.
+        """
+        return [(1.0, self.similarity(text, video))]
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids int64 [T, max_words] of raw captions."""
