@@ -1,0 +1,127 @@
+"""Are all the bytes a container promises there? Sizes of its outermost boxes, nothing more.
+
+A header can lie about times and counts; the length of the outermost box against the length of the
+file cannot be confused with that, so it tells a truncated file from a boastful header.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["Completeness", "completeness"]
+
+MAX_BOXES = 100_000
+"""More outermost boxes than any honest file has; then nothing is concluded."""
+
+
+class Completeness(Enum):
+    """Whether the bytes promised are there."""
+
+    COMPLETE = "complete"
+    CUT = "cut"
+    UNKNOWN = "unknown"
+
+
+def completeness(path: str | Path) -> Completeness:
+    """Compare the outermost box sizes of an MP4, AVI or Matroska file with its length.
+
+    UNKNOWN for other containers, for sizes left open (live recordings) and for nonsense.
+    """
+    with Path(path).open("rb") as file:
+        length = os.fstat(file.fileno()).st_size
+        head = file.read(12)
+        for matches, walk in _WALKS:
+            if matches(head):
+                file.seek(0)
+                return walk(file, length)
+    return Completeness.UNKNOWN
+
+
+def _is_mp4(head: bytes) -> bool:
+    return head[4:8] in (b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof")
+
+
+def _is_riff(head: bytes) -> bool:
+    return head[:4] == b"RIFF"
+
+
+def _is_ebml(head: bytes) -> bool:
+    return head[:4] == b"\x1a\x45\xdf\xa3"
+
+
+def _walk_mp4(file: BinaryIO, length: int) -> Completeness:
+    at = 0
+    for _ in range(MAX_BOXES):
+        if at == length:
+            return Completeness.COMPLETE
+        file.seek(at)
+        head = file.read(16)
+        if len(head) < 8:
+            return Completeness.CUT
+        size = int.from_bytes(head[:4], "big")
+        if size == 1:
+            size = int.from_bytes(head[8:16], "big") if len(head) == 16 else length + 1
+        elif size == 0:  # to the end of the file, wherever that is
+            return Completeness.UNKNOWN
+        if size < 8 or not head[4:8].isalnum():
+            return Completeness.UNKNOWN
+        at += size
+        if at > length:
+            return Completeness.CUT
+    return Completeness.UNKNOWN
+
+
+def _walk_riff(file: BinaryIO, length: int) -> Completeness:
+    at = 0
+    for _ in range(MAX_BOXES):
+        file.seek(at)
+        head = file.read(8)
+        if at and (len(head) < 8 or head[:4] != b"RIFF"):  # what follows belongs to no one
+            return Completeness.COMPLETE
+        size = int.from_bytes(head[4:8], "little")
+        if size in (0, 0xFFFFFFFF):
+            return Completeness.UNKNOWN
+        at += 8 + size
+        if at > length:
+            return Completeness.CUT
+        at += size % 2
+    return Completeness.UNKNOWN
+
+
+def _walk_ebml(file: BinaryIO, length: int) -> Completeness:
+    at = 0
+    for _ in range(MAX_BOXES):
+        if at == length:
+            return Completeness.COMPLETE
+        file.seek(at)
+        head = file.read(16)
+        identity = _vint_length(head[0]) if head else 0
+        if not 1 <= identity <= 4 or len(head) <= identity:
+            return Completeness.UNKNOWN
+        width = _vint_length(head[identity])
+        field = head[identity : identity + width]
+        if width > 8 or len(field) < width:
+            return Completeness.UNKNOWN
+        size = int.from_bytes(field, "big") & ((1 << 7 * width) - 1)
+        if size == (1 << 7 * width) - 1:  # all ones: not known when it was written
+            return Completeness.UNKNOWN
+        at += identity + width + size
+        if at > length:
+            return Completeness.CUT
+    return Completeness.UNKNOWN
+
+
+def _vint_length(first: int) -> int:
+    """Bytes of an EBML number from its first byte: one more than its leading zero bits."""
+    return 9 - first.bit_length()
+
+
+_WALKS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, int], Completeness]], ...] = (
+    (_is_mp4, _walk_mp4),
+    (_is_riff, _walk_riff),
+    (_is_ebml, _walk_ebml),
+)
