@@ -39,15 +39,12 @@ class EmbedPlan:
     shards: list[Shard[VideoRow] | Shard[CaptionRow]]
     adopted: list[Receipt]
     new: int
+    new_captions: int
     stale: list[str]
     orphaned: list[str]
     copied: int
     stale_captions: list[str]
     orphaned_captions: list[str]
-
-    @property
-    def nothing_to_do(self) -> bool:
-        return not (self.shards or self.adopted or self.orphaned or self.orphaned_captions)
 
 
 def embeddings_artifact(config: PipelineConfig, *, weights_hash: str) -> Artifact:
@@ -101,6 +98,7 @@ def plan_embed(
         shards=todo,
         adopted=adopted,
         new=sum(row.video_id not in live for row in due),
+        new_captions=sum(row.caption_id not in live_captions for row in due_captions),
         stale=[row.video_id for row in due if row.video_id in live],
         orphaned=[video_id for video_id in live if video_id not in planned],
         copied=sum(bool(row.copy_of) for row in due),

@@ -10,17 +10,19 @@ A task returns a receipt, a small dict of plain values, never arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task
 from prefect import task as prefect_task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.concurrency.sync import concurrency
 
 from storage.errors import ReelvecError
 
-__all__ = ["task"]
+__all__ = ["gpu_slot", "task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,3 +42,18 @@ def task(function: Callable[P, R], *, retries: int = 2) -> Task[P, R]:
         retry_delay_seconds=[1.0, 5.0][:retries] or None,
         retry_condition_fn=_worth_retrying,
     )
+
+
+@contextmanager
+def gpu_slot(device: str) -> Iterator[None]:
+    """Hold the global concurrency limit `gpu` while the block runs, where `device` means one.
+
+    `reelvec bootstrap` makes the limit; without it nothing is held.
+    """
+    import torch
+
+    if device == "cpu" or not torch.cuda.is_available():
+        yield
+        return
+    with concurrency("gpu", occupy=1, strict=False):
+        yield

@@ -62,13 +62,7 @@ class ExtractPlan:
     adopted: list[Receipt]
     again: list[str]
 
-    @property
-    def nothing_to_do(self) -> bool:
-        return not (self.shards or self.adopted)
-
-    @property
-    def clips(self) -> int:
-        return sum(len(shard.items) for shard in self.shards)
+    clips: int
 
 
 def frames_artifact(config: PipelineConfig) -> Artifact:
@@ -113,6 +107,7 @@ def plan_extract(
         shards=todo,
         adopted=adopted,
         again=[key for key in clips if key in live],
+        clips=len(clips),
     )
 
 

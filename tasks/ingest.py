@@ -74,14 +74,15 @@ class IngestPlan:
     new: int
     changed: list[str]
     removed: list[str]
+    captions: int
     changed_captions: list[str]
     removed_captions: list[str]
     notes: tuple[str, ...]
 
     @property
-    def nothing_to_do(self) -> bool:
-        gone = self.removed or self.removed_captions
-        return not (self.shards or self.adopted or gone)
+    def captions_touched(self) -> int:
+        """Captions to write or drop."""
+        return self.captions + len(self.removed_captions)
 
 
 def corpus_artifact(config: PipelineConfig) -> Artifact:
@@ -138,6 +139,7 @@ def plan_ingest(config: PipelineConfig) -> IngestPlan:
         new=sum(video.video_id not in known for video in videos),
         changed=[video.video_id for video in videos if video.video_id in known],
         removed=[video_id for video_id in known if video_id not in listed],
+        captions=len(captions),
         changed_captions=[c.caption_id for c in captions if c.caption_id in known_captions],
         removed_captions=[key for key in known_captions if key not in listed_captions],
         notes=listing.notes,

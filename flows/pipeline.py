@@ -1,0 +1,64 @@
+"""The whole pipeline as a numbered list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import flow
+
+from configs import ConfigError, PipelineConfig
+from flows import stages
+from flows.runners import open_runner, task_runner
+from flows.summary import publish_summary, summarise
+from tasks.preflight import check_config
+from tasks.recording import record_run
+
+__all__ = ["STAGES", "pipeline"]
+
+STAGES: dict[str, Callable[..., Any]] = {
+    "ingest": stages.ingest,  # 1. list, hash and probe the videos
+    "extract": stages.extract,  # 2. decode the frames that are missing
+    "train": stages.train,  # 3. train, or go on from the last checkpoint
+    "embed": stages.embed,  # 4. write both embedding tables
+    "evaluate": stages.evaluate,  # 5. score them
+    "report": stages.report,  # 6. one page to read
+}
+
+
+@flow(name="pipeline", flow_run_name="{config.name}")
+def pipeline(config: PipelineConfig, only: list[str] | None = None) -> dict[str, Any]:
+    """Run the stages of `config` in order; each does what is missing and nothing else.
+
+    Args:
+        config: the run.
+        only: stages to run, in pipeline order; None runs all.
+
+    Returns:
+        A summary: stage receipts, coverage, metrics, and where the report is.
+    """
+    check_config(config)
+    chosen = _chosen(only)
+    started = datetime.now(UTC)
+    receipts: list[stages.StageReceipt] = []
+    with open_runner(config) as placed:
+        for name in chosen:
+            stage = STAGES[name].with_options(task_runner=task_runner(placed))
+            if name == "report":
+                record_run(config, receipts, started=started)
+            receipts.append(stage(placed))
+    if "report" not in chosen:
+        record_run(config, receipts, started=started)
+    summary = summarise(config, receipts)
+    publish_summary(summary)
+    return summary
+
+
+def _chosen(only: Sequence[str] | None) -> list[str]:
+    unknown = [name for name in only or () if name not in STAGES]
+    if unknown:
+        raise ConfigError(
+            f"no stage is called ({unknown[0]}); there are {', '.join(STAGES)}", key="only"
+        )
+    return [name for name in STAGES if only is None or name in only]

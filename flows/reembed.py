@@ -1,0 +1,45 @@
+"""The scheduled flow: find new, changed and removed videos, do exactly these, commit.
+
+It keeps the tables of a finished run true. Nothing is trained: the weights of the run stay.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_table_artifact
+
+from configs import PipelineConfig
+from flows.pipeline import pipeline
+from tasks.plan import plan_reembed
+from tasks.recording import last_config
+
+__all__ = ["reembed"]
+
+
+@flow(name="reembed", flow_run_name="reembed")
+def reembed(
+    config: PipelineConfig | None = None, store: str | None = None, dry_run: bool = False
+) -> dict[str, Any]:
+    """Bring the embedding tables up to date with the videos.
+
+    Args:
+        config: the run whose tables are kept true; None: the last run of `store`.
+        store: root of the store, where no config is given.
+        dry_run: only say what would be done.
+
+    Returns:
+        The plan (rows by reason), and the pipeline's summary unless it was a dry run.
+    """
+    config = config or last_config(store or PipelineConfig().store)
+    plan = plan_reembed(config)
+    rows = [{"stage": row.stage, "why": row.why, "count": row.count} for row in plan]
+    create_table_artifact(table=rows, key="reembed-plan", description="What is missing or stale")
+    logger = get_run_logger()
+    for row in plan:
+        logger.info("%s: %d %s", row.stage, row.count, row.why)
+    if dry_run or not plan:
+        return {"plan": rows, "changed": False}
+    only = ["ingest", "extract", "embed", "evaluate", "report"]
+    return {"plan": rows, "changed": True, **pipeline(config, only=only)}

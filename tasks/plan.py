@@ -1,0 +1,63 @@
+"""What a run would do, and why, before it is done: from tables and file listings only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from configs import PipelineConfig
+from tasks.embed import plan_embed
+from tasks.evaluate import is_evaluated
+from tasks.extract import plan_extract
+from tasks.ingest import corpus_artifact, plan_ingest, read_corpus
+from tasks.train import find_trained
+
+__all__ = ["PlannedWork", "plan_pipeline", "plan_reembed"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedWork:
+    """`count` things a stage has to do, and why."""
+
+    stage: str
+    why: str
+    count: int
+
+
+def plan_reembed(config: PipelineConfig) -> list[PlannedWork]:
+    """Work on videos and tables; empty when everything is up to date.
+
+    Videos that are new or changed are counted at ingest; how many of their clips are decoded and
+    embedded is known when they have been hashed (a renamed clip is neither).
+    """
+    ingest = plan_ingest(config)
+    work = [
+        PlannedWork("ingest", "new videos", ingest.new),
+        PlannedWork("ingest", "changed videos", len(ingest.changed)),
+        PlannedWork("ingest", "removed videos", len(ingest.removed)),
+        PlannedWork("ingest", "new, changed or removed captions", ingest.captions_touched),
+    ]
+    corpus = read_corpus(corpus_artifact(config))
+    extract = plan_extract(config, corpus=corpus)
+    work.append(PlannedWork("extract", "clips without frames", extract.clips))
+    trained = find_trained(config)
+    if trained is not None:
+        embed = plan_embed(config, weights_hash=trained.weights_hash, corpus=corpus)
+        work += [
+            PlannedWork("embed", "missing rows", embed.new + embed.new_captions),
+            PlannedWork("embed", "stale rows", len(embed.stale) + len(embed.stale_captions)),
+            PlannedWork(
+                "embed", "orphaned rows", len(embed.orphaned) + len(embed.orphaned_captions)
+            ),
+        ]
+    return [row for row in work if row.count]
+
+
+def plan_pipeline(config: PipelineConfig) -> list[PlannedWork]:
+    """All work of a whole run, training and evaluation included; empty when nothing is to do."""
+    work = plan_reembed(config)
+    trained = find_trained(config)
+    if trained is None:
+        work.append(PlannedWork("train", "model not trained to the end", 1))
+    elif not is_evaluated(config, weights_hash=trained.weights_hash):
+        work.append(PlannedWork("evaluate", "tables not scored", 1))
+    return work

@@ -1,0 +1,30 @@
+"""What can be known to be wrong before any work is done."""
+
+from __future__ import annotations
+
+from configs import ConfigError, PipelineConfig
+from models.clip.architecture import architecture
+from models.errors import OptionsError
+from models.registry import validate_options
+
+__all__ = ["check_config"]
+
+
+def check_config(config: PipelineConfig) -> None:
+    """Check what the schema cannot: model options, and sizes that must agree.
+
+    Raises:
+        ConfigError: with key, value and remedy.
+    """
+    try:
+        validate_options(config.model.family, config.model.options)
+        sizes = architecture(config.model.architecture)
+    except OptionsError as error:
+        raise ConfigError(f"model: {error}", key="model") from None
+    if config.model.weights is None and sizes.image_size != config.extract.size:
+        raise ConfigError(
+            f"extract.size ({config.extract.size}) is not the frame size of"
+            f" model.architecture {config.model.architecture} ({sizes.image_size});"
+            f" set extract.size={sizes.image_size}",
+            key="extract.size",
+        )
