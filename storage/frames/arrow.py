@@ -1,0 +1,140 @@
+"""Frame shards as Arrow IPC files: memory-mapped, one record batch a clip, one row a frame.
+
+Columns: ``clip_key`` string, ``frame_index`` int64, ``pts_seconds`` float64, and either ``frame``
+(fixed_shape_tensor uint8 [S, S, 3]) or ``jpeg`` (binary). Any Arrow reader opens them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+
+from storage.errors import IntegrityError
+from storage.frames import jpeg
+from storage.frames.contract import ClipFrames, check_clip, check_picks, copy_picks
+
+__all__ = ["ArrowShardReader", "ArrowShardWriter"]
+
+_VERSION = "1"
+
+
+def _schema(payload: str, size: int) -> pa.Schema:
+    if payload == "raw":
+        column = pa.field("frame", pa.fixed_shape_tensor(pa.uint8(), [size, size, 3]), False)
+    else:
+        column = pa.field("jpeg", pa.binary(), False)
+    return pa.schema(
+        [
+            pa.field("clip_key", pa.string(), False),
+            pa.field("frame_index", pa.int64(), False),
+            pa.field("pts_seconds", pa.float64(), False),
+            column,
+        ],
+        metadata={"reelvec.frames": _VERSION, "payload": payload, "size": str(size)}
+        | ({} if payload == "raw" else {"quality": f"{jpeg.QUALITY} {jpeg.SUBSAMPLING}"}),
+    )
+
+
+class ArrowShardWriter:
+    """Writes record batches as clips come; never holds more than one of them."""
+
+    def __init__(self, path: Path, *, payload: str, size: int) -> None:
+        self._schema = _schema(payload, size)
+        self._payload = payload
+        self._size = size
+        self._keys: set[str] = set()
+        self._file = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_file(self._file, self._schema)
+
+    def add(self, clip: ClipFrames) -> None:
+        check_clip(clip, size=self._size, taken=self._keys)
+        if self._payload == "raw":
+            flat = pa.array(np.ascontiguousarray(clip.frames).reshape(-1))
+            kind = self._schema.field("frame").type
+            rows = pa.FixedSizeListArray.from_arrays(flat, self._size * self._size * 3)
+            column = pa.ExtensionArray.from_storage(kind, rows.cast(kind.storage_type))
+        else:
+            column = pa.array([jpeg.encode(frame) for frame in clip.frames], pa.binary())
+        columns = [
+            pa.array([clip.clip_key] * len(clip.frames), pa.string()),
+            pa.array(np.ascontiguousarray(clip.frame_index)),
+            pa.array(np.ascontiguousarray(clip.pts_seconds)),
+            column,
+        ]
+        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class ArrowShardReader:
+    """Maps the file and keeps one view a clip, so that reading is a copy and nothing else."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
+            described: Mapping[bytes, bytes] = reader.schema.metadata or {}
+            self.payload = described[b"payload"].decode()
+            self.size = int(described[b"size"])
+            batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+        except (pa.ArrowInvalid, KeyError) as error:
+            raise IntegrityError(
+                f"{path} is no Arrow frame shard ({error}); it is damaged or not ours",
+                path=str(path),
+            ) from error
+        self.keys = tuple(batch.column("clip_key")[0].as_py() for batch in batches)
+        self.lengths = np.array([batch.num_rows for batch in batches], np.int64)
+        self._batches = batches
+        self._views = [self._view(batch) for batch in batches] if self.payload == "raw" else []
+
+    def _view(self, batch: pa.RecordBatch) -> np.ndarray:
+        flat = batch.column("frame").storage.flatten().to_numpy(zero_copy_only=True)
+        view: np.ndarray = flat.reshape(batch.num_rows, self.size, self.size, 3)
+        return view
+
+    def frames(self, i: int) -> np.ndarray:
+        if self.payload == "raw":
+            return self._views[i]
+        count = int(self.lengths[i])
+        out = np.empty((count, self.size, self.size, 3), np.uint8)
+        self.read_into(i, np.arange(count), out)
+        out.flags.writeable = False
+        return out
+
+    def pts_seconds(self, i: int) -> np.ndarray:
+        times: np.ndarray = self._batches[i].column("pts_seconds").to_numpy()
+        return times
+
+    def frame_index(self, i: int) -> np.ndarray:
+        indices: np.ndarray = self._batches[i].column("frame_index").to_numpy()
+        return indices
+
+    def read_into(self, i: int, picks: np.ndarray, out: np.ndarray) -> None:
+        check_picks(picks, key=self.keys[i], count=self.lengths[i])
+        if self.payload == "raw":
+            copy_picks(self._views[i], picks, out)
+            return
+        column = self._batches[i].column("jpeg")
+        for slot, pick in enumerate(picks.tolist()):
+            jpeg.decode_into(memoryview(column[pick].as_buffer()).cast("B"), out[slot])
+
+    def close(self) -> None:
+        self._views = []
+        self._batches = []

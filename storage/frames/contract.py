@@ -1,0 +1,192 @@
+"""What a frame shard is, whatever its format: clips by key, in the order they were added.
+
+A shard holds the sampled frames of many clips, RGB uint8 ``[T, S, S, 3]`` each, with their
+presentation times (seconds) and display indices. Payload ``raw`` is exact; ``jpeg`` (quality 95,
+4:2:0) takes about 1/9 of the bytes at about 42 dB (notes/decoding-and-stores.md, section 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+import numpy as np
+
+from storage.errors import StoreError
+
+__all__ = [
+    "SUFFIXES",
+    "ClipFrames",
+    "FrameShardReader",
+    "FrameShardWriter",
+    "check_clip",
+    "check_picks",
+    "copy_picks",
+    "open_reader",
+    "open_writer",
+]
+
+SUFFIXES = {"arrow": ".arrow", "hdf5": ".h5"}
+"""Format -> suffix of its files, by which they are opened again."""
+
+Format = Literal["arrow", "hdf5"]
+Payload = Literal["raw", "jpeg"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipFrames:
+    """The stored frames of one clip.
+
+    Attributes:
+        clip_key: content hash, and window when there is one (records.clip_key).
+        frames: uint8 [T, S, S, 3], RGB.
+        pts_seconds: float64 [T], presentation times.
+        frame_index: int64 [T], positions in display order within the file.
+    """
+
+    clip_key: str
+    frames: np.ndarray
+    pts_seconds: np.ndarray
+    frame_index: np.ndarray
+
+
+class FrameShardWriter(Protocol):
+    """Writes one shard; a context manager that closes it. The same clips give the same bytes."""
+
+    def add(self, clip: ClipFrames) -> None:
+        """Appends a clip; StoreError for a wrong shape or dtype, no frame, or a key twice."""
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class FrameShardReader(Protocol):
+    """Reads one shard at random.
+
+    Attributes:
+        keys: clip keys in the order of writing.
+        lengths: int64 [V], frames of each clip.
+        size: height and width of a frame, pixels.
+        payload: raw or jpeg.
+    """
+
+    keys: tuple[str, ...]
+    lengths: np.ndarray
+    size: int
+    payload: str
+
+    def frames(self, i: int) -> np.ndarray:
+        """Frames of clip `i`, uint8 [T, S, S, 3], read-only; a view where the format allows."""
+
+    def pts_seconds(self, i: int) -> np.ndarray:
+        """Presentation times of clip `i`, float64 [T], seconds."""
+
+    def frame_index(self, i: int) -> np.ndarray:
+        """Display indices of clip `i`, int64 [T]."""
+
+    def read_into(self, i: int, picks: np.ndarray, out: np.ndarray) -> None:
+        """Copies frames `picks` (int64 [P]) of clip `i` into `out` (uint8 [P, S, S, 3])."""
+
+    def close(self) -> None:
+        """Lets the file go; views taken before stay valid."""
+
+
+def open_writer(path: Path, *, format: Format, payload: Payload, size: int) -> FrameShardWriter:
+    """A writer of a new shard at `path`.
+
+    Args:
+        path: a local path, usually `PartWriter.path` with the suffix `SUFFIXES[format]`.
+        format: arrow or hdf5.
+        payload: raw or jpeg.
+        size: height and width of every frame, pixels.
+
+    Raises:
+        StoreError: an unknown format or payload.
+    """
+    if payload not in ("raw", "jpeg"):
+        raise StoreError(f"no frame payload is called {payload!r}: known are raw and jpeg")
+    if format == "arrow":
+        from storage.frames.arrow import ArrowShardWriter
+
+        return ArrowShardWriter(path, payload=payload, size=size)
+    if format == "hdf5":
+        from storage.frames.hdf5 import Hdf5ShardWriter
+
+        return Hdf5ShardWriter(path, payload=payload, size=size)
+    raise StoreError(f"no shard format is called {format!r}: known are {', '.join(SUFFIXES)}")
+
+
+def open_reader(path: Path) -> FrameShardReader:
+    """A reader of the shard at `path`, by its suffix.
+
+    Raises:
+        StoreError: the suffix is none of ours.
+        IntegrityError: the file is no shard of that format.
+    """
+    if path.suffix == SUFFIXES["arrow"]:
+        from storage.frames.arrow import ArrowShardReader
+
+        return ArrowShardReader(path)
+    if path.suffix == SUFFIXES["hdf5"]:
+        from storage.frames.hdf5 import Hdf5ShardReader
+
+        return Hdf5ShardReader(path)
+    raise StoreError(
+        f"{path} is no frame shard: its suffix must be one of {', '.join(SUFFIXES.values())}",
+        path=str(path),
+    )
+
+
+def check_clip(clip: ClipFrames, *, size: int, taken: set[str]) -> None:
+    """Refuses a clip that does not fit the shard.
+
+    Raises:
+        StoreError: wrong shape or dtype, no frame, times or indices of another length, key taken.
+    """
+    count = len(clip.frames)
+    wanted = {
+        "frames": (clip.frames, np.uint8, (count, size, size, 3)),
+        "pts_seconds": (clip.pts_seconds, np.float64, (count,)),
+        "frame_index": (clip.frame_index, np.int64, (count,)),
+    }
+    for name, (array, dtype, shape) in wanted.items():
+        if array.dtype != dtype or array.shape != shape:
+            raise StoreError(
+                f"clip {clip.clip_key}: {name} is {array.dtype}{list(array.shape)}, must be "
+                f"{np.dtype(dtype)}{list(shape)}"
+            )
+    if count == 0:
+        raise StoreError(f"clip {clip.clip_key} has no frame; record it as quarantined instead")
+    if clip.clip_key in taken:
+        raise StoreError(f"clip {clip.clip_key} is in this shard already")
+    taken.add(clip.clip_key)
+
+
+def check_picks(picks: np.ndarray, *, key: str, count: int) -> None:
+    """Refuses positions a clip does not have; negative ones too, which numpy would wrap.
+
+    Raises:
+        StoreError: a pick is outside [0, count).
+    """
+    if len(picks) and (int(picks.min()) < 0 or int(picks.max()) >= count):
+        raise StoreError(f"clip {key} has frames 0 to {count - 1}, asked for {picks.tolist()}")
+
+
+def copy_picks(frames: np.ndarray, picks: np.ndarray, out: np.ndarray) -> None:
+    """``out[:] = frames[picks]`` without the temporary array, in one copy where picks are a run."""
+    count = len(picks)
+    if count and int(picks[-1]) - int(picks[0]) == count - 1 and (np.diff(picks) == 1).all():
+        out[:] = frames[int(picks[0]) : int(picks[0]) + count]
+        return
+    for slot, pick in enumerate(picks.tolist()):
+        out[slot] = frames[pick]

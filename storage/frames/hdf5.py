@@ -1,0 +1,188 @@
+"""Frame shards as HDF5: one file a shard, one writer a file, all clips along the first axis.
+
+Datasets: ``clip_key`` [V] fixed-length bytes, ``offsets`` int64 [V + 1] (clip v is rows
+offsets[v] to offsets[v + 1]), ``frame_index`` int64 [N], ``pts_seconds`` float64 [N], and either
+``frames`` uint8 [N, S, S, 3] in chunks of one frame, or ``jpeg`` uint8 [B] with ``jpeg_offsets``
+int64 [N + 1]. Nothing in the file depends on the clock, so the same clips give the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+
+from storage.errors import IntegrityError
+from storage.frames import jpeg
+from storage.frames.contract import ClipFrames, check_clip, check_picks
+
+__all__ = ["Hdf5ShardReader", "Hdf5ShardWriter"]
+
+_VERSION = 1
+_LIBVER = ("v108", "v108")  # fixed, so that the library's version does not decide the bytes
+_JPEG_CHUNK = 1 << 18  # bytes
+
+
+class Hdf5ShardWriter:
+    """Appends clips to a growing dataset; the small columns are written at close."""
+
+    def __init__(self, path: Path, *, payload: str, size: int) -> None:
+        self._payload = payload
+        self._size = size
+        self._taken: set[str] = set()
+        self._clips: list[tuple[str, np.ndarray, np.ndarray]] = []
+        self._ends = [0]  # of each JPEG, bytes
+        self._rows = 0
+        self._file = h5py.File(path, "x", libver=_LIBVER, locking=False)
+        self._file.attrs.update({"reelvec.frames": _VERSION, "payload": payload, "size": size})
+        if payload == "raw":
+            self._data = self._growing("frames", (size, size, 3), chunk=1)
+        else:
+            self._file.attrs["quality"] = f"{jpeg.QUALITY} {jpeg.SUBSAMPLING}"
+            self._data = self._growing("jpeg", (), chunk=_JPEG_CHUNK)
+
+    def _growing(self, name: str, row: tuple[int, ...], *, chunk: int) -> Any:
+        return self._file.create_dataset(
+            name,
+            shape=(0, *row),
+            maxshape=(None, *row),
+            chunks=(chunk, *row),
+            dtype=np.uint8,
+            fillvalue=0,
+            fill_time="alloc",  # the rest of a last chunk is zeros, not what memory held
+            track_times=False,
+        )
+
+    def add(self, clip: ClipFrames) -> None:
+        check_clip(clip, size=self._size, taken=self._taken)
+        if self._payload == "raw":
+            self._append(np.ascontiguousarray(clip.frames))
+        else:
+            encoded = [jpeg.encode(frame) for frame in clip.frames]
+            self._append(np.frombuffer(b"".join(encoded), np.uint8))
+            self._ends.extend(self._ends[-1] + np.cumsum([len(data) for data in encoded]))
+        self._clips.append((clip.clip_key, clip.pts_seconds.copy(), clip.frame_index.copy()))
+
+    def _append(self, rows: np.ndarray) -> None:
+        start = self._data.shape[0]
+        self._data.resize(start + len(rows), axis=0)
+        self._data[start:] = rows
+
+    def close(self) -> None:
+        if not self._file:
+            return
+        lengths = [len(times) for _, times, _ in self._clips]
+        keys = [key.encode() for key, _, _ in self._clips]
+        columns = {
+            "clip_key": np.array(keys, f"S{max(map(len, keys), default=1)}"),
+            "offsets": np.cumsum([0, *lengths], dtype=np.int64),
+            "frame_index": np.concatenate([np.empty(0, np.int64), *(c[2] for c in self._clips)]),
+            "pts_seconds": np.concatenate([np.empty(0), *(c[1] for c in self._clips)]),
+        }
+        if self._payload == "jpeg":
+            columns["jpeg_offsets"] = np.array(self._ends, np.int64)
+        for name, column in columns.items():
+            self._file.create_dataset(name, data=column, track_times=False)
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Hdf5ShardReader:
+    """Reads rows straight into the caller's array.
+
+    HDF5 handles must not cross a fork: in another process than the one that opened it, the file
+    is opened again before the first read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open()
+        try:
+            self.payload = str(self._file.attrs["payload"])
+            self.size = int(self._file.attrs["size"])
+            self.keys = tuple(key.decode() for key in self._file["clip_key"][:])
+            self._offsets = self._file["offsets"][:]
+            self._jpeg_offsets = self._file["jpeg_offsets"][:] if self.payload == "jpeg" else None
+        except (KeyError, OSError) as error:
+            raise IntegrityError(
+                f"{path} is no HDF5 frame shard ({error}); it is damaged or not ours",
+                path=str(path),
+            ) from error
+        self.lengths = np.diff(self._offsets)
+
+    def _open(self) -> None:
+        try:
+            self._file = h5py.File(self._path, "r", locking=False)
+        except OSError as error:
+            raise IntegrityError(
+                f"{self._path} cannot be opened as HDF5 ({error}); it is damaged or not ours",
+                path=str(self._path),
+            ) from error
+        self._process = os.getpid()
+        name = "frames" if "frames" in self._file else "jpeg"
+        self._data = self._file[name]
+
+    def _dataset(self) -> Any:
+        if os.getpid() != self._process:
+            self._open()
+        return self._data
+
+    def _column(self, name: str, i: int) -> np.ndarray:
+        self._dataset()
+        values: np.ndarray = self._file[name][self._offsets[i] : self._offsets[i + 1]]
+        return values
+
+    def frames(self, i: int) -> np.ndarray:
+        count = int(self.lengths[i])
+        out = np.empty((count, self.size, self.size, 3), np.uint8)
+        self.read_into(i, np.arange(count), out)
+        out.flags.writeable = False
+        return out
+
+    def pts_seconds(self, i: int) -> np.ndarray:
+        return self._column("pts_seconds", i)
+
+    def frame_index(self, i: int) -> np.ndarray:
+        return self._column("frame_index", i)
+
+    def read_into(self, i: int, picks: np.ndarray, out: np.ndarray) -> None:
+        check_picks(picks, key=self.keys[i], count=self.lengths[i])
+        data = self._dataset()
+        rows = self._offsets[i] + picks
+        if self._jpeg_offsets is not None:
+            for slot, row in enumerate(rows.tolist()):
+                start, stop = self._jpeg_offsets[row : row + 2]
+                jpeg.decode_into(data[start:stop].tobytes(), out[slot])
+            return
+        for first, stop, slot in _runs(rows):
+            data.read_direct(out, np.s_[first:stop], np.s_[slot : slot + stop - first])
+
+    def close(self) -> None:
+        if os.getpid() == self._process:
+            self._file.close()
+
+
+def _runs(rows: np.ndarray) -> list[tuple[int, int, int]]:
+    """(first row, row after the last, slot of the first) of each consecutive run of `rows`."""
+    if not len(rows):
+        return []
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(rows) != 1) + 1])
+    stops = np.concatenate([starts[1:], [len(rows)]])
+    return [
+        (int(rows[start]), int(rows[start]) + int(stop - start), int(start))
+        for start, stop in zip(starts, stops, strict=True)
+    ]

@@ -1,0 +1,140 @@
+"""Frames of one snapshot by clip key, gathered into batches that the caller allocates once."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+
+from storage.errors import MissingArtifactError
+from storage.frames.contract import FrameShardReader, open_reader
+from storage.records import Status
+from storage.snapshots import PartRef, Snapshot
+
+__all__ = ["FrameReader"]
+
+
+class FrameReader:
+    """Random access to the frames a snapshot has in force.
+
+    Shards are opened when they are first needed (their checksum is verified then) and at most
+    `open_shards` stay open. It may be used after a fork and can be sent to other processes; both
+    open their own files. Not for several threads at once.
+    """
+
+    def __init__(self, snapshot: Snapshot, *, open_shards: int = 256) -> None:
+        self._snapshot = snapshot
+        self._limit = open_shards
+        self._parts: list[PartRef] = snapshot.parts("frames")
+        self._part_of = {
+            row.key: number
+            for number, part in enumerate(self._parts)
+            for row in part.inputs()
+            if row.status != Status.QUARANTINED
+        }
+        self._places: dict[str, tuple[int, int]] = {}  # key -> (index in its part, frames)
+        self._open: OrderedDict[int, FrameShardReader] = OrderedDict()
+        self._process = os.getpid()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._part_of
+
+    def __len__(self) -> int:
+        return len(self._part_of)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Clip keys that have frames, in the order of the snapshot."""
+        return tuple(self._part_of)
+
+    def lengths(self, keys: Sequence[str]) -> np.ndarray:
+        """Stored frames of each clip, int64 [V].
+
+        Raises:
+            MissingArtifactError: a clip has no frames in this snapshot.
+        """
+        order = sorted(range(len(keys)), key=lambda v: self._number(keys[v]))
+        lengths = np.empty(len(keys), np.int64)
+        for v in order:
+            lengths[v] = self._place(keys[v])[1]
+        return lengths
+
+    def gather(self, keys: Sequence[str], *, picks: Sequence[np.ndarray], out: np.ndarray) -> None:
+        """Fills a batch: ``out[v, :len(picks[v])] = frames(keys[v])[picks[v]]``, the rest zero.
+
+        Args:
+            keys: V clip keys.
+            picks: V arrays of stored-frame positions, int64, at most F each.
+            out: uint8 [V, F, S, S, 3].
+
+        Raises:
+            MissingArtifactError: a clip has no frames in this snapshot.
+            IntegrityError: a shard is not what its receipt promised.
+        """
+        for v in sorted(range(len(keys)), key=lambda v: self._number(keys[v])):
+            index, _ = self._place(keys[v])
+            count = len(picks[v])
+            self._shard(self._number(keys[v])).read_into(index, picks[v], out[v, :count])
+            out[v, count:] = 0
+
+    def frames(self, key: str) -> np.ndarray:
+        """All stored frames of a clip, uint8 [T, S, S, 3], read-only."""
+        index, _ = self._place(key)
+        return self._shard(self._number(key)).frames(index)
+
+    def pts(self, key: str) -> np.ndarray:
+        """Presentation times of a clip's stored frames, float64 [T], seconds."""
+        index, _ = self._place(key)
+        return self._shard(self._number(key)).pts_seconds(index)
+
+    def frame_index(self, key: str) -> np.ndarray:
+        """Display indices of a clip's stored frames, int64 [T]."""
+        index, _ = self._place(key)
+        return self._shard(self._number(key)).frame_index(index)
+
+    def close(self) -> None:
+        """Closes every shard; the next read opens what it needs."""
+        if os.getpid() == self._process:
+            for shard in self._open.values():
+                shard.close()
+        self._open.clear()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_reopen, (self._snapshot, self._limit))
+
+    def _number(self, key: str) -> int:
+        try:
+            return self._part_of[key]
+        except KeyError:
+            raise MissingArtifactError(
+                f"clip {key} has no frames in {self._snapshot!r}; extract it first, or see "
+                "`reelvec failures` if it was quarantined",
+                path=self._snapshot.artifact.folder,
+            ) from None
+
+    def _place(self, key: str) -> tuple[int, int]:
+        if key not in self._places:
+            shard = self._shard(self._number(key))
+            for index, name in enumerate(shard.keys):
+                if self._part_of.get(name) == self._part_of[key]:
+                    self._places[name] = (index, int(shard.lengths[index]))
+        return self._places[key]
+
+    def _shard(self, number: int) -> FrameShardReader:
+        if os.getpid() != self._process:  # handles of the parent are not ours to use or close
+            self._open = OrderedDict()
+            self._process = os.getpid()
+        shard = self._open.get(number)
+        if shard is None:
+            shard = open_reader(self._parts[number].path)
+            self._open[number] = shard
+            if len(self._open) > self._limit:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(number)
+        return shard
+
+
+def _reopen(snapshot: Snapshot, open_shards: int) -> FrameReader:
+    return FrameReader(snapshot, open_shards=open_shards)
