@@ -1,0 +1,140 @@
+"""What a report says, as plain facts: the border between reading a store and drawing a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = [
+    "CoverageRow",
+    "Failure",
+    "MetricRow",
+    "Query",
+    "Ranks",
+    "ReportContents",
+    "Shown",
+    "StageCost",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricRow:
+    """One number. Recalls are percent; ranks count from 1; `low`, `high` bound 95 %."""
+
+    direction: str
+    """t2v or v2t."""
+    protocol: str
+    """single or multi (captions a video); `+name` for a re-ranking."""
+    subset: str
+    """"" for all."""
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    """Queries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoverageRow:
+    """What became of the videos and captions of one split; planned = ok + salvaged + quarantined."""
+
+    split: str
+    planned: int
+    ok: int
+    salvaged: int
+    quarantined: int
+    with_captions: int
+    """Usable videos with at least one caption."""
+    captions: int
+    captions_scored: int
+    """Captions of usable videos."""
+    scored: bool
+    """Whether this is the split the metrics are about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageCost:
+    """What one stage of the run took; `counts` is what the stage said of itself."""
+
+    name: str
+    seconds: float
+    counts: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A video that was quarantined, or salvaged up to its damage."""
+
+    video_id: str
+    path: str
+    split: str
+    status: str
+    reason: str
+    message: str
+    """The decoder's own words."""
+    stage: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """One video of a gallery row."""
+
+    video_id: str
+    rank: float
+    score: float
+    true: bool
+    jpeg: bytes
+    """Frames side by side; b"" where the frame store does not hold them."""
+    frames: int
+    """How many frames the strip shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """A caption and what the system answered."""
+
+    caption_id: str
+    text: str
+    subset: str
+    rank: float
+    videos: tuple[Shown, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """Ranks of all queries of one direction, for the curves."""
+
+    direction: str
+    ranks: tuple[float, ...]
+    candidates: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportContents:
+    """Everything on the page, in its order."""
+
+    title: str
+    subtitle: str
+    made: str
+    """When the run started and ended; the only thing that differs between equal runs."""
+    notes: tuple[str, ...] = ()
+    """Warnings first: shown above the numbers."""
+    metrics: tuple[MetricRow, ...] = ()
+    published: Mapping[str, float] = field(default_factory=dict)
+    """{"t2v/R@1": 44.5, …}"""
+    published_source: str = ""
+    ranks: tuple[Ranks, ...] = ()
+    history: tuple[Mapping[str, float], ...] = ()
+    """One mapping an epoch: epoch, loss, R@1 (percent, on the selection split) where known."""
+    selection_split: str = ""
+    stages: tuple[StageCost, ...] = ()
+    coverage: tuple[CoverageRow, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    gallery: tuple[tuple[str, tuple[Query, ...]], ...] = ()
+    """(heading, queries)"""
+    provenance: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    """(group, ((label, value), …))"""
+    identities: tuple[tuple[str, str], ...] = ()
+    """(artifact, its identity as JSON)"""
