@@ -1,0 +1,78 @@
+"""Learning-rate schedules as the four originals compute them (specs: CLIP4Clip 3.3, X-CLIP A2.2).
+
+A schedule maps progress x = step / total_steps (the step *before* it is taken, from 0) and the
+warm-up fraction to a multiplier. They are kept as they are: the first step has rate 0, and
+warmup_cosine is not re-based, so it falls from 1 to 0.9755 where a warm-up of 0.1 ends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+__all__ = [
+    "SCHEDULES",
+    "adaclip_total_steps",
+    "clip4clip_total_steps",
+    "multiplier",
+]
+
+
+def _constant(x: float, warmup: float) -> float:  # noqa: ARG001 - one signature for all
+    return 1.0
+
+
+def _warmup_constant(x: float, warmup: float) -> float:
+    return x / warmup if x < warmup else 1.0
+
+
+def _warmup_cosine(x: float, warmup: float) -> float:
+    return x / warmup if x < warmup else 0.5 * (1.0 + math.cos(math.pi * x))
+
+
+def _warmup_linear(x: float, warmup: float) -> float:
+    return x / warmup if x < warmup else max((x - 1.0) / (warmup - 1.0), 0)
+
+
+SCHEDULES: dict[str, Callable[[float, float], float]] = {
+    "constant": _constant,
+    "warmup_constant": _warmup_constant,
+    "warmup_cosine": _warmup_cosine,
+    "warmup_linear": _warmup_linear,
+}
+
+
+def multiplier(schedule: str, *, step: int, total_steps: float, warmup: float) -> float:
+    """What the peak rate is multiplied with in the optimizer step number ``step`` (from 0).
+
+    Args:
+        schedule: A name of `SCHEDULES`.
+        step: Steps already taken.
+        total_steps: Steps of the whole run; may be a fraction (the originals divide floats);
+            -1: the rate is constant.
+        warmup: Fraction of the run, 0 <= warmup < 1.
+
+    Raises:
+        ValueError: An unknown schedule, or a warm-up or total outside its range.
+    """
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule={schedule!r} is unknown; use one of {', '.join(SCHEDULES)}")
+    if not 0 <= warmup < 1:
+        raise ValueError(f"warmup={warmup}; it is a fraction of the run, 0 <= warmup < 1")
+    if total_steps == -1:
+        return 1.0
+    if total_steps <= 0:
+        raise ValueError(
+            f"total_steps={total_steps}; it must be above 0, or -1 for a constant rate"
+        )
+    return SCHEDULES[schedule](step / total_steps, warmup)
+
+
+def clip4clip_total_steps(*, loader_length: int, accumulation: int, epochs: int) -> float:
+    """Total steps as CLIP4Clip and X-CLIP compute them: a float division, not a ceiling."""
+    return ((loader_length + accumulation - 1) / accumulation) * epochs
+
+
+def adaclip_total_steps(*, items: int, global_batch: int, accumulation: int, epochs: int) -> int:
+    """Total steps as AdaCLIP computes them (it drops the last batch, so takes slightly fewer)."""
+    return math.ceil(epochs * items / (global_batch * accumulation))
