@@ -75,14 +75,18 @@ class SyntheticCorpus(Options):
     """Length of a video, seconds."""
     fps: int = Field(default=8, ge=1)
     """Frames a second."""
-    size: int = Field(default=96, ge=16)
-    """Width and height of a video, pixels."""
+    size: int = Field(default=96, ge=16, multiple_of=2)
+    """Width and height of a video, pixels; even, as 4:2:0 colour asks."""
     captions_per_video: int = Field(default=1, ge=1)
     """Paraphrases of each caption."""
-    codecs: tuple[str, ...] = ("h264-mp4", "mpeg4-avi", "vp9-webm", "h264-mkv")
-    """Container and codec kinds, dealt out in turn; storage.corpora.synthetic lists them."""
+    codecs: tuple[str, ...] = Field(
+        default=("h264-mp4", "mpeg4-avi", "vp9-webm", "h264-mkv"), min_length=1
+    )
+    """Container and codec kinds, dealt out in turn: h264-mp4, h264-mkv, h264-mov, hevc-mp4,
+    mpeg4-avi, vp8-webm, vp9-webm."""
     motion_only: float = Field(default=0.0, ge=0, le=1)
-    """Fraction of the test videos in pairs that differ in motion alone (subset `motion`)."""
+    """Fraction of the videos of each split that come in pairs differing in motion alone: one is
+    the other backwards (subset `motion`)."""
 
 
 class BenchmarkCorpus(Options):

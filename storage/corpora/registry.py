@@ -21,9 +21,10 @@ def _folder(config: FolderCorpus, _: Path) -> CorpusReader:
 
 
 def _synthetic(config: SyntheticCorpus, store_dir: Path) -> CorpusReader:
-    from storage.corpora.synthetic import SyntheticReader
+    from storage.corpora.synthetic import SyntheticOptions, SyntheticReader
 
-    return SyntheticReader(config, store_dir=store_dir)
+    options = SyntheticOptions(**config.model_dump(exclude={"kind"}))
+    return SyntheticReader(options, store_dir=store_dir)
 
 
 READERS: dict[str, Callable[[Any, Path], CorpusReader]] = {
