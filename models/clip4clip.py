@@ -1,0 +1,101 @@
+"""CLIP4Clip (Luo et al. 2022): a CLIP, a temporal header, a mean over frames.
+
+Source: specs/clip4clip-clip2video.md, section 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from models.clip.architecture import Architecture
+from models.errors import InputError
+from models.family import FamilyOptions
+from models.features import Column, Columns, TextFeatures, VideoFeatures
+from models.temporal import Header, HeaderFamily, pool, unit
+
+__all__ = ["Clip4Clip", "Clip4ClipOptions"]
+
+
+class Clip4ClipOptions(FamilyOptions):
+    """Which of the eight variants."""
+
+    sim_header: Header = "meanP"
+    """How frames become a video: mean, LSTM, transformer, or a cross encoder for every pair."""
+    linear_patch: Literal["2d", "3d"] = "2d"
+    """3d: patches see the frames before and after."""
+    cross_num_hidden_layers: int = Field(default=4, ge=1)
+    """Blocks of seqTransf and tightTransf."""
+
+
+class Clip4Clip(HeaderFamily):
+    """Columns: `embedding` on both sides; tightTransf: `sentence`, and `frames` with `mask`."""
+
+    options_class = Clip4ClipOptions
+
+    def __init__(
+        self,
+        options: Clip4ClipOptions,
+        *,
+        architecture: Architecture,
+        max_words: int,
+        max_frames: int,
+    ) -> None:
+        super().__init__(
+            header=options.sim_header,
+            layers=options.cross_num_hidden_layers,
+            linear_patch=options.linear_patch,
+            architecture=architecture,
+            max_words=max_words,
+            max_frames=max_frames,
+        )
+        self.options = options
+
+    @property
+    def is_dot_product(self) -> bool:
+        """True but for tightTransf."""
+        return self.header != "tightTransf"
+
+    @property
+    def text_columns(self) -> Columns:
+        """One vector."""
+        name = "embedding" if self.is_dot_product else "sentence"
+        return {name: Column((self.architecture.embed_dim,))}
+
+    @property
+    def video_columns(self) -> Columns:
+        """One vector, or frames and mask."""
+        width = self.architecture.embed_dim
+        if self.is_dot_product:
+            return {"embedding": Column((width,))}
+        return {
+            "frames": Column((self.max_frames, width)),
+            "mask": Column((self.max_frames,), kind="integer"),
+        }
+
+    def encode_text(self, tokens: Tensor) -> TextFeatures:
+        """`embedding` [T, D], unit; tightTransf: `sentence` [T, D] as it is."""
+        sentence, _ = self.encode_words(tokens)
+        if self.is_dot_product:
+            return TextFeatures({"embedding": unit(sentence)})
+        return TextFeatures({"sentence": sentence})
+
+    def encode_video(self, frames: Tensor, mask: Tensor, **_: Any) -> VideoFeatures:
+        """`embedding` [V, D], unit; tightTransf: `frames` [V, F, D] and `mask` [V, F]."""
+        encoded = self.encode_frames(frames)
+        if self.is_dot_product:
+            return VideoFeatures({"embedding": pool(self.temporal(encoded, mask), mask)})
+        if frames.shape[1] != self.max_frames:
+            raise InputError(
+                f"{frames.shape[1]} frames a video: tightTransf keeps {self.max_frames} "
+                "(max_frames); pad with zeros and mask 0"
+            )
+        return VideoFeatures({"frames": encoded, "mask": mask})
+
+    def similarity(self, text: TextFeatures, video: VideoFeatures) -> Tensor:
+        """Logits [T, V]; tightTransf's carry neither norm nor scale."""
+        if self.is_dot_product:
+            return super().similarity(text, video)
+        return self.cross_score(text["sentence"], video["frames"], video["mask"])

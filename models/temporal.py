@@ -1,0 +1,256 @@
+"""Temporal headers on frame features, shared by the families (specs/clip4clip-clip2video.md 1.4).
+
+Key names stand at the root of a checkpoint, so the headers are a base class, not a submodule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from models.clip.architecture import Architecture
+from models.clip.blocks import HEADER_EPS, LayerNorm, Transformer, quick_gelu
+from models.errors import InputError, OptionsError
+from models.family import ClipFamily
+
+__all__ = [
+    "CrossEncoder",
+    "Header",
+    "HeaderFamily",
+    "MaskLayout",
+    "copy_text_blocks",
+    "init_as_originals",
+    "key_mask",
+    "pool",
+    "unit",
+]
+
+Header = Literal["meanP", "seqLSTM", "seqTransf", "tightTransf"]
+MaskLayout = Literal["fixed", "legacy"]
+
+MASKED = -1e6
+"""Added to the score of a masked key. Finite as in the originals: a softmax over masked keys alone
+stays a softmax."""
+
+_PAIRS = 2048
+"""Pairs of a text and a video the cross encoder scores at once: bounds its memory."""
+
+
+def unit(x: Tensor) -> Tensor:
+    """`x` over its length along the last axis; no epsilon, so a zero vector gives NaN."""
+    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+
+
+def pool(frames: Tensor, mask: Tensor) -> Tensor:
+    """One unit vector a video: unit frames, their mean over the mask, unit again.
+
+    Args:
+        frames: [V, F, D].
+        mask: [V, F], 1 where a frame is real; a row of zeros gives NaN, never a zero vector.
+
+    Returns:
+        [V, D].
+    """
+    weights = mask.to(frames.dtype)
+    total = (unit(frames) * weights[..., None]).sum(dim=1)
+    count = weights.sum(dim=1, keepdim=True)
+    return unit(total / count.masked_fill(count == 0, 1.0))
+
+
+def key_mask(
+    mask: Tensor, *, heads: int, dtype: torch.dtype, layout: MaskLayout = "fixed"
+) -> Tensor:
+    """What attention adds to its scores: 0 at real keys, -1e6 at masked ones.
+
+    Args:
+        mask: [B, L], 1 at real keys.
+        heads: of the attention.
+        dtype: of the scores.
+        layout: `legacy` gives head h of row b the mask of row (b * heads + h) mod B, as the
+            released CLIP2Video and AdaCLIP do (spec 2.2): scores then depend on the batch.
+
+    Returns:
+        [B, 1, 1, L], or [B, heads, 1, L] in the legacy layout.
+    """
+    added = (1.0 - mask.to(dtype)) * MASKED
+    if layout == "fixed":
+        return added[:, None, None, :]
+    return added.repeat(heads, 1).view(len(mask), heads, 1, -1)
+
+
+@torch.no_grad()
+def init_as_originals(module: nn.Module) -> None:
+    """Every linear map and embedding below `module` N(0, 0.02), their biases 0 (spec 7.2)."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            nn.init.normal_(part.weight, std=0.02)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)
+
+
+@torch.no_grad()
+def copy_text_blocks(target: Transformer, clip: Mapping[str, Tensor], *, first: int = 0) -> None:
+    """Start blocks 0, 1, … from CLIP's text blocks `first`, `first` + 1, …, as far as there are."""
+    for i, block in enumerate(target.resblocks):
+        prefix = f"transformer.resblocks.{first + i}."
+        for name, tensor in block.state_dict().items():
+            if prefix + name in clip:
+                tensor.copy_(clip[prefix + name])
+
+
+class _Positions(nn.Module):
+    def __init__(self, positions: int, width: int) -> None:
+        super().__init__()
+        self.position_embeddings = nn.Embedding(positions, width)
+
+
+class _Pooler(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.ln_pool = LayerNorm(width, eps=HEADER_EPS)
+        self.dense = nn.Linear(width, width)
+
+    def forward(self, first: Tensor) -> Tensor:
+        return quick_gelu(self.dense(self.ln_pool(first)))
+
+
+class CrossEncoder(nn.Module):
+    """tightTransf's scorer of a sentence with frames (spec 1.5), under `cross.*` key names."""
+
+    def __init__(self, width: int, *, positions: int, layers: int, heads: int) -> None:
+        super().__init__()
+        self.embeddings = _Positions(positions, width)
+        self.dropout = nn.Dropout(0.1)
+        self.transformer = Transformer(width, layers=layers, heads=heads, eps=HEADER_EPS)
+        self.pooler = _Pooler(width)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Pooled first tokens [B, D] of sequences [B, L, D] with key mask [B, L]."""
+        positions = self.embeddings.position_embeddings.weight
+        x = self.dropout(tokens + positions[: tokens.shape[1]].to(tokens.dtype))
+        added = key_mask(mask, heads=self.transformer.heads, dtype=x.dtype)
+        first = self.transformer(x, mask=added, first_only=True)[:, 0]
+        out: Tensor = self.pooler(first)
+        return out
+
+
+class HeaderFamily(ClipFamily):
+    """Towers and one of the four temporal headers of CLIP4Clip and X-CLIP.
+
+    Attributes:
+        header: which one.
+    """
+
+    def __init__(
+        self,
+        *,
+        header: Header,
+        layers: int,
+        linear_patch: str,
+        architecture: Architecture,
+        max_words: int,
+        max_frames: int,
+    ) -> None:
+        """Build towers and header with random weights.
+
+        Raises:
+            OptionsError: widths or lengths the header cannot take.
+        """
+        super().__init__(
+            architecture=architecture,
+            max_words=max_words,
+            max_frames=max_frames,
+            linear_patch=linear_patch,
+        )
+        self.header = header
+        _check_header(header, architecture, max_frames)
+        width, positions = architecture.embed_dim, architecture.context_length
+        if header in ("seqLSTM", "seqTransf"):
+            self.frame_position_embeddings = nn.Embedding(positions, width)
+            init_as_originals(self.frame_position_embeddings)
+        if header == "seqLSTM":  # its position table is in the checkpoints, but never used
+            self.frame_position_embeddings.weight.requires_grad_(False)
+            self.lstm_visual = nn.LSTM(width, width, batch_first=True)
+        heads = architecture.text_heads
+        if header == "seqTransf":
+            self.transformerClip = Transformer(width, layers=layers, heads=heads, eps=HEADER_EPS)
+            init_as_originals(self.transformerClip)
+        if header == "tightTransf":
+            self.cross = CrossEncoder(width, positions=positions, layers=layers, heads=heads)
+            self.similarity_dense = nn.Linear(width, 1)
+            init_as_originals(self.cross)
+            init_as_originals(self.similarity_dense)
+
+    @torch.no_grad()
+    def _init_headers_from_clip(self, clip: Mapping[str, Tensor]) -> None:
+        """Position tables and blocks from CLIP's text tower (spec 7.2)."""
+        if self.header in ("seqLSTM", "seqTransf"):
+            self.frame_position_embeddings.weight.copy_(clip["positional_embedding"])
+        if self.header == "seqTransf":
+            copy_text_blocks(self.transformerClip, clip)
+        if self.header == "tightTransf":
+            table = self.cross.embeddings.position_embeddings.weight
+            table.copy_(clip["positional_embedding"])
+            copy_text_blocks(self.cross.transformer, clip)
+
+    def temporal(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Frame features [V, F, D] after the header, residual included; meanP: as they are.
+
+        Past a video's end the result means nothing and must be masked, as `pool` does.
+        """
+        if self.header == "seqLSTM":
+            # causal, so the valid prefix needs no packing; the originals' packing changes only
+            # what stands past the end
+            recurrent: Tensor = self.lstm_visual(frames)[0]
+            return frames + recurrent
+        if self.header == "seqTransf":
+            positions = self.frame_position_embeddings.weight[: frames.shape[1]]
+            added = key_mask(mask, heads=self.transformerClip.heads, dtype=frames.dtype)
+            attended: Tensor = self.transformerClip(frames + positions, mask=added)
+            return frames + attended
+        return frames
+
+    def cross_score(self, sentence: Tensor, frames: Tensor, mask: Tensor) -> Tensor:
+        """Logits [T, V] of tightTransf: sentences [T, D] with frames [V, F, D], mask [V, F].
+
+        One forward pass a pair, in slices of texts and videos that bound the memory.
+        """
+        if frames.shape[1] >= self.architecture.context_length:
+            raise InputError(
+                f"{frames.shape[1]} frames: the cross encoder has "
+                f"{self.architecture.context_length} positions, one of them the sentence's"
+            )
+        wide = min(len(frames), _PAIRS) or 1
+        tall = max(_PAIRS // wide, 1)
+        parts = list(zip(torch.split(frames, wide), torch.split(mask, wide), strict=True))
+        rows = [
+            torch.cat([self._cross_block(s, f, m) for f, m in parts], dim=1)
+            for s in torch.split(sentence, tall)
+        ]
+        return torch.cat(rows)
+
+    def _cross_block(self, sentence: Tensor, frames: Tensor, mask: Tensor) -> Tensor:
+        texts, videos, count = len(sentence), len(frames), frames.shape[1]
+        first = sentence[:, None, None, :].expand(-1, videos, -1, -1)
+        rest = frames[None].expand(texts, -1, -1, -1)
+        tokens = torch.cat([first, rest], dim=2).flatten(0, 1)
+        seen = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)
+        seen = seen[None].expand(texts, -1, -1).reshape(-1, count + 1)
+        score: Tensor = self.similarity_dense(self.cross(tokens, seen))
+        return score.view(texts, videos)
+
+
+def _check_header(header: Header, sizes: Architecture, max_frames: int) -> None:
+    if header in ("seqTransf", "tightTransf") and sizes.embed_dim != sizes.text_width:
+        raise OptionsError(
+            f"header {header} is as wide as the text tower: embed_dim {sizes.embed_dim} must equal "
+            f"text_width {sizes.text_width}; use meanP or seqLSTM"
+        )
+    room = {"seqTransf": sizes.context_length, "tightTransf": sizes.context_length - 1}
+    if max_frames > room.get(header, max_frames):
+        raise OptionsError(
+            f"max_frames {max_frames}: header {header} has positions for {room[header]} frames"
+        )
