@@ -1,0 +1,116 @@
+"""Words that look: search, status, failures, presets, doctor, corpus."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.commands.options import (
+    JsonFlag,
+    StoreOption,
+    default_store,
+    print_json,
+    print_table,
+)
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    app.command()(search)
+    app.command()(status)
+    app.command()(failures)
+    app.command()(presets)
+    app.command()(doctor)
+
+
+def search(
+    text: Annotated[str, typer.Argument(help="What to look for, in words.")],
+    store: StoreOption = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="Rows to show.")] = 10,
+    as_json: JsonFlag = False,
+) -> None:
+    """Rank the videos of the last run by a text."""
+    from tasks.searching import search_store
+
+    rows = search_store(store or default_store(), text=text, top=top)
+    if as_json:
+        print_json({"query": text, "results": rows})
+        return
+    columns = ["rank", "score", "video_id", "start_seconds", "end_seconds", "path"]
+    print_table(f"“{text}”", rows, columns)
+
+
+def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:
+    """List what the store holds: artifacts, snapshots, rows, bytes, counts."""
+    from tasks.status import describe_store
+
+    where = store or default_store()
+    artifacts = describe_store(where)
+    if as_json:
+        print_json({"store": where, "artifacts": artifacts})
+        return
+    rows = [
+        {
+            "kind": artifact["kind"],
+            "identity": artifact["fingerprint"][:12],
+            "snapshot": artifact["snapshot"],
+            "rows": artifact["rows"],
+            "MiB": artifact["bytes"] / 2**20,
+            "parts": len(artifact["parts"]),
+            **artifact["counts"],
+        }
+        for artifact in artifacts
+    ]
+    columns = ["kind", "identity", "snapshot", "rows", "MiB", "parts"]
+    print_table(where, rows, [*columns, "planned", "ok", "salvaged", "quarantined"])
+
+
+def failures(store: StoreOption = None, as_json: JsonFlag = False) -> None:
+    """List the videos of the last run that failed or were salvaged, with the decoder's words."""
+    from tasks.recording import last_ledger
+
+    where = store or default_store()
+    rows, totals = last_ledger(where)
+    if as_json:
+        print_json({"store": where, "counts": totals, "failures": rows})
+        return
+    if rows:
+        print_table(where, rows, ["video_id", "stage", "status", "reason", "message", "path"])
+    typer.echo(", ".join(f"{count} {name}" for name, count in totals.items()))
+
+
+def presets(as_json: JsonFlag = False) -> None:
+    """List the presets `reelvec run` takes."""
+    from configs import load, preset_names
+
+    rows = []
+    for name in preset_names():
+        config = load(name)
+        rows.append(
+            {
+                "preset": name,
+                "corpus": config.corpus.kind,
+                "model": f"{config.model.family} {config.model.architecture}",
+                "expected": ", ".join(f"{k} {v:g}" for k, v in config.evaluate.published.items()),
+            }
+        )
+    if as_json:
+        print_json({"presets": rows})
+    else:
+        print_table("reelvec run PRESET", rows, ["preset", "corpus", "model", "expected"])
+
+
+def doctor(store: StoreOption = None, as_json: JsonFlag = False) -> None:
+    """Check this machine and the store for what would go wrong later."""
+    from flows.doctor import examine
+
+    checks = examine(store or default_store())
+    if as_json:
+        print_json({"checks": checks})
+    else:
+        print_table("reelvec doctor", checks, ["check", "result", "found", "remedy"])
+    if any(check["result"] == "bad" for check in checks):
+        raise typer.Exit(1)

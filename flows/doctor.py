@@ -1,0 +1,124 @@
+"""What would go wrong later on this machine: versions, codecs, disk, shared memory, the server."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+__all__ = ["examine"]
+
+Check = dict[str, str]
+
+_PINS = {
+    "prefect": ("==3.8.8", "the flows are tested with this version only"),
+    "fastapi": (">=0.139,<0.151", "the Prefect 3.8.8 server does not start with others"),
+    "prefect-dask": ("==0.3.7", "pip install prefect-dask==0.3.7"),
+}
+_GIB = 2**30
+
+
+def examine(store: str) -> list[Check]:
+    """Every check with its result (`ok`, `note` or `bad`), what was found, and the remedy."""
+    checks = [_python(), *_versions(), _ffmpeg(), _cores(), _gpu(), _shared_memory()]
+    return [*checks, _disk(store), _server(), *_stray_weights()]
+
+
+def _row(check: str, result: str, found: str, remedy: str = "") -> Check:
+    return {"check": check, "result": result, "found": found, "remedy": remedy}
+
+
+def _python() -> Check:
+    found = ".".join(map(str, sys.version_info[:3]))
+    fits = sys.version_info[:2] in ((3, 11), (3, 12))
+    return _row("python", "ok" if fits else "bad", found, "" if fits else "use 3.11 or 3.12")
+
+
+def _versions() -> list[Check]:
+    rows = []
+    for package, (wanted, why) in _PINS.items():
+        found = importlib.metadata.version(package)
+        fits = SpecifierSet(wanted).contains(found)
+        remedy = "" if fits else f"needs {wanted}: {why}; pip install -r requirements.lock"
+        rows.append(_row(package, "ok" if fits else "bad", found, remedy))
+    return rows
+
+
+def _ffmpeg() -> Check:
+    system = shutil.which("ffmpeg")
+    if system:
+        return _row("ffmpeg", "ok", system)
+    import imageio_ffmpeg
+
+    return _row("ffmpeg", "ok", f"bundled: {imageio_ffmpeg.get_ffmpeg_exe()}")
+
+
+def _cores() -> Check:
+    return _row("cores", "ok", f"{os.cpu_count()} (one decode process each)")
+
+
+def _gpu() -> Check:
+    import torch
+
+    if torch.cuda.is_available():
+        return _row("gpu", "ok", torch.cuda.get_device_name(0))
+    return _row(
+        "gpu", "note", "none", "published-size models train on GPUs; tiny ones do not need one"
+    )
+
+
+def _shared_memory() -> Check:
+    """Decoded frames cross processes in shared memory."""
+    place = Path("/dev/shm")  # noqa: S108
+    if not place.exists():
+        return _row("shared memory", "note", "no /dev/shm", "decoding falls back to slower pipes")
+    free = shutil.disk_usage(place).free
+    if free < _GIB // 4:
+        return _row("shared memory", "bad", f"{free >> 20} MiB", "docker run --shm-size=1g")
+    return _row("shared memory", "ok", f"{free >> 20} MiB free")
+
+
+def _disk(store: str) -> Check:
+    place = Path(store).expanduser().absolute()
+    there = next(path for path in (place, *place.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if not os.access(there, os.W_OK):
+        return _row("store", "bad", f"{there} is not writable", f"chown it to user {os.getuid()}")
+    remedy = "" if free > 5 * _GIB else "raw frames take 1.8 MB a video of 12 frames"
+    return _row(
+        "store", "ok" if free > 5 * _GIB else "note", f"{place}: {free >> 30} GiB free", remedy
+    )
+
+
+def _server() -> Check:
+    from prefect.settings import PREFECT_API_URL
+
+    url = PREFECT_API_URL.value()
+    if url is None:
+        return _row(
+            "prefect", "note", "embedded server", "set PREFECT_API_URL for schedules and the UI"
+        )
+    import httpx
+
+    try:
+        httpx.get(f"{url}/health", timeout=5).raise_for_status()
+    except httpx.HTTPError as error:
+        return _row("prefect", "bad", f"{url}: {error}", "start it: prefect server start")
+    return _row("prefect", "ok", url)
+
+
+def _stray_weights() -> list[Check]:
+    """Weights dropped into a code folder are shipped with it, or shadow it."""
+    home = Path(__file__).parents[1]
+    suffixes = {".pt", ".pth", ".bin", ".safetensors"}
+    strays = [
+        path
+        for folder in ("flows", "tasks", "storage", "models", "configs")
+        for path in (home / folder).rglob("*")
+        if path.suffix in suffixes
+    ]
+    return [_row("weights", "bad", str(path), "move it out of the code folder") for path in strays]
