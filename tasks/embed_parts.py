@@ -15,7 +15,7 @@ import pyarrow as pa
 import xxhash
 
 from configs.schema import EmbedConfig
-from storage.frames import FrameReader
+from storage.frames.reader import FrameReader
 from storage.records import Input, Status
 from storage.snapshots import Artifact
 from storage.tables import read_rows, write_table

@@ -19,7 +19,7 @@ from configs.schema import EmbedConfig, ModelConfig
 from models.family import RetrievalModel
 from models.features import Columns, Features, TextFeatures, VideoFeatures
 from models.sampling import pick_stored
-from storage.frames import FrameReader
+from storage.frames.reader import FrameReader
 
 __all__ = ["Encoder", "EncoderRef", "encode_captions", "encode_videos", "open_encoder"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from configs import PipelineConfig
 from configs.schema import ExtractConfig
-from storage.frames import ClipFrames, open_writer
+from storage.frames.contract import ClipFrames, open_writer
 from storage.records import Input, Reason, Status
 from storage.roots import open_root
 from storage.snapshots import Artifact, Receipt, Snapshot

@@ -1,0 +1,42 @@
+"""Guards every test passes through, and the one Prefect server of a session."""
+
+import os
+import random
+import tempfile
+
+import pytest
+
+# Before anything imports Prefect: no test touches the person's own Prefect home or server.
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="reelvec-prefect-")
+os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
+os.environ["PREFECT_SERVER_LOGGING_LEVEL"] = "ERROR"
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+os.environ.pop("PREFECT_API_URL", None)
+os.environ.pop("REELVEC_STORE", None)
+
+
+@pytest.fixture(autouse=True)
+def _same_randomness():
+    """Each test starts from the same seeds and leaves the generators as it found them."""
+    import numpy as np
+    import torch
+
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    threads = torch.get_num_threads()
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    yield
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def prefect_server():
+    """An embedded Prefect server for the session: ~10 s to start, so few tests use it."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
