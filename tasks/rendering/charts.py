@@ -1,4 +1,4 @@
-"""Charts as inline SVG: colours are CSS classes, so a chart follows the reader's light or dark theme.
+"""Charts as inline SVG: colours are CSS classes, so a chart follows the reader's theme.
 
 Everything is drawn to a fixed view box with rounded coordinates: equal data give equal bytes.
 """
@@ -67,7 +67,7 @@ def linear_axis(label: str, values: Sequence[float], *, start: float | None = No
     """An axis over the finite `values` with four to seven round ticks."""
     finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low = min(finite) if start is None else start
-    high = max(max(finite), low)
+    high = max(*finite, low)
     if high == low:
         high = low + 1.0
     raw = (high - low) / 5
@@ -98,8 +98,7 @@ def line_chart(series: Sequence[Series], *, x: Axis, y: Axis, title: str) -> Mar
                 drawn.append(dot)
             if point[0] in line.labelled:
                 cx, cy = at(point)
-                text = tag("text", compact(round(point[1], 1)), x=cx, y=cy, dy=-9, class_="value")
-                drawn.append(text)
+                drawn.append(_value(point, at=(cx, cy), first=point[0] == x.low, high=y.high))
     legend = [(line.label, line.css) for line in series]
     return _figure([*_grid(y), *_x_ticks(x), *drawn], legend=legend, labels=(x, y), title=title)
 
@@ -132,6 +131,14 @@ def bar_chart(
     axis = Axis(x_label, 0, 1, ())
     legend = [(bar.label, bar.css) for bar in bars]
     return _figure([*_grid(y), *drawn], legend=legend, labels=(axis, y), title=title)
+
+
+def _value(point: tuple[float, float], *, at: tuple[str, str], first: bool, high: float) -> Markup:
+    """The number beside its dot: above it, but below at the top and to the right at the axis."""
+    below = point[1] > 0.93 * high
+    dx, css = (7, "value start") if first else (0, "value middle")
+    number = compact(round(point[1], 1))
+    return tag("text", number, x=at[0], y=at[1], dx=dx, dy=19 if below else -9, class_=css)
 
 
 def _figure(

@@ -37,7 +37,7 @@ class MetricRow:
 
 @dataclass(frozen=True, kw_only=True)
 class CoverageRow:
-    """What became of the videos and captions of one split; planned = ok + salvaged + quarantined."""
+    """Videos and captions of one split; planned = ok + salvaged + quarantined."""
 
     split: str
     planned: int

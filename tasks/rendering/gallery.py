@@ -14,8 +14,8 @@ from tasks.rendering.markup import Markup, tag
 
 __all__ = ["FRAME_PIXELS", "STRIP_FRAMES", "query_card", "strip_jpeg"]
 
-STRIP_FRAMES = 6
-FRAME_PIXELS = 104
+STRIP_FRAMES = 5
+FRAME_PIXELS = 112
 _GAP = 3
 _QUALITY = 78
 
@@ -54,8 +54,9 @@ def _answer(video: Shown) -> Markup:
     words = f"{video.frames} frames of {video.video_id}"
     if video.jpeg:
         data = base64.b64encode(video.jpeg).decode("ascii")
-        picture = tag("img", src=f"data:image/jpeg;base64,{data}", alt=words, title=words,
-                      width=video.frames * (FRAME_PIXELS + _GAP) - _GAP, height=FRAME_PIXELS)  # fmt: skip
+        source = f"data:image/jpeg;base64,{data}"
+        width = video.frames * (FRAME_PIXELS + _GAP) - _GAP
+        picture = tag("img", src=source, alt=words, title=words, width=width, height=FRAME_PIXELS)
     else:
         picture = tag("div", "its frames are not in the frame store", class_="none")
     css = "answer" + (" true" if video.true else "") + (" late" if video.rank > 5 else "")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from tasks.rendering.charts import Axis, Bars, Series, bar_chart, line_chart, linear_axis
 from tasks.rendering.contents import CoverageRow, MetricRow, Ranks, ReportContents
@@ -133,7 +135,7 @@ def curves(ranks: Sequence[Ranks]) -> Markup | None:
     if not ranks:
         return None
     most = max(one.candidates for one in ranks)
-    ks = [k for k in range(1, min(most, 200) + 1)]
+    ks = list(range(1, min(most, 200) + 1))
     lines = []
     for one in ranks:
         points = tuple((float(k), _recall(one, k)) for k in ks)
@@ -147,7 +149,8 @@ def curves(ranks: Sequence[Ranks]) -> Markup | None:
     x = Axis("k", 1.0, float(max(ks[-1], 2)), ticks, log=True)
     y = Axis("found in the first k, %", 0, 100, (0, 20, 40, 60, 80, 100))
     picture = line_chart(lines, x=x, y=y, title="Recall at k")
-    return tag("div", picture, _histogram(ranks, most), class_="charts")
+    worst = math.ceil(max(max(one.ranks) for one in ranks))
+    return tag("div", picture, _histogram(ranks, max(worst, 10)), class_="charts")
 
 
 def _recall(one: Ranks, k: int) -> float:
@@ -156,7 +159,7 @@ def _recall(one: Ranks, k: int) -> float:
 
 def _histogram(ranks: Sequence[Ranks], most: int) -> Markup:
     edges = [0, *(edge for edge in _BIN_EDGES if edge < most), most]
-    spans = list(zip(edges, edges[1:], strict=False))
+    spans = list(pairwise(edges))
     names = [f"{high}" if high == low + 1 else f"{low + 1}–{high}" for low, high in spans]
     bars = []
     for one in ranks:

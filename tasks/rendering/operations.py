@@ -39,8 +39,11 @@ def stage_table(stages: Sequence[StageCost]) -> Markup:
             tag("td", _rate(stage), class_="n"),
         ]
         body.append(tag("tr", cells))
-    body.append(tag("tr", tag("td", "all"), tag("td", duration(total), class_="n"),
-                    tag("td", ""), tag("td", ""), tag("td", ""), tag("td", ""), class_="total"))  # fmt: skip
+    empty = tag("td", "", colspan=4)
+    last = tag(
+        "tr", tag("td", "all"), tag("td", duration(total), class_="n"), empty, class_="total"
+    )
+    body.append(last)
     heads = [("Stage", ""), ("Time", "n"), ("Share", "n"), ("", ""), ("Did", ""), ("Rate", "n")]
     return _table(heads, body)
 

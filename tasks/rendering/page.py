@@ -91,7 +91,7 @@ def _retrieval(contents: ReportContents) -> Made | None:
 
 def _gallery(contents: ReportContents) -> Made | None:
     groups = [
-        [tag("h3", heading), [query_card(query) for query in queries]]
+        [tag("h3", heading), tag("div", [query_card(query) for query in queries], class_="cards")]
         for heading, queries in contents.gallery
         if queries
     ]
