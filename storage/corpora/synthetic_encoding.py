@@ -24,7 +24,11 @@ class Kind:
     options: tuple[tuple[str, str], ...]
 
 
-_X264 = (("preset", "veryfast"), ("crf", "20"))
+_X264 = (
+    ("preset", "veryfast"),
+    ("crf", "20"),
+    ("x264-params", "cpu-independent=1"),  # else one file in ten differs from run to run
+)
 _X265 = (
     ("preset", "ultrafast"),
     ("crf", "20"),
@@ -37,7 +41,7 @@ KINDS: dict[str, Kind] = {
     "h264-mkv": Kind(".mkv", "matroska", "libx264", _X264),
     "h264-mov": Kind(".mov", "mov", "libx264", _X264),
     "hevc-mp4": Kind(".mp4", "mp4", "libx265", _X265),
-    "mpeg4-avi": Kind(".avi", "avi", "mpeg4", (("qscale", "3"),)),
+    "mpeg4-avi": Kind(".avi", "avi", "mpeg4", (("flags", "+qscale"), ("global_quality", "236"))),
     "vp8-webm": Kind(".webm", "webm", "libvpx", _VPX),
     "vp9-webm": Kind(".webm", "webm", "libvpx-vp9", _VPX),
 }
