@@ -5,6 +5,7 @@ Source: specs/clip4clip-clip2video.md, section 1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -12,9 +13,9 @@ from torch import Tensor
 
 from models.clip.architecture import Architecture
 from models.errors import InputError
-from models.family import FamilyOptions
+from models.family import FamilyOptions, OriginalSettings
 from models.features import Column, Columns, TextFeatures, VideoFeatures
-from models.temporal import Header, HeaderFamily, pool, unit
+from models.temporal import Header, HeaderFamily, header_options, pool, unit
 
 __all__ = ["Clip4Clip", "Clip4ClipOptions"]
 
@@ -52,6 +53,12 @@ class Clip4Clip(HeaderFamily):
             max_frames=max_frames,
         )
         self.options = options
+
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> OriginalSettings | None:
+        """Any checkpoint whose keys are towers and one header, nothing else."""
+        options, rest = header_options(state)
+        return None if rest else OriginalSettings(options=options)
 
     @property
     def is_dot_product(self) -> bool:

@@ -177,6 +177,16 @@ class RetrievalModel(nn.Module, ABC):
             max_frames=int(given["max_frames"]),
         )
 
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> OriginalSettings | None:
+        """Settings of a checkpoint of this family, from its keys and shapes; None if it is none.
+
+        What shapes do not tell (a temperature, a weight, max_words where no matrix has that side)
+        keeps its default.
+        """
+        del state
+        return None
+
     def init_from_clip(self, state: Mapping[str, Tensor]) -> None:
         """Start from a CLIP archive in OpenAI layout (keys without prefix).
 

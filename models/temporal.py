@@ -6,7 +6,7 @@ Key names stand at the root of a checkpoint, so the headers are a base class, no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ __all__ = [
     "HeaderFamily",
     "MaskLayout",
     "copy_text_blocks",
+    "header_options",
     "init_as_originals",
     "key_mask",
     "pool",
@@ -41,7 +42,8 @@ _PAIRS = 2048
 
 def unit(x: Tensor) -> Tensor:
     """`x` over its length along the last axis; no epsilon, so a zero vector gives NaN."""
-    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    out: Tensor = x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return out
 
 
 def pool(frames: Tensor, mask: Tensor) -> Tensor:
@@ -135,6 +137,32 @@ class CrossEncoder(nn.Module):
         first = self.transformer(x, mask=added, first_only=True)[:, 0]
         out: Tensor = self.pooler(first)
         return out
+
+
+def header_options(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], set[str]]:
+    """The header options a checkpoint was trained with, and its keys beside towers and header."""
+    marks: dict[Header, str] = {
+        "tightTransf": "cross.",
+        "seqTransf": "transformerClip.",
+        "seqLSTM": "lstm_visual.",
+    }
+    found: Header = "meanP"
+    for header, mark in marks.items():
+        if any(key.startswith(mark) for key in state):
+            found = header
+            break
+    layers = sum(
+        key.startswith(("cross.transformer.", "transformerClip.")) and key.endswith("ln_1.bias")
+        for key in state
+    )
+    known = ("clip.", "frame_position_embeddings.", "similarity_dense.", *marks.values())
+    options: dict[str, Any] = {
+        "sim_header": found,
+        "linear_patch": "3d" if "clip.visual.conv2.weight" in state else "2d",
+    }
+    if layers:
+        options["cross_num_hidden_layers"] = layers
+    return options, {key for key in state if not key.startswith(known)}
 
 
 class HeaderFamily(ClipFamily):

@@ -16,7 +16,6 @@ __all__ = ["ARCHIVE_SCALARS", "is_half", "legacy_fp16", "load_strictly"]
 ARCHIVE_SCALARS = frozenset({"input_resolution", "context_length", "vocab_size"})
 """Numbers OpenAI's archives carry beside the weights; the shapes say the same."""
 
-_CONV2 = "visual.conv2.weight"
 _HALF = re.compile(r"(^|\.)(conv[12]\.|attn\.|mlp\.|text_projection$|proj$)")
 
 
@@ -41,8 +40,8 @@ def load_strictly(
     """
     own = module.state_dict()
     given = {_modern(k): v for k, v in state.items() if k.rpartition(".")[2] not in ignored}
-    if derive_conv2 and _CONV2 in own and _CONV2 not in given and "visual.conv1.weight" in given:
-        given[_CONV2] = conv2_from_conv1(given["visual.conv1.weight"])
+    if derive_conv2:
+        _derive_conv2(given, own)
     problems = [f"missing {key} {tuple(own[key].shape)}" for key in own if key not in given]
     problems += [f"unexpected {key} {tuple(given[key].shape)}" for key in given if key not in own]
     problems += [
@@ -75,6 +74,13 @@ def legacy_fp16(clip: nn.Module) -> None:
     """Cast a CLIP's tensors as the originals train them: fp16 where `is_half`, fp32 elsewhere."""
     for key, parameter in clip.named_parameters():
         parameter.data = parameter.data.to(torch.float16 if is_half(key) else torch.float32)
+
+
+def _derive_conv2(given: dict[str, Tensor], own: Collection[str]) -> None:
+    for prefix in ("", "clip."):
+        still, moving = f"{prefix}visual.conv1.weight", f"{prefix}visual.conv2.weight"
+        if moving in own and moving not in given and still in given:
+            given[moving] = conv2_from_conv1(given[still])
 
 
 def _modern(key: str) -> str:

@@ -1,0 +1,162 @@
+"""Weights from and to the originals' files: which family, which sizes, which tensors go where.
+
+A model's `state_dict()` has the originals' keys already, so what remains is telling archives from
+checkpoints, filling what a checkpoint does not hold, and casting. Files are read by
+`storage.checkpoints`; here are only tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from models.clip.architecture import Architecture
+from models.clip.weights import ARCHIVE_SCALARS, is_half, legacy_fp16, load_strictly
+from models.errors import WeightsError
+from models.family import ClipFamily, OriginalSettings, RetrievalModel
+from models.registry import family_class, family_names
+
+__all__ = [
+    "Layout",
+    "architecture_of",
+    "clip_tensors",
+    "export_checkpoint",
+    "export_clip",
+    "layout_of",
+    "load_checkpoint",
+    "recognise",
+    "start",
+    "to_legacy_fp16",
+]
+
+Layout = Literal["archive", "checkpoint"]
+"""archive: an OpenAI CLIP, keys without prefix; checkpoint: one of the four systems, `clip.*`."""
+
+
+def layout_of(state: Mapping[str, Tensor]) -> Layout:
+    """Whether tensors are a CLIP archive's or a retrieval checkpoint's.
+
+    Raises:
+        WeightsError: neither.
+    """
+    if "clip.visual.proj" in state:
+        return "checkpoint"
+    if "visual.proj" in state:
+        return "archive"
+    raise WeightsError(
+        f"neither `visual.proj` nor `clip.visual.proj` among {len(state)} tensors "
+        f"({', '.join(sorted(state)[:3])}, …): give an OpenAI ViT archive or a checkpoint of "
+        "CLIP4Clip, CLIP2Video, X-CLIP or AdaCLIP"
+    )
+
+
+def clip_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The CLIP tensors of an archive or a checkpoint, by OpenAI's keys, scalars left out."""
+    prefix = "clip." if layout_of(state) == "checkpoint" else ""
+    return {
+        key.removeprefix(prefix): tensor
+        for key, tensor in state.items()
+        if key.startswith(prefix) and key.rpartition(".")[2] not in ARCHIVE_SCALARS
+    }
+
+
+def architecture_of(state: Mapping[str, Tensor], *, head_dim: int = 64) -> Architecture:
+    """Tower sizes from the shapes of an archive or a checkpoint.
+
+    Raises:
+        WeightsError: no vision transformer, or not all of it.
+    """
+    return Architecture.from_state(clip_tensors(state), head_dim=head_dim)
+
+
+def recognise(state: Mapping[str, Tensor]) -> list[tuple[str, OriginalSettings]]:
+    """Families a checkpoint may belong to, the likeliest first, with the settings its shapes tell.
+
+    A plain mean-pooled CLIP4Clip, CLIP2Video or AdaCLIP may look alike; an archive is `frozen`.
+    """
+    if layout_of(state) == "archive":
+        return [("frozen", OriginalSettings())]
+    found = [(name, family_class(name).recognise(state)) for name in family_names()]
+    return [(name, settings) for name, settings in found if settings is not None]
+
+
+def load_checkpoint(model: RetrievalModel, state: Mapping[str, Tensor]) -> None:
+    """Every tensor of a checkpoint into the model, cast to the model's types.
+
+    Raises:
+        WeightsError: missing, unexpected or misshaped tensors, named; the model is untouched.
+    """
+    load_strictly(model, state)
+
+
+def start(model: RetrievalModel, state: Mapping[str, Tensor]) -> None:
+    """Start training or embedding from an archive or a checkpoint.
+
+    An archive, or a checkpoint that holds nothing but `clip.*`, fills the towers, and the family's
+    new parameters start from CLIP tensors (specs/clip4clip-clip2video.md 7.2). A checkpoint with
+    any parameter beside `clip.*` must hold them all: the originals' gates are all or nothing too.
+    A 3d patch that is missing starts from conv1.
+
+    Raises:
+        WeightsError: tensors that do not fit.
+    """
+    if layout_of(state) == "archive":
+        model.init_from_clip(state)
+        return
+    beyond = any(not key.startswith("clip.") for key in state)
+    if isinstance(model, ClipFamily) and not beyond:
+        model.init_from_clip(clip_tensors(state))
+        return
+    load_strictly(model, state, derive_conv2=True)
+
+
+def export_checkpoint(model: RetrievalModel, *, half: bool = True) -> dict[str, Tensor]:
+    """A state dict on the CPU that the original's loader takes.
+
+    Args:
+        model: of any family.
+        half: fp16 for the `clip.*` tensors the originals keep so, fp32 for all others; otherwise
+            every tensor in the type it has.
+    """
+    exported = {}
+    for key, tensor in model.state_dict().items():
+        kept = tensor.detach().to("cpu")
+        if half and kept.is_floating_point():
+            fp16 = key.startswith("clip.") and is_half(key)
+            kept = kept.to(torch.float16 if fp16 else torch.float32)
+        exported[key] = kept.clone().contiguous()
+    return exported
+
+
+def export_clip(model: RetrievalModel) -> dict[str, Any]:
+    """The towers as an OpenAI archive's state dict: fp16 as there, with its three scalars.
+
+    Raises:
+        WeightsError: no CLIP towers, or a 3d patch that an archive has no place for.
+    """
+    if not isinstance(model, ClipFamily):
+        raise WeightsError(f"{type(model).__name__} has no CLIP towers to export")
+    state = export_checkpoint(model)
+    if "clip.visual.conv2.weight" in state:
+        raise WeightsError("an OpenAI archive has no 3d patch: export the checkpoint instead")
+    sizes = model.architecture
+    return {
+        **{k.removeprefix("clip."): v for k, v in state.items() if k.startswith("clip.")},
+        "input_resolution": torch.tensor(sizes.image_size),
+        "context_length": torch.tensor(sizes.context_length),
+        "vocab_size": torch.tensor(sizes.vocab_size),
+    }
+
+
+def to_legacy_fp16(model: RetrievalModel) -> None:
+    """Cast the towers as the originals train them (specs/clip4clip-clip2video.md 3.4).
+
+    Raises:
+        WeightsError: no CLIP towers.
+    """
+    if not isinstance(model, ClipFamily):
+        raise WeightsError(f"{type(model).__name__} has no CLIP towers to cast")
+    legacy_fp16(model.clip)
