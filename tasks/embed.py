@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from configs import PipelineConfig
 from storage.records import Caption, Input, Status
@@ -36,7 +37,7 @@ class EmbedPlan:
     frames: ArtifactRef
     frames_number: int
     base_number: int
-    shards: list[Shard[VideoRow] | Shard[CaptionRow]]
+    shards: list[Shard[Any]]
     adopted: list[Receipt]
     new: int
     new_captions: int
@@ -79,7 +80,7 @@ def plan_embed(
         row for row in captions if _is_stale(live_captions.get(row.caption_id), row.signature)
     ]
     size = config.embed.shard_rows
-    shards: list[Shard[VideoRow] | Shard[CaptionRow]] = [
+    shards: list[Shard[Any]] = [
         *make_shards(due, table="videos", size=size, key=lambda r: f"{r.video_id} {r.signature}"),
         *make_shards(
             due_captions,
@@ -148,7 +149,7 @@ def _with_copies(due: Sequence[VideoRow], *, live: Mapping[str, Input]) -> list[
     ]
 
 
-def commit_embed(plan: EmbedPlan, receipts: Sequence[Receipt]) -> Snapshot | None:
+def commit_embed(plan: EmbedPlan, receipts: Sequence[Receipt]) -> Snapshot:
     """Publish both tables by one snapshot."""
     return commit_shards(
         plan.ref.open(),

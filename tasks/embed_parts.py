@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from configs.schema import EmbedConfig
 from storage.frames.reader import FrameReader
 from storage.records import Input, Status
-from storage.snapshots import Artifact
-from storage.tables import read_rows, write_table
+from storage.snapshots import Artifact, Snapshot
+from storage.tables import concat_tables, identity_metadata, iter_tables, schema_text, write_table
 from tasks.encoding import EncoderRef, encode_captions, encode_videos, open_encoder
 from tasks.shards import ArtifactRef, PartContents, Shard, run_shard
 
@@ -71,9 +73,7 @@ class EmbedInputs:
     options: EmbedConfig
 
 
-def embed_shard(
-    ref: ArtifactRef, shard: Shard[VideoRow] | Shard[CaptionRow], *, inputs: EmbedInputs
-) -> dict[str, object]:
+def embed_shard(ref: ArtifactRef, shard: Shard[Any], *, inputs: EmbedInputs) -> dict[str, object]:
     """Encode (or copy) a shard's rows and write its part."""
     artifact = ref.open()
 
@@ -82,10 +82,10 @@ def embed_shard(
             table = _caption_table(shard.items, inputs=inputs)
         else:
             table = _video_table(shard.items, artifact=artifact, inputs=inputs)
-        write_table(path, table, identity=artifact.identity)
+        write_table(path, table, metadata=identity_metadata(artifact.identity))
         return PartContents(
             rows=table.num_rows,
-            schema=str(table.schema.remove_metadata()),
+            schema=schema_text(table.schema),
             inputs=tuple(map(_input, shard.items)),
         )
 
@@ -135,20 +135,28 @@ def _video_table(rows: Sequence[VideoRow], *, artifact: Artifact, inputs: EmbedI
         tables.append(_with_features(facts, features))
     copies = [row for row in usable if row.copy_of]
     if copies:
-        source = read_rows(
-            artifact.at(inputs.base_number),
-            table="videos",
-            key_column="video_id",
-            keys=[row.copy_of for row in copies],
-        )
-        kept = source.drop_columns(_video_facts(copies).column_names)
+        source = _rows_in_force(artifact.at(inputs.base_number), [row.copy_of for row in copies])
         table = _video_facts(copies)
+        kept = source.drop_columns(table.column_names)
         for field in kept.schema:
             table = table.append_column(field, kept.column(field.name))
         tables.append(table)
-    whole = pa.concat_tables(tables)
+    whole = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
     at = {video_id: index for index, video_id in enumerate(whole.column("video_id").to_pylist())}
     return whole.take(pa.array([at[row.video_id] for row in usable], pa.int64()))
+
+
+def _rows_in_force(snapshot: Snapshot, video_ids: Sequence[str]) -> pa.Table:
+    """Rows of the video table by id, in the order of `video_ids` (one may be named twice)."""
+    wanted = pa.array(sorted(set(video_ids)), pa.string())
+    found = concat_tables(
+        [
+            piece.filter(pc.is_in(piece.column("video_id"), value_set=wanted))
+            for piece in iter_tables(snapshot, "videos")
+        ]
+    )
+    at = {video_id: row for row, video_id in enumerate(found.column("video_id").to_pylist())}
+    return found.take(pa.array([at[video_id] for video_id in video_ids], pa.int64()))
 
 
 def _video_facts(rows: Sequence[VideoRow]) -> pa.Table:

@@ -133,10 +133,10 @@ def with_vectors(model: RetrievalModel, features: F) -> F:
     """`features` with the unit vectors as `embedding` where the score is a dot product."""
     if not model.is_dot_product or "embedding" in features.tensors:
         return features
-    if isinstance(features, TextFeatures):
-        vectors = model.text_vectors(features)
-    else:
+    if isinstance(features, VideoFeatures):
         vectors = model.video_vectors(features)
+    else:
+        vectors = model.text_vectors(TextFeatures(features.tensors))
     return type(features)({**features.tensors, "embedding": vectors})
 
 

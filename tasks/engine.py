@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task
-from prefect import task as prefect_task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
@@ -35,7 +34,7 @@ def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> 
 
 def task(function: Callable[P, R], *, retries: int = 2) -> Task[P, R]:
     """`function` as a Prefect task named after it, retried twice with growing delays."""
-    return prefect_task(
+    return Task(
         function,
         cache_policy=NO_CACHE,
         retries=retries,

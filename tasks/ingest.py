@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from configs import PipelineConfig
 from storage.corpora import open_corpus
@@ -26,7 +27,7 @@ from storage.records import (
 )
 from storage.roots import open_root
 from storage.snapshots import Artifact, Receipt, Snapshot
-from storage.tables import read_table, write_table
+from storage.tables import identity_metadata, read_table, schema_text, write_table
 from tasks.decoding import ProbeOptions, probe_files
 from tasks.identity import corpus_identity
 from tasks.shards import (
@@ -69,7 +70,7 @@ class IngestPlan:
     """What differs between the files of now and the corpus tables."""
 
     ref: ArtifactRef
-    shards: list[Shard[Video] | Shard[Caption]]
+    shards: list[Shard[Any]]
     adopted: list[Receipt]
     new: int
     changed: list[str]
@@ -105,13 +106,9 @@ def read_corpus(artifact: Artifact, *, snapshot: Snapshot | None = None) -> Corp
     snapshot = snapshot or artifact.latest()
     if snapshot is None:
         return Corpus(artifact.fingerprint, 0, [], [])
-    videos = records_from_table(
-        read_table(snapshot, table="videos", schema=VIDEO_SCHEMA, key_column="video_id"),
-        record=Video,
-    )
+    videos = records_from_table(read_table(snapshot, "videos", schema=VIDEO_SCHEMA), record=Video)
     captions = records_from_table(
-        read_table(snapshot, table="captions", schema=CAPTION_SCHEMA, key_column="caption_id"),
-        record=Caption,
+        read_table(snapshot, "captions", schema=CAPTION_SCHEMA), record=Caption
     )
     return Corpus(artifact.fingerprint, snapshot.number, videos, captions)
 
@@ -127,7 +124,7 @@ def plan_ingest(config: PipelineConfig) -> IngestPlan:
     captions = [c for c in listing.captions if known_captions.get(c.caption_id) != c]
     listed = {video.video_id for video in listing.videos}
     listed_captions = {caption.caption_id for caption in listing.captions}
-    shards: list[Shard[Video] | Shard[Caption]] = [
+    shards: list[Shard[Any]] = [
         *make_shards(videos, table="videos", size=VIDEOS_A_SHARD, key=dataclasses.astuple),
         *make_shards(captions, table="captions", size=CAPTIONS_A_SHARD, key=dataclasses.astuple),
     ]
@@ -172,7 +169,7 @@ def _size_and_mtime(path: str) -> tuple[int, int]:
 
 
 def ingest_shard(
-    ref: ArtifactRef, shard: Shard[Video] | Shard[Caption], *, options: ProbeOptions
+    ref: ArtifactRef, shard: Shard[Any], *, options: ProbeOptions
 ) -> dict[str, object]:
     """Hash and probe a shard's new videos (or take its captions) and write its part."""
 
@@ -187,8 +184,9 @@ def ingest_shard(
                 Input(key=v.video_id, status=v.status, reason=v.reason, message=v.message)
                 for v in videos
             )
-        write_table(path, table)
-        return PartContents(rows=table.num_rows, schema=str(table.schema), inputs=inputs)
+        write_table(path, table, metadata=identity_metadata(ref.open().identity))
+        schema = schema_text(table.schema)
+        return PartContents(rows=table.num_rows, schema=schema, inputs=inputs)
 
     receipt = run_shard(ref, shard, suffix=".parquet", write=write)
     counts = receipt.counts

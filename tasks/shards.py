@@ -130,7 +130,7 @@ def commit_shards(
     *,
     supersede: Mapping[str, Collection[str]],
     note: str,
-) -> Snapshot | None:
+) -> Snapshot:
     """Publish one snapshot with `receipts`; with nothing to say the latest stays as it is.
 
     A first run over nothing still publishes, so that "no videos" is a fact and not an absence.

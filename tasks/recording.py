@@ -1,0 +1,108 @@
+"""The runs of a store: which config, which artifacts at which snapshots, what each stage cost.
+
+`search`, `failures`, `retry` and the scheduled flow take the last run's config from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from configs import PipelineConfig
+from configs.loader import validate
+from storage.errors import MissingArtifactError
+from storage.roots import open_root
+from storage.runs import RunRecord, StageRecord, latest_run, write_run
+from tasks.extract import frames_artifact
+from tasks.ingest import corpus_artifact, read_corpus
+from tasks.ledger import counts, failures, ledger
+
+__all__ = ["finished_run", "last_config", "last_ledger", "record_run"]
+
+#: keys that say how a run is worked on, not what it gives
+_HOW = {"store", "runner", "workers", "dask_address"}
+
+
+def record_run(
+    config: PipelineConfig, stages: Sequence[Mapping[str, Any]], *, started: datetime
+) -> None:
+    """Write the run's record, unless it did nothing the last record does not say already."""
+    root = open_root(config.store)
+    artifacts = {
+        stage["kind"]: (stage["artifact"], stage["snapshot"]) for stage in stages if "kind" in stage
+    }
+    plain = config.model_dump(mode="json")
+    last = latest_run(root)
+    if (
+        last is not None
+        and last.config == plain
+        and set(artifacts.items()) <= set(last.artifacts.items())
+    ):
+        return
+    kept = {}
+    if last is not None and _same_results(last.config, plain):
+        kept = dict(last.artifacts)  # a run of some stages stands on the others' artifacts
+    write_run(
+        root,
+        RunRecord(
+            name=config.name,
+            config=plain,
+            artifacts=kept | artifacts,
+            stages=[
+                StageRecord(name=s["stage"], seconds=s["seconds"], counts=s.get("done", {}))
+                for s in stages
+            ],
+            started=started.isoformat(),
+            ended=datetime.now(UTC).isoformat(),
+        ),
+    )
+
+
+def _same_results(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(one.get(key) == other[key] for key in other if key not in _HOW)
+
+
+def last_config(store: str) -> PipelineConfig:
+    """The config of the last run, with `store` where it lies now.
+
+    Raises:
+        MissingArtifactError: the store has no run.
+    """
+    record = latest_run(open_root(store))
+    if record is None:
+        raise MissingArtifactError(
+            f"no run in the store ({store}); `reelvec demo` or `reelvec embed VIDEOS` makes one,"
+            " and --store names another store",
+            path=store,
+        )
+    return validate({**record.config, "store": store}, source=f"the last run of {store}")
+
+
+def last_ledger(store: str) -> tuple[list[dict[str, str | int]], dict[str, int]]:
+    """Failed and salvaged videos of the last run's corpus, and the counts of all."""
+    config = last_config(store)
+    corpus = read_corpus(corpus_artifact(config))
+    rows = list(ledger(corpus, frames=frames_artifact(config).latest()))
+    return failures(rows), counts(rows)
+
+
+def finished_run(config: PipelineConfig, *, stages: Sequence[str] | None) -> dict[str, Any] | None:
+    """The summary of the last run if it was this one, whole; None where there is work to do."""
+    record = latest_run(open_root(config.store))
+    if record is None or (
+        stages is not None and set(stages) - {stage["name"] for stage in record.stages}
+    ):
+        return None
+    if not _same_results(record.config, config.model_dump(mode="json")):
+        return None
+    rows, totals = last_ledger(config.store)
+    summary: dict[str, Any] = {
+        "name": config.name,
+        "store": config.store,
+        "notes": config.notes,
+        "coverage": totals,
+        "failures": rows,
+        "stages": [],
+    }
+    return summary
