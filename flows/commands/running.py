@@ -89,14 +89,14 @@ def evaluate(
     as_json: JsonFlag = False,
 ) -> None:
     """Score the tables of a run again, e.g. on another split: reads tables only."""
-    from tasks.weights import last_config
+    from tasks.recording import last_config
 
     if source is None:
-        document = last_config(store or default_store())
+        document = last_config(store or default_store()).model_dump(mode="json")
         config = load_document(document, overrides=_overrides(set_, store))
     else:
         config = load(source, overrides=_overrides(set_, store))
-    _launch(config, stages=["evaluate"], as_json=as_json)
+    _launch(config, stages=["evaluate", "report"], as_json=as_json)
 
 
 def load_document(document: dict[str, object], *, overrides: Sequence[str]) -> PipelineConfig:
