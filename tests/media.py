@@ -28,16 +28,8 @@ class Kind:
 
 
 def _x264(*more, params="keyint=30:min-keyint=30:scenecut=0"):
-    return (
-        "-c:v",
-        "libx264",
-        "-preset",
-        "veryfast",
-        "-pix_fmt",
-        "yuv420p",
-        "-x264-params",
-        params,
-    ) + more
+    preset = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p")
+    return (*preset, "-x264-params", params, *more)
 
 
 _VFR = (

@@ -45,6 +45,7 @@ class ProbeResult:
 
     path: str
     container: str
+    stream_index: int
     codec: str
     width: int
     height: int
@@ -237,6 +238,7 @@ def _describe(path: str, container: Any, stream: Any, found: Demuxed) -> ProbeRe
     return ProbeResult(
         path=path,
         container=name,
+        stream_index=stream.index,
         codec=context.codec.canonical_name,
         width=context.height if turned else context.width,
         height=context.width if turned else context.height,

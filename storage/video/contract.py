@@ -1,0 +1,134 @@
+"""What every decoder is given and gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from storage.errors import VideoError
+from storage.video.probe import ProbeResult, no_progress
+from storage.video.transform import fit
+
+__all__ = [
+    "Allocate",
+    "CountDiffersError",
+    "DecodeOptions",
+    "DecodedFrames",
+    "FrameSink",
+    "Reader",
+    "Reading",
+]
+
+Allocate = Callable[[tuple[int, int, int, int]], npt.NDArray[np.uint8]]
+"""Makes the array frames are written into, e.g. in shared memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeOptions:
+    """How frames are read and shaped."""
+
+    decoder: Literal["auto", "selective", "decord", "ffmpeg"] = "auto"
+    size: int = 224
+    """Height and width of a frame given back, pixels."""
+    resize: Literal["torch", "pillow"] = "torch"
+    damaged: Literal["strict", "salvage"] = "strict"
+    max_pixels: int = 8192 * 4320
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size ({self.size}) must be >= 1 pixel")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DecodedFrames:
+    """Frames of one clip. Where salvaged, only those before the damage."""
+
+    frames: npt.NDArray[np.uint8]
+    """[T, S, S, 3] RGB."""
+    pts_seconds: npt.NDArray[np.float64]
+    """[T], seconds since the first frame of the file."""
+    frame_index: npt.NDArray[np.int64]
+    """[T], display indices."""
+    status: Literal["ok", "salvaged"]
+    reason: str
+    """A storage.records.Reason; "" where ok."""
+    message: str
+    fraction_kept: float
+    """Of the seconds declared, those before the damage; 1 where ok."""
+    decoder: str
+    """The one the frames are from."""
+    attempts: tuple[str, ...]
+    """What each decoder tried before it said."""
+
+
+class CountDiffersError(VideoError):
+    """A whole decode gave `counted` frames where the packets promised another number.
+
+    Only files whose frames cannot be told by time (ProbeResult.by_time) can raise it; choose
+    frames again from the true count.
+    """
+
+    def __init__(self, message: str, *, path: str, counted: int) -> None:
+        super().__init__(message, path=path, reason="damaged")
+        self.counted = counted
+
+
+class FrameSink:
+    """Takes pictures by display index, shapes them, and knows which are still missing."""
+
+    def __init__(
+        self, picks: npt.NDArray[np.int64], *, options: DecodeOptions, allocate: Allocate
+    ) -> None:
+        self.frames = allocate((len(picks), options.size, options.size, 3))
+        self.picks = picks
+        self.filled = np.zeros(len(picks), np.bool_)
+        self._position = {int(index): place for place, index in enumerate(picks)}
+        self._options = options
+
+    def wants(self, index: int) -> bool:
+        """Is the picture of display index `index` still needed."""
+        place = self._position.get(index)
+        return place is not None and not self.filled[place]
+
+    def put(self, index: int, picture: npt.NDArray[np.uint8]) -> None:
+        """Store the picture [H, W, 3] of display index `index`, upright."""
+        place = self._position[index]
+        fit(picture, size=self._options.size, out=self.frames[place], how=self._options.resize)
+        self.filled[place] = True
+
+    def complete(self) -> bool:
+        """Nothing is missing."""
+        return bool(self.filled.all())
+
+    def clear(self) -> None:
+        """Forget all pictures: another decoder starts over."""
+        self.filled[:] = False
+
+    def missing(self) -> Sequence[int]:
+        """Display indices still needed."""
+        return [int(index) for index in self.picks[~self.filled]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One file to read."""
+
+    path: str
+    probe: ProbeResult
+    sink: FrameSink
+    options: DecodeOptions
+    progress: Callable[[], None] = field(default=no_progress)
+
+
+class Reader(Protocol):
+    """A decoder: puts every wanted picture into `reading.sink`, or raises VideoError.
+
+    What it put before raising is right: salvage keeps it. It never puts a picture it is not sure
+    of.
+    """
+
+    def __call__(self, reading: Reading) -> None: ...

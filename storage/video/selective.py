@@ -1,0 +1,241 @@
+"""PyAV, decoding only what the wanted frames need; the default.
+
+Decode only the groups of pictures that hold targets, and in those skip the non-reference pictures
+that are none. Identical, bit for bit, to decoding everything, by five guards
+(notes/decoding-and-stores.md 1.3):
+
+1. AVI with a reordering codec, MPEG-PS, doubled or absent times: decode everything, count frames.
+2. Seek in MP4, Matroska and AVI only; elsewhere read on, but decode from keyframes just the same.
+3. A target shown before its own keyframe (open GOP) starts one group earlier.
+4. After a seek the expected keyframe must come; if not, decode everything.
+5. A target that does not come out, or any complaint of the decoder: decode everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import av.error
+import numpy as np
+
+from storage.errors import VideoError
+from storage.records import Reason
+from storage.video.contract import CountDiffersError, Reading
+from storage.video.probe import open_container
+from storage.video.transform import rotate
+
+__all__ = ["read_selectively", "read_sequentially"]
+
+SEEKABLE = ("mov", "matroska", "avi")
+SKIPS_NON_REFERENCE = ("h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video")
+"""VP9 gains nothing from it, AV1 loses frames."""
+
+WORTH_A_SEEK = 100
+"""Packets passed over for less are read and dropped: that costs less than a seek."""
+
+
+class _GuardError(Exception):
+    """A guard found that only a full decode can be trusted."""
+
+
+def read_selectively(reading: Reading) -> None:
+    """Put the wanted frames, decoding as little as is safe.
+
+    Raises:
+        VideoError: damaged, as read_sequentially.
+    """
+    if not reading.probe.by_time or not reading.probe.packets.keyframe.any():
+        read_sequentially(reading)
+        return
+    try:
+        with _open(reading) as container:
+            _Selective(container, reading).run()
+    except (_GuardError, av.error.FFmpegError, ValueError):
+        reading.sink.clear()
+        read_sequentially(reading)
+
+
+def read_sequentially(reading: Reading) -> None:
+    """Put the wanted frames, decoding everything in order until the last of them.
+
+    Raises:
+        VideoError: damaged, at the first complaint of the decoder or where a frame is missing.
+        CountDiffersError: nothing complained, but there are fewer frames than packets.
+    """
+    probe, sink = reading.probe, reading.sink
+    indices = _index_by_ticks(reading) if probe.by_time else None
+    seen = 0
+    try:
+        with _open(reading) as container:
+            for frame in _decode_from_first_keyframe(container, reading):
+                index = seen if indices is None else indices.get(frame.pts, -1)
+                seen += 1
+                if sink.wants(index):
+                    sink.put(index, _picture(frame))
+                    if sink.complete():
+                        return
+    except (av.error.FFmpegError, ValueError) as error:
+        raise _damaged(reading, f"after {seen} frames: {error}") from error
+    if sink.complete():
+        return
+    if indices is None and not probe.truncated:
+        raise CountDiffersError(
+            f"{reading.path}: {seen} frames came out of {probe.frames_counted} packets",
+            path=reading.path,
+            counted=seen,
+        )
+    raise _damaged(reading, f"{len(sink.missing())} frames asked for never came out")
+
+
+class _Selective:
+    """One selective pass over an open container."""
+
+    def __init__(self, container: Any, reading: Reading) -> None:
+        self._container = container
+        self._stream = _stream(container, reading)
+        self._context = self._stream.codec_context
+        self._reading = reading
+        self._table = reading.probe.packets
+        self._keys = np.flatnonzero(self._table.keyframe)
+        self._index = _index_by_ticks(reading)
+        self._skips = self._context.codec.canonical_name in SKIPS_NON_REFERENCE
+        self._seeks = reading.probe.container in SEEKABLE
+        self._packets = self._demux()
+        self._pushed_back: Any = None
+        self._at = 0  # decode position of the packet that comes next
+
+    def run(self) -> None:
+        for group, positions in self._targets().items():
+            self._go_to(int(self._keys[group]))
+            self._decode_group(positions)
+
+    def _targets(self) -> dict[int, list[int]]:
+        """Group to start from -> decode positions of the targets of that run, both ascending."""
+        shown = np.flatnonzero(self._table.shown)
+        order = shown[np.argsort(self._table.pts[shown], kind="stable")]
+        positions = order[self._reading.sink.picks]
+        groups = np.searchsorted(self._keys, positions, side="right") - 1
+        leading = self._table.pts[positions] < self._table.pts[self._keys[groups]]
+        groups = groups - leading
+        if (groups < 0).any():
+            raise _GuardError
+        by_group: dict[int, list[int]] = {}
+        runs_to, running = -1, -1
+        for group, position in sorted(zip(groups.tolist(), positions.tolist(), strict=True)):
+            if self._keys[group] > runs_to:  # else the group before runs on into this one: one run
+                running = group
+            by_group.setdefault(running, []).append(position)
+            runs_to = max(runs_to, position)
+        return by_group
+
+    def _go_to(self, key: int) -> None:
+        """Stand before the keyframe at decode position `key`, the decoder empty."""
+        if self._seeks and key - self._at > WORTH_A_SEEK:
+            self._seek(key)
+        while self._at < key:
+            self._next()
+        self._context.flush_buffers()
+
+    def _seek(self, key: int) -> None:
+        ticks = int(self._table.pts[key])
+        # by presentation time: by decode time the MP4 demuxer lands a group early
+        self._container.seek(ticks, stream=self._stream, backward=True, any_frame=False)
+        self._packets = self._demux()
+        first = next(self._packets, None)
+        found = np.flatnonzero(self._table.pts == (first.pts if first is not None else None))
+        if first is None or len(found) != 1 or found[0] > key:
+            raise _GuardError
+        self._at = int(found[0])
+        self._pushed_back = first
+
+    def _demux(self) -> Iterator[Any]:
+        for packet in self._container.demux(self._stream):
+            if packet.size:
+                yield packet
+
+    def _next(self) -> Any:
+        packet, self._pushed_back = self._pushed_back, None
+        if packet is None:
+            packet = next(self._packets, None)
+        if packet is None or packet.pts != self._table.pts[self._at]:
+            raise _GuardError  # the file is not what the probe saw
+        self._at += 1
+        return packet
+
+    def _decode_group(self, positions: list[int]) -> None:
+        targets, last = set(positions), max(positions)
+        skip_others = self._skips
+        while self._at <= last:
+            is_target = self._at in targets
+            if skip_others:
+                self._context.skip_frame = "DEFAULT" if is_target else "NONREF"
+            self._take(self._next())
+            self._reading.progress()
+        self._take(None)  # what reordering still holds back
+        if any(self._reading.sink.wants(self._index[int(self._table.pts[p])]) for p in targets):
+            raise _GuardError
+
+    def _take(self, packet: Any) -> None:
+        for frame in self._context.decode(packet):
+            if frame.is_corrupt:
+                raise _GuardError
+            index = self._index.get(frame.pts, -1)
+            if self._reading.sink.wants(index):
+                self._reading.sink.put(index, _picture(frame))
+
+
+def _decode_from_first_keyframe(container: Any, reading: Reading) -> Iterator[Any]:
+    """Frames in display order; ends with an error at the first that is not sound."""
+    stream = _stream(container, reading)
+    keys = reading.probe.packets.keyframe
+    skip = int(np.argmax(keys)) if keys.any() else 0
+    number = 0
+    for packet in container.demux(stream):
+        if packet.size:
+            number += 1
+            if number <= skip:
+                continue
+        reading.progress()
+        for frame in stream.codec_context.decode(packet if packet.size else None):
+            if frame.is_corrupt:
+                raise ValueError(f"the decoder calls the frame at {frame.time} s corrupt")
+            yield frame
+        if not packet.size:
+            return
+
+
+def _open(reading: Reading) -> Any:
+    return open_container(reading.path, max_pixels=reading.options.max_pixels)
+
+
+def _stream(container: Any, reading: Reading) -> Any:
+    """The stream the probe chose, set up for one thread that says when something is wrong."""
+    stream = container.streams[reading.probe.stream_index]
+    context = stream.codec_context
+    context.thread_count = 1
+    context.thread_type = "NONE"
+    context.options = {
+        "err_detect": "explode",
+        "max_pixels": str(reading.options.max_pixels),
+    }
+    return stream
+
+
+def _index_by_ticks(reading: Reading) -> dict[int, int]:
+    """PTS in ticks -> display index, of the frames shown."""
+    table = reading.probe.packets
+    return {int(ticks): index for index, ticks in enumerate(np.sort(table.pts[table.shown]))}
+
+
+def _picture(frame: Any) -> Any:
+    return rotate(frame.to_ndarray(format="rgb24"), degrees=frame.rotation)
+
+
+def _damaged(reading: Reading, words: str) -> VideoError:
+    truncated = bool(reading.probe.truncated)
+    return VideoError(
+        f"{reading.path}: {words}",
+        path=reading.path,
+        reason=Reason.TRUNCATED if truncated else Reason.DAMAGED,
+    )
