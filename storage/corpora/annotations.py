@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from storage.errors import CorpusError
 
@@ -23,22 +23,42 @@ __all__ = [
     "read_rows",
     "read_text",
     "refused",
+    "typed",
 ]
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something was said: a file and its line (0: no lines, or the whole file)."""
+    """Where something was said: a file and its line (0: no lines, or the whole file).
+
+    JSON entries have no line of their own: there ``key``, a text of the entry, finds it, and only
+    when an error needs it.
+    """
 
     path: Path
     line: int = 0
+    key: str = ""
+
+    def found(self) -> Place:
+        """The same place with its line looked up."""
+        if self.line or not self.key:
+            return self
+        text = read_text(self.path)
+        spellings = (json.dumps(self.key), json.dumps(self.key, ensure_ascii=False))
+        lines = (line_of(text, spelling) for spelling in spellings)
+        return Place(self.path, next(filter(None, lines), 0))
 
     def __str__(self) -> str:
-        return f"{self.path}, line {self.line}" if self.line else str(self.path)
+        place = self.found()
+        return f"{place.path}, line {place.line}" if place.line else str(place.path)
 
 
 def refused(place: Place, message: str) -> CorpusError:
     """The error that names what stands at ``place``, to be raised."""
+    place = place.found()
     return CorpusError(f"{place}: {message}", path=str(place.path), line=place.line)
 
 
@@ -104,20 +124,20 @@ def read_rows(
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Line number and stripped text of each line; empty lines are passed over.
+    """Line number and text of each line; blank lines are passed over.
 
     Lines end as editors end them, not at every separator Unicode knows: captions hold those.
     """
     for line, text in enumerate(io.StringIO(read_text(path), newline=None), start=1):
-        if stripped := text.strip():
-            yield line, stripped
+        if text.strip():
+            yield line, text.rstrip("\n")
 
 
-def read_json(path: Path) -> Any:
-    """A JSON document; a key that stands twice in one object is refused.
+def read_json(path: Path, kind: type[T]) -> T:
+    """A JSON document of type ``kind`` (list, dict); a key twice in one object is refused.
 
     Raises:
-        CorpusError: not JSON, or a doubled key (its second line is named).
+        CorpusError: not JSON, another type, or a doubled key (its second line is named).
     """
     text = read_text(path)
 
@@ -132,13 +152,28 @@ def read_json(path: Path) -> Any:
         return found
 
     try:
-        return json.loads(text, object_pairs_hook=unique)
+        content = json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise refused(
             Place(path, error.lineno), f"not JSON ({error.msg}); download or export it again"
         ) from error
     except RecursionError:
         raise refused(Place(path), "nested too deeply to be an annotation file") from None
+    return typed(content, kind, at=Place(path), what="the document")
+
+
+def typed(value: object, kind: type[T], *, at: Place, what: str) -> T:
+    """``value``, if it is of this type.
+
+    Raises:
+        CorpusError: it is of another.
+    """
+    if not isinstance(value, kind):
+        raise refused(
+            at,
+            f"{what} is {value!r:.80}; expected a {kind.__name__}: this is not the original format",
+        )
+    return value
 
 
 def line_of(text: str, needle: str, *, nth: int = 1) -> int:

@@ -71,15 +71,23 @@ def stem_of(path: str) -> str:
 
 
 class VideoFiles:
-    """Finds a benchmark's videos below a folder by the names its annotations use."""
+    """Finds a benchmark's videos below a folder by the names its annotations use.
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    Args:
+        folder: Searched once, when the first video is asked for.
+        required: Whether a folder that does not exist is an error, or one without videos.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, required: bool = True) -> None:
         self.folder = Path(folder).absolute()
+        self._required = required
 
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
         """Paths by file name and by file name without its last extension; one walk."""
         index: dict[str, list[str]] = defaultdict(list)
+        if not self._required and not self.folder.exists():
+            return {}
         for path in video_files(self.folder):
             name = path.rsplit("/", 1)[-1]
             index[name].append(path)

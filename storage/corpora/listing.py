@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from storage.corpora.annotations import Place, refused
@@ -56,7 +55,7 @@ class ListingBuilder:
         self.videos[video.video_id] = video
         self._places[video.video_id] = at
 
-    def add_caption(self, video_id: str, text: str, *, at: Place, subset: str = "") -> None:
+    def add_caption(self, video_id: str, text: object, *, at: Place, subset: str = "") -> None:
         """Adds the next caption of a video already added.
 
         Raises:
@@ -78,22 +77,14 @@ class ListingBuilder:
         self._counts[video_id] = number + 1
         self.captions.append(Caption(f"{video_id}#{number}", video_id, text, subset))
 
-    def captioned(self, video_id: str) -> bool:
-        """Whether the video has a caption yet."""
-        return video_id in self._counts
-
-    def require_captions(self, sources: Mapping[str, Place]) -> None:
-        """Refuses a video without a caption: it would silently shrink its split's queries.
-
-        Args:
-            sources: By split, the file that should have described its videos.
-        """
-        for video in self.videos.values():
-            if video.video_id not in self._counts:
+    def require_captions(self) -> None:
+        """Refuses a video without a caption: it would silently shrink its split's queries."""
+        for video_id, video in self.videos.items():
+            if video_id not in self._counts:
                 raise refused(
-                    self._places[video.video_id],
-                    f"video {video.video_id!r} of split {video.split!r} has no caption in"
-                    f" {sources[video.split]}; every listed video is described: complete that file",
+                    self._places[video_id],
+                    f"video {video_id!r} of split {video.split!r} has no caption; every listed"
+                    " video is described: complete the caption file or remove the video here",
                 )
 
     def listing(self) -> CorpusListing:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from configs.schema import BenchmarkCorpus, FolderCorpus, SyntheticCorpus
 from storage.corpora.contract import CorpusReader
@@ -27,9 +28,24 @@ def _synthetic(config: SyntheticCorpus, store_dir: Path) -> CorpusReader:
     return SyntheticReader(options, store_dir=store_dir)
 
 
+def _benchmark(module: str, name: str) -> Callable[[BenchmarkCorpus, Path], CorpusReader]:
+    def opened(config: BenchmarkCorpus, _: Path) -> CorpusReader:
+        reader = getattr(import_module(f"storage.corpora.{module}"), name)
+        return cast(CorpusReader, reader(**config.model_dump(exclude={"kind"})))
+
+    return opened
+
+
 READERS: dict[str, Callable[[Any, Path], CorpusReader]] = {
     "folder": _folder,
     "synthetic": _synthetic,
+    "msrvtt": _benchmark("msrvtt", "MsrvttReader"),
+    "msvd": _benchmark("msvd", "MsvdReader"),
+    "lsmdc": _benchmark("lsmdc", "LsmdcReader"),
+    "didemo": _benchmark("didemo", "DidemoReader"),
+    "activitynet": _benchmark("activitynet", "ActivityNetReader"),
+    "vatex": _benchmark("vatex", "VatexReader"),
+    "adaclip": _benchmark("adaclip", "AdaclipReader"),
 }
 
 
