@@ -1,0 +1,96 @@
+"""What happened when: one record a run, written once, when it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+from storage import layout
+from storage.errors import StoreError
+from storage.roots import Root
+from storage.sealing import seal, unseal
+
+__all__ = ["RunRecord", "StageRecord", "latest_run", "list_runs", "write_run"]
+
+
+class StageRecord(TypedDict):
+    """One stage of a run: its name, how long it took, and what it counted."""
+
+    name: str
+    seconds: float
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run: its configuration, what it read and wrote, and what each stage cost.
+
+    `artifacts` maps a kind to (fingerprint, snapshot number); `started` and `ended` are ISO 8601
+    with a time zone; `identifier` is given by write_run.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    artifacts: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    stages: Sequence[StageRecord] = ()
+    started: str = ""
+    ended: str = ""
+    status: str = "completed"
+    identifier: str = ""
+
+
+def write_run(root: Root, record: RunRecord) -> str:
+    """Writes the record; returns its identifier.
+
+    Raises:
+        StoreError: `started` is no time with a zone, or the store cannot be written.
+    """
+    stamp = _stamp(record.started)
+    identifier = record.identifier or secrets.token_hex(4)
+    body = dataclasses.asdict(record) | {"identifier": identifier}
+    root.put_new(layout.run(stamp, identifier), seal(body))
+    return identifier
+
+
+def list_runs(root: Root, *, name: str | None = None) -> list[RunRecord]:
+    """Every run (of that name), oldest start first.
+
+    Raises:
+        IntegrityError: a record is damaged.
+    """
+    records = [_read(root, file) for file in root.list(layout.RUNS)]
+    return [record for record in records if name is None or record.name == name]
+
+
+def latest_run(root: Root, *, name: str | None = None) -> RunRecord | None:
+    """The run (of that name) that started last; None where there is none."""
+    for file in reversed(root.list(layout.RUNS)):
+        record = _read(root, file)
+        if name is None or record.name == name:
+            return record
+    return None
+
+
+def _read(root: Root, file: str) -> RunRecord:
+    path = f"{layout.RUNS}/{file}"
+    body = unseal(root.read(path), path=path)
+    artifacts = {kind: (found[0], found[1]) for kind, found in body.pop("artifacts").items()}
+    return RunRecord(**body, artifacts=artifacts)
+
+
+def _stamp(started: str) -> str:
+    """The start as sortable UTC digits, e.g. 20260102T030405123456."""
+    try:
+        moment = datetime.fromisoformat(started)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise StoreError(
+            f"a run's start must be ISO 8601 with a time zone, not {started!r}: use "
+            "datetime.now(UTC).isoformat()"
+        )
+    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%S%f")
