@@ -25,7 +25,7 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
 
     check_config(config)
     finished = finished_run(config, stages=stages)
-    if finished is not None and not plan_pipeline(config):
+    if finished is not None and not plan_pipeline(config, stages=stages):
         return finished | {"changed": False}
     _say(f"reelvec: {config.name} -> {config.store}")
     from flows.pipeline import pipeline
@@ -33,15 +33,16 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
     return pipeline(config, only=list(stages) if stages else None)
 
 
-def retry_failed(store: str, *, reasons: frozenset[str], videos: frozenset[str]) -> dict[str, Any]:
-    """Forget the outcomes of failed videos of the last run, and run it again."""
+def retry_failed(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -> dict[str, Any]:
+    """Try failed videos of the last run again, and bring its tables up to date."""
     from tasks.recording import last_config
-    from tasks.retrying import forget_failures
+    from tasks.retrying import RetryFilter
 
+    retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
     config = last_config(store)
-    forgotten = forget_failures(config, reasons=reasons, videos=videos)
-    _say(f"reelvec: {forgotten} videos are tried again")
-    return launch(config)
+    from flows.pipeline import pipeline
+
+    return pipeline(config, retry=retry)
 
 
 def show(summary: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from flows.runners import open_runner, task_runner
 from flows.summary import publish_summary, summarise
 from tasks.preflight import check_config
 from tasks.recording import record_run
+from tasks.retrying import RetryFilter
 
 __all__ = ["STAGES", "pipeline"]
 
@@ -26,14 +27,19 @@ STAGES: dict[str, Callable[..., Any]] = {
     "report": stages.report,  # 6. one page to read
 }
 
+_RETRYING = ("ingest", "extract")
+
 
 @flow(name="pipeline", flow_run_name="{config.name}")
-def pipeline(config: PipelineConfig, only: list[str] | None = None) -> dict[str, Any]:
+def pipeline(
+    config: PipelineConfig, only: list[str] | None = None, retry: RetryFilter | None = None
+) -> dict[str, Any]:
     """Run the stages of `config` in order; each does what is missing and nothing else.
 
     Args:
         config: the run.
         only: stages to run, in pipeline order; None runs all.
+        retry: failed videos that are tried once more.
 
     Returns:
         A summary: stage receipts, coverage, metrics, and where the report is.
@@ -47,7 +53,7 @@ def pipeline(config: PipelineConfig, only: list[str] | None = None) -> dict[str,
             stage = STAGES[name].with_options(task_runner=task_runner(placed))
             if name == "report":
                 record_run(config, receipts, started=started)
-            receipts.append(stage(placed))
+            receipts.append(stage(placed, retry) if name in _RETRYING else stage(placed))
     if "report" not in chosen:
         record_run(config, receipts, started=started)
     summary = summarise(config, receipts)

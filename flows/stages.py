@@ -29,9 +29,11 @@ from tasks.decoding import ProbeOptions
 from tasks.encoding import EncoderRef
 from tasks.engine import gpu_slot, task
 from tasks.ledger import check_failed_fraction, ledger
+from tasks.reporting import sources_of, write_report
+from tasks.retrying import RetryFilter
 from tasks.shards import ArtifactRef, Shard
 
-__all__ = ["STAGES", "StageReceipt", "embed", "evaluate", "extract", "ingest", "train"]
+__all__ = ["StageReceipt", "embed", "evaluate", "extract", "ingest", "report", "train"]
 
 StageReceipt = dict[str, Any]
 
@@ -41,15 +43,14 @@ WAVE = 256
 ingest_shard = task(ingestion.ingest_shard)
 extract_shard = task(extraction.extract_shard)
 embed_shard = task(embed_parts.embed_shard)
-train_model = task(training.train, retries=0)
-evaluate_tables = task(evaluation.evaluate)
 
 
 @flow(name="ingest", flow_run_name="ingest {config.name}")
-def ingest(config: PipelineConfig) -> StageReceipt:
-    """List the corpus; hash and probe what is new or changed."""
+def ingest(config: PipelineConfig, retry: RetryFilter | None = None) -> StageReceipt:
+    """List the corpus; hash and probe what is new or changed, and what `retry` names."""
     started = time.monotonic()
-    plan = ingestion.plan_ingest(config)
+    again = retry.at_ingest() if retry else _none
+    plan = ingestion.plan_ingest(config, again=again)
     options = ProbeOptions(max_pixels=config.extract.max_pixels)
     receipts = _map("ingest", ingest_shard, plan.ref, plan.shards, unit="rows", options=options)
     snapshot = ingestion.commit_ingest(plan, receipts)
@@ -58,11 +59,12 @@ def ingest(config: PipelineConfig) -> StageReceipt:
 
 
 @flow(name="extract", flow_run_name="extract {config.name}")
-def extract(config: PipelineConfig) -> StageReceipt:
-    """Decode the clips the frame store does not hold yet."""
+def extract(config: PipelineConfig, retry: RetryFilter | None = None) -> StageReceipt:
+    """Decode the clips the frame store does not hold yet, and those `retry` names."""
     started = time.monotonic()
     corpus = ingestion.read_corpus(ingestion.corpus_artifact(config))
-    plan = extraction.plan_extract(config, corpus=corpus)
+    again = retry.at_extract(corpus) if retry else _none
+    plan = extraction.plan_extract(config, corpus=corpus, again=again)
     receipts = _map(
         "extract", extract_shard, plan.ref, plan.shards, unit="videos", extract=config.extract
     )
@@ -117,6 +119,36 @@ def embed(config: PipelineConfig) -> StageReceipt:
         "copied": plan.copied,
     }
     return _receipt("embed", snapshot, done=done, started=started)
+
+
+@flow(name="evaluate", flow_run_name="evaluate {config.name}")
+def evaluate(config: PipelineConfig) -> StageReceipt:
+    """Score the tables; reads no video."""
+    started = time.monotonic()
+    sources = sources_of(config)
+    result = evaluation.evaluate(
+        sources.embeddings,
+        corpus=sources.corpus,
+        options=config.evaluate,
+        scoring=sources.scoring(),
+    )
+    receipt = _receipt(
+        "evaluate", result.snapshot, done={"evaluations": int(result.fresh)}, started=started
+    )
+    return receipt | {"metrics": result.metrics}
+
+
+@flow(name="report", flow_run_name="report {config.name}")
+def report(config: PipelineConfig) -> StageReceipt:
+    """Write report.html beside the evaluation's tables."""
+    started = time.monotonic()
+    made = write_report(config)
+    receipt = _receipt("report", made.snapshot, done={"reports": int(made.fresh)}, started=started)
+    return receipt | {"report": str(made.path)}
+
+
+def _none(_: object) -> bool:
+    return False
 
 
 def _map(

@@ -82,7 +82,7 @@ def plan_extract(
     Args:
         config: the run.
         corpus: read already; None: the latest.
-        again: which clips that were quarantined are tried once more, by their ledger row.
+        again: which clips are tried once more, by their ledger row.
     """
     artifact = frames_artifact(config)
     corpus = corpus or read_corpus(corpus_artifact(config))
@@ -114,8 +114,8 @@ def plan_extract(
 def _is_due(outcome: Input | None, *, again: Callable[[Input], bool]) -> bool:
     if outcome is None:
         return True
-    quarantined = outcome.status == Status.QUARANTINED
-    return quarantined and (outcome.reason in PASSING or again(outcome))
+    passing = outcome.status == Status.QUARANTINED and outcome.reason in PASSING
+    return passing or again(outcome)
 
 
 def extract_shard(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,14 +113,21 @@ def read_corpus(artifact: Artifact, *, snapshot: Snapshot | None = None) -> Corp
     return Corpus(artifact.fingerprint, snapshot.number, videos, captions)
 
 
-def plan_ingest(config: PipelineConfig) -> IngestPlan:
-    """Compare the listing of now with the corpus tables; opens no video."""
+def plan_ingest(
+    config: PipelineConfig, *, again: Callable[[Video], bool] = lambda _: False
+) -> IngestPlan:
+    """Compare the listing of now with the corpus tables; opens no video.
+
+    Args:
+        config: the run.
+        again: which rows of the corpus tables are probed once more.
+    """
     artifact = corpus_artifact(config)
     listing = open_corpus(config.corpus, store_dir=open_root(config.store).uri).read()
     corpus = read_corpus(artifact)
     known = {video.video_id: video for video in corpus.videos}
     known_captions = {caption.caption_id: caption for caption in corpus.captions}
-    videos = list(_new_or_changed(listing.videos, known=known))
+    videos = list(_new_or_changed(listing.videos, known=known, again=again))
     captions = [c for c in listing.captions if known_captions.get(c.caption_id) != c]
     listed = {video.video_id for video in listing.videos}
     listed_captions = {caption.caption_id for caption in listing.captions}
@@ -143,13 +150,19 @@ def plan_ingest(config: PipelineConfig) -> IngestPlan:
     )
 
 
-def _new_or_changed(listed: Sequence[Video], *, known: dict[str, Video]) -> Iterator[Video]:
+def _new_or_changed(
+    listed: Sequence[Video], *, known: Mapping[str, Video], again: Callable[[Video], bool]
+) -> Iterator[Video]:
     """Rows to write: with content_hash already set where the file is as last seen."""
     for video in listed:
         size, mtime_ns = _size_and_mtime(video.path)
         now = dataclasses.replace(video, bytes=size, mtime_ns=mtime_ns)
         old = known.get(video.video_id)
-        if old is None or (old.path, old.bytes, old.mtime_ns) != (now.path, size, mtime_ns):
+        if (
+            old is None
+            or (old.path, old.bytes, old.mtime_ns) != (now.path, size, mtime_ns)
+            or again(old)
+        ):
             yield now
             continue
         moved = dataclasses.replace(

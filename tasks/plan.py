@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from configs import PipelineConfig
 from tasks.embed import plan_embed
-from tasks.evaluate import is_evaluated
 from tasks.extract import plan_extract
 from tasks.ingest import corpus_artifact, plan_ingest, read_corpus
+from tasks.reporting import is_evaluated
 from tasks.train import find_trained
 
 __all__ = ["PlannedWork", "plan_pipeline", "plan_reembed"]
@@ -52,12 +53,13 @@ def plan_reembed(config: PipelineConfig) -> list[PlannedWork]:
     return [row for row in work if row.count]
 
 
-def plan_pipeline(config: PipelineConfig) -> list[PlannedWork]:
-    """All work of a whole run, training and evaluation included; empty when nothing is to do."""
+def plan_pipeline(
+    config: PipelineConfig, *, stages: Collection[str] | None = None
+) -> list[PlannedWork]:
+    """All work of a whole run (or of some stages); empty when nothing is to do."""
     work = plan_reembed(config)
-    trained = find_trained(config)
-    if trained is None:
+    if find_trained(config) is None:
         work.append(PlannedWork("train", "model not trained to the end", 1))
-    elif not is_evaluated(config, weights_hash=trained.weights_hash):
+    elif not work and not is_evaluated(config):
         work.append(PlannedWork("evaluate", "tables not scored", 1))
-    return work
+    return [row for row in work if stages is None or row.stage in stages]

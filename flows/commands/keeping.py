@@ -62,9 +62,7 @@ def retry(
     """Try the failed videos of the last run again, then bring its tables up to date."""
     from flows.launch import retry_failed, show
 
-    summary = retry_failed(
-        store or default_store(), reasons=frozenset(reason or ()), videos=frozenset(video or ())
-    )
+    summary = retry_failed(store or default_store(), reasons=reason or (), videos=video or ())
     if as_json:
         print_json(summary)
     else:
