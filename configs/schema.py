@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 __all__ = [
+    "STAGES",
     "BenchmarkCorpus",
     "CorpusConfig",
     "EmbedConfig",
@@ -28,6 +29,10 @@ __all__ = [
 
 
 CaptionRole = Literal["video_id", "path", "caption", "subset", "split", "start", "end"]
+
+
+STAGES = ("ingest", "extract", "train", "embed", "evaluate", "report")
+"""The stages of a pipeline, in order."""
 
 
 class Options(BaseModel):

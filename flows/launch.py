@@ -20,17 +20,18 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
     Without PREFECT_API_URL Prefect serves itself for the time of the run.
     """
     from tasks.plan import plan_pipeline
-    from tasks.preflight import check_config
+    from tasks.preflight import check_config, choose_stages
     from tasks.recording import finished_run
 
     check_config(config)
-    finished = finished_run(config, stages=stages)
-    if finished is not None and not plan_pipeline(config, stages=stages):
+    chosen = choose_stages(stages)
+    finished = finished_run(config, stages=chosen)
+    if finished is not None and not plan_pipeline(config, stages=chosen):
         return finished | {"changed": False}
     _say(f"reelvec: {config.name} -> {config.store}")
     from flows.pipeline import pipeline
 
-    return pipeline(config, only=list(stages) if stages else None)
+    return pipeline(config, only=chosen)
 
 
 def retry_failed(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -> dict[str, Any]:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from prefect import flow
 
-from configs import ConfigError, PipelineConfig
+from configs import PipelineConfig
 from flows import stages
 from flows.runners import open_runner, task_runner
 from flows.summary import publish_summary, summarise
-from tasks.preflight import check_config
+from tasks.preflight import check_config, choose_stages
 from tasks.recording import record_run
 from tasks.retrying import RetryFilter
 
-__all__ = ["STAGES", "pipeline"]
+__all__ = ["pipeline"]
 
-STAGES: dict[str, Callable[..., Any]] = {
+_FLOWS: dict[str, Callable[..., Any]] = {
     "ingest": stages.ingest,  # 1. list, hash and probe the videos
     "extract": stages.extract,  # 2. decode the frames that are missing
     "train": stages.train,  # 3. train, or go on from the last checkpoint
@@ -45,12 +45,12 @@ def pipeline(
         A summary: stage receipts, coverage, metrics, and where the report is.
     """
     check_config(config)
-    chosen = _chosen(only)
+    chosen = choose_stages(only)
     started = datetime.now(UTC)
     receipts: list[stages.StageReceipt] = []
     with open_runner(config) as placed:
         for name in chosen:
-            stage = STAGES[name].with_options(task_runner=task_runner(placed))
+            stage = _FLOWS[name].with_options(task_runner=task_runner(placed))
             if name == "report":
                 record_run(config, receipts, started=started)
             receipts.append(stage(placed, retry) if name in _RETRYING else stage(placed))
@@ -59,12 +59,3 @@ def pipeline(
     summary = summarise(config, receipts)
     publish_summary(summary)
     return summary
-
-
-def _chosen(only: Sequence[str] | None) -> list[str]:
-    unknown = [name for name in only or () if name not in STAGES]
-    if unknown:
-        raise ConfigError(
-            f"no stage is called ({unknown[0]}); there are {', '.join(STAGES)}", key="only"
-        )
-    return [name for name in STAGES if only is None or name in only]

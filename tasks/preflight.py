@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from configs import ConfigError, PipelineConfig
+from configs.schema import STAGES
 from models.clip.architecture import architecture
 from models.errors import OptionsError
 from models.registry import validate_options
 
-__all__ = ["check_config"]
+__all__ = ["check_config", "choose_stages"]
+
+
+def choose_stages(names: Sequence[str] | None) -> list[str]:
+    """These stages in pipeline order; None: all of them.
+
+    Raises:
+        ConfigError: no stage has such a name.
+    """
+    for name in names or ():
+        if name not in STAGES:
+            raise ConfigError(f"no stage is called ({name}); there are {', '.join(STAGES)}")
+    return [name for name in STAGES if names is None or name in names]
 
 
 def check_config(config: PipelineConfig) -> None:

@@ -1,0 +1,76 @@
+"""The command line's surface: exactly these words; errors are one message and an exit code."""
+
+import json
+import sys
+
+import pytest
+from typer.main import get_command
+
+from flows.cli import app, main
+
+WORDS = {
+    "bootstrap", "demo", "doctor", "embed", "evaluate", "failures", "gc", "presets", "retry", "run",
+    "search", "status", "verify",
+}  # fmt: skip
+
+
+@pytest.fixture
+def reelvec(monkeypatch, capsys, tmp_path):
+    """Calls `reelvec WORDS…` in an empty folder: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["reelvec", *words])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_the_surface_grows_only_on_purpose():
+    assert set(get_command(app).commands) == WORDS
+
+
+def test_json_is_one_document_and_nothing_else(reelvec):
+    for words in (["presets"], ["status"], ["verify"], ["doctor"]):
+        _, out, _ = reelvec(*words, "--json")
+        json.loads(out)
+
+
+def test_an_empty_store_has_nothing(reelvec):
+    code, out, _ = reelvec("status", "--json")
+    assert (code, json.loads(out)["artifacts"]) == (0, [])
+
+
+@pytest.mark.parametrize("words", [["search", "a cat"], ["failures"], ["retry"], ["evaluate"]])
+def test_words_that_need_a_run_say_so(reelvec, words):
+    code, out, err = reelvec(*words)
+    assert (code, out) == (1, "")
+    assert "no run in the store" in err and "reelvec demo" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "parts"),
+    [
+        (["run", "dmeo"], 2, ["(dmeo)", "(demo)"]),
+        (["run", "missing.yaml"], 2, ["missing.yaml"]),
+        (["run", "demo", "--set", "train.epocs=1"], 2, ["train.epocs", "epochs"]),
+        (["run", "demo", "--set", "model.family=clip5clip"], 2, ["clip5clip", "clip4clip"]),
+        (["run", "demo", "--set", "extract.size=48"], 2, ["(48)", "extract.size=64"]),
+        (["run", "demo", "--stage", "trian"], 2, ["trian", "train"]),
+        (["embed", "nowhere"], 2, ["(nowhere)", "folder"]),
+        (["embed", ".", "--weights", "nowhere.pt"], 1, ["nowhere.pt"]),
+        (["retry", "--reason", "tmeout"], 1, ["tmeout", "timeout"]),
+    ],
+)
+def test_a_persons_mistake_is_one_message(reelvec, words, code, parts):
+    found, out, err = reelvec(*words)
+    assert (found, out) == (code, "")
+    assert err.count("\n") <= 2 and "Traceback" not in err
+    for part in parts:
+        assert part in err
