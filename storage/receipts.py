@@ -19,9 +19,14 @@ from storage.records import Input, Status
 from storage.roots import Root
 from storage.sealing import checksum_of_bytes, checksum_of_file, seal, unseal
 
-__all__ = ["Counts", "PartWriter", "Receipt", "Value", "check_receipt", "read_receipt"]
+__all__ = ["COMPACTED", "Counts", "PartWriter", "Receipt", "Value", "check_receipt", "read_receipt"]
 
 Value = str | int | float
+
+COMPACTED = "compacted"
+"""In `Receipt.extra` of a compacted part: how many parts it was made from. It is no new work, so
+a compaction that was killed before it published is never adopted."""
+
 _FIELDS = tuple(field.name for field in dataclasses.fields(Input))
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Input)}
 

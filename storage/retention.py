@@ -9,9 +9,11 @@ nothing in use is ever deleted unnoticed, without locks and without trusting clo
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from storage import layout
+from storage.errors import IntegrityError
 from storage.roots import Root
 from storage.sealing import seal, unseal
 
@@ -27,9 +29,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """One intent of gc: snapshot numbers and files (below the artifact's folder) to delete.
+    """Snapshot numbers and files (below the artifact's folder) gc wants to delete.
 
-    `latest` is the newest snapshot when it was written; `done` says that it was carried out.
+    `latest` is the newest snapshot when it was written. Once `done`, both lists hold only what
+    was deleted: what turned out to be in use by then is left out, and stays.
     """
 
     number: int
@@ -50,19 +53,29 @@ def removals_after(root: Root, folder: str, *, number: int) -> list[Removal]:
     """Removals with a larger number, oldest first, found by probing (no listing is trusted)."""
     found: list[Removal] = []
     number = max(number, 0) + 1
-    while root.exists(path := layout.removal(folder, number)):
-        body = unseal(root.read(path), path=path)
-        found.append(
-            Removal(
-                number=number,
-                latest=body["latest"],
-                snapshots=frozenset(body["snapshots"]),
-                files=frozenset(body["files"]),
-                done=root.exists(layout.removal(folder, number, done=True)),
-            )
-        )
+    while root.exists(layout.removal(folder, number)):
+        found.append(_read_removal(root, folder, number))
         number += 1
     return found
+
+
+def _read_removal(root: Root, folder: str, number: int) -> Removal:
+    intent, carried_out = layout.removal(folder, number), layout.removal(folder, number, done=True)
+    done = root.exists(carried_out)
+    try:
+        path = carried_out if done else intent
+        body = unseal(root.read(path), path=path)
+    except IntegrityError:
+        if not done:
+            raise
+        body = unseal(root.read(intent), path=intent)  # what was wanted covers what was done
+    return Removal(
+        number=number,
+        latest=body["latest"],
+        snapshots=frozenset(body["snapshots"]),
+        files=frozenset(body["files"]),
+        done=done,
+    )
 
 
 def write_removal(
@@ -85,14 +98,15 @@ def write_removal(
     return Removal(number, latest, frozenset(snapshots), frozenset(files), done=False)
 
 
-def finish_removal(root: Root, folder: str, *, number: int) -> None:
-    """Says that everything a removal lists is deleted (or was found in use, and stays)."""
-    path = layout.removal(folder, number, done=True)
-    if not root.exists(path):
-        try:
-            root.put_new(path, b"")
-        except FileExistsError:
-            return
+def finish_removal(root: Root, folder: str, removal: Removal) -> None:
+    """Says that everything `removal` lists is deleted."""
+    body = {
+        "latest": removal.latest,
+        "snapshots": sorted(removal.snapshots),
+        "files": sorted(removal.files),
+    }
+    with suppress(FileExistsError):  # another gc carried it out at the same time
+        root.put_new(layout.removal(folder, removal.number, done=True), seal(body))
 
 
 def pinned_numbers(root: Root, folder: str, *, expires_seconds: float) -> set[int]:

@@ -21,7 +21,7 @@ from storage import layout
 from storage.errors import CommitError, IdentityError, IntegrityError, MissingArtifactError
 from storage.merging import Change
 from storage.publishing import publish_change
-from storage.receipts import Counts, PartWriter, Receipt, check_receipt, read_receipt
+from storage.receipts import COMPACTED, Counts, PartWriter, Receipt, check_receipt, read_receipt
 from storage.retention import last_removal, removals_after
 from storage.roots import WRITE_FAILURES, Root, explained
 from storage.sealing import checksum_of_file, seal, unseal
@@ -127,8 +127,13 @@ class Artifact:
 
     def numbers(self) -> list[int]:
         """Snapshots that are kept, oldest first."""
-        names = self.root.list(f"{self.folder}/snapshots")
-        return sorted(n for n in map(layout.number_of, names) if n is not None)
+        removed = {
+            number
+            for removal in removals_after(self.root, self.folder, number=0)
+            for number in removal.snapshots
+            if removal.done or not self.root.exists(layout.snapshot(self.folder, number))
+        }
+        return [n for n in range(1, self._last_number() + 1) if n not in removed]
 
     @contextmanager
     def pinned(self, number: int | None = None) -> Iterator[Snapshot]:
@@ -217,6 +222,8 @@ class Artifact:
             try:
                 receipt = read_receipt(self.root, self.folder, path)
                 check_receipt(receipt)
+                if COMPACTED in receipt.extra:
+                    continue
                 if verify:
                     self.verified_path(receipt.part, size=receipt.bytes, checksum=receipt.checksum)
             except (IntegrityError, MissingArtifactError, CommitError):
@@ -257,8 +264,10 @@ class Artifact:
 
     def _last_number(self) -> int:
         """The largest number ever published, whatever a listing hides; 0 before the first."""
+        names = self.root.list(f"{self.folder}/snapshots")  # a hint: probing has the last word
         removal = last_removal(self.root, self.folder)
-        number = max([*self.numbers(), removal.latest if removal else 0], default=0)
+        number = max([layout.number_of(name) or 0 for name in names], default=0)
+        number = max(number, removal.latest if removal else 0)
         while self.root.exists(layout.snapshot(self.folder, number + 1)):
             number += 1
         return number

@@ -16,7 +16,16 @@ import pyarrow as pa
 
 from storage.errors import IntegrityError
 from storage.frames import jpeg
-from storage.frames.contract import ClipFrames, check_clip, check_picks, copy_picks
+from storage.frames.contract import (
+    ClipFrames,
+    FrameShardReader,
+    Payload,
+    check_clip,
+    check_key,
+    check_picks,
+    check_source,
+    copy_picks,
+)
 
 __all__ = ["ArrowShardReader", "ArrowShardWriter"]
 
@@ -52,18 +61,30 @@ class ArrowShardWriter:
         self._writer = pa.ipc.new_file(self._file, self._schema)
 
     def add(self, clip: ClipFrames) -> None:
-        check_clip(clip, size=self._size, taken=self._keys)
-        if self._payload == "raw":
-            flat = pa.array(np.ascontiguousarray(clip.frames).reshape(-1))
+        check_clip(clip, size=self._size)
+        stored = clip.frames if self._payload == "raw" else list(map(jpeg.encode, clip.frames))
+        self._write(clip.clip_key, stored, clip.pts_seconds, clip.frame_index)
+
+    def copy(self, source: FrameShardReader, i: int) -> None:
+        check_source(source, size=self._size, payload=self._payload)
+        times, indices = source.pts_seconds(i), source.frame_index(i)
+        self._write(source.keys[i], source.stored(i), times, indices)
+
+    def _write(
+        self, key: str, stored: np.ndarray | list[bytes], times: np.ndarray, indices: np.ndarray
+    ) -> None:
+        check_key(key, count=len(stored), taken=self._keys)
+        if isinstance(stored, np.ndarray):
+            flat = pa.array(np.ascontiguousarray(stored).reshape(-1))
             kind = self._schema.field("frame").type
             rows = pa.FixedSizeListArray.from_arrays(flat, self._size * self._size * 3)
             column = pa.ExtensionArray.from_storage(kind, rows.cast(kind.storage_type))
         else:
-            column = pa.array([jpeg.encode(frame) for frame in clip.frames], pa.binary())
+            column = pa.array(stored, pa.binary())
         columns = [
-            pa.array([clip.clip_key] * len(clip.frames), pa.string()),
-            pa.array(np.ascontiguousarray(clip.frame_index)),
-            pa.array(np.ascontiguousarray(clip.pts_seconds)),
+            pa.array([key] * len(stored), pa.string()),
+            pa.array(np.ascontiguousarray(indices)),
+            pa.array(np.ascontiguousarray(times)),
             column,
         ]
         self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
@@ -91,7 +112,7 @@ class ArrowShardReader:
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
             described: Mapping[bytes, bytes] = reader.schema.metadata or {}
-            self.payload = described[b"payload"].decode()
+            self.payload: Payload = "raw" if described[b"payload"] == b"raw" else "jpeg"
             self.size = int(described[b"size"])
             batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
         except (pa.ArrowInvalid, KeyError) as error:
@@ -134,6 +155,12 @@ class ArrowShardReader:
         column = self._batches[i].column("jpeg")
         for slot, pick in enumerate(picks.tolist()):
             jpeg.decode_into(memoryview(column[pick].as_buffer()).cast("B"), out[slot])
+
+    def stored(self, i: int) -> np.ndarray | list[bytes]:
+        if self.payload == "raw":
+            return self._views[i]
+        encoded: list[bytes] = self._batches[i].column("jpeg").to_pylist()
+        return encoded
 
     def close(self) -> None:
         self._views = []

@@ -19,20 +19,25 @@ from storage.errors import StoreError
 __all__ = [
     "SUFFIXES",
     "ClipFrames",
+    "Format",
     "FrameShardReader",
     "FrameShardWriter",
+    "Payload",
     "check_clip",
+    "check_key",
     "check_picks",
+    "check_source",
     "copy_picks",
+    "format_of",
     "open_reader",
     "open_writer",
 ]
 
-SUFFIXES = {"arrow": ".arrow", "hdf5": ".h5"}
-"""Format -> suffix of its files, by which they are opened again."""
-
 Format = Literal["arrow", "hdf5"]
 Payload = Literal["raw", "jpeg"]
+
+SUFFIXES: dict[Format, str] = {"arrow": ".arrow", "hdf5": ".h5"}
+"""Format -> suffix of its files, by which they are opened again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +62,9 @@ class FrameShardWriter(Protocol):
 
     def add(self, clip: ClipFrames) -> None:
         """Appends a clip; StoreError for a wrong shape or dtype, no frame, or a key twice."""
+
+    def copy(self, source: FrameShardReader, i: int) -> None:
+        """Appends clip `i` of another shard as it is stored: a JPEG is not encoded again."""
 
     def close(self) -> None: ...
 
@@ -83,7 +91,7 @@ class FrameShardReader(Protocol):
     keys: tuple[str, ...]
     lengths: np.ndarray
     size: int
-    payload: str
+    payload: Payload
 
     def frames(self, i: int) -> np.ndarray:
         """Frames of clip `i`, uint8 [T, S, S, 3], read-only; a view where the format allows."""
@@ -96,6 +104,9 @@ class FrameShardReader(Protocol):
 
     def read_into(self, i: int, picks: np.ndarray, out: np.ndarray) -> None:
         """Copies frames `picks` (int64 [P]) of clip `i` into `out` (uint8 [P, S, S, 3])."""
+
+    def stored(self, i: int) -> np.ndarray | list[bytes]:
+        """The payload of clip `i` as it is stored: raw frames, or one JPEG a frame."""
 
     def close(self) -> None:
         """Lets the file go; views taken before stay valid."""
@@ -133,25 +144,35 @@ def open_reader(path: Path) -> FrameShardReader:
         StoreError: the suffix is none of ours.
         IntegrityError: the file is no shard of that format.
     """
-    if path.suffix == SUFFIXES["arrow"]:
+    if format_of(path) == "arrow":
         from storage.frames.arrow import ArrowShardReader
 
         return ArrowShardReader(path)
-    if path.suffix == SUFFIXES["hdf5"]:
-        from storage.frames.hdf5 import Hdf5ShardReader
+    from storage.frames.hdf5 import Hdf5ShardReader
 
-        return Hdf5ShardReader(path)
+    return Hdf5ShardReader(path)
+
+
+def format_of(path: Path) -> Format:
+    """The shard format a file's suffix says.
+
+    Raises:
+        StoreError: it is none of ours.
+    """
+    for format, suffix in SUFFIXES.items():
+        if path.suffix == suffix:
+            return format
     raise StoreError(
         f"{path} is no frame shard: its suffix must be one of {', '.join(SUFFIXES.values())}",
         path=str(path),
     )
 
 
-def check_clip(clip: ClipFrames, *, size: int, taken: set[str]) -> None:
+def check_clip(clip: ClipFrames, *, size: int) -> None:
     """Refuses a clip that does not fit the shard.
 
     Raises:
-        StoreError: wrong shape or dtype, no frame, times or indices of another length, key taken.
+        StoreError: wrong shape or dtype, times or indices of another length.
     """
     count = len(clip.frames)
     wanted = {
@@ -165,11 +186,32 @@ def check_clip(clip: ClipFrames, *, size: int, taken: set[str]) -> None:
                 f"clip {clip.clip_key}: {name} is {array.dtype}{list(array.shape)}, must be "
                 f"{np.dtype(dtype)}{list(shape)}"
             )
+
+
+def check_key(key: str, *, count: int, taken: set[str]) -> None:
+    """Refuses a clip without frames, and a key the shard has already.
+
+    Raises:
+        StoreError: either of them.
+    """
     if count == 0:
-        raise StoreError(f"clip {clip.clip_key} has no frame; record it as quarantined instead")
-    if clip.clip_key in taken:
-        raise StoreError(f"clip {clip.clip_key} is in this shard already")
-    taken.add(clip.clip_key)
+        raise StoreError(f"clip {key} has no frame; record it as quarantined instead")
+    if key in taken:
+        raise StoreError(f"clip {key} is in this shard already")
+    taken.add(key)
+
+
+def check_source(source: FrameShardReader, *, size: int, payload: str) -> None:
+    """Refuses to copy between shards that do not hold the same thing.
+
+    Raises:
+        StoreError: another frame size or payload.
+    """
+    if (source.size, source.payload) != (size, payload):
+        raise StoreError(
+            f"clips of {source.size} px {source.payload} cannot be copied as they are into a shard "
+            f"of {size} px {payload}; decode and add them instead"
+        )
 
 
 def check_picks(picks: np.ndarray, *, key: str, count: int) -> None:

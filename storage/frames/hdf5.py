@@ -18,7 +18,15 @@ import numpy as np
 
 from storage.errors import IntegrityError
 from storage.frames import jpeg
-from storage.frames.contract import ClipFrames, check_clip, check_picks
+from storage.frames.contract import (
+    ClipFrames,
+    FrameShardReader,
+    Payload,
+    check_clip,
+    check_key,
+    check_picks,
+    check_source,
+)
 
 __all__ = ["Hdf5ShardReader", "Hdf5ShardWriter"]
 
@@ -58,14 +66,25 @@ class Hdf5ShardWriter:
         )
 
     def add(self, clip: ClipFrames) -> None:
-        check_clip(clip, size=self._size, taken=self._taken)
-        if self._payload == "raw":
-            self._append(np.ascontiguousarray(clip.frames))
+        check_clip(clip, size=self._size)
+        stored = clip.frames if self._payload == "raw" else list(map(jpeg.encode, clip.frames))
+        self._write(clip.clip_key, stored, clip.pts_seconds, clip.frame_index)
+
+    def copy(self, source: FrameShardReader, i: int) -> None:
+        check_source(source, size=self._size, payload=self._payload)
+        times, indices = source.pts_seconds(i), source.frame_index(i)
+        self._write(source.keys[i], source.stored(i), times, indices)
+
+    def _write(
+        self, key: str, stored: np.ndarray | list[bytes], times: np.ndarray, indices: np.ndarray
+    ) -> None:
+        check_key(key, count=len(stored), taken=self._taken)
+        if isinstance(stored, np.ndarray):
+            self._append(np.ascontiguousarray(stored))
         else:
-            encoded = [jpeg.encode(frame) for frame in clip.frames]
-            self._append(np.frombuffer(b"".join(encoded), np.uint8))
-            self._ends.extend(self._ends[-1] + np.cumsum([len(data) for data in encoded]))
-        self._clips.append((clip.clip_key, clip.pts_seconds.copy(), clip.frame_index.copy()))
+            self._append(np.frombuffer(b"".join(stored), np.uint8))
+            self._ends.extend(self._ends[-1] + np.cumsum([len(data) for data in stored]))
+        self._clips.append((key, times.copy(), indices.copy()))
 
     def _append(self, rows: np.ndarray) -> None:
         start = self._data.shape[0]
@@ -112,11 +131,12 @@ class Hdf5ShardReader:
         self._path = path
         self._open()
         try:
-            self.payload = str(self._file.attrs["payload"])
+            self.payload: Payload = "raw" if self._file.attrs["payload"] == "raw" else "jpeg"
             self.size = int(self._file.attrs["size"])
             self.keys = tuple(key.decode() for key in self._file["clip_key"][:])
             self._offsets = self._file["offsets"][:]
-            self._jpeg_offsets = self._file["jpeg_offsets"][:] if self.payload == "jpeg" else None
+            jpegs = "jpeg_offsets" if self.payload == "jpeg" else "offsets"
+            self._jpeg_offsets = self._file[jpegs][:]
         except (KeyError, OSError) as error:
             raise IntegrityError(
                 f"{path} is no HDF5 frame shard ({error}); it is damaged or not ours",
@@ -163,13 +183,22 @@ class Hdf5ShardReader:
         check_picks(picks, key=self.keys[i], count=self.lengths[i])
         data = self._dataset()
         rows = self._offsets[i] + picks
-        if self._jpeg_offsets is not None:
+        if self.payload == "jpeg":
             for slot, row in enumerate(rows.tolist()):
-                start, stop = self._jpeg_offsets[row : row + 2]
-                jpeg.decode_into(data[start:stop].tobytes(), out[slot])
+                jpeg.decode_into(self._encoded(row), out[slot])
             return
         for first, stop, slot in _runs(rows):
             data.read_direct(out, np.s_[first:stop], np.s_[slot : slot + stop - first])
+
+    def stored(self, i: int) -> np.ndarray | list[bytes]:
+        if self.payload == "raw":
+            return self.frames(i)
+        return [self._encoded(row) for row in range(self._offsets[i], self._offsets[i + 1])]
+
+    def _encoded(self, row: int) -> bytes:
+        start, stop = self._jpeg_offsets[row : row + 2]
+        data: bytes = self._dataset()[start:stop].tobytes()
+        return data
 
     def close(self) -> None:
         if os.getpid() == self._process:
