@@ -80,7 +80,12 @@ def _zombie_automation(client: SyncPrefectClient) -> str:
             within=_BEATS,
         ),
         actions=[
-            ChangeFlowRunState(state=StateType.CRASHED, message="No heartbeat for nine minutes.")
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                name=None,
+                message="No heartbeat for nine minutes.",
+                force=False,
+            )
         ],
     )
     identifier: UUID = client.create_automation(automation)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect import flow
+from prefect import Flow, flow
 
 from configs import PipelineConfig
 from flows import stages
@@ -18,7 +17,7 @@ from tasks.retrying import RetryFilter
 
 __all__ = ["pipeline"]
 
-_FLOWS: dict[str, Callable[..., Any]] = {
+_FLOWS: dict[str, Flow[..., stages.StageReceipt]] = {
     "ingest": stages.ingest,  # 1. list, hash and probe the videos
     "extract": stages.extract,  # 2. decode the frames that are missing
     "train": stages.train,  # 3. train, or go on from the last checkpoint

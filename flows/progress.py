@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -30,6 +31,7 @@ class StageProgress:
         self.total = total
         self.unit = unit
         self.done = 0
+        self.failed = 0
         self._last = 0.0
         self._artifact: UUID | None = None
         self._console = Console(stderr=True)
@@ -51,19 +53,20 @@ class StageProgress:
                 self.title, total=self.total, unit=self.unit, note=""
             )
         if _inside_a_run():
-            self._artifact = create_progress_artifact(
-                progress=0.0, key=f"progress-{self.title}", description=self._text("")
-            )
+            self._artifact = cast(UUID, create_progress_artifact(0.0, key=f"progress-{self.title}"))
 
-    def advance(self, count: int, *, note: str = "") -> None:
-        """`count` more units are done; `note` is shown beside them."""
+    def advance(self, count: int, *, failed: int = 0) -> None:
+        """`count` more units are done, `failed` of them quarantined."""
+        self.failed += failed
+        note = f"{self.failed} quarantined" if self.failed else ""
         self.update(self.done + count, note=note)
 
-    def update(self, done: int, *, note: str = "") -> None:
-        """`done` units are done in all; `note` is shown beside them."""
+    def update(self, done: int, *, total: int | None = None, note: str = "") -> None:
+        """`done` units of `total` are done in all; `note` is shown beside them."""
         self.done = done
+        self.total = self.total if total is None else total
         if self._bar is not None and self._bar_task is not None:
-            self._bar.update(self._bar_task, completed=self.done, note=note)
+            self._bar.update(self._bar_task, completed=done, total=self.total, note=note)
         now = time.monotonic()
         if now - self._last < _SECONDS_BETWEEN_UPDATES and self.done < self.total:
             return

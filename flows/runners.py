@@ -14,7 +14,7 @@ from typing import Any
 import dask
 from distributed import LocalCluster
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from prefect_dask import DaskTaskRunner
+from prefect_dask.task_runners import DaskTaskRunner
 
 from configs import PipelineConfig
 
@@ -52,7 +52,7 @@ def open_runner(config: PipelineConfig) -> Iterator[PipelineConfig]:
         return
     with (
         dask.config.set(_DASK),
-        LocalCluster(
+        LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=slots(config), threads_per_worker=1, dashboard_address=None
         ) as cluster,
     ):

@@ -79,7 +79,7 @@ def train(config: PipelineConfig) -> StageReceipt:
     """Train from the last checkpoint on, or find that it is finished."""
     started = time.monotonic()
     with stage_progress("train", total=0, unit="steps") as progress, gpu_slot(config.train.device):
-        result = training.train(config, on_progress=progress.follow)
+        result = training.train(config, on_progress=follow_training(progress))
     return {"stage": "train", "seconds": round(time.monotonic() - started, 3), **result}
 
 
@@ -169,13 +169,14 @@ def _map(
         return []
     artifact = ref.open()
     receipts: list[Receipt] = []
+    constant: dict[str, Any] = {key: unmapped(value) for key, value in shared.items()}
     total = sum(len(shard.items) for shard in shards)
     with stage_progress(title, total=total, unit=unit) as progress:
         for start in range(0, len(shards), WAVE):
             futures = shard_task.map(
                 unmapped(ref),
                 list(shards[start : start + WAVE]),
-                **{key: unmapped(value) for key, value in shared.items()},
+                **constant,
             )
             for future in as_completed(futures):
                 result = future.result()

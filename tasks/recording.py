@@ -87,7 +87,7 @@ def last_ledger(store: str) -> tuple[list[dict[str, str | int]], dict[str, int]]
     return failures(rows), counts(rows)
 
 
-def finished_run(config: PipelineConfig, *, stages: Sequence[str] | None) -> dict[str, Any] | None:
+def finished_run(config: PipelineConfig, *, stages: Sequence[str]) -> dict[str, Any] | None:
     """The summary of the last run if it was this one, whole; None where there is work to do."""
     record = latest_run(open_root(config.store))
     if record is None:

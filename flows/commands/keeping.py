@@ -71,19 +71,42 @@ def retry(
 
 def gc(
     store: StoreOption = None,
-    keep: Annotated[int, typer.Option(min=1, help="Snapshots to keep of each artifact.")] = 2,
+    keep: Annotated[int, typer.Option(min=1, help="Newest snapshots kept of each artifact.")] = 3,
+    hours: Annotated[
+        float, typer.Option(min=0, help="Leave alone what is younger, a running writer's say.")
+    ] = 24.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Remove what no kept snapshot reaches."""
-    from storage.gc import collect
+    """Remove what no kept snapshot reaches; what the last run reads is always kept."""
+    from storage.gc import GcOptions
+    from storage.gc import gc as collect
     from storage.roots import open_root
+    from storage.runs import latest_run
 
     where = store or default_store()
-    removed = collect(open_root(where), keep=keep)
+    root = open_root(where)
+    last = latest_run(root)
+    options = GcOptions(
+        keep_snapshots=keep,
+        min_age_seconds=hours * 3600,
+        protect=frozenset(last.artifacts.values()) if last else frozenset(),
+        dry_run=dry_run,
+    )
+    removed = [
+        {
+            "kind": c.kind,
+            "identity": c.fingerprint,
+            "snapshots": len(c.snapshots),
+            "files": len(c.files),
+        }
+        for c in collect(root, options=options)
+    ]
     if as_json:
-        print_json({"store": where, "removed": removed})
-    else:
-        typer.echo(f"{where}: removed {len(removed)} files")
+        print_json({"store": where, "dry_run": dry_run, "removed": removed})
+        return
+    files = sum(int(row["files"]) for row in removed)
+    typer.echo(f"{where}: {files} files {'would be ' if dry_run else ''}removed")
 
 
 def bootstrap(pool: Annotated[str, typer.Option(help="Work pool to create.")] = "reelvec") -> None:

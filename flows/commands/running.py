@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -99,7 +99,7 @@ def evaluate(
     _launch(config, stages=["evaluate", "report"], as_json=as_json)
 
 
-def load_document(document: dict[str, object], *, overrides: Sequence[str]) -> PipelineConfig:
+def load_document(document: Mapping[str, object], *, overrides: Sequence[str]) -> PipelineConfig:
     """A config from plain data and overrides, with the loader's own complaints."""
     from configs.loader import validate
 
