@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
-from prefect import Task, flow, unmapped
+from prefect import flow, unmapped
 from prefect.events import emit_event
 from prefect.futures import as_completed
 
@@ -27,7 +27,7 @@ from tasks import ingest as ingestion
 from tasks import train as training
 from tasks.decoding import ProbeOptions
 from tasks.encoding import EncoderRef
-from tasks.engine import gpu_slot, task
+from tasks.engine import ShardTask, gpu_slot, task
 from tasks.ledger import check_failed_fraction, ledger
 from tasks.reporting import sources_of, write_report
 from tasks.retrying import RetryFilter
@@ -153,7 +153,7 @@ def _none(_: object) -> bool:
 
 def _map(
     title: str,
-    shard_task: Task[..., dict[str, object]],
+    shard_task: ShardTask,
     ref: ArtifactRef,
     shards: Sequence[Shard[Any]],
     *,
@@ -169,14 +169,13 @@ def _map(
         return []
     artifact = ref.open()
     receipts: list[Receipt] = []
-    constant: dict[str, Any] = {key: unmapped(value) for key, value in shared.items()}
     total = sum(len(shard.items) for shard in shards)
     with stage_progress(title, total=total, unit=unit) as progress:
         for start in range(0, len(shards), WAVE):
             futures = shard_task.map(
                 unmapped(ref),
                 list(shards[start : start + WAVE]),
-                **constant,
+                **cast("dict[str, Any]", {key: unmapped(v) for key, v in shared.items()}),
             )
             for future in as_completed(futures):
                 result = future.result()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from configs import PipelineConfig
 from storage.records import Caption, Input, Status
@@ -24,6 +24,8 @@ from tasks.ledger import PENDING, LedgerRow, ledger
 from tasks.shards import ArtifactRef, Shard, commit_shards, make_shards, split_finished
 
 __all__ = ["EmbedPlan", "commit_embed", "embeddings_artifact", "plan_embed"]
+
+Row = TypeVar("Row", VideoRow, CaptionRow)
 
 CAPTIONS_A_VIDEO = 8
 """A caption shard holds so many times more rows than a video shard."""
@@ -70,26 +72,14 @@ def plan_embed(
     base = artifact.latest()
     live = base.live("videos") if base else {}
     live_captions = base.live("captions") if base else {}
-    rows = [_video_row(row) for row in ledger(corpus, frames=frames_snapshot)]
-    rows = [row for row in rows if row.status != PENDING]
-    due = [row for row in rows if _is_stale(live.get(row.video_id), row.signature)]
-    due = _with_copies(due, live=live)
+    rows = [_video_row(r) for r in ledger(corpus, frames=frames_snapshot) if r.status != PENDING]
+    due = _with_copies(_stale(rows, live, key="video_id"), live=live)
     splits = {video.video_id: video.split for video in corpus.videos}
     captions = [_caption_row(c, split=splits.get(c.video_id, "")) for c in corpus.captions]
-    due_captions = [
-        row for row in captions if _is_stale(live_captions.get(row.caption_id), row.signature)
-    ]
-    size = config.embed.shard_rows
-    shards: list[Shard[Any]] = [
-        *make_shards(due, table="videos", size=size, key=lambda r: f"{r.video_id} {r.signature}"),
-        *make_shards(
-            due_captions,
-            table="captions",
-            size=size * CAPTIONS_A_VIDEO,
-            key=lambda r: f"{r.caption_id} {r.signature}",
-        ),
-    ]
-    adopted, todo = split_finished(artifact, shards)
+    due_captions = _stale(captions, live_captions, key="caption_id")
+    adopted, todo = split_finished(
+        artifact, _shards(due, due_captions, size=config.embed.shard_rows)
+    )
     planned, texts = {row.video_id for row in rows}, {row.caption_id for row in captions}
     return EmbedPlan(
         ref=ArtifactRef.to(artifact, store=config.store),
@@ -106,6 +96,32 @@ def plan_embed(
         stale_captions=[r.caption_id for r in due_captions if r.caption_id in live_captions],
         orphaned_captions=[key for key in live_captions if key not in texts],
     )
+
+
+def _stale(rows: Sequence[Row], live: Mapping[str, Input], *, key: str) -> list[Row]:
+    """Rows that are not in force, or were made from something else."""
+    due = []
+    for row in rows:
+        outcome = live.get(getattr(row, key))
+        if outcome is None or outcome.detail != row.signature:
+            due.append(row)
+    return due
+
+
+def _shards(
+    videos: Sequence[VideoRow], captions: Sequence[CaptionRow], *, size: int
+) -> list[Shard[Any]]:
+    return [
+        *make_shards(
+            videos, table="videos", size=size, key=lambda r: f"{r.video_id} {r.signature}"
+        ),
+        *make_shards(
+            captions,
+            table="captions",
+            size=size * CAPTIONS_A_VIDEO,
+            key=lambda r: f"{r.caption_id} {r.signature}",
+        ),
+    ]
 
 
 def _video_row(row: LedgerRow) -> VideoRow:
@@ -128,10 +144,6 @@ def _caption_row(caption: Caption, *, split: str) -> CaptionRow:
         subset=caption.subset,
         text=caption.text,
     )
-
-
-def _is_stale(live: Input | None, signature: str) -> bool:
-    return live is None or live.detail != signature
 
 
 def _with_copies(due: Sequence[VideoRow], *, live: Mapping[str, Input]) -> list[VideoRow]:

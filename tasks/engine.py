@@ -21,7 +21,10 @@ from prefect.concurrency.sync import concurrency
 
 from storage.errors import ReelvecError
 
-__all__ = ["gpu_slot", "task"]
+__all__ = ["ShardTask", "gpu_slot", "task"]
+
+ShardTask = Task[..., dict[str, object]]
+"""A task that works on one shard and returns a receipt."""
 
 P = ParamSpec("P")
 R = TypeVar("R")

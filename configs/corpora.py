@@ -1,0 +1,87 @@
+"""Which videos and captions: one frozen class a kind of corpus, told apart by `kind`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+__all__ = ["BenchmarkCorpus", "CorpusConfig", "FolderCorpus", "Options", "SyntheticCorpus"]
+
+CaptionRole = Literal["video_id", "path", "caption", "subset", "split", "start", "end"]
+
+
+class Options(BaseModel):
+    """A frozen set of options; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class FolderCorpus(Options):
+    """Your own videos: a folder (searched recursively), captions optional."""
+
+    kind: Literal["folder"] = "folder"
+    videos: str
+    """Folder of videos, searched recursively (video_id = path below it, without extension)."""
+    captions: str | dict[str, str] | None = None
+    """CSV, TSV, JSONL or Parquet with the columns below, or one such file for each split, e.g.
+    {train: train.csv, test: test.csv}; none: embed videos only."""
+    columns: dict[CaptionRole, str] = Field(default_factory=dict)
+    """Column names of your file, e.g. {video_id: clip, path: file, caption: text, split: part};
+    also subset, start and end (seconds of a window). Unnamed: as the role is called."""
+    splits: dict[str, float] = Field(default_factory=dict)
+    """Fractions by a stable hash of video_id, e.g. {train: 0.8, val: 0.1, test: 0.1}, where the
+    file has no split column. Empty: every video is in every role (train, val and test)."""
+    split_by_folder: bool = False
+    """The first folder below `videos` names the split (train/, validation/, test/), as in Hugging
+    Face's VideoFolder."""
+
+    @field_validator("splits")
+    @classmethod
+    def _shares_of_one(cls, splits: dict[str, float]) -> dict[str, float]:
+        if splits and (min(splits.values()) < 0 or abs(sum(splits.values()) - 1) > 1e-6):
+            raise ValueError(f"{splits}: fractions are 0 or more and sum to 1; correct them")
+        return splits
+
+
+class SyntheticCorpus(Options):
+    """Captioned moving shapes, drawn by us and encoded to real video files."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    videos: int = Field(default=360, ge=1)
+    """How many videos."""
+    seed: int = 0
+    """The same seed and options give the same bytes."""
+    seconds: float = Field(default=2.0, gt=0)
+    """Length of a video, seconds."""
+    fps: int = Field(default=8, ge=1)
+    """Frames a second."""
+    size: int = Field(default=96, ge=16, multiple_of=2)
+    """Width and height of a video, pixels; even, as 4:2:0 colour asks."""
+    captions_per_video: int = Field(default=1, ge=1)
+    """Paraphrases of each caption."""
+    codecs: tuple[str, ...] = Field(
+        default=("h264-mp4", "mpeg4-avi", "vp9-webm", "h264-mkv"), min_length=1
+    )
+    """Container and codec kinds, dealt out in turn: h264-mp4, h264-mkv, h264-mov, hevc-mp4,
+    mpeg4-avi, vp8-webm, vp9-webm."""
+    motion_only: float = Field(default=0.0, ge=0, le=1)
+    """Fraction of the videos of each split that come in pairs differing in motion alone: one is
+    the other backwards (subset `motion`)."""
+
+
+class BenchmarkCorpus(Options):
+    """A benchmark of the field in its original file formats."""
+
+    kind: Literal["msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex", "adaclip"]
+    videos: str
+    """Folder of the videos, searched recursively."""
+    annotations: str
+    """Folder of the original annotation files."""
+    protocol: str = "default"
+    """Which published protocol: 9k, 7k or full (MSR-VTT), hgr or random1k5 (VATEX), …"""
+
+
+CorpusConfig = Annotated[
+    FolderCorpus | SyntheticCorpus | BenchmarkCorpus, Field(discriminator="kind")
+]
