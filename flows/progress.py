@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -76,6 +76,16 @@ class StageProgress:
         if self._artifact is not None:
             percent = 100.0 * self.done / max(self.total, 1)
             update_progress_artifact(self._artifact, progress=min(percent, 100.0))
+
+    def follow_training(self, event: Mapping[str, Any]) -> None:
+        """Show an event of tasks.train: steps, epochs, restarts."""
+        name = event["event"]
+        if name == "step":
+            note = f"epoch {event['epoch']}  loss {event['loss']:.3f}"
+            note += f"  {event['samples_per_second']:.0f} pairs/s"
+            self.update(int(event["step"]), total=int(event["steps"]), note=note)
+        elif name == "restart":
+            self._console.print(f"{self.title}: restarted from the last checkpoint", markup=False)
 
     def stop(self) -> None:
         if self._bar is not None:

@@ -79,7 +79,7 @@ def train(config: PipelineConfig) -> StageReceipt:
     """Train from the last checkpoint on, or find that it is finished."""
     started = time.monotonic()
     with stage_progress("train", total=0, unit="steps") as progress, gpu_slot(config.train.device):
-        result = training.train(config, on_progress=follow_training(progress))
+        result = training.train(config, on_progress=progress.follow_training)
     return {"stage": "train", "seconds": round(time.monotonic() - started, 3), **result}
 
 

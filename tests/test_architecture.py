@@ -77,15 +77,16 @@ def test_unmapped_stands_only_inside_map():
     """`unmapped(x)` outside `.map(...)` is passed on as an object nobody unwraps."""
     offenders = []
     for path in MODULES:
+        module = tree(path)
         inside = {
             id(node)
-            for call in ast.walk(tree(path))
+            for call in ast.walk(module)
             if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "map"
             for node in ast.walk(call)
         }
         offenders += [
             f"{name(path)}:{node.lineno}"
-            for node in ast.walk(tree(path))
+            for node in ast.walk(module)
             if isinstance(node, ast.Call)
             and getattr(node.func, "id", "") == "unmapped"
             and id(node) not in inside

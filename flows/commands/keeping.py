@@ -93,6 +93,7 @@ def gc(
         protect=frozenset(last.artifacts.values()) if last else frozenset(),
         dry_run=dry_run,
     )
+    collected = collect(root, options=options)
     removed = [
         {
             "kind": c.kind,
@@ -100,12 +101,12 @@ def gc(
             "snapshots": len(c.snapshots),
             "files": len(c.files),
         }
-        for c in collect(root, options=options)
+        for c in collected
     ]
     if as_json:
         print_json({"store": where, "dry_run": dry_run, "removed": removed})
         return
-    files = sum(int(row["files"]) for row in removed)
+    files = sum(len(c.files) for c in collected)
     typer.echo(f"{where}: {files} files {'would be ' if dry_run else ''}removed")
 
 
