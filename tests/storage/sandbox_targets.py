@@ -1,0 +1,84 @@
+"""What test_sandbox and test_faults run in a worker: one function, told by the job how to behave."""
+
+import ctypes
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+
+
+def behave(job, worker):
+    return BEHAVIOURS[job["do"]](job, worker)
+
+
+def _answer(job, worker):
+    out = worker.allocate((job["n"], 3))
+    out[:] = job["n"] % 256
+    more = worker.allocate((2,), np.float64)
+    more[:] = (job["n"], -1.5)
+    time.sleep(job.get("sleep", 0))
+    return {"n": job["n"], "pid": os.getpid(), "threads": threading.active_count()}
+
+
+def _sleep(job, worker):
+    while True:
+        time.sleep(0.01)
+        worker.heartbeat()
+
+
+def _stall(job, worker):
+    """Holds the interpreter's lock in native code: no Python runs here any more."""
+    ctypes.PyDLL(None).sleep(1000)
+
+
+def _abort(job, worker):
+    sys.stderr.write("free(): invalid pointer")
+    sys.stderr.flush()
+    os.abort()
+
+
+def _abort_once(job, worker):
+    try:
+        os.close(os.open(job["marker"], os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return {"n": 1}
+    os.abort()
+
+
+def _eat(job, worker):
+    """Resident memory, in steps, by a way that Python's allocator does not see."""
+    held = []
+    while True:
+        held.append(np.ones(4 * 2**20))
+        worker.heartbeat()
+        time.sleep(0.02)
+
+
+def _gulp(job, worker):
+    return {"sum": float(np.ones(2**33).sum())}
+
+
+def _too_much(job, worker):
+    worker.allocate((2**40,))
+    return {}
+
+
+def _raise(job, worker):
+    raise ValueError("a bug of the target")
+
+
+def _child(job, worker):
+    child = subprocess.Popen(["sleep", "1000"])
+    with open(job["pidfile"], "w") as file:
+        file.write(str(child.pid))
+    _sleep(job, worker)
+
+
+BEHAVIOURS = {
+    "answer": _answer, "sleep": _sleep, "stall": _stall, "abort": _abort, "abort_once": _abort_once,
+    "eat": _eat, "gulp": _gulp, "too_much": _too_much, "raise": _raise, "child": _child,
+    "exit": lambda job, worker: os._exit(3),
+}
