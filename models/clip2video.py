@@ -1,0 +1,295 @@
+"""CLIP2Video (Fang et al. 2021): temporal differences (TDB) and aligned centres (TAB).
+
+Source: specs/clip4clip-clip2video.md, section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from models.clip.architecture import Architecture
+from models.clip.blocks import CLIP_EPS, HEADER_EPS, LayerNorm, Transformer
+from models.errors import OptionsError
+from models.family import ClipFamily, FamilyOptions, OriginalSettings
+from models.features import Column, Columns, TextFeatures, VideoFeatures
+from models.losses import Terms
+from models.temporal import MaskLayout, copy_text_blocks, init_as_originals, key_mask, pool, unit
+
+__all__ = ["Clip2Video", "Clip2VideoOptions"]
+
+_CENTRE_STD = 0.125
+
+
+class Clip2VideoOptions(FamilyOptions):
+    """Which variant; the published one is seqTransf, TDB, sigmoid_selfA, TAB, TAB_TDB, K 5."""
+
+    sim_type: Literal["meanP", "seqTransf"] = "seqTransf"
+    """How frames become a video: mean, or transformer."""
+    temporal_type: Literal["", "TDB"] = "TDB"
+    """TDB: tokens of differences stand between the frames."""
+    temporal_proj: Literal["", "sigmoid_mlp", "sigmoid_selfA"] = "sigmoid_selfA"
+    """What a difference goes through."""
+    center_type: Literal["", "TAB"] = "TAB"
+    """TAB: words and frames are also compared by how they lie around shared centres."""
+    center_proj: Literal["", "TAB", "TAB_TDB"] = "TAB_TDB"
+    """Adds every second frame, after a block, to the frames that TAB sees."""
+    centerK: int = Field(default=5, ge=1)
+    """Centres."""
+    center_weight: float = Field(default=0.5, ge=0, le=1)
+    """Weight of the global score, and of its loss; TAB has the rest."""
+    cross_num_hidden_layers: int = Field(default=4, ge=1)
+    """Blocks of seqTransf."""
+    mask_layout: MaskLayout = "fixed"
+    """legacy: heads see other videos' masks, as released; a score then depends on the batch."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.temporal_type == "TDB" and self.sim_type != "seqTransf":
+            raise ValueError("temporal_type TDB needs sim_type seqTransf")
+        if self.center_proj == "TAB_TDB" and self.temporal_type != "TDB" and self.center_type:
+            raise ValueError("center_proj TAB_TDB needs temporal_type TDB (its type embedding)")
+        if self.center_proj and self.center_type and self.sim_type != "seqTransf":
+            raise ValueError("center_proj needs sim_type seqTransf (its position table)")
+        return self
+
+    @property
+    def projection(self) -> str:
+        """The projection of differences that is in use."""
+        return self.temporal_proj if self.temporal_type == "TDB" else ""
+
+    @property
+    def augmentation(self) -> str:
+        """What adds frames for TAB."""
+        return self.center_proj if self.center_type == "TAB" else ""
+
+
+class Clip2Video(ClipFamily):
+    """Columns: ``embedding``, and with TAB ``aligned``: two unit vectors on both sides."""
+
+    options_class = Clip2VideoOptions
+
+    def __init__(
+        self,
+        options: Clip2VideoOptions,
+        *,
+        architecture: Architecture,
+        max_words: int,
+        max_frames: int,
+    ) -> None:
+        super().__init__(architecture=architecture, max_words=max_words, max_frames=max_frames)
+        self.options = options
+        self._check(options, architecture)
+        width, heads = architecture.embed_dim, architecture.text_heads
+        if options.center_type == "TAB":
+            shape = (options.centerK, width)
+            self.weight_center = nn.Parameter(torch.randn(shape) * _CENTRE_STD)
+            self.emb_center = nn.Parameter(torch.randn(shape) * _CENTRE_STD)
+        if options.projection == "sigmoid_mlp":
+            self.frame2t_projection = nn.Parameter(torch.randn(width, width) * width**-0.5)
+        if options.sim_type == "seqTransf":
+            self.frame_position_embeddings = nn.Embedding(architecture.context_length, width)
+            self.transformerClip = Transformer(
+                width, layers=options.cross_num_hidden_layers, heads=heads, eps=HEADER_EPS
+            )
+        if options.projection == "sigmoid_selfA":
+            self.frame2t_attention = Transformer(width, layers=1, heads=heads, eps=HEADER_EPS)
+        if options.temporal_type == "TDB":
+            self.type_position_embeddings = nn.Embedding(2, width)
+        self.trans_layernorm = LayerNorm(width, eps=CLIP_EPS)
+        if not options.projection:  # in every checkpoint, used by the projections alone
+            self.trans_layernorm.requires_grad_(False)
+        if options.augmentation:
+            self.actionClip = Transformer(width, layers=1, heads=heads, eps=HEADER_EPS)
+        for name, child in self.named_children():
+            if name != "clip":
+                init_as_originals(child)
+
+    def _check(self, options: Clip2VideoOptions, sizes: Architecture) -> None:
+        if options.sim_type == "seqTransf" and sizes.embed_dim != sizes.text_width:
+            raise OptionsError(
+                f"seqTransf is as wide as the text tower: embed_dim {sizes.embed_dim} must equal "
+                f"text_width {sizes.text_width}; use meanP"
+            )
+        if options.temporal_type == "TDB" and self.max_frames < 2:
+            raise OptionsError("max_frames 1: TDB takes differences, so at least 2 frames")
+        if options.sim_type == "seqTransf" and self.max_frames > sizes.context_length:
+            raise OptionsError(
+                f"max_frames {self.max_frames}: there are {sizes.context_length} positions"
+            )
+
+    @torch.no_grad()
+    def _init_headers_from_clip(self, clip: Mapping[str, Tensor]) -> None:
+        """From CLIP's text tower (spec 7.2); nothing of it unless sim_type is seqTransf."""
+        if self.options.sim_type != "seqTransf":
+            return
+        self.frame_position_embeddings.weight.copy_(clip["positional_embedding"])
+        copy_text_blocks(self.transformerClip, clip)
+        if self.options.projection == "sigmoid_selfA":
+            copy_text_blocks(self.frame2t_attention, clip)
+        if self.options.projection == "sigmoid_mlp":
+            rows = clip["visual.proj"][: len(self.frame2t_projection)]
+            self.frame2t_projection[: len(rows)].copy_(rows)
+        if self.options.temporal_type == "TDB":
+            self.type_position_embeddings.weight.copy_(clip["positional_embedding"][:2])
+        if self.options.augmentation:
+            copy_text_blocks(self.actionClip, clip)
+
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> OriginalSettings | None:
+        """By ``trans_layernorm``, which every CLIP2Video checkpoint has and no other."""
+        if "trans_layernorm.weight" not in state:
+            return None
+        names = {key.partition(".")[0] for key in state}
+        tdb = "type_position_embeddings" in names
+        projections = {"frame2t_projection": "sigmoid_mlp", "frame2t_attention": "sigmoid_selfA"}
+        augmented = "TAB_TDB" if tdb else "TAB"  # shapes do not tell which; the recipe's
+        options: dict[str, Any] = {
+            "sim_type": "seqTransf" if "transformerClip" in names else "meanP",
+            "temporal_type": "TDB" if tdb else "",
+            "temporal_proj": next((v for k, v in projections.items() if k in names), ""),
+            "center_type": "TAB" if "emb_center" in names else "",
+            "center_proj": augmented if "actionClip" in names else "",
+        }
+        if "emb_center" in names:
+            options["centerK"] = len(state["emb_center"])
+        blocks = [k for k in state if k.startswith("transformerClip.") and k.endswith("ln_1.bias")]
+        if blocks:
+            options["cross_num_hidden_layers"] = len(blocks)
+        return OriginalSettings(options=options)
+
+    @property
+    def text_columns(self) -> Columns:
+        """One vector, two with TAB."""
+        names = ["embedding", "aligned"] if self.options.center_type == "TAB" else ["embedding"]
+        return {name: Column((self.architecture.embed_dim,)) for name in names}
+
+    @property
+    def video_columns(self) -> Columns:
+        """One vector, two with TAB."""
+        return self.text_columns
+
+    def encode_text(self, tokens: Tensor) -> TextFeatures:
+        """``embedding`` [T, D] unit sentences; TAB: ``aligned`` [T, D] from all their tokens."""
+        sentence, words = self.encode_words(tokens)
+        features = {"embedding": unit(sentence)}
+        if self.options.center_type == "TAB":
+            positions = torch.arange(tokens.shape[1], device=tokens.device)
+            last = tokens.argmax(dim=1, keepdim=True)
+            real = (positions > 0) & (positions <= last)  # without the start token
+            features["aligned"] = self._align(words, real)
+        return TextFeatures(features)
+
+    def encode_video(self, frames: Tensor, mask: Tensor, **_: Any) -> VideoFeatures:
+        """``embedding`` [V, D] pooled frames; TAB: ``aligned`` [V, D]."""
+        encoded = self.encode_frames(frames)
+        if self.options.projection == "sigmoid_mlp":
+            encoded = _same_padding(encoded, mask)
+        features = {"embedding": pool(self._temporal(encoded, mask), mask)}
+        if self.options.center_type == "TAB":
+            tokens, seen = encoded, mask
+            if self.options.augmentation:
+                half, half_mask = encoded[:, 0::2], mask[:, 0::2]
+                more = self._every_second(half, half_mask)
+                tokens, seen = torch.cat([encoded, more], 1), torch.cat([mask, half_mask], 1)
+            features["aligned"] = self._align(tokens, seen)
+        return VideoFeatures(features)
+
+    def text_vectors(self, text: TextFeatures) -> Tensor:
+        """Unit vectors [T, D], or [T, 2 D] with TAB: its weighted scores are one dot product."""
+        return self._joined(text)
+
+    def video_vectors(self, video: VideoFeatures) -> Tensor:
+        """As `text_vectors`."""
+        return self._joined(video)
+
+    def score_terms(self, text: TextFeatures, video: VideoFeatures) -> Terms:
+        """Global and aligned logits with their weights: the loss is weighted alike (2.4)."""
+        scale, weight = self.logit_scale.exp(), self.options.center_weight
+        names = list(self.text_columns)
+        weights = [weight, 1 - weight] if len(names) > 1 else [1.0]
+        return [
+            (w, scale * (text[name] @ video[name].T))
+            for w, name in zip(weights, names, strict=True)
+        ]
+
+    def _joined(self, features: TextFeatures | VideoFeatures) -> Tensor:
+        if self.options.center_type != "TAB":
+            return features["embedding"]
+        weight = self.options.center_weight
+        parts = [weight**0.5 * features["embedding"], (1 - weight) ** 0.5 * features["aligned"]]
+        return torch.cat(parts, dim=1)
+
+    def _temporal(self, v: Tensor, mask: Tensor) -> Tensor:
+        """Frames [V, F, D] after the temporal transformer, residual included."""
+        if self.options.sim_type == "meanP":
+            return v
+        if self.options.temporal_type == "TDB":
+            tokens, seen = self._with_differences(v, mask)
+            return v + self._attend(self.transformerClip, tokens, seen)[:, 0::2]
+        return v + self._attend(self.transformerClip, v + self._positions(v.shape[1]), mask)
+
+    def _every_second(self, u: Tensor, mask: Tensor) -> Tensor:
+        """Every second frame [V, ceil(F / 2), D] after its own block, residual included."""
+        if self.options.augmentation == "TAB_TDB":
+            tokens, seen = self._with_differences(u, mask)
+            return u + self._attend(self.actionClip, tokens, seen)[:, 0::2]
+        return u + self._attend(self.actionClip, u + self._positions(u.shape[1]), mask)
+
+    def _with_differences(self, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames and the differences between them, in turn: [V, 2F - 1, D] and their mask.
+
+        A difference carries the position and mask of its *earlier* frame, though its projection
+        uses the later one's: the token from the last real to the first padded frame is attended.
+        """
+        count = v.shape[1]
+        of_difference, of_frame = self.type_position_embeddings.weight
+        positions = self._positions(count)
+        difference = self._project(v[:, 1:] - v[:, :-1], mask[:, 1:])
+        tokens = v.new_empty(v.shape[0], 2 * count - 1, v.shape[2])
+        tokens[:, 0::2] = v + positions + of_frame
+        tokens[:, 1::2] = difference + positions[:-1] + of_difference
+        return tokens, mask.repeat_interleave(2, dim=1)[:, :-1]
+
+    def _project(self, difference: Tensor, mask: Tensor) -> Tensor:
+        kind = self.options.projection
+        if kind == "" or not difference.shape[1]:
+            return difference
+        if kind == "sigmoid_mlp":
+            projected = difference @ self.frame2t_projection
+        else:
+            placed = difference + self._positions(difference.shape[1] + 1)[1:]
+            projected = self._attend(self.frame2t_attention, placed, mask)
+        normed: Tensor = self.trans_layernorm(projected)
+        return 2 * torch.sigmoid(normed) - 1
+
+    def _positions(self, count: int) -> Tensor:
+        return self.frame_position_embeddings.weight[:count]
+
+    def _attend(self, stack: Transformer, tokens: Tensor, mask: Tensor) -> Tensor:
+        added = key_mask(
+            mask, heads=stack.heads, dtype=tokens.dtype, layout=self.options.mask_layout
+        )
+        out: Tensor = stack(tokens, mask=added)
+        return out
+
+    def _align(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Where tokens [B, N, D] lie around the shared centres: one unit vector [B, D] (2.3)."""
+        shares = torch.softmax(x @ self.weight_center.T, dim=2) * mask.to(x.dtype)[..., None]
+        sums = shares.transpose(1, 2) @ x - shares.sum(dim=1)[..., None] * self.emb_center
+        return unit(unit(sums).mean(dim=1))
+
+
+def _same_padding(x: Tensor, mask: Tensor) -> Tensor:
+    """Features x [V, F, D] with those of padded frames made exactly equal.
+
+    They are equal but for rounding, which the norm after sigmoid_mlp magnifies 316 times (2.7).
+    """
+    padded = mask == 0
+    if not bool(padded.any()):
+        return x
+    return torch.where(padded[..., None], x[padded][0], x)
