@@ -1,0 +1,197 @@
+"""Checkpoints as parts of an artifact: committed, pruned, resumed from.
+
+The last few and the best are in force; the rest is superseded by the same snapshot that adds a new
+one. A checkpoint's bytes are a function of the run alone; what the clock says is in its receipt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from configs.schema import ModelConfig
+from models.clip.architecture import Architecture
+from models.family import RetrievalModel
+from models.optim import export_optimizer, import_optimizer
+from storage.checkpoints import WEIGHTS, load_checkpoint, save_checkpoint, weights_hash
+from storage.records import Input
+from storage.snapshots import Artifact, PartRef, Receipt, Snapshot
+from tasks.training.progress import Progress
+
+__all__ = [
+    "CHECKPOINTS",
+    "CheckpointRef",
+    "TrainingState",
+    "best_checkpoint",
+    "checkpoints",
+    "commit",
+    "model_from",
+    "restore",
+    "settle",
+]
+
+CHECKPOINTS = "checkpoints"
+_OPTIMIZER = "optimizer/"
+_SCHEMA = "safetensors weights/* optimizer/*"
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What moves from one step to the next."""
+
+    model: RetrievalModel
+    optimizer: torch.optim.Optimizer | None
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class CheckpointRef:
+    """A committed checkpoint, without its tensors."""
+
+    part: PartRef
+    key: str
+    progress: Progress
+    weights_hash: str
+    seconds: float
+    """Of training up to here, over all runs that contributed."""
+
+    @property
+    def path(self) -> Path:
+        """A local file with its bytes, verified."""
+        return self.part.path
+
+
+def checkpoints(snapshot: Snapshot | None) -> list[CheckpointRef]:
+    """Checkpoints in force, oldest first; reads receipts only."""
+    found = [_ref(part) for part in snapshot.parts(CHECKPOINTS)] if snapshot else []
+    return sorted(found, key=lambda ref: ref.progress.step)
+
+
+def best_checkpoint(refs: Sequence[CheckpointRef]) -> CheckpointRef:
+    """The one the last of them calls the best; the last where none is."""
+    last = refs[-1]
+    best = last.progress.best
+    return next((ref for ref in refs if best and ref.progress.step == best.step), last)
+
+
+def _ref(part: PartRef) -> CheckpointRef:
+    receipt = part.receipt
+    return CheckpointRef(
+        part=part,
+        key=receipt.keys[0],
+        progress=Progress.model_validate_json(str(receipt.extra["progress"])),
+        weights_hash=str(receipt.extra["weights_hash"]),
+        seconds=float(receipt.extra["seconds"]),
+    )
+
+
+def commit(
+    artifact: Artifact,
+    state: TrainingState,
+    *,
+    config: ModelConfig,
+    seconds: float,
+    keep_last: int,
+) -> Snapshot:
+    """Write a checkpoint and put it in force; those no longer kept leave with the same snapshot."""
+    receipt = _write(artifact, state, config=config, seconds=seconds)
+    progress = state.progress
+    before = checkpoints(artifact.latest())
+    return artifact.publish(
+        add=[receipt],
+        supersede={CHECKPOINTS: _superseded(before, progress, keep_last=keep_last)},
+        note=f"step {progress.step} of {progress.total_steps}",
+    )
+
+
+def _superseded(
+    before: Sequence[CheckpointRef], progress: Progress, *, keep_last: int
+) -> list[str]:
+    """Keys of checkpoints that are neither among the last `keep_last` nor the best."""
+    others = [ref for ref in before if ref.progress.step != progress.step]
+    last = others[len(others) - keep_last + 1 :] if keep_last > 1 else []
+    kept = {ref.key for ref in last}
+    best = progress.best.step if progress.best else -1
+    return [r.key for r in others if r.key not in kept and r.progress.step != best]
+
+
+def settle(artifact: Artifact, *, keep_last: int) -> list[CheckpointRef]:
+    """Checkpoints in force, after adopting what a killed run had written but not published."""
+    orphans = [r for r in artifact.orphan_receipts(verify=True) if r.table == CHECKPOINTS]
+    if orphans:
+        found = checkpoints(artifact.publish(add=orphans, note="adopted after an interruption"))
+        gone = _superseded(found[:-1], found[-1].progress, keep_last=keep_last)
+        if gone:
+            artifact.publish(supersede={CHECKPOINTS: gone}, note="adopted after an interruption")
+    return checkpoints(artifact.latest())
+
+
+def _write(
+    artifact: Artifact, state: TrainingState, *, config: ModelConfig, seconds: float
+) -> Receipt:
+    weights = state.model.state_dict()
+    tensors = {WEIGHTS + name: tensor for name, tensor in weights.items()}
+    metadata: dict[str, Any] = {
+        "model": config.model_dump(mode="json", exclude={"weights"}),
+        "sizes": _sizes(state.model),
+        "progress": state.progress.model_dump(mode="json"),
+    }
+    if state.optimizer is not None:
+        moments, metadata["optimizer"] = export_optimizer(state.optimizer)
+        tensors |= {_OPTIMIZER + name: tensor for name, tensor in moments.items()}
+    shard = f"step-{state.progress.step:08d}"
+    with artifact.new_part(table=CHECKPOINTS, shard=shard, suffix=".safetensors") as part:
+        save_checkpoint(part.path, tensors=tensors, metadata=metadata)
+        return part.commit(
+            rows=1,
+            schema=_SCHEMA,
+            inputs=[Input(key=shard)],
+            extra={
+                "progress": state.progress.model_dump_json(),
+                "weights_hash": weights_hash(weights),
+                "seconds": round(seconds, 3),
+            },
+        )
+
+
+def _sizes(model: RetrievalModel) -> dict[str, int]:
+    sizes = getattr(model, "architecture", None)
+    return dict(vars(sizes)) if isinstance(sizes, Architecture) else {}
+
+
+def restore(
+    ref: CheckpointRef, *, model: RetrievalModel, optimizer: torch.optim.Optimizer
+) -> TrainingState:
+    """Set model and optimizer to what the checkpoint holds."""
+    loaded = load_checkpoint(ref.path)
+    model.load_state_dict(loaded.weights)
+    moments = {
+        name.removeprefix(_OPTIMIZER): tensor
+        for name, tensor in loaded.tensors.items()
+        if name.startswith(_OPTIMIZER)
+    }
+    import_optimizer(optimizer, moments, loaded.metadata["optimizer"])
+    return TrainingState(model, optimizer, ref.progress)
+
+
+def model_from(path: Path, config: ModelConfig) -> RetrievalModel:
+    """The model of a checkpoint file, in fp32 on the CPU, in evaluation mode.
+
+    Args:
+        path: of the file.
+        config: family and options; sizes come from the checkpoint.
+
+    Raises:
+        WeightsError: no checkpoint of ours, or of another model.
+    """
+    from models.convert import load_checkpoint as load_tensors
+    from tasks.training.starting import build_sized
+
+    loaded = load_checkpoint(path)
+    model = build_sized(config, sizes=Architecture(**loaded.metadata["sizes"]))
+    load_tensors(model, loaded.weights)
+    return model.eval()

@@ -1,0 +1,54 @@
+"""What decides a trained model: the dict whose fingerprint names its checkpoint artifact."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from configs.schema import PipelineConfig
+
+__all__ = ["TRAINING_RECIPE", "checkpoint_identity"]
+
+TRAINING_RECIPE = 1
+
+#: how a run is worked on, and what is kept of it; up to rounding they do not change the weights
+_HOW = {
+    "accumulation",
+    "activation_checkpointing",
+    "checkpoint_every",
+    "compile",
+    "device",
+    "keep_last",
+    "processes",
+    "threads",
+    "when_corpus_grows",
+}
+
+
+def checkpoint_identity(
+    config: PipelineConfig, *, start: str | None, corpus: str, frames: str, training_set: str
+) -> dict[str, Any]:
+    """Which weights. An untrained model depends on nothing but itself.
+
+    Args:
+        config: the run.
+        start: hash of the weights that are started from; None: random ones, by train.seed.
+        corpus: fingerprint of the corpus artifact.
+        frames: fingerprint of the frames artifact.
+        training_set: hash of the items; counts when a grown corpus is to be trained on anew.
+    """
+    left_out = {"weights"} if start is None else {"weights", "architecture"}
+    identity: dict[str, Any] = {
+        "kind": "checkpoint",
+        "recipe": TRAINING_RECIPE,
+        "model": config.model.model_dump(mode="json", exclude=left_out),
+        "start": start,
+    }
+    if config.train.epochs == 0:
+        return {**identity, "train": {"epochs": 0, "seed": config.train.seed}}
+    train = config.train.model_dump(mode="json", exclude=_HOW)
+    if config.train.gradient_scaling == "legacy":
+        train["processes"] = config.train.processes
+    identity |= {"train": train, "corpus": corpus, "frames": frames}
+    if config.train.when_corpus_grows == "retrain":
+        identity["training_set"] = training_set
+    return identity

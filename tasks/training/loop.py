@@ -1,0 +1,235 @@
+"""The training loop: epochs of steps, validation, checkpoints; it goes on from where it stood."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from models.optim import rates
+from models.parameters import clamp_logit_scale
+from storage.snapshots import Artifact
+from tasks.training.checkpoints import CheckpointRef, TrainingState, commit, restore
+from tasks.training.data import ClipLoader, FrameSource
+from tasks.training.distributed import Group
+from tasks.training.errors import TrainingError
+from tasks.training.events import Reporter
+from tasks.training.items import Item, set_hash
+from tasks.training.order import Order, pieces
+from tasks.training.progress import Progress
+from tasks.training.selection import SelectionSet
+from tasks.training.spec import TrainSpec
+from tasks.training.starting import make_optimizer, make_trainable, starting_model
+from tasks.training.step import PairBatch, StepOptions, contrastive_backward
+
+__all__ = ["Trainer", "grouped", "planned"]
+
+_SHOWN = 8
+
+
+def grouped(items: Sequence[Item], *, one_per_video: bool) -> list[list[int]]:
+    """Positions of items that stand for one another in an epoch."""
+    if not one_per_video:
+        return [[position] for position in range(len(items))]
+    by_video: dict[str, list[int]] = {}
+    for position, item in enumerate(items):
+        by_video.setdefault(item.video_id, []).append(position)
+    return list(by_video.values())
+
+
+def planned(order: Order, *, epochs: int, training_set: str) -> Progress:
+    """The beginning of a run."""
+    steps = order.steps
+    return Progress(steps_per_epoch=steps, total_steps=steps * epochs, training_set=training_set)
+
+
+class Trainer:
+    """One process of a run."""
+
+    def __init__(
+        self,
+        spec: TrainSpec,
+        *,
+        artifact: Artifact,
+        items: Sequence[Item],
+        frames: FrameSource,
+        group: Group,
+    ) -> None:
+        """Build model, optimizer and batches; nothing is trained or written yet."""
+        options = spec.train
+        self.spec, self.artifact, self.group = spec, artifact, group
+        self.items = [item for item in items if item.role == "train"]
+        self.order = Order(
+            grouped(self.items, one_per_video=options.captions == "one_per_video"),
+            batch_size=options.batch_size,
+            seed=options.seed,
+        )
+        self.mine = pieces(self.order.batch, processes=group.world)[group.rank]
+        model = starting_model(spec.model, seed=options.seed)
+        make_trainable(model, options, device=group.device)
+        self.loader = ClipLoader(
+            frames,
+            max_frames=spec.model.max_frames,
+            selection=spec.model.frame_selection,
+            image_size=model.image_size,
+            pinned=group.device.type == "cuda",
+        )
+        self.tokens = model.tokenize([item.text for item in self.items])
+        chosen = [item for item in items if item.role == "selection"]
+        self.selection = SelectionSet(chosen, model=model, batch=min(options.batch_size, 32))
+        progress = planned(self.order, epochs=options.epochs, training_set=set_hash(items))
+        optimizer = make_optimizer(model, options, total_steps=progress.total_steps)
+        self.state = TrainingState(model, optimizer, progress)
+        self.how = StepOptions(
+            parts=options.accumulation,
+            bf16=options.precision == "bf16",
+            legacy_scaling=options.gradient_scaling == "legacy",
+            seed=options.seed,
+        )
+        self.reporter = Reporter(silent=not group.is_first)
+        self._started = time.monotonic()
+        self._seconds_before = 0.0
+
+    def check_size(self, stored: int) -> None:
+        """Refuse stored frames of another size than the model's.
+
+        Raises:
+            TrainingError: naming both.
+        """
+        wanted = self.state.model.image_size
+        if stored != wanted:
+            raise TrainingError(
+                f"the frames are {stored} pixels wide, the model takes {wanted}; "
+                f"set extract.size to {wanted}"
+            )
+
+    def resume(self, ref: CheckpointRef) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            TrainingError: it was trained on other items.
+        """
+        here = self.state.progress
+        there = ref.progress
+        if (there.training_set, there.total_steps) != (here.training_set, here.total_steps):
+            raise TrainingError(
+                f"checkpoint {ref.key} is from a run over training set {there.training_set} with "
+                f"{there.total_steps} steps, not {here.training_set} with {here.total_steps}; "
+                "remove the checkpoint artifact to train anew"
+            )
+        optimizer = self.state.optimizer
+        if optimizer is None:
+            raise TrainingError("a trainer has an optimizer")
+        self.state = restore(ref, model=self.state.model, optimizer=optimizer)
+        self._seconds_before = ref.seconds
+
+    def run(self) -> None:
+        """Train to the end."""
+        progress = self.state.progress
+        self.reporter.say(
+            "start",
+            step=progress.step,
+            steps=progress.total_steps,
+            epochs=self.spec.train.epochs,
+            items=len(self.items),
+            device=str(self.group.device),
+            processes=self.group.world,
+        )
+        while not self.state.progress.finished:
+            self._epoch(self.state.progress.epoch)
+
+    def _epoch(self, epoch: int) -> None:
+        """What is left of an epoch, counted from 0."""
+        model = self.state.model
+        set_epoch = getattr(model, "set_epoch", None)  # AdaCLIP: temperature and k of the epoch
+        if callable(set_epoch):
+            set_epoch(epoch)
+        done = self.state.progress.step - epoch * self.order.steps
+        batches = self.order.epoch(epoch)[done:]
+        keys = [[self.items[row].clip_key for row in rows[self.mine]] for rows in batches]
+        with closing(self.loader.batches(keys)) as clips:
+            for rows, frames in zip(batches, clips, strict=True):
+                chosen = torch.from_numpy(rows[self.mine])
+                self._step(rows, PairBatch(self.tokens[chosen], frames, len(rows)))
+
+    def _step(self, rows: Sequence[int], batch: PairBatch) -> None:
+        model, optimizer, progress = self.state.model, self.state.optimizer, self.state.progress
+        if optimizer is None:
+            raise TrainingError("a trainer has an optimizer")
+        optimizer.zero_grad(set_to_none=True)
+        loss = contrastive_backward(
+            model, batch, group=self.group, step=progress.step, options=self.how
+        )
+        self._check(loss, rows)
+        rate = rates(optimizer).get("other", 0.0)
+        clip_grad_norm_(
+            [p for p in model.parameters() if p.grad is not None],
+            self.spec.train.max_grad_norm,
+        )
+        optimizer.step()
+        clamp_logit_scale(model)
+        progress = progress.after_step(loss)
+        self.state = replace(self.state, progress=progress)
+        self.reporter.step(
+            samples=len(rows),
+            waited=self.loader.waited_seconds,
+            last=progress.ends_epoch,
+            step=progress.step,
+            steps=progress.total_steps,
+            epoch=(progress.step - 1) // progress.steps_per_epoch + 1,
+            loss=round(loss, 5),
+            lr=rate,
+        )
+        if progress.ends_epoch:
+            self._end_epoch(rate)
+        elif progress.step % self.spec.train.checkpoint_every == 0:
+            self._commit()
+
+    def _check(self, loss: float, rows: Sequence[int]) -> None:
+        if math.isfinite(loss):
+            return
+        videos = list(dict.fromkeys(self.items[row].video_id for row in rows))
+        more = f" and {len(videos) - _SHOWN} more" if len(videos) > _SHOWN else ""
+        raise TrainingError(
+            f"the loss is {loss} at step {self.state.progress.step + 1}, in a batch of the videos "
+            f"{', '.join(videos[:_SHOWN])}{more}; lower train.learning_rate, use precision fp32, "
+            "or look at these videos. The last checkpoint stands"
+        )
+
+    def _end_epoch(self, rate: float) -> None:
+        options, progress = self.spec.train, self.state.progress
+        due = progress.epoch % options.evaluate_every == 0 or progress.finished
+        metrics: dict[str, float] = {}
+        if due and len(self.selection):
+            metrics = self.selection.evaluate(self.state.model, self.loader, group=self.group)
+        if self.group.is_first:
+            progress = progress.after_epoch(metrics, rate=rate, selects=len(self.selection) > 0)
+            self.state = replace(self.state, progress=progress)
+        else:
+            self.state = replace(self.state, progress=progress.model_copy(update={"loss_sum": 0.0}))
+        self._commit()
+        if self.group.is_first:
+            best = progress.best
+            self.reporter.say(
+                "epoch",
+                **progress.history[-1],
+                best_epoch=best.epoch if best else 0,
+            )
+
+    def _commit(self) -> None:
+        if not self.group.is_first:
+            return
+        seconds = self._seconds_before + time.monotonic() - self._started
+        commit(
+            self.artifact,
+            self.state,
+            config=self.spec.model,
+            seconds=seconds,
+            keep_last=self.spec.train.keep_last,
+        )
+        self.reporter.say("checkpoint", step=self.state.progress.step)

@@ -1,0 +1,85 @@
+"""Which items stand in which batch: a function of (seed, epoch) alone, and integers only.
+
+Processes never enter: a global batch is the same for any number of them, and each takes a
+contiguous piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.training.errors import TrainingError
+
+__all__ = ["Order", "pieces", "step_seed"]
+
+Indices = npt.NDArray[np.int64]
+
+_ORDER, _DRAW, _STEP = 1, 2, 3  # streams of randomness that share the run's seed
+
+
+@dataclass(frozen=True)
+class Order:
+    """The batches of a run.
+
+    Attributes:
+        groups: items that stand for one another, each a list of positions in the training set;
+            one of each group is drawn an epoch (one caption of each video, or just the item).
+        batch_size: pairs of a global batch.
+        seed: of the run.
+    """
+
+    groups: Sequence[Sequence[int]]
+    batch_size: int
+    seed: int
+
+    @property
+    def batch(self) -> int:
+        """Pairs of each batch: a set smaller than `batch_size` is one batch."""
+        return min(self.batch_size, len(self.groups))
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch; an incomplete last one is dropped, as the originals do."""
+        return len(self.groups) // self.batch if self.groups else 0
+
+    def epoch(self, epoch: int) -> Indices:
+        """Positions of the items of an epoch, int64 [steps, batch].
+
+        Source of the rule: DistributedSampler and drop_last of the originals, less the ranks.
+        """
+        order = _stream(self.seed, _ORDER, epoch).permutation(len(self.groups))
+        draws = _stream(self.seed, _DRAW, epoch).random(len(self.groups))
+        chosen = [
+            self.groups[group][int(draws[group] * len(self.groups[group]))]
+            for group in order[: self.steps * self.batch]
+        ]
+        return np.array(chosen, dtype=np.int64).reshape(self.steps, self.batch)
+
+
+def pieces(rows: int, *, processes: int) -> list[slice]:
+    """The rows of a batch that each process takes: contiguous, sizes differing by one at most.
+
+    Raises:
+        TrainingError: more processes than rows.
+    """
+    if processes > rows:
+        raise TrainingError(
+            f"train.processes ({processes}) exceeds the pairs of a batch ({rows}): each process "
+            f"needs one; set train.processes to {rows} or less"
+        )
+    bounds = [rows * rank // processes for rank in range(processes + 1)]
+    return [slice(start, stop) for start, stop in pairwise(bounds)]
+
+
+def step_seed(seed: int, *, step: int, row: int) -> int:
+    """Seed of what is random within step `step` (dropout, Gumbel noise) from batch row `row` on."""
+    return int(_stream(seed, _STEP, step, row).integers(0, 2**63 - 1))
+
+
+def _stream(*numbers: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(numbers)))

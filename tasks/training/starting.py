@@ -1,0 +1,106 @@
+"""The model a run starts from, and what training changes about it before the first step."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from configs.schema import ModelConfig, TrainConfig
+from models.clip.architecture import Architecture, architecture
+from models.convert import architecture_of, start, to_legacy_fp16
+from models.family import RetrievalModel
+from models.optim import AdamW, BertAdam, OptimizerOptions, build_optimizer
+from models.parameters import freeze
+from models.registry import build
+from storage.checkpoints import read_weights, weights_hash
+
+__all__ = [
+    "build_sized",
+    "hash_of_start",
+    "make_optimizer",
+    "make_trainable",
+    "starting_model",
+]
+
+
+def starting_model(config: ModelConfig, *, seed: int) -> RetrievalModel:
+    """The model before training: random from `seed`, then whatever its weights file holds.
+
+    Raises:
+        OptionsError, WeightsError: options or weights that do not fit (of models and storage).
+    """
+    state = read_weights(_path(config.weights)) if config.weights else None
+    sizes = architecture_of(state) if state is not None else architecture(config.architecture)
+    torch.manual_seed(seed)
+    model = build_sized(config, sizes=sizes)
+    if state is not None:
+        start(model, state)
+    return model
+
+
+def build_sized(config: ModelConfig, *, sizes: Architecture) -> RetrievalModel:
+    """A model of these sizes with random weights."""
+    return build(
+        config.family,
+        options=config.options,
+        architecture=sizes,
+        max_words=config.max_words,
+        max_frames=config.max_frames,
+    )
+
+
+def hash_of_start(config: ModelConfig) -> str | None:
+    """Hash of the weights that are started from; None: random ones."""
+    if config.weights is None:
+        return None
+    path = _path(config.weights)
+    if not path.is_file():
+        return weights_hash(read_weights(path))  # says what is wrong
+    stat = path.stat()
+    return _hash_of_file(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _hash_of_file(path: Path, size: int, mtime_ns: int) -> str:
+    del size, mtime_ns  # they tell one content of the file from another
+    return weights_hash(read_weights(path))
+
+
+def _path(weights: str) -> Path:
+    return Path(weights).expanduser().resolve()
+
+
+def make_trainable(
+    model: RetrievalModel, options: TrainConfig, *, device: torch.device
+) -> RetrievalModel:
+    """Move, cast, freeze and compile as the options say; the model in training mode."""
+    model.to(device)
+    if options.precision == "legacy_fp16":
+        to_legacy_fp16(model)
+    freeze(model, freeze_layers=options.freeze_layers)
+    model.set_activation_checkpointing(options.activation_checkpointing)
+    if options.compile:
+        for name in ("visual.transformer", "transformer"):
+            model.get_submodule(f"clip.{name}").compile()  # in place: keys stay as they are
+    return model.train()
+
+
+def make_optimizer(
+    model: RetrievalModel, options: TrainConfig, *, total_steps: int
+) -> BertAdam | AdamW:
+    """The optimizer with its schedule over `total_steps`."""
+    return build_optimizer(
+        model,
+        options=OptimizerOptions(
+            name=options.optimizer,
+            learning_rate=options.learning_rate,
+            clip_rate_factor=options.clip_rate_factor,
+            weight_decay=options.weight_decay,
+            schedule=options.schedule,
+            warmup=options.warmup,
+            total_steps=total_steps,
+            max_grad_norm=options.max_grad_norm,
+        ),
+    )

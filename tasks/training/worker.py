@@ -1,0 +1,107 @@
+"""What torchrun starts, one a process: ``python -m tasks.training.worker SPEC.json``.
+
+It never outlives those who started it: the kernel kills it with its parent, and, where the
+supervisor says so, it kills itself when the supervisor's end of its standard input closes. (A
+torchrun agent that is killed leaves its workers behind otherwise, in sessions of their own.)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+import torch
+
+from models.errors import ModelError
+from storage.errors import ReelvecError
+from storage.frames.reader import FrameReader
+from storage.roots import open_root
+from storage.snapshots import Artifact
+from tasks.training.checkpoints import checkpoints
+from tasks.training.distributed import Group
+from tasks.training.events import emit
+from tasks.training.items import read_items
+from tasks.training.loop import Trainer
+from tasks.training.spec import TrainSpec, read_spec
+
+__all__ = ["WATCH", "main"]
+
+WATCH = "REELVEC_WATCH_STDIN"
+"""Environment variable: the worker dies when its standard input ends."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: list[str]) -> int:
+    """Train as the spec says; 0 when the run is finished, 1 with an `error` event otherwise."""
+    _die_with_parent()
+    try:
+        spec = read_spec(Path(arguments[0]))
+        _set_up(spec)
+        _train(spec)
+    except (ReelvecError, ModelError) as error:
+        emit("error", message=str(error), kind=type(error).__name__)
+        return 1
+    except Exception as error:  # noqa: BLE001 - the supervisor decides whether to try again
+        traceback.print_exc()
+        emit("crash", message=f"{type(error).__name__}: {error}")
+        return 1
+    return 0
+
+
+def _train(spec: TrainSpec) -> None:
+    root = open_root(spec.store)
+    artifact = Artifact.find(root, kind="checkpoint", fingerprint=spec.checkpoint)
+    frames = Artifact.find(root, kind="frames", fingerprint=spec.frames).at(spec.frames_number)
+    stored_size = int(frames.artifact.identity["settings"]["size"])
+    group = Group.join(spec.train.device)
+    latest = artifact.latest()
+    number = group.tell(latest.number if latest else 0)
+    if not number:
+        raise ReelvecError(f"checkpoint artifact {spec.checkpoint} holds no training set")
+    snapshot = artifact.at(number)
+    reader = FrameReader(frames)
+    trainer = Trainer(
+        spec, artifact=artifact, items=read_items(snapshot), frames=reader, group=group
+    )
+    trainer.check_size(stored_size)
+    before = checkpoints(snapshot)
+    if before:
+        trainer.resume(before[-1])
+    trainer.run()
+    reader.close()
+    group.leave()
+
+
+def _set_up(spec: TrainSpec) -> None:
+    """Threads and determinism: the same run gives the same bits."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch.set_num_threads(spec.train.threads or max(1, (cores or 1) // processes))
+    # CUDA has no deterministic form of some operations: there it is a wish
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=spec.train.device != "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.environ.get(WATCH):
+        threading.Thread(target=_watch_stdin, name="reelvec-watch", daemon=True).start()
+
+
+def _watch_stdin() -> None:
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
