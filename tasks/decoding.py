@@ -7,15 +7,19 @@ is ended.
 
 from __future__ import annotations
 
+import dataclasses
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from configs.schema import ExtractConfig
 from models.sampling import Rule
-from storage.records import Input, Video
+from storage.records import Input, Reason, Status, Video
+from storage.video.sandbox import Sandbox, SandboxOptions, SandboxResult
 
 __all__ = [
     "ClipJob",
@@ -121,8 +125,22 @@ def decode_clips(jobs: Iterable[ClipJob], *, options: DecodingOptions) -> Iterat
 
     A few results are held at most, however many jobs there are. Close the iterator (or exhaust it)
     to end the workers.
+
+    Raises:
+        ZygoteError: no worker process can be started on this machine.
     """
-    raise NotImplementedError
+    shared = _shared_fields(options)
+    begun: deque[ClipJob] = deque()
+
+    def payloads() -> Iterator[dict[str, Any]]:
+        for job in jobs:
+            begun.append(job)
+            yield {**dataclasses.asdict(job), **shared}
+
+    limits = _limits(options)
+    with Sandbox("tasks.decoding_worker:decode_clip", options=limits) as sandbox:
+        for result in sandbox.run(payloads()):
+            yield _clip_result(begun.popleft(), result)
 
 
 def probe_files(videos: Iterable[Video], *, options: ProbeOptions) -> Iterator[Video]:
@@ -130,5 +148,71 @@ def probe_files(videos: Iterable[Video], *, options: ProbeOptions) -> Iterator[V
 
     A file that is missing or unusable comes back with status quarantined, reason and message; its
     content_hash is set where its bytes could be read.
+
+    Raises:
+        ZygoteError: no worker process can be started on this machine.
     """
-    raise NotImplementedError
+    begun: deque[Video] = deque()
+
+    def payloads() -> Iterator[dict[str, Any]]:
+        for video in videos:
+            begun.append(video)
+            yield {"path": video.path, "max_pixels": options.max_pixels}
+
+    limits = _limits(options)
+    with Sandbox("tasks.decoding_worker:probe_file", options=limits) as sandbox:
+        for result in sandbox.run(payloads()):
+            facts = result.value or _quarantined(result)
+            yield dataclasses.replace(begun.popleft(), **facts)
+
+
+def _limits(options: DecodingOptions | ProbeOptions) -> SandboxOptions:
+    return SandboxOptions(
+        workers=options.workers,
+        deadline_seconds=options.deadline_seconds,
+        no_progress_seconds=options.no_progress_seconds,
+        memory_mb=options.memory_mb,
+        preload=("av", "numpy", "torch", "tasks.decoding_worker"),
+    )
+
+
+def _shared_fields(options: DecodingOptions) -> dict[str, Any]:
+    return {
+        "rule": dataclasses.asdict(options.rule),
+        "decode": {
+            "decoder": options.decoder,
+            "size": options.size,
+            "resize": options.resize,
+            "damaged": options.damaged,
+            "max_pixels": options.max_pixels,
+        },
+    }
+
+
+def _quarantined(result: SandboxResult) -> dict[str, Any]:
+    """What the sandbox itself has to say of a job that gave no answer."""
+    unforeseen = result.reason == "error"  # an exception nobody expected is that file's alone
+    return {
+        "status": str(Status.QUARANTINED),
+        "reason": str(Reason.UNREADABLE if unforeseen else Reason(result.reason)),
+        "message": result.message,
+    }
+
+
+def _clip_result(job: ClipJob, result: SandboxResult) -> ClipResult:
+    answer = result.value or _quarantined(result)
+    arrays = answer.pop("arrays", None)
+    if arrays is None:
+        frames = np.zeros((0, 0, 0, 3), np.uint8)
+        pts_seconds, frame_index = np.zeros(0), np.zeros(0, np.int64)
+    else:
+        kept = answer.pop("kept")
+        frames, pts_seconds, frame_index = (result.arrays[place][:kept] for place in arrays)
+    return ClipResult(
+        clip_key=job.clip_key,
+        outcome=Input(key=job.clip_key, attempts=result.attempts, **answer),
+        frames=frames,
+        pts_seconds=pts_seconds,
+        frame_index=frame_index,
+        seconds=result.seconds,
+    )

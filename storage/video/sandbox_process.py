@@ -122,9 +122,8 @@ class WorkerProcess:
             return "timeout", f"not done after {limits.deadline_seconds:g} s"
         if now - alive > limits.no_progress_seconds:
             return "no_progress", f"no sign of life for {limits.no_progress_seconds:g} s"
-        resident = resident_mb(self.child.pid)
-        if resident > limits.memory_mb:
-            return "memory", f"{resident:.0f} MiB resident, the limit is {limits.memory_mb} MiB"
+        if resident_mb(self.child.pid) > limits.memory_mb:
+            return "memory", f"more than {limits.memory_mb} MiB resident"
         if os.fstat(self._words).st_size > WORDS_LIMIT:
             os.ftruncate(self._words, 0)
         return "", ""
