@@ -1,0 +1,145 @@
+"""X-CLIP's score of texts with videos: four comparisons of coarse and fine features.
+
+Source: specs/xclip-adaclip.md A1.4. `plain_scores` is the text of the specification, for training;
+`fast_scores` gives the same numbers blockwise and in place, for evaluation and search. The costly
+part is G = words x frames of every pair: both of its softmaxes (over words, over frames) are sums
+of one shared exponential, exp(G / tau - shift), whose normalisers divide out (notes, section 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Matrices", "Sides", "fast_scores", "plain_scores"]
+
+TAU = 0.01
+"""Temperature of every softmax."""
+_SHIFT = 50.0
+"""Stands in for the row's maximum: exp(100 cos - 50) stays finite up to a cosine of 1.38."""
+_SMALLEST = 1e-30
+"""A sum of exponentials below this (all cosines under about -0.19) has lost digits."""
+_COLUMNS = 3000
+"""Frames of a block of videos, e.g. 250 videos of 12 frames: what stays in cache."""
+_HELD = {"cpu": 1_500_000, "cuda": 1 << 25}
+"""Numbers of G in a block."""
+
+
+class Sides(NamedTuple):
+    """Unit features of texts and videos."""
+
+    sentence: Tensor  # [T, D]
+    words: Tensor  # [T, L, D]
+    video: Tensor  # [V, D]
+    frames: Tensor  # [V, F, D]
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """The eight learned matrices under their checkpoint names; the identity at first."""
+
+    global_mat_weight: Tensor  # [D, D]
+    local_mat_weight: Tensor  # [D, D]
+    word_logit_weight: Tensor  # [L, L]
+    word_mat_weight: Tensor  # [L, L]
+    word_mat_weight2: Tensor  # [L, L]
+    frame_logit_weight: Tensor  # [F, F]
+    frame_mat_weight: Tensor  # [F, F]
+    frame_mat_weight2: Tensor  # [F, F]
+
+
+def plain_scores(sides: Sides, matrices: Matrices) -> Tensor:
+    """Mean of the four cosine-like scores [T, V]; everything at once, differentiable.
+
+    Holds several tensors of T * V * L * F numbers.
+    """
+    s, w, v, f = sides
+    video_sentence = s @ matrices.global_mat_weight @ v.T
+    video_word = _weighed(torch.einsum("tld,vd->tvl", w, v), matrices.word_logit_weight)
+    sentence_frame = _weighed(torch.einsum("td,vfd->tvf", s, f), matrices.frame_logit_weight)
+    g = torch.einsum("tld,vfd->tvlf", w @ matrices.local_mat_weight, f)
+    by_frame = _weighed(g.transpose(2, 3), matrices.word_mat_weight)  # [T, V, F]
+    by_word = _weighed(g, matrices.frame_mat_weight)  # [T, V, L]
+    frame_word = (
+        _weighed(by_frame, matrices.frame_mat_weight2)
+        + _weighed(by_word, matrices.word_mat_weight2)
+    ) / 2
+    return (video_sentence + video_word + sentence_frame + frame_word) / 4
+
+
+def fast_scores(sides: Sides, matrices: Matrices) -> Tensor:
+    """`plain_scores` without gradients, in blocks: memory beside the result does not grow."""
+    texts, videos = len(sides.sentence), len(sides.video)
+    words, frames = sides.words.shape[1], sides.frames.shape[1]
+    wide = min(max(_COLUMNS // frames, 1), videos)
+    held = _HELD.get(sides.words.device.type, _HELD["cuda"])
+    tall = min(max(held // (words * (frames + 1) * wide), 1), texts)
+    out = sides.sentence.new_empty(texts, videos)
+    for left in range(0, videos, wide):
+        columns = slice(left, min(left + wide, videos))
+        block = _VideoBlock(sides.video[columns], sides.frames[columns], matrices)
+        for top in range(0, texts, tall):
+            rows = slice(top, min(top + tall, texts))
+            out[rows, columns] = block.scores(sides.sentence[rows], sides.words[rows])
+    return out
+
+
+def _weighed(x: Tensor, matrix: Tensor) -> Tensor:
+    """Sum over the last axis of x, weighed by softmax(x / tau) times the matrix."""
+    return (x * (torch.softmax(x / TAU, dim=-1) @ matrix)).sum(-1)
+
+
+class _VideoBlock:
+    """Videos laid out for one matrix product with all their frames: columns (frame, video).
+
+    With videos innermost both sums over a block, over words and over frames, are sums of whole
+    contiguous rows.
+    """
+
+    def __init__(self, video: Tensor, frames: Tensor, matrices: Matrices) -> None:
+        self._matrices = matrices
+        self._video, self._frames = video, frames
+        self._count = frames.shape[1]
+        local = torch.cat([frames @ matrices.local_mat_weight.T, video[:, None]], dim=1)
+        self._local = local.permute(2, 1, 0).flatten(1).contiguous()  # [D, (F + 1) v]
+        whole = torch.cat([frames, (video @ matrices.global_mat_weight.T)[:, None]], dim=1)
+        self._whole = whole.permute(2, 1, 0).flatten(1).contiguous()
+
+    def scores(self, sentence: Tensor, words: Tensor) -> Tensor:
+        """Mean of the four scores [t, v] of sentences [t, D] and words [t, L, D]."""
+        m, texts, count = self._matrices, len(sentence), self._count
+        by_sentence = (sentence @ self._whole).view(texts, count + 1, -1)
+        by_words = (words.flatten(0, 1) @ self._local).view(texts, words.shape[1], count + 1, -1)
+        coarse = by_sentence[:, -1] + _weighed_rows(by_sentence[:, :-1], m.frame_logit_weight)
+        coarse = coarse + _weighed_rows(by_words[:, :, -1], m.word_logit_weight)
+        pair = self._both(by_words[:, :, :-1])
+        if pair is None:
+            return plain_scores(Sides(sentence, words, self._video, self._frames), m)
+        by_frame, by_word = pair
+        fine = _weighed_rows(by_frame, m.frame_mat_weight2) + _weighed_rows(
+            by_word, m.word_mat_weight2
+        )
+        return (coarse + fine / 2) / 4
+
+    def _both(self, g: Tensor) -> tuple[Tensor, Tensor] | None:
+        """G [t, L, F, v] weighed over words [t, F, v] and over frames [t, L, v].
+
+        None where the shared exponential has over- or underflowed.
+        """
+        shared = torch.mul(g, 1 / TAU).sub_(_SHIFT).exp_()
+        over_words, over_frames = shared.sum(1), shared.sum(2)
+        least = torch.minimum(over_words.amin(), over_frames.amin())
+        if not (least > _SMALLEST and torch.isfinite(over_words).all()):
+            return None
+        mixed = torch.einsum("lm,tmfv->tlfv", self._matrices.word_mat_weight, g).mul_(shared)
+        by_frame = mixed.sum(1).div_(over_words)
+        mixed = torch.matmul(self._matrices.frame_mat_weight, g, out=mixed).mul_(shared)
+        return by_frame, mixed.sum(2).div_(over_frames)
+
+
+def _weighed_rows(x: Tensor, matrix: Tensor) -> Tensor:
+    """`_weighed` over the middle axis of x [t, n, v]: sum_l p_l (W x)_l is the same number."""
+    return (torch.softmax(x / TAU, dim=1) * (matrix @ x)).sum(1)
