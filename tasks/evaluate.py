@@ -14,15 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from configs import PipelineConfig
 from configs.schema import EvaluateConfig
 from storage.receipts import Receipt
 from storage.records import Input
 from storage.snapshots import Artifact, Snapshot
 from storage.tables import identity_metadata, read_table, schema_text, write_table
 from tasks.coverage import coverage_rows
-from tasks.embed import embeddings_artifact
-from tasks.ingest import Corpus, corpus_artifact, read_corpus
+from tasks.ingest import Corpus
 from tasks.rendering.contents import CoverageRow, MetricRow
 from tasks.scoring import Scoring, dot_product
 from tasks.split_scores import score_split
@@ -33,7 +31,6 @@ __all__ = [
     "evaluate",
     "evaluation_artifact",
     "finished_evaluation",
-    "is_evaluated",
     "read_coverage",
     "read_metrics",
 ]
@@ -107,15 +104,6 @@ def finished_evaluation(
     sources = _sources(embeddings, corpus)
     made_from = [dict(part.receipt.extra) for part in latest.parts("coverage")]
     return latest if made_from == [sources] else None
-
-
-def is_evaluated(config: PipelineConfig, *, weights_hash: str) -> bool:
-    """Whether the latest tables of `config` with these weights have been scored as it asks."""
-    embeddings = embeddings_artifact(config, weights_hash=weights_hash).latest()
-    if embeddings is None:
-        return False
-    corpus = read_corpus(corpus_artifact(config))
-    return finished_evaluation(embeddings, corpus=corpus, options=config.evaluate) is not None
 
 
 def evaluate(

@@ -25,7 +25,15 @@ from storage.errors import ReelvecError
 from storage.snapshots import Snapshot
 from storage.tables import iter_tables
 
-__all__ = ["MAP_BYTES", "MissingColumnError", "SplitRows", "in_split", "open_rows", "tensors_of"]
+__all__ = [
+    "MAP_BYTES",
+    "MissingColumnError",
+    "SplitRows",
+    "check_columns",
+    "in_split",
+    "open_rows",
+    "tensors_of",
+]
 
 MAP_BYTES = 1 << 28
 """A column larger than this is mapped to a file."""
@@ -84,7 +92,7 @@ def open_rows(
         MissingColumnError: the table has no such feature.
     """
     key = facts[0]
-    _check_columns(snapshot, table=table, features=features)
+    check_columns(snapshot, table=table, features=features)
     found = _facts(snapshot, table=table, facts=facts, split=split)
     if within is not None:
         known = pa.array(sorted(within), pa.string())
@@ -102,7 +110,12 @@ def open_rows(
         yield SplitRows(found, columns)
 
 
-def _check_columns(snapshot: Snapshot, *, table: str, features: Sequence[str]) -> None:
+def check_columns(snapshot: Snapshot, *, table: str, features: Sequence[str]) -> None:
+    """Refuse a table without these columns.
+
+    Raises:
+        MissingColumnError: names them and the remedy.
+    """
     for part in snapshot.parts(table)[:1]:
         have = pq.read_schema(part.path).names
         missing = sorted(set(features) - set(have))

@@ -130,7 +130,7 @@ def _embedding_parts(videos, captions, outcome, store, parts, dtype):
     splits = {v.video_id: v.split for v in videos}
     made = []
     for p in range(parts):
-        some = [v for v in videos[p::parts]]
+        some = videos[p::parts]
         rows = [v for v in some if outcome[v.video_id].status != "quarantined"]
         made.append(
             (

@@ -14,7 +14,6 @@ from tasks.coverage import CoverageError
 from tasks.evaluate import (
     evaluate,
     finished_evaluation,
-    is_evaluated,
     read_coverage,
     read_metrics,
 )
@@ -256,7 +255,7 @@ def test_nan_is_an_error_that_names_caption_and_video(store):
         scores[0, 1] = torch.nan
         return scores
 
-    with pytest.raises(UnscorableError, match="v004-0 × v005.*no rank"):
+    with pytest.raises(UnscorableError, match=r"v004-0 × v005.*no rank"):
         evaluate(
             store.embeddings, corpus=store.corpus, options=OPTIONS, scoring=Scoring(similarity)
         )
@@ -269,10 +268,6 @@ def test_unknown_reranking_and_missing_column_name_the_remedy(store):
     scoring = Scoring(dot_product().similarity, ("words",), ("frames_tensor",))
     with pytest.raises(MissingColumnError, match="no column frames_tensor"):
         evaluate(store.embeddings, corpus=store.corpus, options=OPTIONS, scoring=scoring)
-
-
-def test_is_evaluated_is_false_before_there_are_tables(store):
-    assert not is_evaluated(store.config, weights_hash="cd" * 16)
 
 
 def test_scoring_does_not_change_the_number_of_threads(store):

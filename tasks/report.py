@@ -1,0 +1,122 @@
+"""Report: one self-contained report.html beside the tables it is about.
+
+It is a part of the evaluation artifact and is made once for an evaluation and the settings it
+shows; `tasks.rendering` draws it, `tasks.report_facts` and `tasks.report_gallery` gather what it
+says. Only the times of the run differ between reports of equal runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.layout import canonical
+from storage.records import Input
+from storage.sealing import checksum_of_bytes
+from storage.snapshots import PartRef, Snapshot
+from storage.tables import read_table
+from tasks.evaluate import read_coverage, read_metrics
+from tasks.rendering.contents import Ranks, ReportContents
+from tasks.rendering.page import render
+from tasks.report_facts import (
+    ReportSources,
+    failures_of,
+    history_of,
+    identities_of,
+    notes_of,
+    provenance_of,
+    stages_of,
+    subtitle_of,
+    times_of,
+)
+from tasks.report_gallery import gallery_of
+
+__all__ = ["REPORT_RECIPE", "Report", "ReportSources", "report"]
+
+REPORT_RECIPE = 1
+"""Raised when the page changes, so that old pages are drawn again."""
+
+_TABLE = "report"
+_HOW = {"store", "runner", "workers", "dask_address"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report in the store, and whether this call made it."""
+
+    snapshot: Snapshot
+    path: Path
+    fresh: bool
+
+
+def report(sources: ReportSources) -> Report:
+    """Draw the page and commit it to the evaluation artifact; nothing is done twice.
+
+    Raises:
+        IntegrityError: a table or shard is not what its receipt promised.
+    """
+    artifact = sources.evaluation.artifact
+    latest = artifact.latest() or sources.evaluation
+    settings = _settings(sources)
+    for part in latest.parts(_TABLE):
+        if part.receipt.extra.get("settings") == settings:
+            return Report(latest, part.path, fresh=False)
+    page = render(gather(sources))
+    with artifact.new_part(table=_TABLE, shard="all", suffix=".html") as writer:
+        writer.path.write_bytes(page)
+        receipt = writer.commit(
+            rows=1, schema="text/html", inputs=[Input(_TABLE)], extra={"settings": settings}
+        )
+    snapshot = artifact.publish(add=[receipt], supersede={_TABLE: [_TABLE]}, note="report")
+    made: PartRef = snapshot.parts(_TABLE)[0]
+    return Report(snapshot, made.path, fresh=True)
+
+
+def _settings(sources: ReportSources) -> str:
+    """What the page depends on beside the evaluation, whose snapshot supersedes old pages."""
+    shown = {
+        "recipe": REPORT_RECIPE,
+        "config": sources.config.model_dump(mode="json", exclude=_HOW),
+        "checkpoint": dict(sources.checkpoint),
+        "frames": sources.frames.number,
+    }
+    return checksum_of_bytes(canonical(shown))
+
+
+def gather(sources: ReportSources) -> ReportContents:
+    """Everything on the page, from the tables."""
+    metrics, coverage = read_metrics(sources.evaluation), read_coverage(sources.evaluation)
+    evaluate = sources.config.evaluate
+    return ReportContents(
+        title=sources.config.name,
+        subtitle=subtitle_of(sources, coverage),
+        made=times_of(sources.run),
+        notes=notes_of(sources, coverage),
+        metrics=tuple(metrics),
+        published=evaluate.published,
+        published_source=evaluate.published_source,
+        ranks=_ranks(sources.evaluation, candidates=_usable(sources)),
+        history=history_of(sources.history),
+        selection_split=sources.config.train.selection_split,
+        stages=stages_of(sources.run),
+        coverage=tuple(coverage),
+        failures=failures_of(sources),
+        gallery=gallery_of(sources),
+        provenance=provenance_of(sources),
+        identities=identities_of(sources),
+    )
+
+
+def _usable(sources: ReportSources) -> int:
+    scored = [row for row in read_coverage(sources.evaluation) if row.scored]
+    return sum(row.ok + row.salvaged for row in scored)
+
+
+def _ranks(evaluation: Snapshot, *, candidates: int) -> tuple[Ranks, ...]:
+    found = []
+    for direction, table in (("t2v", "ranks"), ("v2t", "video_ranks")):
+        if table in evaluation.tables:
+            ranks = read_table(evaluation, table, columns=["rank"]).column("rank").to_pylist()
+            count = candidates if direction == "t2v" else len(ranks)
+            found.append(Ranks(direction=direction, ranks=tuple(ranks), candidates=count))
+    return tuple(found)
