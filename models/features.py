@@ -114,7 +114,10 @@ class Features:
     def columns(self) -> dict[str, Tensor]:
         """Table columns: name -> contiguous CPU tensor [rows, numbers a row]."""
         return {
-            name: tensor.detach().to("cpu").reshape(tensor.shape[0], -1).contiguous()
+            name: tensor.detach()
+            .to("cpu")
+            .reshape(len(tensor), tensor.shape[1:].numel())
+            .contiguous()
             for name, tensor in self.tensors.items()
         }
 

@@ -207,6 +207,7 @@ class HeaderFamily(ClipFamily):
             self.transformerClip = Transformer(width, layers=layers, heads=heads, eps=HEADER_EPS)
             init_as_originals(self.transformerClip)
         if header == "tightTransf":
+            self.clip.logit_scale.requires_grad_(False)  # its logits carry no scale
             self.cross = CrossEncoder(width, positions=positions, layers=layers, heads=heads)
             self.similarity_dense = nn.Linear(width, 1)
             init_as_originals(self.cross)

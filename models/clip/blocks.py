@@ -52,10 +52,10 @@ class Attention(nn.Module):
 
         With `first_only` only the first token asks: [B, 1, W].
         """
-        batch, _, width = x.shape
+        batch, length, width = x.shape
         if first_only:
-            query = functional.linear(
-                x[:, :1], self.in_proj_weight[:width], self.in_proj_bias[:width]
+            query = functional.linear(  # in two axes: one plain product, whoever asks
+                x[:, 0], self.in_proj_weight[:width], self.in_proj_bias[:width]
             )
             rest = functional.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:])
             key, value = rest.chunk(2, dim=-1)
@@ -63,15 +63,16 @@ class Attention(nn.Module):
             query, key, value = functional.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(
                 3, dim=-1
             )
-        split = (batch, -1, self.heads, width // self.heads)
+        asking = 1 if first_only else length
+        split = (self.heads, width // self.heads)
         attended = functional.scaled_dot_product_attention(
-            query.view(split).transpose(1, 2),
-            key.view(split).transpose(1, 2),
-            value.view(split).transpose(1, 2),
+            query.view(batch, asking, *split).transpose(1, 2),
+            key.view(batch, length, *split).transpose(1, 2),
+            value.view(batch, length, *split).transpose(1, 2),
             attn_mask=None if mask is None else mask.to(query.dtype),
             is_causal=causal,
         )
-        out: Tensor = self.out_proj(attended.transpose(1, 2).reshape(batch, -1, width))
+        out: Tensor = self.out_proj(attended.transpose(1, 2).reshape(batch, asking, width))
         return out
 
 
