@@ -129,18 +129,13 @@ class _Names:
         self._ids = {str(folder / path): video_id for path, video_id in found.items()}
         self._paths = {path: str(folder / path) for path in found}
         self._paths |= {video_id: path for path, video_id in self._ids.items()}
+        self._known: dict[tuple[str, str, Path], tuple[str, str]] = {}  # rows repeat their video
 
     def video(self, row: Mapping[str, Any], at: Place) -> Video:
-        path, video_id = _text(row, "path", at), _text(row, "video_id", at)
-        if "\0" in path + video_id:
-            raise refused(at, f"{(path or video_id)!r} holds a zero byte; no file has such a name")
-        if path:
-            full = self._locate(path, beside=at.path.parent)
-            video_id = video_id or self._ids.get(full) or self._id_of_missing(full)
-        elif video_id:
-            full = self._paths.get(video_id) or os.path.normpath(self._folder / video_id)
-        else:
-            raise refused(at, "names no video; fill its video_id or its path, or remove the row")
+        named = (_text(row, "video_id", at), _text(row, "path", at), at.path)
+        if named not in self._known:
+            self._known[named] = self._find(named[0], named[1], at)
+        video_id, full = self._known[named]
         start, end = _seconds(row, "start", at), _seconds(row, "end", at)
         if end is not None and end <= (start or 0):
             raise refused(
@@ -149,16 +144,26 @@ class _Names:
         split = split_name(_text(row, "split", at))
         return Video(video_id, full, split, start_seconds=start, end_seconds=end)
 
+    def _find(self, video_id: str, path: str, at: Place) -> tuple[str, str]:
+        """Id and absolute path of the file a row names by either or both."""
+        if "\0" in path + video_id:
+            raise refused(
+                at, f"{path or video_id!r} holds a zero byte; no file has such a name: correct it"
+            )
+        if path:
+            full = self._locate(path, beside=at.path.parent)
+            missing_id = stem_of(full.removeprefix(f"{self._folder}/"))
+            return video_id or self._ids.get(full) or missing_id, full
+        if video_id:
+            return video_id, self._paths.get(video_id) or os.path.normpath(self._folder / video_id)
+        raise refused(at, "names no video; fill its video_id or its path, or remove the row")
+
     def _locate(self, path: str, *, beside: Path) -> str:
         full = os.path.normpath(self._folder / path)
         if full in self._ids or Path(full).exists():
             return full
         other = os.path.normpath(beside / path)
         return other if Path(other).exists() else full
-
-    def _id_of_missing(self, full: str) -> str:
-        inside = full.removeprefix(f"{self._folder}/")
-        return stem_of(inside)
 
 
 def _absolute(path: str) -> Path:
