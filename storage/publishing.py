@@ -10,7 +10,7 @@ from storage import layout
 from storage.errors import CommitError
 from storage.merging import Change, Entry, Merged, merge
 from storage.receipts import Receipt, check_receipt
-from storage.retention import Removal, removals_after
+from storage.retention import Removal, removals_after, retire_snapshot
 from storage.sealing import seal
 from storage.views import Snapshot
 
@@ -116,7 +116,8 @@ def _withdraw_collected(
     if not lost:
         return
     note = f"withdrawn: collected by gc while snapshot {snapshot.number} was published"
-    publish_change(artifact, Change(replace=frozenset(lost)), note=note)
+    latest = publish_change(artifact, Change(replace=frozenset(lost)), note=note).number
+    retire_snapshot(artifact.root, artifact.folder, number=snapshot.number, latest=latest)
     raise CommitError(
         f"gc collected {len(lost)} parts (first {min(lost)}) while they were published; they are "
         "withdrawn: redo their shards",

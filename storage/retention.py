@@ -23,6 +23,7 @@ __all__ = [
     "last_removal",
     "pinned_numbers",
     "removals_after",
+    "retire_snapshot",
     "write_removal",
 ]
 
@@ -107,6 +108,18 @@ def finish_removal(root: Root, folder: str, removal: Removal) -> None:
     }
     with suppress(FileExistsError):  # another gc carried it out at the same time
         root.put_new(layout.removal(folder, removal.number, done=True), seal(body))
+
+
+def retire_snapshot(root: Root, folder: str, *, number: int, latest: int) -> None:
+    """Removes one snapshot that a newer one has replaced."""
+    while True:
+        try:
+            removal = write_removal(root, folder, latest=latest, snapshots=[number], files=[])
+        except FileExistsError:
+            continue  # gc wrote one at this moment: take the next number
+        root.delete(layout.snapshot(folder, number))
+        finish_removal(root, folder, removal)
+        return
 
 
 def pinned_numbers(root: Root, folder: str, *, expires_seconds: float) -> set[int]:
