@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,7 +120,7 @@ class ClipResult:
     """Wall time of the job, waiting for a worker left out."""
 
 
-def decode_clips(jobs: Iterable[ClipJob], *, options: DecodingOptions) -> Iterator[ClipResult]:
+def decode_clips(jobs: Iterable[ClipJob], *, options: DecodingOptions) -> Generator[ClipResult]:
     """Decode `jobs` in sandboxed workers; one result each, in their order.
 
     A few results are held at most, however many jobs there are. Close the iterator (or exhaust it)
