@@ -21,7 +21,6 @@ from tasks.rendering.page import render
 from tasks.report_facts import (
     ReportSources,
     failures_of,
-    history_of,
     identities_of,
     notes_of,
     provenance_of,
@@ -79,6 +78,7 @@ def _settings(sources: ReportSources) -> str:
         "config": sources.config.model_dump(mode="json", exclude=_HOW),
         "checkpoint": dict(sources.checkpoint),
         "frames": sources.frames.number,
+        "notes": list(sources.notes),
     }
     return checksum_of_bytes(canonical(shown))
 
@@ -96,7 +96,8 @@ def gather(sources: ReportSources) -> ReportContents:
         published=evaluate.published,
         published_source=evaluate.published_source,
         ranks=_ranks(sources.evaluation, candidates=_usable(sources)),
-        history=history_of(sources.history),
+        history=tuple(sources.history),
+        best_epoch=sources.best_epoch,
         selection_split=sources.config.train.selection_split,
         stages=stages_of(sources.run),
         coverage=tuple(coverage),

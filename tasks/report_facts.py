@@ -22,7 +22,6 @@ from tasks.rendering.operations import duration
 __all__ = [
     "ReportSources",
     "failures_of",
-    "history_of",
     "identities_of",
     "notes_of",
     "provenance_of",
@@ -45,8 +44,10 @@ class ReportSources:
         embeddings: snapshot that was scored.
         evaluation: snapshot with its metrics.
         run: the run's record, for stage times.
-        history: of the checkpoint: a mapping an epoch with epoch, a loss and an R@1.
-        checkpoint: facts about the weights to be shown, e.g. artifact, snapshot, epoch.
+        history: of the training, a point an epoch: epoch, loss, R@1 of the selection split.
+        best_epoch: whose weights were used; 0: not trained.
+        checkpoint: facts about the weights to be shown, e.g. artifact and snapshot.
+        notes: what the stages want a reader to know, shown after the run's own note.
     """
 
     config: PipelineConfig
@@ -56,7 +57,9 @@ class ReportSources:
     evaluation: Snapshot
     run: RunRecord | None = None
     history: Sequence[Mapping[str, float]] = ()
+    best_epoch: int = 0
     checkpoint: Mapping[str, str | int | float] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def subtitle_of(sources: ReportSources, coverage: Sequence[CoverageRow]) -> str:
@@ -97,7 +100,7 @@ def notes_of(sources: ReportSources, coverage: Sequence[CoverageRow]) -> tuple[s
     usable = sum(row.ok + row.salvaged for row in scored)
     lost = sum(row.quarantined for row in scored)
     both = sum(row.ok + row.salvaged for row in scored if row.split in ("", "train"))
-    notes = [config.notes]
+    notes = [config.notes, *sources.notes]
     if both and train.epochs:
         notes.append(
             f"{both} of the {usable} scored videos were trained on: the numbers show what was"
@@ -116,7 +119,7 @@ def notes_of(sources: ReportSources, coverage: Sequence[CoverageRow]) -> tuple[s
             f"{lost} of the {usable + lost} videos of the split could not be used and are not"
             " scored; each stands under coverage with its reason."
         )
-    return tuple(note for note in notes if note)
+    return tuple(dict.fromkeys(note for note in notes if note))
 
 
 def stages_of(run: RunRecord | None) -> tuple[StageCost, ...]:
@@ -126,19 +129,6 @@ def stages_of(run: RunRecord | None) -> tuple[StageCost, ...]:
         StageCost(name=stage["name"], seconds=stage["seconds"], counts=stage["counts"])
         for stage in stages
     )
-
-
-def history_of(history: Sequence[Mapping[str, float]]) -> tuple[Mapping[str, float], ...]:
-    """Points of the training curves: epoch (from 1 if none is given), loss, R@1."""
-    points = []
-    for number, given in enumerate(history, start=1):
-        point = {"epoch": float(given.get("epoch", number))}
-        for name, value in given.items():
-            kind = "loss" if "loss" in name else "R@1" if name.endswith("R@1") else ""
-            if kind and isinstance(value, int | float) and not name.startswith("v2t"):
-                point.setdefault(kind, float(value))
-        points.append(point)
-    return tuple(points)
 
 
 def failures_of(sources: ReportSources) -> tuple[Failure, ...]:
@@ -176,6 +166,7 @@ def provenance_of(sources: ReportSources) -> tuple[Group, ...]:
     identity = sources.embeddings.artifact.identity
     model = (
         ("weights (hash)", str(identity.get("weights", ""))),
+        ("best epoch", str(sources.best_epoch or "not trained")),
         *((f"checkpoint {name}", str(value)) for name, value in sources.checkpoint.items()),
         ("started from", sources.config.model.weights or "random weights"),
         ("family", sources.config.model.family),

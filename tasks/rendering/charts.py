@@ -138,7 +138,7 @@ def _value(point: tuple[float, float], *, at: tuple[str, str], first: bool, high
     below = point[1] > 0.93 * high
     dx, css = (7, "value start") if first else (0, "value middle")
     number = compact(round(point[1], 1))
-    return tag("text", number, x=at[0], y=at[1], dx=dx, dy=19 if below else -9, class_=css)
+    return tag("text", number, x=at[0], y=at[1], dx=dx, dy=19 if below or first else -9, class_=css)
 
 
 def _figure(

@@ -128,6 +128,8 @@ class ReportContents:
     ranks: tuple[Ranks, ...] = ()
     history: tuple[Mapping[str, float], ...] = ()
     """One mapping an epoch: epoch, loss, R@1 (percent, on the selection split) where known."""
+    best_epoch: int = 0
+    """Marked in the curve; 0: none."""
     selection_split: str = ""
     stages: tuple[StageCost, ...] = ()
     coverage: tuple[CoverageRow, ...] = ()

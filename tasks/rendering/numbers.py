@@ -123,7 +123,7 @@ def _published_row(
             gap = ours[metric].value - known[metric]
             better = gap >= 0 if metric.startswith("R@") else gap <= 0
             css = f"range {'up' if better else 'down'}"
-            delta = tag("span", f"ours {gap:+.1f}", class_=css)
+            delta = tag("span", f"ours {gap:+.1f}".replace("-", "−"), class_=css)
         cells.append(tag("td", f"{known[metric]:.1f}", delta, class_="n"))
     label = tag("td", "published", tag("span", f" · {source}", class_="faint") if source else None)
     return tag("tr", label, cells, tag("td", ""), class_="published")
@@ -173,7 +173,9 @@ def _histogram(ranks: Sequence[Ranks], most: int) -> Markup:
     return bar_chart(names, bars, x_label="rank", y=y, title="Where the right one was ranked")
 
 
-def training_charts(history: Sequence[Mapping[str, float]], *, split: str) -> Markup | None:
+def training_charts(
+    history: Sequence[Mapping[str, float]], *, best: int, split: str
+) -> Markup | None:
     """Loss and recall by epoch, the best epoch marked."""
     drawn = []
     loss = [(point["epoch"], point["loss"]) for point in history if "loss" in point]
@@ -183,11 +185,10 @@ def training_charts(history: Sequence[Mapping[str, float]], *, split: str) -> Ma
         drawn.append(line_chart([line], x=_epochs(loss), y=y, title="Training loss"))
     recall = [(point["epoch"], point["R@1"]) for point in history if "R@1" in point]
     if recall:
-        best = max(recall, key=lambda point: (point[1], -point[0]))[0]
         y = linear_axis("R@1, %", [value for _, value in recall], start=0.0)
         where = f"R@1 on {split}" if split else "R@1"
-        line = Series(where, "a", tuple(recall), tuple(x for x, _ in recall), (best,))
-        title = f"Selection: best at epoch {best:g}"
+        line = Series(where, "a", tuple(recall), tuple(x for x, _ in recall), (float(best),))
+        title = f"Selection: epoch {best} was used" if best else "Selection"
         drawn.append(line_chart([line], x=_epochs(recall), y=y, title=title))
     return tag("div", drawn, class_="charts") if drawn else None
 

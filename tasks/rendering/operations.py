@@ -11,6 +11,7 @@ from tasks.rendering.markup import Child, Markup, tag
 __all__ = ["coverage_table", "failures_by_reason", "failures_table", "stage_table"]
 
 MOST_FAILURES = 200
+_ENOUGH = 10
 
 
 def duration(seconds: float) -> str:
@@ -51,20 +52,24 @@ def stage_table(stages: Sequence[StageCost]) -> Markup:
 def _done(counts: Mapping[str, object]) -> str:
     """Counts in words; a stage that did nothing says so."""
     said = [
-        f"{value:,} {name.replace('_', ' ')}" if isinstance(value, int) else f"{name}: {value}"
+        f"{value:,} {_noun(name, value)}" if isinstance(value, int) else f"{name}: {value}"
         for name, value in counts.items()
         if value not in (0, "", None)
     ]
     return " · ".join(said) if said else "nothing to do"
 
 
+def _noun(name: str, count: int) -> str:
+    words = name.replace("_", " ")
+    return words.removesuffix("s") if count == 1 else words
+
+
 def _rate(stage: StageCost) -> str:
-    """The first count over the time."""
-    numbers = [(k, v) for k, v in stage.counts.items() if isinstance(v, int) and v > 0]
-    if not numbers or stage.seconds <= 0:
+    """The first count over the time, where there are enough for one."""
+    numbers = [value for value in stage.counts.values() if isinstance(value, int) and value > 0]
+    if not numbers or numbers[0] < _ENOUGH or stage.seconds <= 0:
         return ""
-    name, count = numbers[0]
-    return f"{count / stage.seconds:,.1f} {name.replace('_', ' ')}/s"
+    return f"{numbers[0] / stage.seconds:,.1f} /s"
 
 
 def coverage_table(coverage: Sequence[CoverageRow]) -> Markup:

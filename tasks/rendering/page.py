@@ -105,7 +105,9 @@ def _gallery(contents: ReportContents) -> Made | None:
 
 
 def _training(contents: ReportContents) -> Made | None:
-    charts = training_charts(contents.history, split=contents.selection_split)
+    charts = training_charts(
+        contents.history, best=contents.best_epoch, split=contents.selection_split
+    )
     return _section("training", "Training", "", charts) if charts is not None else None
 
 
