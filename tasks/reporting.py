@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import torch
 
 from configs import PipelineConfig
 from storage.errors import MissingArtifactError
+from storage.roots import open_root
+from storage.runs import latest_run
 from storage.snapshots import Snapshot
 from tasks.embed import embeddings_artifact
-from tasks.encoding import Encoder, EncoderRef, open_encoder
+from tasks.encoding import Encoder, EncoderRef, open_encoder, with_vectors
 from tasks.evaluate import finished_evaluation
+from tasks.extract import frames_artifact
 from tasks.ingest import Corpus, corpus_artifact, read_corpus
+from tasks.recording import last_config
+from tasks.report import Report, ReportSources, report
 from tasks.scoring import Scoring, scoring_of
+from tasks.search import SearchRow, search
 from tasks.train import Trained, find_trained
 
-__all__ = ["Sources", "is_evaluated", "sources_of"]
+__all__ = ["Sources", "is_evaluated", "search_text", "sources_of", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,64 @@ def sources_of(config: PipelineConfig) -> Sources:
             path=config.store,
         )
     return Sources(config, read_corpus(corpus_artifact(config)), trained, embeddings)
+
+
+def write_report(config: PipelineConfig, *, notes: Sequence[str] = ()) -> Report:
+    """The report of the latest evaluation of `config`, drawn if it is not there.
+
+    Raises:
+        MissingArtifactError: the tables are not scored yet.
+    """
+    sources = sources_of(config)
+    evaluation = finished_evaluation(
+        sources.embeddings, corpus=sources.corpus, options=config.evaluate
+    )
+    frames = frames_artifact(config).latest()
+    if evaluation is None or frames is None:
+        raise MissingArtifactError(
+            f"the tables of the run ({config.name}) are not scored; run the stage evaluate",
+            path=config.store,
+        )
+    trained = sources.trained
+    return report(
+        ReportSources(
+            config=config,
+            corpus=sources.corpus,
+            frames=frames,
+            embeddings=sources.embeddings,
+            evaluation=evaluation,
+            run=latest_run(open_root(config.store)),
+            history=trained.history,
+            best_epoch=trained.best_epoch,
+            checkpoint={
+                "artifact": trained.fingerprint,
+                "snapshot": trained.number,
+                "weights": trained.weights_hash,
+            },
+            notes=notes,
+        )
+    )
+
+
+def search_text(store: str, *, text: str, top: int) -> list[SearchRow]:
+    """The `top` videos of the store's last run for a text, best first.
+
+    Raises:
+        MissingArtifactError: the store has no run, or no tables yet.
+    """
+    sources = sources_of(last_config(store))
+    encoder = sources.encoder()
+    with torch.inference_mode():
+        tokens = encoder.model.tokenize([text]).to(encoder.device)
+        features = with_vectors(encoder.model, encoder.model.encode_text(tokens))
+    return search(
+        features.columns(),
+        embeddings=sources.embeddings,
+        corpus=sources.corpus,
+        frames=frames_artifact(sources.config).latest(),
+        top=top,
+        scoring=scoring_of(encoder.model),
+    )
 
 
 def is_evaluated(config: PipelineConfig) -> bool:

@@ -33,9 +33,10 @@ def search(
     as_json: JsonFlag = False,
 ) -> None:
     """Rank the videos of the last run by a text."""
-    from tasks.searching import search_store
+    from tasks.reporting import search_text
 
-    rows = search_store(store or default_store(), text=text, top=top)
+    found = search_text(store or default_store(), text=text, top=top)
+    rows = [row.as_dict() for row in found]
     if as_json:
         print_json({"query": text, "results": rows})
         return
