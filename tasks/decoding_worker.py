@@ -1,12 +1,11 @@
 """What runs inside a sandbox worker: from a path to frames, or to a hash and facts.
 
-Functions of JSON values (see storage.video.sandbox_worker.Target), kept apart from tasks.decoding so
-that a worker imports nothing it does not need.
+Functions of JSON values (see storage.video.sandbox_worker.Target), kept apart from tasks.decoding
+so that a worker imports nothing it does not need.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from pathlib import Path
@@ -57,8 +56,8 @@ def decode_clip(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
         try:
             decoded, indices = _read(result, job, options, output)
         except CountDiffersError as differs:
-            recounted = _recounted(result, differs.counted)
-            decoded, indices = _read(recounted, job, options, output)
+            result = result.recounted(differs.ticks)
+            decoded, indices = _read(result, job, options, output)
         _check_unchanged(path, before)
     except VideoError as error:
         return _refusal(error)
@@ -87,6 +86,10 @@ def _read(
 ) -> tuple[DecodedFrames, npt.NDArray[np.int64]]:
     """Decoded frames, each once, and the indices asked for, repeats included."""
     rule = Rule(**job["rule"])
+    if result.frames_counted == 0:
+        raise VideoError(
+            f"{result.path}: no frame comes out", path=result.path, reason=Reason.NO_FRAMES
+        )
     try:
         timeline = Timeline(
             pts_seconds=result.pts_seconds,
@@ -116,16 +119,6 @@ def _read(
         progress=output.worker.heartbeat,
     )
     return decoded, indices
-
-
-def _recounted(result: ProbeResult, counted: int) -> ProbeResult:
-    """The probe of a file whose packets promised another number of frames than it holds."""
-    if counted == 0:
-        raise VideoError(
-            f"{result.path}: no frame comes out", path=result.path, reason=Reason.NO_FRAMES
-        )
-    times = np.arange(counted) / float(result.fps or 25)
-    return dataclasses.replace(result, pts_seconds=times)
 
 
 def _answer(

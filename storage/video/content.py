@@ -1,17 +1,51 @@
-"""The identity of a file: a hash of its bytes, and what the file system says of it."""
+"""The file itself: is it there, may it be read, which bytes are they."""
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import xxhash
 
-from storage.video.probe import no_progress
+from storage.errors import VideoError
+from storage.records import Reason
 
-__all__ = ["hash_file"]
+__all__ = ["check_file", "hash_file", "no_progress"]
 
 CHUNK_BYTES = 2**20
+
+
+def no_progress() -> None:
+    """The default of every `progress` argument: nobody is watching."""
+
+
+def check_file(path: str | Path) -> None:
+    """Refuse what is not a readable file with a byte in it.
+
+    Raises:
+        VideoError: missing, permission, empty, or unreadable (not a regular file).
+    """
+
+    def refuse(reason: Reason, words: str) -> VideoError:
+        return VideoError(f"{path}: {words}", path=str(path), reason=reason)
+
+    if "\0" in str(path):
+        raise refuse(Reason.MISSING, "a path with a NUL byte names no file")
+    try:
+        found = Path(path).stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise refuse(Reason.UNREADABLE, "not a regular file")
+        with Path(path).open("rb"):
+            pass
+    except PermissionError as error:
+        raise refuse(Reason.PERMISSION, "may not be read; grant read permission") from error
+    except FileNotFoundError as error:
+        raise refuse(Reason.MISSING, "no such file") from error
+    except OSError as error:  # a name too long, a loop of links, an I/O error
+        raise refuse(Reason.MISSING, f"cannot be reached ({error.strerror})") from error
+    if found.st_size == 0:
+        raise refuse(Reason.EMPTY, "zero bytes; fetch the file again")
 
 
 def hash_file(path: str | Path, *, progress: Callable[[], None] = no_progress) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.errors import VideoError
-from storage.video.probe import ProbeResult, no_progress
+from storage.video.content import no_progress
+from storage.video.probe import ProbeResult
 from storage.video.transform import fit
 
 __all__ = [
@@ -66,15 +67,14 @@ class DecodedFrames:
 
 
 class CountDiffersError(VideoError):
-    """A whole decode gave `counted` frames where the packets promised another number.
+    """A whole decode, without complaint, showed other frames than the packets promised.
 
-    Only files whose frames cannot be told by time (ProbeResult.by_time) can raise it; choose
-    frames again from the true count.
+    `ticks` are the times of those it showed: choose again from `ProbeResult.recounted(ticks)`.
     """
 
-    def __init__(self, message: str, *, path: str, counted: int) -> None:
+    def __init__(self, message: str, *, path: str, ticks: npt.NDArray[np.int64]) -> None:
         super().__init__(message, path=path, reason="damaged")
-        self.counted = counted
+        self.ticks = ticks
 
 
 class FrameSink:

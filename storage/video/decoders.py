@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from storage.errors import VideoError
 from storage.records import Reason
+from storage.video.content import no_progress
 from storage.video.contract import (
     Allocate,
     CountDiffersError,
@@ -26,7 +27,7 @@ from storage.video.contract import (
 )
 from storage.video.decord_reader import decord_is_right, read_with_decord
 from storage.video.ffmpeg_reader import read_with_ffmpeg
-from storage.video.probe import ProbeResult, no_progress
+from storage.video.probe import ProbeResult
 from storage.video.selective import read_selectively
 
 __all__ = ["READERS", "CountDiffersError", "DecodeOptions", "DecodedFrames", "read_frames"]
@@ -61,7 +62,7 @@ def read_frames(
 
     Raises:
         VideoError: no frame can be used; its message holds what each decoder said.
-        CountDiffersError: choose again from its `counted`.
+        CountDiffersError: choose again from `probe.recounted(error.ticks)`.
         ValueError: picks that are not display indices of the file.
     """
     options = options or DecodeOptions()

@@ -17,7 +17,7 @@ import numpy as np
 
 from storage.errors import VideoError
 from storage.records import Reason
-from storage.video.contract import CountDiffersError, Reading
+from storage.video.contract import Reading
 from storage.video.lifeline import die_with_parent
 from storage.video.probe import CONTAINERS
 
@@ -41,8 +41,7 @@ def read_with_ffmpeg(reading: Reading) -> None:
     """Decode the whole file and put the wanted frames.
 
     Raises:
-        VideoError: ffmpeg complained, or fewer frames came than the probe counted.
-        CountDiffersError: it did not complain, but frames cannot be told by time.
+        VideoError: ffmpeg complained, or shows another number of frames than the probe counted.
     """
     if reading.probe.skipped_at_start:
         raise _failed(reading, "begins without a keyframe: ffmpeg's count would be shifted")
@@ -68,10 +67,8 @@ def read_with_ffmpeg(reading: Reading) -> None:
     if code != 0:
         raise _failed(reading, f"ffmpeg stopped after {seen} frames (exit code {code}): {said}")
     if seen != reading.probe.frames_counted:
-        message = f"{seen} frames came of {reading.probe.frames_counted} packets; {said}"
-        if not reading.probe.by_time and not reading.probe.truncated:
-            raise CountDiffersError(f"{reading.path}: {message}", path=reading.path, counted=seen)
-        raise _failed(reading, message)
+        message = f"ffmpeg shows {seen} frames, the probe counted {reading.probe.frames_counted}"
+        raise _failed(reading, f"{message}; {said}" if said else message)
 
 
 def _command(reading: Reading) -> list[str]:

@@ -6,7 +6,7 @@ read once, to the end; the decoders work from the table made here.
 
 from __future__ import annotations
 
-import stat
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,10 +20,11 @@ import numpy.typing as npt
 
 from storage.errors import VideoError
 from storage.records import Reason
+from storage.video.content import check_file, no_progress
 from storage.video.packets import Demuxed, PacketTable, demux
 from storage.video.structure import Completeness, completeness
 
-__all__ = ["CONTAINERS", "ProbeResult", "no_progress", "open_container", "probe"]
+__all__ = ["CONTAINERS", "ProbeResult", "open_container", "probe"]
 
 CONTAINERS = ("mov", "matroska", "avi", "mpegts", "mpeg", "asf", "flv")
 """The demuxers allowed. No playlist, concat list, image or network format is among them."""
@@ -33,6 +34,9 @@ IMAGE_BRANDS = ("avif", "avis", "heic", "heix", "hevc", "mif1", "msf1")
 
 ESTIMATED_DURATION = ("mpegts", "mpeg")
 """Containers that declare no duration: FFmpeg works one out from the last packets it finds."""
+
+TIMELESS = ("mpegts", "asf")
+"""Containers whose length in bytes is the only witness of a cut."""
 
 TRUNCATION_SLACK_SECONDS = 0.5
 TRUNCATION_SLACK_FRACTION = 0.02
@@ -51,6 +55,8 @@ class ProbeResult:
     height: int
     rotation: int
     """Degrees counter-clockwise that a player turns the stored picture, 0 to 359."""
+    time_base: Fraction
+    """Seconds a tick of `packets.pts`."""
     fps: Fraction
     """Frames a second, from the container; 0: not said."""
     frames_from_header: int
@@ -80,9 +86,22 @@ class ProbeResult:
         """Keyframe packets."""
         return int(self.packets.keyframe.sum())
 
+    def recounted(self, ticks: npt.NDArray[np.int64]) -> ProbeResult:
+        """The same file, of which a whole decode showed frames at `ticks` and no others.
 
-def no_progress() -> None:
-    """The default of every `progress` argument: nobody is watching."""
+        Some packets hold no picture (dropped frames of MPEG-4, second fields of H.264).
+        """
+        if not self.by_time:
+            times = np.arange(len(ticks)) / float(self.fps or 25)
+            return dataclasses.replace(self, pts_seconds=times)
+        shown = self.packets.shown & np.isin(self.packets.pts, ticks)
+        kept = np.sort(self.packets.pts[shown])
+        start = kept[0] if len(kept) else 0
+        return dataclasses.replace(
+            self,
+            packets=dataclasses.replace(self.packets, shown=shown),
+            pts_seconds=(kept - start) * float(self.time_base),
+        )
 
 
 def probe(
@@ -102,7 +121,7 @@ def probe(
         VideoError: reason missing, permission, empty, unreadable, no_video_stream, too_large,
             truncated (its index is lost) or no_frames.
     """
-    _check_file(path)
+    check_file(path)
     with open_container(path, max_pixels=max_pixels) as container:
         stream = _video_stream(container, path)
         _check_size(path, stream.codec_context, max_pixels)
@@ -145,30 +164,6 @@ def open_container(
             path=str(path),
             reason=Reason.UNREADABLE,
         ) from error
-
-
-def _check_file(path: str | Path) -> None:
-    """Raise with a reason where there is no readable file with a byte in it."""
-
-    def refuse(reason: Reason, words: str) -> VideoError:
-        return VideoError(f"{path}: {words}", path=str(path), reason=reason)
-
-    if "\0" in str(path):
-        raise refuse(Reason.MISSING, "a path with a NUL byte names no file")
-    try:
-        found = Path(path).stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise refuse(Reason.UNREADABLE, "not a regular file")
-        with Path(path).open("rb"):
-            pass
-    except PermissionError as error:
-        raise refuse(Reason.PERMISSION, "may not be read; grant read permission") from error
-    except FileNotFoundError as error:
-        raise refuse(Reason.MISSING, "no such file") from error
-    except OSError as error:  # a name too long, a loop of links, an I/O error
-        raise refuse(Reason.MISSING, f"cannot be reached ({error.strerror})") from error
-    if found.st_size == 0:
-        raise refuse(Reason.EMPTY, "zero bytes; fetch the file again")
 
 
 def _video_stream(container: Any, path: str | Path) -> Any:
@@ -243,6 +238,7 @@ def _describe(path: str, container: Any, stream: Any, found: Demuxed) -> ProbeRe
         width=context.height if turned else context.width,
         height=context.width if turned else context.height,
         rotation=found.rotation,
+        time_base=Fraction(stream.time_base),
         fps=Fraction(fps),
         frames_from_header=stream.frames,
         duration_seconds_from_header=declared,
@@ -280,7 +276,9 @@ def _truncation(path: str, stream: Any, found: Demuxed, declared: float) -> tupl
         return "", 1.0  # every promised byte is there: a longer declared time is the header's error
     lost = stream.frames - found.packets_read
     slack = max(TRUNCATION_SLACK_SECONDS, TRUNCATION_SLACK_FRACTION * declared)
-    cut = state is Completeness.CUT and (missing > 1.5 * frame or lost > 0 or found.cut_packet)
+    timeless = stream.container.format.name in TIMELESS  # nothing declared to be compared with
+    gone = timeless or missing > 1.5 * frame or lost > 0 or found.cut_packet
+    cut = state is Completeness.CUT and gone
     short = declared > 0 and missing > slack
     if not (cut or short or found.error):
         return "", 1.0

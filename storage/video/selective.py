@@ -22,6 +22,7 @@ import numpy as np
 from storage.errors import VideoError
 from storage.records import Reason
 from storage.video.contract import CountDiffersError, Reading
+from storage.video.packets import NO_PTS
 from storage.video.probe import open_container
 from storage.video.transform import rotate
 
@@ -60,32 +61,31 @@ def read_sequentially(reading: Reading) -> None:
     """Put the wanted frames, decoding everything in order until the last of them.
 
     Raises:
-        VideoError: damaged, at the first complaint of the decoder or where a frame is missing.
-        CountDiffersError: nothing complained, but there are fewer frames than packets.
+        VideoError: damaged, at the first complaint of the decoder.
+        CountDiffersError: nothing complained, but some packets gave no frame.
     """
     probe, sink = reading.probe, reading.sink
     indices = _index_by_ticks(reading) if probe.by_time else None
-    seen = 0
+    ticks: list[int] = []
     try:
         with _open(reading) as container:
             for frame in _decode_from_first_keyframe(container, reading):
-                index = seen if indices is None else indices.get(frame.pts, -1)
-                seen += 1
+                index = len(ticks) if indices is None else indices.get(frame.pts, -1)
+                ticks.append(NO_PTS if frame.pts is None else frame.pts)
                 if sink.wants(index):
                     sink.put(index, _picture(frame))
                     if sink.complete():
                         return
     except (av.error.FFmpegError, ValueError) as error:
-        raise _damaged(reading, f"after {seen} frames: {error}") from error
+        raise _damaged(reading, f"after {len(ticks)} frames: {error}") from error
     if sink.complete():
         return
-    if indices is None and not probe.truncated:
-        raise CountDiffersError(
-            f"{reading.path}: {seen} frames came out of {probe.frames_counted} packets",
-            path=reading.path,
-            counted=seen,
-        )
-    raise _damaged(reading, f"{len(sink.missing())} frames asked for never came out")
+    words = f"{len(ticks)} frames came out of {probe.frames_counted} packets"
+    if probe.truncated:
+        raise _damaged(reading, words)
+    raise CountDiffersError(
+        f"{reading.path}: {words}", path=reading.path, ticks=np.array(ticks, np.int64)
+    )
 
 
 class _Selective:

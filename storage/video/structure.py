@@ -14,6 +14,13 @@ from typing import BinaryIO
 
 __all__ = ["Completeness", "completeness"]
 
+HEAD_BYTES = 16384
+"""Read to tell containers apart; an ASF file's own size lies within."""
+
+TS_PACKET_BYTES = 188
+ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+
 MAX_BOXES = 100_000
 """More outermost boxes than any honest file has; then nothing is concluded."""
 
@@ -27,13 +34,13 @@ class Completeness(Enum):
 
 
 def completeness(path: str | Path) -> Completeness:
-    """Compare the outermost box sizes of an MP4, AVI or Matroska file with its length.
+    """Compare what an MP4, AVI, Matroska, ASF or MPEG-TS file promises with its length.
 
     UNKNOWN for other containers, for sizes left open (live recordings) and for nonsense.
     """
     with Path(path).open("rb") as file:
         length = os.fstat(file.fileno()).st_size
-        head = file.read(12)
+        head = file.read(HEAD_BYTES)
         for matches, walk in _WALKS:
             if matches(head):
                 file.seek(0)
@@ -51,6 +58,30 @@ def _is_riff(head: bytes) -> bool:
 
 def _is_ebml(head: bytes) -> bool:
     return head[:4] == b"\x1a\x45\xdf\xa3"
+
+
+def _is_ts(head: bytes) -> bool:
+    return len(head) > 3 * TS_PACKET_BYTES and set(head[: 3 * TS_PACKET_BYTES : 188]) == {0x47}
+
+
+def _is_asf(head: bytes) -> bool:
+    return head.startswith(ASF_HEADER)
+
+
+def _walk_ts(file: BinaryIO, length: int) -> Completeness:
+    """No length is written anywhere, but a cut seldom falls between two packets."""
+    del file
+    return Completeness.CUT if length % TS_PACKET_BYTES else Completeness.UNKNOWN
+
+
+def _walk_asf(file: BinaryIO, length: int) -> Completeness:
+    """The file properties object holds the file's size, unless it was a broadcast."""
+    head = file.read(HEAD_BYTES)
+    at = head.find(ASF_FILE_PROPERTIES)
+    if at < 0 or at + 92 > len(head) or head[at + 88] & 1:
+        return Completeness.UNKNOWN
+    promised = int.from_bytes(head[at + 40 : at + 48], "little")
+    return Completeness.CUT if promised > length else Completeness.COMPLETE
 
 
 def _walk_mp4(file: BinaryIO, length: int) -> Completeness:
@@ -124,4 +155,6 @@ _WALKS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, int], Completen
     (_is_mp4, _walk_mp4),
     (_is_riff, _walk_riff),
     (_is_ebml, _walk_ebml),
+    (_is_asf, _walk_asf),
+    (_is_ts, _walk_ts),
 )
