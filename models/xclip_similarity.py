@@ -76,7 +76,7 @@ def fast_scores(sides: Sides, matrices: Matrices) -> Tensor:
     words, frames = sides.words.shape[1], sides.frames.shape[1]
     wide = min(max(_COLUMNS // frames, 1), videos)
     held = _HELD.get(sides.words.device.type, _HELD["cuda"])
-    tall = min(max(held // (words * (frames + 1) * wide), 1), texts)
+    tall = min(max(held // (words * frames * wide), 1), texts)
     out = sides.sentence.new_empty(texts, videos)
     for left in range(0, videos, wide):
         columns = slice(left, min(left + wide, videos))
@@ -101,43 +101,50 @@ class _VideoBlock:
 
     def __init__(self, video: Tensor, frames: Tensor, matrices: Matrices) -> None:
         self._matrices = matrices
-        self._video, self._frames = video, frames
-        self._count = frames.shape[1]
-        local = torch.cat([frames @ matrices.local_mat_weight.T, video[:, None]], dim=1)
-        self._local = local.permute(2, 1, 0).flatten(1).contiguous()  # [D, (F + 1) v]
-        whole = torch.cat([frames, (video @ matrices.global_mat_weight.T)[:, None]], dim=1)
-        self._whole = whole.permute(2, 1, 0).flatten(1).contiguous()
+        self._plain = video, frames
+        self._video = video.T.contiguous()  # [D, v]
+        self._global = matrices.global_mat_weight @ self._video
+        self._frames = _columns(frames)  # [D, F v]
+        self._local = _columns(frames @ matrices.local_mat_weight.T)
+        self._shape = (frames.shape[1], len(frames))
 
     def scores(self, sentence: Tensor, words: Tensor) -> Tensor:
         """Mean of the four scores [t, v] of sentences [t, D] and words [t, L, D]."""
-        m, texts, count = self._matrices, len(sentence), self._count
-        by_sentence = (sentence @ self._whole).view(texts, count + 1, -1)
-        by_words = (words.flatten(0, 1) @ self._local).view(texts, words.shape[1], count + 1, -1)
-        coarse = by_sentence[:, -1] + _weighed_rows(by_sentence[:, :-1], m.frame_logit_weight)
-        coarse = coarse + _weighed_rows(by_words[:, :, -1], m.word_logit_weight)
-        pair = self._both(by_words[:, :, :-1])
+        m, rows = self._matrices, words.flatten(0, 1)
+        pair = self._both((rows @ self._local).view(*words.shape[:2], -1))
         if pair is None:
-            return plain_scores(Sides(sentence, words, self._video, self._frames), m)
+            return plain_scores(Sides(sentence, words, *self._plain), m)
         by_frame, by_word = pair
-        fine = _weighed_rows(by_frame, m.frame_mat_weight2) + _weighed_rows(
-            by_word, m.word_mat_weight2
-        )
-        return (coarse + fine / 2) / 4
+        fine = _weighed_rows(by_frame, m.frame_mat_weight2)
+        fine += _weighed_rows(by_word, m.word_mat_weight2)
+        by_sentence = (sentence @ self._frames).view(len(sentence), *self._shape)
+        with_video = (rows @ self._video).view(*words.shape[:2], -1)
+        coarse = sentence @ self._global
+        coarse += _weighed_rows(by_sentence, m.frame_logit_weight)
+        coarse += _weighed_rows(with_video, m.word_logit_weight)
+        return coarse.add_(fine, alpha=0.5).div_(4)
 
     def _both(self, g: Tensor) -> tuple[Tensor, Tensor] | None:
-        """G [t, L, F, v] weighed over words [t, F, v] and over frames [t, L, v].
+        """G [t, L, F v] weighed over words [t, F, v] and over frames [t, L, v].
 
         None where the shared exponential has over- or underflowed.
         """
-        shared = torch.mul(g, 1 / TAU).sub_(_SHIFT).exp_()
-        over_words, over_frames = shared.sum(1), shared.sum(2)
+        texts, words, _ = g.shape
+        each = (texts, words, *self._shape)
+        shared = torch.add(g.new_tensor(-_SHIFT), g, alpha=1 / TAU).exp_()
+        over_words, over_frames = shared.sum(1), shared.view(each).sum(2)
         least = torch.minimum(over_words.amin(), over_frames.amin())
         if not (least > _SMALLEST and torch.isfinite(over_words).all()):
             return None
-        mixed = torch.einsum("lm,tmfv->tlfv", self._matrices.word_mat_weight, g).mul_(shared)
-        by_frame = mixed.sum(1).div_(over_words)
-        mixed = torch.matmul(self._matrices.frame_mat_weight, g, out=mixed).mul_(shared)
+        mixed = torch.matmul(self._matrices.word_mat_weight, g).mul_(shared)
+        by_frame = mixed.sum(1).div_(over_words).view(texts, *self._shape)
+        mixed = torch.matmul(self._matrices.frame_mat_weight, g.view(each)).mul_(shared.view(each))
         return by_frame, mixed.sum(2).div_(over_frames)
+
+
+def _columns(frames: Tensor) -> Tensor:
+    """[v, F, D] as [D, F v], columns (frame, video)."""
+    return frames.permute(2, 1, 0).flatten(1).contiguous()
 
 
 def _weighed_rows(x: Tensor, matrix: Tensor) -> Tensor:
