@@ -166,7 +166,7 @@ class Trainer:
             model, batch, group=self.group, step=progress.step, options=self.how
         )
         self._check(loss, rows)
-        rate = rates(optimizer).get("other", 0.0)
+        rate = max(rates(optimizer).values())  # of the new parts, unless all is clip.*
         clip_grad_norm_(
             [p for p in model.parameters() if p.grad is not None],
             self.spec.train.max_grad_norm,

@@ -23,7 +23,7 @@ import psutil
 
 from tasks.training.errors import TrainingError
 from tasks.training.events import parse
-from tasks.training.worker import WATCH
+from tasks.training.guard import WATCH
 
 __all__ = ["Launch", "OnProgress", "supervise"]
 

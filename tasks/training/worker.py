@@ -1,17 +1,9 @@
-"""What torchrun starts, one a process: ``python -m tasks.training.worker SPEC.json``.
-
-It never outlives those who started it: the kernel kills it with its parent, and, where the
-supervisor says so, it kills itself when the supervisor's end of its standard input closes. (A
-torchrun agent that is killed leaves its workers behind otherwise, in sessions of their own.)
-"""
+"""What torchrun starts, one a process: ``python -m tasks.training.worker SPEC.json``."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
-import threading
 import traceback
 from pathlib import Path
 
@@ -25,21 +17,17 @@ from storage.snapshots import Artifact
 from tasks.training.checkpoints import checkpoints
 from tasks.training.distributed import Group
 from tasks.training.events import emit
+from tasks.training.guard import die_with_parent
 from tasks.training.items import read_items
 from tasks.training.loop import Trainer
 from tasks.training.spec import TrainSpec, read_spec
 
-__all__ = ["WATCH", "main"]
-
-WATCH = "REELVEC_WATCH_STDIN"
-"""Environment variable: the worker dies when its standard input ends."""
-
-_PR_SET_PDEATHSIG = 1
+__all__ = ["main"]
 
 
 def main(arguments: list[str]) -> int:
     """Train as the spec says; 0 when the run is finished, 1 with an `error` event otherwise."""
-    _die_with_parent()
+    die_with_parent()
     try:
         spec = read_spec(Path(arguments[0]))
         _set_up(spec)
@@ -88,19 +76,6 @@ def _set_up(spec: TrainSpec) -> None:
     torch.use_deterministic_algorithms(True, warn_only=spec.train.device != "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.environ.get(WATCH):
-        threading.Thread(target=_watch_stdin, name="reelvec-watch", daemon=True).start()
-
-
-def _watch_stdin() -> None:
-    while os.read(0, 1):
-        pass
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,35 @@
+"""A worker never outlives those who started it.
+
+The kernel kills it with its parent, and, where the supervisor says so, it kills itself when the
+supervisor's end of its standard input closes: a torchrun agent that is killed leaves its workers
+behind otherwise, in sessions of their own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+
+__all__ = ["WATCH", "die_with_parent"]
+
+WATCH = "REELVEC_WATCH_STDIN"
+"""Environment variable: the worker dies when its standard input ends."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Call once, before anything else."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.environ.get(WATCH):
+        threading.Thread(target=_watch_stdin, name="reelvec-watch", daemon=True).start()
+
+
+def _watch_stdin() -> None:
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)

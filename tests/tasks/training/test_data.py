@@ -1,0 +1,72 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from models.sampling import pick_stored
+from tasks.training.data import ClipLoader
+from tests.tasks.training.builders import FRAMES, SIZE, clip_frames
+
+KEYS = [f"{i:032x}" for i in range(9)]
+
+
+class Source:
+    """Frames by key, slowly if asked; fails at the key "bad"."""
+
+    def __init__(self, seconds=0.0):
+        self.seconds = seconds
+
+    def lengths(self, keys):
+        return np.array([len(clip_frames(key).frames) for key in keys])
+
+    def gather(self, keys, *, picks, out):
+        time.sleep(self.seconds)
+        for row, (key, pick) in enumerate(zip(keys, picks, strict=True)):
+            if int(key, 16) == 8:
+                raise OSError("shard gone")
+            out[row] = 0
+            out[row, : len(pick)] = clip_frames(key).frames[pick]
+
+
+def loader(selection="linspace", **options):
+    return ClipLoader(Source(**options), max_frames=FRAMES, selection=selection, image_size=SIZE)
+
+
+@pytest.mark.parametrize("selection", ["head", "tail", "linspace"])
+def test_batches_equal_a_naive_stack(selection):
+    wanted = [KEYS[:3], KEYS[3:5], [KEYS[0], KEYS[0], KEYS[7]]]
+    for keys, batch in zip(wanted, loader(selection).batches(wanted), strict=True):
+        for row, key in enumerate(keys):
+            frames = clip_frames(key).frames
+            frames = frames[pick_stored(len(frames), FRAMES, selection)]
+            assert batch.mask[row].tolist() == [1] * len(frames) + [0] * (FRAMES - len(frames))
+            assert np.array_equal(batch.frames[row, : len(frames)].numpy(), frames)
+            assert not batch.frames[row, len(frames) :].any()
+
+
+def test_reading_runs_ahead_and_waiting_is_counted():
+    slow = loader(seconds=0.05)
+    for _ in slow.batches([KEYS[:2]] * 4):
+        time.sleep(0.1)
+    assert 0.04 < slow.waited_seconds < 0.1  # only the first batch is waited for
+
+
+def test_an_error_arrives_where_the_batch_is_asked_for():
+    batches = loader().batches([KEYS[:2], KEYS[8:], KEYS[:2]])
+    next(batches)
+    with pytest.raises(OSError, match="shard gone"):
+        next(batches)
+
+
+def test_stopping_early_leaves_no_thread():
+    batches = loader().batches([KEYS[:2]] * 50)
+    next(batches)
+    batches.close()
+    assert not [t for t in threading.enumerate() if t.name == "reelvec-prefetch"]
+
+
+def test_two_buffers_serve_a_whole_epoch():
+    reused = loader()
+    addresses = {b.frames.data_ptr() for _ in range(2) for b in reused.batches([KEYS[:4]] * 6)}
+    assert len(addresses) == 2
