@@ -19,15 +19,15 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
 
     Without PREFECT_API_URL Prefect serves itself for the time of the run.
     """
+    from tasks.outcome import outcome_of
     from tasks.plan import plan_pipeline
     from tasks.preflight import check_config, choose_stages
-    from tasks.recording import finished_run
+    from tasks.recording import is_last_run
 
     check_config(config)
     chosen = choose_stages(stages)
-    finished = finished_run(config, stages=chosen)
-    if finished is not None and not plan_pipeline(config, stages=chosen):
-        return finished | {"changed": False}
+    if is_last_run(config, stages=chosen) and not plan_pipeline(config, stages=chosen):
+        return {**outcome_of(config), "changed": False, "stages": []}
     _say(f"reelvec: {config.name} -> {config.store}")
     from flows.pipeline import pipeline
 
@@ -63,14 +63,31 @@ def show(summary: dict[str, Any]) -> None:
     console.print(
         f"\nVideos: {coverage}" + ("; see `reelvec failures`" if summary["failures"] else "")
     )
-    if summary["notes"]:
-        console.print(f"Note: {summary['notes']}")
-    if summary.get("metrics"):
+    for note in summary["notes"]:
+        console.print(f"Note: {note}")
+    if summary["metrics"]:
         console.print()
-        columns = list(summary["metrics"][0])
-        print_table("Metrics", summary["metrics"], columns)
-    if summary.get("report"):
-        console.print(f"\nReport: {summary['report']}")
+        _show_metrics(summary["metrics"])
+    if summary["report"]:
+        console.print(f"\nReport: {summary['report']}", soft_wrap=True)
+
+
+def _show_metrics(metrics: Sequence[dict[str, Any]]) -> None:
+    """One line a direction, protocol and subset: R@k and medians beside each other."""
+    lines: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in metrics:
+        key = (row["direction"], row["protocol"], row["subset"])
+        line = lines.setdefault(
+            key,
+            {"direction": key[0], "protocol": key[1], "subset": key[2] or "all", "n": row["n"]},
+        )
+        line[row["metric"]] = f"{row['value']:.1f}"
+        if row["metric"] == "R@1" and row["low"] is not None:
+            line["R@1 95 %"] = f"{row['low']:.1f} – {row['high']:.1f}"
+        if row["published"] is not None:
+            line[f"{row['metric']} expected"] = f"{row['published']:.1f}"
+    columns = list(dict.fromkeys(column for line in lines.values() for column in line))
+    print_table("Metrics", list(lines.values()), columns)
 
 
 def _say(line: str) -> None:

@@ -29,7 +29,8 @@ from tasks.decoding import ProbeOptions
 from tasks.encoding import EncoderRef
 from tasks.engine import ShardTask, gpu_slot, task
 from tasks.ledger import check_failed_fraction, ledger
-from tasks.reporting import sources_of, write_report
+from tasks.report import report as draw_report
+from tasks.reporting import report_sources, sources_of
 from tasks.retrying import RetryFilter
 from tasks.shards import ArtifactRef, Shard
 
@@ -132,19 +133,17 @@ def evaluate(config: PipelineConfig) -> StageReceipt:
         options=config.evaluate,
         scoring=sources.scoring(),
     )
-    receipt = _receipt(
+    return _receipt(
         "evaluate", result.snapshot, done={"evaluations": int(result.fresh)}, started=started
     )
-    return receipt | {"metrics": result.metrics}
 
 
 @flow(name="report", flow_run_name="report {config.name}")
 def report(config: PipelineConfig) -> StageReceipt:
     """Write report.html beside the evaluation's tables."""
     started = time.monotonic()
-    made = write_report(config)
-    receipt = _receipt("report", made.snapshot, done={"reports": int(made.fresh)}, started=started)
-    return receipt | {"report": str(made.path)}
+    made = draw_report(report_sources(config))
+    return _receipt("report", made.snapshot, done={"reports": int(made.fresh)}, started=started)
 
 
 def _none(_: object) -> bool:

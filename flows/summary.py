@@ -8,9 +8,7 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from configs import PipelineConfig
-from tasks.extract import frames_artifact
-from tasks.ingest import corpus_artifact, read_corpus
-from tasks.ledger import counts, failures, ledger
+from tasks.outcome import outcome_of
 
 __all__ = ["publish_summary", "summarise"]
 
@@ -19,23 +17,12 @@ _SHOWN_FAILURES = 200
 
 
 def summarise(config: PipelineConfig, stages: Sequence[dict[str, Any]]) -> Summary:
-    """Stage receipts, coverage, failures, metrics and the report's path."""
-    corpus = read_corpus(corpus_artifact(config))
-    rows = list(ledger(corpus, frames=frames_artifact(config).latest()))
-    summary: Summary = {
-        "name": config.name,
-        "store": config.store,
-        "notes": config.notes,
-        "changed": any(_did_something(stage) for stage in stages),
-        "coverage": counts(rows),
-        "failures": failures(rows),
-        "stages": list(stages),
-    }
-    for stage in stages:
-        for key in ("metrics", "report"):
-            if stage.get(key):
-                summary[key] = stage[key]
-    return summary
+    """Stage receipts, and what the store says the run has come to."""
+    outcome = outcome_of(config)
+    said = [note for stage in stages for note in stage.get("notes", ())]
+    notes = list(dict.fromkeys([*outcome["notes"], *said]))
+    changed = any(_did_something(stage) for stage in stages)
+    return {**outcome, "notes": notes, "changed": changed, "stages": list(stages)}
 
 
 def _did_something(stage: dict[str, Any]) -> bool:
@@ -58,8 +45,8 @@ def publish_summary(summary: Summary) -> None:
 
 def _markdown(summary: Summary) -> str:
     lines = [f"# {summary['name']}", ""]
-    if summary["notes"]:
-        lines += [f"> {summary['notes']}", ""]
+    for note in summary["notes"]:
+        lines += [f"> {note}", ""]
     coverage = ", ".join(f"{count} {name}" for name, count in summary["coverage"].items())
     lines += [f"Videos: {coverage}", "", "| stage | done | seconds |", "| --- | --- | --- |"]
     for stage in summary["stages"]:

@@ -18,7 +18,7 @@ from tasks.extract import frames_artifact
 from tasks.ingest import corpus_artifact, read_corpus
 from tasks.ledger import counts, failures, ledger
 
-__all__ = ["finished_run", "last_config", "last_ledger", "record_run"]
+__all__ = ["is_last_run", "last_config", "last_ledger", "record_run"]
 
 #: keys that say how a run is worked on, not what it gives
 _HOW = {"store", "runner", "workers", "dask_address"}
@@ -87,23 +87,10 @@ def last_ledger(store: str) -> tuple[list[dict[str, str | int]], dict[str, int]]
     return failures(rows), counts(rows)
 
 
-def finished_run(config: PipelineConfig, *, stages: Sequence[str]) -> dict[str, Any] | None:
-    """The summary of the last run if it was this one, whole; None where there is work to do."""
+def is_last_run(config: PipelineConfig, *, stages: Sequence[str]) -> bool:
+    """Whether the store's last run was this one, with at least these stages."""
     record = latest_run(open_root(config.store))
-    if record is None:
-        return None
+    if record is None or not _same_results(record.config, config.model_dump(mode="json")):
+        return False
     recorded = {stage["name"] for stage in record.stages} | {"report"}
-    if not recorded.issuperset(stages):
-        return None
-    if not _same_results(record.config, config.model_dump(mode="json")):
-        return None
-    rows, totals = last_ledger(config.store)
-    summary: dict[str, Any] = {
-        "name": config.name,
-        "store": config.store,
-        "notes": config.notes,
-        "coverage": totals,
-        "failures": rows,
-        "stages": [],
-    }
-    return summary
+    return recorded.issuperset(stages)

@@ -18,12 +18,12 @@ from tasks.evaluate import finished_evaluation
 from tasks.extract import frames_artifact
 from tasks.ingest import Corpus, corpus_artifact, read_corpus
 from tasks.recording import last_config
-from tasks.report import Report, ReportSources, report
+from tasks.report_facts import ReportSources
 from tasks.scoring import Scoring, scoring_of
 from tasks.search import SearchRow, search
 from tasks.train import Trained, find_trained
 
-__all__ = ["Sources", "is_evaluated", "search_text", "sources_of", "write_report"]
+__all__ = ["Sources", "is_evaluated", "report_sources", "search_text", "sources_of"]
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,11 @@ def sources_of(config: PipelineConfig) -> Sources:
     return Sources(config, read_corpus(corpus_artifact(config)), trained, embeddings)
 
 
-def write_report(config: PipelineConfig, *, notes: Sequence[str] = ()) -> Report:
-    """The report of the latest evaluation of `config`, drawn if it is not there.
+def report_sources(config: PipelineConfig, *, notes: Sequence[str] = ()) -> ReportSources:
+    """What the report of the latest evaluation of `config` is made from.
 
     Raises:
-        MissingArtifactError: the tables are not scored yet.
+        MissingArtifactError: the tables are not made or not scored yet.
     """
     sources = sources_of(config)
     evaluation = finished_evaluation(
@@ -92,23 +92,21 @@ def write_report(config: PipelineConfig, *, notes: Sequence[str] = ()) -> Report
             path=config.store,
         )
     trained = sources.trained
-    return report(
-        ReportSources(
-            config=config,
-            corpus=sources.corpus,
-            frames=frames,
-            embeddings=sources.embeddings,
-            evaluation=evaluation,
-            run=latest_run(open_root(config.store)),
-            history=trained.history,
-            best_epoch=trained.best_epoch,
-            checkpoint={
-                "artifact": trained.fingerprint,
-                "snapshot": trained.number,
-                "weights": trained.weights_hash,
-            },
-            notes=notes,
-        )
+    return ReportSources(
+        config=config,
+        corpus=sources.corpus,
+        frames=frames,
+        embeddings=sources.embeddings,
+        evaluation=evaluation,
+        run=latest_run(open_root(config.store)),
+        history=trained.history,
+        best_epoch=trained.best_epoch,
+        checkpoint={
+            "artifact": trained.fingerprint,
+            "snapshot": trained.number,
+            "weights": trained.weights_hash,
+        },
+        notes=notes,
     )
 
 

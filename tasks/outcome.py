@@ -1,0 +1,41 @@
+"""What a run has come to, read from the store: coverage, failures, notes, metrics, report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from configs import PipelineConfig
+from storage.errors import MissingArtifactError
+from tasks.evaluate import Evaluation, read_coverage
+from tasks.extract import frames_artifact
+from tasks.ingest import corpus_artifact, read_corpus
+from tasks.ledger import counts, failures, ledger
+from tasks.report import report
+from tasks.report_facts import notes_of
+from tasks.reporting import report_sources
+
+__all__ = ["outcome_of"]
+
+
+def outcome_of(config: PipelineConfig) -> dict[str, Any]:
+    """Coverage, failures, notes, metrics and where the report is, as far as they exist."""
+    corpus = read_corpus(corpus_artifact(config))
+    rows = list(ledger(corpus, frames=frames_artifact(config).latest()))
+    outcome: dict[str, Any] = {
+        "name": config.name,
+        "store": config.store,
+        "coverage": counts(rows),
+        "failures": failures(rows),
+        "notes": [config.notes] if config.notes else [],
+        "metrics": [],
+        "report": None,
+    }
+    try:
+        sources = report_sources(config)
+    except MissingArtifactError:  # not embedded or not scored: there is nothing more to say
+        return outcome
+    coverage = read_coverage(sources.evaluation)
+    outcome["notes"] = list(notes_of(sources, coverage))
+    outcome["metrics"] = Evaluation(sources.evaluation, fresh=False).metrics
+    outcome["report"] = str(report(sources).path)
+    return outcome
