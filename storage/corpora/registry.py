@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from configs.schema import BenchmarkCorpus, FolderCorpus, SyntheticCorpus
+from storage.corpora.benchmark import BenchmarkReader
 from storage.corpora.contract import CorpusReader
 from storage.errors import CorpusError
 
-__all__ = ["READERS", "open_corpus"]
+__all__ = ["BENCHMARKS", "READERS", "open_corpus", "reader_class"]
 
 
 def _folder(config: FolderCorpus, _: Path) -> CorpusReader:
@@ -28,24 +29,32 @@ def _synthetic(config: SyntheticCorpus, store_dir: Path) -> CorpusReader:
     return SyntheticReader(options, store_dir=store_dir)
 
 
-def _benchmark(module: str, name: str) -> Callable[[BenchmarkCorpus, Path], CorpusReader]:
-    def opened(config: BenchmarkCorpus, _: Path) -> CorpusReader:
-        reader = getattr(import_module(f"storage.corpora.{module}"), name)
-        return cast(CorpusReader, reader(**config.model_dump(exclude={"kind"})))
+BENCHMARKS: dict[str, tuple[str, str]] = {
+    "msrvtt": ("storage.corpora.msrvtt", "MsrvttReader"),
+    "msvd": ("storage.corpora.msvd", "MsvdReader"),
+    "lsmdc": ("storage.corpora.lsmdc", "LsmdcReader"),
+    "didemo": ("storage.corpora.didemo", "DidemoReader"),
+    "activitynet": ("storage.corpora.activitynet", "ActivityNetReader"),
+    "vatex": ("storage.corpora.vatex", "VatexReader"),
+    "adaclip": ("storage.corpora.adaclip", "AdaclipReader"),
+}
+"""Module and class of each benchmark's reader."""
 
-    return opened
+
+def reader_class(kind: str) -> type[BenchmarkReader]:
+    """The reader class of a benchmark; its module is imported now."""
+    module, name = BENCHMARKS[kind]
+    return cast("type[BenchmarkReader]", getattr(import_module(module), name))
+
+
+def _benchmark(config: BenchmarkCorpus, _: Path) -> CorpusReader:
+    return reader_class(config.kind)(**config.model_dump(exclude={"kind"}))
 
 
 READERS: dict[str, Callable[[Any, Path], CorpusReader]] = {
     "folder": _folder,
     "synthetic": _synthetic,
-    "msrvtt": _benchmark("msrvtt", "MsrvttReader"),
-    "msvd": _benchmark("msvd", "MsvdReader"),
-    "lsmdc": _benchmark("lsmdc", "LsmdcReader"),
-    "didemo": _benchmark("didemo", "DidemoReader"),
-    "activitynet": _benchmark("activitynet", "ActivityNetReader"),
-    "vatex": _benchmark("vatex", "VatexReader"),
-    "adaclip": _benchmark("adaclip", "AdaclipReader"),
+    **dict.fromkeys(BENCHMARKS, _benchmark),
 }
 
 

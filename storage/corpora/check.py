@@ -1,0 +1,148 @@
+"""Checks a benchmark's files: counts beside the published ones, overlaps, what is missing.
+
+Nothing is decoded, and no video is opened.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from storage.corpora.benchmark import BenchmarkReader
+from storage.corpora.discovery import VideoFiles
+from storage.corpora.listing import ListingBuilder
+from storage.corpora.published import OBTAIN, PUBLISHED, Published
+from storage.corpora.registry import BENCHMARKS, reader_class
+from storage.errors import CorpusError
+
+__all__ = ["CorpusCheck", "Overlap", "SplitCheck", "check_corpus"]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitCheck:
+    """What is there of one split of one protocol; ``published`` None: nothing was counted."""
+
+    protocol: str
+    split: str
+    videos: int
+    captions: int
+    missing_videos: int  # listed, but no file answers to their name
+    published: Published | None
+
+    @property
+    def as_published(self) -> bool:
+        """Whether videos and captions are as many as published (0 published: not compared)."""
+        if self.published is None:
+            return True
+        pairs = (
+            (self.videos, self.published.videos),
+            (self.captions, self.published.captions),
+        )
+        return all(published in (0, here) for here, published in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Videos that two protocols use in different roles: train on one, never test on the other."""
+
+    one: tuple[str, str]  # protocol, split
+    other: tuple[str, str]
+    videos: int
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusCheck:
+    """The findings, over all protocols of a benchmark."""
+
+    kind: str
+    splits: tuple[SplitCheck, ...]
+    overlaps: tuple[Overlap, ...]
+    problems: tuple[str, ...]  # what a reader would refuse, with file and line
+    notes: tuple[str, ...]
+    obtain: tuple[str, ...]  # names of where to get annotations and videos
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything published is there, videos too."""
+        whole = all(split.as_published and not split.missing_videos for split in self.splits)
+        return whole and not self.problems
+
+
+def check_corpus(kind: str, *, videos: str, annotations: str) -> CorpusCheck:
+    """Read every protocol of a benchmark as far as its files allow.
+
+    Args:
+        kind: A benchmark of storage.corpora.registry.
+        videos: Folder of the videos; it may be missing, then every video is.
+        annotations: Folder of the annotation files; what is missing is a problem, not an error.
+
+    Raises:
+        CorpusError: no such benchmark.
+    """
+    if kind not in BENCHMARKS:
+        raise CorpusError(f"benchmark {kind!r} is unknown; use one of: {', '.join(BENCHMARKS)}")
+    reader_of = reader_class(kind)
+    files = VideoFiles(Path(videos).expanduser(), required=False)
+    listings: dict[str, ListingBuilder] = {}
+    problems: dict[str, None] = {}  # each once, in order: protocols share files
+    for protocol in reader_of.protocols:
+        reader = reader_of(videos, annotations=annotations, protocol=protocol)
+        reader.files = files
+        listings[protocol], found = _read(reader)
+        problems.update(dict.fromkeys(found))
+    return CorpusCheck(
+        kind,
+        tuple(
+            split for name, listing in listings.items() for split in _splits(kind, name, listing)
+        ),
+        tuple(_overlaps(listings)),
+        tuple(problems),
+        tuple({note: None for listing in listings.values() for note in listing.notes}),
+        OBTAIN[kind],
+    )
+
+
+def _read(reader: BenchmarkReader) -> tuple[ListingBuilder, list[str]]:
+    """As much as can be read, and why not more; half a list of videos counts for nothing."""
+    listing = ListingBuilder()
+    steps: tuple[Callable[[], None], ...] = (
+        lambda: reader.list_videos(listing),
+        lambda: reader.list_captions(listing),
+        listing.require_captions,
+    )
+    for number, step in enumerate(steps):
+        try:
+            step()
+        except CorpusError as error:
+            return (listing if number else ListingBuilder()), [str(error)]
+    return listing, []
+
+
+def _splits(kind: str, protocol: str, listing: ListingBuilder) -> list[SplitCheck]:
+    published = PUBLISHED.get((kind, protocol), {})
+    videos = Counter(video.split for video in listing.videos.values())
+    captions = Counter(listing.videos[caption.video_id].split for caption in listing.captions)
+    missing = Counter(
+        video.split for video in listing.videos.values() if not Path(video.path).exists()
+    )
+    return [
+        SplitCheck(
+            protocol, split, videos[split], captions[split], missing[split], published.get(split)
+        )
+        for split in dict.fromkeys([*published, *videos])
+    ]
+
+
+def _overlaps(listings: dict[str, ListingBuilder]) -> list[Overlap]:
+    parts: dict[tuple[str, str], set[str]] = {}
+    for protocol, listing in listings.items():
+        for video in listing.videos.values():
+            parts.setdefault((protocol, video.split), set()).add(video.video_id)
+    return [
+        Overlap(one, other, shared)
+        for one, other in combinations(parts, 2)
+        if one[0] != other[0] and one[1] != other[1] and (shared := len(parts[one] & parts[other]))
+    ]
