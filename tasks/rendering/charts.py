@@ -135,10 +135,10 @@ def bar_chart(
 
 def _value(point: tuple[float, float], *, at: tuple[str, str], first: bool, high: float) -> Markup:
     """The number beside its dot: above it, but below at the top and to the right at the axis."""
-    below = point[1] > 0.93 * high
+    below = point[1] > 0.93 * high or (first and point[1] > 0.15 * high)
     dx, css = (7, "value start") if first else (0, "value middle")
     number = compact(round(point[1], 1))
-    return tag("text", number, x=at[0], y=at[1], dx=dx, dy=19 if below or first else -9, class_=css)
+    return tag("text", number, x=at[0], y=at[1], dx=dx, dy=19 if below else -9, class_=css)
 
 
 def _figure(

@@ -50,7 +50,7 @@ def render(contents: ReportContents) -> bytes:
         "footer", "Made by Reelvec from tables alone; no video was opened for these numbers."
     )
     body = tag("body", header, tag("main", [section for _, _, section in sections]), footer)
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n".encode()
+    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n".encode(errors="replace")
 
 
 def _stylesheet() -> Markup:
