@@ -30,7 +30,7 @@ __all__ = ["TOP", "Scores", "UnscorableError", "score_split"]
 
 TOP = 5
 """Best videos kept for each caption."""
-VIDEO_BLOCK = 4096
+VIDEO_BLOCK = 1024
 """Videos scored at once; a whole row of scores [block, V] is held, features are not."""
 _SHOWN = 3
 
