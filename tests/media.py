@@ -5,7 +5,9 @@ its central square, under moving texture, so that a decoder that returns a wrong
 through any codec, any resize. Encoding is by imageio-ffmpeg's binary, never the system's.
 """
 
+import functools
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -234,3 +236,20 @@ def encode_kind(folder, name, *, frames=None):
     ffmpeg(*kind.remux[:at], str(whole), *kind.remux[at:], str(path))
     whole.unlink()
     return path
+
+
+@functools.cache
+def library():
+    """A folder for this test session's videos, gone with the process."""
+    return tempfile.TemporaryDirectory(prefix="reelvec-media-")
+
+
+@functools.cache
+def video(name):
+    """Path of the session's file of kind `name`, encoded on first use."""
+    return encode_kind(library().name, name)
+
+
+def kept(name):
+    """Barcodes of the frames a player shows of kind `name`, by display index."""
+    return list(range(*KINDS[name].frames_kept))

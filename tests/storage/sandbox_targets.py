@@ -1,4 +1,4 @@
-"""What test_sandbox and test_faults run in a worker: one function, told by the job how to behave."""
+"""What test_sandbox runs in a worker: one function, told by the job how to behave."""
 
 import ctypes
 import os
@@ -78,7 +78,15 @@ def _child(job, worker):
 
 
 BEHAVIOURS = {
-    "answer": _answer, "sleep": _sleep, "stall": _stall, "abort": _abort, "abort_once": _abort_once,
-    "eat": _eat, "gulp": _gulp, "too_much": _too_much, "raise": _raise, "child": _child,
+    "answer": _answer,
+    "sleep": _sleep,
+    "stall": _stall,
+    "abort": _abort,
+    "abort_once": _abort_once,
+    "eat": _eat,
+    "gulp": _gulp,
+    "too_much": _too_much,
+    "raise": _raise,
+    "child": _child,
     "exit": lambda job, worker: os._exit(3),
 }

@@ -1,0 +1,90 @@
+"""What every decoder must do, run on every kind of file it is used for."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from storage.video.contract import DecodeOptions, FrameSink, Reading
+from storage.video.decoders import read_frames
+from storage.video.probe import probe
+from storage.video.selective import read_sequentially
+from tests import media
+
+SIZE = 64
+
+
+@functools.cache
+def found(name):
+    """The probe of a kind's file."""
+    return probe(media.video(name))
+
+
+def upright(name, frame):
+    """The frame as it was painted: rotated files are shown turned a quarter counter-clockwise."""
+    return np.rot90(frame, -1) if name == "rotated_mp4" else frame
+
+
+def barcodes(name, frames):
+    return [media.barcode(upright(name, frame)) for frame in frames]
+
+
+@functools.cache
+def everything(name):
+    """The naive twin: every frame decoded in order, [N, 64, 64, 3]."""
+    file, options = found(name), DecodeOptions(size=SIZE)
+    sink = FrameSink(
+        np.arange(file.frames_counted), options=options, allocate=lambda s: np.zeros(s, np.uint8)
+    )
+    read_sequentially(Reading(path=file.path, probe=file, sink=sink, options=options))
+    return sink.frames
+
+
+def pick_sets(count):
+    """Sparse, dense, single and random choices of display indices."""
+    rng = np.random.default_rng(count)
+    return [
+        np.linspace(0, count - 1, 12, dtype=np.int64),
+        np.arange(0, count, 25),
+        np.array([count - 1]),
+        np.array([count // 2, count // 2 + 1]),
+        *(np.sort(rng.choice(count, 5, replace=False)) for _ in range(3)),
+        np.arange(count),
+    ]
+
+
+class DecoderContract:
+    """Subclass it, name the decoder, and give `name` a parametrization of file kinds."""
+
+    decoder = ""
+    pick_sets = staticmethod(pick_sets)
+
+    def read(self, name, picks, **options):
+        return read_frames(
+            picks,
+            probe=found(name),
+            options=DecodeOptions(decoder=self.decoder, size=SIZE, **options),
+        )
+
+    def test_every_frame_is_the_one_asked_for(self, name):
+        truth, shown = everything(name), media.kept(name)
+        for picks in self.pick_sets(len(truth)):
+            decoded = self.read(name, picks)
+            assert barcodes(name, decoded.frames) == [shown[i] for i in picks]
+            assert np.array_equal(decoded.frames, truth[picks])
+            assert decoded.frame_index.tolist() == picks.tolist()
+            assert (decoded.status, decoded.fraction_kept, decoded.decoder) == (
+                "ok",
+                1.0,
+                self.decoder,
+            )
+
+    def test_times_are_those_of_the_frames(self, name):
+        picks = np.array([0, 5, found(name).frames_counted - 1])
+        assert np.array_equal(self.read(name, picks).pts_seconds, found(name).pts_seconds[picks])
+
+    def test_picks_must_be_display_indices(self, name):
+        count = found(name).frames_counted
+        for wrong in ([], [count], [-1], [3, 3], [4, 2]):
+            with pytest.raises(ValueError, match="picks"):
+                self.read(name, np.array(wrong, np.int64))

@@ -1,0 +1,258 @@
+"""Every decoder against painted barcodes, on every kind of file; the table that trusts decord."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from storage.errors import VideoError
+from storage.video import decoders, selective
+from storage.video.contract import CountDiffersError, DecodeOptions
+from storage.video.decoders import read_frames
+from storage.video.decord_reader import decord_is_right, read_with_decord
+from storage.video.ffmpeg_reader import ffmpeg_program
+from tests import media
+from tests.storage.contracts_decoders import (
+    DecoderContract,
+    barcodes,
+    everything,
+    found,
+    pick_sets,
+)
+
+ALL = sorted(media.KINDS)
+ALWAYS_WHOLE = {"h264_avi_b", "mpeg4_b_avi", "mpeg2_ps"}
+"""Kinds whose frames cannot be told by time: guard 1 decodes everything."""
+SOMETIMES_WHOLE = {"h264_refresh_mp4"}
+"""Intra refresh: its keyframes are no clean starts, which the other guards notice."""
+
+DECORD = {
+    "h264_mp4", "h264_mp4_one_gop", "h264_mp4_bpyramid", "h264_mp4_10bit", "h264_mkv",
+    "h264_fragmented_mp4", "h264_faststart_mp4", "h264_interlaced_mp4", "hevc_mp4", "hevc_mkv",
+    "mpeg4_avi", "mjpeg_avi", "vp8_webm", "vp9_webm", "vfr_mp4", "vfr_mkv", "rotated_mp4",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALL)
+class TestSelective(DecoderContract):
+    decoder = "selective"
+
+
+@pytest.mark.parametrize("name", ALL)
+class TestFfmpeg(DecoderContract):
+    decoder = "ffmpeg"
+
+    @staticmethod
+    def pick_sets(count):
+        return pick_sets(count)[:1]  # it decodes the whole file for any set
+
+
+@pytest.mark.parametrize("name", sorted(DECORD))
+class TestDecord(DecoderContract):
+    decoder = "decord"
+
+
+def read(name, picks, **options):
+    return read_frames(
+        np.asarray(picks), probe=found(name), options=DecodeOptions(size=64, **options)
+    )
+
+
+# Selective: is it selective, and does each guard hold?
+
+
+@pytest.fixture
+def whole_decodes(monkeypatch):
+    """Counts the times everything was decoded."""
+    calls = []
+
+    def counting(reading, original=selective.read_sequentially):
+        calls.append(reading)
+        original(reading)
+
+    monkeypatch.setattr(selective, "read_sequentially", counting)
+    return calls
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_full_decode_is_the_exception(name, whole_decodes):
+    sets = pick_sets(len(everything(name)))[:4]
+    for picks in sets:
+        read(name, picks, decoder="selective")
+    if name in SOMETIMES_WHOLE:
+        assert whole_decodes
+    else:
+        assert len(whole_decodes) == (len(sets) if name in ALWAYS_WHOLE else 0)
+
+
+def test_selective_decodes_little(monkeypatch):
+    """One target in the middle of five groups of 30: at most its own group is decoded."""
+    taken = []
+
+    def counting(self, packet, original=selective._Selective._take):
+        taken.append(packet)
+        original(self, packet)
+
+    monkeypatch.setattr(selective._Selective, "_take", counting)
+    read("h264_mp4", [75], decoder="selective")
+    assert 1 <= len(taken) <= 30
+
+
+def test_a_seek_that_lands_late_is_noticed(monkeypatch, whole_decodes):
+    monkeypatch.setattr(selective, "WORTH_A_SEEK", 0)
+
+    def late(self, key, original=selective._Selective._seek):
+        original(self, min(key + 30, 120))
+        if self._at > key:
+            raise selective._GuardError
+
+    monkeypatch.setattr(selective._Selective, "_seek", late)
+    assert barcodes("h264_mp4", read("h264_mp4", [35], decoder="selective").frames) == [35]
+    assert whole_decodes
+
+
+@pytest.mark.parametrize("name", ["h264_open_mp4", "h264_open_mkv", "hevc_open_mp4", "vp9_webm"])
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(chosen=st.sets(st.integers(0, 149), min_size=1, max_size=8))
+def test_seeking_for_any_targets_is_right(name, chosen, monkeypatch):
+    monkeypatch.setattr(selective, "WORTH_A_SEEK", 0)
+    picks = sorted(chosen)
+    assert np.array_equal(read(name, picks).frames, everything(name)[picks])
+
+
+def test_packets_without_a_picture_are_recounted(monkeypatch):
+    """A file whose packets promise more frames than come out: choose again from what came."""
+    promised = found("h264_avi_b").recounted(np.arange(152))
+    with pytest.raises(CountDiffersError) as raised:
+        read_frames(np.array([0, 151]), probe=promised)
+    again = promised.recounted(raised.value.ticks)
+    assert again.frames_counted == 150
+    decoded = read_frames(np.array([149]), probe=again, options=DecodeOptions(size=64))
+    assert barcodes("h264_avi_b", decoded.frames) == [149]
+
+
+def test_recounting_by_time_drops_the_packets_not_shown():
+    file = found("h264_mp4")
+    again = file.recounted(np.delete(np.sort(file.packets.pts), 10))
+    assert again.frames_counted == 149
+    assert again.pts_seconds[10] == file.pts_seconds[11]
+    decoded = read_frames(np.array([10]), probe=again, options=DecodeOptions(size=64))
+    assert barcodes("h264_mp4", decoded.frames) == [11]
+
+
+# decord: the table is what these tests find.
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_decord_is_trusted_exactly_where_listed(name):
+    assert decord_is_right(found(name)) == (name in DECORD)
+
+
+@pytest.mark.parametrize("name", ["h264_avi_no_b", "h264_open_mp4", "mpeg4_b_mp4"])
+def test_decord_would_be_wrong_where_the_table_says_no(name, monkeypatch):
+    """The reason for the table: silently wrong frames, were it asked."""
+    monkeypatch.setattr("storage.video.decord_reader.decord_is_right", lambda file: True)
+    monkeypatch.setattr(decoders, "decord_is_right", lambda file: True)
+    wrong = 0
+    for picks in pick_sets(150):
+        got = barcodes(name, read(name, picks, decoder="decord").frames)
+        wrong += sum(a != b for a, b in zip(got, picks, strict=True))
+    assert wrong > 0
+
+
+def test_decord_asked_for_where_it_is_wrong_gives_way_and_says_so():
+    decoded = read("h264_avi_no_b", [0, 100], decoder="decord")
+    assert decoded.decoder == "selective"
+    assert decoded.attempts == ("decord: not proven right on h264 in avi of this kind",)
+    assert barcodes("h264_avi_no_b", decoded.frames) == [0, 100]
+
+
+def test_the_reader_itself_refuses_too():
+    file = found("h264_avi_no_b")
+    reading = type("Reading", (), {"probe": file, "path": file.path})
+    with pytest.raises(VideoError, match="not proven right"):
+        read_with_decord(reading)
+
+
+# The chain.
+
+
+def fail(words):
+    def reader(reading):
+        raise VideoError(words, path=reading.path, reason="damaged")
+
+    return reader
+
+
+def test_auto_tries_the_next_and_keeps_what_each_said(monkeypatch):
+    monkeypatch.setitem(decoders.READERS, "selective", fail("the first cannot"))
+    decoded = read("h264_mp4", [3, 70])
+    assert (decoded.decoder, decoded.status) == ("ffmpeg", "ok")
+    assert decoded.attempts == ("selective: the first cannot",)
+    assert barcodes("h264_mp4", decoded.frames) == [3, 70]
+
+
+def test_when_all_fail_the_error_holds_all_words(monkeypatch):
+    monkeypatch.setitem(decoders.READERS, "selective", fail("the first cannot"))
+    monkeypatch.setitem(decoders.READERS, "ffmpeg", fail("nor the second"))
+    with pytest.raises(VideoError, match=r"selective: the first cannot \| ffmpeg: nor the second"):
+        read("h264_mp4", [3])
+
+
+def test_salvage_keeps_the_longest_run_before_the_damage(monkeypatch):
+    def up_to(last):
+        def reader(reading):
+            for index in reading.sink.picks[reading.sink.picks <= last]:
+                reading.sink.put(int(index), np.full((64, 64, 3), index, np.uint8))
+            raise VideoError(f"broken after {last}", path=reading.path, reason="damaged")
+
+        return reader
+
+    monkeypatch.setitem(decoders.READERS, "selective", up_to(50))
+    monkeypatch.setitem(decoders.READERS, "ffmpeg", up_to(20))
+    decoded = read("h264_mp4", [0, 25, 50, 75], damaged="salvage")
+    assert (decoded.status, decoded.reason, decoded.decoder) == ("salvaged", "damaged", "selective")
+    assert decoded.frame_index.tolist() == [0, 25, 50]
+    assert decoded.frames[:, 0, 0, 0].tolist() == [0, 25, 50]
+    assert decoded.fraction_kept == 0.75
+    with pytest.raises(VideoError, match="broken after 50"):
+        read("h264_mp4", [0, 25, 50, 75], damaged="strict")
+
+
+def test_frames_go_where_they_are_told():
+    made = []
+
+    def allocate(shape):
+        made.append(np.full(shape, 7, np.uint8))
+        return made[-1]
+
+    decoded = read_frames(
+        np.array([1, 2]),
+        probe=found("h264_mp4"),
+        options=DecodeOptions(size=32),
+        allocate=allocate,
+    )
+    assert decoded.frames is made[0]
+    assert decoded.frames.shape == (2, 32, 32, 3)
+
+
+def test_progress_is_reported_by_every_decoder():
+    for decoder in decoders.READERS:
+        beats = []
+        read_frames(
+            np.array([100]),
+            probe=found("h264_mp4"),
+            options=DecodeOptions(size=32, decoder=decoder),
+            progress=lambda beats=beats: beats.append(1),
+        )
+        assert beats
+
+
+def test_an_ffmpeg_is_always_there(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert ffmpeg_program().startswith("/")
+
+
+def test_options_are_checked():
+    with pytest.raises(ValueError, match="size"):
+        DecodeOptions(size=0)
