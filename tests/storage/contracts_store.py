@@ -72,6 +72,7 @@ class Machine:
     def __init__(self) -> None:
         self.left: int | None = None
         self.dead = False
+        self.crashed = False
         self.points = 0
 
     def tick(self) -> None:
@@ -98,8 +99,7 @@ class Machine:
                 if not self.dead:
                     raise
             finally:
-                crashed, self.left, self.dead = self.dead, None, False
-        self.crashed = crashed
+                self.crashed, self.left, self.dead = self.dead, None, False
 
     def _discard(self, scratch: Path) -> None:
         if not self.dead:  # nobody tidies up after a kill
