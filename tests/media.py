@@ -253,3 +253,19 @@ def video(name):
 def kept(name):
     """Barcodes of the frames a player shows of kind `name`, by display index."""
     return list(range(*KINDS[name].frames_kept))
+
+
+def without_first_packets(name, count, folder):
+    """A copy of kind `name` that lacks its first `count` packets, and so its first keyframe."""
+    import av
+
+    source = video(name)
+    path = Path(folder) / f"headless{'.mkv' if source.suffix == '.mp4' else source.suffix}"
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
+        stream = old.streams.video[0]
+        copy = new.add_stream_from_template(stream)
+        for number, packet in enumerate(old.demux(stream)):
+            if packet.size and number >= count:
+                packet.stream = copy
+                new.mux(packet)
+    return path

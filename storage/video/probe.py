@@ -268,6 +268,7 @@ def _declared_seconds(container: Any, stream: Any, name: str) -> float:
 def _truncation(path: str, stream: Any, found: Demuxed, declared: float) -> tuple[str, float]:
     """Why the file is known to end early ("" if not), and the fraction of its time found."""
     frame = float(1 / stream.average_rate) if stream.average_rate else 0.04
+    declared = max(declared, stream.frames * frame)  # an AVI without its index shortens the other
     present = found.end_seconds
     missing = declared - present
     fraction = min(1.0, present / declared) if declared > 0 else 1.0
