@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID
 
-from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
-from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
@@ -51,19 +50,19 @@ def _work_pool(client: SyncPrefectClient, pool: str) -> str:
 
 def _gpu_limit(client: SyncPrefectClient) -> str:
     """One stage on the GPUs of a host at a time; raise it with `prefect gcl update gpu`."""
-    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-
-    if any(limit.name == "gpu" for limit in client.read_global_concurrency_limits()):
-        return "concurrency limit gpu is there"
-    client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="gpu", limit=1))
-    return "created concurrency limit gpu (1)"
+    try:
+        client.read_global_concurrency_limit_by_name("gpu")
+    except ObjectNotFound:
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="gpu", limit=1))
+        return "created concurrency limit gpu (1)"
+    return "concurrency limit gpu is there"
 
 
 def _zombie_automation(client: SyncPrefectClient) -> str:
     """A run whose heartbeat stops (a killed worker) is marked crashed and frees its slots."""
-    if any(found.name == ZOMBIES for found in client.read_automations()):
+    if client.read_automations_by_name(ZOMBIES):
         return f"automation ({ZOMBIES}) is there"
-    automation = Automation(
+    automation = AutomationCore(
         name=ZOMBIES,
         trigger=EventTrigger(
             after={"prefect.flow-run.heartbeat"},
