@@ -24,6 +24,8 @@ _SMALLEST = 1e-30
 """A sum of exponentials below this (all cosines under about -0.19) has lost digits."""
 _COLUMNS = 3000
 """Frames of a block of videos, e.g. 250 videos of 12 frames: what stays in cache."""
+_FEW = 12
+"""Below so many texts, laying the videos out costs more than it saves."""
 _HELD = {"cpu": 1_500_000, "cuda": 1 << 25}
 """Numbers of G in a block."""
 
@@ -77,13 +79,21 @@ def fast_scores(sides: Sides, matrices: Matrices) -> Tensor:
     wide = min(max(_COLUMNS // frames, 1), videos)
     held = _HELD.get(sides.words.device.type, _HELD["cuda"])
     tall = min(max(held // (words * frames * wide), 1), texts)
+    on_words = texts * words <= videos * frames  # local_mat goes to the smaller side
+    localised = sides.words @ matrices.local_mat_weight if on_words else sides.words
     out = sides.sentence.new_empty(texts, videos)
     for left in range(0, videos, wide):
         columns = slice(left, min(left + wide, videos))
-        block = _VideoBlock(sides.video[columns], sides.frames[columns], matrices)
+        some = sides._replace(video=sides.video[columns], frames=sides.frames[columns])
+        if texts < _FEW:
+            out[:, columns] = plain_scores(some, matrices)
+            continue
+        block = _VideoBlock(some.video, some.frames, matrices, on_words=on_words)
         for top in range(0, texts, tall):
             rows = slice(top, min(top + tall, texts))
-            out[rows, columns] = block.scores(sides.sentence[rows], sides.words[rows])
+            out[rows, columns] = block.scores(
+                sides.sentence[rows], sides.words[rows], localised[rows]
+            )
     return out
 
 
@@ -99,26 +109,34 @@ class _VideoBlock:
     contiguous rows.
     """
 
-    def __init__(self, video: Tensor, frames: Tensor, matrices: Matrices) -> None:
+    def __init__(
+        self, video: Tensor, frames: Tensor, matrices: Matrices, *, on_words: bool
+    ) -> None:
         self._matrices = matrices
         self._plain = video, frames
         self._video = video.T.contiguous()  # [D, v]
         self._global = matrices.global_mat_weight @ self._video
         self._frames = _columns(frames)  # [D, F v]
-        self._local = _columns(frames @ matrices.local_mat_weight.T)
+        self._local = self._frames if on_words else _columns(frames @ matrices.local_mat_weight.T)
         self._shape = (frames.shape[1], len(frames))
 
-    def scores(self, sentence: Tensor, words: Tensor) -> Tensor:
-        """Mean of the four scores [t, v] of sentences [t, D] and words [t, L, D]."""
-        m, rows = self._matrices, words.flatten(0, 1)
-        pair = self._both((rows @ self._local).view(*words.shape[:2], -1))
+    def scores(self, sentence: Tensor, words: Tensor, localised: Tensor) -> Tensor:
+        """Mean of the four scores [t, v].
+
+        Args:
+            sentence: [t, D].
+            words: [t, L, D].
+            localised: The words, times local_mat where it is on their side.
+        """
+        m = self._matrices
+        pair = self._both((localised.flatten(0, 1) @ self._local).view(*words.shape[:2], -1))
         if pair is None:
             return plain_scores(Sides(sentence, words, *self._plain), m)
         by_frame, by_word = pair
         fine = _weighed_rows(by_frame, m.frame_mat_weight2)
         fine += _weighed_rows(by_word, m.word_mat_weight2)
         by_sentence = (sentence @ self._frames).view(len(sentence), *self._shape)
-        with_video = (rows @ self._video).view(*words.shape[:2], -1)
+        with_video = (words.flatten(0, 1) @ self._video).view(*words.shape[:2], -1)
         coarse = sentence @ self._global
         coarse += _weighed_rows(by_sentence, m.frame_logit_weight)
         coarse += _weighed_rows(with_video, m.word_logit_weight)

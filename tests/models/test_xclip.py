@@ -77,8 +77,14 @@ def naive_pair(s, w, v, f, m):
     return (s @ m.global_mat_weight @ v + video_word + sentence_frame + fine) / 4
 
 
+@pytest.fixture(params=[0, 12])
+def few(request, monkeypatch):
+    """Both ways of `fast_scores`, also for the few texts of these tests."""
+    monkeypatch.setattr(xclip_similarity, "_FEW", request.param)
+
+
 @pytest.mark.parametrize("score", [plain_scores, fast_scores])
-def test_scores_equal_the_specification_pair_by_pair(score):
+def test_scores_equal_the_specification_pair_by_pair(score, few):
     given = sides()
     m = matrices(given)
     found = score(given, m)
@@ -92,12 +98,14 @@ def test_scores_equal_the_specification_pair_by_pair(score):
 
 @pytest.mark.parametrize("columns", [1, 9, 3000])
 @pytest.mark.parametrize("held", [1, 150, 10**6])
-def test_fast_scores_in_blocks_of_any_size(monkeypatch, columns, held):
+def test_fast_scores_in_blocks_of_any_size(monkeypatch, few, columns, held):
     monkeypatch.setattr(xclip_similarity, "_COLUMNS", columns)
     monkeypatch.setitem(xclip_similarity._HELD, "cpu", held)
-    given = sides(texts=9, videos=11)
-    m = matrices(given)
-    torch.testing.assert_close(fast_scores(given, m), plain_scores(given, m), rtol=0, atol=1e-12)
+    for texts, videos in ((9, 11), (3, 30), (30, 3)):
+        given = sides(texts=texts, videos=videos)
+        m = matrices(given)
+        wanted = plain_scores(given, m)
+        torch.testing.assert_close(fast_scores(given, m), wanted, rtol=0, atol=1e-12)
 
 
 def test_float32_stays_within_the_tolerance_on_cosine():
@@ -112,7 +120,7 @@ def test_float32_stays_within_the_tolerance_on_cosine():
 
 @pytest.mark.parametrize("cosine", [-0.9, 1.6])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_guard_where_the_shared_exponential_leaves_its_range(cosine, dtype):
+def test_guard_where_the_shared_exponential_leaves_its_range(cosine, dtype, few):
     """All words of text 1 are opposite to (or, by the matrix, beyond 1 with) frames of video 2."""
     given = sides(dtype=dtype)
     m = matrices(given, noise=0.0)
@@ -125,6 +133,7 @@ def test_guard_where_the_shared_exponential_leaves_its_range(cosine, dtype):
 
 
 def test_guard_is_what_saves_it(monkeypatch):
+    monkeypatch.setattr(xclip_similarity, "_FEW", 0)
     monkeypatch.setattr(xclip_similarity, "_SMALLEST", -1.0)
     given = sides(dtype=torch.float32)
     m = matrices(given, noise=0.0)
@@ -133,7 +142,7 @@ def test_guard_is_what_saves_it(monkeypatch):
     assert not torch.allclose(fast_scores(given, m), plain_scores(given, m), atol=1e-3)
 
 
-def test_nan_stays_in_its_column():
+def test_nan_stays_in_its_column(few):
     given = sides(texts=3, videos=4)
     m = matrices(given)
     given.video[2] = torch.nan
