@@ -121,14 +121,14 @@ _VIT_L_14 = Architecture(
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
-        # trains from scratch on a CPU in about a minute; the text tower is as deep as the four
-        # layers the temporal headers are started from
+        # a training step of 32 pairs of 4 frames takes 0.26 s of one CPU core; the text tower is
+        # as deep as the four layers the temporal headers are started from
         "tiny": Architecture(
             embed_dim=128,
             image_size=64,
-            vision_layers=4,
+            vision_layers=3,
             vision_width=128,
-            patch_size=8,
+            patch_size=16,
             text_width=128,
             text_layers=4,
         ),

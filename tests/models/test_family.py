@@ -38,6 +38,13 @@ def test_captions_longer_than_the_position_table_are_refused():
         make("clip4clip", words=78)
 
 
+def test_a_sentence_is_the_state_at_the_end_token():
+    model, ids = make("clip4clip"), captions(5)
+    sentence, words = model.encode_words(ids)
+    for row, end in enumerate(ids.tolist()):
+        assert torch.equal(sentence[row], words[row, end.index(95)])
+
+
 def test_tokenize_uses_the_models_length():
     assert make("clip4clip").tokenize(["a man", ""]).shape == (2, 9)
 

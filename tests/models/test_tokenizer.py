@@ -41,6 +41,7 @@ def test_known_ids():
 
 def test_cleaning():
     assert clean("  A&amp;amp;B \n\t Ünï  ") == "a&b ünï"
+    assert clean("a <b &amp;lt; c") == "a <b < c"  # ftfy leaves entities beside a "<" to us
     assert clean("donâ€™t") == "don't"
 
 
