@@ -1,0 +1,174 @@
+"""How fast frames come out of a store: ``python -m tests.benchmarks.frames``.
+
+Random videos of a warm store are gathered into one contiguous uint8 batch [64, 12, 224, 224, 3].
+Every row is measured in turn within each round, so that whatever else the machine does falls on
+all of them; the ratio to a plain memory copy of the same bytes is the number to look at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from storage.frames.contract import SUFFIXES, ClipFrames, Format, Payload, open_writer
+from storage.frames.reader import FrameReader
+from storage.records import Input
+from storage.roots import open_root
+from storage.snapshots import Artifact
+
+VIDEOS, FRAMES, SIZE, BATCH = 256, 12, 224, 64
+Fill = Callable[[Sequence[int], np.ndarray], None]
+
+
+@dataclass
+class Row:
+    """One way to read: what it is called, how it fills a batch, and what it costs."""
+
+    name: str
+    fill: Fill
+    bytes_per_video: int
+    seconds: list[float] = field(default_factory=list)
+    tolerance: float = 0.0  # mean levels a lossy payload may be off
+
+
+def make_videos(count: int) -> np.ndarray:
+    """Natural enough for JPEG: smooth random fields that drift, with a little noise."""
+    rng = np.random.default_rng(0)
+    videos = np.empty((count, FRAMES, SIZE, SIZE, 3), np.uint8)
+    for video in videos:
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+        large = np.asarray(coarse.resize((SIZE + 24, SIZE + 24), Image.Resampling.BICUBIC))
+        noise = rng.integers(-6, 7, (SIZE, SIZE, 3))
+        for t in range(FRAMES):
+            window = large[2 * t : 2 * t + SIZE, t : t + SIZE].astype(np.int16) + noise
+            video[t] = window.clip(0, 255)
+    return videos
+
+
+def store_row(folder: Path, videos: np.ndarray, *, format: Format, payload: Payload) -> Row:
+    """Our reader over a committed snapshot of shards of 64 videos."""
+    artifact = Artifact.open(
+        open_root(folder), kind="frames", identity={"format": format, "payload": payload}
+    )
+    receipts = []
+    for start in range(0, len(videos), 64):
+        suffix = SUFFIXES[format]
+        with artifact.new_part(table="frames", shard=f"{start:05d}", suffix=suffix) as part:
+            keys = [f"{v:032x}" for v in range(start, min(start + 64, len(videos)))]
+            with open_writer(part.path, format=format, payload=payload, size=SIZE) as writer:
+                for key in keys:
+                    frames = videos[int(key, 16)]
+                    writer.add(ClipFrames(key, frames, np.arange(12.0), np.arange(12)))
+            receipts.append(part.commit(rows=len(keys), inputs=[Input(key) for key in keys]))
+    snapshot = artifact.publish(add=receipts)
+    reader = FrameReader(snapshot)
+    picks = [np.arange(FRAMES)] * BATCH
+
+    def fill(chosen: Sequence[int], out: np.ndarray) -> None:
+        reader.gather([f"{v:032x}" for v in chosen], picks=picks, out=out)
+
+    return Row(
+        f"{format} {payload}",
+        fill,
+        snapshot.bytes // len(videos),
+        tolerance=0.0 if payload == "raw" else 3.0,
+    )
+
+
+def folder_row(folder: Path, videos: np.ndarray) -> Row:
+    """A folder of JPEGs a video read by Pillow, as CLIP2Video and AdaCLIP do."""
+    total = 0
+    for v, video in enumerate(videos):
+        (folder / str(v)).mkdir(parents=True)
+        for t, frame in enumerate(video):
+            stream = io.BytesIO()
+            Image.fromarray(frame).save(stream, "JPEG", quality=95)
+            (folder / str(v) / f"{t:03d}.jpg").write_bytes(stream.getvalue())
+            total += len(stream.getvalue())
+
+    def fill(chosen: Sequence[int], out: np.ndarray) -> None:
+        for slot, v in enumerate(chosen):
+            for t, path in enumerate(sorted((folder / str(v)).iterdir())):
+                with Image.open(path) as image:
+                    out[slot, t] = np.asarray(image.convert("RGB"))
+
+    return Row("folder of JPEG, Pillow", fill, total // len(videos), tolerance=3.0)
+
+
+def copy_row(videos: np.ndarray) -> Row:
+    """The ceiling: the same bytes from memory to memory."""
+
+    def fill(chosen: Sequence[int], out: np.ndarray) -> None:
+        for slot, v in enumerate(chosen):
+            out[slot] = videos[v]
+
+    return Row("memory copy", fill, videos[0].nbytes)
+
+
+def measure(rows: Sequence[Row], videos: np.ndarray, *, rounds: int) -> None:
+    """Times every row on the same choices, round by round, and checks what came out."""
+    out = np.empty((BATCH, FRAMES, SIZE, SIZE, 3), np.uint8)
+    rng = np.random.default_rng(1)
+    for row in rows:  # warm: checksums verified, pages mapped
+        for start in range(0, len(videos), BATCH):
+            chosen = range(start, start + BATCH)
+            row.fill(chosen, out)
+            error = np.abs(out[::16].astype(np.int16) - videos[chosen[0] : chosen[-1] + 1 : 16])
+            if error.mean() > row.tolerance:
+                raise SystemExit(f"{row.name} returns wrong frames: {error.mean():.2f} levels off")
+    for _ in range(rounds):
+        chosen = rng.integers(0, len(videos), BATCH).tolist()
+        for row in rows:
+            started = time.perf_counter()
+            row.fill(chosen, out)
+            row.seconds.append(time.perf_counter() - started)
+
+
+def report(rows: Sequence[Row]) -> str:
+    """A Markdown table; the ratio is the median over rounds of copy's time to the row's."""
+    lines = [
+        f"{VIDEOS} videos of [{FRAMES}, {SIZE}, {SIZE}, 3], batches of {BATCH}, warm, one thread, "
+        f"{len(rows[0].seconds)} rounds",
+        "",
+        "| store | videos/s | of a memory copy | bytes/video |",
+        "|---|---|---|---|",
+    ]
+    for row in rows:
+        ratios = [c / s for c, s in zip(rows[0].seconds, row.seconds, strict=True)]
+        rate = BATCH / statistics.median(row.seconds)
+        ratio = statistics.median(ratios)
+        lines.append(f"| {row.name} | {rate:.0f} | {ratio:.3f} | {row.bytes_per_video} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--folder", type=Path, help="where the store is made (a temporary folder)")
+    arguments = parser.parse_args()
+    videos = make_videos(VIDEOS)
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        folder = Path(name)
+        rows = [
+            copy_row(videos),
+            store_row(folder, videos, format="arrow", payload="raw"),
+            store_row(folder, videos, format="hdf5", payload="raw"),
+            store_row(folder, videos, format="arrow", payload="jpeg"),
+            store_row(folder, videos, format="hdf5", payload="jpeg"),
+            folder_row(folder / "jpegs", videos),
+        ]
+        measure(rows, videos, rounds=arguments.rounds)
+    print(report(rows))
+
+
+if __name__ == "__main__":
+    main()

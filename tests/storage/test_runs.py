@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from storage.errors import IntegrityError, StoreError
+from storage.roots import open_root
+from storage.runs import RunRecord, latest_run, list_runs, write_run
+from tests.storage.contracts_store import flip_bit
+
+RECORD = RunRecord(
+    name="nightly",
+    config={"model": {"family": "clip4clip"}, "rate": 1.5},
+    artifacts={"frames": ("ab" * 16, 3), "corpus": ("cd" * 16, 1)},
+    stages=[{"name": "extract", "seconds": 1.25, "counts": {"ok": 3, "quarantined": 1}}],
+    started="2026-01-02T03:04:05.678901+02:00",
+    ended="2026-01-02T03:05:00+02:00",
+)
+
+
+def test_runs_come_back_in_the_order_of_their_start(tmp_path: Path) -> None:
+    root = open_root(tmp_path)
+    assert latest_run(root) is None
+    later = dataclasses.replace(RECORD, name="later", started="2026-01-02T01:04:06+00:00")
+    other = dataclasses.replace(RECORD, name="nightly", started="2025-12-31T23:59:59+00:00")
+    for record in (later, RECORD, other):
+        identifier = write_run(root, record)
+        assert identifier in {run.identifier for run in list_runs(root)}
+    assert [run.started for run in list_runs(root)] == [
+        other.started,
+        RECORD.started,
+        later.started,
+    ]
+    last = latest_run(root)
+    assert last is not None
+    assert last.name == "later"
+    nightly = latest_run(root, name="nightly")
+    assert nightly is not None
+    assert dataclasses.replace(nightly, identifier="") == RECORD
+    assert len(list_runs(root, name="nightly")) == 2
+    assert latest_run(root, name="never") is None
+
+
+@pytest.mark.parametrize("started", ["", "yesterday", "2026-01-02T03:04:05"])
+def test_a_start_must_be_a_moment(tmp_path: Path, started: str) -> None:
+    with pytest.raises(StoreError, match="time zone"):
+        write_run(open_root(tmp_path), dataclasses.replace(RECORD, started=started))
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    root = open_root(tmp_path)
+    write_run(root, RECORD)
+    flip_bit(tmp_path / "runs" / root.list("runs")[0], 333)
+    with pytest.raises(IntegrityError, match="runs/2026"):
+        latest_run(root)
