@@ -39,8 +39,10 @@ class Demuxed:
     skipped_at_start: int
     times_complete: bool
     """Each shown packet has a PTS of its own."""
+    start_seconds: float
+    """The container's time of the first frame shown."""
     end_seconds: float
-    """End of the last packet of the stream that lasts longest, from the video's first."""
+    """The container's time at which the last packet of any stream is over."""
     cut_packet: bool
     """The last packet ends in mid-air."""
     rotation: int
@@ -83,7 +85,8 @@ def demux(container: Any, stream: Any, *, progress: Callable[[], None]) -> Demux
         packets_read=len(pts),
         skipped_at_start=skipped,
         times_complete=bool(np.all(known != NO_PTS)) and len(np.unique(known)) == len(known),
-        end_seconds=max(0.0, max(video_end, others_end) - start),
+        start_seconds=start,
+        end_seconds=max(video_end, others_end),
         cut_packet=cut,
         rotation=first_picture.rotation,
         error=error,

@@ -38,6 +38,9 @@ ESTIMATED_DURATION = ("mpegts", "mpeg")
 TIMELESS = ("mpegts", "asf")
 """Containers whose length in bytes is the only witness of a cut."""
 
+TIMES_FROM_ZERO = ("matroska", "flv")
+"""Containers whose declared duration counts from time zero, not from the first frame."""
+
 TRUNCATION_SLACK_SECONDS = 0.5
 TRUNCATION_SLACK_FRACTION = 0.02
 """What may be missing at the end where a container's own length cannot be checked."""
@@ -178,11 +181,13 @@ def _video_stream(container: Any, path: str | Path) -> Any:
         if not stream.disposition & av.stream.Disposition.attached_pic
     ]
     if not moving:
-        kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        cut = completeness(path) is Completeness.CUT and not container.streams.audio
         raise VideoError(
-            f"{path}: no video stream (holds {', '.join(kinds)})",
+            f"{path}: no video stream (holds {kinds})"
+            + (", and its end is missing" if cut else ""),
             path=str(path),
-            reason=Reason.NO_VIDEO_STREAM,
+            reason=Reason.TRUNCATED if cut else Reason.NO_VIDEO_STREAM,
         )
     best = container.streams.best("video")
     chosen = best if best in moving else moving[0]
@@ -269,7 +274,8 @@ def _truncation(path: str, stream: Any, found: Demuxed, declared: float) -> tupl
     """Why the file is known to end early ("" if not), and the fraction of its time found."""
     frame = float(1 / stream.average_rate) if stream.average_rate else 0.04
     declared = max(declared, stream.frames * frame)  # an AVI without its index shortens the other
-    present = found.end_seconds
+    absolute = stream.container.format.name.startswith(TIMES_FROM_ZERO)
+    present = found.end_seconds - (0.0 if absolute else found.start_seconds)
     missing = declared - present
     fraction = min(1.0, present / declared) if declared > 0 else 1.0
     state = completeness(path)
@@ -278,7 +284,7 @@ def _truncation(path: str, stream: Any, found: Demuxed, declared: float) -> tupl
     lost = stream.frames - found.packets_read
     slack = max(TRUNCATION_SLACK_SECONDS, TRUNCATION_SLACK_FRACTION * declared)
     timeless = stream.container.format.name in TIMELESS  # nothing declared to be compared with
-    gone = timeless or missing > 1.5 * frame or lost > 0 or found.cut_packet
+    gone = timeless or missing > 0.75 * frame or lost > 0 or found.cut_packet
     cut = state is Completeness.CUT and gone
     short = declared > 0 and missing > slack
     if not (cut or short or found.error):
