@@ -8,13 +8,13 @@ from importlib.resources import files
 from tasks.rendering.contents import ReportContents
 from tasks.rendering.gallery import query_card
 from tasks.rendering.markup import Child, Markup, tag
-from tasks.rendering.numbers import curves, metrics_table, tiles, training_charts
 from tasks.rendering.operations import (
     coverage_table,
     failures_by_reason,
     failures_table,
     stage_table,
 )
+from tasks.rendering.tables_and_curves import curves, metrics_table, tiles, training_charts
 
 __all__ = ["render"]
 
