@@ -1,6 +1,6 @@
 """One part of an embedding table: rows encoded from frames and texts, or copied from rows in force.
 
-Columns of `videos`: video_id, content_hash, clip_key, split, outcome, frames (how many were
+Columns of `videos`: video_id, content_hash, clip_key, split, outcome, frame_count (how many were
 encoded), then the family's features. Columns of `captions`: caption_id, video_id, split, subset,
 text, then features. Where the family's score is a dot product, `embedding` is the unit vector.
 """
@@ -130,7 +130,7 @@ def _video_table(rows: Sequence[VideoRow], *, artifact: Artifact, inputs: EmbedI
         keys = [row.clip_key for row in fresh]
         features = encode_videos(encoder, reader, keys, options=inputs.options)
         facts = _video_facts(fresh).append_column(
-            "frames", pa.array(features.pop("frames_used"), pa.int32())
+            "frame_count", pa.array(features.pop("frames_used"), pa.int32())
         )
         tables.append(_with_features(facts, features))
     copies = [row for row in usable if row.copy_of]
