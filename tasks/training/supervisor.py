@@ -133,6 +133,8 @@ def _child(launch: Launch) -> Iterator[subprocess.Popen[str]]:
         "PYTHONPATH": _python_path(),
         "PYTHONUNBUFFERED": "1",
     }
+    # threads that wait spin by default: six times the CPU as soon as cores are shared
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if sys.platform == "linux":  # one machine: gloo need not find out its address in a network
         environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
     child = subprocess.Popen(
