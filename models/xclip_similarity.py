@@ -8,6 +8,7 @@ of one shared exponential, exp(G / tau - shift), whose normalisers divide out (n
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -82,13 +83,14 @@ def fast_scores(sides: Sides, matrices: Matrices) -> Tensor:
     on_words = texts * words <= videos * frames  # local_mat goes to the smaller side
     localised = sides.words @ matrices.local_mat_weight if on_words else sides.words
     out = sides.sentence.new_empty(texts, videos)
+    scratch = out.new_empty(3, tall * words * frames * wide if texts >= _FEW else 0)
     for left in range(0, videos, wide):
         columns = slice(left, min(left + wide, videos))
         some = sides._replace(video=sides.video[columns], frames=sides.frames[columns])
         if texts < _FEW:
             out[:, columns] = plain_scores(some, matrices)
             continue
-        block = _VideoBlock(some.video, some.frames, matrices, on_words=on_words)
+        block = _VideoBlock(some, matrices, on_words=on_words, scratch=scratch)
         for top in range(0, texts, tall):
             rows = slice(top, min(top + tall, texts))
             out[rows, columns] = block.scores(
@@ -110,9 +112,11 @@ class _VideoBlock:
     """
 
     def __init__(
-        self, video: Tensor, frames: Tensor, matrices: Matrices, *, on_words: bool
+        self, sides: Sides, matrices: Matrices, *, on_words: bool, scratch: Tensor
     ) -> None:
+        video, frames = sides.video, sides.frames
         self._matrices = matrices
+        self._scratch = scratch
         self._plain = video, frames
         self._video = video.T.contiguous()  # [D, v]
         self._global = matrices.global_mat_weight @ self._video
@@ -129,7 +133,7 @@ class _VideoBlock:
             localised: The words, times local_mat where it is on their side.
         """
         m = self._matrices
-        pair = self._both((localised.flatten(0, 1) @ self._local).view(*words.shape[:2], -1))
+        pair = self._both(localised)
         if pair is None:
             return plain_scores(Sides(sentence, words, *self._plain), m)
         by_frame, by_word = pair
@@ -142,22 +146,26 @@ class _VideoBlock:
         coarse += _weighed_rows(with_video, m.word_logit_weight)
         return coarse.add_(fine, alpha=0.5).div_(4)
 
-    def _both(self, g: Tensor) -> tuple[Tensor, Tensor] | None:
-        """G [t, L, F v] weighed over words [t, F, v] and over frames [t, L, v].
+    def _both(self, words: Tensor) -> tuple[Tensor, Tensor] | None:
+        """G of words [t, L, D], weighed over words [t, F, v] and over frames [t, L, v].
 
         None where the shared exponential has over- or underflowed.
         """
-        texts, words, _ = g.shape
-        each = (texts, words, *self._shape)
-        shared = torch.add(g.new_tensor(-_SHIFT), g, alpha=1 / TAU).exp_()
-        over_words, over_frames = shared.sum(1), shared.view(each).sum(2)
+        m, (texts, length, _) = self._matrices, words.shape
+        each = (texts * length, *self._shape)
+        g, shared, mixed = self._scratch[:, : math.prod(each)].view(3, *each).unbind(0)
+        torch.mm(words.flatten(0, 1), self._local, out=g.flatten(1))
+        torch.add(g.new_tensor(-_SHIFT), g, alpha=1 / TAU, out=shared).exp_()
+        by_text = (texts, length, -1)
+        over_words, over_frames = shared.view(by_text).sum(1), shared.sum(1)
         least = torch.minimum(over_words.amin(), over_frames.amin())
         if not (least > _SMALLEST and torch.isfinite(over_words).all()):
             return None
-        mixed = torch.matmul(self._matrices.word_mat_weight, g).mul_(shared)
-        by_frame = mixed.sum(1).div_(over_words).view(texts, *self._shape)
-        mixed = torch.matmul(self._matrices.frame_mat_weight, g.view(each)).mul_(shared.view(each))
-        return by_frame, mixed.sum(2).div_(over_frames)
+        _left(m.word_mat_weight, g.view(by_text), out=mixed.view(by_text))
+        by_frame = mixed.mul_(shared).view(by_text).sum(1).div_(over_words)
+        _left(m.frame_mat_weight, g, out=mixed)
+        by_word = mixed.mul_(shared).sum(1).div_(over_frames)
+        return by_frame.view(texts, *self._shape), by_word.view(texts, length, -1)
 
 
 def _columns(frames: Tensor) -> Tensor:
@@ -167,4 +175,9 @@ def _columns(frames: Tensor) -> Tensor:
 
 def _weighed_rows(x: Tensor, matrix: Tensor) -> Tensor:
     """`_weighed` over the middle axis of x [t, n, v]: sum_l p_l (W x)_l is the same number."""
-    return (torch.softmax(x / TAU, dim=1) * (matrix @ x)).sum(1)
+    return (torch.softmax(x / TAU, dim=1) * _left(matrix, x)).sum(1)
+
+
+def _left(matrix: Tensor, x: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Give matrix @ x[b] for each b, without the copies that a broadcast `matmul` makes."""
+    return torch.bmm(matrix.expand(len(x), -1, -1), x, out=out)
