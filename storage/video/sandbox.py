@@ -43,7 +43,7 @@ class SandboxOptions:
     deadline_seconds: float = 120.0
     no_progress_seconds: float = 30.0
     memory_mb: int = 4096
-    """Resident memory of a worker and what it started, MiB."""
+    """Resident memory of a worker and what it started, above what it was forked with, MiB."""
     recycle_after: int = 1000
     """Jobs of one worker; then a fresh one, against slow leaks in native code."""
     slot_bytes: int = 16 * 2**20

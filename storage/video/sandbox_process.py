@@ -74,6 +74,7 @@ class WorkerProcess:
         self.job: Job | None = None
         self.ready = False
         self.jobs_done = 0
+        self._inherited_mb = resident_mb(zygote.pid, with_children=False)
 
     def start(self, job: Job) -> None:
         """Hand over a job; its clock starts now."""
@@ -122,7 +123,7 @@ class WorkerProcess:
             return "timeout", f"not done after {limits.deadline_seconds:g} s"
         if now - alive > limits.no_progress_seconds:
             return "no_progress", f"no sign of life for {limits.no_progress_seconds:g} s"
-        if resident_mb(self.child.pid) > limits.memory_mb:
+        if resident_mb(self.child.pid) - self._inherited_mb > limits.memory_mb:
             return "memory", f"more than {limits.memory_mb} MiB resident"
         if os.fstat(self._words).st_size > WORDS_LIMIT:
             os.ftruncate(self._words, 0)
@@ -156,10 +157,10 @@ class WorkerProcess:
         os.close(self._words)
 
 
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process and its direct children, MiB; 0 once it is gone."""
+def resident_mb(pid: int, *, with_children: bool = True) -> float:
+    """Resident memory of a process and what it started, MiB; 0 once it is gone."""
     pages = 0
-    for process in (pid, *_children(pid)):
+    for process in (pid, *(_children(pid) if with_children else ())):
         try:
             with open(f"/proc/{process}/statm", encoding="ascii") as file:  # noqa: PTH123
                 pages += int(file.read().split()[1])

@@ -5,7 +5,8 @@ that are none. Identical, bit for bit, to decoding everything, by five guards
 (notes/decoding-and-stores.md 1.3):
 
 1. AVI with a reordering codec, MPEG-PS, doubled or absent times: decode everything, count frames.
-2. Seek in MP4, Matroska and AVI only; elsewhere read on, but decode from keyframes just the same.
+2. Seek in MP4 and Matroska only (after a seek AVI's times are one frame late); elsewhere read on,
+   but decode from keyframes just the same.
 3. A target shown before its own keyframe (open GOP) starts one group earlier.
 4. After a seek the expected keyframe must come; if not, decode everything.
 5. A target that does not come out, or any complaint of the decoder: decode everything.
@@ -28,7 +29,7 @@ from storage.video.transform import rotate
 
 __all__ = ["read_selectively", "read_sequentially"]
 
-SEEKABLE = ("mov", "matroska", "avi")
+SEEKABLE = ("mov", "matroska")
 SKIPS_NON_REFERENCE = ("h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video")
 """VP9 gains nothing from it, AV1 loses frames."""
 

@@ -59,6 +59,11 @@ class Zygote:
                 start_new_session=True,  # Ctrl-C is for the owner alone
             )
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def spawn(self, target: str, fds: tuple[int, int, int], *, options: dict[str, int]) -> Child:
         """Fork a worker running `target` ("module:function") on (socket, slot, messages) `fds`.
 

@@ -98,6 +98,16 @@ def test_selective_decodes_little(monkeypatch):
     assert 1 <= len(taken) <= 30
 
 
+@pytest.mark.parametrize("name", sorted(set(ALL) - ALWAYS_WHOLE - SOMETIMES_WHOLE))
+def test_passing_over_groups_needs_no_full_decode(name, monkeypatch, whole_decodes):
+    """As in long files: groups without a target are passed over, by a seek where one is safe."""
+    monkeypatch.setattr(selective, "WORTH_A_SEEK", 0)
+    last = len(media.kept(name)) - 1
+    shown = barcodes(name, read(name, [3, last - 5, last], decoder="selective").frames)
+    assert shown == [media.kept(name)[i] for i in (3, last - 5, last)]
+    assert not whole_decodes
+
+
 def test_a_seek_that_lands_late_is_noticed(monkeypatch, whole_decodes):
     monkeypatch.setattr(selective, "WORTH_A_SEEK", 0)
 

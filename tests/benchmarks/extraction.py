@@ -1,0 +1,118 @@
+"""From videos to frames: the sandbox against decoding in this process, and against CLIP4Clip's way.
+
+One frame a second of a small corpus (the real clips of ../shared where present, else encoded
+ones), 224 x 224. Wall time, medians of interleaved rounds; ratios to in-process decoding of the
+same run: above 1 is faster. CLIP4Clip decodes again for every sample, a seek a frame, and resizes
+with Pillow; without cv2 its seeks are made with PyAV. Absolute numbers are this machine's alone.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from storage.video.transform import fit
+from tasks.decoding import ClipJob, DecodingOptions, decode_clips
+from tasks.decoding_worker import decode_clip
+from tests import media
+from tests.benchmarks import decode
+
+CLIPS = Path(__file__).parents[3] / "shared/data/clips"
+ROUNDS = 5
+
+
+def corpus(folder):
+    if CLIPS.exists():
+        return "real clips", sorted([*CLIPS.glob("*.mp4"), *CLIPS.glob("*.mkv")])
+    frames = media.painted(375, width=320, height=240)
+    names = ("h264_mp4", "h264_mkv", "mpeg4_avi", "vp9_webm") * 6
+    made = {name: media.encode_kind(folder, name, frames=frames) for name in set(names)}
+    return "encoded clips", [made[name] for name in names]
+
+
+class InProcess:
+    """What a worker gives its target, without a sandbox."""
+
+    def heartbeat(self):
+        pass
+
+    def allocate(self, shape, dtype=np.uint8):
+        return np.empty(shape, dtype)
+
+
+def in_process(paths):
+    count = 0
+    for path in paths:
+        answer = decode_clip(_job(path), InProcess())
+        count += answer.get("kept", 0)
+    return count
+
+
+def _job(path):
+    options = DecodingOptions()
+    rule = {"policy": options.rule.policy, "rate": options.rule.rate}
+    shape = {"decoder": "auto", "size": 224, "resize": "torch", "damaged": "strict"}
+    return {
+        "path": str(path), "content_hash": "", "bytes": 0, "mtime_ns": 0,
+        "start_seconds": None, "end_seconds": None, "rule": rule,
+        "decode": {**shape, "max_pixels": options.max_pixels},
+    }  # fmt: skip
+
+
+def sandboxed(paths, workers):
+    jobs = (ClipJob(clip_key=str(path), path=str(path)) for path in paths)
+    options = DecodingOptions(workers=workers)
+    return sum(len(result.frames) for result in decode_clips(jobs, options=options))
+
+
+def clip4clip(paths):
+    """A seek for each second, Pillow's resize."""
+    from storage.video.probe import probe
+
+    count = 0
+    out = np.empty((224, 224, 3), np.uint8)
+    for path in paths:
+        found = probe(path)
+        picks = np.arange(0, found.frames_counted, max(1, int(found.fps)))
+        source = decode._cv2_frames if decode.HAS_CV2 else decode._pyav_frames
+        for picture in source(path, picks):
+            fit(picture, size=224, out=out, how="pillow")
+            count += 1
+    return count
+
+
+def main():
+    torch.set_num_threads(1)
+    cores = len(os.sched_getaffinity(0))
+    ways = {
+        "in this process": in_process,
+        "sandbox, 1 worker": lambda paths: sandboxed(paths, 1),
+        f"sandbox, {cores} workers": lambda paths: sandboxed(paths, cores),
+        f"CLIP4Clip ({'OpenCV' if decode.HAS_CV2 else 'PyAV, no cv2'})": clip4clip,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        what, paths = corpus(folder)
+        sandboxed(paths[:1], 1)  # the zygote's imports are paid once a process, not here
+        spent = {name: [] for name in ways}
+        frames, started = {}, time.perf_counter()
+        for _ in range(ROUNDS):
+            if time.perf_counter() - started > 40:
+                break
+            for name, way in ways.items():
+                begun = time.perf_counter()
+                frames[name] = way(paths)
+                spent[name].append(time.perf_counter() - begun)
+    medians = {name: statistics.median(seconds) for name, seconds in spent.items()}
+    base = medians["in this process"]
+    print(f"{len(paths)} {what}, one frame a second, {cores} cores, {len(spent[name])} rounds")
+    print(f"{'way':28}{'frames':>8}{'videos/s':>10}{'of in-process':>15}")
+    for name, seconds in medians.items():
+        print(f"{name:28}{frames[name]:8}{len(paths) / seconds:10.1f}{base / seconds:15.2f}")
+
+
+if __name__ == "__main__":
+    main()
