@@ -153,6 +153,17 @@ def test_annotations_of_other_videos_are_counted(tmp_path):
     assert read(layout.config).notes == (f"{file}: 1 of 13 videos are in no split of it",)
 
 
+def test_paragraphs_are_of_their_own_split(tmp_path):
+    """DiDeMo's test_data.json may describe training videos: those have their own file."""
+    layout = write_layout("didemo", tmp_path, some_items())
+    captions = read(layout.config).captions
+    train, test = (layout.annotations / f"{name}_data.json" for name in ("train", "test"))
+    test.write_text(json.dumps(json.loads(test.read_text()) + json.loads(train.read_text())))
+    listing = read(layout.config)
+    assert listing.captions == captions
+    assert listing.notes == (f"{test}: 8 of 10 videos are in no split of it",)
+
+
 def ids_in(name: str) -> list[str]:
     lines = (ANNOTATIONS / name).read_text().split()
     return [line.split(",")[0] for line in lines]
