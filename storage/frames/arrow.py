@@ -24,7 +24,7 @@ from storage.frames.contract import (
     check_key,
     check_picks,
     check_source,
-    copy_picks,
+    runs_of,
 )
 
 __all__ = ["ArrowShardReader", "ArrowShardWriter"]
@@ -121,7 +121,8 @@ class ArrowShardReader:
                 path=str(path),
             ) from error
         self.keys = tuple(batch.column("clip_key")[0].as_py() for batch in batches)
-        self.lengths = np.array([batch.num_rows for batch in batches], np.int64)
+        self._counts = [batch.num_rows for batch in batches]
+        self.lengths = np.array(self._counts, np.int64)
         self._batches = batches
         self._views = [self._view(batch) for batch in batches] if self.payload == "raw" else []
 
@@ -148,12 +149,14 @@ class ArrowShardReader:
         return indices
 
     def read_into(self, i: int, picks: np.ndarray, out: np.ndarray) -> None:
-        check_picks(picks, key=self.keys[i], count=self.lengths[i])
+        chosen = check_picks(picks, key=self.keys[i], count=self._counts[i])
         if self.payload == "raw":
-            copy_picks(self._views[i], picks, out)
+            view = self._views[i]
+            for first, stop, slot in runs_of(chosen):
+                out[slot : slot + stop - first] = view[first:stop]
             return
         column = self._batches[i].column("jpeg")
-        for slot, pick in enumerate(picks.tolist()):
+        for slot, pick in enumerate(chosen):
             jpeg.decode_into(memoryview(column[pick].as_buffer()).cast("B"), out[slot])
 
     def stored(self, i: int) -> np.ndarray | list[bytes]:

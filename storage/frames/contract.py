@@ -27,10 +27,10 @@ __all__ = [
     "check_key",
     "check_picks",
     "check_source",
-    "copy_picks",
     "format_of",
     "open_reader",
     "open_writer",
+    "runs_of",
 ]
 
 Format = Literal["arrow", "hdf5"]
@@ -214,21 +214,29 @@ def check_source(source: FrameShardReader, *, size: int, payload: str) -> None:
         )
 
 
-def check_picks(picks: np.ndarray, *, key: str, count: int) -> None:
-    """Refuses positions a clip does not have; negative ones too, which numpy would wrap.
+def check_picks(picks: np.ndarray, *, key: str, count: int) -> list[int]:
+    """The picks as plain integers; refused where the clip has no such frame.
+
+    Negative ones are refused too, which numpy would wrap. Plain integers, because for a dozen of
+    them every numpy call costs more than the loop.
 
     Raises:
         StoreError: a pick is outside [0, count).
     """
-    if len(picks) and (int(picks.min()) < 0 or int(picks.max()) >= count):
-        raise StoreError(f"clip {key} has frames 0 to {count - 1}, asked for {picks.tolist()}")
+    chosen: list[int] = picks.tolist()
+    if chosen and (min(chosen) < 0 or max(chosen) >= count):
+        raise StoreError(f"clip {key} has frames 0 to {count - 1}, asked for {chosen}")
+    return chosen
 
 
-def copy_picks(frames: np.ndarray, picks: np.ndarray, out: np.ndarray) -> None:
-    """``out[:] = frames[picks]`` without the temporary array, in one copy where picks are a run."""
-    count = len(picks)
-    if count and int(picks[-1]) - int(picks[0]) == count - 1 and (np.diff(picks) == 1).all():
-        out[:] = frames[int(picks[0]) : int(picks[0]) + count]
-        return
-    for slot, pick in enumerate(picks.tolist()):
-        out[slot] = frames[pick]
+def runs_of(picks: list[int]) -> list[tuple[int, int, int]]:
+    """(first, stop, slot of the first) of each run of consecutive picks: one copy each."""
+    runs: list[tuple[int, int, int]] = []
+    slot = 0
+    while slot < len(picks):
+        first, start = picks[slot], slot
+        slot += 1
+        while slot < len(picks) and picks[slot] == picks[slot - 1] + 1:
+            slot += 1
+        runs.append((first, first + slot - start, start))
+    return runs

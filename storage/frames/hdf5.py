@@ -26,6 +26,7 @@ from storage.frames.contract import (
     check_key,
     check_picks,
     check_source,
+    runs_of,
 )
 
 __all__ = ["Hdf5ShardReader", "Hdf5ShardWriter"]
@@ -180,15 +181,16 @@ class Hdf5ShardReader:
         return self._column("frame_index", i)
 
     def read_into(self, i: int, picks: np.ndarray, out: np.ndarray) -> None:
-        check_picks(picks, key=self.keys[i], count=self.lengths[i])
+        chosen = check_picks(picks, key=self.keys[i], count=int(self.lengths[i]))
         data = self._dataset()
-        rows = self._offsets[i] + picks
+        base = int(self._offsets[i])
         if self.payload == "jpeg":
-            for slot, row in enumerate(rows.tolist()):
-                jpeg.decode_into(self._encoded(row), out[slot])
+            for slot, pick in enumerate(chosen):
+                jpeg.decode_into(self._encoded(base + pick), out[slot])
             return
-        for first, stop, slot in _runs(rows):
-            data.read_direct(out, np.s_[first:stop], np.s_[slot : slot + stop - first])
+        for first, stop, slot in runs_of(chosen):
+            rows, slots = np.s_[base + first : base + stop], np.s_[slot : slot + stop - first]
+            data.read_direct(out, rows, slots)
 
     def stored(self, i: int) -> np.ndarray | list[bytes]:
         if self.payload == "raw":
@@ -203,15 +205,3 @@ class Hdf5ShardReader:
     def close(self) -> None:
         if os.getpid() == self._process:
             self._file.close()
-
-
-def _runs(rows: np.ndarray) -> list[tuple[int, int, int]]:
-    """(first row, row after the last, slot of the first) of each consecutive run of `rows`."""
-    if not len(rows):
-        return []
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(rows) != 1) + 1])
-    stops = np.concatenate([starts[1:], [len(rows)]])
-    return [
-        (int(rows[start]), int(rows[start]) + int(stop - start), int(start))
-        for start, stop in zip(starts, stops, strict=True)
-    ]

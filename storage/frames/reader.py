@@ -73,10 +73,14 @@ class FrameReader:
             MissingArtifactError: a clip has no frames in this snapshot.
             IntegrityError: a shard is not what its receipt promised.
         """
-        for v in sorted(range(len(keys)), key=lambda v: self._number(keys[v])):
+        numbers = [self._number(key) for key in keys]
+        order: Sequence[int] = range(len(keys))
+        if len(set(numbers)) > self._limit:  # shard by shard, each opened once
+            order = sorted(order, key=numbers.__getitem__)
+        for v in order:
             index, _ = self._place(keys[v])
             count = len(picks[v])
-            self._shard(self._number(keys[v])).read_into(index, picks[v], out[v, :count])
+            self._shard(numbers[v]).read_into(index, picks[v], out[v, :count])
             out[v, count:] = 0
 
     def frames(self, key: str) -> np.ndarray:

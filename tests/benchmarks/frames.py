@@ -37,6 +37,7 @@ class Row:
     fill: Fill
     bytes_per_video: int
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     tolerance: float = 0.0  # mean levels a lossy payload may be off
 
 
@@ -80,7 +81,7 @@ def store_row(folder: Path, videos: np.ndarray, *, format: Format, payload: Payl
         f"{format} {payload}",
         fill,
         snapshot.bytes // len(videos),
-        tolerance=0.0 if payload == "raw" else 3.0,
+        tolerance=0.0 if payload == "raw" else 5.0,
     )
 
 
@@ -101,7 +102,7 @@ def folder_row(folder: Path, videos: np.ndarray) -> Row:
                 with Image.open(path) as image:
                     out[slot, t] = np.asarray(image.convert("RGB"))
 
-    return Row("folder of JPEG, Pillow", fill, total // len(videos), tolerance=3.0)
+    return Row("folder of JPEG, Pillow", fill, total // len(videos), tolerance=5.0)
 
 
 def copy_row(videos: np.ndarray) -> Row:
@@ -128,26 +129,37 @@ def measure(rows: Sequence[Row], videos: np.ndarray, *, rounds: int) -> None:
     for _ in range(rounds):
         chosen = rng.integers(0, len(videos), BATCH).tolist()
         for row in rows:
-            started = time.perf_counter()
+            started, cpu = time.perf_counter(), time.thread_time()
             row.fill(chosen, out)
+            row.cpu_seconds.append(time.thread_time() - cpu)
             row.seconds.append(time.perf_counter() - started)
 
 
 def report(rows: Sequence[Row]) -> str:
-    """A Markdown table; the ratio is the median over rounds of copy's time to the row's."""
+    """A Markdown table; a ratio is the median over rounds of the copy's time to the row's.
+
+    Wall time is what a reader waits; CPU time says the same when the machine is shared.
+    """
     lines = [
         f"{VIDEOS} videos of [{FRAMES}, {SIZE}, {SIZE}, 3], batches of {BATCH}, warm, one thread, "
         f"{len(rows[0].seconds)} rounds",
         "",
-        "| store | videos/s | of a memory copy | bytes/video |",
-        "|---|---|---|---|",
+        "| store | videos/s | of a memory copy, wall | CPU | bytes/video |",
+        "|---|---|---|---|---|",
     ]
     for row in rows:
-        ratios = [c / s for c, s in zip(rows[0].seconds, row.seconds, strict=True)]
         rate = BATCH / statistics.median(row.seconds)
-        ratio = statistics.median(ratios)
-        lines.append(f"| {row.name} | {rate:.0f} | {ratio:.3f} | {row.bytes_per_video} |")
+        wall = ratio(rows[0].seconds, row.seconds)
+        cpu = ratio(rows[0].cpu_seconds, row.cpu_seconds)
+        lines.append(
+            f"| {row.name} | {rate:.0f} | {wall:.3f} | {cpu:.3f} | {row.bytes_per_video} |"
+        )
     return "\n".join(lines)
+
+
+def ratio(ceiling: Sequence[float], seconds: Sequence[float]) -> float:
+    """The median over rounds of the ceiling's time to this one's."""
+    return statistics.median(c / s for c, s in zip(ceiling, seconds, strict=True))
 
 
 def main() -> None:
