@@ -14,7 +14,9 @@ import typer
 
 __all__ = ["app", "main"]
 
-# Set before Prefect is imported: its own log lines are for servers, not for a person's terminal.
+# Set before Prefect and Dask are imported: their own log lines are for servers, not for a person's
+# terminal.
+os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")

@@ -13,6 +13,8 @@ from typing import Any
 
 import dask
 from distributed import LocalCluster
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect_dask.task_runners import DaskTaskRunner
 
@@ -51,9 +53,22 @@ def open_runner(config: PipelineConfig) -> Iterator[PipelineConfig]:
         yield config
         return
     with (
+        _shared_server(),
         dask.config.set(_DASK),
         LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=slots(config), threads_per_worker=1, dashboard_address=None
         ) as cluster,
     ):
         yield config.model_copy(update={"dask_address": cluster.scheduler_address})
+
+
+@contextmanager
+def _shared_server() -> Iterator[None]:
+    """Name the server in the settings tasks carry along, also where Prefect serves itself.
+
+    Without a name each Dask worker would start a server of its own on the same SQLite file.
+    """
+    with get_client(sync_client=True) as client:
+        url = str(client.api_url)
+    with temporary_settings({PREFECT_API_URL: url}):
+        yield
