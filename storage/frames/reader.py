@@ -77,11 +77,13 @@ class FrameReader:
         order: Sequence[int] = range(len(keys))
         if len(set(numbers)) > self._limit:  # shard by shard, each opened once
             order = sorted(order, key=numbers.__getitem__)
+        slots = out.shape[1]
         for v in order:
             index, _ = self._place(keys[v])
             count = len(picks[v])
             self._shard(numbers[v]).read_into(index, picks[v], out[v, :count])
-            out[v, count:] = 0
+            if count < slots:
+                out[v, count:] = 0
 
     def frames(self, key: str) -> np.ndarray:
         """All stored frames of a clip, uint8 [T, S, S, 3], read-only."""
