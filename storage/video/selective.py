@@ -5,7 +5,7 @@ that are none. Identical, bit for bit, to decoding everything, by five guards
 (notes/decoding-and-stores.md 1.3):
 
 1. AVI with a reordering codec, MPEG-PS, doubled or absent times: decode everything, count frames.
-2. Seek in MP4 and Matroska only (after a seek AVI's times are one frame late); elsewhere read on,
+2. Seek in MP4 and Matroska only (after a seek AVI's times may be one frame late); elsewhere read on,
    but decode from keyframes just the same.
 3. A target shown before its own keyframe (open GOP) starts one group earlier.
 4. After a seek the expected keyframe must come; if not, decode everything.
@@ -166,12 +166,14 @@ class _Selective:
 
     def _decode_group(self, positions: list[int]) -> None:
         targets, last = set(positions), max(positions)
-        skip_others = self._skips
+        start = self._at
         while self._at <= last:
-            is_target = self._at in targets
-            if skip_others:
-                self._context.skip_frame = "DEFAULT" if is_target else "NONREF"
-            self._take(self._next())
+            if self._skips:
+                self._context.skip_frame = "DEFAULT" if self._at in targets else "NONREF"
+            at_start, packet = self._at == start, self._next()
+            if at_start and not packet.is_keyframe:
+                raise _GuardError  # not where the probe saw one: times have shifted
+            self._take(packet)
             self._reading.progress()
         self._take(None)  # what reordering still holds back
         if any(self._reading.sink.wants(self._index[int(self._table.pts[p])]) for p in targets):

@@ -20,7 +20,6 @@ import av
 import numpy as np
 import torch
 
-from storage.errors import VideoError
 from storage.video.contract import DecodeOptions, FrameSink, Reading
 from storage.video.decoders import read_frames
 from storage.video.ffmpeg_reader import ffmpeg_program, read_with_ffmpeg
@@ -85,7 +84,7 @@ def _pyav_frames(path, picks):
         stream = container.streams.video[0]
         stream.thread_type = "NONE"
         rate, start = stream.average_rate, stream.start_time or 0
-        untimed = container.format.name == "avi"  # its PTS after a seek are one frame late
+        untimed = container.format.name == "avi"  # its PTS after a seek may be one frame late
         for index in picks:
             wanted = start + int(index / rate / stream.time_base)
             container.seek(wanted, stream=stream)
@@ -130,7 +129,7 @@ def timed(way, path, picks):
     before = cpu_seconds()
     try:
         frames = way(path, picks)
-    except (VideoError, RuntimeError, av.error.FFmpegError, ValueError, OSError):
+    except Exception:  # each library has its own; here it only means: no speed
         return float("inf"), None
     spent = cpu_seconds() - before
     return spent, None if frames is None else [media.barcode(frame) for frame in frames]
