@@ -7,14 +7,23 @@ from pathlib import Path
 import pytest
 import torch
 
+from configs.schema import ModelConfig
 from models.losses import weighted_symmetric_loss
 from tasks.training.data import ClipBatch
 from tasks.training.distributed import Group
 from tasks.training.order import pieces
+from tasks.training.starting import build_sized
 from tasks.training.step import PairBatch, StepOptions, contrastive_backward
-from tests.tasks.training.builders import FRAMES, MAX_WORDS, SIZE, small_model
+from tests.tasks.training.builders import FRAMES, MAX_WORDS, SIZE, SMALL, small_model
 
 HEADERS = ("meanP", "seqLSTM", "seqTransf", "tightTransf")
+
+
+OTHERS = {
+    "clip2video": {"cross_num_hidden_layers": 1, "centerK": 2},
+    "xclip": {"sim_header": "seqTransf", "cross_num_hidden_layers": 1},
+    "adaclip": {"frame_agg": "transformer", "word_agg": "mlp"},
+}
 
 
 def batch(pairs=7):
@@ -29,7 +38,14 @@ def batch(pairs=7):
 
 
 def ready(header):
-    model = small_model(header)
+    if header in OTHERS:
+        config = ModelConfig(
+            family=header, options=OTHERS[header], max_words=MAX_WORDS, max_frames=FRAMES
+        )
+        torch.manual_seed(3)
+        model = build_sized(config, sizes=SMALL)
+    else:
+        model = small_model(header)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0  # parts and processes draw other masks; the rest must agree
@@ -72,7 +88,7 @@ def test_one_pass_is_the_plain_loss(header):
     assert_same(stepped(header), plain(header))
 
 
-@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("header", [*HEADERS, *OTHERS])
 def test_parts_keep_all_negatives(header):
     assert_same(stepped(header, parts=3), plain(header))
 
@@ -133,11 +149,11 @@ def test_noise_is_the_same_in_both_encodings_of_a_part():
 RANK = """
 import sys, torch
 from tasks.training.distributed import Group
-from tests.tasks.training.test_step import HEADERS, stepped
+from tests.tasks.training.test_step import HEADERS, OTHERS, stepped
 torch.set_num_threads(1)
 group = Group.join("cpu")
 found = {}
-for header in HEADERS:
+for header in [*HEADERS, *OTHERS]:
     found[header] = stepped(header, group=group, parts=2 if header == "seqTransf" else 1)
 found["legacy"] = stepped("seqTransf", group=group, legacy_scaling=True)
 torch.save(found, f"{sys.argv[1]}/{group.rank}.pt")
@@ -159,7 +175,7 @@ def two_processes(tmp_path_factory):
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
-@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("header", [*HEADERS, *OTHERS])
 @pytest.mark.parametrize("rank", [0, 1])
 def test_two_processes_equal_one(two_processes, header, rank):
     expected = plain(header)
