@@ -1,4 +1,4 @@
-"""Words that look: search, status, failures, presets, doctor, corpus."""
+"""Words that look: search, status, failures, presets, doctor."""
 
 from __future__ import annotations
 
@@ -84,24 +84,30 @@ def failures(store: StoreOption = None, as_json: JsonFlag = False) -> None:
 
 
 def presets(as_json: JsonFlag = False) -> None:
-    """List the presets `reelvec run` takes."""
+    """List the presets `reelvec run` takes: dataset, protocol, model and expected R@1."""
     from configs import load, preset_names
 
     rows = []
     for name in preset_names():
         config = load(name)
+        expected = config.evaluate.published
         rows.append(
             {
                 "preset": name,
                 "corpus": config.corpus.kind,
+                "protocol": getattr(config.corpus, "protocol", ""),
                 "model": f"{config.model.family} {config.model.architecture}",
-                "expected": ", ".join(f"{k} {v:g}" for k, v in config.evaluate.published.items()),
+                "t2v R@1": expected.get("t2v/R@1"),
+                "v2t R@1": expected.get("v2t/R@1"),
+                "expected": dict(expected),
+                "source": config.evaluate.published_source,
             }
         )
     if as_json:
         print_json({"presets": rows})
     else:
-        print_table("reelvec run PRESET", rows, ["preset", "corpus", "model", "expected"])
+        columns = ["preset", "corpus", "protocol", "model", "t2v R@1", "v2t R@1"]
+        print_table("reelvec run PRESET", rows, columns)
 
 
 def doctor(store: StoreOption = None, as_json: JsonFlag = False) -> None:

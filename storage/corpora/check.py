@@ -1,4 +1,4 @@
-"""Checks a benchmark's files: counts beside the published ones, overlaps, what is missing.
+"""Checks a corpus' files: counts beside the published ones, overlaps, what is missing.
 
 Nothing is decoded, and no video is opened.
 """
@@ -6,19 +6,20 @@ Nothing is decoded, and no video is opened.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 from storage.corpora.benchmark import BenchmarkReader
+from storage.corpora.contract import CorpusReader
 from storage.corpora.discovery import VideoFiles
 from storage.corpora.listing import ListingBuilder
 from storage.corpora.published import OBTAIN, PUBLISHED, Published
 from storage.corpora.registry import BENCHMARKS, reader_class
 from storage.errors import CorpusError
 
-__all__ = ["CorpusCheck", "Overlap", "SplitCheck", "check_corpus"]
+__all__ = ["CorpusCheck", "Overlap", "SplitCheck", "check_corpus", "check_listing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +72,19 @@ class CorpusCheck:
         return whole and not self.problems
 
 
-def check_corpus(kind: str, *, videos: str, annotations: str) -> CorpusCheck:
+def check_corpus(
+    kind: str, *, videos: str, annotations: str, protocols: Sequence[str] = ()
+) -> CorpusCheck:
     """Read every protocol of a benchmark as far as its files allow.
 
     Args:
         kind: A benchmark of storage.corpora.registry.
         videos: Folder of the videos; it may be missing, then every video is.
         annotations: Folder of the annotation files; what is missing is a problem, not an error.
+        protocols: These only; none: all of them.
 
     Raises:
-        CorpusError: no such benchmark.
+        CorpusError: no such benchmark, or none of its protocols.
     """
     if kind not in BENCHMARKS:
         raise CorpusError(f"benchmark {kind!r} is unknown; use one of: {', '.join(BENCHMARKS)}")
@@ -88,10 +92,10 @@ def check_corpus(kind: str, *, videos: str, annotations: str) -> CorpusCheck:
     files = VideoFiles(Path(videos).expanduser(), required=False)
     listings: dict[str, ListingBuilder] = {}
     problems: dict[str, None] = {}  # each once, in order: protocols share files
-    for protocol in reader_of.protocols:
+    for protocol in protocols or reader_of.protocols:
         reader = reader_of(videos, annotations=annotations, protocol=protocol)
         reader.files = files
-        listings[protocol], found = _read(reader)
+        listings[reader.protocol], found = _read(reader)
         problems.update(dict.fromkeys(found))
     return CorpusCheck(
         kind,
@@ -103,6 +107,24 @@ def check_corpus(kind: str, *, videos: str, annotations: str) -> CorpusCheck:
         tuple({note: None for listing in listings.values() for note in listing.notes}),
         OBTAIN[kind],
     )
+
+
+def check_listing(kind: str, *, reader: CorpusReader) -> CorpusCheck:
+    """Read a corpus of one's own: its counts by split, and what its reader refuses."""
+    try:
+        listing = reader.read()
+    except CorpusError as error:
+        return CorpusCheck(kind, (), (), (str(error),), (), ())
+    split_of = {video.video_id: video.split for video in listing.videos}
+    videos = Counter(split_of.values())
+    captions = Counter(split_of[caption.video_id] for caption in listing.captions)
+    missing = Counter(v.split for v in listing.videos if not Path(v.path).exists())
+    splits = tuple(
+        SplitCheck("", split, videos[split], captions[split], missing[split], None)
+        for split in sorted(videos)
+    )
+    refused = tuple(f"{v.path}: {v.message}" for v in listing.videos if v.message)
+    return CorpusCheck(kind, splits, (), refused, listing.notes, ())
 
 
 def _read(reader: BenchmarkReader) -> tuple[ListingBuilder, list[str]]:

@@ -1,0 +1,116 @@
+"""Words about corpora: corpus check."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.commands.options import JsonFlag, print_json, print_table
+
+if TYPE_CHECKING:
+    from storage.corpora.check import CorpusCheck, SplitCheck
+
+__all__ = ["register"]
+
+corpus = typer.Typer(
+    help="Look at a corpus before a run: annotation files and videos.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    app.add_typer(corpus, name="corpus")
+
+
+@corpus.callback()
+def _group() -> None:
+    """Keeps `check` a word of its own although it is the only one."""
+
+
+@corpus.command()
+def check(
+    source: Annotated[str, typer.Argument(metavar="NAME|PRESET|FILE.yaml")],
+    videos: Annotated[str | None, typer.Option(help="Folder of the videos.")] = None,
+    annotations: Annotated[str | None, typer.Option(help="Folder of the annotation files.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="This protocol only.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Count a corpus' videos and captions beside the published numbers; nothing is decoded.
+
+    NAME is a benchmark (msrvtt, msvd, lsmdc, didemo, activitynet, vatex, adaclip); a preset or file
+    names its own corpus. Exit code 1 where something is missing.
+    """
+    given = {"videos": videos, "annotations": annotations, "protocol": protocol}
+    found = _check(source, given={key: value for key, value in given.items() if value})
+    if as_json:
+        print_json({**dataclasses.asdict(found), "complete": found.complete})
+    else:
+        _show(found)
+    if not found.complete:
+        raise typer.Exit(1)
+
+
+def _check(source: str, *, given: dict[str, str]) -> CorpusCheck:
+    from configs import ConfigError, load
+    from storage.corpora import open_corpus
+    from storage.corpora.check import check_corpus, check_listing
+    from storage.corpora.registry import BENCHMARKS
+
+    if source in BENCHMARKS:
+        for key in ("videos", "annotations"):
+            if key not in given:
+                raise ConfigError(f"({source}) needs --{key}, the folder of its {key}", key=key)
+        only = [given.pop("protocol")] if "protocol" in given else []
+        return check_corpus(source, protocols=only, **given)
+    config = load(source, overrides=[f"corpus.{key}={value}" for key, value in given.items()])
+    if config.corpus.kind == "synthetic":
+        raise ConfigError(f"({source}) draws its own videos; there is nothing to check")
+    if config.corpus.kind == "folder":
+        return check_listing("folder", reader=open_corpus(config.corpus, store_dir=config.store))
+    settings = config.corpus.model_dump(include={"kind", "videos", "annotations"})
+    return check_corpus(protocols=[config.corpus.protocol], **settings)
+
+
+def _show(found: CorpusCheck) -> None:
+    rows = [_row(split) for split in found.splits]
+    columns = ["protocol", "split", "videos", "captions", "missing files", "as published"]
+    absent = () if any(split.published for split in found.splits) else ("protocol", "as published")
+    if rows:
+        print_table(found.kind, rows, [name for name in columns if name not in absent])
+    for source in dict.fromkeys(
+        split.published.source for split in found.splits if split.published
+    ):
+        typer.echo(f"published: {source}")
+    for overlap in found.overlaps:
+        one, other = (" ".join(part) for part in (overlap.one, overlap.other))
+        typer.echo(f"overlap: {one} and {other} share {overlap.videos} videos")
+    for note in found.notes:
+        typer.echo(f"note: {note}")
+    for problem in found.problems:
+        typer.echo(f"problem: {problem}")
+    if found.complete:
+        typer.echo("complete")
+        return
+    typer.echo("incomplete" + ("; where to obtain what is missing:" if found.obtain else ""))
+    for place in found.obtain:
+        typer.echo(f"  {place}")
+
+
+def _row(split: SplitCheck) -> dict[str, Any]:
+    published = split.published
+    return {
+        "protocol": split.protocol,
+        "split": split.split or "(every)",
+        "videos": _beside(split.videos, published.videos if published else 0),
+        "captions": _beside(split.captions, published.captions if published else 0),
+        "missing files": split.missing_videos,
+        "as published": ("yes" if split.as_published else "no") if published else "",
+    }
+
+
+def _beside(count: int, published: int) -> str:
+    return f"{count:,} of {published:,}" if published else f"{count:,}"
