@@ -139,10 +139,12 @@ KINDS = {
         ),
     ),
     "av1_mp4": Kind(
-        ".mp4", ("-c:v", "libsvtav1", "-preset", "12", "-g", "30", "-svtav1-params", "lp=1")
+        ".mp4",
+        ("-c:v", "libsvtav1", "-preset", "12", "-crf", "20", "-g", "30", "-svtav1-params", "lp=1"),
     ),
     "av1_mkv": Kind(
-        ".mkv", ("-c:v", "libsvtav1", "-preset", "12", "-g", "30", "-svtav1-params", "lp=1")
+        ".mkv",
+        ("-c:v", "libsvtav1", "-preset", "12", "-crf", "20", "-g", "30", "-svtav1-params", "lp=1"),
     ),
     "mpeg2_ps": Kind(".mpg", ("-c:v", "mpeg2video", "-q:v", "4", "-g", "15", "-bf", "2")),
     "mpeg2_ts": Kind(".ts", ("-c:v", "mpeg2video", "-q:v", "4", "-g", "15", "-bf", "2")),

@@ -5,7 +5,7 @@ that are none. Identical, bit for bit, to decoding everything, by five guards
 (notes/decoding-and-stores.md 1.3):
 
 1. AVI with a reordering codec, MPEG-PS, doubled or absent times: decode everything, count frames.
-2. Seek in MP4 and Matroska only (after a seek AVI's times may be one frame late); elsewhere read on,
+2. Seek in MP4 and Matroska only (after a seek AVI's times may be a frame late); elsewhere read on,
    but decode from keyframes just the same.
 3. A target shown before its own keyframe (open GOP) starts one group earlier.
 4. After a seek the expected keyframe must come; if not, decode everything.
