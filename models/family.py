@@ -62,6 +62,8 @@ class RetrievalModel(nn.Module, ABC):
     """
 
     options_class: ClassVar[type[FamilyOptions]]
+    trainable: ClassVar[bool] = True
+    """Whether training changes anything; a family that only embeds says False."""
     mean: tuple[float, ...] = CLIP_MEAN
     std: tuple[float, ...] = CLIP_STD
 
@@ -197,6 +199,10 @@ class RetrievalModel(nn.Module, ABC):
         raise OptionsError(
             f"{type(self).__name__} does not start from a CLIP archive ({len(state)} tensors given)"
         )
+
+    def start_epoch(self, epoch: int) -> None:
+        """Told before each training epoch, counted from 0; a family's own schedules live here."""
+        del epoch
 
     def set_activation_checkpointing(self, on: bool) -> None:
         """Recompute block activations in the backward pass, in every stack of blocks."""

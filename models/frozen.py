@@ -22,6 +22,7 @@ class Frozen(ClipFamily):
     """A dual encoder whose parameters never receive gradients. Column `embedding` on both sides."""
 
     options_class = FrozenOptions
+    trainable = False
 
     def __init__(
         self,

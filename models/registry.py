@@ -14,7 +14,15 @@ from models.clip.architecture import Architecture
 from models.errors import OptionsError
 from models.family import FamilyOptions, RetrievalModel
 
-__all__ = ["FAMILIES", "build", "family_class", "family_names", "validate_options"]
+__all__ = [
+    "FAMILIES",
+    "ZERO_SHOT",
+    "build",
+    "family_class",
+    "family_names",
+    "trainable_names",
+    "validate_options",
+]
 
 FAMILIES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -27,10 +35,18 @@ FAMILIES: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 """Family -> (module, class), built as cls(options, architecture=, max_words=, max_frames=)."""
 
+ZERO_SHOT = "frozen"
+"""The family that embeds with weights as they are; what an archive alone is used with."""
+
 
 def family_names() -> tuple[str, ...]:
     """Every family there is."""
     return tuple(FAMILIES)
+
+
+def trainable_names() -> tuple[str, ...]:
+    """The families that training changes."""
+    return tuple(name for name in FAMILIES if family_class(name).trainable)
 
 
 def family_class(family: str) -> type[RetrievalModel]:

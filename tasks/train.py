@@ -8,13 +8,13 @@ killed run goes on from the last one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from configs import PipelineConfig
 from configs.schema import ModelConfig
 from models.family import RetrievalModel
+from models.registry import family_class, trainable_names
 from storage.errors import MissingArtifactError
 from storage.records import Status
 from storage.roots import Root, open_root
@@ -32,9 +32,10 @@ from tasks.training.checkpoints import (
     settle,
 )
 from tasks.training.errors import TrainingError
+from tasks.training.finished import Trained, finished, receipt_of
 from tasks.training.identity import checkpoint_identity
 from tasks.training.items import Item, choose_items, commit_items, read_items, set_hash
-from tasks.training.progress import History, Progress
+from tasks.training.progress import Progress
 from tasks.training.spec import TrainSpec, write_spec
 from tasks.training.starting import hash_of_start, starting_model
 from tasks.training.supervisor import Launch, OnProgress, supervise
@@ -42,43 +43,6 @@ from tasks.training.supervisor import Launch, OnProgress, supervise
 __all__ = ["Trained", "find_trained", "load_trained", "train", "trained", "training_items"]
 
 FRAMES = "frames"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished training.
-
-    Attributes:
-        fingerprint: of the checkpoint artifact.
-        number: its snapshot.
-        best: the checkpoint that is used.
-        last: the checkpoint of the last step.
-    """
-
-    fingerprint: str
-    number: int
-    best: CheckpointRef
-    last: CheckpointRef
-
-    @property
-    def weights_hash(self) -> str:
-        """Hash of the best weights."""
-        return self.best.weights_hash
-
-    @property
-    def path(self) -> Path:
-        """The best checkpoint's file, verified."""
-        return self.best.path
-
-    @property
-    def history(self) -> History:
-        """A point an epoch."""
-        return self.last.progress.history
-
-    @property
-    def best_epoch(self) -> int:
-        """Epoch of the best checkpoint, from 1; 0: not trained."""
-        return self.best.progress.epoch
 
 
 def train(config: PipelineConfig, *, on_progress: OnProgress = lambda _: None) -> dict[str, Any]:
@@ -99,25 +63,25 @@ def train(config: PipelineConfig, *, on_progress: OnProgress = lambda _: None) -
     """
     items = training_items(config)
     artifact = checkpoint_artifact(config, items=items)
-    found = _finished(artifact)
+    found = finished(artifact)
     if found is None and config.train.epochs == 0:
         _commit_start(artifact, config)
     before = settle(artifact, keep_last=config.train.keep_last)
     steps_before = before[-1].progress.step if before else 0
-    found = found or _finished(artifact)
+    found = found or finished(artifact)
     if found is None:
         _run(artifact, config, items=items, before=before, on_progress=on_progress)
-    found = found or _finished(artifact)
+    found = found or finished(artifact)
     if found is None:
         raise TrainingError(f"training ended without a finished checkpoint in {artifact.folder}")
-    return _receipt(found, config, items=items, done=found.last.progress.step - steps_before)
+    return receipt_of(found, config, items=items, done=found.last.progress.step - steps_before)
 
 
 def find_trained(config: PipelineConfig) -> Trained | None:
     """The finished training of this config, if there is one; reads no weights."""
     needs_items = config.train.when_corpus_grows == "retrain" and config.train.epochs > 0
     items = training_items(config) if needs_items else []
-    return _finished(checkpoint_artifact(config, items=items))
+    return finished(checkpoint_artifact(config, items=items))
 
 
 def trained(config: PipelineConfig) -> Trained:
@@ -187,14 +151,6 @@ def _clips(frames: Snapshot | None) -> frozenset[str]:
     return frozenset(row.key for row in rows if row.status != Status.QUARANTINED)
 
 
-def _finished(artifact: Artifact) -> Trained | None:
-    snapshot = artifact.latest()
-    refs = checkpoints(snapshot)
-    if snapshot is None or not refs or not refs[-1].progress.finished:
-        return None
-    return Trained(artifact.fingerprint, snapshot.number, best_checkpoint(refs), refs[-1])
-
-
 def _commit_start(artifact: Artifact, config: PipelineConfig) -> None:
     """The starting weights as a finished checkpoint."""
     model = starting_model(config.model, seed=config.train.seed)
@@ -248,56 +204,13 @@ def _check_items(items: Sequence[Item], config: PipelineConfig) -> None:
             "no caption of the split train has a video with frames: nothing can be trained on; "
             "give captions, or set train.epochs=0 to use the starting weights as they are"
         )
-    if config.model.family == "frozen":
+    if not family_class(config.model.family).trainable:
         raise TrainingError(
-            "model.family (frozen) is not trained; set train.epochs=0, or family=clip4clip with "
-            "sim_header meanP to train the same model"
+            f"model.family ({config.model.family}) is not trained; set train.epochs=0 to use its "
+            f"weights as they are, or one of the families that are: {', '.join(trainable_names())}"
         )
 
 
 def _log(root: Root, artifact: Artifact) -> Path:
     """Everything the training processes say; not part of the artifact, since clocks are in it."""
     return Path(root.uri) / "logs" / f"train-{artifact.fingerprint}.log"
-
-
-def _receipt(
-    found: Trained, config: PipelineConfig, *, items: Sequence[Item], done: int
-) -> dict[str, Any]:
-    last = found.last.progress
-    return {
-        "kind": "checkpoint",
-        "artifact": found.fingerprint,
-        "snapshot": found.number,
-        "part": found.best.part.part,
-        "weights_hash": found.weights_hash,
-        "epochs": last.epoch,
-        "steps": last.step,
-        "best_epoch": found.best_epoch,
-        "history": [dict(point) for point in last.history],
-        "training_seconds": found.last.seconds,
-        "done": {"steps": done},
-        "notes": _notes(found, config, items=items),
-    }
-
-
-def _notes(found: Trained, config: PipelineConfig, *, items: Sequence[Item]) -> list[str]:
-    """What a reader of the numbers should know."""
-    if config.train.epochs == 0:
-        return []
-    notes = []
-    snapshot = found.last.part.artifact.at(found.number)
-    then = {item.item_id: item for item in read_items(snapshot)}
-    grown = [item for item in items if then.get(item.item_id) != item]
-    if grown:
-        notes.append(
-            f"{len(grown)} captions are new or changed since this model was trained; "
-            "train.when_corpus_grows=retrain trains it anew"
-        )
-    if config.train.selection_split == "test":
-        notes.append("The best epoch was chosen on the test split.")
-    if not any(item.role == "selection" for item in then.values()):
-        notes.append(
-            f"No captions in the split {config.train.selection_split} to choose the best epoch "
-            "on: it is the last."
-        )
-    return notes

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models.errors import OptionsError, WeightsError
 
-__all__ = ["ARCHITECTURES", "Architecture", "architecture"]
+__all__ = ["ARCHITECTURES", "SMALLEST", "Architecture", "architecture"]
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,9 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     }
 )
 """Named sizes; the keys are the names OpenAI gave, and `tiny`."""
+
+SMALLEST = "tiny"
+"""The one a CPU core trains; also what is tried where there are no weights at all."""
 
 
 def architecture(name: str) -> Architecture:

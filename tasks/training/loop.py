@@ -146,9 +146,7 @@ class Trainer:
     def _epoch(self, epoch: int) -> None:
         """What is left of an epoch, counted from 0."""
         model = self.state.model
-        set_epoch = getattr(model, "set_epoch", None)  # AdaCLIP: temperature and k of the epoch
-        if callable(set_epoch):
-            set_epoch(epoch)
+        model.start_epoch(epoch)
         done = self.state.progress.step - epoch * self.order.steps
         batches = self.order.epoch(epoch)[done:]
         keys = [[self.items[row].clip_key for row in rows[self.mine]] for rows in batches]

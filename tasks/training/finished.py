@@ -1,0 +1,106 @@
+"""What a finished training is, and what is said of it: its receipt, and notes for a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from configs import PipelineConfig
+from storage.snapshots import Artifact
+from tasks.training.checkpoints import CheckpointRef, best_checkpoint, checkpoints
+from tasks.training.items import Item, read_items
+from tasks.training.progress import History
+
+__all__ = ["Trained", "finished", "receipt_of"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training.
+
+    Attributes:
+        fingerprint: of the checkpoint artifact.
+        number: its snapshot.
+        best: the checkpoint that is used.
+        last: the checkpoint of the last step.
+    """
+
+    fingerprint: str
+    number: int
+    best: CheckpointRef
+    last: CheckpointRef
+
+    @property
+    def weights_hash(self) -> str:
+        """Hash of the best weights."""
+        return self.best.weights_hash
+
+    @property
+    def path(self) -> Path:
+        """The best checkpoint's file, verified."""
+        return self.best.path
+
+    @property
+    def history(self) -> History:
+        """A point an epoch."""
+        return self.last.progress.history
+
+    @property
+    def best_epoch(self) -> int:
+        """Epoch of the best checkpoint, from 1; 0: not trained."""
+        return self.best.progress.epoch
+
+
+def finished(artifact: Artifact) -> Trained | None:
+    """The finished training of a checkpoint artifact, if it is finished."""
+    snapshot = artifact.latest()
+    refs = checkpoints(snapshot)
+    if snapshot is None or not refs or not refs[-1].progress.finished:
+        return None
+    return Trained(artifact.fingerprint, snapshot.number, best_checkpoint(refs), refs[-1])
+
+
+def receipt_of(
+    found: Trained, config: PipelineConfig, *, items: Sequence[Item], done: int
+) -> dict[str, Any]:
+    """What `tasks.train.train` returns."""
+    last = found.last.progress
+    return {
+        "kind": "checkpoint",
+        "artifact": found.fingerprint,
+        "snapshot": found.number,
+        "part": found.best.part.part,
+        "weights_hash": found.weights_hash,
+        "epochs": last.epoch,
+        "steps": last.step,
+        "best_epoch": found.best_epoch,
+        "history": [dict(point) for point in last.history],
+        "training_seconds": found.last.seconds,
+        "done": {"steps": done},
+        "notes": _notes(found, config, items=items),
+    }
+
+
+def _notes(found: Trained, config: PipelineConfig, *, items: Sequence[Item]) -> list[str]:
+    """What a reader of the numbers should know."""
+    if config.train.epochs == 0:
+        return []
+    notes = []
+    snapshot = found.last.part.artifact.at(found.number)
+    then = {item.item_id: item for item in read_items(snapshot)}
+    grown = [item for item in items if then.get(item.item_id) != item]
+    if grown:
+        notes.append(
+            f"{len(grown)} captions are new or changed since this model was trained; "
+            "train.when_corpus_grows=retrain trains it anew"
+        )
+    if config.train.selection_split == "test":
+        notes.append("The best epoch was chosen on the test split.")
+    if not any(item.role == "selection" for item in then.values()):
+        notes.append(
+            f"No captions in the split {config.train.selection_split} to choose the best epoch "
+            "on: it is the last."
+        )
+    return notes
