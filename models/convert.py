@@ -15,16 +15,18 @@ from torch import Tensor
 
 from models.clip.architecture import Architecture
 from models.clip.weights import ARCHIVE_SCALARS, is_half, legacy_fp16, load_strictly
-from models.errors import WeightsError
+from models.errors import OptionsError, WeightsError
 from models.family import ClipFamily, OriginalSettings, RetrievalModel
-from models.registry import family_class, family_names
+from models.registry import ZERO_SHOT, build, family_class, family_names, validate_options
 
 __all__ = [
     "Layout",
     "architecture_of",
+    "build_for",
     "clip_tensors",
     "export_checkpoint",
     "export_clip",
+    "image_size_of",
     "layout_of",
     "load_checkpoint",
     "recognise",
@@ -32,20 +34,23 @@ __all__ = [
     "to_legacy_fp16",
 ]
 
-Layout = Literal["archive", "checkpoint"]
-"""archive: an OpenAI CLIP, keys without prefix; checkpoint: one of the four systems, `clip.*`."""
+Layout = Literal["archive", "checkpoint", "pretrained"]
+"""archive: an OpenAI CLIP, keys without prefix; checkpoint: one of the four systems, `clip.*`;
+pretrained: a dual encoder of Hugging Face's, `encoder.*` and `files`."""
 
 
 def layout_of(state: Mapping[str, Tensor]) -> Layout:
-    """Whether tensors are a CLIP archive's or a retrieval checkpoint's.
+    """Whether tensors are a CLIP archive's, a retrieval checkpoint's or Hugging Face's.
 
     Raises:
-        WeightsError: neither.
+        WeightsError: none of them.
     """
     if "clip.visual.proj" in state:
         return "checkpoint"
     if "visual.proj" in state:
         return "archive"
+    if "files" in state and any(key.startswith("encoder.") for key in state):
+        return "pretrained"
     raise WeightsError(
         f"neither `visual.proj` nor `clip.visual.proj` among {len(state)} tensors "
         f"({', '.join(sorted(state)[:3])}, …): give an OpenAI ViT archive or a checkpoint of "
@@ -72,13 +77,73 @@ def architecture_of(state: Mapping[str, Tensor], *, head_dim: int = 64) -> Archi
     return Architecture.from_state(clip_tensors(state), head_dim=head_dim)
 
 
-def recognise(state: Mapping[str, Tensor]) -> list[tuple[str, OriginalSettings]]:
-    """Families a checkpoint may belong to, the likeliest first, with the settings its shapes tell.
+def image_size_of(state: Mapping[str, Tensor]) -> int:
+    """Height and width of the frames these weights take, pixels.
 
-    A plain mean-pooled CLIP4Clip, CLIP2Video or AdaCLIP may look alike; an archive is `frozen`.
+    Raises:
+        WeightsError: tensors of no layout we know.
     """
-    if layout_of(state) == "archive":
-        return [("frozen", OriginalSettings())]
+    if layout_of(state) == "pretrained":
+        from models.dual_encoder import frame_size
+
+        return frame_size(state["files"])
+    return architecture_of(state).image_size
+
+
+def build_for(
+    state: Mapping[str, Tensor],
+    *,
+    family: str,
+    options: Mapping[str, Any],
+    max_words: int,
+    max_frames: int,
+) -> RetrievalModel:
+    """A model of a family, of the sizes of these tensors, with random weights.
+
+    Raises:
+        OptionsError: unknown family or options, or a family that cannot use such tensors.
+        WeightsError: tensors of no layout we know.
+    """
+    if layout_of(state) != "pretrained":
+        return build(
+            family,
+            options=options,
+            architecture=architecture_of(state),
+            max_words=max_words,
+            max_frames=max_frames,
+        )
+    validate_options(family, options)
+    if family != ZERO_SHOT:
+        raise OptionsError(
+            f"weights hf:… are a dual encoder that is used as it is: set model.family to "
+            f"{ZERO_SHOT}, not {family}"
+        )
+    from models.dual_encoder import DualEncoder
+
+    return DualEncoder(state["files"], max_frames=max_frames)
+
+
+def recognise(
+    state: Mapping[str, Tensor], *, facts: Mapping[str, Any] | None = None
+) -> list[tuple[str, OriginalSettings]]:
+    """Families a checkpoint may belong to, the likeliest first, with the settings it tells.
+
+    By `facts` where the file has some: a checkpoint of ours names its model, AdaCLIP's carries its
+    configuration. Else by keys and shapes: a plain mean-pooled CLIP4Clip, CLIP2Video or AdaCLIP may
+    look alike; an archive and a checkpoint of Hugging Face's are used as they are.
+
+    Args:
+        state: tensors by name; only shapes are read.
+        facts: `storage.checkpoints.WeightsFile.facts`.
+    """
+    named, config = (facts or {}).get("model"), (facts or {}).get("config")
+    if isinstance(named, Mapping):
+        known = {key: named[key] for key in ("options", "max_words", "max_frames")}
+        return [(str(named["family"]), OriginalSettings(**known))]
+    if layout_of(state) != "checkpoint":
+        return [(ZERO_SHOT, OriginalSettings())]
+    if isinstance(config, Mapping) and {"num_frm", "max_txt_len"} <= set(config):
+        return [("adaclip", family_class("adaclip").original_settings(config))]
     found = [(name, family_class(name).recognise(state)) for name in family_names()]
     return [(name, settings) for name, settings in found if settings is not None]
 
@@ -103,8 +168,12 @@ def start(model: RetrievalModel, state: Mapping[str, Tensor]) -> None:
     Raises:
         WeightsError: tensors that do not fit.
     """
-    if layout_of(state) == "archive":
+    layout = layout_of(state)
+    if layout == "archive":
         model.init_from_clip(state)
+        return
+    if layout == "pretrained":
+        load_strictly(model, state, ignored={"position_ids"})
         return
     beyond = any(not key.startswith("clip.") for key in state)
     if isinstance(model, ClipFamily) and not beyond:

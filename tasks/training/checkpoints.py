@@ -189,9 +189,13 @@ def model_from(path: Path, config: ModelConfig) -> RetrievalModel:
         WeightsError: no checkpoint of ours, or of another model.
     """
     from models.convert import load_checkpoint as load_tensors
-    from tasks.training.starting import build_sized
+    from tasks.training.starting import build_like, build_sized
 
     loaded = load_checkpoint(path)
-    model = build_sized(config, sizes=Architecture(**loaded.metadata["sizes"]))
+    sizes = loaded.metadata["sizes"]
+    if sizes:
+        model = build_sized(config, sizes=Architecture(**sizes))
+    else:
+        model = build_like(config, loaded.weights)
     load_tensors(model, loaded.weights)
     return model.eval()

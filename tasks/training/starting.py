@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from configs.schema import ModelConfig, TrainConfig
 from models.clip.architecture import Architecture, architecture
-from models.convert import architecture_of, start, to_legacy_fp16
+from models.convert import build_for, start, to_legacy_fp16
 from models.family import RetrievalModel
 from models.optim import AdamW, BertAdam, OptimizerOptions, build_optimizer
 from models.parameters import freeze
 from models.registry import build
 from storage.checkpoints import read_weights, weights_hash
+from storage.pretrained import find_pretrained, is_pretrained, read_pretrained
 
 __all__ = [
+    "build_like",
     "build_sized",
     "hash_of_start",
     "make_optimizer",
     "make_trainable",
+    "read_start",
     "starting_model",
 ]
 
@@ -31,13 +36,35 @@ def starting_model(config: ModelConfig, *, seed: int) -> RetrievalModel:
     Raises:
         OptionsError, WeightsError: options or weights that do not fit (of models and storage).
     """
-    state = read_weights(_path(config.weights)) if config.weights else None
-    sizes = architecture_of(state) if state is not None else architecture(config.architecture)
+    state = read_start(config.weights) if config.weights else None
     torch.manual_seed(seed)
-    model = build_sized(config, sizes=sizes)
-    if state is not None:
-        start(model, state)
+    if state is None:
+        return build_sized(config, sizes=architecture(config.architecture))
+    model = build_like(config, state)
+    start(model, state)
     return model
+
+
+def read_start(weights: str) -> dict[str, Tensor]:
+    """Tensors of `model.weights`: a file of any kind we read, or hf:FOLDER_OR_NAME.
+
+    Raises:
+        WeightsError: missing, damaged, unsafe, or of an unknown kind.
+    """
+    if is_pretrained(weights):
+        return read_pretrained(weights)
+    return read_weights(_path(weights))
+
+
+def build_like(config: ModelConfig, state: Mapping[str, Tensor]) -> RetrievalModel:
+    """A model of the sizes of these tensors with random weights."""
+    return build_for(
+        state,
+        family=config.family,
+        options=config.options,
+        max_words=config.max_words,
+        max_frames=config.max_frames,
+    )
 
 
 def build_sized(config: ModelConfig, *, sizes: Architecture) -> RetrievalModel:
@@ -55,17 +82,18 @@ def hash_of_start(config: ModelConfig) -> str | None:
     """Hash of the weights that are started from; None: random ones."""
     if config.weights is None:
         return None
-    path = _path(config.weights)
-    if not path.is_file():
-        return weights_hash(read_weights(path))  # says what is wrong
-    stat = path.stat()
-    return _hash_of_file(path, stat.st_size, stat.st_mtime_ns)
+    if is_pretrained(config.weights):
+        files = sorted(find_pretrained(config.weights).iterdir())
+    else:
+        files = [_path(config.weights)]
+    marks = tuple((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file())
+    return _hash_of_files(config.weights, marks)
 
 
 @lru_cache(maxsize=8)
-def _hash_of_file(path: Path, size: int, mtime_ns: int) -> str:
-    del size, mtime_ns  # they tell one content of the file from another
-    return weights_hash(read_weights(path))
+def _hash_of_files(weights: str, marks: tuple[tuple[str, int, int], ...]) -> str:
+    del marks  # sizes and times tell one content of the files from another
+    return weights_hash(read_start(weights))
 
 
 def _path(weights: str) -> Path:

@@ -1,0 +1,234 @@
+"""Dual encoders of Hugging Face: a folder through train (0 epochs), embed, evaluate and search."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from configs import PipelineConfig
+from models.convert import image_size_of, recognise, start
+from models.errors import OptionsError, WeightsError
+from storage.errors import WeightsError as UnreadableError
+from storage.pretrained import read_pretrained
+from storage.roots import open_root
+from storage.runs import RunRecord, write_run
+from tasks.evaluate import evaluate
+from tasks.reporting import search_text, sources_of
+from tasks.train import train, trained
+from tasks.training.starting import build_like, starting_model
+from tasks.weights import choose_weights
+from tests.engine_free import run_embed, run_extract, run_ingest
+
+transformers = pytest.importorskip("transformers", reason="the extra [hf] is not installed")
+
+TOWER = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
+MEAN, STD = [0.5, 0.4, 0.3], [0.5, 0.25, 0.2]
+WORDS = ("a", "the", "red", "blue", "circle", "square", "moves", "left", "right")
+
+
+def tokenizer():
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.normalizers import Lowercase
+    from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
+
+    vocabulary = {w: i for i, w in enumerate(["<pad>", "<unk>", "<s>", *WORDS, "</s>"])}
+    inner = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    inner.normalizer, inner.pre_tokenizer = Lowercase(), Whitespace()
+    ends = [("<s>", 2), ("</s>", len(vocabulary) - 1)]
+    inner.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="<pad>", unk_token="<unk>", eos_token="</s>"
+    )
+
+
+def clip_model():
+    text = TOWER | {"vocab_size": 13, "max_position_embeddings": 10, "bos_token_id": 2}
+    text |= {"eos_token_id": 12, "pad_token_id": 0}
+    vision = TOWER | {"image_size": 32, "patch_size": 16}
+    config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)
+    return transformers.CLIPModel(config)
+
+
+def siglip_model():
+    text = TOWER | {"vocab_size": 13, "max_position_embeddings": 10, "projection_size": 32}
+    vision = TOWER | {"image_size": 32, "patch_size": 16}
+    return transformers.SiglipModel(
+        transformers.SiglipConfig(text_config=text, vision_config=vision)
+    )
+
+
+@pytest.fixture(scope="module", params=[clip_model, siglip_model], ids=["clip", "siglip"])
+def saved(request, tmp_path_factory):
+    """A random checkpoint in a folder, as save_pretrained leaves it, and the model."""
+    folder = tmp_path_factory.mktemp("hf")
+    torch.manual_seed(3)
+    model = request.param().eval()
+    model.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    images = {"image_mean": MEAN, "image_std": STD, "size": {"shortest_edge": 32}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(images))
+    return folder, model
+
+
+def config_of(folder, store):
+    document = {
+        "store": str(store),
+        "corpus": {"kind": "synthetic", "videos": 6, "seconds": 1, "codecs": ["h264-mp4"]},
+        "extract": {"size": 32, "sampling": {"policy": "uniform", "count": 3}},
+        "model": {"family": "frozen", "weights": f"hf:{folder}", "max_frames": 2},
+        "train": {"epochs": 0},
+    }
+    return PipelineConfig.model_validate(document)
+
+
+def vectors(found):
+    """What transformers gives, as unit vectors."""
+    features = found if isinstance(found, torch.Tensor) else found.pooler_output
+    return torch.nn.functional.normalize(features, dim=-1)
+
+
+@torch.no_grad()
+def test_features_are_those_of_transformers(saved):
+    """The naive twin: the library's own model on one text and on each frame."""
+    folder, twin = saved
+    model = starting_model(config_of(folder, "unused").model, seed=1).eval()
+    texts = ["A red circle moves left", "the square"]
+    ids = tokenizer()(texts, padding="max_length", max_length=10, return_tensors="pt")["input_ids"]
+    tokens = model.tokenize(texts)
+    assert torch.equal(tokens, ids) and model.max_words == 10
+    text = model.encode_text(tokens)["embedding"]
+    torch.testing.assert_close(text, vectors(twin.get_text_features(input_ids=ids)))
+    rng = np.random.default_rng(0)
+    pixels = torch.from_numpy(rng.integers(0, 256, (1, 2, 32, 32, 3), dtype=np.uint8))
+    mask = torch.ones(1, 2, dtype=torch.int64)
+    video = model.encode_video(**model.prepare(pixels, mask))["embedding"]
+    shown = (pixels[0].permute(0, 3, 1, 2) / 255 - torch.tensor(MEAN)[:, None, None]) / (
+        torch.tensor(STD)[:, None, None]
+    )
+    mean = vectors(twin.get_image_features(pixel_values=shown)).mean(0, keepdim=True)
+    torch.testing.assert_close(video[0], vectors(mean)[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model.logit_scale, twin.logit_scale.reshape(()))
+
+
+def test_a_folder_of_a_dual_encoder_end_to_end(saved, tmp_path):
+    folder, _ = saved
+    config = config_of(folder, tmp_path / "store")
+    run_ingest(config)
+    run_extract(config)
+    train(config)
+    _, snapshot = run_embed(config)
+    width = 24 if json.loads((folder / "config.json").read_text())["model_type"] == "clip" else 32
+    sources = sources_of(config)
+    evaluate(
+        sources.embeddings,
+        corpus=sources.corpus,
+        options=config.evaluate,
+        scoring=sources.scoring(),
+    )
+    assert len(snapshot.live("videos")) == 6
+    started = "2026-01-01T00:00:00+00:00"
+    run = RunRecord(name="x", config=config.model_dump(mode="json"), started=started)
+    write_run(open_root(config.store), run)
+    found = search_text(config.store, text="a red circle", top=3)
+    assert [row.rank for row in found] == [1, 2, 3]
+    assert sources.encoder().model.video_columns["embedding"].shape == (width,)
+
+
+def test_identity_is_what_the_weights_are_not_where_they_lie(saved, tmp_path):
+    """Another folder with the same files is the same model; another tokenizer or mean is not."""
+    folder, _ = saved
+    copied, changed = tmp_path / "copied", tmp_path / "changed"
+    for target in (copied, changed):
+        target.mkdir()
+        for path in folder.iterdir():
+            (target / path.name).write_bytes(path.read_bytes())
+    images = {"image_mean": [0.1, 0.1, 0.1], "image_std": STD}
+    (changed / "preprocessor_config.json").write_text(json.dumps(images))
+
+    def weights(place):
+        config = config_of(place, tmp_path / "store")
+        run_ingest(config)
+        train(config)
+        return trained(config).weights_hash
+
+    assert weights(folder) == weights(copied) != weights(changed)
+
+
+def test_a_checkpoint_of_ours_holds_everything(saved, tmp_path):
+    """The folder may go: tensors, configuration, tokenizer and preprocessing are in the store."""
+    folder, _ = saved
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    for path in folder.iterdir():
+        (gone / path.name).write_bytes(path.read_bytes())
+    config = config_of(gone, tmp_path / "store")
+    run_ingest(config)
+    train(config)
+    path = trained(config).path
+    for file in gone.iterdir():
+        file.unlink()
+    chosen = choose_weights(path, store=str(tmp_path / "store"))
+    assert (chosen.model["family"], chosen.extract["size"]) == ("frozen", 32)
+    again = config.model.model_copy(update={"weights": str(path)})
+    whole = starting_model(config_of(folder, "unused").model, seed=0).state_dict()
+    found = starting_model(again, seed=5).state_dict()
+    assert all(torch.equal(tensor, whole[key]) for key, tensor in found.items())
+
+
+def test_weights_are_named_on_the_command_line(saved):
+    folder, _ = saved
+    chosen = choose_weights(f"hf:{folder}", store="unused")
+    assert chosen.model["weights"] == f"hf:{folder}" and chosen.extract == {"size": 32}
+    state = read_pretrained(f"hf:{folder}")
+    assert image_size_of(state) == 32 and recognise(state)[0][0] == "frozen"
+
+
+def test_shards_are_read_whole(saved, tmp_path):
+    folder, _ = saved
+    whole = load_file(folder / "model.safetensors")
+    names = sorted(whole)
+    parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for part, keys in parts.items():
+        save_file({key: whole[key] for key in keys}, tmp_path / part)
+    index = {"weight_map": {key: part for part, keys in parts.items() for key in keys}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    state = read_pretrained(f"hf:{tmp_path}")
+    assert {f"encoder.{name}" for name in names} == set(state) - {"files"}
+    index["weight_map"][names[0]] = "../a.safetensors"
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(UnreadableError, match="outside its folder"):
+        read_pretrained(f"hf:{tmp_path}")
+
+
+def test_what_cannot_be_used_says_why(saved, tmp_path, monkeypatch):
+    folder, _ = saved
+    state = read_pretrained(f"hf:{folder}")
+    model = config_of(folder, "unused").model
+    with pytest.raises(OptionsError, match=r"model\.family to frozen, not clip4clip"):
+        build_like(model.model_copy(update={"family": "clip4clip"}), state)
+    key = next(k for k in state if k.endswith("token_embedding.weight"))
+    with pytest.raises(WeightsError, match=f"missing {key}"):
+        start(build_like(model, state), {k: v for k, v in state.items() if k != key})
+    with pytest.raises(UnreadableError, match="pickles are not read"):
+        read_pretrained(f"hf:{tmp_path}")
+    with pytest.raises(UnreadableError, match="no folder"):
+        read_pretrained("hf:./nowhere")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    save_file({"x": torch.ones(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match="'bert' is not supported"):
+        build_like(model, read_pretrained(f"hf:{tmp_path}"))
+    monkeypatch.setitem(__import__("sys").modules, "transformers", None)
+    with pytest.raises(OptionsError, match=r'transformers.*\n?.*pip install "reelvec\[hf\]"'):
+        build_like(model, state)
+    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    with pytest.raises(UnreadableError, match=r'huggingface_hub.*pip install "reelvec\[hf\]"'):
+        read_pretrained("hf:org/name")
