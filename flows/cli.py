@@ -22,7 +22,7 @@ os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "90")
 
-from flows.commands import keeping, looking, running
+from flows.commands import corpora, keeping, looking, running, weights
 
 app = typer.Typer(
     name="reelvec",
@@ -32,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (running, looking, keeping):
+for group in (running, looking, corpora, keeping, weights):
     group.register(app)
 
 

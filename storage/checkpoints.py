@@ -27,9 +27,12 @@ from storage.roots import WRITE_FAILURES, explained
 __all__ = [
     "WEIGHTS",
     "Checkpoint",
+    "WeightsFile",
     "load_checkpoint",
+    "open_weights",
     "read_weights",
     "save_checkpoint",
+    "save_state",
     "weights_hash",
 ]
 
@@ -38,6 +41,7 @@ WEIGHTS = "weights/"
 
 _HEADER = "reelvec"  # one key only: the order of several would not be deterministic
 _NESTED = ("state_dict", "model_state_dict", "model")
+_FACTS = ("arch", "epoch", "config")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +55,22 @@ class Checkpoint:
     def weights(self) -> dict[str, torch.Tensor]:
         """The model's tensors, without their prefix."""
         return _model_tensors(self.tensors)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightsFile:
+    """What a weights file holds.
+
+    Attributes:
+        tensors: by name (CPU).
+        container: in words: how the tensors were stored.
+        facts: what the file says of them: our checkpoints' metadata; `arch`, `epoch` and `config`
+            of a checkpoint that holds a state dict beside them. Plain data.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    container: str
+    facts: dict[str, Any]
 
 
 def save_checkpoint(
@@ -97,28 +117,67 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         WeightsError: missing, damaged, of an unknown kind, or asking to run code.
     """
+    return open_weights(path).tensors
+
+
+def open_weights(path: Path) -> WeightsFile:
+    """What `read_weights` reads, and what the file says about it.
+
+    Raises:
+        WeightsError: as `read_weights`.
+    """
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"no weights file at {path}", path=str(path))
     if _is_safetensors(path):
-        return _model_tensors(_read_safetensors(path)[0])
-    if zipfile.is_zipfile(path):
-        found = read_archive(path)
-    else:
-        try:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise WeightsError(
-                f"{path} is no weights file we know ({type(error).__name__}): safetensors, "
-                "TorchScript archives and state dicts are",
-                path=str(path),
-            ) from error
+        tensors, header = _read_safetensors(path)
+        facts = json.loads(header[_HEADER]) if _HEADER in header else {}
+        container = "checkpoint of reelvec (safetensors)" if facts else "safetensors"
+        return WeightsFile(_model_tensors(tensors), container, facts)
+    found = _unpickled(path)
     state = _state_of(found)
     if not state:
         raise WeightsError(f"{path} holds no tensors by name", path=str(path))
     if all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    return state
+    if isinstance(found, Holder):
+        return WeightsFile(state, "TorchScript archive", {})
+    if any(isinstance(found.get(name), dict) for name in _NESTED):
+        facts = {name: _plain(found[name]) for name in _FACTS if name in found}
+        return WeightsFile(state, "torch.save of a state dict with other things", facts)
+    return WeightsFile(state, "torch.save of a state dict", {})
+
+
+def _unpickled(path: Path) -> Any:
+    if zipfile.is_zipfile(path):
+        return read_archive(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WeightsError(
+            f"{path} is no weights file we know ({type(error).__name__}): safetensors, "
+            "TorchScript archives and state dicts are",
+            path=str(path),
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    """Plain data out of what an unpickler gave; what is none becomes its description."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else repr(value)
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Writes with ``torch.save``, as the originals do: a state dict, or one with plain data beside.
+
+    Raises:
+        StoreError: a disk that cannot be written.
+    """
+    with explained("write", path=path, only=WRITE_FAILURES):
+        torch.save(state, path)
 
 
 def weights_hash(state: Mapping[str, torch.Tensor]) -> str:

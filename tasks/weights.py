@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from configs import PipelineConfig
-from models.convert import architecture_of, recognise
-from models.errors import WeightsError as UnknownWeightsError
-from storage.checkpoints import read_weights
+from models.clip.architecture import SMALLEST, architecture
+from models.convert import image_size_of
+from models.errors import ModelError
+from models.registry import ZERO_SHOT
 from storage.errors import MissingArtifactError, WeightsError
+from storage.pretrained import is_pretrained
 from tasks.recording import last_config
 from tasks.train import find_trained
+from tasks.weight_files import name_model
 
 __all__ = ["ChosenModel", "choose_weights"]
 
@@ -38,34 +41,35 @@ class ChosenModel:
     note: str = ""
 
 
-def choose_weights(named: Path | None, *, store: str) -> ChosenModel:
+def choose_weights(named: str | Path | None, *, store: str) -> ChosenModel:
     """Choose the model for `reelvec embed`.
+
+    Args:
+        named: a weights file, or hf:FOLDER_OR_NAME; None: the best there is.
+        store: root of the store.
 
     Raises:
         WeightsError: the named file is missing, unsafe, or of no family.
     """
     if named is not None:
-        return _from_file(named)
+        return _from_file(str(named))
     return _trained_here(store) or _downloaded() or _untrained()
 
 
-def _from_file(path: Path) -> ChosenModel:
-    if not path.is_file():
-        raise WeightsError(f"no weights file at ({path}); check --weights", path=str(path))
-    state = read_weights(path)
+def _from_file(name: str) -> ChosenModel:
+    if is_pretrained(name):
+        weights = name
+    elif Path(name).is_file():
+        weights = str(Path(name).resolve())
+    else:
+        raise WeightsError(f"no weights file at ({name}); check --weights", path=name)
+    found = name_model(weights)
     try:
-        family, settings = recognise(state)[0]
-        size = architecture_of(state).image_size
-    except (UnknownWeightsError, IndexError) as error:
-        raise WeightsError(f"({path}) fits no model family: {error}", path=str(path)) from None
-    model = {
-        "family": family,
-        "options": settings.options,
-        "weights": str(path.resolve()),
-        "max_words": settings.max_words,
-        "max_frames": settings.max_frames,
-    }
-    return ChosenModel(model, {"size": size}, f"Embedded with {path} ({family}).")
+        size = image_size_of(found.file.tensors)
+    except ModelError as error:
+        raise WeightsError(f"({name}) fits no model family: {error}", path=name) from None
+    model = found.config(weights).model_dump(mode="json", exclude={"architecture"})
+    return ChosenModel(model, {"size": size}, f"Embedded with {name} ({found.family}).")
 
 
 def _trained_here(store: str) -> ChosenModel | None:
@@ -74,26 +78,28 @@ def _trained_here(store: str) -> ChosenModel | None:
         config = last_config(store)
     except MissingArtifactError:
         return None
-    trained = find_trained(config)
-    if trained is None or _is_untrained(config):
+    weights = config.model.weights if config.train.epochs == 0 else _trained_by(config)
+    if weights is None:
         return None
-    model = config.model.model_dump(mode="json") | {"weights": str(trained.path)}
-    note = f"Embedded with the model that the run ({config.name}) of this store trained."
+    model = config.model.model_dump(mode="json") | {"weights": weights}
+    note = f"Embedded with the model of this store's run ({config.name})."
+    if config.train.epochs == 0:
+        note = config.notes  # an embedding run already says where its weights are from
     return ChosenModel(model, config.extract.model_dump(mode="json"), note)
 
 
-def _is_untrained(config: PipelineConfig) -> bool:
-    return config.train.epochs == 0 and config.model.weights is None
+def _trained_by(config: PipelineConfig) -> str | None:
+    """The file a finished training left."""
+    trained = find_trained(config)
+    return None if trained is None else str(trained.path)
 
 
 def _downloaded() -> ChosenModel | None:
     cache = Path.home() / ".cache" / "clip"
     found = [cache / name for name in ARCHIVES if (cache / name).is_file()]
-    return _from_file(found[0]) if found else None
+    return _from_file(str(found[0])) if found else None
 
 
 def _untrained() -> ChosenModel:
-    from models.clip.architecture import architecture
-
-    model = {"family": "frozen", "architecture": "tiny"}
-    return ChosenModel(model, {"size": architecture("tiny").image_size}, UNTRAINED)
+    model = {"family": ZERO_SHOT, "architecture": SMALLEST}
+    return ChosenModel(model, {"size": architecture(SMALLEST).image_size}, UNTRAINED)

@@ -53,7 +53,8 @@ def embed(
         Path | None, typer.Option(help="CSV, JSONL or Parquet: video_id,path,caption[,split].")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="CLIP archive or trained checkpoint to embed with.")
+        str | None,
+        typer.Option(help="CLIP archive, trained checkpoint or hf:FOLDER_OR_NAME to embed with."),
     ] = None,
     store: StoreOption = None,
     set_: SetOption = None,

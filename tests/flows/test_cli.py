@@ -9,8 +9,8 @@ from typer.main import get_command
 from flows.cli import app, main
 
 WORDS = {
-    "bootstrap", "demo", "doctor", "embed", "evaluate", "failures", "gc", "presets", "retry", "run",
-    "search", "status", "verify",
+    "bootstrap", "corpus", "demo", "doctor", "embed", "evaluate", "failures", "gc", "presets",
+    "retry", "run", "search", "status", "verify", "weights",
 }  # fmt: skip
 
 
@@ -33,7 +33,10 @@ def reelvec(monkeypatch, capsys, tmp_path):
 
 
 def test_the_surface_grows_only_on_purpose():
-    assert set(get_command(app).commands) == WORDS
+    commands = get_command(app).commands
+    assert set(commands) == WORDS
+    assert set(commands["corpus"].commands) == {"check"}
+    assert set(commands["weights"].commands) == {"export", "import", "inspect"}
 
 
 def test_json_is_one_document_and_nothing_else(reelvec):
@@ -66,6 +69,13 @@ def test_words_that_need_a_run_say_so(reelvec, words):
         (["embed", "nowhere"], 2, ["(nowhere)", "folder"]),
         (["embed", ".", "--weights", "nowhere.pt"], 1, ["nowhere.pt"]),
         (["retry", "--reason", "tmeout"], 1, ["tmeout", "timeout"]),
+        (["corpus", "check", "msvdd"], 2, ["(msvdd)"]),
+        (["corpus", "check", "msvd", "--videos", "v"], 2, ["--annotations"]),
+        (["weights", "inspect", "nowhere.pt"], 1, ["nowhere.pt"]),
+        (["weights", "import", "hf:./nowhere"], 1, ["hf:./nowhere", "hf:ORG/NAME"]),
+        (["weights", "export", "a", "b", "c"], 2, ["FILE OUT"]),
+        (["weights", "export", "out.bin", "--format", "zip"], 2, ["(zip)", "state-dict", "pth"]),
+        (["weights", "export", "out.bin"], 1, ["no run in the store"]),
     ],
 )
 def test_a_persons_mistake_is_one_message(reelvec, words, code, parts):
