@@ -185,3 +185,15 @@ def test_every_variant_can_be_built():
             )
         assert built.max_frames == model.max_frames
     assert len(seen) > 20
+
+
+def test_the_page_lists_them_all():
+    """docs/benchmarks.md: the table is what the presets say."""
+    page = (PRESET_DIR.parents[1] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\S+/\S+)` \| (\S+) \| (\S+) \|", page, re.MULTILINE)
+    expected = []
+    for name in PUBLISHED_PRESETS:
+        published = load(name).evaluate.published
+        numbers = [published.get(f"{direction}/R@1") for direction in ("t2v", "v2t")]
+        expected.append((name, *("-" if n is None else f"{n:.1f}" for n in numbers)))
+    assert listed == expected
