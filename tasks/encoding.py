@@ -20,6 +20,7 @@ from models.family import RetrievalModel
 from models.features import Columns, Features, TextFeatures, VideoFeatures
 from models.sampling import pick_stored
 from storage.frames.reader import FrameReader
+from tasks.scoring import EMBEDDING
 
 __all__ = ["Encoder", "EncoderRef", "encode_captions", "encode_videos", "open_encoder"]
 
@@ -130,14 +131,17 @@ def encode_captions(
 
 
 def with_vectors(model: RetrievalModel, features: F) -> F:
-    """`features` with the unit vectors as `embedding` where the score is a dot product."""
-    if not model.is_dot_product or "embedding" in features.tensors:
+    """`features` with `embedding` the whole unit vector, where the score is a dot product.
+
+    A family may have a column of that name that is only a part of it (one of two weighted scores).
+    """
+    if not model.is_dot_product:
         return features
     if isinstance(features, VideoFeatures):
         vectors = model.video_vectors(features)
     else:
         vectors = model.text_vectors(TextFeatures(features.tensors))
-    return type(features)({**features.tensors, "embedding": vectors})
+    return type(features)({**features.tensors, EMBEDDING: vectors})
 
 
 def _one_thread(encoder: Encoder) -> None:
