@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from storage.corpora.annotations import Place, refused
+from storage.corpora.caption_list import CaptionList
 from storage.corpora.contract import CorpusListing
 from storage.records import Caption, Status, Video
 
@@ -25,7 +26,7 @@ class ListingBuilder:
     """Videos by id with where each was named; captions numbered by video: ``{video_id}#{n}``."""
 
     videos: dict[str, Video] = field(default_factory=dict)
-    captions: list[Caption] = field(default_factory=list)
+    captions: CaptionList = field(default_factory=CaptionList)
     notes: list[str] = field(default_factory=list)
     _places: dict[str, Place] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
@@ -88,8 +89,9 @@ class ListingBuilder:
                 )
 
     def listing(self) -> CorpusListing:
-        """Everything added, in that order."""
-        return CorpusListing(tuple(self.videos.values()), tuple(self.captions), tuple(self.notes))
+        """Everything added, in that order; captions stay on disk where there are very many."""
+        captions = self.captions if self.captions.spilled else tuple(self.captions)
+        return CorpusListing(tuple(self.videos.values()), captions, tuple(self.notes))
 
 
 def unnameable(video_id: str, path: str) -> Video | None:

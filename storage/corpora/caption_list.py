@@ -1,0 +1,84 @@
+"""Any number of captions in bounded memory: the last few thousand in it, the rest on disk."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import IO, overload
+
+import pyarrow as pa
+
+from storage.records import CAPTION_SCHEMA, Caption, records_from_table, records_to_table
+
+__all__ = ["CaptionList"]
+
+CHUNK = 65_536
+"""Captions kept as records; each so many more are one Arrow batch of a temporary file."""
+
+
+class CaptionList(Sequence[Caption]):
+    """Captions in the order they were appended.
+
+    Up to ``chunk`` of them never touch the disk. The file has no name: it goes with the list, also
+    when the process is killed. Reading in order holds two chunks at most; by index, one a call.
+    """
+
+    def __init__(self, *, chunk: int = CHUNK) -> None:
+        self._chunk = chunk
+        self._recent: list[Caption] = []
+        self._batches: list[tuple[int, int]] = []  # offset and bytes of each
+        self._file: IO[bytes] | None = None
+
+    @property
+    def spilled(self) -> bool:
+        """Whether some are on disk."""
+        return bool(self._batches)
+
+    def append(self, caption: Caption) -> None:
+        """Add one at the end."""
+        if len(self._recent) == self._chunk:
+            self._spill()
+        self._recent.append(caption)
+
+    def __len__(self) -> int:
+        return len(self._batches) * self._chunk + len(self._recent)
+
+    def __iter__(self) -> Iterator[Caption]:
+        for number in range(len(self._batches)):
+            yield from self._read(number)
+        yield from self._recent
+
+    @overload
+    def __getitem__(self, index: int) -> Caption: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Caption]: ...
+
+    def __getitem__(self, index: int | slice) -> Caption | list[Caption]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"caption {index} of {len(self)}")
+        number, place = divmod(index % len(self), self._chunk)
+        return (self._read(number) if number < len(self._batches) else self._recent)[place]
+
+    def _spill(self) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="reelvec-captions-")  # noqa: SIM115
+            weakref.finalize(self, self._file.close)
+        (batch,) = records_to_table(self._recent, schema=CAPTION_SCHEMA).to_batches()
+        data = batch.serialize()
+        self._batches.append((self._file.seek(0, os.SEEK_END), data.size))
+        self._file.write(data)
+        self._file.flush()
+        self._recent = []
+
+    def _read(self, number: int) -> list[Caption]:
+        if self._file is None:
+            raise IndexError(f"batch {number} was never written")
+        offset, size = self._batches[number]
+        data = os.pread(self._file.fileno(), size, offset)
+        batch = pa.ipc.read_record_batch(pa.py_buffer(data), CAPTION_SCHEMA)
+        return records_from_table(pa.Table.from_batches([batch]), record=Caption)
