@@ -61,8 +61,7 @@ def test_fits_what_models_and_readers_take(name):
     sizes = architecture(config.model.architecture)
     sampling = config.extract.sampling
     assert sampling.policy in POLICIES
-    if config.model.weights is not None or name.partition("/")[0] in SYSTEMS:
-        assert config.extract.size == sizes.image_size
+    assert config.extract.size == sizes.image_size
     if sampling.max_frames is not None:  # what is kept must be enough for the model
         assert sampling.max_frames >= config.model.max_frames
     if sampling.policy in ("uniform", "segments", "clip2video", "adaclip_uniform"):
