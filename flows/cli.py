@@ -39,6 +39,7 @@ for group in (running, looking, corpora, keeping, weights):
 def main() -> None:
     """Entry point: errors a person can cause are one message on stderr and an exit code."""
     from configs import ConfigError
+    from models.errors import ModelError
     from storage.errors import ReelvecError
     from tasks.ledger import TooManyFailedError
 
@@ -48,7 +49,7 @@ def main() -> None:
         _fail(error, code=2)
     except TooManyFailedError as error:
         _fail(error, code=3)
-    except ReelvecError as error:
+    except (ReelvecError, ModelError) as error:
         _fail(error, code=1)
     except KeyboardInterrupt:
         print("interrupted; what is committed is intact, run again to go on", file=sys.stderr)

@@ -79,8 +79,8 @@ def gc(
     as_json: JsonFlag = False,
 ) -> None:
     """Remove what no kept snapshot reaches; what the last run reads is always kept."""
-    from storage.gc import GcOptions
-    from storage.gc import gc as collect
+    from storage.garbage import GcOptions
+    from storage.garbage import gc as collect
     from storage.roots import open_root
     from storage.runs import latest_run
 

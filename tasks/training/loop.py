@@ -16,11 +16,11 @@ from models.parameters import clamp_logit_scale
 from storage.snapshots import Artifact
 from tasks.training.checkpoints import CheckpointRef, TrainingState, commit, restore
 from tasks.training.data import ClipLoader, FrameSource
-from tasks.training.distributed import Group
 from tasks.training.errors import TrainingError
 from tasks.training.events import Reporter
 from tasks.training.items import Item, set_hash
 from tasks.training.order import Order, pieces
+from tasks.training.processes import Group
 from tasks.training.progress import Progress
 from tasks.training.selection import SelectionSet
 from tasks.training.spec import TrainSpec

@@ -12,8 +12,8 @@ from models.family import RetrievalModel
 from models.features import TextFeatures, VideoFeatures
 from models.metrics import evaluate_similarity
 from tasks.training.data import ClipLoader
-from tasks.training.distributed import Group
 from tasks.training.items import Item
+from tasks.training.processes import Group
 
 __all__ = ["SelectionSet"]
 

@@ -27,8 +27,8 @@ from models.family import RetrievalModel
 from models.features import TextFeatures, VideoFeatures
 from models.losses import Terms, weighted_rows_loss, weighted_symmetric_loss
 from tasks.training.data import ClipBatch
-from tasks.training.distributed import Group
 from tasks.training.order import pieces, step_seed
+from tasks.training.processes import Group
 
 __all__ = ["PairBatch", "StepOptions", "contrastive_backward"]
 

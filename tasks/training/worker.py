@@ -15,11 +15,11 @@ from storage.frames.reader import FrameReader
 from storage.roots import open_root
 from storage.snapshots import Artifact
 from tasks.training.checkpoints import checkpoints
-from tasks.training.distributed import Group
 from tasks.training.events import emit
 from tasks.training.guard import die_with_parent
 from tasks.training.items import read_items
 from tasks.training.loop import Trainer
+from tasks.training.processes import Group
 from tasks.training.spec import TrainSpec, read_spec
 
 __all__ = ["main"]

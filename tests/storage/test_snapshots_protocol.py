@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from storage.compaction import compact
 from storage.errors import CommitError
-from storage.gc import GcOptions, gc_artifact
+from storage.garbage import GcOptions, gc_artifact
 from storage.receipts import Counts, Receipt
 from storage.roots import LocalRoot
 from storage.snapshots import Artifact, Snapshot

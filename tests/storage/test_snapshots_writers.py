@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.gc import GcOptions, gc_artifact
+from storage.garbage import GcOptions, gc_artifact
 from storage.roots import open_root
 from storage.snapshots import Artifact
 from storage.verify import verify_artifact

@@ -8,7 +8,7 @@ import pytest
 
 from storage import layout
 from storage.frames.contract import SUFFIXES, open_writer
-from storage.gc import GcOptions, gc_artifact
+from storage.garbage import GcOptions, gc_artifact
 from storage.records import Input
 from storage.roots import Root, open_root
 from storage.runs import RunRecord, write_run

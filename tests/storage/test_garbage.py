@@ -8,7 +8,7 @@ import pytest
 
 from storage import layout
 from storage.errors import CommitError, IntegrityError, MissingArtifactError
-from storage.gc import GcOptions, gc, gc_artifact
+from storage.garbage import GcOptions, gc, gc_artifact
 from storage.retention import removals_after
 from storage.roots import Root, open_root
 from storage.snapshots import Artifact
