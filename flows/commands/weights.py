@@ -109,4 +109,5 @@ def _line(value: object) -> str:
     """A value on one line: groups as key=value."""
     if isinstance(value, dict):
         return ", ".join(f"{key}={_line(item)}" for key, item in value.items())
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return f"{value:,}" if whole else str(value)

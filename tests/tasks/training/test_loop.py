@@ -1,0 +1,84 @@
+"""The loop in one process: what a family is told, and on which families it stands."""
+
+import pytest
+
+from models.adaclip import AdaClip
+from models.family import RetrievalModel
+from storage.frames.reader import FrameReader
+from storage.roots import open_root
+from storage.snapshots import Artifact
+from tasks.extract import frames_artifact
+from tasks.train import train, training_items
+from tasks.training.errors import TrainingError
+from tasks.training.loop import Trainer
+from tasks.training.processes import Group
+from tasks.training.spec import TrainSpec
+from tests.tasks.training.builders import FRAMES, MAX_WORDS, make_store
+
+
+def trainer_of(config, family, options):
+    """A trainer in this process, whose checkpoints go to an artifact of its own."""
+    model = {"family": family, "options": options, "weights": None}
+    config = config.model_copy(update={"model": config.model.model_copy(update=model)})
+    artifact = Artifact.open(
+        open_root(config.store), kind="checkpoint", identity={"kind": "checkpoint", "of": family}
+    )
+    frames = frames_artifact(config).latest()
+    spec = TrainSpec(
+        store=config.store,
+        checkpoint=artifact.fingerprint,
+        frames=frames.artifact.fingerprint,
+        frames_number=frames.number,
+        model=config.model,
+        train=config.train,
+    )
+    return Trainer(
+        spec,
+        artifact=artifact,
+        items=training_items(config),
+        frames=FrameReader(frames),
+        group=Group(),
+    )
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    from models.clip import architecture
+    from tests.tasks.training.builders import SMALL
+
+    named = {**architecture.ARCHITECTURES, "tiny": SMALL}
+    monkeypatch.setattr(architecture, "ARCHITECTURES", named)
+    return make_store(tmp_path, epochs=3, videos=8, captions=1)
+
+
+def test_a_family_is_told_each_epoch(small, monkeypatch):
+    """AdaCLIP's temperature and number of kept frames follow the epoch."""
+    told, frames_kept = [], []
+    original = AdaClip.start_epoch
+
+    def start_epoch(self, epoch):
+        original(self, epoch)
+        told.append(epoch)
+        frames_kept.append((self._training_k, self.temperature))
+
+    monkeypatch.setattr(AdaClip, "start_epoch", start_epoch)
+    options = {"policy": "raw", "rnn": "none", "mlp_type": "fc", "rescale_size": 4}
+    options |= {"top_k": 1, "warmup_epochs": 2}
+    trainer = trainer_of(small, "adaclip", options)
+    del told[:], frames_kept[:]  # building tells it too
+    trainer.run()
+    assert told == [0, 1, 2]
+    kept, temperatures = zip(*frames_kept, strict=True)
+    assert FRAMES > kept[0] > kept[-1] == 1
+    assert temperatures[0] > temperatures[1] > temperatures[2]
+
+
+def test_the_contract_has_the_hook():
+    assert RetrievalModel.start_epoch(None, 3) is None
+
+
+def test_what_only_embeds_is_not_trained(small):
+    model = {"family": "frozen", "options": {}, "weights": None, "max_words": MAX_WORDS}
+    config = small.model_copy(update={"model": small.model.model_copy(update=model)})
+    with pytest.raises(TrainingError, match=r"\(frozen\) is not trained.*clip4clip, clip2video"):
+        train(config)
