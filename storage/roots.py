@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from storage.errors import MissingArtifactError, StoreError
+from storage.errors import StoreError
+from storage.failures import WRITE_FAILURES, explained
 from storage.layout import SCRATCH
 
-__all__ = ["WRITE_FAILURES", "LocalRoot", "Root", "explained", "open_root"]
+__all__ = ["WRITE_FAILURES", "LocalRoot", "Root", "explained", "open_root", "split_path"]
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-WRITE_FAILURES = (*_DISK_FULL, errno.EROFS)  # only a store that cannot be written raises these
 _NO_LINKS = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -32,6 +31,8 @@ class Root(Protocol):
     """The verbs of a store. Paths are relative, with forward slashes, composed by layout."""
 
     uri: str
+    local_folder: Path
+    """Of this machine, for what must be plain files beside the store: logs, generated videos."""
 
     def put_new(self, path: str, data: bytes) -> None:
         """Creates `path` with `data`, whole and durable; FileExistsError where it is taken."""
@@ -63,8 +64,12 @@ class Root(Protocol):
     def delete(self, *paths: str) -> None:
         """Removes the paths that are there, durably."""
 
-    def local_path(self, path: str) -> Path:
-        """A local file with the bytes of `path`, to be mapped; MissingArtifactError."""
+    def local_path(self, path: str, *, fresh: bool = False) -> Path:
+        """A local file with the bytes of `path`, to be mapped; MissingArtifactError.
+
+        A remote root keeps copies and asks only whether they are of today's version; `fresh`
+        fetches the bytes again whatever is there.
+        """
 
 
 class LocalRoot:
@@ -78,6 +83,7 @@ class LocalRoot:
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder).expanduser().absolute()
         self.uri = str(self._folder)
+        self.local_folder = self._folder
 
     def put_new(self, path: str, data: bytes) -> None:
         scratch = self.new_scratch()
@@ -159,7 +165,7 @@ class LocalRoot:
         for folder in sorted(folders):
             _fsync(folder)
 
-    def local_path(self, path: str) -> Path:
+    def local_path(self, path: str, *, fresh: bool = False) -> Path:  # noqa: ARG002
         self.size(path)
         return self._at(path)
 
@@ -180,74 +186,55 @@ class LocalRoot:
             _fsync(target.parent)
 
     def _at(self, path: str) -> Path:
-        """`path` below the folder, refused where it could lead out of it."""
-        parts = path.split("/")
-        if path.startswith("/") or "\0" in path or any(part in ("", ".", "..") for part in parts):
-            raise StoreError(
-                f"{path!r} is no path inside a store: relative, without '..', empty or NUL parts",
-                path=path,
-            )
-        return self._folder.joinpath(*parts)
+        return self._folder.joinpath(*split_path(path))
+
+
+def split_path(path: str) -> list[str]:
+    """The parts of a path below a root, refused where it could lead out of it.
+
+    Raises:
+        StoreError: it is absolute, or has '..', '.', empty or NUL parts.
+    """
+    parts = path.split("/")
+    if path.startswith("/") or "\0" in path or any(part in ("", ".", "..") for part in parts):
+        raise StoreError(
+            f"{path!r} is no path inside a store: relative, without '..', empty or NUL parts",
+            path=path,
+        )
+    return parts
 
 
 def open_root(uri: str | Path) -> Root:
-    """The root at `uri`: a folder's path or a file:// URI; nothing is created before a write.
+    """The root at `uri`: a folder's path, file:// or s3://bucket/prefix; opening creates nothing.
 
     Raises:
-        StoreError: the scheme is not known.
+        StoreError: the scheme is not known, or its package is not installed.
     """
     parts = urlsplit(str(uri))
     if parts.scheme == "file":
         return LocalRoot(unquote(parts.path))
+    if str(uri).startswith("s3://"):
+        return _object_root(str(uri))
     if "://" in str(uri):
         raise StoreError(
-            f"no store can be opened at {uri}: known are a folder's path and file:// URIs",
+            f"no store can be opened at {uri}: known are a folder's path, file:// and s3:// URIs",
             path=str(uri),
         )
     return LocalRoot(uri)
 
 
-@contextmanager
-def explained(
-    action: str, *, path: Path, need: int = 0, only: tuple[int, ...] = ()
-) -> Iterator[None]:
-    """Turns the system's errors into StoreErrors that name path, need and remedy.
-
-    FileExistsError passes (it is an answer, not a failure); with `only`, so does every other
-    error number, for blocks whose errors may come from elsewhere.
-    """
+def _object_root(uri: str) -> Root:
     try:
-        yield
-    except (FileExistsError, StoreError):
-        raise
-    except OSError as error:
-        if only and error.errno not in only:
+        from storage.object_root import ObjectRoot
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("s3fs", "fsspec", "botocore"):
             raise
-        kind = MissingArtifactError if error.errno == errno.ENOENT else StoreError
-        message = f"cannot {action} {path}: {_remedy(error, path=path, need=need)}"
-        raise kind(message, path=str(path)) from error
-
-
-def _remedy(error: OSError, *, path: Path, need: int) -> str:
-    words = error.strerror or str(error)
-    if error.errno in _DISK_FULL:
-        wanted = f"{need} bytes are needed, " if need else ""
-        return (
-            f"{words}: {wanted}{_free_bytes(path)} are free; free space (`reelvec gc`) or move "
-            "the store, then run again: what is committed is intact"
-        )
-    if error.errno == errno.EROFS:
-        return f"{words}: mount it writable or choose another store"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return f"{words}: user {os.getuid()} needs the right to do so (chown or chmod the store)"
-    if error.errno == errno.ENOENT:
-        return "it is not there; was it removed, or is this another store?"
-    return f"{words}; the store is intact, run again when the cause is gone"
-
-
-def _free_bytes(path: Path) -> int:
-    folder = next((p for p in (path, *path.parents) if p.exists()), Path("/"))
-    return shutil.disk_usage(folder).free
+        raise StoreError(
+            f"the store {uri} needs the extra s3, which is not installed here ({error.name} is "
+            "missing): pip install 'reelvec[s3]', or pip install 's3fs>=2025.1'",
+            path=uri,
+        ) from error
+    return ObjectRoot(uri)
 
 
 def _write_durably(file: Path, data: bytes) -> None:

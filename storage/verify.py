@@ -150,7 +150,7 @@ def _orphan_damages(artifact: Artifact, path: str) -> Iterator[Damage]:
 
 def _part_damage(artifact: Artifact, part: str, *, size: int, checksum: str) -> str:
     try:
-        path = artifact.root.local_path(f"{artifact.folder}/{part}")
+        path = artifact.root.local_path(f"{artifact.folder}/{part}", fresh=True)
         found = path.stat().st_size
         if found != size:
             return f"has {found} bytes, its receipt promises {size}"
