@@ -11,7 +11,7 @@ from rich.console import Console
 from configs import PipelineConfig
 from flows.commands.options import print_table
 
-__all__ = ["launch", "retry_failed", "show"]
+__all__ = ["launch", "repair_damage", "retry_failed", "show"]
 
 
 def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> dict[str, Any]:
@@ -44,6 +44,43 @@ def retry_failed(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -
     from flows.pipeline import pipeline
 
     return pipeline(config, retry=retry)
+
+
+def repair_damage(store: str) -> dict[str, Any]:
+    """Repair the store, run the stages of its last run, and say what was damaged and redone."""
+    from storage.roots import open_root
+    from storage.verify import verify_store
+    from tasks.recording import last_config
+    from tasks.repair import repair, stages_to_run, videos_of
+
+    done = repair(store)
+    videos: list[str] = []
+    notes: list[str] = []
+    if done.repairs and done.has_run:
+        config = last_config(store)
+        launch(config, stages=stages_to_run(store))
+        videos = videos_of(config, [repair.damage for repair in done.repairs])
+    elif done.repairs:
+        notes.append("no run is known any more: give the command of the last one again")
+    left = verify_store(open_root(store)) if done.repairs else []
+    notes += [f"{damage.path}: {damage.what}" for damage in left]
+    return {
+        "store": store,
+        "repaired": [
+            {
+                "kind": repair.damage.kind,
+                "identity": repair.damage.fingerprint,
+                "path": repair.damage.path,
+                "what": repair.damage.what,
+                "keys": list(repair.damage.keys),
+                "done": repair.done,
+            }
+            for repair in done.repairs
+        ],
+        "videos": videos,
+        "left": [damage.path for damage in left],
+        "notes": notes,
+    }
 
 
 def show(summary: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@
                          pins/{n:08d}-{unique}.json       snapshots a reader holds on to
     runs/{stamp}-{id}.json
     sources/synthetic/{fingerprint}/…
+    .damaged/…                           what `reelvec repair` set aside, under its old path
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ __all__ = [
     "SCRATCH",
     "artifact",
     "canonical",
+    "damaged",
     "fingerprint",
     "identity",
     "is_fingerprint",
@@ -144,6 +146,11 @@ def number_of(name: str) -> int | None:
 
 def run(stamp: str, identifier: str) -> str:
     return f"{RUNS}/{stamp}-{identifier}.json"
+
+
+def damaged(path: str) -> str:
+    """Where a damaged file is set aside; never used before."""
+    return f".damaged/{path}.{secrets.token_hex(4)}"
 
 
 def synthetic(fingerprint: str) -> str:

@@ -6,8 +6,10 @@ rows by.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +24,7 @@ __all__ = [
     "IDENTITY",
     "concat_tables",
     "identity_metadata",
+    "identity_of",
     "iter_tables",
     "read_table",
     "schema_text",
@@ -37,6 +40,16 @@ _BATCH_ROWS = 16_384
 def identity_metadata(identity: Mapping[str, object]) -> dict[str, str]:
     """What `write_table` stores so that readers can refuse tables of another identity."""
     return {IDENTITY: canonical(identity).decode()}
+
+
+def identity_of(path: Path) -> dict[str, Any] | None:
+    """The identity a Parquet file carries; None where it is another file, or damaged there."""
+    try:
+        text = (pq.read_schema(path).metadata or {}).get(IDENTITY.encode())
+        found = json.loads(text) if text else None
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def schema_text(schema: pa.Schema) -> str:

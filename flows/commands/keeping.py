@@ -1,4 +1,4 @@
-"""Words that keep a store true: verify, retry, gc, bootstrap."""
+"""Words that keep a store true: verify, repair, retry, gc, bootstrap."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ __all__ = ["register"]
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
     app.command()(verify)
+    app.command()(repair)
     app.command()(retry)
     app.command()(gc)
     app.command()(bootstrap)
@@ -48,6 +49,29 @@ def verify(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     else:
         typer.echo(f"{where}: every part, receipt and snapshot is as it was written")
     if damage:
+        raise typer.Exit(4)
+
+
+def repair(store: StoreOption = None, as_json: JsonFlag = False) -> None:
+    """Make a damaged store whole: redo what was lost, set the damaged files aside.
+
+    No run may be at work in the store meanwhile. Exit code 4 where damage is left.
+    """
+    from flows.launch import repair_damage
+
+    where = store or default_store()
+    found = repair_damage(where)
+    if as_json:
+        print_json(found)
+    elif not found["repaired"]:
+        typer.echo(f"{where}: nothing is damaged")
+    else:
+        print_table(where, found["repaired"], ["kind", "path", "what", "done"])
+        redone = ", ".join(found["videos"]) or "none"
+        typer.echo(f"Videos redone: {redone}")
+        for note in found["notes"]:
+            typer.echo(f"Note: {note}")
+    if found["left"]:
         raise typer.Exit(4)
 
 

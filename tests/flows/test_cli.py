@@ -10,7 +10,7 @@ from flows.cli import app, main
 
 WORDS = {
     "bootstrap", "corpus", "demo", "doctor", "embed", "evaluate", "failures", "gc", "presets",
-    "retry", "run", "search", "status", "verify", "weights",
+    "repair", "retry", "run", "search", "status", "verify", "weights",
 }  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def test_the_surface_grows_only_on_purpose():
 
 
 def test_json_is_one_document_and_nothing_else(reelvec):
-    for words in (["presets"], ["status"], ["verify"], ["doctor"]):
+    for words in (["presets"], ["status"], ["verify"], ["repair"], ["doctor"]):
         _, out, _ = reelvec(*words, "--json")
         json.loads(out)
 
