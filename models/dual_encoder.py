@@ -115,12 +115,14 @@ def frame_size(files: Tensor) -> int:
 def _load(files: Mapping[str, bytes]) -> tuple[nn.Module, Any]:
     """Model (random weights, fp32) and tokenizer from the files alone."""
     try:
-        from transformers import AutoConfig, AutoModel, AutoTokenizer
+        from transformers import AutoConfig, AutoModel, AutoTokenizer, logging
     except ModuleNotFoundError:
         raise OptionsError(
             "weights hf:… need the package transformers, which is not installed; "
             'pip install "reelvec[hf]"'
         ) from None
+    quieten: Any = logging.set_verbosity_error
+    quieten()  # it warns of defaults that no part of the checkpoint uses
     local = {"local_files_only": True, "trust_remote_code": False}
     with tempfile.TemporaryDirectory() as folder:
         for name, data in files.items():

@@ -8,7 +8,8 @@ from configs import ConfigError, PipelineConfig
 from configs.schema import STAGES
 from models.clip.architecture import architecture
 from models.errors import OptionsError
-from models.registry import validate_options
+from models.registry import ZERO_SHOT, family_class, validate_options
+from storage.pretrained import is_pretrained
 
 __all__ = ["check_config", "choose_stages"]
 
@@ -36,6 +37,13 @@ def check_config(config: PipelineConfig) -> None:
         sizes = architecture(config.model.architecture)
     except OptionsError as error:
         raise ConfigError(f"model: {error}", key="model") from None
+    weights, family = config.model.weights, config.model.family
+    if weights is not None and is_pretrained(weights) and family_class(family).trainable:
+        raise ConfigError(
+            f"model.weights ({weights}) is a dual encoder that is used as it is, not the start of"
+            f" model.family ({family}); set model.family={ZERO_SHOT} and train.epochs=0",
+            key="model.family",
+        )
     if config.model.weights is None and sizes.image_size != config.extract.size:
         raise ConfigError(
             f"extract.size ({config.extract.size}) is not the frame size of"

@@ -65,6 +65,7 @@ def test_words_that_need_a_run_say_so(reelvec, words):
         (["run", "demo", "--set", "train.epocs=1"], 2, ["train.epocs", "epochs"]),
         (["run", "demo", "--set", "model.family=clip5clip"], 2, ["clip5clip", "clip4clip"]),
         (["run", "demo", "--set", "extract.size=48"], 2, ["(48)", "extract.size=64"]),
+        (["run", "folder", "--set", "model.weights=hf:x/y"], 2, ["(hf:x/y)", "family=frozen"]),
         (["run", "demo", "--stage", "trian"], 2, ["trian", "train"]),
         (["embed", "nowhere"], 2, ["(nowhere)", "folder"]),
         (["embed", ".", "--weights", "nowhere.pt"], 1, ["nowhere.pt"]),
