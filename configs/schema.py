@@ -196,7 +196,7 @@ class PipelineConfig(Options):
     notes: str = ""
     """What a reader of the report should know, e.g. that 23 videos overfit."""
     store: str = "reelvec-store"
-    """Root of the store: a local folder."""
+    """Root of the store: a local folder, or s3://bucket/prefix."""
     corpus: CorpusConfig = SyntheticCorpus()
     """Which videos and captions."""
     extract: ExtractConfig = ExtractConfig()

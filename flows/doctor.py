@@ -83,6 +83,8 @@ def _shared_memory() -> Check:
 
 
 def _disk(store: str) -> Check:
+    if "://" in store:
+        return _remote(store)
     place = Path(store).expanduser().absolute()
     there = next(path for path in (place, *place.parents) if path.exists())
     free = shutil.disk_usage(there).free
@@ -92,6 +94,19 @@ def _disk(store: str) -> Check:
     return _row(
         "store", "ok" if free > 5 * _GIB else "note", f"{place}: {free >> 30} GiB free", remedy
     )
+
+
+def _remote(store: str) -> Check:
+    """An object store is asked for a list: credentials, network and bucket are needed for it."""
+    from storage.errors import ReelvecError
+    from storage.roots import open_root
+
+    try:
+        root = open_root(store)
+        root.list("")
+    except ReelvecError as error:
+        return _row("store", "bad", store, str(error))
+    return _row("store", "ok", f"{store}, local copies near {root.local_folder}")
 
 
 def _server() -> Check:

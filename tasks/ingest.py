@@ -123,7 +123,7 @@ def plan_ingest(
         again: which rows of the corpus tables are probed once more.
     """
     artifact = corpus_artifact(config)
-    listing = open_corpus(config.corpus, store_dir=open_root(config.store).uri).read()
+    listing = open_corpus(config.corpus, store_dir=artifact.root.local_folder).read()
     corpus = read_corpus(artifact)
     known = {video.video_id: video for video in corpus.videos}
     known_captions = {caption.caption_id: caption for caption in corpus.captions}

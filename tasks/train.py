@@ -213,4 +213,4 @@ def _check_items(items: Sequence[Item], config: PipelineConfig) -> None:
 
 def _log(root: Root, artifact: Artifact) -> Path:
     """Everything the training processes say; not part of the artifact, since clocks are in it."""
-    return Path(root.uri) / "logs" / f"train-{artifact.fingerprint}.log"
+    return root.local_folder / "logs" / f"train-{artifact.fingerprint}.log"
