@@ -15,6 +15,7 @@ from models.sampling import Rule
 from storage.video.sandbox import Sandbox, SandboxOptions
 from tasks.decoding import ClipJob, DecodingOptions, decode_clips
 from tests import media
+from tests.mutants import mutate
 
 DEADLINE = 30
 
@@ -312,16 +313,8 @@ def test_a_corpus_of_mutants_reconciles(tmp_path):
     paths = []
     for number in range(200):
         name = rng.choice(SEEN + UNSEEN)
-        data = bytearray(media.video(name).read_bytes())
-        for _ in range(rng.choice([0, 1, 5, 50])):
-            data[rng.randrange(len(data))] = rng.randrange(256)
-        if rng.random() < 0.3:
-            del data[rng.randrange(len(data)) :]
-        if rng.random() < 0.2:
-            at = rng.randrange(len(data) + 1)
-            data[at:at] = rng.randbytes(rng.randrange(500))
         path = tmp_path / f"{number}{media.video(name).suffix}"
-        path.write_bytes(data)
+        path.write_bytes(mutate(media.video(name).read_bytes(), rng))
         paths.append(path)
     results = decode(paths, damaged=rng.choice(["strict", "salvage"]))
     counts = {
