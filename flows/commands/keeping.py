@@ -1,8 +1,9 @@
-"""Words that keep a store true: verify, repair, retry, gc, bootstrap."""
+"""Words that keep a store true: verify, repair, retry, gc, convert, bootstrap."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import dataclasses
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command()(repair)
     app.command()(retry)
     app.command()(gc)
+    app.command()(convert)
     app.command()(bootstrap)
 
 
@@ -132,6 +134,42 @@ def gc(
         return
     files = sum(len(c.files) for c in collected)
     typer.echo(f"{where}: {files} files {'would be ' if dry_run else ''}removed")
+
+
+def convert(
+    to: Annotated[Literal["arrow", "hdf5"], typer.Option(help="Format of the frames' files.")],
+    payload: Annotated[
+        Literal["raw", "jpeg"] | None, typer.Option(help="Default: as the frames have it.")
+    ] = None,
+    identity: Annotated[
+        str, typer.Option(help="Which frames, as `status` shows them. Default: the last run's.")
+    ] = "",
+    store: StoreOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the frames in another format, beside those there are; frame for frame the same."""
+    from tasks.convert import convert_frames
+
+    where = store or default_store()
+    done = convert_frames(where, format=to, payload=payload, fingerprint=identity)
+    counts = done.target.counts()
+    if as_json:
+        print_json(
+            {
+                "store": where,
+                "source": done.source,
+                "target": done.target.artifact.fingerprint,
+                "snapshot": done.target.number,
+                "converted": done.clips,
+                "counts": dataclasses.asdict(counts),
+                "bytes": done.target.bytes,
+            }
+        )
+        return
+    typer.echo(
+        f"{where}: {done.clips} clips converted; frames {done.target.artifact.fingerprint} have "
+        f"{counts.usable} usable of {counts.planned}. Runs use them with extract.format={to}"
+    )
 
 
 def bootstrap(pool: Annotated[str, typer.Option(help="Work pool to create.")] = "reelvec") -> None:

@@ -9,8 +9,8 @@ from typer.main import get_command
 from flows.cli import app, main
 
 WORDS = {
-    "bootstrap", "corpus", "demo", "doctor", "embed", "evaluate", "failures", "gc", "presets",
-    "repair", "retry", "run", "search", "status", "verify", "weights",
+    "bootstrap", "convert", "corpus", "demo", "doctor", "embed", "evaluate", "failures", "gc",
+    "presets", "repair", "retry", "run", "search", "status", "verify", "weights",
 }  # fmt: skip
 
 
@@ -76,6 +76,7 @@ def test_words_that_need_a_run_say_so(reelvec, words):
         (["weights", "import", "hf:./nowhere"], 1, ["hf:./nowhere", "hf:ORG/NAME"]),
         (["weights", "export", "a", "b", "c"], 2, ["FILE OUT"]),
         (["weights", "export", "out.bin", "--format", "zip"], 2, ["(zip)", "state-dict", "pth"]),
+        (["convert", "--to", "hdf5"], 1, ["no frames", "reelvec run"]),
         (["weights", "export", "out.bin"], 1, ["no run in the store"]),
     ],
 )
