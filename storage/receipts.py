@@ -19,7 +19,16 @@ from storage.records import Input, Status
 from storage.roots import Root
 from storage.sealing import checksum_of_bytes, checksum_of_file, seal, unseal
 
-__all__ = ["COMPACTED", "Counts", "PartWriter", "Receipt", "Value", "check_receipt", "read_receipt"]
+__all__ = [
+    "COMPACTED",
+    "Counts",
+    "PartWriter",
+    "Receipt",
+    "Value",
+    "check_receipt",
+    "ledger_columns",
+    "read_receipt",
+]
 
 Value = str | int | float
 
@@ -170,14 +179,29 @@ def read_receipt(root: Root, folder: str, path: str) -> Receipt:
         MissingArtifactError: it is not there.
         IntegrityError: its bytes are not what was written.
     """
+    body, columns, seal_of_file = _read(root, folder, path)
+    rows = zip(*(columns[name] for name in _FIELDS), strict=True)
+    return Receipt(**body, inputs=tuple(Input(*row) for row in rows), seal=seal_of_file)
+
+
+def ledger_columns(root: Root, folder: str, path: str) -> tuple[dict[str, list[Any]], str]:
+    """The inputs of the receipt at `path` as columns by field, and the receipt's seal.
+
+    Raises:
+        MissingArtifactError: it is not there.
+        IntegrityError: its bytes are not what was written.
+    """
+    _, columns, seal_of_file = _read(root, folder, path)
+    return columns, seal_of_file
+
+
+def _read(root: Root, folder: str, path: str) -> tuple[dict[str, Any], dict[str, list[Any]], str]:
     data = root.read(f"{folder}/{path}")
     body = unseal(data, path=f"{folder}/{path}")
-    columns = body.pop("inputs")
-    keys = columns["key"]
-    rows = zip(
-        *(columns.get(name) or [_DEFAULTS[name]] * len(keys) for name in _FIELDS), strict=True
-    )
-    return Receipt(**body, inputs=tuple(Input(*row) for row in rows), seal=checksum_of_bytes(data))
+    written = body.pop("inputs")
+    count = len(written["key"])
+    columns = {name: written.get(name) or [_DEFAULTS[name]] * count for name in _FIELDS}
+    return body, columns, checksum_of_bytes(data)
 
 
 class PartWriter:

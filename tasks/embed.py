@@ -8,24 +8,22 @@ counts of the table reconcile with the corpus.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from configs import PipelineConfig
-from storage.records import Caption, Input, Status
+from storage.records import Status
 from storage.roots import open_root
 from storage.snapshots import Artifact, Receipt, Snapshot
+from tasks.differences import caption_differences, embedded_clips, video_differences
 from tasks.embed_parts import CaptionRow, VideoRow
 from tasks.extract import frames_artifact
 from tasks.identity import embeddings_identity
-from tasks.ingest import Corpus, corpus_artifact, read_corpus
-from tasks.ledger import PENDING, LedgerRow, ledger
+from tasks.ingest import corpus_artifact
 from tasks.shards import ArtifactRef, Shard, commit_shards, make_shards, split_finished
 
 __all__ = ["EmbedPlan", "commit_embed", "embeddings_artifact", "plan_embed"]
-
-Row = TypeVar("Row", VideoRow, CaptionRow)
 
 CAPTIONS_A_VIDEO = 8
 """A caption shard holds so many times more rows than a video shard."""
@@ -61,26 +59,21 @@ def embeddings_artifact(config: PipelineConfig, *, weights_hash: str) -> Artifac
     return Artifact.open(open_root(config.store), kind="embeddings", identity=identity)
 
 
-def plan_embed(
-    config: PipelineConfig, *, weights_hash: str, corpus: Corpus | None = None
-) -> EmbedPlan:
+def plan_embed(config: PipelineConfig, *, weights_hash: str) -> EmbedPlan:
     """Which rows are missing, stale or orphaned; opens no frame."""
-    corpus = corpus or read_corpus(corpus_artifact(config))
+    corpus = corpus_artifact(config).latest()
     frames = frames_artifact(config)
     frames_snapshot = frames.latest()
     artifact = embeddings_artifact(config, weights_hash=weights_hash)
     base = artifact.latest()
-    live = base.live("videos") if base else {}
-    live_captions = base.live("captions") if base else {}
-    rows = [_video_row(r) for r in ledger(corpus, frames=frames_snapshot) if r.status != PENDING]
-    due = _with_copies(_stale(rows, live, key="video_id"), live=live)
-    splits = {video.video_id: video.split for video in corpus.videos}
-    captions = [_caption_row(c, split=splits.get(c.video_id, "")) for c in corpus.captions]
-    due_captions = _stale(captions, live_captions, key="caption_id")
+    videos = video_differences(corpus, frames=frames_snapshot, base=base)
+    captions = caption_differences(corpus, base=base)
+    due, due_captions = _with_copies(videos.due, base=base), captions.due
     adopted, todo = split_finished(
         artifact, _shards(due, due_captions, size=config.embed.shard_rows)
     )
-    planned, texts = {row.video_id for row in rows}, {row.caption_id for row in captions}
+    stale = [row.video_id for row in due if row.video_id in videos.in_force]
+    stale_captions = [r.caption_id for r in due_captions if r.caption_id in captions.in_force]
     return EmbedPlan(
         ref=ArtifactRef.to(artifact, store=config.store),
         frames=ArtifactRef.to(frames, store=config.store),
@@ -88,24 +81,20 @@ def plan_embed(
         base_number=base.number if base else 0,
         shards=todo,
         adopted=adopted,
-        new=sum(row.video_id not in live for row in due),
-        new_captions=sum(row.caption_id not in live_captions for row in due_captions),
-        stale=[row.video_id for row in due if row.video_id in live],
-        orphaned=[video_id for video_id in live if video_id not in planned],
+        new=len(due) - len(stale),
+        new_captions=len(due_captions) - len(stale_captions),
+        stale=stale,
+        orphaned=_others(videos.in_force, stale),
         copied=sum(bool(row.copy_of) for row in due),
-        stale_captions=[r.caption_id for r in due_captions if r.caption_id in live_captions],
-        orphaned_captions=[key for key in live_captions if key not in texts],
+        stale_captions=stale_captions,
+        orphaned_captions=_others(captions.in_force, stale_captions),
     )
 
 
-def _stale(rows: Sequence[Row], live: Mapping[str, Input], *, key: str) -> list[Row]:
-    """Rows that are not in force, or were made from something else."""
-    due = []
-    for row in rows:
-        outcome = live.get(getattr(row, key))
-        if outcome is None or outcome.detail != row.signature:
-            due.append(row)
-    return due
+def _others(keys: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Those of `keys` that are not `known`, in their order."""
+    gone = set(known)
+    return [key for key in keys if key not in gone]
 
 
 def _shards(
@@ -124,35 +113,10 @@ def _shards(
     ]
 
 
-def _video_row(row: LedgerRow) -> VideoRow:
-    return VideoRow(
-        video_id=row.video_id,
-        content_hash=row.clip_key.partition("@")[0],
-        clip_key=row.clip_key,
-        split=row.split,
-        status=row.status,
-        reason=row.reason,
-        message=row.message,
-    )
-
-
-def _caption_row(caption: Caption, *, split: str) -> CaptionRow:
-    return CaptionRow(
-        caption_id=caption.caption_id,
-        video_id=caption.video_id,
-        split=split,
-        subset=caption.subset,
-        text=caption.text,
-    )
-
-
-def _with_copies(due: Sequence[VideoRow], *, live: Mapping[str, Input]) -> list[VideoRow]:
+def _with_copies(due: Sequence[VideoRow], *, base: Snapshot | None) -> list[VideoRow]:
     """Name, for each row whose clip is embedded already, the row in force to copy from."""
-    embedded = {
-        outcome.detail.partition(" ")[0]: video_id
-        for video_id, outcome in live.items()
-        if outcome.status != Status.QUARANTINED
-    }
+    usable = {row.clip_key for row in due if row.status != Status.QUARANTINED}
+    embedded = embedded_clips(base, wanted=usable)
     return [
         replace(row, copy_of=embedded.get(row.clip_key, ""))
         if row.status != Status.QUARANTINED

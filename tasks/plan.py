@@ -42,7 +42,7 @@ def plan_reembed(config: PipelineConfig) -> list[PlannedWork]:
     work.append(PlannedWork("extract", "clips without frames", extract.clips))
     trained = find_trained(config)
     if trained is not None:
-        embed = plan_embed(config, weights_hash=trained.weights_hash, corpus=corpus)
+        embed = plan_embed(config, weights_hash=trained.weights_hash)
         work += [
             PlannedWork("embed", "missing rows", embed.new + embed.new_captions),
             PlannedWork("embed", "stale rows", len(embed.stale) + len(embed.stale_captions)),

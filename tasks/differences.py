@@ -1,0 +1,181 @@
+"""Which rows of the tables differ from corpus and frames, in memory that hardly grows with them.
+
+Rows that are in force as they should be are told by one digest of key and signature, sixteen bytes
+a row, in a stream over corpus tables and receipts. Only the others are made into objects: a plan
+costs memory for what is to be done, not for what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from storage.ledgers import iter_ledger
+from storage.records import CAPTION_SCHEMA, Input, Status, clip_key
+from storage.snapshots import Snapshot
+from storage.tables import iter_tables
+from tasks.digests import Digests, DigestSet, digests
+from tasks.embed_parts import CaptionRow, VideoRow
+
+__all__ = ["Differences", "caption_differences", "embedded_clips", "video_differences"]
+
+Row = TypeVar("Row", VideoRow, CaptionRow)
+
+_VIDEOS = (
+    "video_id", "content_hash", "start_seconds", "end_seconds", "split", "status", "reason",
+    "message",
+)  # fmt: skip
+_CAPTIONS = tuple(CAPTION_SCHEMA.names)
+
+
+@dataclass(frozen=True)
+class Differences(Generic[Row]):
+    """What is not as it should be: rows to write, and rows in force that are stale or orphaned."""
+
+    due: list[Row]
+    in_force: dict[str, Input]
+    """By key; a key that is not due too is orphaned."""
+
+
+def video_differences(
+    corpus: Snapshot | None, *, frames: Snapshot | None, base: Snapshot | None
+) -> Differences[VideoRow]:
+    """Rows of the video table to write; videos without an outcome yet are left out.
+
+    Args:
+        corpus: what should be embedded.
+        frames: decides the outcome of videos that were listed well.
+        base: the tables in force.
+    """
+    return _compare(_video_batches(corpus, frames=frames), base=base, table="videos")
+
+
+def caption_differences(
+    corpus: Snapshot | None, *, base: Snapshot | None
+) -> Differences[CaptionRow]:
+    """Rows of the caption table to write."""
+    return _compare(_caption_batches(corpus), base=base, table="captions")
+
+
+def embedded_clips(base: Snapshot | None, *, wanted: Collection[str]) -> dict[str, str]:
+    """clip_key -> a video_id whose row is in force with that clip, for the clips `wanted`."""
+    found: dict[str, str] = {}
+    if wanted:
+        for ledger in iter_ledger(base, "videos"):
+            for key, status, detail in zip(
+                ledger["key"], ledger["status"], ledger["detail"], strict=True
+            ):
+                clip = detail.partition(" ")[0]
+                if clip in wanted and status != Status.QUARANTINED:
+                    found[clip] = key
+    return found
+
+
+def _compare(
+    batches: Iterator[list[Row]], *, base: Snapshot | None, table: str
+) -> Differences[Row]:
+    live = DigestSet([_ledger_digests(ledger) for ledger in iter_ledger(base, table)])
+    due: list[Row] = []
+    planned: list[Digests] = []
+    for rows in batches:
+        here = digests([f"{_key(row)}\0{row.signature}" for row in rows])
+        planned.append(here)
+        due.extend(rows[i] for i in np.flatnonzero(~live.has(here)))
+    del live
+    wanted = DigestSet(planned)
+    in_force: dict[str, Input] = {}
+    for ledger in iter_ledger(base, table):
+        for i in np.flatnonzero(~wanted.has(_ledger_digests(ledger))):
+            row = Input(**{name: values[i] for name, values in ledger.items()})
+            in_force[row.key] = row
+    return Differences(due, in_force)
+
+
+def _key(row: VideoRow | CaptionRow) -> str:
+    return row.video_id if isinstance(row, VideoRow) else row.caption_id
+
+
+def _ledger_digests(ledger: dict[str, list[Any]]) -> Digests:
+    pairs = zip(ledger["key"], ledger["detail"], strict=True)
+    return digests([f"{key}\0{detail}" for key, detail in pairs])
+
+
+def _columns(
+    corpus: Snapshot | None, table: str, names: Sequence[str]
+) -> Iterator[list[list[Any]]]:
+    """Columns as lists, a batch at a time."""
+    if corpus is None or table not in corpus.tables:
+        return
+    for piece in iter_tables(corpus, table, columns=names):
+        yield [piece.column(name).to_pylist() for name in names]
+
+
+def _video_batches(corpus: Snapshot | None, *, frames: Snapshot | None) -> Iterator[list[VideoRow]]:
+    decoded, others = _outcomes(frames)
+    for columns in _columns(corpus, "videos", _VIDEOS):
+        keys = [
+            clip_key(content, start_seconds=start, end_seconds=end) if content else ""
+            for content, start, end in zip(*columns[1:4], strict=True)
+        ]
+        known = decoded.has(digests(keys)).tolist()
+        rows = []
+        for i, key in enumerate(keys):
+            video_id, split, status, reason, message = (columns[c][i] for c in (0, 4, 5, 6, 7))
+            if status == Status.QUARANTINED:
+                outcome = Input(key, status, reason, message)
+            elif known[i]:
+                outcome = Input(key)
+            elif key in others:
+                outcome = others[key]
+            else:
+                continue  # not decoded yet
+            rows.append(
+                VideoRow(
+                    video_id=video_id,
+                    content_hash=key.partition("@")[0],
+                    clip_key=key,
+                    split=split,
+                    status=outcome.status,
+                    reason=outcome.reason,
+                    message=outcome.message,
+                )
+            )
+        yield rows
+
+
+def _outcomes(frames: Snapshot | None) -> tuple[DigestSet, dict[str, Input]]:
+    """Clips that are ok (most of them), and the outcomes of all others."""
+    ok: list[Digests] = []
+    others: dict[str, Input] = {}
+    for ledger in iter_ledger(frames, "frames"):
+        rows = zip(*(ledger[name] for name in ("key", "status", "reason", "message")), strict=True)
+        keys = []
+        for key, status, reason, message in rows:
+            if status == Status.OK:
+                keys.append(key)
+            else:
+                others[key] = Input(key, status, reason, message)
+        ok.append(digests(keys))
+    return DigestSet(ok), others
+
+
+def _caption_batches(corpus: Snapshot | None) -> Iterator[list[CaptionRow]]:
+    ids: list[Digests] = []
+    codes: list[Any] = []
+    names: dict[str, int] = {}
+    for video_ids, splits in _columns(corpus, "videos", ("video_id", "split")):
+        ids.append(digests(video_ids))
+        codes.append(np.array([names.setdefault(s, len(names)) for s in splits], np.int32))
+    videos, code_of = DigestSet(ids), np.concatenate([*codes, np.array([-1], np.int32)])
+    names_of = [*names, ""]  # the code -1, of a caption without its video
+    for columns in _columns(corpus, "captions", _CAPTIONS):
+        found = code_of[videos.find(digests(columns[1]))].tolist()
+        yield [
+            CaptionRow(caption_id, video_id, names_of[code], subset, text)
+            for (caption_id, video_id, text, subset), code in zip(
+                zip(*columns, strict=True), found, strict=True
+            )
+        ]
