@@ -111,7 +111,7 @@ def test_deploy(prefect_server):
     list(bootstrap_server(pool="reelvec"))
     deploy("--all")
     first = read("reembed/nightly")
-    deploy("--name", "reembed/nightly")
+    deploy("--name", "nightly")
     assert [(s.id, s.slug) for s in read("reembed/nightly").schedules] == [
         (s.id, "nightly") for s in first.schedules
     ]
@@ -271,15 +271,18 @@ def test_commands_are_programs_of_the_image(name):
         assert (Path(sys.executable).parent / part.split()[0]).exists(), part
 
 
-def test_server_settings_are_prefects():
-    """A misspelt PREFECT_ variable is silently ignored by Prefect."""
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_settings_are_prefects_own(name, monkeypatch):
+    """A misspelt PREFECT_ variable is silently ignored by Prefect; a wrong value stops it."""
     from prefect.settings.legacy import _get_valid_setting_names
     from prefect.settings.models.root import Settings
 
     known = _get_valid_setting_names(Settings)
-    for service in SERVICES.values():
-        for key in service.get("environment", {}):
-            assert not key.startswith("PREFECT_") or key in known, key
+    for key, value in SERVICES[name].get("environment", {}).items():
+        if key.startswith("PREFECT_"):
+            assert key in known, key
+            monkeypatch.setenv(key, VARIABLE.sub("user:word", value))
+    Settings()
 
 
 # --- documents ------------------------------------------------------------------------------------
