@@ -6,7 +6,7 @@ import dataclasses
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
 
 from storage import layout
@@ -15,6 +15,8 @@ from storage.roots import Root
 from storage.sealing import seal, unseal
 
 __all__ = ["RunRecord", "StageRecord", "latest_run", "list_runs", "write_run"]
+
+_FORMAT = "%Y%m%dT%H%M%S%f"
 
 
 class StageRecord(TypedDict):
@@ -49,7 +51,7 @@ def write_run(root: Root, record: RunRecord) -> str:
     Raises:
         StoreError: `started` is no time with a zone, or the store cannot be written.
     """
-    stamp = _stamp(record.started)
+    stamp = _after_the_last(root, _stamp(record.started))
     identifier = record.identifier or secrets.token_hex(4)
     body = dataclasses.asdict(record) | {"identifier": identifier}
     root.put_new(layout.run(stamp, identifier), seal(body))
@@ -82,6 +84,17 @@ def _read(root: Root, file: str) -> RunRecord:
     return RunRecord(**body, artifacts=artifacts)
 
 
+def _after_the_last(root: Root, stamp: str) -> str:
+    """`stamp`, or just after the last run's where that one starts in the future.
+
+    Then the clock has gone back since, and the run of now would not be found to be the latest.
+    """
+    last = max((name.partition("-")[0] for name in root.list(layout.RUNS)), default="")
+    if stamp > last or last <= datetime.now(UTC).strftime(_FORMAT):
+        return stamp
+    return (datetime.strptime(last, _FORMAT) + timedelta(microseconds=1)).strftime(_FORMAT)
+
+
 def _stamp(started: str) -> str:
     """The start as sortable UTC digits, e.g. 20260102T030405123456."""
     try:
@@ -93,4 +106,4 @@ def _stamp(started: str) -> str:
             f"a run's start must be ISO 8601 with a time zone, not {started!r}: use "
             "datetime.now(UTC).isoformat()"
         )
-    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%S%f")
+    return moment.astimezone(UTC).strftime(_FORMAT)

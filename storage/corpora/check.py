@@ -13,7 +13,7 @@ from pathlib import Path
 
 from storage.corpora.benchmark import BenchmarkReader
 from storage.corpora.contract import CorpusReader
-from storage.corpora.discovery import VideoFiles
+from storage.corpora.discovery import VideoFiles, is_there
 from storage.corpora.listing import ListingBuilder
 from storage.corpora.published import OBTAIN, PUBLISHED, Published
 from storage.corpora.registry import BENCHMARKS, reader_class
@@ -118,7 +118,7 @@ def check_listing(kind: str, *, reader: CorpusReader) -> CorpusCheck:
     split_of = {video.video_id: video.split for video in listing.videos}
     videos = Counter(split_of.values())
     captions = Counter(split_of[caption.video_id] for caption in listing.captions)
-    missing = Counter(v.split for v in listing.videos if not Path(v.path).exists())
+    missing = Counter(v.split for v in listing.videos if not is_there(v.path))
     splits = tuple(
         SplitCheck("", split, videos[split], captions[split], missing[split], None)
         for split in sorted(videos)
@@ -148,7 +148,7 @@ def _splits(kind: str, protocol: str, listing: ListingBuilder) -> list[SplitChec
     videos = Counter(video.split for video in listing.videos.values())
     captions = Counter(listing.videos[caption.video_id].split for caption in listing.captions)
     missing = Counter(
-        video.split for video in listing.videos.values() if not Path(video.path).exists()
+        video.split for video in listing.videos.values() if not is_there(video.path)
     )
     return [
         SplitCheck(

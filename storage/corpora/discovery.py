@@ -10,7 +10,7 @@ from pathlib import Path
 
 from storage.errors import CorpusError
 
-__all__ = ["VIDEO_EXTENSIONS", "VideoFiles", "stem_of", "video_files"]
+__all__ = ["VIDEO_EXTENSIONS", "VideoFiles", "is_there", "stem_of", "video_files"]
 
 # fmt: off
 VIDEO_EXTENSIONS = frozenset((
@@ -21,6 +21,14 @@ VIDEO_EXTENSIONS = frozenset((
 # fmt: on
 """A file with such a name is taken for a video, whatever it holds: what is none is quarantined
 by name later, never passed over in silence."""
+
+
+def is_there(path: str) -> bool:
+    """False also for what can be no file's name, one too long say: such a video is missing."""
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False
 
 
 def video_files(folder: Path) -> Iterator[str]:

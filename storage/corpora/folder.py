@@ -12,7 +12,7 @@ from typing import Any
 from storage.corpora.annotations import Place, refused
 from storage.corpora.caption_files import Row, read_caption_file
 from storage.corpora.contract import CorpusListing
-from storage.corpora.discovery import VIDEO_EXTENSIONS, stem_of, video_files
+from storage.corpora.discovery import VIDEO_EXTENSIONS, is_there, stem_of, video_files
 from storage.corpora.listing import ListingBuilder, unnameable
 from storage.corpora.splits import split_by_hash, split_name
 from storage.records import Video
@@ -160,10 +160,10 @@ class _Names:
 
     def _locate(self, path: str, *, beside: Path) -> str:
         full = os.path.normpath(self._folder / path)
-        if full in self._ids or Path(full).exists():
+        if full in self._ids or is_there(full):
             return full
         other = os.path.normpath(beside / path)
-        return other if Path(other).exists() else full
+        return other if is_there(other) else full
 
 
 def _absolute(path: str) -> Path:

@@ -43,6 +43,18 @@ def test_runs_come_back_in_the_order_of_their_start(tmp_path: Path) -> None:
     assert latest_run(root, name="never") is None
 
 
+def test_a_clock_that_went_back_does_not_hide_the_latest_run(tmp_path: Path) -> None:
+    root = open_root(tmp_path)
+    ahead = dataclasses.replace(RECORD, name="ahead", started="2999-12-31T23:59:59.999999+00:00")
+    write_run(root, ahead)
+    for name in ("first", "second"):
+        write_run(root, dataclasses.replace(RECORD, name=name))
+    assert [run.name for run in list_runs(root)] == ["ahead", "first", "second"]
+    last = latest_run(root)
+    assert last is not None
+    assert (last.name, last.started) == ("second", RECORD.started)
+
+
 @pytest.mark.parametrize("started", ["", "yesterday", "2026-01-02T03:04:05"])
 def test_a_start_must_be_a_moment(tmp_path: Path, started: str) -> None:
     with pytest.raises(StoreError, match="time zone"):
