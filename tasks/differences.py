@@ -81,7 +81,7 @@ def _compare(
     due: list[Row] = []
     planned: list[Digests] = []
     for rows in batches:
-        here = digests([f"{_key(row)}\0{row.signature}" for row in rows])
+        here = digests([f"{row.key}\0{row.signature}" for row in rows])
         planned.append(here)
         due.extend(rows[i] for i in np.flatnonzero(~live.has(here)))
     del live
@@ -92,10 +92,6 @@ def _compare(
             row = Input(**{name: values[i] for name, values in ledger.items()})
             in_force[row.key] = row
     return Differences(due, in_force)
-
-
-def _key(row: VideoRow | CaptionRow) -> str:
-    return row.video_id if isinstance(row, VideoRow) else row.caption_id
 
 
 def _ledger_digests(ledger: dict[str, list[Any]]) -> Digests:
@@ -122,34 +118,25 @@ def _video_batches(corpus: Snapshot | None, *, frames: Snapshot | None) -> Itera
         ]
         known = decoded.has(digests(keys)).tolist()
         rows = []
-        for i, key in enumerate(keys):
-            video_id, split, status, reason, message = (columns[c][i] for c in (0, 4, 5, 6, 7))
+        for video_id, content, _, _, split, status, reason, message, key, is_ok in zip(
+            *columns, keys, known, strict=True
+        ):
             if status == Status.QUARANTINED:
-                outcome = Input(key, status, reason, message)
-            elif known[i]:
-                outcome = Input(key)
+                outcome = (status, reason, message)
+            elif is_ok:
+                outcome = (Status.OK.value, "", "")
             elif key in others:
                 outcome = others[key]
             else:
                 continue  # not decoded yet
-            rows.append(
-                VideoRow(
-                    video_id=video_id,
-                    content_hash=key.partition("@")[0],
-                    clip_key=key,
-                    split=split,
-                    status=outcome.status,
-                    reason=outcome.reason,
-                    message=outcome.message,
-                )
-            )
+            rows.append(VideoRow(video_id, content, key, split, *outcome))
         yield rows
 
 
-def _outcomes(frames: Snapshot | None) -> tuple[DigestSet, dict[str, Input]]:
+def _outcomes(frames: Snapshot | None) -> tuple[DigestSet, dict[str, tuple[str, str, str]]]:
     """Clips that are ok (most of them), and the outcomes of all others."""
     ok: list[Digests] = []
-    others: dict[str, Input] = {}
+    others: dict[str, tuple[str, str, str]] = {}
     for ledger in iter_ledger(frames, "frames"):
         rows = zip(*(ledger[name] for name in ("key", "status", "reason", "message")), strict=True)
         keys = []
@@ -157,7 +144,7 @@ def _outcomes(frames: Snapshot | None) -> tuple[DigestSet, dict[str, Input]]:
             if status == Status.OK:
                 keys.append(key)
             else:
-                others[key] = Input(key, status, reason, message)
+                others[key] = (status, reason, message)
         ok.append(digests(keys))
     return DigestSet(ok), others
 

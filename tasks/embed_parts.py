@@ -41,6 +41,11 @@ class VideoRow:
     copy_of: str = ""
 
     @property
+    def key(self) -> str:
+        """What the row is known by in its table."""
+        return self.video_id
+
+    @property
     def signature(self) -> str:
         """What the row was made from; another signature makes a row in force stale."""
         return f"{self.clip_key} {self.split} {self.status} {self.reason}"
@@ -55,6 +60,11 @@ class CaptionRow:
     split: str
     subset: str
     text: str
+
+    @property
+    def key(self) -> str:
+        """What the row is known by in its table."""
+        return self.caption_id
 
     @property
     def signature(self) -> str:
