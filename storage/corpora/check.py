@@ -147,9 +147,7 @@ def _splits(kind: str, protocol: str, listing: ListingBuilder) -> list[SplitChec
     published = PUBLISHED.get((kind, protocol), {})
     videos = Counter(video.split for video in listing.videos.values())
     captions = Counter(listing.videos[caption.video_id].split for caption in listing.captions)
-    missing = Counter(
-        video.split for video in listing.videos.values() if not is_there(video.path)
-    )
+    missing = Counter(video.split for video in listing.videos.values() if not is_there(video.path))
     return [
         SplitCheck(
             protocol, split, videos[split], captions[split], missing[split], published.get(split)
