@@ -1,0 +1,165 @@
+"""What failed, why, and how it is tried again: the ledger as a person and a script see it."""
+
+import json
+import shutil
+import sys
+from datetime import UTC, datetime
+
+import pytest
+
+from flows.cli import main
+from storage.records import Input
+from storage.roots import open_root
+from storage.snapshots import Artifact
+from tasks.ingest import corpus_artifact, read_corpus
+from tasks.ledger import LedgerRow, TooManyFailedError, check_failed_fraction, ledger
+from tasks.recording import record_run
+from tasks.retrying import RetryFilter
+from tests.bitflips import config_of, draw
+from tests.engine_free import run_extract, run_ingest
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    """A store after one run: three good videos, one cut, one empty, one that is text."""
+    folder = tmp_path_factory.mktemp("failures")
+    videos, write_captions = draw(folder, videos=5)
+    write_captions(videos)
+    names = [path.name for path in sorted((folder / "videos").iterdir())]
+    cut, empty = folder / "videos" / names[0], folder / "videos" / names[1]
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 7 // 10])
+    empty.write_bytes(b"")
+    (folder / "videos" / "text.mp4").write_text("no video at all")
+    with (folder / "captions.csv").open("a") as file:
+        file.write("\ntext,text.mp4,nothing to see")
+    config = config_of(folder, folder / "store")
+    run_ingest(config)
+    run_extract(config)
+    stages = [
+        {"stage": name, "seconds": 0.0, "kind": kind, "artifact": artifact.fingerprint,
+         "snapshot": artifact.latest().number}
+        for name, kind in (("ingest", "corpus"), ("extract", "frames"))
+        for artifact in Artifact.all(open_root(config.store)) if artifact.kind == kind
+    ]  # fmt: skip
+    record_run(config, stages, started=datetime.now(UTC))
+    return config
+
+
+@pytest.fixture
+def reelvec(monkeypatch, capsys):
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["reelvec", *words])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_failures_as_json_say_reason_words_and_attempts(config, reelvec):
+    code, out, _ = reelvec("failures", "--store", config.store, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["counts"] == {
+        "planned": 6, "ok": 3, "salvaged": 0, "quarantined": 3, "pending": 0,
+    }  # fmt: skip
+    rows = {row["reason"]: row for row in found["failures"]}
+    assert len(rows) == len(found["failures"]) == 3
+    assert {"empty", "unreadable"} < set(rows)
+    for row in rows.values():
+        assert (row["status"], row["attempts"]) == ("quarantined", 1)
+        assert row["message"] and row["path"] and row["video_id"]
+        assert row["stage"] in ("ingest", "extract")
+    assert rows["unreadable"]["video_id"] == "text"
+
+
+def test_failures_for_a_person_name_reason_and_counts(config, reelvec):
+    code, out, _ = reelvec("failures", "--store", config.store)
+    assert code == 0
+    for word in ("text", "unreadable", "empty", "6 planned", "3 quarantined"):
+        assert word in out
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ({}, {"quarantined"}),
+        ({"reasons": ("empty",)}, {"empty"}),
+        ({"videos": ("text",)}, {"text"}),
+        ({"reasons": ("empty",), "videos": ("text",)}, set()),
+    ],
+)
+def test_retry_takes_what_it_names_and_nothing_else(config, filters, names):
+    due = RetryFilter(**filters).check().at_ingest()
+    videos = read_corpus(corpus_artifact(config)).videos
+    chosen = [video for video in videos if due(video)]
+    if names == {"quarantined"}:
+        assert chosen == [video for video in videos if video.status == "quarantined"]
+    else:
+        assert all(video.reason in names or video.video_id in names for video in chosen)
+        assert len(chosen) == len(names)
+
+
+def test_a_clip_that_is_tried_again_counts_its_attempts(config, tmp_path):
+    again = config.model_copy(update={"store": str(tmp_path / "store")})
+    shutil.copytree(config.store, again.store)
+    corpus = read_corpus(corpus_artifact(again))
+    good = next(video for video in corpus.videos if video.status == "ok")
+    rows = list(ledger(corpus, frames=run_extract(again)[1]))
+    failed = [row for row in rows if row.stage == "extract" and row.status == "quarantined"]
+    retry = RetryFilter(videos=(good.video_id, *(row.video_id for row in failed)))
+    plan, snapshot = run_extract(again, again=retry.at_extract(corpus))
+    assert plan.clips == len(failed), "a video that is ok is not decoded again"
+    for row in failed:
+        assert snapshot.live("frames")[row.clip_key].attempts == 2
+
+
+def rows_of(**reasons):
+    good = LedgerRow("v", "p", "", "k", "extract", "ok", "", "", "", 1)
+    bad = [
+        LedgerRow("v", "p", "", "k", "extract", "quarantined", reason, "m", "", 1)
+        for reason, count in reasons.items()
+        for _ in range(count)
+    ]
+    return [good] * (10 - len(bad)) + bad
+
+
+def test_the_threshold_is_the_largest_part_that_may_fail():
+    check_failed_fraction(rows_of(timeout=2, empty=1), limit=0.3)
+    check_failed_fraction([], limit=0.0)
+    with pytest.raises(TooManyFailedError, match=r"3 of 10 .*\(2 timeout, 1 empty\).*0\.29"):
+        check_failed_fraction(rows_of(timeout=2, empty=1), limit=0.29)
+
+
+def test_pending_and_salvaged_videos_did_not_fail():
+    kinds = [("salvaged", "truncated"), ("pending", "")]
+    rows = [LedgerRow("v", "p", "", "k", "extract", *kind, "", "", 1) for kind in kinds]
+    check_failed_fraction(rows, limit=0.0)
+
+
+def test_too_many_failures_are_exit_code_three(config, reelvec, monkeypatch):
+    def fail(*_, **__):
+        check_failed_fraction(rows_of(memory=9), limit=0.5)
+
+    monkeypatch.setattr("flows.launch.retry_failed", fail)
+    code, out, err = reelvec("retry", "--store", config.store, "--reason", "memory")
+    assert (code, out) == (3, "")
+    assert "9 of 10 videos failed (9 memory)" in err and "reelvec retry" in err
+
+
+def test_every_reason_may_be_retried():
+    assert RetryFilter(reasons=("timeout", "crashed")).check()
+    due = RetryFilter(reasons=("timeout",)).at_extract(corpus=_nobody())
+    assert due(Input("k", "quarantined", "timeout")) is True
+    assert due(Input("k", "quarantined", "memory")) is False
+    assert due(Input("k", "ok")) is False
+
+
+def _nobody():
+    from tasks.ingest import Corpus
+
+    return Corpus("", 0, [], [])
