@@ -218,9 +218,12 @@ def run(kills, *, seed, folder):
     for stage, (_, names, _) in prepared.items():
         for name, count in Counter(names).items():
             table[stage, name] = Counter(points=count)
-    for stage, number in choose(prepared, kills=kills, rng=rng):
+    for count, (stage, number) in enumerate(choose(prepared, kills=kills, rng=rng), 1):
+        name = prepared[stage][1][number]
         same = is_same(config, prepared, stage, number, folder=folder)
-        table[stage, prepared[stage][1][number]].update(kills=1, same=same)
+        table[stage, name].update(kills=1, same=same)
+        words = "equal" if same else "DIFFERENT"
+        print(f"kill {count:>3}: {stage}, {name}: {words}", file=sys.stderr, flush=True)
     return table
 
 
