@@ -17,7 +17,8 @@ Check = dict[str, str]
 _PINS = {
     "prefect": ("==3.8.8", "the flows are tested with this version only"),
     "fastapi": (">=0.139,<0.151", "the Prefect 3.8.8 server does not start with others"),
-    "prefect-dask": ("==0.3.7", "pip install prefect-dask==0.3.7"),
+    "prefect-dask": ("==0.3.7", "the runner is tested with this version only"),
+    "sqlalchemy": (">=2.0,<2.1", "with 2.1 the Prefect 3.8.8 server never schedules a run"),
 }
 _GIB = 2**30
 
