@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import xxhash
 
-from configs.schema import ExtractConfig
+from configs import PipelineConfig
+from configs.schema import ExtractConfig, SyntheticCorpus
 from storage.errors import IntegrityError, MissingArtifactError, StoreError
 from storage.frames import jpeg
 from storage.frames.contract import SUFFIXES, open_writer
@@ -18,6 +19,7 @@ from storage.snapshots import Artifact
 from storage.verify import verify_store
 from tasks.convert import convert_frames
 from tasks.identity import frames_identity
+from tests.engine_free import run_extract, run_ingest
 from tests.storage.contracts_frames import make_clips
 from tests.storage.contracts_store import flip_bit
 
@@ -88,6 +90,24 @@ def test_every_frame_and_ledger_row_is_there(tmp_path, here, there, payload):
     assert target.counts().reconciled and target.counts().quarantined == 2
     assert {part.path.suffix for part in target.parts() if part.receipt.rows} == {SUFFIXES[there]}
     assert verify_store(open_root(tmp_path)) == []
+
+
+def test_it_is_the_artifact_that_extraction_makes(tmp_path):
+    """From real clips: the same files, not only the same frames."""
+    drawn = SyntheticCorpus(videos=4, seconds=1.0, fps=4, size=64)
+    checksums = []
+    for name in ("arrow", "hdf5"):
+        config = PipelineConfig.model_validate(
+            {
+                "store": str(tmp_path / name),
+                "corpus": drawn,
+                "extract": {"size": 64, "shard_videos": 2, "format": name},
+            }
+        )
+        run_ingest(config)
+        checksums.append(run_extract(config)[1].checksum)
+    assert convert_frames(str(tmp_path / "arrow"), format="hdf5").target.checksum == checksums[1]
+    assert convert_frames(str(tmp_path / "hdf5"), format="arrow").target.checksum == checksums[0]
 
 
 def test_there_and_back_gives_the_frames_of_the_beginning(tmp_path):
