@@ -77,20 +77,23 @@ def embedded_clips(base: Snapshot | None, *, wanted: Collection[str]) -> dict[st
 def _compare(
     batches: Iterator[list[Row]], *, base: Snapshot | None, table: str
 ) -> Differences[Row]:
-    live = DigestSet([_ledger_digests(ledger) for ledger in iter_ledger(base, table)])
+    ledgers = [_ledger_digests(ledger) for ledger in iter_ledger(base, table)]
+    live = DigestSet(ledgers)
+    as_planned = np.zeros(sum(map(len, ledgers)), bool)
     due: list[Row] = []
-    planned: list[Digests] = []
     for rows in batches:
-        here = digests([f"{row.key}\0{row.signature}" for row in rows])
-        planned.append(here)
-        due.extend(rows[i] for i in np.flatnonzero(~live.has(here)))
-    del live
-    wanted = DigestSet(planned)
+        found = live.find(digests([f"{row.key}\0{row.signature}" for row in rows]))
+        as_planned[found[found >= 0]] = True
+        due.extend(rows[i] for i in np.flatnonzero(found < 0))
     in_force: dict[str, Input] = {}
-    for ledger in iter_ledger(base, table):
-        for i in np.flatnonzero(~wanted.has(_ledger_digests(ledger))):
-            row = Input(**{name: values[i] for name, values in ledger.items()})
-            in_force[row.key] = row
+    if not as_planned.all():
+        start = 0
+        for ledger in iter_ledger(base, table):
+            stop = start + len(ledger["key"])
+            for i in np.flatnonzero(~as_planned[start:stop]):
+                row = Input(**{name: values[i] for name, values in ledger.items()})
+                in_force[row.key] = row
+            start = stop
     return Differences(due, in_force)
 
 
