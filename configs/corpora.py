@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-__all__ = ["BenchmarkCorpus", "CorpusConfig", "FolderCorpus", "Options", "SyntheticCorpus"]
+__all__ = [
+    "BenchmarkCorpus",
+    "CorpusConfig",
+    "FolderCorpus",
+    "Options",
+    "SyntheticCorpus",
+    "anchored",
+]
 
 CaptionRole = Literal["video_id", "path", "caption", "subset", "split", "start", "end"]
 
@@ -85,3 +93,19 @@ class BenchmarkCorpus(Options):
 CorpusConfig = Annotated[
     FolderCorpus | SyntheticCorpus | BenchmarkCorpus, Field(discriminator="kind")
 ]
+
+
+def anchored(corpus: CorpusConfig) -> CorpusConfig:
+    """`corpus` with absolute paths, so that it means the same from every working directory."""
+    changes: dict[str, object] = {}
+    for name in ("videos", "captions", "annotations"):
+        value = getattr(corpus, name, None)
+        if isinstance(value, str):
+            changes[name] = _absolute(value)
+        elif isinstance(value, dict):
+            changes[name] = {split: _absolute(file) for split, file in value.items()}
+    return corpus.model_copy(update=changes)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())

@@ -21,10 +21,10 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
     """
     from tasks.outcome import outcome_of
     from tasks.plan import plan_pipeline
-    from tasks.preflight import check_config, choose_stages
+    from tasks.preflight import choose_stages, settled
     from tasks.recording import is_last_run
 
-    check_config(config)
+    config = settled(config)
     chosen = choose_stages(stages)
     if is_last_run(config, stages=chosen) and not plan_pipeline(config, stages=chosen):
         return {**outcome_of(config), "changed": False, "stages": []}
@@ -87,7 +87,7 @@ def show(summary: dict[str, Any]) -> None:
     """The summary on stdout, for a person."""
     from flows.summary import describe
 
-    console = Console(markup=False, highlight=False)
+    console = Console(markup=False, highlight=False, soft_wrap=True)
     if not summary["changed"]:
         console.print("Everything is up to date: nothing was done.")
     else:

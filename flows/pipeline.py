@@ -11,7 +11,7 @@ from configs import PipelineConfig
 from flows import stages
 from flows.runners import open_runner, task_runner
 from flows.summary import publish_summary, summarise
-from tasks.preflight import check_config, choose_stages
+from tasks.preflight import choose_stages, settled
 from tasks.recording import record_run
 from tasks.retrying import RetryFilter
 
@@ -43,7 +43,7 @@ def pipeline(
     Returns:
         A summary: stage receipts, coverage, metrics, and where the report is.
     """
-    check_config(config)
+    config = settled(config)
     chosen = choose_stages(only)
     started = datetime.now(UTC)
     receipts: list[stages.StageReceipt] = []

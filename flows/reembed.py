@@ -13,6 +13,7 @@ from prefect.artifacts import create_table_artifact
 from configs import PipelineConfig
 from flows.pipeline import pipeline
 from tasks.plan import plan_reembed
+from tasks.preflight import settled
 from tasks.recording import last_config
 
 __all__ = ["reembed"]
@@ -32,7 +33,7 @@ def reembed(
     Returns:
         The plan (rows by reason), and the pipeline's summary unless it was a dry run.
     """
-    config = config or last_config(store or PipelineConfig().store)
+    config = settled(config or last_config(store or PipelineConfig().store))
     plan = plan_reembed(config)
     rows = [{"stage": row.stage, "why": row.why, "count": row.count} for row in plan]
     create_table_artifact(table=rows, key="reembed-plan", description="What is missing or stale")

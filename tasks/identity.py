@@ -7,9 +7,9 @@ A recipe number is raised when code changes what the same settings give.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from configs.corpora import anchored
 from configs.schema import ExtractConfig, PipelineConfig
 
 __all__ = [
@@ -30,10 +30,7 @@ _FRAME_KEYS = {"sampling", "size", "resize", "damaged", "format", "payload"}
 
 def corpus_identity(config: PipelineConfig) -> dict[str, Any]:
     """Which listing of videos and captions; paths made absolute, contents left out (they grow)."""
-    settings = config.corpus.model_dump(mode="json")
-    for key in ("videos", "captions", "annotations"):
-        if isinstance(settings.get(key), str):
-            settings[key] = str(Path(settings[key]).expanduser().resolve())
+    settings = anchored(config.corpus).model_dump(mode="json")
     return {"kind": "corpus", "recipe": CORPUS_RECIPE, "settings": settings}
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from configs import ConfigError, PipelineConfig
+from configs.corpora import anchored
 from configs.schema import STAGES
 from models.clip.architecture import architecture
 from models.errors import OptionsError
 from models.registry import ZERO_SHOT, family_class, validate_options
 from storage.pretrained import is_pretrained
 
-__all__ = ["check_config", "choose_stages"]
+__all__ = ["check_config", "choose_stages", "settled"]
 
 
 def choose_stages(names: Sequence[str] | None) -> list[str]:
@@ -51,3 +53,17 @@ def check_config(config: PipelineConfig) -> None:
             f" set extract.size={sizes.image_size}",
             key="extract.size",
         )
+
+
+def settled(config: PipelineConfig) -> PipelineConfig:
+    """`config` checked, and with absolute paths: its record means the same from anywhere.
+
+    Raises:
+        ConfigError: what `check_config` finds.
+    """
+    check_config(config)
+    weights = config.model.weights
+    if weights is not None and not is_pretrained(weights):
+        weights = str(Path(weights).expanduser().resolve())
+    model = config.model.model_copy(update={"weights": weights})
+    return config.model_copy(update={"corpus": anchored(config.corpus), "model": model})

@@ -79,7 +79,7 @@ def failures(store: StoreOption = None, as_json: JsonFlag = False) -> None:
         print_json({"store": where, "counts": totals, "failures": rows})
         return
     if rows:
-        print_table(where, rows, ["video_id", "stage", "status", "reason", "message", "path"])
+        print_table(where, rows, ["video_id", "stage", "status", "reason", "message"])
     typer.echo(", ".join(f"{count} {name}" for name, count in totals.items()))
 
 

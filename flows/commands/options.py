@@ -20,6 +20,8 @@ def default_store() -> str:
     return os.environ.get("REELVEC_STORE") or "reelvec-store"
 
 
+_PIPE_COLUMNS = 200
+
 StoreOption = Annotated[
     str | None,
     typer.Option("--store", help="Root of the store [$REELVEC_STORE or ./reelvec-store]."),
@@ -43,7 +45,10 @@ def print_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row.get(column, "")) for column in columns))
-    Console(markup=False).print(table)
+    console = Console(markup=False)
+    if not console.is_terminal:  # a pipe or a file has no width to respect
+        console = Console(markup=False, width=_PIPE_COLUMNS)
+    console.print(table)
 
 
 def _cell(value: object) -> str:

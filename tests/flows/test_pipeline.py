@@ -96,6 +96,23 @@ def test_the_pipeline_is_current_without_a_flow(first, source):
     assert again["metrics"] == summary["metrics"]
 
 
+def test_the_record_means_the_same_from_another_folder(first, source, tmp_path, monkeypatch):
+    from flows.launch import launch
+    from tasks.recording import last_ledger
+
+    store, summary = first
+    monkeypatch.chdir(source.parent)
+    relative = config_of(source, store).model_dump(mode="json")
+    relative["corpus"] |= {
+        "videos": source.name,
+        "captions": f"{source.name}/captions.csv",
+    }
+    again = launch(PipelineConfig.model_validate(relative))
+    assert again["changed"] is False
+    monkeypatch.chdir(tmp_path)
+    assert last_ledger(str(store))[1] == summary["coverage"]
+
+
 def test_dask_gives_the_same_checksums(first, source, tmp_path):
     from flows.pipeline import pipeline
 
