@@ -19,7 +19,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from storage import object_root
-from storage.errors import IntegrityError, MissingArtifactError, StoreError
+from storage.errors import IntegrityError, MissingArtifactError, ReelvecError, StoreError
 from storage.object_root import ObjectRoot
 from storage.part_cache import CacheOptions
 from storage.roots import Root, open_root
@@ -179,6 +179,13 @@ def test_the_cache_keeps_to_its_limit_and_drops_what_was_used_longest_ago(
     assert held <= 3500
 
 
+@pytest.mark.parametrize("limit", ["0", "-1", "5GB", "1.5", "\u0661"])
+def test_a_limit_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setenv("REELVEC_CACHE_BYTES", limit)
+    with pytest.raises(ReelvecError, match=f"REELVEC_CACHE_BYTES .{limit}"):
+        open_root("s3://bucket")
+
+
 def test_what_was_just_handed_out_stays_until_it_was_opened(uri: str, tmp_path: Path) -> None:
     options = CacheOptions(tmp_path / "small", limit_bytes=1000, grace_seconds=60.0)
     root = ObjectRoot(uri, cache=options)
@@ -194,6 +201,8 @@ def test_a_damaged_copy_is_fetched_again_and_a_damaged_object_is_told(uri: str) 
     snapshot = artifact.publish(add=[receipt])
     copy = snapshot.parts()[0].path
     data = copy.read_bytes()
+    copy.write_bytes(bytes(len(data)))
+    assert verify_artifact(artifact) == [], "it is the store that is verified, not the copy"
     copy.write_bytes(bytes(len(data)))
     again = Artifact.open(open_root(uri), kind="corpus", identity={"a": 1})
     assert again.latest().parts()[0].path.read_bytes() == data
