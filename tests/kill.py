@@ -9,6 +9,7 @@ anything differs.
 """
 
 import argparse
+import csv
 import json
 import os
 import random
@@ -29,7 +30,30 @@ TIMEOUT = 600.0
 
 
 def command(store):
-    return [sys.executable, "-m", "flows.cli", "run", str(CONFIG), "--store", str(store), "--json"]
+    """The run; all stores read the same videos, so that their corpus tables can be compared."""
+    videos = store.parent / "videos"
+    corpus = f"{{kind: folder, videos: {videos}, captions: {videos / 'captions.csv'}}}"
+    run = [sys.executable, "-m", "flows.cli", "run", str(CONFIG), "--set", f"corpus={corpus}"]
+    return [*run, "--store", str(store), "--json"]
+
+
+def draw(folder):
+    """The videos of every run, drawn once, with their captions and splits."""
+    from configs import load
+    from storage.corpora import open_corpus
+
+    listing = open_corpus(load(CONFIG).corpus, store_dir=folder / "drawn").read()
+    videos = folder / "videos"
+    videos.mkdir()
+    splits = {}
+    for video in listing.videos:
+        shutil.move(video.path, videos / Path(video.path).name)
+        splits[video.video_id] = video.split
+    with (videos / "captions.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["video_id", "caption", "split"])
+        for caption in listing.captions:
+            writer.writerow([caption.video_id, caption.text, splits[caption.video_id]])
 
 
 def start(store, log):
@@ -120,6 +144,7 @@ def kill_in(stage, store, *, seconds, rng, log):
 def run(kills, seed, folder):
     """Rounds of one kill a stage in one store each, every round ended and compared."""
     rng = random.Random(seed)
+    draw(folder)
     whole = folder / "whole"
     seconds = durations(finish(whole))
     wanted = checksums(whole)
