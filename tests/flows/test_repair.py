@@ -1,0 +1,43 @@
+"""`reelvec repair` as a person runs it: damage out, the last run's stages again, videos named."""
+
+import json
+import sys
+
+import pytest
+
+from flows.cli import main
+from tests.bitflips import build, checksums, files_of, flip
+
+pytestmark = pytest.mark.flow
+
+
+def reelvec(monkeypatch, capsys, *words):
+    monkeypatch.setattr(sys, "argv", ["reelvec", *words])
+    try:
+        main()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code or 0
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    assert code in (0, 4), err
+    return code, out
+
+
+def test_a_damaged_store_is_whole_again(prefect_server, tmp_path, monkeypatch, capsys):
+    store = build(tmp_path).store
+    wanted = checksums(store)
+    damaged = files_of(store)["frames part"][0]
+    flip(damaged, 4321)
+    assert reelvec(monkeypatch, capsys, "verify", "--store", store)[0] == 4
+    code, out = reelvec(monkeypatch, capsys, "repair", "--store", store, "--json")
+    found = json.loads(out)
+    assert (code, found["left"]) == (0, [])
+    (repaired,) = found["repaired"]
+    assert repaired["path"].endswith(damaged.name)
+    assert repaired["what"] and repaired["done"]
+    assert 0 < len(found["videos"]) == len(repaired["keys"]) < 8
+    assert checksums(store) == wanted
+    assert reelvec(monkeypatch, capsys, "verify", "--store", store)[0] == 0
+    code, out = reelvec(monkeypatch, capsys, "repair", "--store", store)
+    assert (code, "nothing is damaged" in out) == (0, True)
