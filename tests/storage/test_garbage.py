@@ -106,7 +106,7 @@ def test_a_pin_set_while_gc_decides_is_seen(
     root: Root, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pin comes after gc has looked for pins, and before it writes its intent."""
-    from storage import gc as module
+    from storage import garbage as module
 
     real = module.write_removal
     pin = artifact.pinned(2)
@@ -126,7 +126,7 @@ def test_a_reader_that_comes_too_late_is_told(
     root: Root, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """gc has written its intent and looked again; the reader pins before it deletes."""
-    from storage import gc as module
+    from storage import garbage as module
 
     real = module._reachable
     told = []
@@ -147,7 +147,7 @@ def test_a_reader_that_comes_too_late_is_told(
 def test_a_killed_gc_is_finished_by_the_next(
     root: Root, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from storage import gc as module
+    from storage import garbage as module
 
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
