@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -170,22 +171,26 @@ def run(kills, seed, folder):
 
 def serve(folder):
     """A Prefect server of our own; returns its process and API address."""
-    port = random.SystemRandom().randrange(20000, 40000)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     environment = os.environ | {"PREFECT_HOME": str(folder / "prefect")}
     environment.pop("PREFECT_API_URL", None)
     server = subprocess.Popen(
         [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
         env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=(folder / "server.log").open("wb"),
+        stderr=subprocess.STDOUT,
     )
     return server, f"http://127.0.0.1:{port}/api"
 
 
-def wait_for(url):
+def wait_for(url, *, server, folder):
     import httpx
 
     for _ in range(240):
+        if server.poll() is not None:
+            sys.exit(f"the Prefect server ended: {(folder / 'server.log').read_text()}")
         try:
             if httpx.get(f"{url}/health", timeout=2).is_success:
                 return
@@ -202,7 +207,7 @@ def main():
     folder = Path(tempfile.mkdtemp(prefix="reelvec-kill-"))
     server, url = serve(folder)
     try:
-        wait_for(url)
+        wait_for(url, server=server, folder=folder)
         os.environ["PREFECT_API_URL"] = url
         os.environ["PREFECT_HOME"] = str(folder / "prefect")
         same = run(options.kills, options.seed, folder)
