@@ -15,7 +15,7 @@ from models.clip.architecture import Architecture
 from models.errors import InputError
 from models.family import FamilyOptions, OriginalSettings
 from models.features import Column, Columns, TextFeatures, VideoFeatures
-from models.temporal import Header, HeaderFamily, header_options, pool, unit
+from models.temporal import HEADER_STD, Header, HeaderFamily, header_options, pool, unit
 
 __all__ = ["Clip4Clip", "Clip4ClipOptions"]
 
@@ -29,6 +29,9 @@ class Clip4ClipOptions(FamilyOptions):
     """3d: patches see the frames before and after."""
     cross_num_hidden_layers: int = Field(default=4, ge=1)
     """Blocks of seqTransf and tightTransf."""
+    frame_position_std: float = Field(default=0.02, gt=0)
+    """Spread of seqTransf's frame positions where they start at random. From scratch, frames differ
+    by far more than 0.02, so their order is hardly seen; from a CLIP archive this is not used."""
 
 
 class Clip4Clip(HeaderFamily):
@@ -53,6 +56,9 @@ class Clip4Clip(HeaderFamily):
             max_frames=max_frames,
         )
         self.options = options
+        if options.sim_header == "seqTransf":
+            spread = options.frame_position_std / HEADER_STD
+            self.frame_position_embeddings.weight.data.mul_(spread)
 
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> OriginalSettings | None:

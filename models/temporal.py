@@ -17,6 +17,7 @@ from models.errors import InputError, OptionsError
 from models.family import ClipFamily
 
 __all__ = [
+    "HEADER_STD",
     "CrossEncoder",
     "Header",
     "HeaderFamily",
@@ -32,6 +33,8 @@ __all__ = [
 Header = Literal["meanP", "seqLSTM", "seqTransf", "tightTransf"]
 MaskLayout = Literal["fixed", "legacy"]
 
+HEADER_STD = 0.02
+"""Spread of new linear maps and embeddings (specs/clip4clip-clip2video.md 7.2)."""
 MASKED = -1e6
 """Added to the score of a masked key. Finite as in the originals: a softmax over masked keys alone
 stays a softmax."""
@@ -88,7 +91,7 @@ def init_as_originals(module: nn.Module) -> None:
     """Every linear map and embedding below `module` N(0, 0.02), their biases 0 (spec 7.2)."""
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding):
-            nn.init.normal_(part.weight, std=0.02)
+            nn.init.normal_(part.weight, std=HEADER_STD)
         if isinstance(part, nn.Linear) and part.bias is not None:
             nn.init.zeros_(part.bias)
 

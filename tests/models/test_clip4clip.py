@@ -177,3 +177,15 @@ def test_widths_that_differ_are_refused_where_the_header_ties_them():
     with pytest.raises(OptionsError, match="embed_dim 48 must equal text_width 32"):
         make("clip4clip", {"sim_header": "seqTransf"}, sizes=wide)
     assert make("clip4clip", sizes=wide).video_columns["embedding"].shape == (48,)
+
+
+def test_frame_positions_start_as_wide_as_asked():
+    def spread(std):
+        torch.manual_seed(0)
+        options = {"sim_header": "seqTransf", "frame_position_std": std}
+        sizes = architecture("tiny")
+        model = build("clip4clip", options=options, architecture=sizes, max_words=8, max_frames=4)
+        return model.frame_position_embeddings.weight.std().item()
+
+    assert spread(0.02) == pytest.approx(0.02, rel=0.1)
+    assert spread(0.4) == pytest.approx(20 * spread(0.02))
