@@ -176,7 +176,8 @@ class Sandbox:
         if answer is not None:
             self._failed_starts = 0
             done[job.number] = _result(answer, job, seconds)
-            if worker.jobs_done >= self.options.recycle_after:
+            spent = answer.get("reason") == "memory"  # what it could not free, the next job lacks
+            if spent or worker.jobs_done >= self.options.recycle_after:
                 self._drop([worker])
             return
         reason, message = worker.fault(self.options)

@@ -84,7 +84,8 @@ def _serve(function: Target, owner: socket.socket, slot: SlotWriter) -> None:
         slot.clear()
         slot.beat()
         answer = _answer(function, json.loads(line), worker)
-        answer["arrays"] = [dataclasses.astuple(place) for place in slot.places]
+        places = slot.places if "value" in answer else ()  # half a result is none
+        answer["arrays"] = [dataclasses.astuple(place) for place in places]
         owner.sendall(json.dumps(answer).encode() + b"\n")
 
 

@@ -47,4 +47,14 @@ def _eats(worker):
         time.sleep(0.002)
 
 
-BEHAVIOURS = {"sleeps": _sleeps, "stalls": _stalls, "aborts": _aborts, "eats": _eats}
+def _refused(worker):
+    raise MemoryError  # as the kernel's limit says it, when that is faster than the owner's watch
+
+
+BEHAVIOURS = {
+    "sleeps": _sleeps,
+    "stalls": _stalls,
+    "aborts": _aborts,
+    "eats": _eats,
+    "refused": _refused,
+}

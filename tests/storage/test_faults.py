@@ -286,7 +286,13 @@ def test_a_rule_that_finds_no_frame_says_so(files):
 
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
-    [("sleeps", "timeout"), ("stalls", "no_progress"), ("aborts", "crashed"), ("eats", "memory")],
+    [
+        ("sleeps", "timeout"),
+        ("stalls", "no_progress"),
+        ("aborts", "crashed"),
+        ("eats", "memory"),
+        ("refused", "memory"),
+    ],
 )
 def test_a_decoder_gone_wrong_costs_one_clip(behaviour, reason, files):
     options = SandboxOptions(

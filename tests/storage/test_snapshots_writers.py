@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import random
 import signal
 import time
@@ -52,21 +51,24 @@ def test_two_runs_both_finish_and_nothing_is_doubled_or_lost(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_killed_runs_lose_only_what_was_in_flight(tmp_path: Path) -> None:
-    fork = multiprocessing.get_context("fork")
+    # a fork of a process with threads may hang, and this one has some: a server's forks are clean
+    clean = multiprocessing.get_context("forkserver")
+    clean.set_forkserver_preload([__name__])
     generator = random.Random(7)
     for seed in range(25):
-        processes = [fork.Process(target=run, args=(str(tmp_path), seed + n)) for n in (0, 100)]
+        folder = tmp_path / str(seed)
+        processes = [clean.Process(target=run, args=(str(folder), seed + n)) for n in (0, 100)]
         for process in processes:
             process.start()
         time.sleep(generator.uniform(0, 0.15))
         for process in processes[:1] if seed % 3 else processes:
-            if process.pid:
-                os.kill(process.pid, signal.SIGKILL)
+            process.kill()
         for process in processes:
             process.join(60)
-            assert process.exitcode in (0, -signal.SIGKILL)
-    run(str(tmp_path), 0)
-    _check(tmp_path)
+        exits = [process.exitcode for process in processes]
+        assert set(exits) <= {0, -signal.SIGKILL}, f"round {seed}: {exits}"
+        run(str(folder), 0)
+        _check(folder)
 
 
 def _check(folder: Path) -> None:
