@@ -137,9 +137,9 @@ class TrainConfig(Options):
     selection_split: Literal["val", "test"] = "val"
     """Split on which the best epoch is chosen; test only to reproduce the papers (reported)."""
     evaluate_every: int = Field(default=1, ge=1)
-    """Epochs between evaluations on that split."""
+    """Epochs between evaluations on that split; each ends with a checkpoint."""
     checkpoint_every: int = Field(default=100, ge=1)
-    """Steps between committed checkpoints (also at the end of each epoch)."""
+    """Steps between committed checkpoints (also after each evaluation)."""
     keep_last: int = Field(default=2, ge=1)
     """Checkpoints kept beside the best."""
     seed: int = 42

@@ -1,7 +1,8 @@
 """Checkpoints as parts of an artifact: committed, pruned, resumed from.
 
 The last few and the best are in force; the rest is superseded by the same snapshot that adds a new
-one. A checkpoint's bytes are a function of the run alone; what the clock says is in its receipt.
+one, and its bytes are given back soon after: a long run keeps a handful of files, not thousands. A
+checkpoint's bytes are a function of the run alone; what the clock says is in its receipt.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from models.clip.architecture import Architecture
 from models.family import RetrievalModel
 from models.optim import export_optimizer, import_optimizer
 from storage.checkpoints import WEIGHTS, load_checkpoint, save_checkpoint, weights_hash
+from storage.garbage import GcOptions, gc_artifact
 from storage.records import Input
 from storage.snapshots import Artifact, PartRef, Receipt, Snapshot
 from tasks.training.progress import Progress
@@ -37,6 +39,9 @@ __all__ = [
 CHECKPOINTS = "checkpoints"
 _OPTIMIZER = "optimizer/"
 _SCHEMA = "safetensors weights/* optimizer/*"
+
+GRACE_SECONDS = 120.0
+"""How long a checkpoint no longer in force stays, for whoever is reading it without a pin."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +102,20 @@ def commit(
     seconds: float,
     keep_last: int,
 ) -> Snapshot:
-    """Write a checkpoint and put it in force; those no longer kept leave with the same snapshot."""
+    """Write a checkpoint and put it in force; those no longer kept leave with the same snapshot.
+
+    What left GRACE_SECONDS ago is removed, unless it is pinned.
+    """
     receipt = _write(artifact, state, config=config, seconds=seconds)
     progress = state.progress
     before = checkpoints(artifact.latest())
-    return artifact.publish(
+    snapshot = artifact.publish(
         add=[receipt],
         supersede={CHECKPOINTS: _superseded(before, progress, keep_last=keep_last)},
         note=f"step {progress.step} of {progress.total_steps}",
     )
+    gc_artifact(artifact, options=GcOptions(keep_snapshots=1, min_age_seconds=GRACE_SECONDS))
+    return snapshot
 
 
 def _superseded(

@@ -210,7 +210,8 @@ class Trainer:
             self.state = replace(self.state, progress=progress)
         else:
             self.state = replace(self.state, progress=progress.model_copy(update={"loss_sum": 0.0}))
-        self._commit()
+        if due or progress.step % options.checkpoint_every == 0:
+            self._commit()
         if self.group.is_first:
             best = progress.best
             self.reporter.say(

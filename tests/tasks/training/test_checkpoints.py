@@ -65,6 +65,18 @@ def test_keep_last(artifact, keep_last):
     assert steps(artifact) == [1, 2, 3, 4][-keep_last:]
 
 
+def test_what_left_long_ago_gives_its_bytes_back(artifact, monkeypatch):
+    for step in (1, 2, 3):
+        put(artifact, step)
+    files = artifact.root.list(f"{artifact.folder}/parts")
+    assert [name.split("-")[2] for name in files] == ["00000001", "00000002", "00000003"]
+    monkeypatch.setattr("tasks.training.checkpoints.GRACE_SECONDS", -1.0)
+    put(artifact, 4)
+    left = artifact.root.list(f"{artifact.folder}/parts")
+    assert [name.split("-")[2] for name in left] == ["00000003", "00000004"]
+    assert steps(artifact) == [3, 4]
+
+
 def test_a_step_committed_twice_is_one_checkpoint(artifact):
     put(artifact, 2)
     put(artifact, 2)
