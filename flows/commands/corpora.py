@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,6 +35,10 @@ def _group() -> None:
 @corpus.command()
 def check(
     source: Annotated[str, typer.Argument(metavar="NAME|PRESET|FILE.yaml")],
+    root: Annotated[
+        str | None,
+        typer.Option(help="Folder of both: its folders videos and annotations, or all in itself."),
+    ] = None,
     videos: Annotated[str | None, typer.Option(help="Folder of the videos.")] = None,
     annotations: Annotated[str | None, typer.Option(help="Folder of the annotation files.")] = None,
     protocol: Annotated[str | None, typer.Option(help="This protocol only.")] = None,
@@ -44,7 +49,11 @@ def check(
     NAME is a benchmark (msrvtt, msvd, lsmdc, didemo, activitynet, vatex, adaclip); a preset or file
     names its own corpus. Exit code 1 where something is missing.
     """
-    given = {"videos": videos, "annotations": annotations, "protocol": protocol}
+    given = {
+        "videos": videos or _under(root, "videos"),
+        "annotations": annotations or _under(root, "annotations"),
+        "protocol": protocol,
+    }
     found = _check(source, given={key: value for key, value in given.items() if value})
     if as_json:
         print_json({**dataclasses.asdict(found), "complete": found.complete})
@@ -52,6 +61,14 @@ def check(
         _show(found)
     if not found.complete:
         raise typer.Exit(1)
+
+
+def _under(root: str | None, name: str) -> str | None:
+    """The folder of that name under the root, or the root itself where there is none."""
+    if root is None:
+        return None
+    folder = Path(root).expanduser() / name
+    return str(folder) if folder.is_dir() else root
 
 
 def _check(source: str, *, given: dict[str, str]) -> CorpusCheck:
@@ -63,7 +80,10 @@ def _check(source: str, *, given: dict[str, str]) -> CorpusCheck:
     if source in BENCHMARKS:
         for key in ("videos", "annotations"):
             if key not in given:
-                raise ConfigError(f"({source}) needs --{key}, the folder of its {key}", key=key)
+                raise ConfigError(
+                    f"({source}) needs --{key}, the folder of its {key}, or --root, that of both",
+                    key=key,
+                )
         only = [given.pop("protocol")] if "protocol" in given else []
         return check_corpus(source, protocols=only, **given)
     config = load(source, overrides=[f"corpus.{key}={value}" for key, value in given.items()])

@@ -1,6 +1,7 @@
 """`reelvec corpus check`: what is there beside what was published, and what is missing."""
 
 import json
+from pathlib import Path
 
 import pytest
 from typer import Typer
@@ -50,6 +51,23 @@ def test_every_layout_is_counted(tmp_path, items, kind):
     assert any("annotations" in line for line in found["obtain"])
     assert found["complete"] == (kind == "adaclip")  # six videos; adaclip's format has no counts
     assert code == (0 if found["complete"] else 1)
+
+
+def test_one_root_is_as_good_as_two_folders(tmp_path, items):
+    layout = write_layout("msvd", tmp_path / "corpus", items)
+    code, both = check("msvd", *folders(layout), "--json")
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("videos", "annotations"):
+        (home / name).symlink_to(getattr(layout.config, name))
+    assert check("msvd", "--root", home, "--json") == (code, both)
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for folder in (layout.config.videos, layout.config.annotations):
+        for file in Path(folder).rglob("*"):
+            if file.is_file():
+                (flat / file.name).symlink_to(file)
+    assert check("msvd", "--root", flat, "--json") == (code, both)
 
 
 def test_complete_is_exit_code_0(tmp_path, items, monkeypatch):
