@@ -1,13 +1,14 @@
 """Dual encoders of Hugging Face `transformers`, used as they are: mean-pooled frames, no training.
 
-CLIP- and SigLIP-shaped checkpoints (also SigLIP2 of fixed resolution, OpenCLIP's and MetaCLIP's
-conversions). Tokenizer, frame size, mean and std are the checkpoint's own. The package is the
-optional extra `[hf]`; code that a checkpoint brings along is never run.
+CLIP- and SigLIP-shaped checkpoints (SigLIP2 of fixed resolution and NaFlex, OpenCLIP's and
+MetaCLIP's conversions). Tokenizer, frame size, mean and std are the checkpoint's own. The package
+is the optional extra `[hf]`; code that a checkpoint brings along is never run.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,8 +25,9 @@ from models.temporal import pool, unit
 
 __all__ = ["DualEncoder", "frame_size"]
 
-KINDS = ("clip", "metaclip_2", "siglip")
+KINDS = ("clip", "metaclip_2", "siglip", "siglip2")
 """`model_type` of configurations known to work: texts need no mask, frames are squares of pixels"""
+_SIGLIP = ("siglip", "siglip2")
 
 
 class DualEncoder(RetrievalModel):
@@ -62,6 +64,7 @@ class DualEncoder(RetrievalModel):
         )
         self.encoder, self._tokenizer = _load(found)
         self._width = _width(config)
+        self._patch = _patch(config) if config["model_type"] == "siglip2" else 0
         self.register_buffer("files", files.clone())
         self.requires_grad_(False)
 
@@ -103,7 +106,8 @@ class DualEncoder(RetrievalModel):
         """`embedding` [V, D]: the unit mean of unit frames."""
         encoder: Any = self.encoder
         flat = frames.flatten(0, 1).to(encoder.dtype)
-        vectors = _vector(encoder.get_image_features(flat))
+        shown = _in_patches(flat, self._patch) if self._patch else {"pixel_values": flat}
+        vectors = _vector(encoder.get_image_features(**shown))
         return VideoFeatures({"embedding": pool(vectors.view(*mask.shape, -1), mask)})
 
 
@@ -164,13 +168,15 @@ def _check_kind(config: Mapping[str, Any]) -> None:
     kind = config.get("model_type")
     if kind not in KINDS:
         raise WeightsError(
-            f"a checkpoint of model_type {kind!r} is not supported: there are {', '.join(KINDS)} "
-            "(of SigLIP2 the ones of fixed resolution, not NaFlex)"
+            f"a checkpoint of model_type {kind!r} is not supported: there are {', '.join(KINDS)}"
         )
 
 
 def _preprocessing(files: Mapping[str, bytes]) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
-    """Frame size, mean and std; the size is the vision tower's."""
+    """Frame size, mean and std; the size is the vision tower's.
+
+    NaFlex takes any shape: here the square that uses all its patches and no position twice.
+    """
     name = "preprocessor_config.json"
     if name in files or "processor_config.json" not in files:
         images = _json(files, name)
@@ -181,19 +187,41 @@ def _preprocessing(files: Mapping[str, bytes]) -> tuple[int, tuple[float, ...], 
     except KeyError as error:
         raise WeightsError(f"the checkpoint's image processor does not say {error}") from None
     config = _json(files, "config.json")
-    return int(_tower(config, "vision_config", "image_size", default=224)), mean, std
+    if config.get("model_type") == "siglip2":
+        patches = _tower(config, "vision_config", "num_patches", default=256)
+        return math.isqrt(patches) * _patch(config), mean, std
+    return _tower(config, "vision_config", "image_size", default=224), mean, std
+
+
+def _patch(config: Mapping[str, Any]) -> int:
+    return _tower(config, "vision_config", "patch_size", default=16)
+
+
+def _in_patches(frames: Tensor, patch: int) -> dict[str, Tensor]:
+    """Frames [N, 3, S, S] as NaFlex takes them: patches [N, (S/patch)^2, patch^2 * 3], no padding.
+
+    Source: transformers, image_processing_siglip2.convert_image_to_patches.
+    """
+    count, _, size, _ = frames.shape
+    side = size // patch
+    patches = frames.reshape(count, 3, side, patch, side, patch).permute(0, 2, 4, 3, 5, 1)
+    return {
+        "pixel_values": patches.reshape(count, side * side, -1),
+        "pixel_attention_mask": frames.new_ones(count, side * side, dtype=torch.int32),
+        "spatial_shapes": torch.full((count, 2), side, dtype=torch.int64, device=frames.device),
+    }
 
 
 def _tower(config: Mapping[str, Any], tower: str, key: str, *, default: int) -> int:
     """A number of a tower's configuration; files leave out what is the default."""
-    if config.get("model_type") == "siglip" and key == "max_position_embeddings":
+    if config.get("model_type") in _SIGLIP and key == "max_position_embeddings":
         default = 64
     return int(config.get(tower, {}).get(key, default))
 
 
 def _width(config: Mapping[str, Any]) -> int:
     """Numbers of a vector."""
-    if config["model_type"] == "siglip":
+    if config["model_type"] in _SIGLIP:
         return _tower(config, "vision_config", "hidden_size", default=768)
     return int(config.get("projection_dim", 512))
 

@@ -66,7 +66,19 @@ def siglip_model():
     )
 
 
-@pytest.fixture(scope="module", params=[clip_model, siglip_model], ids=["clip", "siglip"])
+def naflex_model():
+    text = TOWER | {"vocab_size": 13, "max_position_embeddings": 10, "projection_size": 32}
+    vision = TOWER | {"num_patches": 4, "patch_size": 16}
+    return transformers.Siglip2Model(
+        transformers.Siglip2Config(text_config=text, vision_config=vision)
+    )
+
+
+@pytest.fixture(
+    scope="module",
+    params=[clip_model, siglip_model, naflex_model],
+    ids=["clip", "siglip", "siglip2 naflex"],
+)
 def saved(request, tmp_path_factory):
     """A random checkpoint in a folder, as save_pretrained leaves it, and the model."""
     folder = tmp_path_factory.mktemp("hf")
@@ -90,6 +102,17 @@ def config_of(folder, store):
     return PipelineConfig.model_validate(document)
 
 
+def as_naflex(frames):
+    """One patch after another, row by row, as the library's image processor lays them out."""
+    corners = [(y, x) for y in range(0, 32, 16) for x in range(0, 32, 16)]
+    patches = [frames[:, :, y : y + 16, x : x + 16] for y, x in corners]
+    return {
+        "pixel_values": torch.stack([p.permute(0, 2, 3, 1).flatten(1) for p in patches], dim=1),
+        "pixel_attention_mask": torch.ones(len(frames), 4, dtype=torch.int32),
+        "spatial_shapes": torch.tensor([[2, 2]] * len(frames)),
+    }
+
+
 def vectors(found):
     """What transformers gives, as unit vectors."""
     features = found if isinstance(found, torch.Tensor) else found.pooler_output
@@ -102,7 +125,8 @@ def test_features_are_those_of_transformers(saved):
     folder, twin = saved
     model = starting_model(config_of(folder, "unused").model, seed=1).eval()
     texts = ["A red circle moves left", "the square"]
-    ids = tokenizer()(texts, padding="max_length", max_length=10, return_tensors="pt")["input_ids"]
+    its_own = transformers.AutoTokenizer.from_pretrained(folder)
+    ids = its_own(texts, padding="max_length", max_length=10, return_tensors="pt")["input_ids"]
     tokens = model.tokenize(texts)
     assert torch.equal(tokens, ids) and model.max_words == 10
     text = model.encode_text(tokens)["embedding"]
@@ -114,7 +138,10 @@ def test_features_are_those_of_transformers(saved):
     shown = (pixels[0].permute(0, 3, 1, 2) / 255 - torch.tensor(MEAN)[:, None, None]) / (
         torch.tensor(STD)[:, None, None]
     )
-    mean = vectors(twin.get_image_features(pixel_values=shown)).mean(0, keepdim=True)
+    images = {"pixel_values": shown}
+    if twin.config.model_type == "siglip2":
+        images = as_naflex(shown)
+    mean = vectors(twin.get_image_features(**images)).mean(0, keepdim=True)
     torch.testing.assert_close(video[0], vectors(mean)[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(model.logit_scale, twin.logit_scale.reshape(()))
 
