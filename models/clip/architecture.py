@@ -132,6 +132,17 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
             text_width=128,
             text_layers=4,
         ),
+        # for questions a larger model only answers more slowly: configs/presets/motion.yaml
+        "micro": Architecture(
+            embed_dim=64,
+            image_size=32,
+            vision_layers=3,
+            vision_width=64,
+            patch_size=8,
+            text_width=64,
+            text_layers=2,
+            head_dim=64,
+        ),
         "ViT-B/32": _VIT_B_32,
         "ViT-B/16": replace(_VIT_B_32, patch_size=16),
         "ViT-L/14": _VIT_L_14,

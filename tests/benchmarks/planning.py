@@ -74,43 +74,63 @@ def generate(folder, *, videos):
     config = config_of(folder)
     corpus, frames = corpus_artifact(config), frames_artifact(config)
     tables = embeddings_artifact(config, weights_hash=WEIGHTS)
-    receipts = {corpus: [], frames: [], tables: []}
-    for start in range(0, videos, PART):
-        numbers = range(start, min(start + PART, videos))
-        ids = [f"video-{n:09d}" for n in numbers]
-        hashes = [_hash(n) for n in numbers]
-        texts = [f"a caption that describes the video number {n} in a few words" for n in numbers]
-        columns = {
-            "video_id": ids, "path": ids, "split": ["train"] * len(ids),
-            "content_hash": hashes, "status": ["ok"] * len(ids),
-        }  # fmt: skip
-        data = _table(VIDEO_SCHEMA, columns, len(ids))
-        receipts[corpus].append(_commit(corpus, "videos", [Input(key) for key in ids], data))
-        captions = {"caption_id": ids, "video_id": ids, "text": texts}
-        data = _table(CAPTION_SCHEMA, captions, len(ids))
-        receipts[corpus].append(_commit(corpus, "captions", [Input(key) for key in ids], data))
-        receipts[frames].append(_commit(frames, "frames", [Input(key) for key in hashes]))
-        rows = _embedded(numbers, ids, hashes)
-        receipts[tables].append(_commit(tables, "videos", rows))
-        rows = [
-            Input(key, detail=CaptionRow(key, key, "train", "", text).signature)
-            for key, text in zip(ids, texts, strict=True)
-        ]
-        receipts[tables].append(_commit(tables, "captions", rows))
-    for artifact, made in receipts.items():
-        artifact.publish(add=made)
+    for artifact, table, rows in (
+        (corpus, "videos", _videos),
+        (corpus, "captions", _captions),
+        (frames, "frames", _decoded),
+        (tables, "videos", _embedded),
+        (tables, "captions", _embedded_captions),
+    ):  # published one by one: the receipts of a table are held until then
+        starts = range(0, videos, PART)
+        numbers = (range(start, min(start + PART, videos)) for start in starts)
+        artifact.publish(add=[_commit(artifact, table, *rows(some)) for some in numbers])
     return config
 
 
-def _embedded(numbers, ids, hashes):
+def _ids(numbers):
+    return [f"video-{number:09d}" for number in numbers]
+
+
+def _text(number):
+    return f"a caption that describes the video number {number} in a few words"
+
+
+def _videos(numbers):
+    ids = _ids(numbers)
+    columns = {
+        "video_id": ids, "path": ids, "split": ["train"] * len(ids),
+        "content_hash": list(map(_hash, numbers)), "status": ["ok"] * len(ids),
+    }  # fmt: skip
+    return list(map(Input, ids)), _table(VIDEO_SCHEMA, columns, len(ids))
+
+
+def _captions(numbers):
+    ids = _ids(numbers)
+    columns = {"caption_id": ids, "video_id": ids, "text": list(map(_text, numbers))}
+    return list(map(Input, ids)), _table(CAPTION_SCHEMA, columns, len(ids))
+
+
+def _decoded(numbers):
+    return (list(map(Input, map(_hash, numbers))),)
+
+
+def _embedded(numbers):
     rows = []
-    for number, video_id, content in zip(numbers, ids, hashes, strict=True):
+    for number, video_id in zip(numbers, _ids(numbers), strict=True):
         # new in the corpus, and another one gone
         key = f"gone-{number}" if number % EVERY == 1 else video_id
-        bytes_then = _hash(number + 10**12) if number % EVERY == 2 else content
+        bytes_then = _hash(number + 10**12 if number % EVERY == 2 else number)
         row = VideoRow(key, bytes_then, bytes_then, "train", "ok")
         rows.append(Input(key, detail=row.signature))
-    return rows
+    return (rows,)
+
+
+def _embedded_captions(numbers):
+    captions = (
+        CaptionRow(key, key, "train", "", _text(number))
+        for number, key in zip(numbers, _ids(numbers), strict=True)
+    )
+    return ([Input(row.key, detail=row.signature) for row in captions],)
 
 
 def _measure(work, folder, queue):
