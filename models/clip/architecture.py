@@ -141,7 +141,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
             patch_size=8,
             text_width=64,
             text_layers=2,
-            head_dim=64,
+            head_dim=16,
         ),
         "ViT-B/32": _VIT_B_32,
         "ViT-B/16": replace(_VIT_B_32, patch_size=16),
@@ -149,7 +149,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         "ViT-L/14@336px": replace(_VIT_L_14, image_size=336),
     }
 )
-"""Named sizes; the keys are the names OpenAI gave, and `tiny`."""
+"""Named sizes; the keys are the names OpenAI gave, and `micro` and `tiny`."""
 
 SMALLEST = "tiny"
 """The one a CPU core trains; also what is tried where there are no weights at all."""
