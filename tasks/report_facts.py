@@ -71,12 +71,14 @@ def subtitle_of(sources: ReportSources, coverage: Sequence[CoverageRow]) -> str:
     scored = [row for row in coverage if row.scored]
     videos = sum(row.ok + row.salvaged for row in scored)
     captions = sum(row.captions_scored for row in scored)
+    undivided = scored and not scored[0].split  # one split that is every split
+    where = "every split" if undivided else f"split {config.evaluate.split}"
     return " · ".join(
         [
             " ".join([config.model.family, *options, start]),
             trained,
             f"{config.corpus.kind} corpus of {len(sources.corpus.videos):,} videos",
-            f"scored on {config.evaluate.split!r}: {videos:,} videos, {captions:,} captions",
+            f"scored on {where}: {videos:,} videos, {captions:,} captions",
         ]
     )
 

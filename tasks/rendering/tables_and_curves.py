@@ -44,7 +44,8 @@ def tiles(contents: ReportContents) -> Markup | None:
 def _coverage_tile(row: CoverageRow) -> Markup:
     usable = row.ok + row.salvaged
     share = f"{100 * usable / row.planned:.1f}" if row.planned else "–"
-    return _tile("videos covered", share, "%", f"{usable} of {row.planned} in {row.split!r}")
+    where = f"split {row.split}" if row.split else "every split"
+    return _tile("videos covered", share, "%", f"{usable} of {row.planned} in {where}")
 
 
 def _tile(name: str, number: str, unit: str | None, aside: str) -> Markup:
