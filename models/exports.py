@@ -16,6 +16,9 @@ FORMATS = ("state-dict", "pth", "archive")
 """state-dict: `pytorch_model.bin.N` of CLIP4Clip, CLIP2Video and X-CLIP, the bare state dict; pth:
 AdaCLIP's dict of arch, epoch, state_dict and config; archive: an OpenAI CLIP's state dict."""
 
+_HEAD_DIM = 64
+"""A literal in all four systems."""
+
 
 def export_as(
     model: RetrievalModel, layout: str, *, epoch: int = 0, half: bool = True
@@ -38,6 +41,11 @@ def export_as(
         raise WeightsError(
             f"a {type(model).__name__} has no form in any of the originals: export it as "
             "safetensors"
+        )
+    if model.architecture.head_dim != _HEAD_DIM:
+        raise WeightsError(
+            f"heads of {model.architecture.head_dim}: all four originals read any weights as heads "
+            f"of {_HEAD_DIM}, which no shape contradicts; export it as safetensors"
         )
     if layout == "archive":
         return OrderedDict(export_clip(model))

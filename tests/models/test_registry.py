@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from models.clip.architecture import ARCHITECTURES, architecture
-from models.errors import OptionsError
+from models.errors import OptionsError, WeightsError
+from models.exports import FORMATS, export_as
 from models.registry import FAMILIES, build, family_class, family_names, validate_options
 from tests.models.contracts_family import SIZES
 
@@ -49,6 +50,13 @@ def test_names_are_lazy_and_complete():
 
 
 def test_named_sizes_load_into_the_originals():
-    """64 is a literal in all four systems, so every named architecture keeps it."""
-    assert all(sizes.head_dim == 64 for sizes in ARCHITECTURES.values())
+    """64 is a literal in all four systems; what has other heads is not exported to them."""
+    others = [name for name, sizes in ARCHITECTURES.items() if sizes.head_dim != 64]
+    assert others == ["micro"]
+    model = build(
+        "clip4clip", options={}, architecture=architecture("micro"), max_words=8, max_frames=2
+    )
+    for layout in FORMATS:
+        with pytest.raises(WeightsError, match=r"heads of 16.*as safetensors"):
+            export_as(model, layout)
     assert architecture("ViT-B/16").grid == 14 and architecture("ViT-L/14").vision_heads == 16
