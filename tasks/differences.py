@@ -7,11 +7,12 @@ costs memory for what is to be done, not for what there is.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+import xxhash
 
 from storage.ledgers import iter_ledger
 from storage.records import CAPTION_SCHEMA, Input, Status, clip_key
@@ -23,7 +24,11 @@ from tasks.embed_parts import CaptionRow, VideoRow
 __all__ = ["Differences", "caption_differences", "embedded_clips", "video_differences"]
 
 Row = TypeVar("Row", VideoRow, CaptionRow)
+Planned = tuple[list[str], Sequence[tuple[str, ...]]]
+"""Rows as they should be: key and signature of each as one text, and the fields it is made from."""
 
+_QUARANTINED, _OK = Status.QUARANTINED.value, Status.OK.value
+_ROWS = 65_536  # compared at once
 _VIDEOS = (
     "video_id", "content_hash", "start_seconds", "end_seconds", "split", "status", "reason",
     "message",
@@ -50,14 +55,14 @@ def video_differences(
         frames: decides the outcome of videos that were listed well.
         base: the tables in force.
     """
-    return _compare(_video_batches(corpus, frames=frames), base=base, table="videos")
+    return _compare(_videos(corpus, frames=frames), base=base, table="videos", make=VideoRow)
 
 
 def caption_differences(
     corpus: Snapshot | None, *, base: Snapshot | None
 ) -> Differences[CaptionRow]:
     """Rows of the caption table to write."""
-    return _compare(_caption_batches(corpus), base=base, table="captions")
+    return _compare(_captions(corpus), base=base, table="captions", make=CaptionRow)
 
 
 def embedded_clips(base: Snapshot | None, *, wanted: Collection[str]) -> dict[str, str]:
@@ -69,22 +74,21 @@ def embedded_clips(base: Snapshot | None, *, wanted: Collection[str]) -> dict[st
                 ledger["key"], ledger["status"], ledger["detail"], strict=True
             ):
                 clip = detail.partition(" ")[0]
-                if clip in wanted and status != Status.QUARANTINED:
+                if clip in wanted and status != _QUARANTINED:
                     found[clip] = key
     return found
 
 
 def _compare(
-    batches: Iterator[list[Row]], *, base: Snapshot | None, table: str
+    batches: Iterator[Planned], *, base: Snapshot | None, table: str, make: Callable[..., Row]
 ) -> Differences[Row]:
-    ledgers = [_ledger_digests(ledger) for ledger in iter_ledger(base, table)]
-    live = DigestSet(ledgers)
-    as_planned = np.zeros(sum(map(len, ledgers)), bool)
+    live = DigestSet([_ledger_digests(ledger) for ledger in iter_ledger(base, table)])
+    as_planned = np.zeros(len(live), bool)
     due: list[Row] = []
-    for rows in batches:
-        found = live.find(digests([f"{row.key}\0{row.signature}" for row in rows]))
+    for texts, rows in batches:
+        found = live.find(digests(texts))
         as_planned[found[found >= 0]] = True
-        due.extend(rows[i] for i in np.flatnonzero(found < 0))
+        due.extend(make(*rows[i]) for i in np.flatnonzero(found < 0).tolist())
     in_force: dict[str, Input] = {}
     if not as_planned.all():
         start = 0
@@ -108,11 +112,11 @@ def _columns(
     """Columns as lists, a batch at a time."""
     if corpus is None or table not in corpus.tables:
         return
-    for piece in iter_tables(corpus, table, columns=names):
+    for piece in iter_tables(corpus, table, columns=names, batch_rows=_ROWS):
         yield [piece.column(name).to_pylist() for name in names]
 
 
-def _video_batches(corpus: Snapshot | None, *, frames: Snapshot | None) -> Iterator[list[VideoRow]]:
+def _videos(corpus: Snapshot | None, *, frames: Snapshot | None) -> Iterator[Planned]:
     decoded, others = _outcomes(frames)
     for columns in _columns(corpus, "videos", _VIDEOS):
         keys = [
@@ -120,20 +124,21 @@ def _video_batches(corpus: Snapshot | None, *, frames: Snapshot | None) -> Itera
             for content, start, end in zip(*columns[1:4], strict=True)
         ]
         known = decoded.has(digests(keys)).tolist()
-        rows = []
+        texts, rows = [], []
         for video_id, content, _, _, split, status, reason, message, key, is_ok in zip(
             *columns, keys, known, strict=True
         ):
-            if status == Status.QUARANTINED:
+            if status == _QUARANTINED:
                 outcome = (status, reason, message)
             elif is_ok:
-                outcome = (Status.OK.value, "", "")
+                outcome = (_OK, "", "")
             elif key in others:
                 outcome = others[key]
             else:
                 continue  # not decoded yet
-            rows.append(VideoRow(video_id, content, key, split, *outcome))
-        yield rows
+            texts.append(f"{video_id}\0{key} {split} {outcome[0]} {outcome[1]}")  # its signature
+            rows.append((video_id, content, key, split, *outcome))
+        yield texts, rows
 
 
 def _outcomes(frames: Snapshot | None) -> tuple[DigestSet, dict[str, tuple[str, str, str]]]:
@@ -144,7 +149,7 @@ def _outcomes(frames: Snapshot | None) -> tuple[DigestSet, dict[str, tuple[str, 
         rows = zip(*(ledger[name] for name in ("key", "status", "reason", "message")), strict=True)
         keys = []
         for key, status, reason, message in rows:
-            if status == Status.OK:
+            if status == _OK:
                 keys.append(key)
             else:
                 others[key] = (status, reason, message)
@@ -152,7 +157,7 @@ def _outcomes(frames: Snapshot | None) -> tuple[DigestSet, dict[str, tuple[str, 
     return DigestSet(ok), others
 
 
-def _caption_batches(corpus: Snapshot | None) -> Iterator[list[CaptionRow]]:
+def _captions(corpus: Snapshot | None) -> Iterator[Planned]:
     ids: list[Digests] = []
     codes: list[Any] = []
     names: dict[str, int] = {}
@@ -162,10 +167,13 @@ def _caption_batches(corpus: Snapshot | None) -> Iterator[list[CaptionRow]]:
     videos, code_of = DigestSet(ids), np.concatenate([*codes, np.array([-1], np.int32)])
     names_of = [*names, ""]  # the code -1, of a caption without its video
     for columns in _columns(corpus, "captions", _CAPTIONS):
-        found = code_of[videos.find(digests(columns[1]))].tolist()
-        yield [
-            CaptionRow(caption_id, video_id, names_of[code], subset, text)
-            for (caption_id, video_id, text, subset), code in zip(
-                zip(*columns, strict=True), found, strict=True
-            )
-        ]
+        splits = [names_of[code] for code in code_of[videos.find(digests(columns[1]))].tolist()]
+        caption_ids, video_ids, captions, subsets = columns
+        rows = list(zip(caption_ids, video_ids, splits, subsets, captions, strict=True))
+        yield list(map(_caption_text, rows)), rows
+
+
+def _caption_text(row: tuple[str, ...]) -> str:
+    """Key and signature as `CaptionRow` gives them, without making one: most rows are in force."""
+    fields = "\0".join(row[1:])
+    return f"{row[0]}\0{xxhash.xxh3_64_hexdigest(fields.encode())}"

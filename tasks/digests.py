@@ -12,7 +12,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-__all__ = ["DigestSet", "digests"]
+__all__ = ["DigestSet", "Digests", "digests"]
 
 Digests = NDArray[np.uint64]
 
@@ -32,10 +32,15 @@ class DigestSet:
         self._high = whole[self._order, 0]
         self._low = whole[self._order, 1]
 
+    def __len__(self) -> int:
+        return len(self._order)
+
     def find(self, wanted: Digests) -> NDArray[np.int64]:
         """The position of each in the parts, end to end, int64 [N]; -1 where it is not here."""
         found = np.full(len(wanted), -1, np.int64)
-        at = np.searchsorted(self._high, wanted[:, 0])
+        at = np.empty(len(wanted), np.int64)
+        order = np.argsort(wanted[:, 0])  # a search in order stays in the cache
+        at[order] = np.searchsorted(self._high, wanted[order, 0])
         unsure = np.flatnonzero(at < len(self._high))
         while len(unsure):  # one step, but where two digests share their first half
             here = at[unsure]
