@@ -23,12 +23,14 @@ _SHIFT = 50.0
 """Stands in for the row's maximum: exp(100 cos - 50) stays finite up to a cosine of 1.38."""
 _SMALLEST = 1e-30
 """A sum of exponentials below this (all cosines under about -0.19) has lost digits."""
-_COLUMNS = 3000
-"""Frames of a block of videos, e.g. 250 videos of 12 frames: what stays in cache."""
-_FEW = 12
+_FEW = 3
 """Below so many texts, laying the videos out costs more than it saves."""
-_HELD = {"cpu": 1_500_000, "cuda": 1 << 25}
-"""Numbers of G in a block."""
+_HELD = {"cpu": 1 << 17, "cuda": 1 << 25}
+"""Numbers of G at once, on CPUs a thread: thrice as many stay in its second-level cache."""
+_WIDE = {"cpu": 64, "cuda": 256}
+"""Videos of a block, or fewer where one text's G with them is more than is held."""
+_TALL = 128
+"""Texts of a block, or more: the small steps, over G's sums, are done once for all of them."""
 
 
 class Sides(NamedTuple):
@@ -77,19 +79,22 @@ def fast_scores(sides: Sides, matrices: Matrices) -> Tensor:
     """`plain_scores` without gradients, in blocks: memory beside the result does not grow."""
     texts, videos = len(sides.sentence), len(sides.video)
     words, frames = sides.words.shape[1], sides.frames.shape[1]
-    wide = min(max(_COLUMNS // frames, 1), videos)
-    held = _HELD.get(sides.words.device.type, _HELD["cuda"])
-    tall = min(max(held // (words * frames * wide), 1), texts)
+    device = "cpu" if sides.words.device.type == "cpu" else "cuda"
+    held = _HELD[device] * (torch.get_num_threads() if device == "cpu" else 1)
+    if texts < _FEW:
+        return _scores_of_few(
+            sides, matrices, wide=max(held // (max(texts, 1) * words * frames), 1)
+        )
+    wide = min(max(held // (words * frames), 1), _WIDE[device], videos)
+    step = min(max(held // (words * frames * wide), 1), texts)
+    tall = max(_TALL // step, 1) * step
     on_words = texts * words <= videos * frames  # local_mat goes to the smaller side
     localised = sides.words @ matrices.local_mat_weight if on_words else sides.words
     out = sides.sentence.new_empty(texts, videos)
-    scratch = out.new_empty(3, tall * words * frames * wide if texts >= _FEW else 0)
+    scratch = out.new_empty(3, step * words * frames * wide)
     for left in range(0, videos, wide):
         columns = slice(left, min(left + wide, videos))
         some = sides._replace(video=sides.video[columns], frames=sides.frames[columns])
-        if texts < _FEW:
-            out[:, columns] = plain_scores(some, matrices)
-            continue
         block = _VideoBlock(some, matrices, on_words=on_words, scratch=scratch)
         for top in range(0, texts, tall):
             rows = slice(top, min(top + tall, texts))
@@ -97,6 +102,14 @@ def fast_scores(sides: Sides, matrices: Matrices) -> Tensor:
                 sides.sentence[rows], sides.words[rows], localised[rows]
             )
     return out
+
+
+def _scores_of_few(sides: Sides, matrices: Matrices, *, wide: int) -> Tensor:
+    """`plain_scores` in blocks of `wide` videos."""
+    parts = zip(*(torch.split(x, wide) for x in (sides.video, sides.frames)), strict=True)
+    return torch.cat(
+        [plain_scores(sides._replace(video=v, frames=f), matrices) for v, f in parts], dim=1
+    )
 
 
 def _weighed(x: Tensor, matrix: Tensor) -> Tensor:
@@ -123,6 +136,10 @@ class _VideoBlock:
         self._frames = _columns(frames)  # [D, F v]
         self._local = self._frames if on_words else _columns(frames @ matrices.local_mat_weight.T)
         self._shape = (frames.shape[1], len(frames))
+        self._shift = video.new_tensor(-_SHIFT)
+        words = len(matrices.word_mat_weight)
+        self._ones = video.new_ones(1, max(words, frames.shape[1]))
+        self._step = scratch.shape[1] // (words * math.prod(self._shape))
 
     def scores(self, sentence: Tensor, words: Tensor, localised: Tensor) -> Tensor:
         """Mean of the four scores [t, v].
@@ -135,7 +152,8 @@ class _VideoBlock:
         m = self._matrices
         pair = self._both(localised)
         if pair is None:
-            return plain_scores(Sides(sentence, words, *self._plain), m)
+            parts = zip(*(torch.split(x, self._step) for x in (sentence, words)), strict=True)
+            return torch.cat([plain_scores(Sides(s, w, *self._plain), m) for s, w in parts])
         by_frame, by_word = pair
         fine = _weighed_rows(by_frame, m.frame_mat_weight2)
         fine += _weighed_rows(by_word, m.word_mat_weight2)
@@ -151,31 +169,69 @@ class _VideoBlock:
 
         None where the shared exponential has over- or underflowed.
         """
-        m, (texts, length, _) = self._matrices, words.shape
-        each = (texts * length, *self._shape)
-        g, shared, mixed = self._scratch[:, : math.prod(each)].view(3, *each).unbind(0)
-        torch.mm(words.flatten(0, 1), self._local, out=g.flatten(1))
-        torch.add(g.new_tensor(-_SHIFT), g, alpha=1 / TAU, out=shared).exp_()
-        by_text = (texts, length, -1)
-        over_words, over_frames = shared.view(by_text).sum(1), shared.sum(1)
-        least = torch.minimum(over_words.amin(), over_frames.amin())
-        if not (least > _SMALLEST and torch.isfinite(over_words).all()):
+        (texts, length, _), (frames, videos) = words.shape, self._shape
+        over_words, by_frame = words.new_empty(2, texts, 1, frames * videos)
+        over_frames, by_word = words.new_empty(2, texts * length, 1, videos)
+        parts = zip(
+            torch.split(words.flatten(0, 1), self._step * length),
+            *(torch.split(x, self._step) for x in (over_words, by_frame)),
+            *(torch.split(x, self._step * length) for x in (over_frames, by_word)),
+            strict=True,
+        )
+        for part, *sums in parts:
+            self._sums(part, *sums)
+        low, high = torch.aminmax(over_words)
+        if not (torch.minimum(low, over_frames.amin()) > _SMALLEST and high < torch.inf):
             return None
-        _left(m.word_mat_weight, g.view(by_text), out=mixed.view(by_text))
-        by_frame = mixed.mul_(shared).view(by_text).sum(1).div_(over_words)
-        _left(m.frame_mat_weight, g, out=mixed)
-        by_word = mixed.mul_(shared).sum(1).div_(over_frames)
-        return by_frame.view(texts, *self._shape), by_word.view(texts, length, -1)
+        return (
+            by_frame.div_(over_words).view(texts, frames, videos),
+            by_word.div_(over_frames).view(texts, length, videos),
+        )
+
+    def _sums(
+        self,
+        words: Tensor,
+        over_words: Tensor,
+        by_frame: Tensor,
+        over_frames: Tensor,
+        by_word: Tensor,
+    ) -> None:
+        """Write the sums of the exponentials of G, and of them times G mixed.
+
+        A sum is a product with ones, and everything stays in the scratch: see _HELD.
+
+        Args:
+            words: [t L, D].
+            over_words: Sums of exponentials [t, 1, F v].
+            by_frame: Weighed sums [t, 1, F v].
+            over_frames: Sums of exponentials [t L, 1, v].
+            by_word: Weighed sums [t L, 1, v].
+        """
+        m, texts = self._matrices, len(over_words)
+        rows = (len(words), *self._shape)
+        by_text = (texts, len(words) // texts, -1)
+        g, shared, mixed = self._scratch[:, : math.prod(rows)].view(3, *rows).unbind()
+        torch.mm(words, self._local, out=g.flatten(1))
+        torch.add(self._shift, g, alpha=1 / TAU, out=shared).exp_()
+        for matrix, shape, total, weighed in (
+            (m.word_mat_weight, by_text, over_words, by_frame),
+            (m.frame_mat_weight, rows, over_frames, by_word),
+        ):
+            x, mixed = shared.view(shape), mixed.view(shape)
+            _left(matrix, g.view(shape), out=mixed).mul_(x)
+            ones = self._ones[:, : len(matrix)]
+            _left(ones, x, out=total)
+            _left(ones, mixed, out=weighed)
 
 
 def _columns(frames: Tensor) -> Tensor:
     """[v, F, D] as [D, F v], columns (frame, video)."""
-    return frames.permute(2, 1, 0).flatten(1).contiguous()
+    return frames.transpose(0, 1).flatten(0, 1).T.contiguous()
 
 
 def _weighed_rows(x: Tensor, matrix: Tensor) -> Tensor:
     """`_weighed` over the middle axis of x [t, n, v]: sum_l p_l (W x)_l is the same number."""
-    return (torch.softmax(x / TAU, dim=1) * _left(matrix, x)).sum(1)
+    return torch.softmax(x / TAU, dim=1).mul_(_left(matrix, x)).sum(1)
 
 
 def _left(matrix: Tensor, x: Tensor, *, out: Tensor | None = None) -> Tensor:

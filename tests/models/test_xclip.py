@@ -96,10 +96,11 @@ def test_scores_equal_the_specification_pair_by_pair(score, few):
             torch.testing.assert_close(found[t, v], wanted, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("columns", [1, 9, 3000])
+@pytest.mark.parametrize(("wide", "tall"), [(1, 1), (2, 4), (64, 128)])
 @pytest.mark.parametrize("held", [1, 150, 10**6])
-def test_fast_scores_in_blocks_of_any_size(monkeypatch, few, columns, held):
-    monkeypatch.setattr(xclip_similarity, "_COLUMNS", columns)
+def test_fast_scores_in_blocks_of_any_size(monkeypatch, few, wide, tall, held):
+    monkeypatch.setitem(xclip_similarity._WIDE, "cpu", wide)
+    monkeypatch.setattr(xclip_similarity, "_TALL", tall)
     monkeypatch.setitem(xclip_similarity._HELD, "cpu", held)
     for texts, videos in ((9, 11), (3, 30), (30, 3)):
         given = sides(texts=texts, videos=videos)
@@ -120,9 +121,13 @@ def test_float32_stays_within_the_tolerance_on_cosine():
 
 @pytest.mark.parametrize("cosine", [-0.9, 1.6])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_guard_where_the_shared_exponential_leaves_its_range(cosine, dtype, few):
+@pytest.mark.parametrize("held", [150, 10**6])  # a text at a time, all at once
+def test_guard_where_the_shared_exponential_leaves_its_range(monkeypatch, cosine, dtype, few, held):
     """All words of text 1 are opposite to (or, by the matrix, beyond 1 with) frames of video 2."""
+    monkeypatch.setitem(xclip_similarity._HELD, "cpu", held)
     given = sides(dtype=dtype)
+    if cosine > 1:  # all other cosines positive: only the overflow calls the guard
+        given = Sides(*(x.abs() for x in given))
     m = matrices(given, noise=0.0)
     axis = torch.zeros(16, dtype=dtype)
     axis[0] = 1
