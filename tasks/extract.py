@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from configs import PipelineConfig
 from configs.schema import ExtractConfig
 from storage.frames.contract import ClipFrames, open_writer
+from storage.ledgers import iter_ledger
 from storage.records import Input, Reason, Status
 from storage.roots import open_root
 from storage.snapshots import Artifact, Receipt, Snapshot
 from tasks.decoding import ClipJob, DecodingOptions, decode_clips
+from tasks.digests import Digests, DigestSet, digests
 from tasks.identity import frames_identity
 from tasks.ingest import Corpus, corpus_artifact, key_of, read_corpus
 from tasks.shards import (
@@ -43,6 +46,7 @@ __all__ = [
 TABLE = "frames"
 #: reasons that are about the moment and not the clip: such clips are tried again on each run
 PASSING = frozenset({Reason.MISSING, Reason.CHANGED, Reason.PERMISSION})
+_ROWS = 65_536  # videos compared at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +90,16 @@ def plan_extract(
     """
     artifact = frames_artifact(config)
     corpus = corpus or read_corpus(corpus_artifact(config))
-    snapshot = artifact.latest()
-    live = snapshot.live(TABLE) if snapshot else {}
+    settled, redo = _outcomes(artifact.latest(), again=again)
     clips: dict[str, Clip] = {}
-    for video in corpus.videos:
-        key = key_of(video)
-        outcome = live.get(key)
-        if key and video.status != Status.QUARANTINED and _is_due(outcome, again=again):
-            attempts = outcome.attempts if outcome else 0
-            clips.setdefault(key, Clip(ClipJob.from_video(video, clip_key=key), attempts))
+    videos = iter(corpus.videos)
+    while batch := list(islice(videos, _ROWS)):
+        keys = [key_of(video) for video in batch]
+        pending = (~settled.has(digests(keys))).tolist()
+        for video, key, is_due in zip(batch, keys, pending, strict=True):
+            if key and video.status != Status.QUARANTINED and is_due:
+                attempts = redo[key].attempts if key in redo else 0
+                clips.setdefault(key, Clip(ClipJob.from_video(video, clip_key=key), attempts))
     shards = make_shards(
         list(clips.values()),
         table=TABLE,
@@ -106,14 +111,26 @@ def plan_extract(
         ref=ArtifactRef.to(artifact, store=config.store),
         shards=todo,
         adopted=adopted,
-        again=[key for key in clips if key in live],
+        again=[key for key in clips if key in redo],
         clips=len(clips),
     )
 
 
-def _is_due(outcome: Input | None, *, again: Callable[[Input], bool]) -> bool:
-    if outcome is None:
-        return True
+def _outcomes(
+    snapshot: Snapshot | None, *, again: Callable[[Input], bool]
+) -> tuple[DigestSet, dict[str, Input]]:
+    """Clips that are done with, by digest, and the ledger rows of those that are tried again."""
+    settled: list[Digests] = []
+    redo: dict[str, Input] = {}
+    for ledger in iter_ledger(snapshot, TABLE):
+        rows = [Input(*values) for values in zip(*ledger.values(), strict=True)]
+        due = {row.key: row for row in rows if _is_due(row, again=again)}
+        settled.append(digests(row.key for row in rows if row.key not in due))
+        redo |= due
+    return DigestSet(settled), redo
+
+
+def _is_due(outcome: Input, *, again: Callable[[Input], bool]) -> bool:
     passing = outcome.status == Status.QUARANTINED and outcome.reason in PASSING
     return passing or again(outcome)
 

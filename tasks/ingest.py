@@ -7,14 +7,14 @@ unreadable stays in the corpus with its reason: it counts.
 from __future__ import annotations
 
 import dataclasses
-import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from configs import PipelineConfig
 from storage.corpora import open_corpus
+from storage.corpora.caption_list import CaptionStretch
 from storage.records import (
     CAPTION_SCHEMA,
     VIDEO_SCHEMA,
@@ -22,13 +22,14 @@ from storage.records import (
     Input,
     Video,
     clip_key,
-    records_from_table,
     records_to_table,
 )
 from storage.roots import open_root
 from storage.snapshots import Artifact, Receipt, Snapshot
-from storage.tables import identity_metadata, read_table, schema_text, write_table
+from storage.tables import identity_metadata, schema_text, write_table
+from tasks.changes import caption_changes, video_changes
 from tasks.decoding import ProbeOptions, probe_files
+from tasks.digests import DigestSet, digests
 from tasks.identity import corpus_identity
 from tasks.shards import (
     ArtifactRef,
@@ -39,6 +40,7 @@ from tasks.shards import (
     run_shard,
     split_finished,
 )
+from tasks.stored_rows import StoredRows
 
 __all__ = [
     "Corpus",
@@ -57,12 +59,12 @@ CAPTIONS_A_SHARD = 65536
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus as one snapshot holds it."""
+    """A corpus as one snapshot holds it; its rows are read whenever they are iterated."""
 
     fingerprint: str
     number: int
-    videos: list[Video]
-    captions: list[Caption]
+    videos: Sequence[Video]
+    captions: Sequence[Caption]
 
 
 @dataclass(frozen=True)
@@ -105,12 +107,13 @@ def read_corpus(artifact: Artifact, *, snapshot: Snapshot | None = None) -> Corp
     """The corpus of the latest (or the given) snapshot; empty before the first ingest."""
     snapshot = snapshot or artifact.latest()
     if snapshot is None:
-        return Corpus(artifact.fingerprint, 0, [], [])
-    videos = records_from_table(read_table(snapshot, "videos", schema=VIDEO_SCHEMA), record=Video)
-    captions = records_from_table(
-        read_table(snapshot, "captions", schema=CAPTION_SCHEMA), record=Caption
+        return Corpus(artifact.fingerprint, 0, (), ())
+    return Corpus(
+        artifact.fingerprint,
+        snapshot.number,
+        StoredRows(snapshot, "videos", record=Video),
+        StoredRows(snapshot, "captions", record=Caption),
     )
-    return Corpus(artifact.fingerprint, snapshot.number, videos, captions)
 
 
 def plan_ingest(
@@ -124,61 +127,40 @@ def plan_ingest(
     """
     artifact = corpus_artifact(config)
     listing = open_corpus(config.corpus, store_dir=artifact.root.local_folder).read()
-    corpus = read_corpus(artifact)
-    known = {video.video_id: video for video in corpus.videos}
-    known_captions = {caption.caption_id: caption for caption in corpus.captions}
-    videos = list(_new_or_changed(listing.videos, known=known, again=again))
-    captions = [c for c in listing.captions if known_captions.get(c.caption_id) != c]
-    listed = {video.video_id for video in listing.videos}
-    listed_captions = {caption.caption_id for caption in listing.captions}
+    snapshot = artifact.latest()
+    ids = DigestSet([digests(video.video_id for video in listing.videos)])
+    videos = video_changes(listing.videos, ids=ids, snapshot=snapshot, again=again)
+    captions = caption_changes(listing.captions, videos=ids, snapshot=snapshot)
     shards: list[Shard[Any]] = [
-        *make_shards(videos, table="videos", size=VIDEOS_A_SHARD, key=dataclasses.astuple),
-        *make_shards(captions, table="captions", size=CAPTIONS_A_SHARD, key=dataclasses.astuple),
+        *make_shards(videos.due, table="videos", size=VIDEOS_A_SHARD, key=dataclasses.astuple),
+        *_caption_shards(captions.due),
     ]
     adopted, todo = split_finished(artifact, shards)
     return IngestPlan(
         ref=ArtifactRef.to(artifact, store=config.store),
         shards=todo,
         adopted=adopted,
-        new=sum(video.video_id not in known for video in videos),
-        changed=[video.video_id for video in videos if video.video_id in known],
-        removed=[video_id for video_id in known if video_id not in listed],
-        captions=len(captions),
-        changed_captions=[c.caption_id for c in captions if c.caption_id in known_captions],
-        removed_captions=[key for key in known_captions if key not in listed_captions],
+        new=videos.new,
+        changed=videos.changed,
+        removed=videos.removed,
+        captions=len(captions.due),
+        changed_captions=captions.changed,
+        removed_captions=captions.removed,
         notes=listing.notes,
     )
 
 
-def _new_or_changed(
-    listed: Sequence[Video], *, known: Mapping[str, Video], again: Callable[[Video], bool]
-) -> Iterator[Video]:
-    """Rows to write: with content_hash already set where the file is as last seen."""
-    for video in listed:
-        size, mtime_ns = _size_and_mtime(video.path)
-        now = dataclasses.replace(video, bytes=size, mtime_ns=mtime_ns)
-        old = known.get(video.video_id)
-        if (
-            old is None
-            or (old.path, old.bytes, old.mtime_ns) != (now.path, size, mtime_ns)
-            or again(old)
-        ):
-            yield now
-            continue
-        moved = dataclasses.replace(
-            old, split=now.split, start_seconds=now.start_seconds, end_seconds=now.end_seconds
+def _caption_shards(captions: Sequence[Caption]) -> Iterator[Shard[Any]]:
+    """Shards that know where their captions are, and read them when they are worked on."""
+    for start in range(0, len(captions), CAPTIONS_A_SHARD):
+        stretch = CaptionStretch(captions, start, start + CAPTIONS_A_SHARD)
+        (shard,) = make_shards(
+            list(stretch),
+            table="captions",
+            size=CAPTIONS_A_SHARD,
+            key=lambda c: (c.caption_id, c.video_id, c.text, c.subset),
         )
-        if moved != old:
-            yield moved
-
-
-def _size_and_mtime(path: str) -> tuple[int, int]:
-    """Bytes and mtime in nanoseconds; zeros where there is no regular file."""
-    try:
-        found = Path(path).stat()
-    except (OSError, ValueError):  # ValueError: a NUL in the name
-        return 0, 0
-    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (0, 0)
+        yield dataclasses.replace(shard, items=cast("tuple[Caption, ...]", stretch))
 
 
 def ingest_shard(
@@ -188,8 +170,9 @@ def ingest_shard(
 
     def write(path: Path) -> PartContents:
         if shard.table == "captions":
-            table = records_to_table(shard.items, schema=CAPTION_SCHEMA)
-            inputs = tuple(Input(key=caption.caption_id) for caption in shard.items)
+            captions = list(shard.items)
+            table = records_to_table(captions, schema=CAPTION_SCHEMA)
+            inputs = tuple(Input(key=caption.caption_id) for caption in captions)
         else:
             videos = list(_probed(shard.items, options=options))
             table = records_to_table(videos, schema=VIDEO_SCHEMA)

@@ -6,13 +6,14 @@ import os
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import IO, overload
 
 import pyarrow as pa
 
 from storage.records import CAPTION_SCHEMA, Caption, records_from_table, records_to_table
 
-__all__ = ["CaptionList"]
+__all__ = ["CaptionList", "CaptionStretch"]
 
 CHUNK = 65_536
 """Captions kept as records; each so many more are one Arrow batch of a temporary file."""
@@ -22,7 +23,8 @@ class CaptionList(Sequence[Caption]):
     """Captions in the order they were appended.
 
     Up to ``chunk`` of them never touch the disk. The file has no name: it goes with the list, also
-    when the process is killed. Reading in order holds two chunks at most; by index, one a call.
+    when the process is killed. Reading in order holds two chunks at most; by index, one a call;
+    a slice, those it lies in one after the other.
     """
 
     def __init__(self, *, chunk: int = CHUNK) -> None:
@@ -58,11 +60,21 @@ class CaptionList(Sequence[Caption]):
 
     def __getitem__(self, index: int | slice) -> Caption | list[Caption]:
         if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
+            places = range(*index.indices(len(self)))
+            batches = groupby(places, lambda place: place // self._chunk)
+            return [
+                captions[place % self._chunk]
+                for number, here in batches
+                for captions in [self._batch(number)]
+                for place in here
+            ]
         if not -len(self) <= index < len(self):
             raise IndexError(f"caption {index} of {len(self)}")
         number, place = divmod(index % len(self), self._chunk)
-        return (self._read(number) if number < len(self._batches) else self._recent)[place]
+        return self._batch(number)[place]
+
+    def _batch(self, number: int) -> list[Caption]:
+        return self._read(number) if number < len(self._batches) else self._recent
 
     def _spill(self) -> None:
         if self._file is None:
@@ -82,3 +94,33 @@ class CaptionList(Sequence[Caption]):
         data = os.pread(self._file.fileno(), size, offset)
         batch = pa.ipc.read_record_batch(pa.py_buffer(data), CAPTION_SCHEMA)
         return records_from_table(pa.Table.from_batches([batch]), record=Caption)
+
+
+class CaptionStretch(Sequence[Caption]):
+    """Captions ``start`` to ``stop`` of a list, read anew whenever they are asked for.
+
+    Pickled by value: another process has no such file.
+    """
+
+    def __init__(self, captions: Sequence[Caption], start: int, stop: int) -> None:
+        self._captions = captions
+        self._start = start
+        self._stop = min(stop, len(captions))
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def __iter__(self) -> Iterator[Caption]:
+        return iter(self._captions[self._start : self._stop])
+
+    @overload
+    def __getitem__(self, index: int) -> Caption: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Caption]: ...
+
+    def __getitem__(self, index: int | slice) -> Caption | list[Caption]:
+        return list(self)[index]
+
+    def __reduce__(self) -> tuple[type[tuple[Caption, ...]], tuple[list[Caption]]]:
+        return tuple, (list(self),)
