@@ -56,7 +56,8 @@ def demux(container: Any, stream: Any, *, progress: Callable[[], None]) -> Demux
     pts: list[int] = []
     keyframe: list[bool] = []
     visible: list[bool] = []
-    others_end = video_end = 0.0
+    wanted, hides = stream.index, stream.codec_context.name in ("vp8", "libvpx")
+    ends = _Ends()
     cut, error = False, ""
     first_picture = _FirstPicture(stream)
     try:
@@ -65,16 +66,15 @@ def demux(container: Any, stream: Any, *, progress: Callable[[], None]) -> Demux
                 progress()
             if packet.size == 0:
                 continue
-            end = _end_seconds(packet)
-            if packet.stream_index != stream.index:
-                others_end = max(others_end, end)
+            at = ends.see(packet)
+            if packet.stream_index != wanted:
                 continue
-            pts.append(NO_PTS if packet.pts is None else packet.pts)
+            pts.append(NO_PTS if at is None else at)
             keyframe.append(packet.is_keyframe)
-            visible.append(not packet.is_discard and _is_shown(stream, packet))
-            video_end = max(video_end, end)
+            visible.append(not packet.is_discard and not (hides and _is_hidden(packet)))
             cut = packet.is_corrupt
-            first_picture.look(packet)
+            if first_picture.wanted:
+                first_picture.look(packet)
     except (av.error.FFmpegError, ValueError) as caught:
         error = str(caught)
     table, skipped = _table(pts, keyframe, visible)
@@ -86,7 +86,7 @@ def demux(container: Any, stream: Any, *, progress: Callable[[], None]) -> Demux
         skipped_at_start=skipped,
         times_complete=bool(np.all(known != NO_PTS)) and len(np.unique(known)) == len(known),
         start_seconds=start,
-        end_seconds=max(video_end, others_end),
+        end_seconds=ends.seconds(),
         cut_packet=cut,
         rotation=first_picture.rotation,
         error=error,
@@ -106,18 +106,32 @@ def _table(pts: list[int], keyframe: list[bool], visible: list[bool]) -> tuple[P
     return PacketTable(ticks, keys, shown), int(before.sum() - shown.sum())
 
 
-def _end_seconds(packet: Any) -> float:
-    at = packet.pts if packet.pts is not None else packet.dts
-    if at is None or packet.time_base is None:
-        return 0.0
-    return float((at + (packet.duration or 0)) * packet.time_base)
+class _Ends:
+    """When each stream's latest packet is over; in ticks, for this is asked of every packet."""
+
+    def __init__(self) -> None:
+        self._ticks: dict[int, int] = {}
+        self._bases: dict[int, Any] = {}
+
+    def see(self, packet: Any) -> int | None:
+        """Note the packet; its PTS."""
+        index, pts = packet.stream_index, packet.pts
+        at = packet.dts if pts is None else pts
+        if at is not None:
+            if index not in self._bases:
+                self._bases[index] = packet.time_base
+            self._ticks[index] = max(self._ticks.get(index, 0), at + (packet.duration or 0))
+        return pts if pts is None else int(pts)
+
+    def seconds(self) -> float:
+        """The latest end of all streams, at least 0."""
+        ends = (float(self._ticks[i] * base) for i, base in self._bases.items() if base is not None)
+        return max(ends, default=0.0)
 
 
-def _is_shown(stream: Any, packet: Any) -> bool:
+def _is_hidden(packet: Any) -> bool:
     """VP8 hides frames in packets of their own; its first byte says so (RFC 6386, 9.1)."""
-    if stream.codec_context.name not in ("vp8", "libvpx"):
-        return True
-    return bool(bytes(packet)[0] & 0x10)
+    return not bytes(packet)[0] & 0x10
 
 
 class _FirstPicture:
@@ -131,13 +145,19 @@ class _FirstPicture:
         self._context.thread_count = 1
         self._left = self.MAX_PACKETS if stream.container.format.name[:3] in ("mov", "mat") else 0
 
+    @property
+    def wanted(self) -> bool:
+        """No picture came out yet, and there is some hope."""
+        return self._left > 0
+
     def look(self, packet: Any) -> None:
-        """Try one more packet, if none gave a picture yet."""
-        if not self._left:
+        """Try one more packet: a keyframe alone gives its picture when the decoder is drained."""
+        tried, self._left = self._left < self.MAX_PACKETS, self._left - 1
+        if tried and not packet.is_keyframe:
             return
-        self._left -= 1
         try:
-            for frame in self._context.decode(packet):
+            self._context.flush_buffers()
+            for frame in (*self._context.decode(packet), *self._context.decode(None)):
                 self.rotation = round(frame.rotation) % 360
                 self._left = 0
         except (av.error.FFmpegError, ValueError):

@@ -98,6 +98,7 @@ class _Selective:
         self._context = self._stream.codec_context
         self._reading = reading
         self._table = reading.probe.packets
+        self._pts: list[int] = self._table.pts.tolist()  # asked for one by one: no NumPy scalars
         self._keys = np.flatnonzero(self._table.keyframe)
         self._index = _index_by_ticks(reading)
         self._skips = self._context.codec.canonical_name in SKIPS_NON_REFERENCE
@@ -139,7 +140,7 @@ class _Selective:
         self._context.flush_buffers()
 
     def _seek(self, key: int) -> None:
-        ticks = int(self._table.pts[key])
+        ticks = self._pts[key]
         # by presentation time: by decode time the MP4 demuxer lands a group early
         self._container.seek(ticks, stream=self._stream, backward=True, any_frame=False)
         self._packets = self._demux()
@@ -159,25 +160,30 @@ class _Selective:
         packet, self._pushed_back = self._pushed_back, None
         if packet is None:
             packet = next(self._packets, None)
-        if packet is None or packet.pts != self._table.pts[self._at]:
+        if packet is None or packet.pts != self._pts[self._at]:
             raise _GuardError  # the file is not what the probe saw
         self._at += 1
         return packet
 
     def _decode_group(self, positions: list[int]) -> None:
         targets, last = set(positions), max(positions)
-        start = self._at
+        start, skipped = self._at, ""
         while self._at <= last:
-            if self._skips:
-                self._context.skip_frame = "DEFAULT" if self._at in targets else "NONREF"
+            skip = "NONREF" if self._skips and self._at not in targets else "DEFAULT"
+            if skip != skipped:
+                self._context.skip_frame = skipped = skip
             at_start, packet = self._at == start, self._next()
             if at_start and not packet.is_keyframe:
                 raise _GuardError  # not where the probe saw one: times have shifted
             self._take(packet)
             self._reading.progress()
-        self._take(None)  # what reordering still holds back
-        if any(self._reading.sink.wants(self._index[int(self._table.pts[p])]) for p in targets):
+        if self._misses(targets):
+            self._take(None)  # what reordering still holds back
+        if self._misses(targets):
             raise _GuardError
+
+    def _misses(self, targets: set[int]) -> bool:
+        return any(self._reading.sink.wants(self._index[self._pts[p]]) for p in targets)
 
     def _take(self, packet: Any) -> None:
         for frame in self._context.decode(packet):
@@ -232,7 +238,9 @@ def _index_by_ticks(reading: Reading) -> dict[int, int]:
 
 
 def _picture(frame: Any) -> Any:
-    return rotate(frame.to_ndarray(format="rgb24"), degrees=frame.rotation)
+    # by default swscale starts a thread a core for each picture: dearer than the work itself
+    picture = frame.to_ndarray(format="rgb24", threads=1)
+    return rotate(picture, degrees=frame.rotation)
 
 
 def _damaged(reading: Reading, words: str) -> VideoError:
