@@ -66,6 +66,8 @@ KINDS = {
     ),
     "h264_faststart_mp4": Kind(".mp4", _x264("-movflags", "+faststart")),
     "h264_flv": Kind(".flv", _x264()),
+    # short groups: on these two decord is wrong only where groups are short
+    "h264_short_flv": Kind(".flv", _x264(params="keyint=7:min-keyint=7:scenecut=0")),
     "h264_interlaced_mp4": Kind(".mp4", _x264("-flags", "+ildct+ilme", "-field_order", "tt")),
     "mpeg4_avi": Kind(".avi", ("-c:v", "mpeg4", "-q:v", "4", "-g", "30")),
     "mpeg4_b_avi": Kind(".avi", ("-c:v", "mpeg4", "-q:v", "4", "-g", "30", "-bf", "2")),
@@ -149,6 +151,7 @@ KINDS = {
     "mpeg2_ps": Kind(".mpg", ("-c:v", "mpeg2video", "-q:v", "4", "-g", "15", "-bf", "2")),
     "mpeg2_ts": Kind(".ts", ("-c:v", "mpeg2video", "-q:v", "4", "-g", "15", "-bf", "2")),
     "wmv2_asf": Kind(".wmv", ("-c:v", "wmv2", "-b:v", "800k", "-g", "30")),
+    "wmv2_short_asf": Kind(".wmv", ("-c:v", "wmv2", "-b:v", "800k", "-g", "12")),
     "vfr_mp4": Kind(".mp4", (*_VFR, *_x264())),
     "vfr_mkv": Kind(".mkv", (*_VFR, *_x264())),
     "edit_list_mp4": Kind(

@@ -1,8 +1,7 @@
 """Reading chosen frames of a file: one contract, three decoders, and what each said.
 
-`auto` is selective, then ffmpeg for a second opinion: selective is right everywhere and the fastest
-wherever decord is right too (tests/benchmarks/decode.py). decord never stands in for another: it
-decodes damaged files without a word.
+`auto` is the order of the table for the file's kind (storage.video.decoder_table): decoders that
+are right there and notice damage, cheapest first; one that fails gives way to the next.
 """
 
 from __future__ import annotations
@@ -25,7 +24,8 @@ from storage.video.contract import (
     Reader,
     Reading,
 )
-from storage.video.decord_reader import decord_is_right, read_with_decord
+from storage.video.decoder_table import kind_of, shipped_table
+from storage.video.decord_reader import read_with_decord
 from storage.video.ffmpeg_reader import read_with_ffmpeg
 from storage.video.probe import ProbeResult
 from storage.video.selective import read_selectively
@@ -114,12 +114,15 @@ class _Kept:
 
 
 def _order(options: DecodeOptions, probe: ProbeResult, said: list[str]) -> tuple[str, ...]:
-    if options.decoder == "auto":
-        return ("selective", "ffmpeg")
-    if options.decoder == "decord" and not decord_is_right(probe):
+    """Decoders to try, by the table; no decoder is used for a file it is not proven right on."""
+    if options.decoder not in ("auto", "decord"):
+        return (options.decoder,)  # those two decode in order, or as if they did
+    table, kind = shipped_table(), kind_of(probe)
+    if options.decoder == "decord":
+        if table.is_right("decord", kind):
+            return ("decord",)
         said.append(f"decord: not proven right on {probe.codec} in {probe.container} of this kind")
-        return ("selective",)
-    return (options.decoder,)
+    return table.order(kind)
 
 
 def _decoded(

@@ -1,4 +1,4 @@
-"""Every decoder against painted barcodes, on every kind of file; the table that trusts decord."""
+"""Every decoder against painted barcodes, on every kind of file; guards and fallbacks."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from storage.errors import VideoError
 from storage.video import decoders, selective
 from storage.video.contract import CountDiffersError, DecodeOptions
 from storage.video.decoders import read_frames
-from storage.video.decord_reader import decord_is_right, read_with_decord
+from storage.video.decord_reader import read_with_decord
 from storage.video.ffmpeg_reader import ffmpeg_program
 from tests import media
 from tests.storage.contracts_decoders import (
@@ -18,6 +18,8 @@ from tests.storage.contracts_decoders import (
     everything,
     found,
     pick_sets,
+    read_with,
+    trusted,
 )
 
 ALL = sorted(media.KINDS)
@@ -25,12 +27,6 @@ ALWAYS_WHOLE = {"h264_avi_b", "mpeg4_b_avi", "mpeg2_ps"}
 """Kinds whose frames cannot be told by time: guard 1 decodes everything."""
 SOMETIMES_WHOLE = {"h264_refresh_mp4"}
 """Intra refresh: its keyframes are no clean starts, which the other guards notice."""
-
-DECORD = {
-    "h264_mp4", "h264_mp4_one_gop", "h264_mp4_bpyramid", "h264_mp4_10bit", "h264_mkv",
-    "h264_fragmented_mp4", "h264_faststart_mp4", "h264_interlaced_mp4", "hevc_mp4", "hevc_mkv",
-    "mpeg4_avi", "mjpeg_avi", "vp8_webm", "vp9_webm", "vfr_mp4", "vfr_mkv", "rotated_mp4",
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -47,7 +43,7 @@ class TestFfmpeg(DecoderContract):
         return pick_sets(count)[:1]  # it decodes the whole file for any set
 
 
-@pytest.mark.parametrize("name", sorted(DECORD))
+@pytest.mark.parametrize("name", trusted("decord"))
 class TestDecord(DecoderContract):
     decoder = "decord"
 
@@ -151,22 +147,15 @@ def test_recounting_by_time_drops_the_packets_not_shown():
     assert barcodes("h264_mp4", decoded.frames) == [11]
 
 
-# decord: the table is what these tests find.
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_decord_is_trusted_exactly_where_listed(name):
-    assert decord_is_right(found(name)) == (name in DECORD)
+# decord: where it may be used is in the table (test_decoder_table.py).
 
 
 @pytest.mark.parametrize("name", ["h264_avi_no_b", "h264_open_mp4", "mpeg4_b_mp4"])
-def test_decord_would_be_wrong_where_the_table_says_no(name, monkeypatch):
+def test_decord_would_be_wrong_where_the_table_says_no(name):
     """The reason for the table: silently wrong frames, were it asked."""
-    monkeypatch.setattr("storage.video.decord_reader.decord_is_right", lambda file: True)
-    monkeypatch.setattr(decoders, "decord_is_right", lambda file: True)
     wrong = 0
     for picks in pick_sets(150):
-        got = barcodes(name, read(name, picks, decoder="decord").frames)
+        got = barcodes(name, read_with(read_with_decord, found(name), picks))
         wrong += sum(a != b for a, b in zip(got, picks, strict=True))
     assert wrong > 0
 
@@ -176,13 +165,6 @@ def test_decord_asked_for_where_it_is_wrong_gives_way_and_says_so():
     assert decoded.decoder == "selective"
     assert decoded.attempts == ("decord: not proven right on h264 in avi of this kind",)
     assert barcodes("h264_avi_no_b", decoded.frames) == [0, 100]
-
-
-def test_the_reader_itself_refuses_too():
-    file = found("h264_avi_no_b")
-    reading = type("Reading", (), {"probe": file, "path": file.path})
-    with pytest.raises(VideoError, match="not proven right"):
-        read_with_decord(reading)
 
 
 # The chain.
