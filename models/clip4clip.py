@@ -6,59 +6,21 @@ Source: specs/clip4clip-clip2video.md, section 1.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
 from torch import Tensor
 
-from models.clip.architecture import Architecture
 from models.errors import InputError
-from models.family import FamilyOptions, OriginalSettings
+from models.family import OriginalSettings
 from models.features import Column, Columns, TextFeatures, VideoFeatures
-from models.temporal import HEADER_STD, Header, HeaderFamily, header_options, pool, unit
+from models.headers import HeaderFamily, header_options
+from models.temporal import pool, unit
 
-__all__ = ["Clip4Clip", "Clip4ClipOptions"]
-
-
-class Clip4ClipOptions(FamilyOptions):
-    """Which of the eight variants."""
-
-    sim_header: Header = "meanP"
-    """How frames become a video: mean, LSTM, transformer, or a cross encoder for every pair."""
-    linear_patch: Literal["2d", "3d"] = "2d"
-    """3d: patches see the frames before and after."""
-    cross_num_hidden_layers: int = Field(default=4, ge=1)
-    """Blocks of seqTransf and tightTransf."""
-    frame_position_std: float = Field(default=0.02, gt=0)
-    """Spread of seqTransf's frame positions where they start at random. From scratch, frames differ
-    by far more than 0.02, so their order is hardly seen; from a CLIP archive this is not used."""
+__all__ = ["Clip4Clip"]
 
 
 class Clip4Clip(HeaderFamily):
     """Columns: `embedding` on both sides; tightTransf: `sentence`, and `frames` with `mask`."""
-
-    options_class = Clip4ClipOptions
-
-    def __init__(
-        self,
-        options: Clip4ClipOptions,
-        *,
-        architecture: Architecture,
-        max_words: int,
-        max_frames: int,
-    ) -> None:
-        super().__init__(
-            header=options.sim_header,
-            layers=options.cross_num_hidden_layers,
-            linear_patch=options.linear_patch,
-            architecture=architecture,
-            max_words=max_words,
-            max_frames=max_frames,
-        )
-        self.options = options
-        if options.sim_header == "seqTransf":
-            spread = options.frame_position_std / HEADER_STD
-            self.frame_position_embeddings.weight.data.mul_(spread)
 
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> OriginalSettings | None:

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from models.clip.architecture import Architecture
-from models.clip4clip import Clip4ClipOptions
 from models.errors import InputError
 from models.family import OriginalSettings, at_least_fp32
 from models.features import Column, Columns, TextFeatures, VideoFeatures
-from models.temporal import HeaderFamily, header_options, pool, unit
+from models.headers import HeaderFamily, HeaderOptions, header_options
+from models.temporal import pool, unit
 from models.xclip_similarity import Matrices, Sides, fast_scores, plain_scores
 
 __all__ = ["XClip"]
@@ -35,25 +35,17 @@ class XClip(HeaderFamily):
     CLIP4Clip's columns instead, and leaves the matrices unused.
     """
 
-    options_class = Clip4ClipOptions
-
     def __init__(
         self,
-        options: Clip4ClipOptions,
+        options: HeaderOptions,
         *,
         architecture: Architecture,
         max_words: int,
         max_frames: int,
     ) -> None:
         super().__init__(
-            header=options.sim_header,
-            layers=options.cross_num_hidden_layers,
-            linear_patch=options.linear_patch,
-            architecture=architecture,
-            max_words=max_words,
-            max_frames=max_frames,
+            options, architecture=architecture, max_words=max_words, max_frames=max_frames
         )
-        self.options = options
         sizes = {_WIDTH: architecture.embed_dim, _WORDS: max_words, _FRAMES: max_frames}
         for names, size in sizes.items():
             for name in names:

@@ -93,7 +93,7 @@ def test_tight_is_a_forward_pass_a_pair(monkeypatch):
             first = cross.pooler.dense(cross.pooler.ln_pool(x[:, 0]))
             wanted = model.similarity_dense(first * torch.sigmoid(1.702 * first))
             torch.testing.assert_close(sim[t, v], wanted[0, 0], rtol=0, atol=1e-10)
-    monkeypatch.setattr("models.temporal._PAIRS", 3)  # slices of both axes give the same
+    monkeypatch.setattr("models.headers._PAIRS", 3)  # slices of both axes give the same
     torch.testing.assert_close(model.cross_score(sentence, frames, mask), sim)
     assert model.cross_score(sentence[:0], frames, mask).shape == (0, 5)
     assert model.cross_score(sentence, frames[:0], mask[:0]).shape == (4, 0)
@@ -179,12 +179,13 @@ def test_widths_that_differ_are_refused_where_the_header_ties_them():
     assert make("clip4clip", sizes=wide).video_columns["embedding"].shape == (48,)
 
 
-def test_frame_positions_start_as_wide_as_asked():
+@pytest.mark.parametrize("family", ["clip4clip", "xclip"])
+def test_frame_positions_start_as_wide_as_asked(family):
     def spread(std):
         torch.manual_seed(0)
         options = {"sim_header": "seqTransf", "frame_position_std": std}
         sizes = architecture("tiny")
-        model = build("clip4clip", options=options, architecture=sizes, max_words=8, max_frames=4)
+        model = build(family, options=options, architecture=sizes, max_words=8, max_frames=4)
         return model.frame_position_embeddings.weight.std().item()
 
     assert spread(0.02) == pytest.approx(0.02, rel=0.1)

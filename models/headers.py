@@ -1,0 +1,231 @@
+"""The four temporal headers of CLIP4Clip and X-CLIP (specs/clip4clip-clip2video.md 1.4).
+
+Key names stand at the root of a checkpoint, so the headers are a base class, not a submodule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from models.clip.architecture import Architecture
+from models.clip.blocks import HEADER_EPS, LayerNorm, Transformer, quick_gelu
+from models.errors import InputError, OptionsError
+from models.family import ClipFamily, FamilyOptions
+from models.temporal import (
+    HEADER_STD,
+    copy_text_blocks,
+    init_as_originals,
+    key_mask,
+)
+
+__all__ = ["HeaderFamily", "HeaderOptions", "header_options"]
+
+Header = Literal["meanP", "seqLSTM", "seqTransf", "tightTransf"]
+
+_PAIRS = 2048
+"""Pairs of a text and a video the cross encoder scores at once: bounds its memory."""
+
+
+class _Positions(nn.Module):
+    def __init__(self, positions: int, width: int) -> None:
+        super().__init__()
+        self.position_embeddings = nn.Embedding(positions, width)
+
+
+class _Pooler(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.ln_pool = LayerNorm(width, eps=HEADER_EPS)
+        self.dense = nn.Linear(width, width)
+
+    def forward(self, first: Tensor) -> Tensor:
+        return quick_gelu(self.dense(self.ln_pool(first)))
+
+
+class CrossEncoder(nn.Module):
+    """tightTransf's scorer of a sentence with frames (spec 1.5), under `cross.*` key names."""
+
+    def __init__(self, width: int, *, positions: int, layers: int, heads: int) -> None:
+        super().__init__()
+        self.embeddings = _Positions(positions, width)
+        self.dropout = nn.Dropout(0.1)
+        self.transformer = Transformer(width, layers=layers, heads=heads, eps=HEADER_EPS)
+        self.pooler = _Pooler(width)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Pooled first tokens [B, D] of sequences [B, L, D] with key mask [B, L]."""
+        positions = self.embeddings.position_embeddings.weight
+        x = self.dropout(tokens + positions[: tokens.shape[1]].to(tokens.dtype))
+        added = key_mask(mask, heads=self.transformer.heads, dtype=x.dtype)
+        first = self.transformer(x, mask=added, first_only=True)[:, 0]
+        out: Tensor = self.pooler(first)
+        return out
+
+
+def header_options(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], set[str]]:
+    """The header options a checkpoint was trained with, and its keys beside towers and header."""
+    marks: dict[Header, str] = {
+        "tightTransf": "cross.",
+        "seqTransf": "transformerClip.",
+        "seqLSTM": "lstm_visual.",
+    }
+    found: Header = "meanP"
+    for header, mark in marks.items():
+        if any(key.startswith(mark) for key in state):
+            found = header
+            break
+    layers = sum(
+        key.startswith(("cross.transformer.", "transformerClip.")) and key.endswith("ln_1.bias")
+        for key in state
+    )
+    known = ("clip.", "frame_position_embeddings.", "similarity_dense.", *marks.values())
+    options: dict[str, Any] = {
+        "sim_header": found,
+        "linear_patch": "3d" if "clip.visual.conv2.weight" in state else "2d",
+    }
+    if layers:
+        options["cross_num_hidden_layers"] = layers
+    return options, {key for key in state if not key.startswith(known)}
+
+
+class HeaderOptions(FamilyOptions):
+    """Which of the eight variants of CLIP4Clip and X-CLIP."""
+
+    sim_header: Header = "meanP"
+    """How frames become a video: mean, LSTM, transformer, or a cross encoder for every pair."""
+    linear_patch: Literal["2d", "3d"] = "2d"
+    """3d: patches see the frames before and after."""
+    cross_num_hidden_layers: int = Field(default=4, ge=1)
+    """Blocks of seqTransf and tightTransf."""
+    frame_position_std: float = Field(default=HEADER_STD, gt=0)
+    """Spread of seqTransf's frame positions where they start at random. From scratch, frames differ
+    by far more than 0.02, so their order is hardly seen; from a CLIP archive this is not used."""
+
+
+class HeaderFamily(ClipFamily):
+    """Towers and one of the four temporal headers of CLIP4Clip and X-CLIP.
+
+    Attributes:
+        header: which one.
+    """
+
+    options_class = HeaderOptions
+
+    def __init__(
+        self,
+        options: HeaderOptions,
+        *,
+        architecture: Architecture,
+        max_words: int,
+        max_frames: int,
+    ) -> None:
+        """Build towers and header with random weights.
+
+        Raises:
+            OptionsError: widths or lengths the header cannot take.
+        """
+        super().__init__(
+            architecture=architecture,
+            max_words=max_words,
+            max_frames=max_frames,
+            linear_patch=options.linear_patch,
+        )
+        self.options = options
+        self.header = header = options.sim_header
+        layers = options.cross_num_hidden_layers
+        _check_header(header, architecture, max_frames)
+        width, positions = architecture.embed_dim, architecture.context_length
+        if header in ("seqLSTM", "seqTransf"):
+            self.frame_position_embeddings = nn.Embedding(positions, width)
+            init_as_originals(self.frame_position_embeddings)
+        if header == "seqLSTM":  # its position table is in the checkpoints, but never used
+            self.frame_position_embeddings.weight.requires_grad_(False)
+            self.lstm_visual = nn.LSTM(width, width, batch_first=True)
+        heads = architecture.text_heads
+        if header == "seqTransf":
+            self.transformerClip = Transformer(width, layers=layers, heads=heads, eps=HEADER_EPS)
+            init_as_originals(self.transformerClip)
+            spread = options.frame_position_std / HEADER_STD
+            self.frame_position_embeddings.weight.data.mul_(spread)
+        if header == "tightTransf":
+            self.clip.logit_scale.requires_grad_(False)  # its logits carry no scale
+            self.cross = CrossEncoder(width, positions=positions, layers=layers, heads=heads)
+            self.similarity_dense = nn.Linear(width, 1)
+            init_as_originals(self.cross)
+            init_as_originals(self.similarity_dense)
+
+    @torch.no_grad()
+    def _init_headers_from_clip(self, clip: Mapping[str, Tensor]) -> None:
+        """Position tables and blocks from CLIP's text tower (spec 7.2)."""
+        if self.header in ("seqLSTM", "seqTransf"):
+            self.frame_position_embeddings.weight.copy_(clip["positional_embedding"])
+        if self.header == "seqTransf":
+            copy_text_blocks(self.transformerClip, clip)
+        if self.header == "tightTransf":
+            table = self.cross.embeddings.position_embeddings.weight
+            table.copy_(clip["positional_embedding"])
+            copy_text_blocks(self.cross.transformer, clip)
+
+    def temporal(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Frame features [V, F, D] after the header, residual included; meanP: as they are.
+
+        Past a video's end the result means nothing and must be masked, as `pool` does.
+        """
+        if self.header == "seqLSTM":
+            # causal, so the valid prefix needs no packing; the originals' packing changes only
+            # what stands past the end
+            recurrent: Tensor = self.lstm_visual(frames)[0]
+            return frames + recurrent
+        if self.header == "seqTransf":
+            positions = self.frame_position_embeddings.weight[: frames.shape[1]]
+            added = key_mask(mask, heads=self.transformerClip.heads, dtype=frames.dtype)
+            attended: Tensor = self.transformerClip(frames + positions, mask=added)
+            return frames + attended
+        return frames
+
+    def cross_score(self, sentence: Tensor, frames: Tensor, mask: Tensor) -> Tensor:
+        """Logits [T, V] of tightTransf: sentences [T, D] with frames [V, F, D], mask [V, F].
+
+        One forward pass a pair, in slices of texts and videos that bound the memory.
+        """
+        if frames.shape[1] >= self.architecture.context_length:
+            raise InputError(
+                f"{frames.shape[1]} frames: the cross encoder has "
+                f"{self.architecture.context_length} positions, one of them the sentence's"
+            )
+        wide = min(len(frames), _PAIRS) or 1
+        tall = max(_PAIRS // wide, 1)
+        parts = list(zip(torch.split(frames, wide), torch.split(mask, wide), strict=True))
+        rows = [
+            torch.cat([self._cross_block(s, f, m) for f, m in parts], dim=1)
+            for s in torch.split(sentence, tall)
+        ]
+        return torch.cat(rows)
+
+    def _cross_block(self, sentence: Tensor, frames: Tensor, mask: Tensor) -> Tensor:
+        texts, videos, count = len(sentence), len(frames), frames.shape[1]
+        first = sentence[:, None, None, :].expand(-1, videos, -1, -1)
+        rest = frames[None].expand(texts, -1, -1, -1)
+        tokens = torch.cat([first, rest], dim=2).flatten(0, 1)
+        seen = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)
+        seen = seen[None].expand(texts, -1, -1).reshape(-1, count + 1)
+        score: Tensor = self.similarity_dense(self.cross(tokens, seen))
+        return score.view(texts, videos)
+
+
+def _check_header(header: Header, sizes: Architecture, max_frames: int) -> None:
+    if header in ("seqTransf", "tightTransf") and sizes.embed_dim != sizes.text_width:
+        raise OptionsError(
+            f"header {header} is as wide as the text tower: embed_dim {sizes.embed_dim} must equal "
+            f"text_width {sizes.text_width}; use meanP or seqLSTM"
+        )
+    room = {"seqTransf": sizes.context_length, "tightTransf": sizes.context_length - 1}
+    if max_frames > room.get(header, max_frames):
+        raise OptionsError(
+            f"max_frames {max_frames}: header {header} has positions for {room[header]} frames"
+        )
