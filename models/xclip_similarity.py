@@ -26,7 +26,9 @@ _SMALLEST = 1e-30
 _FEW = 3
 """Below so many texts, laying the videos out costs more than it saves."""
 _HELD = {"cpu": 1 << 17, "cuda": 1 << 25}
-"""Numbers of G at once, on CPUs a thread: thrice as many stay in its second-level cache."""
+"""Numbers of G at once; on a CPU thrice as many stay in the second-level cache of a core."""
+_LONGER = 4
+"""Threads wait for each other after every operation: several hold this many times more each."""
 _WIDE = {"cpu": 64, "cuda": 256}
 """Videos of a block, or fewer where one text's G with them is more than is held."""
 _TALL = 128
@@ -80,7 +82,9 @@ def fast_scores(sides: Sides, matrices: Matrices) -> Tensor:
     texts, videos = len(sides.sentence), len(sides.video)
     words, frames = sides.words.shape[1], sides.frames.shape[1]
     device = "cpu" if sides.words.device.type == "cpu" else "cuda"
-    held = _HELD[device] * (torch.get_num_threads() if device == "cpu" else 1)
+    held, threads = _HELD[device], torch.get_num_threads()
+    if device == "cpu" and threads > 1:
+        held *= threads * _LONGER
     if texts < _FEW:
         return _scores_of_few(
             sides, matrices, wide=max(held // (max(texts, 1) * words * frames), 1)
