@@ -37,6 +37,8 @@ class FileKind:
     """Each frame has a presentation time of its own that can be believed."""
     reorders: bool
     """Decode order differs from display order: B-frames."""
+    refreshes: bool
+    """Keyframes are no clean starts: H.264 intra refresh."""
     open_groups: bool
     """Some picture is shown before the keyframe that precedes it in the file."""
     hidden_packets: bool
@@ -133,6 +135,7 @@ def kind_of(probe: ProbeResult) -> FileKind:
         codec=probe.codec,
         by_time=probe.by_time,
         reorders=probe.reorders,
+        refreshes=probe.refreshes,
         open_groups=bool(keys.any() and probe.by_time and (table.pts < last_key).any()),
         hidden_packets=not bool(table.shown.all()),
         one_group=probe.keyframes <= 1,

@@ -10,6 +10,8 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
+from storage.video.recovery import nal_length_bytes, recovers_later
+
 __all__ = ["NO_PTS", "Demuxed", "PacketTable", "demux"]
 
 NO_PTS = np.iinfo(np.int64).min
@@ -47,6 +49,8 @@ class Demuxed:
     """The last packet ends in mid-air."""
     rotation: int
     """Of the first picture, degrees, 0 to 359."""
+    refreshes: bool
+    """H.264 whose keyframes are no clean starts: intra refresh."""
     error: str
     """The demuxer's words where it could not go on."""
 
@@ -58,8 +62,9 @@ def demux(container: Any, stream: Any, *, progress: Callable[[], None]) -> Demux
     visible: list[bool] = []
     wanted, hides = stream.index, stream.codec_context.name in ("vp8", "libvpx")
     ends = _Ends()
-    cut, error = False, ""
-    first_picture = _FirstPicture(stream)
+    last: Any = None
+    error = ""
+    first_picture, starts = _FirstPicture(stream), _Starts(stream.codec_context)
     try:
         for number, packet in enumerate(container.demux()):
             if number % PACKETS_A_BEAT == 0:
@@ -71,26 +76,32 @@ def demux(container: Any, stream: Any, *, progress: Callable[[], None]) -> Demux
                 continue
             pts.append(NO_PTS if at is None else at)
             keyframe.append(packet.is_keyframe)
+            starts.look(packet)
             visible.append(not packet.is_discard and not (hides and _is_hidden(packet)))
-            cut = packet.is_corrupt
+            last = packet
             if first_picture.wanted:
                 first_picture.look(packet)
     except (av.error.FFmpegError, ValueError) as caught:
         error = str(caught)
     table, skipped = _table(pts, keyframe, visible)
     known = table.pts[table.shown]
-    start = float(known.min() * stream.time_base) if len(known) and known.min() != NO_PTS else 0.0
     return Demuxed(
         packets=table,
         packets_read=len(pts),
         skipped_at_start=skipped,
         times_complete=bool(np.all(known != NO_PTS)) and len(np.unique(known)) == len(known),
-        start_seconds=start,
+        start_seconds=_start_seconds(known, stream),
         end_seconds=ends.seconds(),
-        cut_packet=cut,
+        cut_packet=last is not None and last.is_corrupt,
         rotation=first_picture.rotation,
+        refreshes=starts.refreshes,
         error=error,
     )
+
+
+def _start_seconds(known: npt.NDArray[np.int64], stream: Any) -> float:
+    first = known.min() if len(known) else NO_PTS
+    return float(first * stream.time_base) if first != NO_PTS else 0.0
 
 
 def _table(pts: list[int], keyframe: list[bool], visible: list[bool]) -> tuple[PacketTable, int]:
@@ -132,6 +143,21 @@ class _Ends:
 def _is_hidden(packet: Any) -> bool:
     """VP8 hides frames in packets of their own; its first byte says so (RFC 6386, 9.1)."""
     return not bytes(packet)[0] & 0x10
+
+
+class _Starts:
+    """Looks for an H.264 keyframe that is no clean start."""
+
+    def __init__(self, context: Any) -> None:
+        self.refreshes = False
+        self._wanted = context.codec.canonical_name == "h264"
+        self._length_bytes = nal_length_bytes(context.extradata) if self._wanted else 0
+
+    def look(self, packet: Any) -> None:
+        """Look at one more packet, until one is found out."""
+        if self._wanted and packet.is_keyframe:
+            self.refreshes = recovers_later(memoryview(packet), length_bytes=self._length_bytes)
+            self._wanted = not self.refreshes
 
 
 class _FirstPicture:

@@ -72,6 +72,8 @@ class ProbeResult:
     """Frames can be told by their PTS. False: only by counting them as they are decoded."""
     reorders: bool
     """The codec's decode order differs from its display order."""
+    refreshes: bool
+    """Its keyframes are no clean starts (H.264 intra refresh): decode from the first frame on."""
     skipped_at_start: int
     """Packets before the first keyframe: no player can show them."""
     truncated: str
@@ -251,6 +253,7 @@ def _describe(path: str, container: Any, stream: Any, found: Demuxed) -> ProbeRe
         packets=table,
         by_time=by_time,
         reorders=bool(context.has_b_frames),
+        refreshes=found.refreshes,
         skipped_at_start=found.skipped_at_start,
         truncated=truncated,
         fraction_present=present,

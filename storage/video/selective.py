@@ -5,6 +5,7 @@ that are none. Identical, bit for bit, to decoding everything, by five guards
 (notes/decoding-and-stores.md 1.3):
 
 1. AVI with a reordering codec, MPEG-PS, doubled or absent times: decode everything, count frames.
+   Intra refresh, whose keyframes are no clean starts: decode everything.
 2. Seek in MP4 and Matroska only (after a seek AVI's times may be a frame late); elsewhere read on,
    but decode from keyframes just the same.
 3. A target shown before its own keyframe (open GOP) starts one group earlier.
@@ -19,6 +20,7 @@ from typing import Any
 
 import av.error
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from storage.errors import VideoError
 from storage.records import Reason
@@ -47,7 +49,8 @@ def read_selectively(reading: Reading) -> None:
     Raises:
         VideoError: damaged, as read_sequentially.
     """
-    if not reading.probe.by_time or not reading.probe.packets.keyframe.any():
+    probe = reading.probe
+    if not probe.by_time or probe.refreshes or not probe.packets.keyframe.any():
         read_sequentially(reading)
         return
     try:
@@ -68,15 +71,17 @@ def read_sequentially(reading: Reading) -> None:
     probe, sink = reading.probe, reading.sink
     indices = _index_by_ticks(reading) if probe.by_time else None
     ticks: list[int] = []
+    convert = VideoReformatter()
     try:
         with _open(reading) as container:
             for frame in _decode_from_first_keyframe(container, reading):
                 index = len(ticks) if indices is None else indices.get(frame.pts, -1)
                 ticks.append(NO_PTS if frame.pts is None else frame.pts)
                 if sink.wants(index):
-                    sink.put(index, _picture(frame))
+                    sink.put(index, _picture(frame, convert))
                     if sink.complete():
                         return
+                del frame  # its buffer is warm: the next picture goes there
     except (av.error.FFmpegError, ValueError) as error:
         raise _damaged(reading, f"after {len(ticks)} frames: {error}") from error
     if sink.complete():
@@ -103,6 +108,7 @@ class _Selective:
         self._index = _index_by_ticks(reading)
         self._skips = self._context.codec.canonical_name in SKIPS_NON_REFERENCE
         self._seeks = reading.probe.container in SEEKABLE
+        self._convert = VideoReformatter()
         self._packets = self._demux()
         self._pushed_back: Any = None
         self._at = 0  # decode position of the packet that comes next
@@ -191,7 +197,7 @@ class _Selective:
                 raise _GuardError
             index = self._index.get(frame.pts, -1)
             if self._reading.sink.wants(index):
-                self._reading.sink.put(index, _picture(frame))
+                self._reading.sink.put(index, _picture(frame, self._convert))
 
 
 def _decode_from_first_keyframe(container: Any, reading: Reading) -> Iterator[Any]:
@@ -210,6 +216,7 @@ def _decode_from_first_keyframe(container: Any, reading: Reading) -> Iterator[An
             if frame.is_corrupt:
                 raise ValueError(f"the decoder calls the frame at {frame.time} s corrupt")
             yield frame
+            del frame
         if not packet.size:
             return
 
@@ -237,9 +244,9 @@ def _index_by_ticks(reading: Reading) -> dict[int, int]:
     return {int(ticks): index for index, ticks in enumerate(np.sort(table.pts[table.shown]))}
 
 
-def _picture(frame: Any) -> Any:
+def _picture(frame: Any, convert: VideoReformatter) -> Any:
     # by default swscale starts a thread a core for each picture: dearer than the work itself
-    picture = frame.to_ndarray(format="rgb24", threads=1)
+    picture: Any = convert.reformat(frame, format="rgb24", threads=1).to_ndarray()
     return rotate(picture, degrees=frame.rotation)
 
 

@@ -138,8 +138,8 @@ def test_it_is_read_once(monkeypatch):
 # The table itself.
 
 KIND = FileKind(
-    container="mov", codec="h264", by_time=True, reorders=True, open_groups=False,
-    hidden_packets=False, one_group=False, variable_rate=False, rotated=False,
+    container="mov", codec="h264", by_time=True, reorders=True, refreshes=False,
+    open_groups=False, hidden_packets=False, one_group=False, variable_rate=False, rotated=False,
 )  # fmt: skip
 OTHER = dataclasses.replace(KIND, rotated=True)
 
@@ -201,6 +201,7 @@ def test_a_kind_twice_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "feature"),
     [
+        ("h264_refresh_mp4", "refreshes"),
         ("h264_open_mkv", "open_groups"),
         ("hevc_open_mp4", "open_groups"),
         ("edit_list_mp4", "hidden_packets"),
@@ -212,7 +213,7 @@ def test_a_kind_twice_is_refused(tmp_path):
 )
 def test_each_feature_is_told(name, feature):
     kind = kind_of(found(name))
-    odd = ("open_groups", "hidden_packets", "one_group", "variable_rate", "rotated")
+    odd = ("refreshes", "open_groups", "hidden_packets", "one_group", "variable_rate", "rotated")
     assert [f for f in odd if getattr(kind, f)] == [feature]
 
 

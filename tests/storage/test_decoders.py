@@ -1,5 +1,7 @@
 """Every decoder against painted barcodes, on every kind of file; guards and fallbacks."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,10 +25,8 @@ from tests.storage.contracts_decoders import (
 )
 
 ALL = sorted(media.KINDS)
-ALWAYS_WHOLE = {"h264_avi_b", "mpeg4_b_avi", "mpeg2_ps"}
-"""Kinds whose frames cannot be told by time: guard 1 decodes everything."""
-SOMETIMES_WHOLE = {"h264_refresh_mp4"}
-"""Intra refresh: its keyframes are no clean starts, which the other guards notice."""
+ALWAYS_WHOLE = {"h264_avi_b", "mpeg4_b_avi", "mpeg2_ps", "h264_refresh_mp4"}
+"""Kinds whose frames cannot be told by time or start nowhere: guard 1 decodes everything."""
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -75,10 +75,16 @@ def test_a_full_decode_is_the_exception(name, whole_decodes):
     sets = pick_sets(len(everything(name)))[:4]
     for picks in sets:
         read(name, picks, decoder="selective")
-    if name in SOMETIMES_WHOLE:
-        assert whole_decodes
-    else:
-        assert len(whole_decodes) == (len(sets) if name in ALWAYS_WHOLE else 0)
+    assert len(whole_decodes) == (len(sets) if name in ALWAYS_WHOLE else 0)
+
+
+def test_intra_refresh_is_noticed_by_the_other_guards_too(whole_decodes):
+    """Were its recovery points not written."""
+    file = dataclasses.replace(found("h264_refresh_mp4"), refreshes=False)
+    picks = np.array([100])
+    decoded = read_frames(picks, probe=file, options=DecodeOptions(size=64))
+    assert barcodes("h264_refresh_mp4", decoded.frames) == [100]
+    assert whole_decodes
 
 
 def test_selective_decodes_little(monkeypatch):
@@ -94,7 +100,7 @@ def test_selective_decodes_little(monkeypatch):
     assert 1 <= len(taken) <= 30
 
 
-@pytest.mark.parametrize("name", sorted(set(ALL) - ALWAYS_WHOLE - SOMETIMES_WHOLE))
+@pytest.mark.parametrize("name", sorted(set(ALL) - ALWAYS_WHOLE))
 def test_passing_over_groups_needs_no_full_decode(name, monkeypatch, whole_decodes):
     """As in long files: groups without a target are passed over, by a seek where one is safe."""
     monkeypatch.setattr(selective, "WORTH_A_SEEK", 0)
