@@ -14,11 +14,12 @@ files, costs from this run. OpenCV is a rival only where cv2 is installed; a lin
 import argparse
 import importlib.util
 import os
+import random
 import resource
 import statistics
 import subprocess
 import tempfile
-from collections import defaultdict, deque
+from collections import defaultdict
 
 import av
 import numpy as np
@@ -162,9 +163,8 @@ def measure(name, path, ways=WAYS, rounds=ROUNDS):
     picks = np.linspace(0, len(shown) - 1, TARGETS, dtype=np.int64)
     spent, failed = {way: [] for way in ways}, {}
     for number in range(rounds):
-        order = deque(ways)
-        order.rotate(number)  # going first has its price
-        for way in order:
+        # a forked child leaves its parent's pages to be copied: the next way pays for that
+        for way in random.Random(number).sample(list(ways), len(ways)):
             try:
                 seconds, frames = timed(ways[way], path, picks)
             except Exception:  # each library has its own; here it only means: no speed
