@@ -7,7 +7,10 @@ begin with ``weights/`` are the model's; others (optimizer state, say) are the t
 from __future__ import annotations
 
 import json
+import re
+import stat
 import struct
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +26,7 @@ from storage.archives import Holder, read_archive
 from storage.errors import WeightsError
 from storage.layout import canonical
 from storage.roots import WRITE_FAILURES, explained
+from storage.weights_paths import existing_file
 
 __all__ = [
     "WEIGHTS",
@@ -78,6 +82,9 @@ def save_checkpoint(
 ) -> None:
     """Writes one safetensors file; the same tensors and metadata give the same bytes.
 
+    Its mode follows the umask, as that of any other file; one that is there keeps its own. Give a
+    temporary name (`new_output`, a part's path): a failure may leave an empty file.
+
     Raises:
         StoreError: metadata that JSON cannot hold exactly, or a disk that cannot be written.
     """
@@ -87,8 +94,22 @@ def save_checkpoint(
         address = tensor.untyped_storage().data_ptr()
         plain[name] = tensor.clone() if address in seen else tensor
         seen.add(address)
+    header = {_HEADER: canonical(metadata).decode()}
     with explained("write", path=path, only=WRITE_FAILURES):
-        save_file(plain, path, metadata={_HEADER: canonical(metadata).decode()})
+        path.touch()  # the library's file is private (0600): this one has the mode it should have
+        mode = stat.S_IMODE(path.stat().st_mode)
+        try:
+            save_file(plain, path, metadata=header)
+        except SafetensorError as error:
+            raise _system_error(error) from error
+        if stat.S_IMODE(path.stat().st_mode) != mode:
+            path.chmod(mode)
+
+
+def _system_error(error: SafetensorError) -> Exception:
+    """The system's error behind one of the library, which has its number in words only."""
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(number[1]), str(error)) if number else error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -126,9 +147,7 @@ def open_weights(path: Path) -> WeightsFile:
     Raises:
         WeightsError: as `read_weights`.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"no weights file at {path}", path=str(path))
+    path = existing_file(Path(path))
     if _is_safetensors(path):
         tensors, header = _read_safetensors(path)
         facts = json.loads(header[_HEADER]) if _HEADER in header else {}
@@ -152,7 +171,9 @@ def _unpickled(path: Path) -> Any:
     if zipfile.is_zipfile(path):
         return read_archive(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of pickle protocols; what cannot be read is an error
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(
             f"{path} is no weights file we know ({type(error).__name__}): safetensors, "
@@ -176,8 +197,11 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         StoreError: a disk that cannot be written.
     """
-    with explained("write", path=path, only=WRITE_FAILURES):
-        torch.save(state, path)
+    with explained("write", path=path, only=WRITE_FAILURES), path.open("wb") as stream:
+        try:  # a stream, since torch writes a file's name into it
+            torch.save(state, stream)
+        except RuntimeError as error:  # its own complaint about a write that failed
+            raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
 def weights_hash(state: Mapping[str, torch.Tensor]) -> str:

@@ -5,6 +5,7 @@ import io
 import pickle
 import sys
 import types
+import warnings
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -242,6 +243,16 @@ def test_what_is_no_weights_file_is_named(tmp_path: Path, content: bytes) -> Non
         read_weights(path)
     with pytest.raises(WeightsError, match="no weights file at"):
         read_weights(tmp_path / "nowhere.pt")
+
+
+def test_a_plain_pickle_is_refused_without_torchs_warnings(tmp_path: Path) -> None:
+    path = tmp_path / "p.pt"
+    path.write_bytes(pickle.dumps({"a": 1}, protocol=4))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with pytest.raises(WeightsError, match=r"p\.pt is no weights file"):
+            read_weights(path)
+    assert seen == []
 
 
 def test_a_file_of_optimizer_state_is_not_taken_for_weights(tmp_path: Path) -> None:
