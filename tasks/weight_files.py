@@ -26,12 +26,21 @@ from storage.checkpoints import (
     weights_hash,
 )
 from storage.errors import WeightsError
-from storage.pretrained import is_pretrained, read_pretrained
+from storage.pretrained import PREFIX, is_pretrained, read_pretrained
+from storage.weights_paths import check_output, new_output
 from tasks.recording import last_config
 from tasks.train import trained
 from tasks.training.checkpoints import model_from
 
-__all__ = ["EXPORT_FORMATS", "Named", "export_file", "import_file", "inspect_file", "name_model"]
+__all__ = [
+    "EXPORT_FORMATS",
+    "ExportOptions",
+    "Named",
+    "export_file",
+    "import_file",
+    "inspect_file",
+    "name_model",
+]
 
 SAFETENSORS = "safetensors"
 EXPORT_FORMATS = (*FORMATS, SAFETENSORS)
@@ -138,20 +147,25 @@ def inspect_file(name: str) -> dict[str, Any]:
     return facts | {"layout": layout, "families": families, "sizes": sizes}
 
 
-def import_file(name: str, out: Path, *, family: str | None = None) -> dict[str, Any]:
+def import_file(
+    name: str, out: Path, *, family: str | None = None, force: bool = False
+) -> dict[str, Any]:
     """Check that a foreign file is whole, and write its tensors as a checkpoint of ours.
 
     Tensors keep names and types. `model.weights: OUT` trains on from it, `--weights OUT` embeds.
+    OUT is whole or as it was; one that exists is replaced with `force` alone.
 
     Raises:
-        WeightsError: unreadable, of no family or another one, or tensors that do not fit.
+        WeightsError: unreadable, of no family or another one, tensors that do not fit, or an
+            output that must not be written.
     """
+    _check_target(name, out, force=force)
     named = name_model(name, family=family)
     model, tensors = named.build(), named.file.tensors
-    _refuse_same(name, out)
     facts = _described(model, named.config())
     facts["source"] = {"file": Path(name).name, "container": named.file.container}
-    _write_ours(out, tensors, facts)
+    with new_output(out, force=force) as path:
+        _write_ours(path, tensors, facts)
     return {
         "out": str(out),
         "model": facts["model"],
@@ -160,43 +174,61 @@ def import_file(name: str, out: Path, *, family: str | None = None) -> dict[str,
     }
 
 
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a model is exported."""
+
+    layout: str = "state-dict"
+    """One of EXPORT_FORMATS."""
+    family: str | None = None
+    """Of the source, where its tensors fit several."""
+    full: bool = False
+    """Keep fp32 where the originals write fp16."""
+    force: bool = False
+    """Replace an output that exists."""
+
+
 def export_file(
-    source: str | None, out: Path, *, layout: str, store: str, family: str | None, full: bool
+    source: str | None, out: Path, *, store: str, options: ExportOptions
 ) -> dict[str, Any]:
-    """Write a model in one of the originals' formats.
+    """Write a model in one of the originals' formats; `out` is whole or as it was.
 
     Args:
         source: a weights file; None: the model of the store's last run.
         out: the file to write.
-        layout: one of EXPORT_FORMATS.
         store: root of the store; read where there is no source.
-        family: of the source, where its tensors fit several.
-        full: keep fp32 where the originals write fp16.
+        options: format and what else there is to say.
 
     Raises:
-        WeightsError: a source that cannot be used, or a format that has no place for it.
+        WeightsError: a source that cannot be used, a format that has no place for it, or an output
+            that must not be written.
         MissingArtifactError: a store without a trained model.
     """
+    layout = options.layout
     if layout not in EXPORT_FORMATS:
         raise WeightsError(f"no format ({layout}); there are {', '.join(EXPORT_FORMATS)}")
+    _check_target(source, out, force=options.force)
     if source is None:
         config, found = last_config(store).model, trained(last_config(store))
         model, epoch = model_from(found.path, config), found.best_epoch
     else:
-        named = name_model(source, family=family)
+        named = name_model(source, family=options.family)
         config, model = named.config(), named.build()
         epoch = int(named.file.facts.get("epoch") or 0)
-        _refuse_same(source, out)
-    if layout == SAFETENSORS:
-        _write_ours(out, model.state_dict(), _described(model, config))
-    else:
-        try:
-            saved = export_as(model, layout, epoch=epoch, half=not full)
-        except ModelError as error:
-            raise WeightsError(str(error), path=str(out)) from None
-        save_state(out, saved)
+    with new_output(out, force=options.force) as path:
+        if layout == SAFETENSORS:
+            _write_ours(path, model.state_dict(), _described(model, config))
+        else:
+            save_state(path, _as_original(model, layout, epoch=epoch, half=not options.full))
     size = out.stat().st_size
     return {"out": str(out), "format": layout, "family": config.family, "bytes": size}
+
+
+def _as_original(model: RetrievalModel, layout: str, *, epoch: int, half: bool) -> dict[str, Any]:
+    try:
+        return export_as(model, layout, epoch=epoch, half=half)
+    except ModelError as error:
+        raise WeightsError(str(error)) from None
 
 
 def _write_ours(out: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -217,6 +249,19 @@ def _sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
     return dict(vars(architecture_of(state)))
 
 
-def _refuse_same(source: str, out: Path) -> None:
-    if out.exists() and out.resolve() == Path(source).expanduser().resolve():
-        raise WeightsError(f"({out}) would be written over its own source; name another file")
+def _check_target(source: str | None, out: Path, *, force: bool) -> None:
+    """Refuse an output before anything is read: its own source, one that exists, no folder."""
+    if source is None:
+        if out.is_file() and not force:
+            raise WeightsError(
+                f"({out}) exists already and would become the store's model; --force overwrites"
+                " it, another name keeps it; to export that file itself, give FILE OUT",
+                path=str(out),
+            )
+    elif out.is_file():
+        origin = Path(source.removeprefix(PREFIX)).expanduser().resolve()
+        if origin in (out.resolve(), out.resolve().parent):  # the folder of hf:FOLDER
+            raise WeightsError(
+                f"({out}) would be written over its own source; name another file", path=str(out)
+            )
+    check_output(out, force=force)

@@ -19,6 +19,7 @@ FileArgument = Annotated[
 FamilyOption = Annotated[
     str | None, typer.Option(help="Model family, where the tensors fit several.")
 ]
+ForceFlag = Annotated[bool, typer.Option("--force", help="Overwrite OUT where it exists.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -51,13 +52,14 @@ def import_(
         Path | None, typer.Argument(metavar="[OUT]", help="Default: FILE's name + .safetensors.")
     ] = None,
     family: FamilyOption = None,
+    force: ForceFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Check that a file is whole, and write it as a checkpoint of ours: no pickle, model named."""
     from tasks.weight_files import import_file
 
     out = out or Path(f"{Path(file).stem}.safetensors")
-    done = import_file(file, out, family=family)
+    done = import_file(file, out, family=family, force=force)
     if as_json:
         print_json(done)
         return
@@ -82,10 +84,11 @@ def export(
     full: Annotated[
         bool, typer.Option("--full", help="Keep fp32 where the originals write fp16.")
     ] = False,
+    force: ForceFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Write a model as the original systems read it: FILE's, or the one the last run trained."""
-    from tasks.weight_files import EXPORT_FORMATS, export_file
+    from tasks.weight_files import EXPORT_FORMATS, ExportOptions, export_file
 
     if len(paths) > 2 or (len(paths) == 2 and store is not None):
         raise ConfigError("give FILE OUT, or --store DIR OUT, not more")
@@ -94,10 +97,8 @@ def export(
     done = export_file(
         str(paths[0]) if len(paths) == 2 else None,
         paths[-1],
-        layout=layout,
         store=store or default_store(),
-        family=family,
-        full=full,
+        options=ExportOptions(layout=layout, family=family, full=full, force=force),
     )
     if as_json:
         print_json(done)

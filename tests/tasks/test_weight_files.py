@@ -22,7 +22,13 @@ from storage.checkpoints import load_checkpoint as read_ours
 from storage.checkpoints import read_weights, weights_hash
 from storage.errors import WeightsError
 from tasks.training.starting import starting_model
-from tasks.weight_files import export_file, import_file, inspect_file, name_model
+from tasks.weight_files import (
+    ExportOptions,
+    export_file,
+    import_file,
+    inspect_file,
+    name_model,
+)
 from tasks.weights import choose_weights
 from tests.models.contracts_family import captions, clips, inputs_of
 
@@ -152,8 +158,8 @@ def test_export_inspect_import(family, tmp_path):
     path, state, expected = originals_file(family, tmp_path)
     layout = "pth" if family == "adaclip" else "state-dict"
     exported, ours = tmp_path / "again", tmp_path / "ours.safetensors"
-    settings = {"layout": layout, "store": "unused", "family": family, "full": False}
-    export_file(str(path), exported, **settings)
+    options = ExportOptions(layout=layout, family=family)
+    export_file(str(path), exported, store="unused", options=options)
     assert_same(read_weights(exported), state)
     plain = torch.load(exported, weights_only=True)  # as the original does, and torch's default
     if family == "adaclip":
@@ -187,25 +193,23 @@ def test_full_precision_is_kept_when_asked(tmp_path):
     path, ours = tmp_path / "in.bin", tmp_path / "out.bin"
     state = random_model("clip4clip").state_dict()
     torch.save(state, path)
-    settings = {"layout": "state-dict", "store": "unused", "family": None}
-    export_file(str(path), ours, **settings, full=True)
+    export_file(str(path), ours, store="unused", options=ExportOptions(full=True))
     assert_same(read_weights(ours), state)
-    export_file(str(path), ours, **settings, full=False)
+    export_file(str(path), ours, store="unused", options=ExportOptions(force=True))
     assert read_weights(ours)["clip.visual.proj"].dtype == torch.float16
 
 
 def test_towers_leave_as_an_archive(tmp_path):
     path, out = tmp_path / "in.bin", tmp_path / "clip.pt"
     torch.save(random_model("xclip").state_dict(), path)
-    settings = {"store": "unused", "family": None, "full": False}
-    export_file(str(path), out, layout="archive", **settings)
+    archive = {"store": "unused", "options": ExportOptions("archive")}
+    export_file(str(path), out, **archive)
     facts = inspect_file(str(out))
     assert (facts["layout"], facts["families"][0]["family"]) == ("archive", "frozen")
     assert int(read_weights(out)["input_resolution"]) == SIDE
     with pytest.raises(WeightsError, match="AdaCLIP's configuration, which a XClip has not"):
-        export_file(str(path), tmp_path / "x.pth", layout="pth", **settings)
-    with pytest.raises(WeightsError, match="over its own source"):
-        export_file(str(path), path, layout="archive", **settings)
+        export_file(str(path), tmp_path / "x.pth", store="unused", options=ExportOptions("pth"))
+    assert not (tmp_path / "x.pth").exists()
 
 
 def test_another_family_is_refused_by_name(tmp_path):
