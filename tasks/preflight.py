@@ -11,6 +11,8 @@ from configs.schema import STAGES
 from models.clip.architecture import architecture
 from models.errors import OptionsError
 from models.registry import ZERO_SHOT, family_class, validate_options
+from models.rerank import RERANKINGS
+from models.sampling import Rule
 from storage.pretrained import is_pretrained
 
 __all__ = ["check_config", "choose_stages", "settled"]
@@ -29,11 +31,12 @@ def choose_stages(names: Sequence[str] | None) -> list[str]:
 
 
 def check_config(config: PipelineConfig) -> None:
-    """Check what the schema cannot: model options, and sizes that must agree.
+    """Check what the schema cannot: names that live elsewhere, files, sizes that must agree.
 
     Raises:
         ConfigError: with key, value and remedy.
     """
+    _check_names(config)
     try:
         validate_options(config.model.family, config.model.options)
         sizes = architecture(config.model.architecture)
@@ -52,6 +55,30 @@ def check_config(config: PipelineConfig) -> None:
             f" model.architecture {config.model.architecture} ({sizes.image_size});"
             f" set extract.size={sizes.image_size}",
             key="extract.size",
+        )
+
+
+def _check_names(config: PipelineConfig) -> None:
+    """Sampling rule, re-rankings and the weights file: found wrong later, hours may have gone."""
+    try:
+        Rule(**config.extract.sampling.model_dump())
+    except ValueError as error:
+        raise ConfigError(f"extract.{error}", key="extract.sampling") from None
+    unknown = [name for name in config.evaluate.rerank if name not in RERANKINGS]
+    if unknown:
+        known = ", ".join(RERANKINGS)
+        raise ConfigError(
+            f"evaluate.rerank names ({unknown[0]}); there are: {known}", key="evaluate.rerank"
+        )
+    weights = config.model.weights
+    if weights is None or is_pretrained(weights):
+        return
+    file = Path(weights).expanduser()
+    if not file.is_file():
+        found = "is a folder; name the file in it" if file.is_dir() else "is not there"
+        raise ConfigError(
+            f"model.weights ({weights}) {found}; give the path of an archive or checkpoint",
+            key="model.weights",
         )
 
 

@@ -114,7 +114,13 @@ def notes_of(sources: ReportSources, coverage: Sequence[CoverageRow]) -> tuple[s
         )
     if not train.epochs and not config.model.weights:
         notes.append("The weights are random: nothing was trained and no archive was given.")
-    if not sum(row.captions_scored for row in scored):
+    if not sum(row.planned for row in scored):
+        names = ", ".join(row.split for row in coverage if row.planned)
+        notes.append(
+            f"No video is in the split {config.evaluate.split!r}: nothing was scored. The corpus"
+            f" has {names or 'no videos'}; set evaluate.split to one of them."
+        )
+    elif not sum(row.captions_scored for row in scored):
         notes.append(f"The split {config.evaluate.split!r} has no captions: nothing was scored.")
     if lost:
         notes.append(

@@ -18,6 +18,7 @@ from models.errors import ModelError
 from models.registry import ZERO_SHOT
 from storage.errors import MissingArtifactError, WeightsError
 from storage.pretrained import is_pretrained
+from storage.weights_paths import existing_file
 from tasks.recording import last_config
 from tasks.train import find_trained
 from tasks.weight_files import name_model
@@ -57,12 +58,7 @@ def choose_weights(named: str | Path | None, *, store: str) -> ChosenModel:
 
 
 def _from_file(name: str) -> ChosenModel:
-    if is_pretrained(name):
-        weights = name
-    elif Path(name).is_file():
-        weights = str(Path(name).resolve())
-    else:
-        raise WeightsError(f"no weights file at ({name}); check --weights", path=name)
+    weights = name if is_pretrained(name) else str(existing_file(Path(name)).resolve())
     found = name_model(weights)
     try:
         size = image_size_of(found.file.tensors)
@@ -82,7 +78,10 @@ def _trained_here(store: str) -> ChosenModel | None:
     if weights is None:
         return None
     model = config.model.model_dump(mode="json") | {"weights": weights}
-    note = f"Embedded with the model of this store's run ({config.name})."
+    note = (
+        f"Embedded with the model of this store's run ({config.name}). On videos it was trained on,"
+        " numbers show what was memorised."
+    )
     if config.train.epochs == 0:
         note = config.notes  # an embedding run already says where its weights are from
     return ChosenModel(model, config.extract.model_dump(mode="json"), note)

@@ -67,12 +67,19 @@ def _under(root: str | None, name: str) -> str | None:
     """The folder of that name under the root, or the root itself where there is none."""
     if root is None:
         return None
+    if not Path(root).expanduser().is_dir():
+        from configs import ConfigError
+
+        raise ConfigError(f"--root ({root}) is no folder; give the one that holds {name}")
     folder = Path(root).expanduser() / name
     return str(folder) if folder.is_dir() else root
 
 
 def _check(source: str, *, given: dict[str, str]) -> CorpusCheck:
+    from difflib import get_close_matches
+
     from configs import ConfigError, load
+    from configs.corpora import BenchmarkCorpus
     from storage.corpora import open_corpus
     from storage.corpora.check import check_corpus, check_listing
     from storage.corpora.registry import BENCHMARKS
@@ -86,11 +93,16 @@ def _check(source: str, *, given: dict[str, str]) -> CorpusCheck:
                 )
         only = [given.pop("protocol")] if "protocol" in given else []
         return check_corpus(source, protocols=only, **given)
+    if "/" not in source and not source.endswith((".yaml", ".yml")):
+        near = get_close_matches(source, BENCHMARKS, n=1)
+        if near:
+            raise ConfigError(f"no benchmark is called ({source}); did you mean {near[0]}?")
     config = load(source, overrides=[f"corpus.{key}={value}" for key, value in given.items()])
     if config.corpus.kind == "synthetic":
         raise ConfigError(f"({source}) draws its own videos; there is nothing to check")
-    if config.corpus.kind == "folder":
-        return check_listing("folder", reader=open_corpus(config.corpus, store_dir=config.store))
+    if not isinstance(config.corpus, BenchmarkCorpus):
+        reader = open_corpus(config.corpus, store_dir=config.store)
+        return check_listing(config.corpus.kind, reader=reader)
     settings = config.corpus.model_dump(include={"kind", "videos", "annotations"})
     return check_corpus(protocols=[config.corpus.protocol], **settings)
 

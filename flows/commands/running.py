@@ -44,11 +44,17 @@ def run(
     as_json: JsonFlag = False,
 ) -> None:
     """Run a preset (`reelvec presets` lists them) or your own YAML file."""
-    _launch(load(source, overrides=_overrides(set_, store)), stages=stage, as_json=as_json)
+    config = load(source, overrides=_overrides(set_, store))
+    if "corpus" not in config.model_fields_set:
+        raise ConfigError(
+            f"({source}) names no corpus; add e.g. corpus: {{kind: folder, videos: FOLDER}}, or"
+            " start from a preset, e.g. preset: folder"
+        )
+    _launch(config, stages=stage, as_json=as_json)
 
 
 def embed(
-    videos: Annotated[Path, typer.Argument(help="Folder of videos, searched recursively.")],
+    videos: Annotated[str, typer.Argument(help="Folder of videos, searched recursively.")],
     captions: Annotated[
         Path | None, typer.Option(help="CSV, JSONL or Parquet: video_id,path,caption[,split].")
     ] = None,
@@ -63,12 +69,12 @@ def embed(
     """Embed your own videos (and captions): a folder in, a table out."""
     from tasks.weights import choose_weights
 
-    if not videos.is_dir():
+    if not videos or not Path(videos).is_dir():
         raise ConfigError(f"({videos}) is not a folder; give the folder that holds the videos")
-    folder = {"kind": "folder", "videos": str(videos), "captions": captions and str(captions)}
+    folder = {"kind": "folder", "videos": videos, "captions": captions and str(captions)}
     chosen = choose_weights(weights, store=store or default_store())
     document = {
-        "name": f"embed {videos.name}",
+        "name": f"embed {Path(videos).name}",
         "notes": chosen.note,
         "corpus": folder,
         "extract": chosen.extract,

@@ -70,7 +70,7 @@ def _check_header(
         raise refused(
             at,
             f"no column names the video (the columns are: {', '.join(header) or 'none'}); map one,"
-            " e.g. columns: {video_id: YOUR_COLUMN} or {path: YOUR_COLUMN}",
+            " e.g. --set corpus.columns.video_id=YOUR_COLUMN, or path=YOUR_COLUMN",
         )
 
 

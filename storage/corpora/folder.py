@@ -75,13 +75,21 @@ class FolderReader:
         names = _Names(self._folder, found)
         listing = ListingBuilder()
         has_splits = any(self._files)
+        uncaptioned: dict[Path, None] = {}
         for at, row in self._rows():
             has_splits = has_splits or "split" in row
+            if "caption" not in row:
+                uncaptioned[at.path] = None
             video = names.video(row, at)
             _add_once(listing, video, at)
             for text in _captions(row):
                 subset = _text(row, "subset", at)
                 listing.add_caption(video.video_id, text, at=at, subset=subset)
+        for file in uncaptioned:
+            listing.notes.append(
+                f"{file}: no column is called caption, so no caption was read; name yours, e.g."
+                " --set corpus.columns.caption=text"
+            )
         named = {video.path for video in listing.videos.values()}
         for path, video_id in found.items():
             full = str(self._folder / path)

@@ -20,8 +20,8 @@ class Published:
     source: str = ""
 
 
-_C4C = "specs/clip4clip-clip2video.md"
-_ADA = "specs/xclip-adaclip.md B5"
+_C4C = "data releases of CLIP4Clip and CLIP2Video; specs/clip4clip-clip2video.md"
+_ADA = "annotations of AdaCLIP; specs/xclip-adaclip.md B5"
 
 PUBLISHED: dict[tuple[str, str], dict[str, Published]] = {
     ("msrvtt", "9k"): {

@@ -139,7 +139,7 @@ def test_folders_are_counted(tmp_path, items, source):
     [
         (["msvd", "--videos", "v"], r"\(msvd\) needs --annotations"),
         (["msvd", "--annotations", "a"], r"\(msvd\) needs --videos"),
-        (["msvdd"], r"no preset or file is called \(msvdd\)"),
+        (["msvdd"], r"no benchmark is called \(msvdd\); did you mean msvd\?"),
         (["synthetic/clip4clip"], "draws its own videos"),
     ],
 )
