@@ -92,3 +92,10 @@ def test_a_persons_mistake_is_one_message(reelvec, words, code, parts):
     assert err.count("\n") <= 2 and "Traceback" not in err
     for part in parts:
         assert part in err
+
+
+def test_a_file_without_a_corpus_is_not_the_synthetic_one(reelvec, tmp_path):
+    (tmp_path / "mine.yaml").write_text("train: {epochs: 1}\n")
+    code, out, err = reelvec("run", "mine.yaml")
+    assert (code, out) == (2, "")
+    assert "(mine.yaml) names no corpus" in err and "preset: folder" in err

@@ -10,11 +10,13 @@ import pytest
 from configs.schema import EvaluateConfig, TrainConfig
 from storage.records import Caption, Input
 from storage.runs import RunRecord
+from tasks.coverage import coverage_rows
 from tasks.evaluate import evaluate
 from tasks.rendering.charts import Axis, linear_axis
 from tasks.rendering.gallery import FRAME_PIXELS, strip_jpeg
 from tasks.rendering.markup import Markup, tag
 from tasks.report import ReportSources, report
+from tasks.report_facts import notes_of
 from tasks.report_gallery import choose_queries
 from tests.tasks.tables import make_store, plain_captions, plain_videos, video
 
@@ -251,3 +253,11 @@ def test_captions_are_shown_as_written(tmp_path):
     captions = [Caption(f"c{i}", v.video_id, f"日本語 {i} é") for i, v in enumerate(videos)]
     store = make_store(tmp_path, videos=videos, captions=captions)
     assert "日本語 0 é" in report(sources_of(store)).path.read_text(encoding="utf-8")
+
+
+def test_a_split_nobody_is_in_is_named_with_those_there_are(tmp_path):
+    store = make_store(tmp_path, videos=plain_videos(5, train=5), captions=[])
+    sources = sources_of(store)
+    rows = coverage_rows(store.corpus, embeddings=store.embeddings, split="test")
+    (note,) = [note for note in notes_of(sources, rows) if "nothing was scored" in note]
+    assert "No video is in the split 'test'" in note and "has train; set evaluate.split" in note

@@ -345,3 +345,10 @@ def test_large_caption_files_are_read_in_seconds(tmp_path):
     pq.write_table(table, tmp_path / "c.parquet")
     listing = read(tmp_path / "v", captions=str(tmp_path / "c.parquet"))
     assert (len(listing.videos), len(listing.captions)) == (10000, n)
+
+
+def test_a_file_whose_captions_have_another_name_is_noted(videos, tmp_path):
+    file = written(tmp_path / "c.csv", "video_id,text\na,x\n")
+    (note,) = read(videos, captions=file).notes
+    assert note.startswith(f"{file}: no column is called caption") and "corpus.columns" in note
+    assert read(videos, captions=file, columns={"caption": "text"}).notes == ()
