@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,3 +55,18 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         save_checkpoint(tmp_path / "c", tensors={"x": torch.ones(2)}, metadata={})
     with pytest.raises(StoreError, match="free space"):
         save_state(Path("/dev/full"), {"x": torch.ones(50_000)})
+
+
+@pytest.mark.parametrize("save", [partial(save_checkpoint, metadata={}), save_state])
+def test_a_write_that_stops_halfway_is_an_error_of_the_system(
+    tmp_path: Path, save: Callable[..., None]
+) -> None:
+    state = {"x": torch.ones(50_000)}
+    words = {"tensors": state} if isinstance(save, partial) else {"state": state}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save(tmp_path / "x", **words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -19,6 +19,16 @@ def test_an_output_takes_its_place_at_the_end(tmp_path):
     assert path.read_bytes() == b"whole" and list(tmp_path.iterdir()) == [path]
 
 
+def test_what_is_replaced_is_never_half_there(tmp_path):
+    """Whoever has the old file open keeps reading the old one: a new file took its name."""
+    path = tmp_path / "out"
+    path.write_bytes(b"before")
+    with path.open("rb", buffering=0) as reader:
+        with new_output(path, force=True) as scratch:
+            scratch.write_bytes(b"after!")
+        assert (reader.read(), path.read_bytes()) == (b"before", b"after!")
+
+
 def test_a_killed_process_leaves_what_was_there(tmp_path):
     path = tmp_path / "out"
     path.write_bytes(b"before")
