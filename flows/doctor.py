@@ -6,9 +6,14 @@ import importlib.metadata
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
+
+if TYPE_CHECKING:
+    from storage.roots import Root
 
 __all__ = ["examine"]
 
@@ -84,30 +89,55 @@ def _shared_memory() -> Check:
 
 
 def _disk(store: str) -> Check:
-    if "://" in store:
-        return _remote(store)
-    place = Path(store).expanduser().absolute()
-    there = next(path for path in (place, *place.parents) if path.exists())
+    from storage.errors import ReelvecError
+    from storage.roots import LocalRoot, open_root
+
+    try:
+        root = open_root(store)
+    except ReelvecError as error:
+        return _row("store", "bad", store, str(error))
+    return _folder(Path(root.uri)) if isinstance(root, LocalRoot) else _remote(root)
+
+
+def _folder(place: Path) -> Check:
+    """A store in a folder: a file is written, in its scratch folder or where it would be made."""
+    from storage.layout import SCRATCH
+
+    there = next(p for p in (place / SCRATCH, place, *place.parents) if p.exists())
+    if not there.is_dir():
+        return _row("store", "bad", f"{there} is a file, not a folder", "give another --store")
+    refused = _write_probe(there)
+    if refused:
+        remedy = f"let user {os.getuid()} write there (chown, chmod), or give another --store"
+        return _row("store", "bad", f"{place}: cannot write in {there} ({refused})", remedy)
     free = shutil.disk_usage(there).free
-    if not os.access(there, os.W_OK):
-        return _row("store", "bad", f"{there} is not writable", f"chown it to user {os.getuid()}")
     remedy = "" if free > 5 * _GIB else "raw frames take 1.8 MB a video of 12 frames"
     return _row(
         "store", "ok" if free > 5 * _GIB else "note", f"{place}: {free >> 30} GiB free", remedy
     )
 
 
-def _remote(store: str) -> Check:
+def _write_probe(folder: Path) -> str:
+    """Writes a file and removes it; what the system says against it, "" where nothing."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".reelvec-doctor-") as file:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _remote(root: Root) -> Check:
     """An object store is asked for a list: credentials, network and bucket are needed for it."""
     from storage.errors import ReelvecError
-    from storage.roots import open_root
 
     try:
-        root = open_root(store)
         root.list("")
     except ReelvecError as error:
-        return _row("store", "bad", store, str(error))
-    return _row("store", "ok", f"{store}, local copies near {root.local_folder}")
+        return _row("store", "bad", root.uri, str(error))
+    return _row("store", "ok", f"{root.uri}, local copies near {root.local_folder}")
 
 
 def _server() -> Check:

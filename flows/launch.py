@@ -10,6 +10,7 @@ from rich.console import Console
 
 from configs import PipelineConfig
 from flows.commands.options import print_table
+from flows.commands.stores import root_at
 
 __all__ = ["launch", "repair_damage", "retry_failed", "show"]
 
@@ -18,6 +19,10 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
     """Run the pipeline, or find in seconds that a finished run has nothing left to do.
 
     Without PREFECT_API_URL Prefect serves itself for the time of the run.
+
+    Raises:
+        ConfigError: no store can be at config.store.
+        StoreError: it cannot be made there.
     """
     from tasks.outcome import outcome_of
     from tasks.plan import plan_pipeline
@@ -26,8 +31,10 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
 
     config = settled(config)
     chosen = choose_stages(stages)
+    root = root_at(config.store)
     if is_last_run(config, stages=chosen) and not plan_pipeline(config, stages=chosen):
         return {**outcome_of(config), "changed": False, "stages": []}
+    root.new_scratch()  # where no store can be made, that is said before any work
     _say(f"reelvec: {config.name} -> {config.store}")
     from flows.pipeline import pipeline
 
@@ -36,20 +43,27 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
 
 def retry_failed(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -> dict[str, Any]:
     """Try failed videos of the last run again, and bring its tables up to date."""
-    from tasks.recording import last_config
+    from tasks.recording import last_config, last_ledger
     from tasks.retrying import RetryFilter
 
     retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
     config = last_config(store)
+    if videos:
+        failed, _ = last_ledger(store)
+        retry.check_videos({str(row["video_id"]) for row in failed})
     from flows.pipeline import pipeline
 
     return pipeline(config, retry=retry)
 
 
 def repair_damage(store: str) -> dict[str, Any]:
-    """Repair the store, run the stages of its last run, and say what was damaged and redone."""
+    """Repair the store, run the stages of its last run, and say what was damaged and redone.
+
+    Where all of an artifact is gone there is nothing to repair, and a run of it may take days: then
+    it is said that the run must be given again.
+    """
     from storage.roots import open_root
-    from storage.verify import verify_store
+    from storage.verify import lost_of_last_run, verify_store
     from tasks.recording import last_config
     from tasks.repair import repair, stages_to_run, videos_of
 
@@ -62,8 +76,11 @@ def repair_damage(store: str) -> dict[str, Any]:
         videos = videos_of(config, [repair.damage for repair in done.repairs])
     elif done.repairs:
         notes.append("no run is known any more: give the command of the last one again")
-    left = verify_store(open_root(store)) if done.repairs else []
+    root = open_root(store)
+    left = verify_store(root) if done.repairs else lost_of_last_run(root)
     notes += [f"{damage.path}: {damage.what}" for damage in left]
+    if lost_of_last_run(root):
+        notes.append("what is gone whole the same run makes again: give its command once more")
     return {
         "store": store,
         "repaired": [

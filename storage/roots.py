@@ -120,8 +120,15 @@ class LocalRoot:
 
     def new_scratch(self, suffix: str = "") -> Path:
         folder = self._folder / SCRATCH
-        with explained("write", path=folder):
-            _make_folder(folder)
+        with explained("make the store at", path=self._folder):
+            try:
+                _make_folder(folder)
+            except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+                raise StoreError(
+                    f"cannot make the store at {self._folder}: {error.filename} cannot be made a "
+                    f"folder ({error.strerror}); choose another place",
+                    path=self.uri,
+                ) from error
         return folder / f"{os.getpid()}-{secrets.token_hex(8)}{suffix}"
 
     def read(self, path: str) -> bytes:
@@ -208,11 +215,11 @@ def open_root(uri: str | Path) -> Root:
     """The root at `uri`: a folder's path, file:// or s3://bucket/prefix; opening creates nothing.
 
     Raises:
-        StoreError: the scheme is not known, or its package is not installed.
+        StoreError: a file is there; the scheme is not known, or its package is not installed.
     """
     parts = urlsplit(str(uri))
     if parts.scheme == "file":
-        return LocalRoot(unquote(parts.path))
+        return _local_root(unquote(parts.path))
     if str(uri).startswith("s3://"):
         return _object_root(str(uri))
     if "://" in str(uri):
@@ -220,7 +227,17 @@ def open_root(uri: str | Path) -> Root:
             f"no store can be opened at {uri}: known are a folder's path, file:// and s3:// URIs",
             path=str(uri),
         )
-    return LocalRoot(uri)
+    return _local_root(uri)
+
+
+def _local_root(folder: str | Path) -> LocalRoot:
+    root = LocalRoot(folder)
+    if root.local_folder.is_file():
+        raise StoreError(
+            f"no store at ({folder}): it is a file, not a folder; give --store another path",
+            path=root.uri,
+        )
+    return root
 
 
 def _object_root(uri: str) -> Root:

@@ -15,10 +15,11 @@ from storage.frames.contract import SUFFIXES, open_reader
 from storage.merging import Entry
 from storage.receipts import Receipt, read_receipt
 from storage.roots import Root
+from storage.runs import RunRecord, latest_run
 from storage.sealing import checksum_of_file, unseal
 from storage.snapshots import Artifact, Snapshot
 
-__all__ = ["Damage", "verify_artifact", "verify_store"]
+__all__ = ["Damage", "lost_of_last_run", "verify_artifact", "verify_store"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,36 @@ class Damage:
 
 
 def verify_store(root: Root) -> list[Damage]:
-    """Every damage of every artifact and run record; an empty list is a healthy store."""
+    """Every damage of every artifact and run record, and what the last run made and is gone.
+
+    An empty list is a healthy store.
+    """
     found = [damage for artifact in Artifact.all(root) for damage in verify_artifact(artifact)]
     for name in root.list(layout.RUNS):
         path = f"{layout.RUNS}/{name}"
         found.extend(Damage("runs", "", path, what) for what in _unsealed(root, path))
-    return found
+    return [*found, *lost_of_last_run(root)]
+
+
+def lost_of_last_run(root: Root) -> list[Damage]:
+    """Artifacts and snapshots the last run names and the store has not: a run makes them again.
+
+    A snapshot that gc or a repair retired is not lost: a later one has taken its place.
+    """
+    try:
+        run = latest_run(root)
+    except StoreError:
+        return []  # that record is damaged, which is found by itself
+    return list(_lost(root, run)) if run is not None else []
+
+
+def _lost(root: Root, run: RunRecord) -> Iterator[Damage]:
+    for kind, (fingerprint, number) in sorted(run.artifacts.items()):
+        artifact = Artifact(root, kind=kind, fingerprint=fingerprint)
+        path = layout.snapshot(artifact.folder, number)
+        if number > max(_numbers(artifact), default=0) and not root.exists(path):
+            what = f"is missing, and so is what it held: the last run ({run.name}) names it"
+            yield Damage(kind, fingerprint, path, what)
 
 
 def verify_artifact(artifact: Artifact) -> list[Damage]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import difflib
+from collections.abc import Callable, Collection, Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,11 +11,15 @@ from storage.errors import ReelvecError
 from storage.records import Input, Reason, Status, Video
 from tasks.ingest import Corpus, key_of
 
-__all__ = ["RetryFilter", "UnknownReasonError"]
+__all__ = ["RetryFilter", "UnknownReasonError", "UnknownVideoError"]
 
 
 class UnknownReasonError(ReelvecError, ValueError):
     """No failure has such a reason."""
+
+
+class UnknownVideoError(ReelvecError, ValueError):
+    """No failed video has such an id."""
 
 
 class RetryFilter(BaseModel):
@@ -63,5 +68,23 @@ class RetryFilter(BaseModel):
             if reason not in known:
                 raise UnknownReasonError(
                     f"no failure has the reason ({reason}); there are {', '.join(known)}"
+                )
+        return self
+
+    def check_videos(self, failed: Collection[str]) -> RetryFilter:
+        """The filter itself.
+
+        Args:
+            failed: ids of the videos that failed or were salvaged.
+
+        Raises:
+            UnknownVideoError: an id that is not among them.
+        """
+        for video in self.videos:
+            if video not in failed:
+                near = difflib.get_close_matches(video, failed, n=3) or sorted(failed)[:3]
+                there = f"the nearest are ({', '.join(near)})" if near else "no video failed"
+                raise UnknownVideoError(
+                    f"no failed video is called ({video}); {there}; `reelvec failures` lists them"
                 )
         return self

@@ -4,16 +4,49 @@ from __future__ import annotations
 
 from typing import Any
 
+from storage.errors import MissingArtifactError, StoreError
 from storage.roots import open_root
 from storage.snapshots import Artifact, Snapshot
 
-__all__ = ["describe_store"]
+__all__ = ["describe_store", "full_fingerprint"]
+
+_FEWEST_DIGITS = 6
 
 
 def describe_store(store: str) -> list[dict[str, Any]]:
     """One entry an artifact; reads snapshots and identities, no part."""
     artifacts = Artifact.all(open_root(store))
     return [_describe(artifact, artifact.latest()) for artifact in artifacts]
+
+
+def full_fingerprint(store: str, *, kind: str, prefix: str) -> str:
+    """The fingerprint of the one artifact of this kind whose fingerprint starts with `prefix`.
+
+    Raises:
+        StoreError: fewer than 6 hex digits, or several artifacts start with them.
+        MissingArtifactError: none does.
+    """
+    wanted = prefix.strip().lower()
+    if len(wanted) < _FEWEST_DIGITS or set(wanted) - set("0123456789abcdef"):
+        raise StoreError(
+            f"({prefix}) is no identity: give its {_FEWEST_DIGITS} or more first hex digits, as "
+            "`reelvec status` shows them",
+            path=store,
+        )
+    there = [a.fingerprint for a in Artifact.all(open_root(store)) if a.kind == kind]
+    found = [fingerprint for fingerprint in there if fingerprint.startswith(wanted)]
+    if not found:
+        raise MissingArtifactError(
+            f"no {kind} in the store ({store}) start with ({prefix}); there are: "
+            f"{', '.join(there) or 'none'}",
+            path=store,
+        )
+    if len(found) > 1:
+        raise StoreError(
+            f"({prefix}) may be any of these {kind}: {', '.join(found)}; give more digits",
+            path=store,
+        )
+    return found[0]
 
 
 def _describe(artifact: Artifact, snapshot: Snapshot | None) -> dict[str, Any]:

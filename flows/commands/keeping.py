@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +15,7 @@ from flows.commands.options import (
     print_json,
     print_table,
 )
+from flows.commands.stores import known_store
 
 __all__ = ["register"]
 
@@ -32,22 +34,27 @@ def verify(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     """Read every part and compare it with its receipt; exit code 4 where something is damaged."""
     from storage.roots import open_root
     from storage.verify import verify_store
+    from tasks.affected import affected_videos
 
-    where = store or default_store()
+    where = known_store(store)
+    root = open_root(where)
+    found = verify_store(root)
     damage = [
         {
-            "kind": found.kind,
-            "identity": found.fingerprint,
-            "path": found.path,
-            "what": found.what,
-            "keys": list(found.keys),
+            "kind": one.kind,
+            "identity": one.fingerprint,
+            "path": one.path,
+            "what": one.what,
+            "keys": list(one.keys),
+            "videos": list(videos),
         }
-        for found in verify_store(open_root(where))
+        for one, videos in zip(found, affected_videos(root, found), strict=True)
     ]
     if as_json:
         print_json({"store": where, "damage": damage})
     elif damage:
-        print_table(where, damage, ["kind", "path", "what", "keys"])
+        rows = [{**row, "videos": ", ".join(row["videos"])} for row in damage]
+        print_table(where, rows, ["kind", "path", "what", "videos"])
     else:
         typer.echo(f"{where}: every part, receipt and snapshot is as it was written")
     if damage:
@@ -61,16 +68,16 @@ def repair(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     """
     from flows.launch import repair_damage
 
-    where = store or default_store()
+    where = known_store(store)
     found = repair_damage(where)
     if as_json:
         print_json(found)
-    elif not found["repaired"]:
+    elif not found["repaired"] and not found["left"]:
         typer.echo(f"{where}: nothing is damaged")
     else:
-        print_table(where, found["repaired"], ["kind", "path", "what", "done"])
-        redone = ", ".join(found["videos"]) or "none"
-        typer.echo(f"Videos redone: {redone}")
+        if found["repaired"]:
+            print_table(where, found["repaired"], ["kind", "path", "what", "done"])
+            typer.echo(f"Videos redone: {', '.join(found['videos']) or 'none'}")
         for note in found["notes"]:
             typer.echo(f"Note: {note}")
     if found["left"]:
@@ -110,7 +117,7 @@ def gc(
     from storage.roots import open_root
     from storage.runs import latest_run
 
-    where = store or default_store()
+    where = known_store(store)
     root = open_root(where)
     last = latest_run(root)
     options = GcOptions(
@@ -142,15 +149,21 @@ def convert(
         Literal["raw", "jpeg"] | None, typer.Option(help="Default: as the frames have it.")
     ] = None,
     identity: Annotated[
-        str, typer.Option(help="Which frames, as `status` shows them. Default: the last run's.")
+        str,
+        typer.Option(
+            help="Which frames: the first digits `status` shows. Default: the last run's."
+        ),
     ] = "",
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Write the frames in another format, beside those there are; frame for frame the same."""
     from tasks.convert import convert_frames
+    from tasks.status import full_fingerprint
 
     where = store or default_store()
+    if identity:
+        identity = full_fingerprint(where, kind="frames", prefix=identity)
     done = convert_frames(where, format=to, payload=payload, fingerprint=identity)
     counts = done.target.counts()
     if as_json:
@@ -166,10 +179,21 @@ def convert(
             }
         )
         return
+    settings = _settings(done.target.artifact.identity)
     typer.echo(
         f"{where}: {done.clips} clips converted; frames {done.target.artifact.fingerprint} have "
-        f"{counts.usable} usable of {counts.planned}. Runs use them with extract.format={to}"
+        f"{counts.usable} usable of {counts.planned}. Runs use them with {settings}"
     )
+
+
+def _settings(identity: Mapping[str, Any]) -> str:
+    """What a run must be given to find these frames: the format, and all that is no default."""
+    from configs.schema import ExtractConfig
+
+    format, payload = identity["settings"]["format"], identity["settings"]["payload"]
+    if payload == ExtractConfig().payload:
+        return f"extract.format={format}"
+    return f"extract.format={format}, extract.payload={payload}"
 
 
 def bootstrap(pool: Annotated[str, typer.Option(help="Work pool to create.")] = "reelvec") -> None:

@@ -13,6 +13,7 @@ from flows.commands.options import (
     print_json,
     print_table,
 )
+from flows.commands.stores import known_store
 
 __all__ = ["register"]
 
@@ -45,10 +46,13 @@ def search(
 
 
 def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:
-    """List what the store holds: artifacts, snapshots, rows, bytes, counts."""
+    """List what the store holds: artifacts, snapshots, rows, bytes, counts.
+
+    What has no snapshot yet holds nothing: only --json names it.
+    """
     from tasks.status import describe_store
 
-    where = store or default_store()
+    where = known_store(store)
     artifacts = describe_store(where)
     if as_json:
         print_json({"store": where, "artifacts": artifacts})
@@ -64,6 +68,7 @@ def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:
             **artifact["counts"],
         }
         for artifact in artifacts
+        if artifact["snapshot"]
     ]
     columns = ["kind", "identity", "snapshot", "rows", "MiB", "parts"]
     print_table(where, rows, [*columns, "planned", "ok", "salvaged", "quarantined"])
@@ -73,7 +78,7 @@ def failures(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     """List the videos of the last run that failed or were salvaged, with the decoder's words."""
     from tasks.recording import last_ledger
 
-    where = store or default_store()
+    where = known_store(store)
     rows, totals = last_ledger(where)
     if as_json:
         print_json({"store": where, "counts": totals, "failures": rows})

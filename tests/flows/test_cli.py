@@ -32,6 +32,12 @@ def reelvec(monkeypatch, capsys, tmp_path):
     return call
 
 
+@pytest.fixture
+def empty_store(tmp_path):
+    """The default store of that folder, as a run that was stopped at once leaves it."""
+    (tmp_path / "reelvec-store" / ".scratch").mkdir(parents=True)
+
+
 def test_the_surface_grows_only_on_purpose():
     commands = get_command(app).commands
     assert set(commands) == WORDS
@@ -39,19 +45,19 @@ def test_the_surface_grows_only_on_purpose():
     assert set(commands["weights"].commands) == {"export", "import", "inspect"}
 
 
-def test_json_is_one_document_and_nothing_else(reelvec):
+def test_json_is_one_document_and_nothing_else(reelvec, empty_store):
     for words in (["presets"], ["status"], ["verify"], ["repair"], ["doctor"]):
         _, out, _ = reelvec(*words, "--json")
         json.loads(out)
 
 
-def test_an_empty_store_has_nothing(reelvec):
+def test_an_empty_store_has_nothing(reelvec, empty_store):
     code, out, _ = reelvec("status", "--json")
     assert (code, json.loads(out)["artifacts"]) == (0, [])
 
 
 @pytest.mark.parametrize("words", [["search", "a cat"], ["failures"], ["retry"], ["evaluate"]])
-def test_words_that_need_a_run_say_so(reelvec, words):
+def test_words_that_need_a_run_say_so(reelvec, empty_store, words):
     code, out, err = reelvec(*words)
     assert (code, out) == (1, "")
     assert "no run in the store" in err and "reelvec demo" in err and "Traceback" not in err

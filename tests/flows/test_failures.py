@@ -14,7 +14,7 @@ from storage.snapshots import Artifact
 from tasks.ingest import corpus_artifact, read_corpus
 from tasks.ledger import LedgerRow, TooManyFailedError, check_failed_fraction, ledger
 from tasks.recording import record_run
-from tasks.retrying import RetryFilter
+from tasks.retrying import RetryFilter, UnknownVideoError
 from tests.bitflips import config_of, draw
 from tests.engine_free import run_extract, run_ingest
 
@@ -116,6 +116,20 @@ def test_a_clip_that_is_tried_again_counts_its_attempts(config, tmp_path):
     assert plan.clips == len(failed), "a video that is ok is not decoded again"
     for row in failed:
         assert snapshot.live("frames")[row.clip_key].attempts == 2
+
+
+def test_a_video_that_did_not_fail_is_not_retried(config, reelvec):
+    code, out, err = reelvec("retry", "--store", config.store, "--video", "texd")
+    assert (code, out) == (1, "")
+    assert "no failed video is called (texd); the nearest are (text)" in err
+    good = next(v for v in read_corpus(corpus_artifact(config)).videos if v.status == "ok")
+    retry = RetryFilter(videos=("text", good.video_id))
+    with pytest.raises(UnknownVideoError, match=rf"called \({good.video_id}\)"):
+        retry.check_videos({"text"})
+    with pytest.raises(UnknownVideoError, match=r"called \(text\); no video failed"):
+        retry.check_videos(set())
+    assert RetryFilter(videos=("text",)).check_videos({"text", "other"})
+    assert RetryFilter().check_videos(set())
 
 
 def rows_of(**reasons):

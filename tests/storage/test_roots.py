@@ -121,3 +121,23 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
     folder.mkdir(mode=0o500)
     with pytest.raises(StoreError, match="chown or chmod"):
         LocalRoot(folder).put_new("x", b"")
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    file = tmp_path / "captions.csv"
+    file.write_text("kept")
+    for uri in (file, str(file), f"file://{file}"):
+        with pytest.raises(StoreError, match=r"\(.*captions.csv\): it is a file, not a folder"):
+            open_root(uri)
+    below = open_root(file / "store")
+    with pytest.raises(StoreError, match=r"cannot make the store at .*captions\.csv/store: "):
+        below.put_new("x", b"1")
+    assert file.read_text() == "kept"
+
+
+def test_a_place_that_takes_no_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "at" / "all")
+    root = open_root(tmp_path / "dangling")
+    with pytest.raises(StoreError, match=r"cannot make the store at .*dangling: ") as caught:
+        root.put_new("x", b"1")
+    assert "was it removed" not in str(caught.value)

@@ -144,3 +144,24 @@ def test_a_copied_identity_is_noticed(tmp_path: Path) -> None:
     root.put_new(layout.identity(other.folder), data)
     (damage,) = verify_store(root)
     assert "another identity" in damage.what
+
+
+def test_what_the_last_run_names_and_is_gone_is_found(tmp_path: Path) -> None:
+    root = build(tmp_path)
+    corpus, frames = Artifact.all(root)
+    gone = Artifact(root, kind="embeddings", fingerprint="0" * 32)
+    named = {"corpus": (corpus.fingerprint, 3), "frames": (frames.fingerprint, 1)}
+    write_run(root, RunRecord("n", {}, named, started=datetime.now(UTC).isoformat()))
+    assert 1 not in frames.numbers(), "gc retired it: that is no loss"
+    assert verify_store(root) == []
+    (tmp_path / layout.snapshot(corpus.folder, 3)).unlink()
+    named["embeddings"] = (gone.fingerprint, 1)
+    write_run(root, RunRecord("n", {}, named, started=datetime.now(UTC).isoformat()))
+    found = verify_store(root)
+    assert [damage.path for damage in found] == [
+        layout.snapshot(corpus.folder, 3),
+        layout.snapshot(gone.folder, 1),
+    ]
+    assert all("last run (n)" in damage.what for damage in found)
+    (tmp_path / layout.RUNS / root.list(layout.RUNS)[-1]).write_bytes(b"?")
+    assert [damage.kind for damage in verify_store(root)] == ["runs"]

@@ -1,0 +1,154 @@
+"""Words over a store as a person types them: a wrong path, a lost table, a shortened identity."""
+
+import json
+import shutil
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main
+from storage.roots import open_root
+from storage.snapshots import Artifact
+from tasks.recording import record_run
+from tests.bitflips import config_of, draw, files_of, flip
+from tests.engine_free import run_extract, run_ingest
+
+WORDS = ["verify", "repair", "gc", "status", "failures"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A store after one run of two stages: five good videos in two parts of frames."""
+    folder = tmp_path_factory.mktemp("keeping")
+    videos, write_captions = draw(folder, videos=5)
+    write_captions(videos)
+    config = config_of(folder, folder / "store")
+    run_ingest(config)
+    run_extract(config)
+    stages = [
+        {"stage": artifact.kind, "seconds": 0.0, "kind": artifact.kind,
+         "artifact": artifact.fingerprint, "snapshot": artifact.latest().number}
+        for artifact in Artifact.all(open_root(config.store))
+    ]  # fmt: skip
+    record_run(config, stages, started=datetime.now(UTC))
+    Artifact.open(open_root(config.store), kind="evaluation", identity={"planned": "only"})
+    return config
+
+
+@pytest.fixture
+def store(made, tmp_path):
+    return shutil.copytree(made.store, tmp_path / "copy")
+
+
+@pytest.fixture
+def reelvec(monkeypatch, capsys):
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["reelvec", *map(str, words)])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err and "internal error" not in err
+        return code, out, err
+
+    return call
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_a_mistyped_store_is_refused(reelvec, tmp_path, word, as_json):
+    (tmp_path / "file.csv").write_text("video_id,path\n")
+    (tmp_path / "ordinary" / "runs" / "frames").mkdir(parents=True)
+    (tmp_path / "ordinary" / "frames" / "0001.jpg").mkdir(parents=True)
+    for name, why in (("nowhere", "no such"), ("file.csv", "a file"), ("ordinary", "none")):
+        place = tmp_path / name
+        code, out, err = reelvec(word, "--store", place, *as_json)
+        assert (code, out) == (2, "")
+        assert f"no store at ({place})" in err and why in err and "--store" in err
+        assert err.count("\n") == 1
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_store_just_begun_is_one(reelvec, tmp_path):
+    open_root(tmp_path / "begun").new_scratch()
+    for word in ("verify", "repair", "gc", "status"):
+        assert reelvec(word, "--store", tmp_path / "begun")[0] == 0
+    without_scratch = tmp_path / "copied"
+    Artifact.open(open_root(without_scratch), kind="frames", identity={"a": 1})
+    shutil.rmtree(without_scratch / ".scratch")
+    assert reelvec("verify", "--store", without_scratch)[0] == 0
+
+
+def test_a_whole_store_is_whole(reelvec, store):
+    assert reelvec("verify", "--store", store)[0] == 0
+    code, out, _ = reelvec("repair", "--store", store)
+    assert (code, "nothing is damaged" in out) == (0, True)
+
+
+def test_what_the_last_run_made_and_is_gone_is_found(reelvec, store):
+    (lost,) = (store / "frames").iterdir()
+    shutil.rmtree(lost)
+    code, out, _ = reelvec("verify", "--store", store, "--json")
+    (damage,) = json.loads(out)["damage"]
+    assert (code, damage["kind"], damage["identity"]) == (4, "frames", lost.name)
+    assert "missing" in damage["what"] and damage["path"].endswith("snapshots/00000001.json")
+    code, out, _ = reelvec("repair", "--store", store)
+    assert code == 4 and "nothing is damaged" not in out
+    assert damage["path"] in out and "give its command once more" in out
+
+
+def test_damage_names_the_videos(reelvec, made, store):
+    damaged = files_of(store)["frames part"][0]
+    flip(damaged, 4321)
+    code, out, _ = reelvec("verify", "--store", store, "--json")
+    (damage,) = json.loads(out)["damage"]
+    names = {path.stem for path in Path(made.corpus.videos).iterdir()}
+    assert code == 4 and 0 < len(damage["videos"]) == len(damage["keys"]) < 5
+    assert set(damage["videos"]) < names
+    _, out, _ = reelvec("verify", "--store", store)
+    assert all(video in out for video in damage["videos"])
+    assert not any(key in out for key in damage["keys"])
+
+
+def test_status_leaves_out_what_holds_nothing(reelvec, store):
+    _, out, _ = reelvec("status", "--store", store)
+    assert "frames" in out and "evaluation" not in out
+    _, out, _ = reelvec("status", "--store", store, "--json")
+    found = {artifact["kind"]: artifact["snapshot"] for artifact in json.loads(out)["artifacts"]}
+    assert found == {"corpus": 1, "frames": 1, "evaluation": 0}
+
+
+def test_convert_takes_the_digits_status_shows(reelvec, store):
+    (source,) = [path.name for path in (store / "frames").iterdir()]
+    words = ("convert", "--store", store, "--to", "hdf5", "--identity")
+    for bad, why in (("12345", "6 or more"), ("xyzxyz", "6 or more"), ("000000", source)):
+        code, out, err = reelvec(*words, bad)
+        assert (code, out) == (1, "") and f"({bad})" in err and why in err
+    code, out, _ = reelvec(*words, source[:12], "--json")
+    assert (code, json.loads(out)["source"]) == (0, source)
+
+
+@pytest.mark.parametrize(
+    ("words", "settings"),
+    [
+        (["hdf5"], "with extract.format=hdf5\n"),
+        (["arrow", "--payload", "jpeg"], "with extract.format=arrow, extract.payload=jpeg\n"),
+    ],
+)
+def test_convert_says_what_a_run_must_be_given(reelvec, store, words, settings):
+    code, out, _ = reelvec("convert", "--store", store, "--to", *words)
+    assert code == 0 and out.endswith(settings)
+
+
+def test_a_run_says_where_no_store_can_be(reelvec, tmp_path):
+    file = tmp_path / "captions.csv"
+    file.write_text("")
+    code, _, err = reelvec("run", "demo", "--store", file)
+    assert code == 2 and f"({file}): it is a file, not a folder" in err
+    code, _, err = reelvec("run", "demo", "--store", file / "below")
+    assert code == 1 and f"cannot make the store at {file / 'below'}" in err
+    assert "was it removed" not in err and file.read_text() == ""
