@@ -10,7 +10,7 @@ from tasks.evaluate import Evaluation, read_coverage
 from tasks.extract import frames_artifact
 from tasks.ingest import corpus_artifact, read_corpus
 from tasks.ledger import counts, failures, ledger
-from tasks.report import report
+from tasks.report import report_in_force
 from tasks.report_facts import notes_of
 from tasks.reporting import report_sources
 
@@ -37,5 +37,6 @@ def outcome_of(config: PipelineConfig) -> dict[str, Any]:
     coverage = read_coverage(sources.evaluation)
     outcome["notes"] = list(notes_of(sources, coverage))
     outcome["metrics"] = Evaluation(sources.evaluation, fresh=False).metrics
-    outcome["report"] = str(report(sources).path)
+    page = report_in_force(sources.evaluation.artifact.latest() or sources.evaluation)
+    outcome["report"] = None if page is None else str(page)
     return outcome

@@ -9,7 +9,8 @@ from configs import PipelineConfig
 from tasks.embed import plan_embed
 from tasks.extract import plan_extract
 from tasks.ingest import corpus_artifact, plan_ingest, read_corpus
-from tasks.reporting import is_evaluated
+from tasks.report import is_reported
+from tasks.reporting import is_evaluated, report_sources
 from tasks.train import find_trained
 
 __all__ = ["PlannedWork", "plan_pipeline", "plan_reembed"]
@@ -62,4 +63,6 @@ def plan_pipeline(
         work.append(PlannedWork("train", "model not trained to the end", 1))
     elif not work and not is_evaluated(config):
         work.append(PlannedWork("evaluate", "tables not scored", 1))
+    elif not work and not is_reported(report_sources(config)):
+        work.append(PlannedWork("report", "no page of these tables", 1))
     return [row for row in work if stages is None or row.stage in stages]

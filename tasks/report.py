@@ -30,7 +30,14 @@ from tasks.report_facts import (
 )
 from tasks.report_gallery import gallery_of
 
-__all__ = ["REPORT_RECIPE", "Report", "ReportSources", "report"]
+__all__ = [
+    "REPORT_RECIPE",
+    "Report",
+    "ReportSources",
+    "is_reported",
+    "report",
+    "report_in_force",
+]
 
 REPORT_RECIPE = 1
 """Raised when the page changes, so that old pages are drawn again."""
@@ -57,9 +64,9 @@ def report(sources: ReportSources) -> Report:
     artifact = sources.evaluation.artifact
     latest = artifact.latest() or sources.evaluation
     settings = _settings(sources)
-    for part in latest.parts(_TABLE):
-        if part.receipt.extra.get("settings") == settings:
-            return Report(latest, part.path, fresh=False)
+    drawn = _drawn(latest)
+    if drawn is not None and drawn.receipt.extra.get("settings") == settings:
+        return Report(latest, drawn.path, fresh=False)
     page = render(gather(sources))
     with artifact.new_part(table=_TABLE, shard="all", suffix=".html") as writer:
         writer.path.write_bytes(page)
@@ -69,6 +76,22 @@ def report(sources: ReportSources) -> Report:
     snapshot = artifact.publish(add=[receipt], supersede={_TABLE: [_TABLE]}, note="report")
     made: PartRef = snapshot.parts(_TABLE)[0]
     return Report(snapshot, made.path, fresh=True)
+
+
+def report_in_force(evaluation: Snapshot) -> Path | None:
+    """The page beside these tables, whichever run's it is; None: none was drawn."""
+    drawn = _drawn(evaluation)
+    return None if drawn is None else drawn.path
+
+
+def is_reported(sources: ReportSources) -> bool:
+    """Whether `report` would find its page there."""
+    drawn = _drawn(sources.evaluation.artifact.latest() or sources.evaluation)
+    return drawn is not None and drawn.receipt.extra.get("settings") == _settings(sources)
+
+
+def _drawn(evaluation: Snapshot) -> PartRef | None:
+    return next(iter(evaluation.parts(_TABLE)), None)
 
 
 def _settings(sources: ReportSources) -> str:

@@ -15,7 +15,7 @@ from tasks.evaluate import evaluate
 from tasks.rendering.charts import Axis, linear_axis
 from tasks.rendering.gallery import FRAME_PIXELS, strip_jpeg
 from tasks.rendering.markup import Markup, tag
-from tasks.report import ReportSources, report
+from tasks.report import ReportSources, is_reported, report, report_in_force
 from tasks.report_facts import notes_of
 from tasks.report_gallery import choose_queries
 from tests.tasks.tables import make_store, plain_captions, plain_videos, video
@@ -261,3 +261,14 @@ def test_a_split_nobody_is_in_is_named_with_those_there_are(tmp_path):
     rows = coverage_rows(store.corpus, embeddings=store.embeddings, split="test")
     (note,) = [note for note in notes_of(sources, rows) if "nothing was scored" in note]
     assert "No video is in the split 'test'" in note and "has train; set evaluate.split" in note
+
+
+def test_another_run_sees_the_page_there_is_and_knows_it_is_not_its_own(tmp_path):
+    store = make_store(tmp_path)
+    sources = sources_of(store)
+    assert (report_in_force(sources.evaluation), is_reported(sources)) == (None, False)
+    made = report(sources)
+    assert (report_in_force(made.snapshot), is_reported(sources)) == (made.path, True)
+    embedding = store.config.model_copy(update={"train": TrainConfig(epochs=0)})
+    other = sources_of(store, config=embedding)
+    assert (report_in_force(made.snapshot), is_reported(other)) == (made.path, False)
