@@ -264,7 +264,7 @@ def test_a_split_nobody_is_in_is_named_with_those_there_are(tmp_path):
 
 
 def test_another_run_sees_the_page_there_is_and_knows_it_is_not_its_own(tmp_path):
-    store = make_store(tmp_path)
+    store = make_store(tmp_path, videos=plain_videos(5), captions=plain_captions(plain_videos(5)))
     sources = sources_of(store)
     assert (report_in_force(sources.evaluation), is_reported(sources)) == (None, False)
     made = report(sources)
