@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -30,6 +32,7 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
     from tasks.recording import is_last_run
 
     config = settled(config)
+    _quieten()
     chosen = choose_stages(stages)
     root = root_at(config.store)
     if is_last_run(config, stages=chosen) and not plan_pipeline(config, stages=chosen):
@@ -39,6 +42,24 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
     from flows.pipeline import pipeline
 
     return pipeline(config, only=chosen)
+
+
+def _quieten() -> None:
+    """No traceback from Prefect's loggers: what failed is said once, by the command line.
+
+    What a task run says of its retries stays, in one line.
+    """
+    if os.environ.get("REELVEC_DEBUG"):
+        return
+
+    def brief(record: logging.LogRecord) -> bool:
+        record.exc_info, record.exc_text = None, None
+        return record.name != "prefect.flow_runs" or record.levelno < logging.ERROR
+
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logger = logging.getLogger(name)
+        if not logger.filters:
+            logger.addFilter(brief)
 
 
 def retry_failed(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -> dict[str, Any]:
