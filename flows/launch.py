@@ -26,6 +26,7 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
         ConfigError: no store can be at config.store.
         StoreError: it cannot be made there.
     """
+    from storage.verify import lost_of_last_run
     from tasks.outcome import outcome_of
     from tasks.plan import plan_pipeline
     from tasks.preflight import choose_stages, settled
@@ -35,7 +36,8 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
     _quieten()
     chosen = choose_stages(stages)
     root = root_at(config.store)
-    if is_last_run(config, stages=chosen) and not plan_pipeline(config, stages=chosen):
+    same = is_last_run(config, stages=chosen) and not lost_of_last_run(root)
+    if same and not plan_pipeline(config, stages=chosen):
         return {**outcome_of(config), "changed": False, "stages": []}
     root.new_scratch()  # where no store can be made, that is said before any work
     _say(f"reelvec: {config.name} -> {config.store}")

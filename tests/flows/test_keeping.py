@@ -1,5 +1,6 @@
 """Words over a store as a person types them: a wrong path, a lost table, a shortened identity."""
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -9,12 +10,16 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
+from flows.launch import launch
 from storage.roots import open_root
+from storage.runs import latest_run, write_run
 from storage.snapshots import Artifact
 from tasks.recording import record_run
+from tests import s3_server
 from tests.bitflips import config_of, draw, files_of, flip
 from tests.engine_free import run_extract, run_ingest
 
+_STAGES = {"corpus": "ingest", "frames": "extract"}
 WORDS = ["verify", "repair", "gc", "status", "failures"]
 
 
@@ -28,7 +33,7 @@ def made(tmp_path_factory):
     run_ingest(config)
     run_extract(config)
     stages = [
-        {"stage": artifact.kind, "seconds": 0.0, "kind": artifact.kind,
+        {"stage": _STAGES[artifact.kind], "seconds": 0.0, "kind": artifact.kind,
          "artifact": artifact.fingerprint, "snapshot": artifact.latest().number}
         for artifact in Artifact.all(open_root(config.store))
     ]  # fmt: skip
@@ -99,6 +104,35 @@ def test_what_the_last_run_made_and_is_gone_is_found(reelvec, store):
     code, out, _ = reelvec("repair", "--store", store)
     assert code == 4 and "nothing is damaged" not in out
     assert damage["path"] in out and "give its command once more" in out
+
+
+def test_a_record_of_what_is_gone_is_not_up_to_date(made, store, monkeypatch):
+    """Else a run with nothing to do would leave the record that names what is gone in force."""
+    config = made.model_copy(update={"store": str(store)})
+    ran = []
+    monkeypatch.setattr("flows.pipeline.pipeline", lambda *_, **__: ran.append(1) or {})
+    assert launch(config, stages=["ingest", "extract"])["changed"] is False
+    root = open_root(store)
+    last = latest_run(root)
+    named = {kind: (found, number + 1) for kind, (found, number) in last.artifacts.items()}
+    write_run(root, dataclasses.replace(last, artifacts=named, identifier="later"))
+    launch(config, stages=["ingest", "extract"])
+    assert ran == [1]
+
+
+def test_an_object_store_is_asked_for_a_list(reelvec, tmp_path, monkeypatch):
+    pytest.importorskip("s3fs", reason="the extra s3 is not installed")
+    pytest.importorskip("moto.server", reason="moto's server is not installed")
+    monkeypatch.setenv("REELVEC_CACHE", str(tmp_path / "cache"))
+    with s3_server.s3_server() as url:
+        for name, value in s3_server.environment(url).items():
+            monkeypatch.setenv(name, value)
+        s3_server.make_bucket(url)
+        there, typo = (f"s3://{s3_server.BUCKET}/{name}" for name in ("store", "stroe"))
+        Artifact.open(open_root(there), kind="frames", identity={"a": 1})
+        assert reelvec("verify", "--store", there)[0] == 0
+        code, out, err = reelvec("verify", "--store", typo, "--json")
+        assert (code, out) == (2, "") and f"no store at ({typo})" in err
 
 
 def test_damage_names_the_videos(reelvec, made, store):
