@@ -33,7 +33,6 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
     from tasks.recording import is_last_run
 
     config = settled(config)
-    _quieten()
     chosen = choose_stages(stages)
     root = root_at(config.store)
     same = is_last_run(config, stages=chosen) and not lost_of_last_run(root)
@@ -43,25 +42,26 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
     _say(f"reelvec: {config.name} -> {config.store}")
     from flows.pipeline import pipeline
 
+    _quieten()
     return pipeline(config, only=chosen)
 
 
 def _quieten() -> None:
-    """No traceback from Prefect's loggers: what failed is said once, by the command line.
+    """No traceback on the terminal: what failed is said once, by the command line."""
+    from prefect.logging.handlers import PrefectConsoleHandler
 
-    What a task run says of its retries stays, in one line.
+    for handler in logging.getLogger().handlers:  # Prefect's import has set them up
+        if isinstance(handler, PrefectConsoleHandler) and not os.environ.get("REELVEC_DEBUG"):
+            handler.addFilter(_brief)
+
+
+def _brief(record: logging.LogRecord) -> bool:
+    """A log filter: no failed flows, and of a task run that is retried one line.
+
+    A server has had the traceback before: its handler comes first.
     """
-    if os.environ.get("REELVEC_DEBUG"):
-        return
-
-    def brief(record: logging.LogRecord) -> bool:
-        record.exc_info, record.exc_text = None, None
-        return record.name != "prefect.flow_runs" or record.levelno < logging.ERROR
-
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logger = logging.getLogger(name)
-        if not logger.filters:
-            logger.addFilter(brief)
+    record.exc_info, record.exc_text = None, None
+    return record.name != "prefect.flow_runs" or record.levelno < logging.ERROR
 
 
 def retry_failed(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -> dict[str, Any]:
