@@ -72,7 +72,8 @@ def _lost(root: Root, run: RunRecord) -> Iterator[Damage]:
     for kind, (fingerprint, number) in sorted(run.artifacts.items()):
         artifact = Artifact(root, kind=kind, fingerprint=fingerprint)
         path = layout.snapshot(artifact.folder, number)
-        if number > max(_numbers(artifact), default=0) and not root.exists(path):
+        newest = max(_numbers(artifact), default=0)
+        if number > newest and not root.exists(path):  # a listing alone proves no absence
             what = f"is missing, and so is what it held: the last run ({run.name}) names it"
             yield Damage(kind, fingerprint, path, what)
 
