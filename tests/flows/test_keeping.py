@@ -178,7 +178,8 @@ def test_convert_says_what_a_run_must_be_given(reelvec, store, words, settings):
     assert code == 0 and out.endswith(settings)
 
 
-def test_a_run_says_where_no_store_can_be(reelvec, tmp_path):
+def test_a_run_says_where_no_store_can_be(reelvec, tmp_path, monkeypatch):
+    monkeypatch.setattr("flows.pipeline.pipeline", None)  # said before any work: nobody calls it
     file = tmp_path / "captions.csv"
     file.write_text("")
     code, _, err = reelvec("run", "demo", "--store", file)
