@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 
@@ -43,6 +44,7 @@ def main() -> None:
     from storage.errors import ReelvecError
     from tasks.ledger import TooManyFailedError
 
+    signal.signal(signal.SIGTERM, _end)
     try:
         app()
     except ConfigError as error:
@@ -65,6 +67,11 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(70)
+
+
+def _end(number: int, _: object) -> None:
+    """As after Ctrl-C: what was started, Prefect's own server too, ends with this process."""
+    sys.exit(128 + number)
 
 
 def _fail(error: Exception, *, code: int) -> None:

@@ -1,6 +1,7 @@
 """The command line's surface: exactly these words; errors are one message and an exit code."""
 
 import json
+import signal
 import sys
 
 import pytest
@@ -105,3 +106,14 @@ def test_a_file_without_a_corpus_is_not_the_synthetic_one(reelvec, tmp_path):
     code, out, err = reelvec("run", "mine.yaml")
     assert (code, out) == (2, "")
     assert "(mine.yaml) names no corpus" in err and "preset: folder" in err
+
+
+def test_a_terminated_command_ends_what_it_started(reelvec):
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        reelvec("presets")
+        with pytest.raises(SystemExit) as ended:  # not the silent end that leaves a server behind
+            signal.raise_signal(signal.SIGTERM)
+        assert ended.value.code == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
