@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import xxhash
 
 from storage.ledgers import iter_ledger
 from storage.records import CAPTION_SCHEMA, Input, Status, clip_key
 from storage.snapshots import Snapshot
 from storage.tables import iter_tables
 from tasks.digests import Digests, DigestSet, digests
-from tasks.embed_parts import CaptionRow, VideoRow
+from tasks.embed_parts import CaptionRow, VideoRow, caption_signature, video_signature
 
 __all__ = ["Differences", "caption_differences", "embedded_clips", "video_differences"]
 
@@ -136,7 +135,7 @@ def _videos(corpus: Snapshot | None, *, frames: Snapshot | None) -> Iterator[Pla
                 outcome = others[key]
             else:
                 continue  # not decoded yet
-            texts.append(f"{video_id}\0{key} {split} {outcome[0]} {outcome[1]}")  # its signature
+            texts.append(f"{video_id}\0{video_signature(key, split, *outcome[:2])}")
             rows.append((video_id, content, key, split, *outcome))
         yield texts, rows
 
@@ -174,6 +173,4 @@ def _captions(corpus: Snapshot | None) -> Iterator[Planned]:
 
 
 def _caption_text(row: tuple[str, ...]) -> str:
-    """Key and signature as `CaptionRow` gives them, without making one: most rows are in force."""
-    fields = "\0".join(row[1:])
-    return f"{row[0]}\0{xxhash.xxh3_64_hexdigest(fields.encode())}"
+    return f"{row[0]}\0{caption_signature(*row[1:])}"

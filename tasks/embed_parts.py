@@ -24,7 +24,14 @@ from storage.tables import concat_tables, identity_metadata, iter_tables, schema
 from tasks.encoding import EncoderRef, encode_captions, encode_videos, open_encoder
 from tasks.shards import ArtifactRef, PartContents, Shard, run_shard
 
-__all__ = ["CaptionRow", "EmbedInputs", "VideoRow", "embed_shard"]
+__all__ = [
+    "CaptionRow",
+    "EmbedInputs",
+    "VideoRow",
+    "caption_signature",
+    "embed_shard",
+    "video_signature",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class VideoRow:
     @property
     def signature(self) -> str:
         """What the row was made from; another signature makes a row in force stale."""
-        return f"{self.clip_key} {self.split} {self.status} {self.reason}"
+        return video_signature(self.clip_key, self.split, self.status, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +75,17 @@ class CaptionRow:
 
     @property
     def signature(self) -> str:
-        fields = "\0".join((self.video_id, self.split, self.subset, self.text))
-        return xxhash.xxh3_64_hexdigest(fields.encode())
+        return caption_signature(self.video_id, self.split, self.subset, self.text)
+
+
+def video_signature(clip_key: str, split: str, status: str, reason: str) -> str:
+    """See `VideoRow.signature`; without a row, since most are in force and need none."""
+    return f"{clip_key} {split} {status} {reason}"
+
+
+def caption_signature(*fields: str) -> str:
+    """See `CaptionRow.signature`: of its fields but the id, in their order."""
+    return xxhash.xxh3_64_hexdigest("\0".join(fields).encode())
 
 
 @dataclass(frozen=True)
