@@ -65,15 +65,17 @@ def decord_random(path, picks):
 
 def cv2_seek(path, picks):
     """CLIP4Clip's way (dataloaders/rawvideo_util.py): one seek and one read a frame."""
+    return fitted(cv2_sought(path, picks))
+
+
+def cv2_sought(path, picks):
+    """Pictures of `cv2_seek` as they come."""
     import cv2
 
-    def pictures():
-        for index in picks:
-            capture.set(cv2.CAP_PROP_POS_FRAMES, int(index))
-            yield cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB)
-
     capture = opened(path)
-    return fitted(pictures())
+    for index in picks:
+        capture.set(cv2.CAP_PROP_POS_FRAMES, int(index))
+        yield cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB)
 
 
 def cv2_in_order(path, picks):
@@ -99,8 +101,16 @@ def opened(path):
 
 def pyav_seek(path, picks):
     """Seek to the keyframe before each frame and decode up to it, by frame number over rate."""
+    return fitted(pyav_sought(path, picks))
 
-    def pictures():
+
+def pyav_sought(path, picks):
+    """Pictures of `pyav_seek` as they come."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"
+        rate, start = stream.average_rate, stream.start_time or 0
+        untimed = container.format.name == "avi"  # its PTS after a seek may be one frame late
         for index in picks:
             wanted = start + int(index / rate / stream.time_base)
             container.seek(wanted, stream=stream)
@@ -109,13 +119,6 @@ def pyav_seek(path, picks):
                 if at is not None and at >= wanted:
                     yield rotate(frame.to_ndarray(format="rgb24"), degrees=frame.rotation)
                     break
-
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "NONE"
-        rate, start = stream.average_rate, stream.start_time or 0
-        untimed = container.format.name == "avi"  # its PTS after a seek may be one frame late
-        return fitted(pictures())
 
 
 def fitted(pictures):

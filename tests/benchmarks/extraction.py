@@ -78,8 +78,8 @@ def clip4clip(paths):
     for path in paths:
         found = probe(path)
         picks = np.arange(0, found.frames_counted, max(1, int(found.fps)))
-        source = decode._cv2_frames if decode.HAS_CV2 else decode._pyav_frames
-        for picture in source(path, picks):
+        sought = decode.cv2_sought if decode.HAS_CV2 else decode.pyav_sought
+        for picture in sought(path, picks):
             fit(picture, size=224, out=out, how="pillow")
             count += 1
     return count
