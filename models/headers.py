@@ -174,7 +174,8 @@ class HeaderFamily(ClipFamily):
     def temporal(self, frames: Tensor, mask: Tensor) -> Tensor:
         """Frame features [V, F, D] after the header, residual included; meanP: as they are.
 
-        Past a video's end the result means nothing and must be masked, as `pool` does.
+        Past a video's end the result means nothing and must be masked, as `pool` does: what costs
+        most is done for real frames only.
         """
         if self.header == "seqLSTM":
             # causal, so the valid prefix needs no packing; the originals' packing changes only
@@ -184,8 +185,8 @@ class HeaderFamily(ClipFamily):
         if self.header == "seqTransf":
             positions = self.frame_position_embeddings.weight[: frames.shape[1]]
             added = key_mask(mask, heads=self.transformerClip.heads, dtype=frames.dtype)
-            attended: Tensor = self.transformerClip(frames + positions, mask=added)
-            return frames + attended
+            real = mask.to(torch.bool)
+            return frames + self.transformerClip.of_real(frames + positions, real, mask=added)
         return frames
 
     def cross_score(self, sentence: Tensor, frames: Tensor, mask: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,7 +19,28 @@ HEADER_EPS = 1e-12
 
 def quick_gelu(x: Tensor) -> Tensor:
     """Give x * sigmoid(1.702 x), the approximation CLIP was trained with."""
-    return x * torch.sigmoid(1.702 * x)
+    if torch.is_grad_enabled():
+        return x * torch.sigmoid(1.702 * x)
+    return (1.702 * x).sigmoid_().mul_(x)  # the same numbers in one buffer
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where packed tokens [N, W] stand among padded sequences [B, L, W]."""
+
+    index: Tensor
+    """[N], rising, of the B * L places."""
+    batch: int
+    length: int
+
+    def pack(self, x: Tensor) -> Tensor:
+        """The tokens [N, W] of sequences [B, L, W]."""
+        return x.flatten(0, 1).index_select(0, self.index)
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Sequences [B, L, W] of tokens [N, W], zero elsewhere."""
+        places = x.new_zeros(self.batch * self.length, x.shape[-1])
+        return places.index_copy_(0, self.index, x).view(self.batch, self.length, -1)
 
 
 class LayerNorm(nn.LayerNorm):
@@ -47,12 +70,14 @@ class Attention(nn.Module):
         mask: Tensor | None = None,
         causal: bool = False,
         first_only: bool = False,
+        places: Places | None = None,
     ) -> Tensor:
         """Attend over `x` [B, L, W]; `mask` is added to scores and broadcasts to [B, heads, L, L].
 
-        With `first_only` only the first token asks: [B, 1, W].
+        With `first_only` only the first token asks: [B, 1, W]. With `places` x is [N, W].
         """
-        batch, length, width = x.shape
+        width = x.shape[-1]
+        batch, length = (places.batch, places.length) if places else x.shape[:2]
         if first_only:
             query = functional.linear(  # in two axes: one plain product, whoever asks
                 x[:, 0], self.in_proj_weight[:width], self.in_proj_bias[:width]
@@ -60,9 +85,8 @@ class Attention(nn.Module):
             rest = functional.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:])
             key, value = rest.chunk(2, dim=-1)
         else:
-            query, key, value = functional.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(
-                3, dim=-1
-            )
+            joined = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
+            query, key, value = (places.spread(joined) if places else joined).chunk(3, dim=-1)
         asking = 1 if first_only else length
         split = (self.heads, width // self.heads)
         attended = functional.scaled_dot_product_attention(
@@ -72,7 +96,8 @@ class Attention(nn.Module):
             attn_mask=None if mask is None else mask.to(query.dtype),
             is_causal=causal,
         )
-        out: Tensor = self.out_proj(attended.transpose(1, 2).reshape(batch, asking, width))
+        attended = attended.transpose(1, 2).reshape(batch, asking, width)
+        out: Tensor = self.out_proj(places.pack(attended) if places else attended)
         return out
 
 
@@ -101,10 +126,17 @@ class Block(nn.Module):
         self.ln_2 = LayerNorm(width, eps=eps)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None = None, causal: bool = False, first_only: bool = False
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        first_only: bool = False,
+        places: Places | None = None,
     ) -> Tensor:
-        """[B, L, W] -> [B, L, W], or [B, 1, W] with `first_only` (cheaper)."""
-        attended = self.attn(self.ln_1(x), mask=mask, causal=causal, first_only=first_only)
+        """[B, L, W] -> [B, L, W], or [B, 1, W] with `first_only`, or [N, W] where `places` are."""
+        attended = self.attn(
+            self.ln_1(x), mask=mask, causal=causal, first_only=first_only, places=places
+        )
         x = (x[:, :1] if first_only else x) + attended
         out: Tensor = x + self.mlp(self.ln_2(x))
         return out
@@ -141,10 +173,31 @@ class Transformer(nn.Module):
             first_only: give the first token only, [B, 1, W] (what follows needs no other).
         """
         last = len(self.resblocks) - 1
-        for i, block in enumerate(self.resblocks):
-            first = first_only and i == last
-            if self.activation_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, mask, causal, first, use_reentrant=False)
-            else:
-                x = block(x, mask, causal, first)
+        for i in range(len(self.resblocks)):
+            x = self._block(i, x, mask, causal, first_only and i == last, None)
         return x[:, :1] if first_only else x
+
+    def of_real(self, x: Tensor, real: Tensor, *, mask: Tensor) -> Tensor:
+        """Blocks over the real tokens of `x` [B, L, W] alone; zeros come back for the others.
+
+        All layers but attention work token by token, so padding costs them nothing.
+
+        Args:
+            x: tokens.
+            real: bool [B, L].
+            mask: as in `forward`; keeps real tokens from seeing others.
+        """
+        if bool(real.all()):
+            return self.forward(x, mask=mask)
+        places = Places(real.flatten().nonzero()[:, 0], *real.shape)
+        x = places.pack(x)
+        for i in range(len(self.resblocks)):
+            x = self._block(i, x, mask, False, False, places)
+        return places.spread(x)
+
+    def _block(self, i: int, x: Tensor, *given: Tensor | bool | Places | None) -> Tensor:
+        if self.activation_checkpointing and torch.is_grad_enabled():
+            out: Tensor = checkpoint(self.resblocks[i], x, *given, use_reentrant=False)
+        else:
+            out = self.resblocks[i](x, *given)
+        return out

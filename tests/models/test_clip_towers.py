@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from models.clip.architecture import ARCHITECTURES, Architecture, architecture
-from models.clip.blocks import CLIP_EPS, HEADER_EPS, Block, LayerNorm, Transformer
+from models.clip.blocks import CLIP_EPS, HEADER_EPS, Block, LayerNorm, Transformer, quick_gelu
 from models.clip.towers import ClipTowers
 from models.clip.weights import is_half, legacy_fp16
 from models.errors import OptionsError, WeightsError
@@ -58,6 +58,44 @@ def test_first_only_is_the_first_of_all(layers):
     whole, first = stack(x, mask=mask), stack(x, mask=mask, first_only=True)
     assert first.shape == (4, 1, 32)
     torch.testing.assert_close(first, whole[:, :1], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("lengths", [(6, 1, 4), (6, 6, 6), (0, 3, 6), (0, 0, 0)])
+def test_layers_over_real_tokens_alone_give_what_all_of_them_would(lengths, checkpointing):
+    torch.manual_seed(1)
+    stack = Transformer(32, layers=2, heads=2).double()
+    stack.activation_checkpointing = checkpointing
+    real = torch.arange(6)[None] < torch.tensor(lengths)[:, None]
+    x = torch.randn(3, 6, 32).double().requires_grad_()
+    mask = (~real).double()[:, None, None] * -1e6
+
+    def found_by(work):
+        stack.zero_grad()
+        x.grad = None
+        out = work()
+        (out * real[..., None] * torch.arange(32.0)).sum().backward()
+        return [out[real], x.grad, *(p.grad for p in stack.parameters())]
+
+    wanted = found_by(lambda: stack(x, mask=mask))
+    rows = []
+    hook = stack.resblocks[1].mlp.c_fc.register_forward_hook(
+        lambda _part, given, _out: rows.append(given[0].shape[:-1].numel())
+    )
+    found = found_by(lambda: stack.of_real(x, real, mask=mask))
+    hook.remove()
+    assert set(rows) == {sum(lengths)}
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+def test_quick_gelu_without_gradients_is_the_same_and_leaves_what_it_is_given():
+    x = torch.randn(50)
+    before = x.clone()
+    with torch.no_grad():
+        found = quick_gelu(x)
+    assert torch.equal(x, before)
+    assert torch.equal(found, x * torch.sigmoid(1.702 * x))
 
 
 def test_norms_compute_in_fp32_and_cast_back():
