@@ -142,6 +142,7 @@ class _VideoBlock:
         self._shape = (frames.shape[1], len(frames))
         self._shift = video.new_tensor(-_SHIFT)
         words = len(matrices.word_mat_weight)
+        self._rooms: dict[int, _Room] = {}
         self._ones = video.new_ones(1, max(words, frames.shape[1]))
         self._step = scratch.shape[1] // (words * math.prod(self._shape))
 
@@ -211,21 +212,50 @@ class _VideoBlock:
             over_frames: Sums of exponentials [t L, 1, v].
             by_word: Weighed sums [t L, 1, v].
         """
-        m, texts = self._matrices, len(over_words)
-        rows = (len(words), *self._shape)
-        by_text = (texts, len(words) // texts, -1)
-        g, shared, mixed = self._scratch[:, : math.prod(rows)].view(3, *rows).unbind()
-        torch.mm(words, self._local, out=g.flatten(1))
-        torch.add(self._shift, g, alpha=1 / TAU, out=shared).exp_()
-        for matrix, shape, total, weighed in (
-            (m.word_mat_weight, by_text, over_words, by_frame),
-            (m.frame_mat_weight, rows, over_frames, by_word),
+        rows = len(words)
+        if rows not in self._rooms:
+            self._rooms[rows] = self._room(rows, len(over_words))
+        room = self._rooms[rows]
+        torch.mm(words, self._local, out=room.product)
+        torch.add(self._shift, room.g, alpha=1 / TAU, out=room.shared).exp_()
+        for (mix, ones, g, x, mixed), total, weighed in (
+            (room.by_text, over_words, by_frame),
+            (room.by_row, over_frames, by_word),
         ):
-            x, mixed = shared.view(shape), mixed.view(shape)
-            _left(matrix, g.view(shape), out=mixed).mul_(x)
-            ones = self._ones[:, : len(matrix)]
-            _left(ones, x, out=total)
-            _left(ones, mixed, out=weighed)
+            torch.bmm(mix, g, out=mixed).mul_(x)
+            torch.bmm(ones, x, out=total)
+            torch.bmm(ones, mixed, out=weighed)
+
+    def _room(self, rows: int, texts: int) -> _Room:
+        m, (frames, videos) = self._matrices, self._shape
+        scratch = self._scratch[:, : rows * frames * videos]
+
+        def seen(matrix: Tensor, *shape: int) -> tuple[Tensor, ...]:
+            mix, ones = (x[:, : len(matrix)].expand(shape[0], -1, -1) for x in (matrix, self._ones))
+            return mix, ones, *scratch.view(3, *shape).unbind()
+
+        return _Room(
+            product=scratch[0].view(rows, -1),
+            g=scratch[0],
+            shared=scratch[1],
+            by_text=seen(m.word_mat_weight, texts, rows // texts, frames * videos),
+            by_row=seen(m.frame_mat_weight, rows, frames, videos),
+        )
+
+
+class _Room(NamedTuple):
+    """The scratch as a step sees it, laid out once: a view costs as much as a small operation."""
+
+    product: Tensor
+    """G [t L, F v]."""
+    g: Tensor
+    """G, flat."""
+    shared: Tensor
+    """Exponentials, flat."""
+    by_text: tuple[Tensor, ...]
+    """Matrix and ones for each text; G, exponentials and room for G mixed, [t, L, F v]."""
+    by_row: tuple[Tensor, ...]
+    """The same for each word, [t L, F, v]."""
 
 
 def _columns(frames: Tensor) -> Tensor:

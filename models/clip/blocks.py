@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,23 +22,22 @@ def quick_gelu(x: Tensor) -> Tensor:
     return (1.702 * x).sigmoid_().mul_(x)  # the same numbers in one buffer
 
 
-@dataclass(frozen=True)
 class Places:
-    """Where packed tokens [N, W] stand among padded sequences [B, L, W]."""
+    """Where packed tokens [N, W] stand in sequences [B, L, W] padded at their ends."""
 
-    index: Tensor
-    """[N], rising, of the B * L places."""
-    batch: int
-    length: int
+    def __init__(self, real: Tensor) -> None:
+        """Of a mask, bool [B, L], with at least one token."""
+        self.shape = real.shape
+        self._index = real.flatten().nonzero()[:, 0]
+        self._shown = (real.flatten().cumsum(0) - 1).clamp_(min=0)
 
     def pack(self, x: Tensor) -> Tensor:
         """The tokens [N, W] of sequences [B, L, W]."""
-        return x.flatten(0, 1).index_select(0, self.index)
+        return x.flatten(0, 1).index_select(0, self._index)
 
     def spread(self, x: Tensor) -> Tensor:
-        """Sequences [B, L, W] of tokens [N, W], zero elsewhere."""
-        places = x.new_zeros(self.batch * self.length, x.shape[-1])
-        return places.index_copy_(0, self.index, x).view(self.batch, self.length, -1)
+        """Sequences [B, L, W]; padding shows the token before it, so never another's NaN."""
+        return x.index_select(0, self._shown).view(*self.shape, -1)
 
 
 class LayerNorm(nn.LayerNorm):
@@ -77,7 +74,7 @@ class Attention(nn.Module):
         With `first_only` only the first token asks: [B, 1, W]. With `places` x is [N, W].
         """
         width = x.shape[-1]
-        batch, length = (places.batch, places.length) if places else x.shape[:2]
+        batch, length = places.shape if places else x.shape[:2]
         if first_only:
             query = functional.linear(  # in two axes: one plain product, whoever asks
                 x[:, 0], self.in_proj_weight[:width], self.in_proj_bias[:width]
@@ -178,7 +175,7 @@ class Transformer(nn.Module):
         return x[:, :1] if first_only else x
 
     def of_real(self, x: Tensor, real: Tensor, *, mask: Tensor) -> Tensor:
-        """Blocks over the real tokens of `x` [B, L, W] alone; zeros come back for the others.
+        """Blocks over the real tokens of `x` [B, L, W] alone; what comes back for others is none's.
 
         All layers but attention work token by token, so padding costs them nothing.
 
@@ -187,9 +184,9 @@ class Transformer(nn.Module):
             real: bool [B, L].
             mask: as in `forward`; keeps real tokens from seeing others.
         """
-        if bool(real.all()):
+        if bool(real.all()) or not bool(real.any()):
             return self.forward(x, mask=mask)
-        places = Places(real.flatten().nonzero()[:, 0], *real.shape)
+        places = Places(real)
         x = places.pack(x)
         for i in range(len(self.resblocks)):
             x = self._block(i, x, mask, False, False, places)
