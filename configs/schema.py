@@ -178,7 +178,7 @@ class EvaluateConfig(Options):
     """Re-rankings reported apart: dual_softmax, …"""
     bootstrap: int = Field(default=1000, ge=0)
     """Resamples of the 95 % interval; 0: none."""
-    block: int = Field(default=256, ge=1)
+    block: int = Field(default=512, ge=1)
     """Texts scored at once."""
     published: dict[str, float] = Field(default_factory=dict)
     """Numbers this preset should reach, e.g. {t2v/R@1: 44.5}; shown beside ours."""
