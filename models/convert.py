@@ -17,6 +17,7 @@ from models.clip.architecture import Architecture
 from models.clip.weights import ARCHIVE_SCALARS, is_half, legacy_fp16, load_strictly
 from models.errors import OptionsError, WeightsError
 from models.family import ClipFamily, OriginalSettings, RetrievalModel
+from models.packed_files import is_open_clip
 from models.registry import ZERO_SHOT, build, family_class, family_names, validate_options
 
 __all__ = [
@@ -36,7 +37,7 @@ __all__ = [
 
 Layout = Literal["archive", "checkpoint", "pretrained"]
 """archive: an OpenAI CLIP, keys without prefix; checkpoint: one of the four systems, `clip.*`;
-pretrained: a dual encoder of Hugging Face's, `encoder.*` and `files`."""
+pretrained: a dual encoder of Hugging Face's or OpenCLIP's layout, `encoder.*` and `files`."""
 
 
 def layout_of(state: Mapping[str, Tensor]) -> Layout:
@@ -84,9 +85,14 @@ def image_size_of(state: Mapping[str, Tensor]) -> int:
         WeightsError: tensors of no layout we know.
     """
     if layout_of(state) == "pretrained":
-        from models.dual_encoder import frame_size
+        files = state["files"]
+        if is_open_clip(files):
+            from models import perception
 
-        return frame_size(state["files"])
+            return perception.frame_size(files)
+        from models import dual_encoder
+
+        return dual_encoder.frame_size(files)
     return architecture_of(state).image_size
 
 
@@ -118,6 +124,10 @@ def build_for(
             f"weights hf:… are a dual encoder that is used as it is: set model.family to "
             f"{ZERO_SHOT}, not {family}"
         )
+    if is_open_clip(state["files"]):
+        from models.perception import PerceptionEncoder
+
+        return PerceptionEncoder(state, max_frames=max_frames)
     from models.dual_encoder import DualEncoder
 
     return DualEncoder(state["files"], max_frames=max_frames)

@@ -7,7 +7,6 @@ is the optional extra `[hf]`; code that a checkpoint brings along is never run.
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from models.errors import InputError, OptionsError, WeightsError
 from models.family import RetrievalModel
 from models.features import Column, Columns, TextFeatures, VideoFeatures
 from models.frozen import FrozenOptions
+from models.packed_files import json_file, unpacked
 from models.temporal import pool, unit
 
 __all__ = ["DualEncoder", "frame_size"]
@@ -28,6 +28,7 @@ __all__ = ["DualEncoder", "frame_size"]
 KINDS = ("clip", "metaclip_2", "siglip", "siglip2")
 """`model_type` of configurations known to work: texts need no mask, frames are squares of pixels"""
 _SIGLIP = ("siglip", "siglip2")
+_REMEDY = "save model, tokenizer and image processor into one folder with save_pretrained"
 
 
 class DualEncoder(RetrievalModel):
@@ -53,7 +54,7 @@ class DualEncoder(RetrievalModel):
             OptionsError: the extra `[hf]` is not installed.
             WeightsError: files missing, or a model of a kind that is not supported.
         """
-        found = _unpacked(files)
+        found = unpacked(files)
         config = _json(found, "config.json")
         _check_kind(config)
         image_size, self.mean, self.std = _preprocessing(found)
@@ -113,7 +114,7 @@ class DualEncoder(RetrievalModel):
 
 def frame_size(files: Tensor) -> int:
     """Height and width of a frame, pixels, of a checkpoint's packed files."""
-    return _preprocessing(_unpacked(files))[0]
+    return _preprocessing(unpacked(files))[0]
 
 
 def _load(files: Mapping[str, bytes]) -> tuple[nn.Module, Any]:
@@ -143,25 +144,8 @@ def _load(files: Mapping[str, bytes]) -> tuple[nn.Module, Any]:
     return model.float(), tokenizer
 
 
-def _unpacked(files: Tensor) -> dict[str, bytes]:
-    """Contents by name; the packing is storage.pretrained's: a line of sizes, then bytes."""
-    data = files.numpy().tobytes()
-    head, _, body = data.partition(b"\n")
-    found, at = {}, 0
-    for name, size in sorted(json.loads(head).items()):
-        found[Path(name).name] = body[at : at + size]
-        at += size
-    return found
-
-
 def _json(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
-    if name not in files:
-        raise WeightsError(
-            f"the checkpoint has no {name} (only {', '.join(sorted(files)) or 'tensors'}); save "
-            "model, tokenizer and image processor into one folder with save_pretrained"
-        )
-    found: dict[str, Any] = json.loads(files[name])
-    return found
+    return json_file(files, name, remedy=_REMEDY)
 
 
 def _check_kind(config: Mapping[str, Any]) -> None:

@@ -1,4 +1,6 @@
-"""Checkpoints of Hugging Face's layout: a folder or a hub name, safetensors only, nothing executed.
+"""Checkpoints of the Hugging Face hub: a folder or a hub name, safetensors only, nothing executed.
+
+Two layouts are known, transformers' and OpenCLIP's; where a folder has both, transformers' counts.
 
 What comes back is one state dict like any other: the model's tensors under ``encoder.``, and one
 uint8 tensor ``files`` with the small files that say what the tensors mean (configuration,
@@ -18,7 +20,14 @@ from safetensors import SafetensorError, safe_open
 from storage.errors import WeightsError
 from storage.layout import canonical
 
-__all__ = ["PREFIX", "SMALL_FILES", "find_pretrained", "is_pretrained", "read_pretrained"]
+__all__ = [
+    "OPEN_CLIP_FILES",
+    "PREFIX",
+    "SMALL_FILES",
+    "find_pretrained",
+    "is_pretrained",
+    "read_pretrained",
+]
 
 PREFIX = "hf:"
 """Begins a weights name of this kind: hf:FOLDER, hf:ORG/NAME or hf:ORG/NAME@REVISION."""
@@ -37,9 +46,13 @@ SMALL_FILES = (
     "spiece.model",
     "tokenizer.model",
 )
-"""Files that are kept beside the tensors, where they exist."""
+"""Files that are kept beside the tensors of transformers' layout, where they exist."""
+
+OPEN_CLIP_FILES = ("open_clip_config.json",)
+"""The same of OpenCLIP's layout."""
 
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_OPEN_CLIP = "open_clip_model.safetensors"
 
 
 def is_pretrained(name: str) -> bool:
@@ -79,7 +92,7 @@ def _from_hub(source: str) -> Path:
         found = snapshot_download(
             repository,
             revision=revision or None,
-            allow_patterns=["*.safetensors", _INDEX, *SMALL_FILES],
+            allow_patterns=["*.safetensors", _INDEX, *SMALL_FILES, *OPEN_CLIP_FILES],
         )
     except Exception as error:  # offline, unknown, gated: the hub's own words say which
         raise WeightsError(
@@ -110,15 +123,37 @@ def read_pretrained(name: str) -> dict[str, torch.Tensor]:
     return state | {"files": _packed(folder)}
 
 
+def _is_open_clip(folder: Path) -> bool:
+    """Whether the tensors in a folder are OpenCLIP's alone.
+
+    Raises:
+        WeightsError: they are, without their configuration.
+    """
+    if any((folder / name).is_file() for name in (_WHOLE, _INDEX)):
+        return False
+    if not (folder / _OPEN_CLIP).is_file():
+        return False
+    for name in OPEN_CLIP_FILES:
+        if not (folder / name).is_file():
+            raise WeightsError(
+                f"{folder} holds {_OPEN_CLIP} without {name}, which says what its tensors mean;"
+                " put the checkpoint's own beside it",
+                path=str(folder),
+            )
+    return True
+
+
 def _parts(folder: Path) -> list[Path]:
     """The safetensors files of a folder."""
     index = folder / _INDEX
+    if _is_open_clip(folder):
+        return [folder / _OPEN_CLIP]
     if (folder / _WHOLE).is_file():
         return [folder / _WHOLE]
     if not index.is_file():
         raise WeightsError(
-            f"{folder} holds no {_WHOLE}; pickles are not read: save the model with"
-            " save_pretrained(FOLDER, safe_serialization=True)",
+            f"{folder} holds no {_WHOLE} and no {_OPEN_CLIP}; pickles are not read: save the model"
+            " with save_pretrained(FOLDER, safe_serialization=True)",
             path=str(folder),
         )
     try:
@@ -133,7 +168,8 @@ def _parts(folder: Path) -> list[Path]:
 
 def _packed(folder: Path) -> torch.Tensor:
     """The small files as one uint8 tensor: a line of JSON {name: bytes}, then their bytes."""
-    found = {name: folder / name for name in SMALL_FILES if (folder / name).is_file()}
+    names = OPEN_CLIP_FILES if _is_open_clip(folder) else SMALL_FILES
+    found = {name: folder / name for name in names if (folder / name).is_file()}
     contents = {name: path.read_bytes() for name, path in found.items()}
     head = canonical({name: len(data) for name, data in contents.items()})
     body = b"".join(contents[name] for name in sorted(contents))

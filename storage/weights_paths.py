@@ -17,6 +17,9 @@ from storage.layout import RUNS
 
 __all__ = ["check_output", "existing_file", "new_output"]
 
+_CONFIGURATIONS = ("config.json", "open_clip_config.json")
+"""A checkpoint's folder has one of them: transformers' layout, and OpenCLIP's."""
+
 
 def existing_file(path: Path) -> Path:
     """`path`, where it is a file.
@@ -35,7 +38,8 @@ def existing_file(path: Path) -> Path:
 
 
 def _folder_remedy(folder: Path) -> str:
-    if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
+    configured = any((folder / name).is_file() for name in _CONFIGURATIONS)
+    if configured and any(folder.glob("*.safetensors")):
         return f"it looks like a checkpoint of Hugging Face, which is named hf:{folder}"
     if (folder / RUNS).is_dir():
         return f"it looks like a store, whose model is given by --store {folder}"

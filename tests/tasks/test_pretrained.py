@@ -1,4 +1,4 @@
-"""Dual encoders of Hugging Face: a folder through train (0 epochs), embed, evaluate and search."""
+"""Dual encoders of transformers: their features, whole runs from a folder, and what is refused."""
 
 import json
 
@@ -7,19 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from configs import PipelineConfig
-from models.convert import image_size_of, recognise, start
+from models.convert import start
 from models.errors import OptionsError, WeightsError
 from storage.errors import WeightsError as UnreadableError
 from storage.pretrained import read_pretrained
-from storage.roots import open_root
-from storage.runs import RunRecord, write_run
-from tasks.evaluate import evaluate
-from tasks.reporting import search_text, sources_of
-from tasks.train import train, trained
 from tasks.training.starting import build_like, starting_model
-from tasks.weights import choose_weights
-from tests.engine_free import run_embed, run_extract, run_ingest
+from tests.tasks.contracts_pretrained import PretrainedContract, config_of
 
 transformers = pytest.importorskip("transformers", reason="the extra [hf] is not installed")
 
@@ -91,17 +84,6 @@ def saved(request, tmp_path_factory):
     return folder, model
 
 
-def config_of(folder, store):
-    document = {
-        "store": str(store),
-        "corpus": {"kind": "synthetic", "videos": 6, "seconds": 1, "codecs": ["h264-mp4"]},
-        "extract": {"size": 32, "sampling": {"policy": "uniform", "count": 3}},
-        "model": {"family": "frozen", "weights": f"hf:{folder}", "max_frames": 2},
-        "train": {"epochs": 0},
-    }
-    return PipelineConfig.model_validate(document)
-
-
 def as_naflex(frames):
     """One patch after another, row by row, as the library's image processor lays them out."""
     corners = [(y, x) for y in range(0, 32, 16) for x in range(0, 32, 16)]
@@ -146,77 +128,18 @@ def test_features_are_those_of_transformers(saved):
     torch.testing.assert_close(model.logit_scale, twin.logit_scale.reshape(()))
 
 
-def test_a_folder_of_a_dual_encoder_end_to_end(saved, tmp_path):
-    folder, _ = saved
-    config = config_of(folder, tmp_path / "store")
-    run_ingest(config)
-    run_extract(config)
-    train(config)
-    _, snapshot = run_embed(config)
-    width = 24 if json.loads((folder / "config.json").read_text())["model_type"] == "clip" else 32
-    sources = sources_of(config)
-    evaluate(
-        sources.embeddings,
-        corpus=sources.corpus,
-        options=config.evaluate,
-        scoring=sources.scoring(),
-    )
-    assert len(snapshot.live("videos")) == 6
-    started = "2026-01-01T00:00:00+00:00"
-    run = RunRecord(name="x", config=config.model_dump(mode="json"), started=started)
-    write_run(open_root(config.store), run)
-    found = search_text(config.store, text="a red circle", top=3)
-    assert [row.rank for row in found] == [1, 2, 3]
-    assert sources.encoder().model.video_columns["embedding"].shape == (width,)
+class TestTransformersFolder(PretrainedContract):
+    @pytest.fixture
+    def folder(self, saved):
+        return saved[0]
 
+    def width(self, folder):
+        kind = json.loads((folder / "config.json").read_text())["model_type"]
+        return 24 if kind == "clip" else 32
 
-def test_identity_is_what_the_weights_are_not_where_they_lie(saved, tmp_path):
-    """Another folder with the same files is the same model; another tokenizer or mean is not."""
-    folder, _ = saved
-    copied, changed = tmp_path / "copied", tmp_path / "changed"
-    for target in (copied, changed):
-        target.mkdir()
-        for path in folder.iterdir():
-            (target / path.name).write_bytes(path.read_bytes())
-    images = {"image_mean": [0.1, 0.1, 0.1], "image_std": STD}
-    (changed / "preprocessor_config.json").write_text(json.dumps(images))
-
-    def weights(place):
-        config = config_of(place, tmp_path / "store")
-        run_ingest(config)
-        train(config)
-        return trained(config).weights_hash
-
-    assert weights(folder) == weights(copied) != weights(changed)
-
-
-def test_a_checkpoint_of_ours_holds_everything(saved, tmp_path):
-    """The folder may go: tensors, configuration, tokenizer and preprocessing are in the store."""
-    folder, _ = saved
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    for path in folder.iterdir():
-        (gone / path.name).write_bytes(path.read_bytes())
-    config = config_of(gone, tmp_path / "store")
-    run_ingest(config)
-    train(config)
-    path = trained(config).path
-    for file in gone.iterdir():
-        file.unlink()
-    chosen = choose_weights(path, store=str(tmp_path / "store"))
-    assert (chosen.model["family"], chosen.extract["size"]) == ("frozen", 32)
-    again = config.model.model_copy(update={"weights": str(path)})
-    whole = starting_model(config_of(folder, "unused").model, seed=0).state_dict()
-    found = starting_model(again, seed=5).state_dict()
-    assert all(torch.equal(tensor, whole[key]) for key, tensor in found.items())
-
-
-def test_weights_are_named_on_the_command_line(saved):
-    folder, _ = saved
-    chosen = choose_weights(f"hf:{folder}", store="unused")
-    assert chosen.model["weights"] == f"hf:{folder}" and chosen.extract == {"size": 32}
-    state = read_pretrained(f"hf:{folder}")
-    assert image_size_of(state) == 32 and recognise(state)[0][0] == "frozen"
+    def reprocess(self, folder):
+        images = {"image_mean": [0.1, 0.1, 0.1], "image_std": STD}
+        (folder / "preprocessor_config.json").write_text(json.dumps(images))
 
 
 def test_shards_are_read_whole(saved, tmp_path):
