@@ -89,6 +89,18 @@ def test_layers_over_real_tokens_alone_give_what_all_of_them_would(lengths, chec
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
+def test_a_broken_video_spoils_no_other_through_the_padding():
+    torch.manual_seed(1)
+    stack = Transformer(32, layers=2, heads=2)
+    real = torch.arange(6)[None] < torch.tensor([4, 2, 5])[:, None]
+    x = torch.randn(3, 6, 32)
+    x[0, 3] = torch.nan
+    mask = (~real).float()[:, None, None] * -1e6
+    found = stack.of_real(x, real, mask=mask)
+    assert found[0, :4].isnan().all()
+    assert found[1:][real[1:]].isfinite().all()
+
+
 def test_quick_gelu_without_gradients_is_the_same_and_leaves_what_it_is_given():
     x = torch.randn(50)
     before = x.clone()
