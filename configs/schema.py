@@ -124,7 +124,7 @@ class TrainConfig(Options):
     """Decoupled weight decay."""
     schedule: str = "warmup_cosine"
     """Learning-rate schedule of models.optim."""
-    warmup: float = Field(default=0.1, ge=0, le=1)
+    warmup: float = Field(default=0.1, ge=0, lt=1)
     """Fraction of all steps."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Global gradient norm limit."""

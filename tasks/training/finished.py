@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from configs import PipelineConfig
+from configs.schema import TrainConfig
+from models.schedules import multiplier
 from storage.snapshots import Artifact
 from tasks.training.checkpoints import CheckpointRef, best_checkpoint, checkpoints
 from tasks.training.items import Item, read_items
@@ -96,6 +98,11 @@ def _notes(found: Trained, config: PipelineConfig, *, items: Sequence[Item]) -> 
             f"{len(grown)} captions are new or changed since this model was trained; "
             "train.when_corpus_grows=retrain trains it anew"
         )
+    if found.last.progress.step == 1 and _first_rate(config.train) == 0:
+        notes.append(
+            "Training had one step, and warm-up begins at rate 0: the weights are those it began "
+            "with. More train.epochs or a smaller train.batch_size make more steps."
+        )
     if config.train.selection_split == "test":
         notes.append("The best epoch was chosen on the test split.")
     if not any(item.role == "selection" for item in then.values()):
@@ -104,3 +111,8 @@ def _notes(found: Trained, config: PipelineConfig, *, items: Sequence[Item]) -> 
             "on: it is the last."
         )
     return notes
+
+
+def _first_rate(options: TrainConfig) -> float:
+    """What the peak rate is multiplied with in the first step of several."""
+    return multiplier(options.schedule, step=0, total_steps=2, warmup=options.warmup)

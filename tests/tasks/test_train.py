@@ -177,6 +177,17 @@ def test_the_last_epoch_is_best_without_a_selection_split(finished, tmp_path):
     assert "it is the last" in receipt["notes"][0]
 
 
+@pytest.mark.parametrize(("warmup", "moves"), [(0.1, False), (0.0, True)])
+def test_a_single_step_at_rate_zero_is_said(finished, tmp_path, warmup, moves):
+    config = another(finished, tmp_path, epochs=1, batch_size=24, warmup=warmup)
+    receipt = train(config)
+    assert receipt["steps"] == 1
+    start = load_checkpoint_weights(tmp_path)
+    found = load_checkpoint(trained(config).path).weights
+    assert any(not torch.equal(found[name], start[name]) for name in start) is moves
+    assert any("one step" in note for note in receipt["notes"]) is not moves
+
+
 def test_two_processes_and_an_interruption_reach_the_same_weights(finished, tmp_path):
     """Killed as one process, resumed as two: the same batches, the same weights up to rounding."""
     config = another(finished, tmp_path)
