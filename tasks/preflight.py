@@ -8,12 +8,13 @@ from pathlib import Path
 from configs import ConfigError, PipelineConfig
 from configs.corpora import anchored
 from configs.schema import STAGES
-from models.clip.architecture import architecture
 from models.errors import OptionsError
 from models.registry import ZERO_SHOT, family_class, validate_options
 from models.rerank import RERANKINGS
 from models.sampling import Rule
+from models.schedules import SCHEDULES
 from storage.pretrained import is_pretrained
+from tasks.training.starting import rehearse_start
 
 __all__ = ["check_config", "choose_stages", "settled"]
 
@@ -37,29 +38,29 @@ def check_config(config: PipelineConfig) -> None:
         ConfigError: with key, value and remedy.
     """
     _check_names(config)
+    weights, family = config.model.weights, config.model.family
     try:
-        validate_options(config.model.family, config.model.options)
-        sizes = architecture(config.model.architecture)
+        validate_options(family, config.model.options)
+        if weights is not None and is_pretrained(weights) and family_class(family).trainable:
+            raise ConfigError(
+                f"model.weights ({weights}) is a dual encoder that is used as it is, not the start"
+                f" of model.family ({family}); set model.family={ZERO_SHOT} and train.epochs=0",
+                key="model.family",
+            )
+        size = rehearse_start(config.model)
     except OptionsError as error:
         raise ConfigError(f"model: {error}", key="model") from None
-    weights, family = config.model.weights, config.model.family
-    if weights is not None and is_pretrained(weights) and family_class(family).trainable:
+    if size != config.extract.size:
+        start = f"weights ({weights})" if weights else f"architecture {config.model.architecture}"
         raise ConfigError(
-            f"model.weights ({weights}) is a dual encoder that is used as it is, not the start of"
-            f" model.family ({family}); set model.family={ZERO_SHOT} and train.epochs=0",
-            key="model.family",
-        )
-    if config.model.weights is None and sizes.image_size != config.extract.size:
-        raise ConfigError(
-            f"extract.size ({config.extract.size}) is not the frame size of"
-            f" model.architecture {config.model.architecture} ({sizes.image_size});"
-            f" set extract.size={sizes.image_size}",
+            f"extract.size ({config.extract.size}) is not the frame size of model.{start},"
+            f" {size} pixels; set extract.size={size}",
             key="extract.size",
         )
 
 
 def _check_names(config: PipelineConfig) -> None:
-    """Sampling rule, re-rankings and the weights file: found wrong later, hours may have gone."""
+    """Names that the schema leaves open: found wrong later, hours may have gone."""
     try:
         Rule(**config.extract.sampling.model_dump())
     except ValueError as error:
@@ -69,6 +70,11 @@ def _check_names(config: PipelineConfig) -> None:
         known = ", ".join(RERANKINGS)
         raise ConfigError(
             f"evaluate.rerank names ({unknown[0]}); there are: {known}", key="evaluate.rerank"
+        )
+    if config.train.schedule not in SCHEDULES:
+        raise ConfigError(
+            f"train.schedule is ({config.train.schedule}); there are: {', '.join(SCHEDULES)}",
+            key="train.schedule",
         )
     weights = config.model.weights
     if weights is None or is_pretrained(weights):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from configs.schema import ModelConfig, TrainConfig
 from models.clip.architecture import Architecture, architecture
-from models.convert import build_for, start, to_legacy_fp16
+from models.convert import build_for, image_size_of, start, to_legacy_fp16
 from models.family import RetrievalModel
 from models.optim import AdamW, BertAdam, OptimizerOptions, build_optimizer
 from models.parameters import freeze
@@ -26,6 +27,7 @@ __all__ = [
     "make_optimizer",
     "make_trainable",
     "read_start",
+    "rehearse_start",
     "starting_model",
 ]
 
@@ -82,18 +84,51 @@ def hash_of_start(config: ModelConfig) -> str | None:
     """Hash of the weights that are started from; None: random ones."""
     if config.weights is None:
         return None
+    return _facts(config.weights).hash
+
+
+def rehearse_start(config: ModelConfig) -> int:
+    """The frame size, pixels, of the starting model, which is built without its file's numbers.
+
+    What would stop `starting_model` stops this within a second or two, before hours of decoding.
+    Of a checkpoint hf:… only the frame size is looked at.
+
+    Raises:
+        OptionsError, WeightsError: as `starting_model`.
+    """
+    if config.weights is None:  # mostly tiny: built sooner than torch loads its meta device
+        with torch.random.fork_rng(devices=()):
+            return build_sized(config, sizes=architecture(config.architecture)).image_size
+    state = _facts(config.weights).shapes
     if is_pretrained(config.weights):
-        files = sorted(find_pretrained(config.weights).iterdir())
+        return image_size_of(state)
+    with torch.device("meta"):
+        model = build_like(config, state)
+        start(model, state)
+    return model.image_size
+
+
+class _Facts(NamedTuple):
+    hash: str
+    shapes: dict[str, Tensor]
+    """Tensors without their numbers; a checkpoint's packed small files as they are."""
+
+
+def _facts(weights: str) -> _Facts:
+    if is_pretrained(weights):
+        files = sorted(find_pretrained(weights).iterdir())
     else:
-        files = [_path(config.weights)]
+        files = [_path(weights)]
     marks = tuple((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file())
-    return _hash_of_files(config.weights, marks)
+    return _facts_of_files(weights, marks)
 
 
 @lru_cache(maxsize=8)
-def _hash_of_files(weights: str, marks: tuple[tuple[str, int, int], ...]) -> str:
+def _facts_of_files(weights: str, marks: tuple[tuple[str, int, int], ...]) -> _Facts:
     del marks  # sizes and times tell one content of the files from another
-    return weights_hash(read_start(weights))
+    state = read_start(weights)
+    shapes = {key: x if key == "files" else x.to("meta") for key, x in state.items()}
+    return _Facts(weights_hash(state), shapes)
 
 
 def _path(weights: str) -> Path:
