@@ -11,7 +11,6 @@ import typer
 from flows.commands.options import (
     JsonFlag,
     StoreOption,
-    default_store,
     print_json,
     print_table,
 )
@@ -95,7 +94,7 @@ def retry(
     """Try the failed videos of the last run again, then bring its tables up to date."""
     from flows.launch import retry_failed, show
 
-    summary = retry_failed(store or default_store(), reasons=reason or (), videos=video or ())
+    summary = retry_failed(known_store(store), reasons=reason or (), videos=video or ())
     if as_json:
         print_json(summary)
     else:
@@ -161,7 +160,7 @@ def convert(
     from tasks.convert import convert_frames
     from tasks.status import full_fingerprint
 
-    where = store or default_store()
+    where = known_store(store)
     if identity:
         identity = full_fingerprint(where, kind="frames", prefix=identity)
     done = convert_frames(where, format=to, payload=payload, fingerprint=identity)

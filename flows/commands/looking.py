@@ -36,7 +36,7 @@ def search(
     """Rank the videos of the last run by a text."""
     from tasks.reporting import search_text
 
-    found = search_text(store or default_store(), text=text, top=top)
+    found = search_text(known_store(store), text=text, top=top)
     rows = [row.as_dict() for row in found]
     if as_json:
         print_json({"query": text, "results": rows})

@@ -10,6 +10,7 @@ import typer
 
 from configs import ConfigError, PipelineConfig, load
 from flows.commands.options import JsonFlag, StoreOption, default_store, print_json
+from flows.commands.stores import known_store
 
 __all__ = ["register"]
 
@@ -99,7 +100,7 @@ def evaluate(
     from tasks.recording import last_config
 
     if source is None:
-        document = last_config(store or default_store()).model_dump(mode="json")
+        document = last_config(known_store(store)).model_dump(mode="json")
         config = load_document(document, overrides=_overrides(set_, store))
     else:
         config = load(source, overrides=_overrides(set_, store))

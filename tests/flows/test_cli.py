@@ -65,6 +65,20 @@ def test_words_that_need_a_run_say_so(reelvec, empty_store, words):
 
 
 @pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["retry", "--reason", "tmeout"], ["tmeout", "timeout"]),
+        (["convert", "--to", "hdf5"], ["no frames", "reelvec run"]),
+        (["weights", "export", "out.bin"], ["no run in the store"]),
+    ],
+)
+def test_what_an_empty_store_lacks_is_named(reelvec, empty_store, words, parts):
+    code, out, err = reelvec(*words)
+    assert (code, out) == (1, "")
+    assert all(part in err for part in parts) and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
     ("words", "code", "parts"),
     [
         (["run", "dmeo"], 2, ["(dmeo)", "(demo)"]),
@@ -82,15 +96,19 @@ def test_words_that_need_a_run_say_so(reelvec, empty_store, words):
         (["corpus", "check", "msrvtt", "--root", "nowhere"], 2, ["(nowhere) is no folder"]),
         (["embed", "nowhere"], 2, ["(nowhere)", "folder"]),
         (["embed", ".", "--weights", "nowhere.pt"], 1, ["nowhere.pt"]),
-        (["retry", "--reason", "tmeout"], 1, ["tmeout", "timeout"]),
         (["corpus", "check", "msvdd"], 2, ["(msvdd)"]),
         (["corpus", "check", "msvd", "--videos", "v"], 2, ["--annotations"]),
         (["weights", "inspect", "nowhere.pt"], 1, ["nowhere.pt"]),
         (["weights", "import", "hf:./nowhere"], 1, ["hf:./nowhere", "hf:ORG/NAME"]),
         (["weights", "export", "a", "b", "c"], 2, ["FILE OUT"]),
         (["weights", "export", "out.bin", "--format", "zip"], 2, ["(zip)", "state-dict", "pth"]),
-        (["convert", "--to", "hdf5"], 1, ["no frames", "reelvec run"]),
-        (["weights", "export", "out.bin"], 1, ["no run in the store"]),
+        *(
+            (words, 2, ["no store at (reelvec-store)", "reelvec embed"])
+            for words in (
+                *(["status"], ["verify"], ["failures"], ["retry"], ["evaluate"]),
+                *(["search", "a cat"], ["convert", "--to", "hdf5"], ["weights", "export", "o.bin"]),
+            )
+        ),
     ],
 )
 def test_a_persons_mistake_is_one_message(reelvec, words, code, parts):
