@@ -50,6 +50,22 @@ def test_columns_follow_the_inputs_in_whatever_order_groups_are_listed(tmp_path)
     assert main([str(tmp_path)]) == 0
 
 
+@needs_goldens
+@pytest.mark.parametrize("source", ["clip", "zeros"])
+def test_a_variants_parameters_and_not_its_name_say_what_it_is(tmp_path, source):
+    table = json.loads((GOLDENS / "init_mapping_clip4clip.json").read_text(encoding="utf-8"))
+    entry = table["variants"]["seqTransf_2d"]
+    wanted = entry["parameters_outside_clip"]
+    kept = {k: v for k, v in wanted.items() if "resblocks.2." not in k and "resblocks.3." not in k}
+    entry["n_keys"] -= len(wanted) - len(kept)
+    assert len(wanted) - len(kept) == 24
+    if source == "zeros":
+        kept["transformerClip.resblocks.1.ln_1.weight"] = source
+    table["variants"] = {"shallow": entry | {"parameters_outside_clip": kept}}
+    (tmp_path / "init_mapping_clip4clip.json").write_text(json.dumps(table))
+    assert main([str(tmp_path)]) == (source == "zeros")
+
+
 def test_only_parameters_whose_gradient_is_zero_may_differ_by_noise():
     outputs = {"grad_first_step/x64": torch.tensor([1e-17, 1e-5], dtype=torch.float64)}
     ours, wanted = torch.tensor([1.0, 2.0], dtype=torch.float64), torch.tensor([5.0, 6.0])
