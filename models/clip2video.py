@@ -179,7 +179,8 @@ class Clip2Video(ClipFamily):
         features = {"embedding": unit(sentence)}
         if self.options.center_type == "TAB":
             positions = torch.arange(tokens.shape[1], device=tokens.device)
-            last = tokens.argmax(dim=1, keepdim=True)
+            ends = tokens == tokens.amax(dim=1, keepdim=True)
+            last = (positions * ends).amax(dim=1, keepdim=True)  # captions may spell an end token
             real = (positions > 0) & (positions <= last)  # without the start token
             features["aligned"] = self._align(words, real)
         return TextFeatures(features)

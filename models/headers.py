@@ -146,7 +146,7 @@ class HeaderFamily(ClipFamily):
         if header == "seqLSTM":  # its position table is in the checkpoints, but never used
             self.frame_position_embeddings.weight.requires_grad_(False)
             self.lstm_visual = nn.LSTM(width, width, batch_first=True)
-        heads = architecture.text_heads
+        heads = width // architecture.head_dim
         if header == "seqTransf":
             self.transformerClip = Transformer(width, layers=layers, heads=heads, eps=HEADER_EPS)
             init_as_originals(self.transformerClip)
@@ -161,7 +161,12 @@ class HeaderFamily(ClipFamily):
 
     @torch.no_grad()
     def _init_headers_from_clip(self, clip: Mapping[str, Tensor]) -> None:
-        """Position tables and blocks from CLIP's text tower (spec 7.2)."""
+        """Position tables and blocks from CLIP's text tower (spec 7.2), unless widths differ.
+
+        Then they cannot fit, and the originals too leave the header at random.
+        """
+        if self.architecture.embed_dim != self.architecture.text_width:
+            return
         if self.header in ("seqLSTM", "seqTransf"):
             self.frame_position_embeddings.weight.copy_(clip["positional_embedding"])
         if self.header == "seqTransf":
@@ -220,10 +225,15 @@ class HeaderFamily(ClipFamily):
 
 
 def _check_header(header: Header, sizes: Architecture, max_frames: int) -> None:
-    if header in ("seqTransf", "tightTransf") and sizes.embed_dim != sizes.text_width:
+    if header == "seqTransf" and sizes.embed_dim != sizes.text_width:
         raise OptionsError(
             f"header {header} is as wide as the text tower: embed_dim {sizes.embed_dim} must equal "
-            f"text_width {sizes.text_width}; use meanP or seqLSTM"
+            f"text_width {sizes.text_width}; use another header"
+        )
+    if header == "tightTransf" and sizes.embed_dim % sizes.head_dim:
+        raise OptionsError(
+            f"header {header}: embed_dim {sizes.embed_dim} must be a multiple of "
+            f"head_dim {sizes.head_dim}"
         )
     room = {"seqTransf": sizes.context_length, "tightTransf": sizes.context_length - 1}
     if max_frames > room.get(header, max_frames):

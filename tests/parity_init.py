@@ -26,12 +26,12 @@ MIDDLE = "conv1 in the middle of three time slices, zeros elsewhere"
 
 
 def init_mapping(table):
-    """Comparisons of one family's table; `family` and the variants' names decide the options."""
+    """Comparisons of one family's table; each variant's parameters decide the options."""
     family = table["family"]
     archive = clip_archive()
     for variant, entry in table["variants"].items():
         wanted = entry["parameters_outside_clip"]
-        models = [fresh(family, variant, archive, seed) for seed in (1, 2)]
+        models = [fresh(family, variant, wanted, archive, seed) for seed in (1, 2)]
         states = [export_checkpoint(model) for model in models]
         outside = {k for k in states[0] if not k.startswith("clip.") or "conv2" in k}
         yield f"{variant} keys", outside == set(wanted) and len(states[0]) == entry["n_keys"]
@@ -49,9 +49,10 @@ def clip_archive():
     return {key: tensor.clone() for key, tensor in towers.state_dict().items()}
 
 
-def fresh(family, variant, archive, seed):
+def fresh(family, variant, wanted, archive, seed):
     torch.manual_seed(seed)
-    settings = family_class(family).original_settings(original_options(family, variant))
+    options = ORIGINAL_OPTIONS[family](variant, wanted)
+    settings = family_class(family).original_settings(options)
     model = build(
         family,
         options=settings.options,
@@ -63,62 +64,94 @@ def fresh(family, variant, archive, seed):
     return model
 
 
-def original_options(family, variant):
-    """An original's option values from the name of a variant."""
-    words = variant.split("_")
-    if family in ("clip4clip", "xclip"):
-        return {
-            "sim_header": words[0],
-            "linear_patch": words[1] if len(words) > 1 else "2d",
-            "cross_num_hidden_layers": 4,
-            "max_words": 10,
-            "max_frames": 5,
-        }
-    return clip2video_options(words) if family == "clip2video" else adaclip_options(words)
+def present(wanted, choices, otherwise):
+    """The first choice whose mark begins a parameter: the parameters are the structure."""
+    for mark, choice in choices.items():
+        if any(key.startswith(mark) for key in wanted):
+            return choice
+    return otherwise
 
 
-def clip2video_options(words):
-    tdb = words[0] == "TDB"
-    tab = [word for word in words if word.startswith("TAB")]
-    projections = {"sub": "", "mlp": "sigmoid_mlp", "selfA": "sigmoid_selfA"}
-    center = "" if not tab or tab[0] == "TABplain" else "TAB"
+def layers(wanted):
+    """Blocks of the temporal header; the originals' default where there are none."""
+    marks = ("transformerClip.", "cross.transformer.")
+    return sum(k.startswith(marks) and k.endswith("ln_1.bias") for k in wanted) or 4
+
+
+def header_options(_, wanted):
+    """CLIP4Clip's and X-CLIP's."""
+    headers = {
+        "lstm_visual.": "seqLSTM",
+        "transformerClip.": "seqTransf",
+        "cross.": "tightTransf",
+    }
     return {
-        "sim_type": "seqTransf" if tdb else words[0],
-        "temporal_type": "TDB" if tdb else "",
-        "temporal_proj": projections[words[1]] if tdb else "",
-        "center_type": "TAB" if tab else "",
-        "center_proj": "TAB_TDB" if words[-2:] == ["TAB", "TDB"] else center,
+        "sim_header": present(wanted, headers, "meanP"),
+        "linear_patch": present(wanted, {"clip.visual.conv2.": "3d"}, "2d"),
+        "cross_num_hidden_layers": layers(wanted),
+        "max_words": 10,
+        "max_frames": 5,
+    }
+
+
+def clip2video_options(variant, wanted):
+    """The name tells TAB from TAB_TDB alone, whose parameters are the same."""
+    projections = {"frame2t_projection": "sigmoid_mlp", "frame2t_attention.": "sigmoid_selfA"}
+    center = "TAB_TDB" if variant.endswith("TAB_TDB") else "TAB"
+    return {
+        "sim_type": present(wanted, {"transformerClip.": "seqTransf"}, "meanP"),
+        "temporal_type": present(wanted, {"type_position_embeddings.": "TDB"}, ""),
+        "temporal_proj": present(wanted, projections, ""),
+        "center_type": present(wanted, {"emb_center": "TAB"}, ""),
+        "center_proj": present(wanted, {"actionClip.": center}, ""),
         "centerK": 5,
         "center_weight": 0.5,
-        "cross_num_hidden_layers": 4,
+        "cross_num_hidden_layers": layers(wanted),
         "max_words": 10,
         "max_frames": 6,
     }
 
 
-def adaclip_options(words):
-    policy = words[0] if words[0] in ("raw", "clip") or words[0].startswith("mobilenet") else None
-    parts = {"_".join(words[:i]): "_".join(words[i:]) for i in range(1, len(words))}
-    rnn = next((word for word in words if word in ("lstm", "bilstm", "transformer")), None)
-    return {
-        "use_policy": policy is not None,
-        "policy_backbone": policy or "raw",
+def adaclip_options(variant, wanted):
+    """The name tells a policy on CLIP's own features alone, which adds no backbone."""
+    raw = "clip" if variant.split("_")[0] == "clip" else "raw"
+    rnns = {
+        "sampler.rnn.weight_ih_l0_reverse": "bilstm",
+        "sampler.rnn.": "lstm",
+        "sampler.transformer.": "transformer",
+    }
+    rnn = present(wanted, rnns, None)
+    kinds = {
+        kind: present(wanted, {f"{kind}_mlp.": "mlp", f"{kind}_proj.": "transformer"}, None)
+        for kind in ("frame_agg", "word_agg")
+    }
+    headers = {"transformerClip.": "seqTransf", "transformer.": "transformer"}
+    return kinds | {
+        "use_policy": present(wanted, {"sampler.": True}, False),
+        "policy_backbone": present(wanted, {"sampler.cnn_model.": "mobilenet_v3_large"}, raw),
         "rescale_size": 5,
         "use_rnn": rnn is not None,
         "rnn": rnn or "transformer",
-        "mlp_type": "fc" if words[-1] == "fc" else "mlp",
+        "mlp_type": present(wanted, {"sampler.linear.2.": "mlp"}, "fc"),
         "hidden_dim": 16,
         "mlp_hidden_dim": 16,
         "num_frm": 5,
         "top_k": 3,
         "max_txt_len": 9,
-        "sim_header": parts.get("header", "meanP"),
-        "frame_agg": parts.get("frame_agg"),
+        "sim_header": present(wanted, headers, "meanP"),
         "frame_agg_temp": 1.0,
-        "word_agg": parts.get("word_agg"),
         "word_agg_temp": 1.0,
         "reuse_scores": False,
     }
+
+
+ORIGINAL_OPTIONS = {
+    "clip4clip": header_options,
+    "xclip": header_options,
+    "clip2video": clip2video_options,
+    "adaclip": adaclip_options,
+}
+"""An original's option values from a variant's name and its parameters."""
 
 
 def starts_from(source, key, states, archive):

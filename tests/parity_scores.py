@@ -36,7 +36,8 @@ def similarity(golden, dtype, **options):
         )
         for rows in video_groups(golden, len(frames))
     ]
-    videos = type(video[0]).cat(video)
+    listed = torch.tensor([row for rows in video_groups(golden, len(frames)) for row in rows])
+    videos = type(video[0]).cat(video).index(listed.argsort())  # columns follow the inputs
     return model.similarity(type(text[0]).cat(text), videos), videos
 
 

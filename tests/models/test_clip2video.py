@@ -101,6 +101,16 @@ def test_words_are_aligned_without_start_and_padding():
 
 
 @torch.no_grad()
+def test_an_end_token_inside_a_caption_ends_the_sentence_but_not_the_aligned_words():
+    model = make("clip2video", VARIANTS["TAB_TDB"] | LAYERS)
+    tokens = torch.tensor([[94, 7, 95, 8, 0, 95, 0, 0, 0]])  # what follows is real: 2.3, 5.1
+    sentence, words = model.encode_words(tokens)
+    assert torch.equal(sentence[0], words[0, 2])
+    found = model.encode_text(tokens)["aligned"][0]
+    torch.testing.assert_close(found, naive_aligned(model, words[0, 1:6]), rtol=0, atol=1e-9)
+
+
+@torch.no_grad()
 def test_score_is_the_weighted_sum_of_both():
     model = make("clip2video", {"center_weight": 0.3} | LAYERS)
     text = model.encode_text(captions(5))

@@ -1,14 +1,24 @@
 """CLIP4Clip's eight variants: the family contract, naive twins of each header, key lists."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from models.clip.architecture import architecture
+from models.convert import start
 from models.errors import InputError, OptionsError
 from models.registry import build
 from models.temporal import key_mask, pool
-from tests.models.contracts_family import FamilyContract, captions, clips, inputs_of, make
+from tests.models.contracts_family import (
+    SIZES,
+    FamilyContract,
+    captions,
+    clips,
+    inputs_of,
+    make,
+)
 from tests.models.test_clip_towers import naive_block
 
 HEADERS = ("meanP", "seqLSTM", "seqTransf", "tightTransf")
@@ -79,8 +89,12 @@ def test_lstm_equals_the_packed_one():
     assert_naive(model, after)
 
 
-def test_tight_is_a_forward_pass_a_pair(monkeypatch):
-    model = make("clip4clip", {"sim_header": "tightTransf", "cross_num_hidden_layers": 2})
+@pytest.mark.parametrize("width", [32, 48], ids=["as wide as the text tower", "wider"])
+def test_tight_is_a_forward_pass_a_pair(monkeypatch, width):
+    sizes = replace(SIZES, embed_dim=width)
+    options = {"sim_header": "tightTransf", "cross_num_hidden_layers": 2}
+    model = make("clip4clip", options, sizes=sizes)
+    assert model.cross.transformer.heads == width // SIZES.head_dim
     sentence, frames, mask, sim = encoded(model)
     cross = model.cross
     for t in range(4):
@@ -169,14 +183,21 @@ def test_lengths_and_widths_a_header_cannot_take():
 
 
 def test_widths_that_differ_are_refused_where_the_header_ties_them():
-    from dataclasses import replace
-
-    from tests.models.contracts_family import SIZES
-
     wide = replace(SIZES, embed_dim=48)
     with pytest.raises(OptionsError, match="embed_dim 48 must equal text_width 32"):
         make("clip4clip", {"sim_header": "seqTransf"}, sizes=wide)
+    with pytest.raises(OptionsError, match="embed_dim 40 must be a multiple of head_dim 16"):
+        make("clip4clip", {"sim_header": "tightTransf"}, sizes=replace(SIZES, embed_dim=40))
     assert make("clip4clip", sizes=wide).video_columns["embedding"].shape == (48,)
+
+
+@pytest.mark.parametrize("header", ["seqLSTM", "tightTransf"])
+def test_a_header_of_another_width_than_the_text_tower_starts_at_random(header):
+    wide = make("clip4clip", {"sim_header": header}, sizes=replace(SIZES, embed_dim=48))
+    before = {key: tensor.clone() for key, tensor in wide.state_dict().items()}
+    start(wide, {key: tensor + 1 for key, tensor in wide.clip.state_dict().items()})
+    for key, tensor in wide.state_dict().items():
+        assert torch.equal(tensor, before[key] + 1 if key.startswith("clip.") else before[key])
 
 
 @pytest.mark.parametrize("family", ["clip4clip", "xclip"])
