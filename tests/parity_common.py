@@ -15,6 +15,8 @@ FP64 = 1e-9
 """float64 against the golden's float64, on logits (DESIGN 4, Numerics)."""
 FP32_COSINE = 1e-6
 """float32 on cosine, logit / exp(logit_scale) (DESIGN 4, Numerics)."""
+ROUNDING = 4
+"""Times the file's own float32-float64 distance that is allowed in float32, where that is more."""
 EXTRA_INPUTS = {"policy_video": "policy_frames", "gumbel": "noise"}
 """Inputs beyond texts, frames and mask: a golden's name -> encode_video's."""
 DTYPES = {"float64": torch.float64, "float32": torch.float32}

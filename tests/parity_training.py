@@ -6,7 +6,7 @@ from torch.nn.utils import clip_grad_norm_
 from models.losses import weighted_symmetric_loss
 from models.optim import OptimizerOptions, build_optimizer, rates
 from models.parameters import clamp_logit_scale, freeze
-from tests.parity_common import DTYPES, FP64, Line, distance
+from tests.parity_common import DTYPES, FP64, ROUNDING, Line, distance
 
 FP32 = {"train_loss": 1e-4, "train_grad_norm": 1e-3, "grad_first_step/": 1e-4, "final/": 1e-6}
 """Floors in float32; four times the file's own float32-float64 distance where that is more."""
@@ -131,4 +131,4 @@ def allowed(key, exact, own):
     if key.startswith("train_lr"):
         return 1e-12
     floor = next(value for prefix, value in FP32.items() if key.startswith(prefix))
-    return max(floor, 4 * own.get(key, 0.0))
+    return max(floor, ROUNDING * own.get(key, 0.0))

@@ -28,6 +28,9 @@ def test_golden(path):
     ("case", "key", "by"),
     [
         ("clip4clip_meanP_2d", "output/sim64", 1e-8),
+        ("clip4clip_meanP_2d", "output/sim", 5e-4),
+        ("clip2video_TDB_selfA", "output/sim_legacy", 5e-4),
+        ("clip2video_TDB_selfA", "output/sim_fixed", 1.0),
         ("clip4clip_seqTransf_2d", "state/transformerClip.resblocks.0.ln_1.bias", 1e-3),
         ("train_clip4clip_meanP_2d", "output/train_loss64", 1e-8),
         ("train_clip4clip_meanP_2d", "output/final/clip.logit_scale", 1e-4),
