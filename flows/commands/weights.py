@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from configs import ConfigError
-from flows.commands.options import JsonFlag, StoreOption, print_json, print_table
-from flows.commands.stores import known_store
+from flows.commands.options import JsonFlag, StoreOption, default_store, print_json, print_table
 
 __all__ = ["register"]
 
@@ -95,11 +94,10 @@ def export(
         raise ConfigError("give FILE OUT, or --store DIR OUT, not more")
     if layout not in EXPORT_FORMATS:
         raise ConfigError(f"--format ({layout}) is none of {', '.join(EXPORT_FORMATS)}")
-    file = str(paths[0]) if len(paths) == 2 else None
     done = export_file(
-        file,
+        str(paths[0]) if len(paths) == 2 else None,
         paths[-1],
-        store="" if file else known_store(store),
+        store=store or default_store(),
         options=ExportOptions(layout=layout, family=family, full=full, force=force),
     )
     if as_json:
