@@ -64,12 +64,15 @@ class Artifact:
         """
         artifact = cls(root, kind=kind, fingerprint=layout.fingerprint(identity))
         path = layout.identity(artifact.folder)
-        if not root.exists(path):
+        try:
+            written = artifact.identity
+        except MissingArtifactError:
             with suppress(FileExistsError):  # another writer of the same identity was first
                 root.put_new(path, seal(identity, indent=2))
-        if layout.fingerprint(artifact.identity) != artifact.fingerprint:
+            written = artifact.identity
+        if layout.fingerprint(written) != artifact.fingerprint:
             raise IdentityError(
-                f"{path} holds {artifact.identity}, whose fingerprint is not its folder's name; "
+                f"{path} holds {written}, whose fingerprint is not its folder's name; "
                 "remove that file, the next run writes it anew",
                 path=path,
             )

@@ -20,6 +20,7 @@ from reelvec.models.family import RetrievalModel
 from reelvec.models.features import Columns, Features, TextFeatures, VideoFeatures
 from reelvec.models.sampling.rules import pick_stored
 from reelvec.storage.frames.reader import FrameReader
+from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.scoring.logits import EMBEDDING
 
 __all__ = ["Encoder", "EncoderRef", "encode_captions", "encode_videos", "open_encoder"]
@@ -32,13 +33,10 @@ TEXTS_A_VIDEO = 16
 
 @dataclass(frozen=True, slots=True)
 class EncoderRef:
-    """Names an encoder across processes: plain strings only."""
+    """Names an encoder in any process: plain values only."""
 
-    store: str
-    checkpoint: str
-    """Fingerprint of the checkpoint artifact."""
-    number: int
-    """Its snapshot."""
+    checkpoint: SnapshotRef
+    """Its best checkpoint is taken."""
     model: str
     """ModelConfig as JSON."""
     device: str = "auto"
@@ -59,7 +57,7 @@ def open_encoder(ref: EncoderRef) -> Encoder:
     from reelvec.tasks.training.train import load_trained
 
     config = ModelConfig.model_validate_json(ref.model)
-    model = load_trained(ref.store, fingerprint=ref.checkpoint, number=ref.number, model=config)
+    model = load_trained(ref.checkpoint, model=config)
     device = torch.device(choose_device(ref.device))
     return Encoder(model.to(device).eval(), config, device)
 
