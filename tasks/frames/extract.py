@@ -21,8 +21,8 @@ from reelvec.storage.frames.contract import ClipFrames, open_writer
 from reelvec.storage.records import Outcome, Reason, Status
 from reelvec.storage.roots import open_root
 from reelvec.tasks.corpus.ingest import Corpus, corpus_artifact, key_of, read_corpus
+from reelvec.tasks.decoding.files import ClipJob, DecodingOptions, decode_clips
 from reelvec.tasks.digests import Digests, DigestSet, digests
-from reelvec.tasks.frames.decoding import ClipJob, DecodingOptions, decode_clips
 from reelvec.tasks.identity import frames_identity
 from reelvec.tasks.shards import (
     ArtifactRef,
