@@ -27,10 +27,10 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
         StoreError: it cannot be made there.
     """
     from reelvec.storage.upkeep.verify import lost_of_last_run
-    from reelvec.tasks.recording import is_last_run
     from reelvec.tasks.runs.outcome import outcome_of
     from reelvec.tasks.runs.plan import plan_pipeline
     from reelvec.tasks.runs.preflight import choose_stages, settled
+    from reelvec.tasks.runs.recording import is_last_run
 
     config = settled(config)
     chosen = choose_stages(stages)
@@ -66,7 +66,7 @@ def _brief(record: logging.LogRecord) -> bool:
 
 def retry_failed(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -> dict[str, Any]:
     """Try failed videos of the last run again, and bring its tables up to date."""
-    from reelvec.tasks.recording import last_config, last_ledger
+    from reelvec.tasks.runs.recording import last_config, last_ledger
     from reelvec.tasks.runs.retrying import RetryFilter
 
     retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
@@ -87,7 +87,7 @@ def repair_damage(store: str) -> dict[str, Any]:
     """
     from reelvec.storage.roots import open_root
     from reelvec.storage.upkeep.verify import lost_of_last_run, verify_store
-    from reelvec.tasks.recording import last_config
+    from reelvec.tasks.runs.recording import last_config
     from reelvec.tasks.upkeep.repair import repair, stages_to_run, videos_of
 
     done = repair(store)

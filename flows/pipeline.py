@@ -11,8 +11,8 @@ from reelvec.configs import PipelineConfig
 from reelvec.flows import stages
 from reelvec.flows.runners import open_runner, task_runner
 from reelvec.flows.summary import publish_summary, summarise
-from reelvec.tasks.recording import record_run
 from reelvec.tasks.runs.preflight import choose_stages, settled
+from reelvec.tasks.runs.recording import record_run
 from reelvec.tasks.runs.retrying import RetryFilter
 
 __all__ = ["pipeline"]

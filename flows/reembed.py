@@ -12,9 +12,9 @@ from prefect.artifacts import create_table_artifact
 
 from reelvec.configs import PipelineConfig
 from reelvec.flows.pipeline import pipeline
-from reelvec.tasks.recording import last_config
 from reelvec.tasks.runs.plan import plan_reembed
 from reelvec.tasks.runs.preflight import settled
+from reelvec.tasks.runs.recording import last_config
 
 __all__ = ["reembed"]
 

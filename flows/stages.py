@@ -20,17 +20,19 @@ from reelvec.flows.progress import stage_progress
 from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
 from reelvec.storage.records import Status
 from reelvec.tasks.corpus import ingest as ingestion
+from reelvec.tasks.corpus.ledger import check_failed_fraction, ledger
+from reelvec.tasks.decoding.files import ProbeOptions
 from reelvec.tasks.embedding import embed as embedding
 from reelvec.tasks.embedding import parts as embed_parts
 from reelvec.tasks.embedding.encoding import EncoderRef
+from reelvec.tasks.embedding.sources import sources_of
 from reelvec.tasks.engine import ShardTask, gpu_slot, task
 from reelvec.tasks.frames import extract as extraction
-from reelvec.tasks.frames.decoding import ProbeOptions
-from reelvec.tasks.ledger import check_failed_fraction, ledger
 from reelvec.tasks.reports.report import report as draw_report
+from reelvec.tasks.reports.sources import report_sources
 from reelvec.tasks.runs.retrying import RetryFilter
-from reelvec.tasks.runs.tables import report_sources, sources_of
 from reelvec.tasks.scoring import evaluate as evaluation
+from reelvec.tasks.scoring.logits import scoring_of
 from reelvec.tasks.shards import ArtifactRef, Shard
 from reelvec.tasks.training import train as training
 
@@ -131,7 +133,7 @@ def evaluate(config: PipelineConfig) -> StageReceipt:
         sources.embeddings,
         corpus=sources.corpus,
         options=config.evaluate,
-        scoring=sources.scoring(),
+        scoring=scoring_of(sources.encoder().model),
     )
     return _receipt(
         "evaluate", result.snapshot, done={"evaluations": int(result.fresh)}, started=started

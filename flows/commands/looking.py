@@ -34,9 +34,10 @@ def search(
     as_json: JsonFlag = False,
 ) -> None:
     """Rank the videos of the last run by a text."""
-    from reelvec.tasks.runs.tables import search_text
+    from reelvec.tasks.runs.recording import last_config
+    from reelvec.tasks.searching.search import search_text
 
-    found = search_text(known_store(store), text=text, top=top)
+    found = search_text(last_config(known_store(store)), text=text, top=top)
     rows = [row.as_dict() for row in found]
     if as_json:
         print_json({"query": text, "results": rows})
@@ -76,7 +77,7 @@ def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:
 
 def failures(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     """List the videos of the last run that failed or were salvaged, with the decoder's words."""
-    from reelvec.tasks.recording import last_ledger
+    from reelvec.tasks.runs.recording import last_ledger
 
     where = known_store(store)
     rows, totals = last_ledger(where)

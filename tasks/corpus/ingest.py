@@ -28,8 +28,8 @@ from reelvec.storage.stored_rows import StoredRows
 from reelvec.storage.tables import identity_metadata, schema_text, write_table
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.changes import caption_changes, video_changes
+from reelvec.tasks.decoding.files import ProbeOptions, probe_files
 from reelvec.tasks.digests import DigestSet, digests
-from reelvec.tasks.frames.decoding import ProbeOptions, probe_files
 from reelvec.tasks.shards import (
     PartContents,
     Shard,

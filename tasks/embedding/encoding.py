@@ -17,11 +17,11 @@ import torch
 
 from reelvec.configs.schema import EmbedConfig, ModelConfig
 from reelvec.models.family import RetrievalModel
-from reelvec.models.features import Columns, Features, TextFeatures, VideoFeatures
+from reelvec.models.features import EMBEDDING, Columns, Features, TextFeatures, VideoFeatures
 from reelvec.models.sampling.rules import pick_stored
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.tasks.artifacts import SnapshotRef
-from reelvec.tasks.scoring.logits import EMBEDDING
+from reelvec.tasks.training.train import load_trained
 
 __all__ = ["Encoder", "EncoderRef", "encode_captions", "encode_videos", "open_encoder"]
 
@@ -54,8 +54,6 @@ class Encoder:
 @lru_cache(maxsize=1)
 def open_encoder(ref: EncoderRef) -> Encoder:
     """Load the model a reference names, in evaluation mode, on its device."""
-    from reelvec.tasks.training.train import load_trained
-
     config = ModelConfig.model_validate_json(ref.model)
     model = load_trained(ref.checkpoint, model=config)
     device = torch.device(choose_device(ref.device))

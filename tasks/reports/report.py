@@ -16,7 +16,6 @@ from reelvec.storage.records import Outcome
 from reelvec.storage.sealing import checksum_of_bytes
 from reelvec.storage.tables import read_table
 from reelvec.tasks.reports.facts import (
-    ReportSources,
     failures_of,
     identities_of,
     notes_of,
@@ -28,6 +27,7 @@ from reelvec.tasks.reports.facts import (
 from reelvec.tasks.reports.gallery import gallery_of
 from reelvec.tasks.reports.rendering.contents import Ranks, ReportContents
 from reelvec.tasks.reports.rendering.page import render
+from reelvec.tasks.reports.sources import ReportSources
 from reelvec.tasks.scoring.evaluate import read_coverage, read_metrics
 
 __all__ = [

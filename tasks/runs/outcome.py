@@ -7,11 +7,11 @@ from typing import Any
 from reelvec.configs import PipelineConfig
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
+from reelvec.tasks.corpus.ledger import counts, failures, ledger
 from reelvec.tasks.frames.extract import frames_artifact
-from reelvec.tasks.ledger import counts, failures, ledger
 from reelvec.tasks.reports.facts import notes_of
 from reelvec.tasks.reports.report import report_in_force
-from reelvec.tasks.runs.tables import report_sources
+from reelvec.tasks.reports.sources import report_sources
 from reelvec.tasks.scoring.evaluate import Evaluation, read_coverage
 
 __all__ = ["outcome_of"]

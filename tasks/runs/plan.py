@@ -10,7 +10,8 @@ from reelvec.tasks.corpus.ingest import corpus_artifact, plan_ingest, read_corpu
 from reelvec.tasks.embedding.embed import plan_embed
 from reelvec.tasks.frames.extract import plan_extract
 from reelvec.tasks.reports.report import is_reported
-from reelvec.tasks.runs.tables import is_evaluated, report_sources
+from reelvec.tasks.reports.sources import report_sources
+from reelvec.tasks.scoring.evaluate import is_evaluated
 from reelvec.tasks.training.train import find_trained
 
 __all__ = ["PlannedWork", "plan_pipeline", "plan_reembed"]

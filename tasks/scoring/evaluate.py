@@ -14,16 +14,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from reelvec.configs.schema import EvaluateConfig
+from reelvec.configs.schema import EvaluateConfig, PipelineConfig
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.receipts import Receipt
 from reelvec.storage.commits.views import ReadableArtifact
 from reelvec.storage.records import Outcome
 from reelvec.storage.tables import identity_metadata, read_table, schema_text, write_table
 from reelvec.tasks.corpus.ingest import Corpus
-from reelvec.tasks.reports.rendering.contents import CoverageRow, MetricRow
+from reelvec.tasks.embedding.sources import sources_of
 from reelvec.tasks.scoring.coverage import coverage_rows
 from reelvec.tasks.scoring.logits import Scoring, dot_product
+from reelvec.tasks.scoring.rows import CoverageRow, MetricRow
 from reelvec.tasks.scoring.split_scores import score_split
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "evaluate",
     "evaluation_artifact",
     "finished_evaluation",
+    "is_evaluated",
     "read_coverage",
     "read_metrics",
 ]
@@ -105,6 +107,15 @@ def finished_evaluation(
     sources = _sources(embeddings, corpus)
     made_from = [dict(part.receipt.extra) for part in latest.parts("coverage")]
     return latest if made_from == [sources] else None
+
+
+def is_evaluated(config: PipelineConfig) -> bool:
+    """Whether the latest tables are scored with these options already."""
+    sources = sources_of(config)
+    finished = finished_evaluation(
+        sources.embeddings, corpus=sources.corpus, options=config.evaluate
+    )
+    return finished is not None
 
 
 def evaluate(

@@ -8,16 +8,20 @@ from typing import Any
 
 import torch
 
+from reelvec.configs import PipelineConfig
 from reelvec.models.ranking.topk import TopK, block_topk, merge_topk
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Video
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.corpus.ingest import Corpus, key_of
-from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread
+from reelvec.tasks.embedding.encoding import with_vectors
+from reelvec.tasks.embedding.sources import sources_of
+from reelvec.tasks.frames.extract import frames_artifact
+from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread, scoring_of
 from reelvec.tasks.scoring.split_rows import check_columns, tensors_of
 
-__all__ = ["SearchRow", "best_videos", "search"]
+__all__ = ["SearchRow", "best_videos", "search", "search_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,27 @@ class SearchRow:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for tables and JSON."""
         return {**asdict(self), "pts_seconds": list(self.pts_seconds)}
+
+
+def search_text(config: PipelineConfig, *, text: str, top: int) -> list[SearchRow]:
+    """The `top` videos of a run for a text, best first.
+
+    Raises:
+        MissingArtifactError: the run has no tables yet.
+    """
+    sources = sources_of(config)
+    encoder = sources.encoder()
+    with torch.inference_mode():
+        tokens = encoder.model.tokenize([text]).to(encoder.device)
+        features = with_vectors(encoder.model, encoder.model.encode_text(tokens))
+    return search(
+        features.columns(),
+        embeddings=sources.embeddings,
+        corpus=sources.corpus,
+        frames=frames_artifact(config).latest(),
+        top=top,
+        scoring=scoring_of(encoder.model),
+    )
 
 
 def search(

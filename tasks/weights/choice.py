@@ -19,7 +19,7 @@ from reelvec.models.registry import ZERO_SHOT
 from reelvec.storage.errors import MissingArtifactError, WeightsError
 from reelvec.storage.weights.paths import existing_file
 from reelvec.storage.weights.pretrained import is_pretrained
-from reelvec.tasks.recording import last_config
+from reelvec.tasks.runs.recording import last_config
 from reelvec.tasks.training.train import find_trained
 from reelvec.tasks.weights.files import name_model
 

@@ -34,7 +34,7 @@ from reelvec.storage.weights.checkpoints import (
 )
 from reelvec.storage.weights.paths import check_output, new_output
 from reelvec.storage.weights.pretrained import PREFIX, is_pretrained, read_pretrained
-from reelvec.tasks.recording import last_config
+from reelvec.tasks.runs.recording import last_config
 from reelvec.tasks.training.checkpoints import model_from
 from reelvec.tasks.training.train import trained
 

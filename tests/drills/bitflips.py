@@ -27,8 +27,8 @@ from reelvec.storage.roots import open_root
 from reelvec.storage.sealing import seal
 from reelvec.storage.upkeep.garbage import GcOptions, gc
 from reelvec.storage.upkeep.verify import verify_store
-from reelvec.tasks.recording import last_config, record_run
-from reelvec.tasks.runs.tables import sources_of
+from reelvec.tasks.embedding.sources import sources_of
+from reelvec.tasks.runs.recording import last_config, record_run
 from reelvec.tasks.scoring.evaluate import evaluate
 from reelvec.tasks.upkeep.repair import repair
 from tests.support.engine_free import run_all

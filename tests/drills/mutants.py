@@ -20,7 +20,7 @@ from reelvec.configs import PipelineConfig
 from reelvec.storage.frames.formats import open_reader
 from reelvec.storage.records import Status
 from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
-from reelvec.tasks.ledger import counts, ledger
+from reelvec.tasks.corpus.ledger import counts, ledger
 from tests.support import media
 from tests.support.engine_free import run_extract, run_ingest
 

@@ -98,7 +98,7 @@ def test_the_pipeline_is_current_without_a_flow(first, source):
 
 def test_the_record_means_the_same_from_another_folder(first, source, tmp_path, monkeypatch):
     from reelvec.flows.launch import launch
-    from reelvec.tasks.recording import last_ledger
+    from reelvec.tasks.runs.recording import last_ledger
 
     store, summary = first
     monkeypatch.chdir(source.parent)
@@ -146,7 +146,7 @@ def test_reembed_does_what_is_new_and_nothing_else(first, source, tmp_path):
 
 def test_too_many_failures_fail_the_run(prefect_server, source, tmp_path):
     from reelvec.flows.pipeline import pipeline
-    from reelvec.tasks.ledger import TooManyFailedError
+    from reelvec.tasks.corpus.ledger import TooManyFailedError
 
     config = config_of(source, tmp_path)
     extract = config.extract.model_copy(update={"max_failed_fraction": 0.05})

@@ -15,10 +15,11 @@ from reelvec.tasks.reports.gallery import choose_queries
 from reelvec.tasks.reports.rendering.charts import Axis, linear_axis
 from reelvec.tasks.reports.rendering.gallery import FRAME_PIXELS, strip_jpeg
 from reelvec.tasks.reports.rendering.markup import Markup, tag
-from reelvec.tasks.reports.report import ReportSources, is_reported, report, report_in_force
+from reelvec.tasks.reports.report import is_reported, report, report_in_force
+from reelvec.tasks.reports.sources import ReportSources
 from reelvec.tasks.scoring.coverage import coverage_rows
 from reelvec.tasks.scoring.evaluate import evaluate
-from tests.tasks.tables import make_store, plain_captions, plain_videos, video
+from tests.support.small_store import make_store, plain_captions, plain_videos, video
 
 EVIL = "<script>alert('x')</script> & \"quotes\""
 RUN = RunRecord(

@@ -9,7 +9,7 @@ from reelvec.configs.schema import SyntheticCorpus
 from reelvec.storage.corpora import open_corpus
 from reelvec.storage.tables import read_table
 from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
-from reelvec.tasks.ledger import counts, failures, ledger
+from reelvec.tasks.corpus.ledger import counts, failures, ledger
 from tests.support.engine_free import run_all, run_extract, run_ingest
 
 

@@ -20,7 +20,7 @@ from reelvec.tasks.scoring.evaluate import (
 from reelvec.tasks.scoring.logits import Scoring, dot_product
 from reelvec.tasks.scoring.split_rows import MissingColumnError
 from reelvec.tasks.scoring.split_scores import UnscorableError
-from tests.tasks.tables import commit, make_store, plain_captions, plain_videos, video
+from tests.support.small_store import commit, make_store, plain_captions, plain_videos, video
 
 OPTIONS = EvaluateConfig(bootstrap=50, block=3)
 

@@ -16,7 +16,8 @@ from reelvec.storage.video.contract import DecodeOptions
 from reelvec.storage.video.decoders import read_frames
 from reelvec.storage.video.probe import probe
 from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
-from reelvec.tasks.runs.tables import sources_of
+from reelvec.tasks.embedding.sources import sources_of
+from reelvec.tasks.scoring.logits import scoring_of
 from reelvec.tasks.scoring.split_rows import tensors_of
 from reelvec.tasks.training.starting import starting_model
 from reelvec.tasks.training.train import train
@@ -127,7 +128,7 @@ def test_scores_from_tables_are_scores_from_videos(config, clips, variant):
     config = config.model_copy(update={"model": model_config})
     train(config)
     _, snapshot = run_embed(config)
-    scoring = sources_of(config).scoring()
+    scoring = scoring_of(sources_of(config).encoder().model)
     video_ids, videos = tables(snapshot, "videos", "video_id", scoring.video_columns)
     caption_ids, texts = tables(snapshot, "captions", "caption_id", scoring.text_columns)
     logits = scoring.similarity(texts, videos)

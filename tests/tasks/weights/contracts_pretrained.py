@@ -9,8 +9,10 @@ from reelvec.models.conversion.weights import image_size_of, recognise
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, write_run
 from reelvec.storage.weights.pretrained import read_pretrained
-from reelvec.tasks.runs.tables import search_text, sources_of
+from reelvec.tasks.embedding.sources import sources_of
 from reelvec.tasks.scoring.evaluate import evaluate
+from reelvec.tasks.scoring.logits import scoring_of
+from reelvec.tasks.searching.search import search_text
 from reelvec.tasks.training.starting import starting_model
 from reelvec.tasks.training.train import train, trained
 from reelvec.tasks.weights.choice import choose_weights
@@ -61,13 +63,13 @@ class PretrainedContract:
             sources.embeddings,
             corpus=sources.corpus,
             options=config.evaluate,
-            scoring=sources.scoring(),
+            scoring=scoring_of(sources.encoder().model),
         )
         assert len(snapshot.live("videos")) == 6
         started = "2026-01-01T00:00:00+00:00"
         run = RunRecord(name="x", config=config.model_dump(mode="json"), started=started)
         write_run(open_root(config.store), run)
-        found = search_text(config.store, text="a red circle", top=3)
+        found = search_text(config, text="a red circle", top=3)
         assert [row.rank for row in found] == [1, 2, 3]
         columns = sources.encoder().model.video_columns
         assert columns["embedding"].shape == (self.width(folder),)

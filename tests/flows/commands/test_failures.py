@@ -12,8 +12,8 @@ from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.records import Outcome
 from reelvec.storage.roots import open_root
 from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
-from reelvec.tasks.ledger import LedgerRow, TooManyFailedError, check_failed_fraction, ledger
-from reelvec.tasks.recording import record_run
+from reelvec.tasks.corpus.ledger import LedgerRow, TooManyFailedError, check_failed_fraction, ledger
+from reelvec.tasks.runs.recording import record_run
 from reelvec.tasks.runs.retrying import RetryFilter, UnknownVideoError
 from tests.drills.bitflips import config_of, draw
 from tests.support.engine_free import run_extract, run_ingest

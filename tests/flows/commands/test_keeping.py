@@ -14,7 +14,7 @@ from reelvec.flows.launch import launch
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import latest_run, write_run
-from reelvec.tasks.recording import record_run
+from reelvec.tasks.runs.recording import record_run
 from tests.drills.bitflips import config_of, draw, files_of, flip
 from tests.support import s3_server
 from tests.support.engine_free import run_extract, run_ingest

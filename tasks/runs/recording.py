@@ -15,8 +15,8 @@ from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, StageRecord, latest_run, write_run
 from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
+from reelvec.tasks.corpus.ledger import counts, failures, ledger
 from reelvec.tasks.frames.extract import frames_artifact
-from reelvec.tasks.ledger import counts, failures, ledger
 
 __all__ = ["is_last_run", "last_config", "last_ledger", "record_run"]
 
