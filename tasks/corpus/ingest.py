@@ -158,9 +158,7 @@ def _caption_shards(captions: Sequence[Caption]) -> Iterator[Shard[Any]]:
         yield dataclasses.replace(shard, items=cast("tuple[Caption, ...]", stretch))
 
 
-def ingest_shard(
-    target: SnapshotRef, shard: Shard[Any], *, options: ProbeOptions
-) -> ShardReceipt:
+def ingest_shard(target: SnapshotRef, shard: Shard[Any], *, options: ProbeOptions) -> ShardReceipt:
     """Hash and probe a shard's new videos (or take its captions) and write its part."""
     artifact = target.artifact()
 

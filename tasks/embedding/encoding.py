@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from reelvec.configs.schema import EmbedConfig, ModelConfig
+from reelvec.configs.schema import EmbedConfig, ModelConfig, PipelineConfig
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import EMBEDDING, Columns, Features, TextFeatures, VideoFeatures
 from reelvec.models.sampling.rules import pick_stored
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.tasks.artifacts import SnapshotRef
-from reelvec.tasks.training.train import load_trained
+from reelvec.tasks.training.train import Trained, load_trained
 
 __all__ = ["Encoder", "EncoderRef", "encode_captions", "encode_videos", "open_encoder"]
 
@@ -40,6 +40,11 @@ class EncoderRef:
     model: str
     """ModelConfig as JSON."""
     device: str = "auto"
+
+    @classmethod
+    def to(cls, trained: Trained, *, config: PipelineConfig) -> EncoderRef:
+        """The encoder of a finished training."""
+        return cls(trained.ref, config.model.model_dump_json(), device=config.embed.device)
 
 
 @dataclass(frozen=True, slots=True)

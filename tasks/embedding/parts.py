@@ -153,9 +153,7 @@ def _caption_table(rows: Sequence[CaptionRow], *, inputs: EmbedInputs) -> pa.Tab
     return _with_features(pa.table(facts), features)
 
 
-def _video_table(
-    rows: Sequence[VideoRow], *, target: SnapshotRef, inputs: EmbedInputs
-) -> pa.Table:
+def _video_table(rows: Sequence[VideoRow], *, target: SnapshotRef, inputs: EmbedInputs) -> pa.Table:
     """Rows in the shard's order: encoded ones, and copies of rows in force."""
     usable = [row for row in rows if row.status != Status.QUARANTINED]
     fresh = [row for row in usable if not row.copy_of]

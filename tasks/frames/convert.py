@@ -153,9 +153,7 @@ def _is_due(row: Outcome, there: Outcome | None) -> bool:
     return there.status == Status.QUARANTINED and row.status != Status.QUARANTINED
 
 
-def _convert(
-    target: Artifact, shard: Shard[Outcome], part: PartRef, *, form: _Form
-) -> Receipt:
+def _convert(target: Artifact, shard: Shard[Outcome], part: PartRef, *, form: _Form) -> Receipt:
     """One part, clip by clip."""
 
     def write(path: Path) -> PartContents:

@@ -21,8 +21,8 @@ from reelvec.storage.frames.formats import SUFFIXES, open_writer
 from reelvec.storage.records import Outcome, Reason, Status
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.ingest import key_of, read_corpus
-from reelvec.tasks.digests import Digests, DigestSet, digests
 from reelvec.tasks.decoding.files import ClipJob, DecodingOptions, decode_clips
+from reelvec.tasks.digests import Digests, DigestSet, digests
 from reelvec.tasks.shards import (
     PartContents,
     Shard,

@@ -10,10 +10,8 @@ from pathlib import Path
 import torch
 
 from reelvec.models.errors import ModelError
-from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import ReelvecError
 from reelvec.storage.frames.reader import FrameReader
-from reelvec.storage.roots import open_root
 from reelvec.tasks.training.checkpoints import checkpoints
 from reelvec.tasks.training.events import emit
 from reelvec.tasks.training.guard import die_with_parent
