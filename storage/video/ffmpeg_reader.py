@@ -79,7 +79,7 @@ def _command(reading: Reading) -> list[str]:
         protocol_whitelist="file",
         format_whitelist=",".join(CONTAINERS),
         err_detect="explode",
-        max_pixels=reading.options.max_pixels,
+        max_pixels=reading.max_pixels,
         threads=1,
     )
     piped = source.output(

@@ -18,6 +18,7 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
+from reelvec.configs.decoding import MAX_PIXELS
 from reelvec.storage.errors import VideoError
 from reelvec.storage.records import Reason
 from reelvec.storage.video.content import check_file, no_progress
@@ -112,7 +113,7 @@ class ProbeResult:
 def probe(
     path: str | Path,
     *,
-    max_pixels: int = 8192 * 4320,
+    max_pixels: int = MAX_PIXELS,
     progress: Callable[[], None] = no_progress,
 ) -> ProbeResult:
     """Read every packet of `path` once and say what the file holds.
