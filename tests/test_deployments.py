@@ -248,7 +248,7 @@ def test_videos_are_read_only_and_the_store_is_shared():
 
 def test_the_image_runs_as_an_ordinary_user_on_a_supported_python():
     froms = re.findall(r"^FROM (\S+)", DOCKERFILE, flags=re.M)
-    assert re.fullmatch(r"python:3\.1[12]\.\d+-slim-\w+", froms[0])
+    assert re.fullmatch(r"python:3\.1[1-4]\.\d+-slim-\w+", froms[0])
     assert re.search(r"^USER 10001", DOCKERFILE, flags=re.M)
     assert "ARG TORCH_INDEX=" in DOCKERFILE
 
