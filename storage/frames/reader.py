@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from storage.errors import MissingArtifactError
-from storage.frames.contract import FrameShardReader, open_reader
-from storage.records import Status
-from storage.snapshots import PartRef, Snapshot
+from reelvec.storage.commits.artifact import PartRef, Snapshot
+from reelvec.storage.errors import MissingArtifactError
+from reelvec.storage.frames.contract import FrameShardReader, open_reader
+from reelvec.storage.records import Status
 
 __all__ = ["FrameReader"]
 
@@ -31,7 +31,7 @@ class FrameReader:
         self._part_of = {
             row.key: number
             for number, part in enumerate(self._parts)
-            for row in part.inputs()
+            for row in part.outcomes()
             if row.status != Status.QUARANTINED
         }
         self._places: dict[str, tuple[int, int]] = {}  # key -> (index in its part, frames)
