@@ -109,10 +109,11 @@ def _model() -> Any:
     """The byte-pair encoding; loading it takes some 0.2 s, once a process."""
     from tokenizers import models
 
-    lines = gzip.decompress(MERGES_PATH.read_bytes()).decode().splitlines()[1:]
-    merges = [tuple(line.split(" ")) for line in lines]
+    _, table = gzip.decompress(MERGES_PATH.read_bytes()).decode().split("\n", maxsplit=1)
+    parts = table.split()
+    merges = list(zip(parts[::2], parts[1::2], strict=True))
     characters = _byte_characters()
-    tokens = [*characters, *(c + "</w>" for c in characters), *(a + b for a, b in merges)]
+    tokens = [*characters, *(c + "</w>" for c in characters), *map("".join, merges)]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     return models.BPE(vocabulary, merges, end_of_word_suffix="</w>")
 
