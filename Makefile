@@ -43,7 +43,7 @@ bench: setup  ## benchmarks: tables of ratios, each against a named alternative 
 	@$(BIN)/python -m tests.benchmarks
 
 kill: setup  ## the long kill test: kill -9 at random moments, then compare checksums
-	@$(BIN)/python -m tests.kill --kills 30
+	@$(BIN)/python -m tests.drills.kill --kills 30
 
 clean:  ## remove caches (never a store)
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

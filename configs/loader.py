@@ -15,7 +15,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from configs.schema import PipelineConfig, merge
+from reelvec.configs.schema import PipelineConfig, merge
 
 __all__ = [
     "PRESET_DIR",

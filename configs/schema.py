@@ -11,7 +11,13 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from configs.corpora import BenchmarkCorpus, CorpusConfig, FolderCorpus, Options, SyntheticCorpus
+from reelvec.configs.corpora import (
+    BenchmarkCorpus,
+    CorpusConfig,
+    FolderCorpus,
+    Options,
+    SyntheticCorpus,
+)
 
 __all__ = [
     "STAGES",
@@ -123,7 +129,7 @@ class TrainConfig(Options):
     weight_decay: float = Field(default=0.2, ge=0)
     """Decoupled weight decay."""
     schedule: str = "warmup_cosine"
-    """Learning-rate schedule of models.optim."""
+    """Learning-rate schedule of models.training.optim."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Fraction of all steps."""
     max_grad_norm: float = Field(default=1.0, gt=0)
@@ -222,7 +228,7 @@ class PipelineConfig(Options):
         """Merge over the named preset, so that `{preset: demo, store: /data}` is a whole run."""
         if not isinstance(given, dict) or not given.get("preset"):
             return given
-        from configs.loader import read_preset
+        from reelvec.configs.loader import read_preset
 
         return merge(read_preset(str(given["preset"])), given)
 

@@ -23,7 +23,7 @@ os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "90")
 
-from flows.commands import corpora, keeping, looking, running, weights
+from reelvec.flows.commands import corpora, keeping, looking, running, weights
 
 app = typer.Typer(
     name="reelvec",
@@ -39,10 +39,10 @@ for group in (running, looking, corpora, keeping, weights):
 
 def main() -> None:
     """Entry point: errors a person can cause are one message on stderr and an exit code."""
-    from configs import ConfigError
-    from models.errors import ModelError
-    from storage.errors import ReelvecError
-    from tasks.ledger import TooManyFailedError
+    from reelvec.configs import ConfigError
+    from reelvec.models.errors import ModelError
+    from reelvec.storage.errors import ReelvecError
+    from reelvec.tasks.ledger import TooManyFailedError
 
     signal.signal(signal.SIGTERM, _end)
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import SpecifierSet
 
 if TYPE_CHECKING:
-    from storage.roots import Root
+    from reelvec.storage.roots import Root
 
 __all__ = ["examine"]
 
@@ -89,8 +89,8 @@ def _shared_memory() -> Check:
 
 
 def _disk(store: str) -> Check:
-    from storage.errors import ReelvecError
-    from storage.roots import LocalRoot, open_root
+    from reelvec.storage.errors import ReelvecError
+    from reelvec.storage.roots import LocalRoot, open_root
 
     try:
         root = open_root(store)
@@ -101,7 +101,7 @@ def _disk(store: str) -> Check:
 
 def _folder(place: Path) -> Check:
     """A store in a folder: a file is written, in its scratch folder or where it would be made."""
-    from storage.layout import SCRATCH
+    from reelvec.storage.layout import SCRATCH
 
     there = next(p for p in (place / SCRATCH, place, *place.parents) if p.exists())
     if not there.is_dir():
@@ -131,7 +131,7 @@ def _write_probe(folder: Path) -> str:
 
 def _remote(root: Root) -> Check:
     """An object store is asked for a list: credentials, network and bucket are needed for it."""
-    from storage.errors import ReelvecError
+    from reelvec.storage.errors import ReelvecError
 
     try:
         root.list("")

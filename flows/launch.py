@@ -10,9 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
-from configs import PipelineConfig
-from flows.commands.options import print_table
-from flows.commands.stores import root_at
+from reelvec.configs import PipelineConfig
+from reelvec.flows.console.output import print_table
+from reelvec.flows.console.stores import root_at
 
 __all__ = ["launch", "repair_damage", "retry_failed", "show"]
 
@@ -26,11 +26,11 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
         ConfigError: no store can be at config.store.
         StoreError: it cannot be made there.
     """
-    from storage.verify import lost_of_last_run
-    from tasks.outcome import outcome_of
-    from tasks.plan import plan_pipeline
-    from tasks.preflight import choose_stages, settled
-    from tasks.recording import is_last_run
+    from reelvec.storage.upkeep.verify import lost_of_last_run
+    from reelvec.tasks.recording import is_last_run
+    from reelvec.tasks.runs.outcome import outcome_of
+    from reelvec.tasks.runs.plan import plan_pipeline
+    from reelvec.tasks.runs.preflight import choose_stages, settled
 
     config = settled(config)
     chosen = choose_stages(stages)
@@ -40,7 +40,7 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
         return {**outcome_of(config), "changed": False, "stages": []}
     root.new_scratch()  # where no store can be made, that is said before any work
     _say(f"reelvec: {config.name} -> {config.store}")
-    from flows.pipeline import pipeline
+    from reelvec.flows.pipeline import pipeline
 
     _quieten()
     return pipeline(config, only=chosen)
@@ -66,15 +66,15 @@ def _brief(record: logging.LogRecord) -> bool:
 
 def retry_failed(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -> dict[str, Any]:
     """Try failed videos of the last run again, and bring its tables up to date."""
-    from tasks.recording import last_config, last_ledger
-    from tasks.retrying import RetryFilter
+    from reelvec.tasks.recording import last_config, last_ledger
+    from reelvec.tasks.runs.retrying import RetryFilter
 
     retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
     config = last_config(store)
     if videos:
         failed, _ = last_ledger(store)
         retry.check_videos({str(row["video_id"]) for row in failed})
-    from flows.pipeline import pipeline
+    from reelvec.flows.pipeline import pipeline
 
     return pipeline(config, retry=retry)
 
@@ -85,10 +85,10 @@ def repair_damage(store: str) -> dict[str, Any]:
     Where all of an artifact is gone there is nothing to repair, and a run of it may take days: then
     it is said that the run must be given again.
     """
-    from storage.roots import open_root
-    from storage.verify import lost_of_last_run, verify_store
-    from tasks.recording import last_config
-    from tasks.repair import repair, stages_to_run, videos_of
+    from reelvec.storage.roots import open_root
+    from reelvec.storage.upkeep.verify import lost_of_last_run, verify_store
+    from reelvec.tasks.recording import last_config
+    from reelvec.tasks.upkeep.repair import repair, stages_to_run, videos_of
 
     done = repair(store)
     videos: list[str] = []
@@ -125,7 +125,7 @@ def repair_damage(store: str) -> dict[str, Any]:
 
 def show(summary: dict[str, Any]) -> None:
     """The summary on stdout, for a person."""
-    from flows.summary import describe
+    from reelvec.flows.summary import describe
 
     console = Console(markup=False, highlight=False, soft_wrap=True)
     if not summary["changed"]:

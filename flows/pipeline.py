@@ -7,13 +7,13 @@ from typing import Any
 
 from prefect import Flow, flow
 
-from configs import PipelineConfig
-from flows import stages
-from flows.runners import open_runner, task_runner
-from flows.summary import publish_summary, summarise
-from tasks.preflight import choose_stages, settled
-from tasks.recording import record_run
-from tasks.retrying import RetryFilter
+from reelvec.configs import PipelineConfig
+from reelvec.flows import stages
+from reelvec.flows.runners import open_runner, task_runner
+from reelvec.flows.summary import publish_summary, summarise
+from reelvec.tasks.recording import record_run
+from reelvec.tasks.runs.preflight import choose_stages, settled
+from reelvec.tasks.runs.retrying import RetryFilter
 
 __all__ = ["pipeline"]
 

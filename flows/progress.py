@@ -78,7 +78,7 @@ class StageProgress:
             update_progress_artifact(self._artifact, progress=min(percent, 100.0))
 
     def follow_training(self, event: Mapping[str, Any]) -> None:
-        """Show an event of tasks.train: steps, epochs, restarts."""
+        """Show an event of tasks.training.train: steps, epochs, restarts."""
         name = event["event"]
         if name == "step":
             note = f"epoch {event['epoch']}  loss {event['loss']:.3f}"

@@ -10,11 +10,11 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
-from configs import PipelineConfig
-from flows.pipeline import pipeline
-from tasks.plan import plan_reembed
-from tasks.preflight import settled
-from tasks.recording import last_config
+from reelvec.configs import PipelineConfig
+from reelvec.flows.pipeline import pipeline
+from reelvec.tasks.recording import last_config
+from reelvec.tasks.runs.plan import plan_reembed
+from reelvec.tasks.runs.preflight import settled
 
 __all__ = ["reembed"]
 

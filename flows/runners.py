@@ -18,7 +18,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect_dask.task_runners import DaskTaskRunner
 
-from configs import PipelineConfig
+from reelvec.configs import PipelineConfig
 
 __all__ = ["open_runner", "task_runner"]
 

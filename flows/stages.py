@@ -15,24 +15,24 @@ from prefect import flow, unmapped
 from prefect.events import emit_event
 from prefect.futures import as_completed
 
-from configs import PipelineConfig
-from flows.progress import stage_progress
-from storage.records import Status
-from storage.snapshots import Artifact, Receipt, Snapshot
-from tasks import embed as embedding
-from tasks import embed_parts
-from tasks import evaluate as evaluation
-from tasks import extract as extraction
-from tasks import ingest as ingestion
-from tasks import train as training
-from tasks.decoding import ProbeOptions
-from tasks.encoding import EncoderRef
-from tasks.engine import ShardTask, gpu_slot, task
-from tasks.ledger import check_failed_fraction, ledger
-from tasks.report import report as draw_report
-from tasks.reporting import report_sources, sources_of
-from tasks.retrying import RetryFilter
-from tasks.shards import ArtifactRef, Shard
+from reelvec.configs import PipelineConfig
+from reelvec.flows.progress import stage_progress
+from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
+from reelvec.storage.records import Status
+from reelvec.tasks.corpus import ingest as ingestion
+from reelvec.tasks.embedding import embed as embedding
+from reelvec.tasks.embedding import parts as embed_parts
+from reelvec.tasks.embedding.encoding import EncoderRef
+from reelvec.tasks.engine import ShardTask, gpu_slot, task
+from reelvec.tasks.frames import extract as extraction
+from reelvec.tasks.frames.decoding import ProbeOptions
+from reelvec.tasks.ledger import check_failed_fraction, ledger
+from reelvec.tasks.reports.report import report as draw_report
+from reelvec.tasks.runs.retrying import RetryFilter
+from reelvec.tasks.runs.tables import report_sources, sources_of
+from reelvec.tasks.scoring import evaluate as evaluation
+from reelvec.tasks.shards import ArtifactRef, Shard
+from reelvec.tasks.training import train as training
 
 __all__ = ["StageReceipt", "embed", "evaluate", "extract", "ingest", "report", "train"]
 

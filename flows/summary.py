@@ -7,8 +7,8 @@ from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from configs import PipelineConfig
-from tasks.outcome import outcome_of
+from reelvec.configs import PipelineConfig
+from reelvec.tasks.runs.outcome import outcome_of
 
 __all__ = ["publish_summary", "summarise"]
 

@@ -12,13 +12,20 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from models.clip.architecture import Architecture
-from models.clip.blocks import CLIP_EPS, HEADER_EPS, LayerNorm, Transformer
-from models.errors import OptionsError
-from models.family import ClipFamily, FamilyOptions, OriginalSettings
-from models.features import Column, Columns, TextFeatures, VideoFeatures
-from models.losses import Terms
-from models.temporal import MaskLayout, copy_text_blocks, init_as_originals, key_mask, pool, unit
+from reelvec.models.clip.architecture import Architecture
+from reelvec.models.clip.blocks import CLIP_EPS, HEADER_EPS, LayerNorm, Transformer
+from reelvec.models.errors import OptionsError
+from reelvec.models.family import ClipFamily, FamilyOptions, OriginalSettings
+from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
+from reelvec.models.temporal import (
+    MaskLayout,
+    copy_text_blocks,
+    init_as_originals,
+    key_mask,
+    pool,
+    unit,
+)
+from reelvec.models.training.losses import Terms
 
 __all__ = ["Clip2Video", "Clip2VideoOptions"]
 

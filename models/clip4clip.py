@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
-from models.errors import InputError
-from models.family import OriginalSettings
-from models.features import Column, Columns, TextFeatures, VideoFeatures
-from models.headers import HeaderFamily, header_options
-from models.temporal import pool, unit
+from reelvec.models.errors import InputError
+from reelvec.models.family import OriginalSettings
+from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
+from reelvec.models.headers import HeaderFamily, header_options
+from reelvec.models.temporal import pool, unit
 
 __all__ = ["Clip4Clip"]
 

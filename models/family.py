@@ -16,15 +16,15 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from models.clip.architecture import Architecture
-from models.clip.blocks import Transformer
-from models.clip.preprocess import CLIP_MEAN, CLIP_STD, normalise
-from models.clip.tokenizer import tokenize
-from models.clip.towers import ClipTowers
-from models.clip.weights import load_strictly
-from models.errors import InputError, OptionsError
-from models.features import Columns, TextFeatures, VideoFeatures
-from models.losses import Terms
+from reelvec.models.clip.architecture import Architecture
+from reelvec.models.clip.blocks import Transformer
+from reelvec.models.clip.preprocess import CLIP_MEAN, CLIP_STD, normalise
+from reelvec.models.clip.tokenizer import tokenize
+from reelvec.models.clip.towers import ClipTowers
+from reelvec.models.clip.weights import load_strictly
+from reelvec.models.errors import InputError, OptionsError
+from reelvec.models.features import Columns, TextFeatures, VideoFeatures
+from reelvec.models.training.losses import Terms
 
 __all__ = ["ClipFamily", "FamilyOptions", "OriginalSettings", "RetrievalModel"]
 

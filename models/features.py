@@ -12,7 +12,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from models.errors import FeatureError
+from reelvec.models.errors import FeatureError
 
 __all__ = ["Column", "Columns", "Features", "TextFeatures", "VideoFeatures"]
 

@@ -12,11 +12,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from models.clip.architecture import Architecture
-from models.clip.blocks import HEADER_EPS, LayerNorm, Transformer, quick_gelu
-from models.errors import InputError, OptionsError
-from models.family import ClipFamily, FamilyOptions
-from models.temporal import (
+from reelvec.models.clip.architecture import Architecture
+from reelvec.models.clip.blocks import HEADER_EPS, LayerNorm, Transformer, quick_gelu
+from reelvec.models.errors import InputError, OptionsError
+from reelvec.models.family import ClipFamily, FamilyOptions
+from reelvec.models.temporal import (
     HEADER_STD,
     copy_text_blocks,
     init_as_originals,

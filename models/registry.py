@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from models.clip.architecture import Architecture
-from models.errors import OptionsError
-from models.family import FamilyOptions, RetrievalModel
+from reelvec.models.clip.architecture import Architecture
+from reelvec.models.errors import OptionsError
+from reelvec.models.family import FamilyOptions, RetrievalModel
 
 __all__ = [
     "FAMILIES",
@@ -26,11 +26,11 @@ __all__ = [
 
 FAMILIES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "clip4clip": ("models.clip4clip", "Clip4Clip"),
-        "clip2video": ("models.clip2video", "Clip2Video"),
-        "xclip": ("models.xclip", "XClip"),
-        "adaclip": ("models.adaclip", "AdaClip"),
-        "frozen": ("models.frozen", "Frozen"),
+        "clip4clip": ("reelvec.models.clip4clip", "Clip4Clip"),
+        "clip2video": ("reelvec.models.clip2video", "Clip2Video"),
+        "xclip": ("reelvec.models.xclip.model", "XClip"),
+        "adaclip": ("reelvec.models.adaclip.model", "AdaClip"),
+        "frozen": ("reelvec.models.frozen.clip", "Frozen"),
     }
 )
 """Family -> (module, class), built as cls(options, architecture=, max_words=, max_frames=)."""
@@ -106,7 +106,7 @@ def build(
 
     Returns:
         The model in training mode. The caller sets the seed (torch's default generator is drawn
-        from), and loads weights: `models.convert.start` or the model's own `init_from_clip`.
+        from), and loads weights: `conversion.weights.start` or the model's own `init_from_clip`.
 
     Raises:
         OptionsError: unknown family or option, or options that exclude each other.

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.clip.blocks import Transformer
+from reelvec.models.clip.blocks import Transformer
 
 __all__ = [
     "HEADER_STD",

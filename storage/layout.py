@@ -22,7 +22,7 @@ from collections.abc import Mapping
 
 import xxhash
 
-from storage.errors import StoreError
+from reelvec.storage.errors import StoreError
 
 __all__ = [
     "KINDS",

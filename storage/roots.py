@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from storage.errors import StoreError
-from storage.failures import WRITE_FAILURES, explained
-from storage.layout import SCRATCH
+from reelvec.storage.errors import StoreError
+from reelvec.storage.layout import SCRATCH
+from reelvec.storage.places.failures import WRITE_FAILURES, explained
 
 __all__ = ["WRITE_FAILURES", "LocalRoot", "Root", "explained", "open_root", "split_path"]
 
@@ -242,7 +242,7 @@ def _local_root(folder: str | Path) -> LocalRoot:
 
 def _object_root(uri: str) -> Root:
     try:
-        from storage.object_root import ObjectRoot
+        from reelvec.storage.places.object import ObjectRoot
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("s3fs", "fsspec", "botocore"):
             raise

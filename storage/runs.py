@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
 
-from storage import layout
-from storage.errors import StoreError
-from storage.roots import Root
-from storage.sealing import seal, unseal
+from reelvec.storage import layout
+from reelvec.storage.errors import StoreError
+from reelvec.storage.roots import Root
+from reelvec.storage.sealing import seal, unseal
 
 __all__ = ["RunRecord", "StageRecord", "latest_run", "list_runs", "write_run"]
 

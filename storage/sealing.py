@@ -13,8 +13,8 @@ from typing import Any
 
 import xxhash
 
-from storage.errors import IntegrityError
-from storage.layout import canonical
+from reelvec.storage.errors import IntegrityError
+from reelvec.storage.layout import canonical
 
 __all__ = ["checksum_of_bytes", "checksum_of_file", "seal", "unseal"]
 

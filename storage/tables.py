@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage.errors import IdentityError, IntegrityError, MissingArtifactError
-from storage.layout import canonical
-from storage.roots import WRITE_FAILURES, explained
-from storage.views import PartRef, Snapshot
+from reelvec.storage.commits.views import PartRef, Snapshot
+from reelvec.storage.errors import IdentityError, IntegrityError, MissingArtifactError
+from reelvec.storage.layout import canonical
+from reelvec.storage.roots import WRITE_FAILURES, explained
 
 __all__ = [
     "IDENTITY",

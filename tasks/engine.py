@@ -19,7 +19,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
 
-from storage.errors import ReelvecError
+from reelvec.storage.errors import ReelvecError
 
 __all__ = ["ShardTask", "gpu_slot", "task"]
 

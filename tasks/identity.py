@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from configs.corpora import anchored
-from configs.schema import ExtractConfig, PipelineConfig
+from reelvec.configs.corpora import anchored
+from reelvec.configs.schema import ExtractConfig, PipelineConfig
 
 __all__ = [
     "CORPUS_RECIPE",
@@ -50,7 +50,7 @@ def embeddings_identity(
 
     Args:
         config: the run.
-        weights_hash: of the model's tensors, storage.checkpoints.weights_hash.
+        weights_hash: of the model's tensors, storage.weights.checkpoints.weights_hash.
         corpus: fingerprint of the corpus artifact.
         frames: fingerprint of the frames artifact.
     """

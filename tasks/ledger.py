@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
-from storage.errors import ReelvecError
-from storage.records import Input, Reason, Status, Video
-from storage.snapshots import Snapshot
-from tasks.ingest import Corpus, key_of
+from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.errors import ReelvecError
+from reelvec.storage.records import Input, Reason, Status, Video
+from reelvec.tasks.corpus.ingest import Corpus, key_of
 
 __all__ = [
     "LedgerRow",

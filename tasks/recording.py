@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from configs import PipelineConfig
-from configs.loader import validate
-from storage.errors import MissingArtifactError
-from storage.roots import open_root
-from storage.runs import RunRecord, StageRecord, latest_run, write_run
-from tasks.extract import frames_artifact
-from tasks.ingest import corpus_artifact, read_corpus
-from tasks.ledger import counts, failures, ledger
+from reelvec.configs import PipelineConfig
+from reelvec.configs.loader import validate
+from reelvec.storage.errors import MissingArtifactError
+from reelvec.storage.roots import open_root
+from reelvec.storage.runs import RunRecord, StageRecord, latest_run, write_run
+from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
+from reelvec.tasks.frames.extract import frames_artifact
+from reelvec.tasks.ledger import counts, failures, ledger
 
 __all__ = ["is_last_run", "last_config", "last_ledger", "record_run"]
 

@@ -14,9 +14,9 @@ from typing import Any, Generic, TypeVar
 
 import xxhash
 
-from storage.records import Input
-from storage.roots import open_root
-from storage.snapshots import Artifact, Receipt, Snapshot
+from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
+from reelvec.storage.records import Input
+from reelvec.storage.roots import open_root
 
 __all__ = [
     "ArtifactRef",

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-from models.convert import architecture_of, load_checkpoint
-from models.registry import build, family_class
+from reelvec.models.conversion.weights import architecture_of, load_checkpoint
+from reelvec.models.registry import build, family_class
 
 FP64 = 1e-9
 """float64 against the golden's float64, on logits (DESIGN 4, Numerics)."""

@@ -4,11 +4,11 @@ import re
 
 import torch
 
-from models.clip.architecture import Architecture
-from models.clip.towers import ClipTowers
-from models.clip.weights import legacy_fp16
-from models.convert import export_checkpoint, start
-from models.registry import build, family_class
+from reelvec.models.clip.architecture import Architecture
+from reelvec.models.clip.towers import ClipTowers
+from reelvec.models.clip.weights import legacy_fp16
+from reelvec.models.conversion.weights import export_checkpoint, start
+from reelvec.models.registry import build, family_class
 
 SIZES = Architecture(
     embed_dim=32,

@@ -6,12 +6,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.adaclip_policy import annealed_k, temperature
-from models.clip.tokenizer import encode, tokenize
-from models.metrics import MetricOptions, evaluate_matrix
-from models.optim import BertAdam, OptimizerOptions
-from models.sampling import limit, pick_stored
-from models.sampling_originals import (
+from reelvec.models.adaclip.policy import annealed_k, temperature
+from reelvec.models.clip.tokenizer import encode, tokenize
+from reelvec.models.ranking.metrics import MetricOptions, evaluate_matrix
+from reelvec.models.sampling.originals import (
     adaclip_segment,
     adaclip_subset,
     adaclip_uniform,
@@ -19,7 +17,9 @@ from models.sampling_originals import (
     clip2video_two_stage,
     clip4clip_cv2,
 )
-from models.schedules import adaclip_total_steps, clip4clip_total_steps, multiplier
+from reelvec.models.sampling.rules import limit, pick_stored
+from reelvec.models.training.optim import BertAdam, OptimizerOptions
+from reelvec.models.training.schedules import adaclip_total_steps, clip4clip_total_steps, multiplier
 from tests.parity_common import Line
 from tests.parity_init import init_mapping
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from models.adaclip_policy import hard_top_k
+from reelvec.models.adaclip.policy import hard_top_k
 from tests.parity_common import DTYPES, Line, distance
 
 

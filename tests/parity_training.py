@@ -3,9 +3,9 @@
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from models.losses import weighted_symmetric_loss
-from models.optim import OptimizerOptions, build_optimizer, rates
-from models.parameters import clamp_logit_scale, freeze
+from reelvec.models.training.losses import weighted_symmetric_loss
+from reelvec.models.training.optim import OptimizerOptions, build_optimizer, rates
+from reelvec.models.training.parameters import clamp_logit_scale, freeze
 from tests.parity_common import DTYPES, FP64, ROUNDING, Line, distance
 
 FP32 = {"train_loss": 1e-4, "train_grad_norm": 1e-3, "grad_first_step/": 1e-4, "final/": 1e-6}

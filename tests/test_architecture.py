@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from models.registry import FAMILIES
+from reelvec.models.registry import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("flows", "tasks", "storage", "models", "configs")
@@ -43,8 +43,32 @@ def name(path):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_packages_come_from_this_checkout(package):
-    found = Path(importlib.import_module(package).__file__).resolve()
+    found = Path(importlib.import_module(f"reelvec.{package}").__file__).resolve()
     assert found.is_relative_to(ROOT), f"{package} is imported from {found}: another wheel ships it"
+
+
+def test_code_is_imported_as_reelvec_alone():
+    """Seen from the checkout `storage` is importable too: a second copy of every class."""
+    offenders = []
+    for path in [*MODULES, *sorted((ROOT / "tests").rglob("*.py"))]:
+        for node in ast.walk(tree(path)):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            offenders += [
+                f"{name(path)}:{node.lineno} {found}"
+                for found in names
+                if found.partition(".")[0] in PACKAGES
+            ]
+    assert offenders == []
+
+
+def test_reelvec_links_to_the_five_folders():
+    """`reelvec/` holds the public API and a relative link to each folder, as git stores them."""
+    links = {
+        p.name: p.readlink().as_posix() for p in (ROOT / "reelvec").iterdir() if p.is_symlink()
+    }
+    assert links == {package: f"../{package}" for package in PACKAGES}
+    assert (ROOT / ".editable" / "reelvec").readlink().as_posix() == "../reelvec"
 
 
 def test_no_module_takes_a_name_that_belongs_to_another():

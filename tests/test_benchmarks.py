@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests import media
 from tests.benchmarks import decode, extraction
+from tests.support import media
 
 
 @pytest.mark.parametrize("has_cv2", [True, False])

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from configs import load
-from storage.corpora import open_corpus
-from tasks.preflight import check_config
+from reelvec.configs import load
+from reelvec.storage.corpora import open_corpus
+from reelvec.tasks.runs.preflight import check_config
 
 PAGE = Path(__file__).parents[1] / "docs" / "bring-your-own.md"
 SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.commands.options import JsonFlag, print_json, print_table
+from reelvec.flows.console.output import JsonFlag, print_json, print_table
 
 if TYPE_CHECKING:
-    from storage.corpora.check import CorpusCheck, SplitCheck
+    from reelvec.storage.corpora.check import CorpusCheck, SplitCheck
 
 __all__ = ["register"]
 
@@ -68,7 +68,7 @@ def _under(root: str | None, name: str) -> str | None:
     if root is None:
         return None
     if not Path(root).expanduser().is_dir():
-        from configs import ConfigError
+        from reelvec.configs import ConfigError
 
         raise ConfigError(f"--root ({root}) is no folder; give the one that holds {name}")
     folder = Path(root).expanduser() / name
@@ -78,11 +78,11 @@ def _under(root: str | None, name: str) -> str | None:
 def _check(source: str, *, given: dict[str, str]) -> CorpusCheck:
     from difflib import get_close_matches
 
-    from configs import ConfigError, load
-    from configs.corpora import BenchmarkCorpus
-    from storage.corpora import open_corpus
-    from storage.corpora.check import check_corpus, check_listing
-    from storage.corpora.registry import BENCHMARKS
+    from reelvec.configs import ConfigError, load
+    from reelvec.configs.corpora import BenchmarkCorpus
+    from reelvec.storage.corpora import open_corpus
+    from reelvec.storage.corpora.check import check_corpus, check_listing
+    from reelvec.storage.corpora.registry import BENCHMARKS
 
     if source in BENCHMARKS:
         for key in ("videos", "annotations"):

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from flows.commands.options import (
+from reelvec.flows.console.output import (
     JsonFlag,
     StoreOption,
     print_json,
     print_table,
 )
-from flows.commands.stores import known_store
+from reelvec.flows.console.stores import known_store
 
 __all__ = ["register"]
 
@@ -31,9 +31,9 @@ def register(app: typer.Typer) -> None:
 
 def verify(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     """Read every part and compare it with its receipt; exit code 4 where something is damaged."""
-    from storage.roots import open_root
-    from storage.verify import verify_store
-    from tasks.affected import affected_videos
+    from reelvec.storage.roots import open_root
+    from reelvec.storage.upkeep.verify import verify_store
+    from reelvec.tasks.upkeep.affected import affected_videos
 
     where = known_store(store)
     root = open_root(where)
@@ -65,7 +65,7 @@ def repair(store: StoreOption = None, as_json: JsonFlag = False) -> None:
 
     No run may be at work in the store meanwhile. Exit code 4 where damage is left.
     """
-    from flows.launch import repair_damage
+    from reelvec.flows.launch import repair_damage
 
     where = known_store(store)
     found = repair_damage(where)
@@ -92,7 +92,7 @@ def retry(
     as_json: JsonFlag = False,
 ) -> None:
     """Try the failed videos of the last run again, then bring its tables up to date."""
-    from flows.launch import retry_failed, show
+    from reelvec.flows.launch import retry_failed, show
 
     summary = retry_failed(known_store(store), reasons=reason or (), videos=video or ())
     if as_json:
@@ -111,10 +111,10 @@ def gc(
     as_json: JsonFlag = False,
 ) -> None:
     """Remove what no kept snapshot reaches; what the last run reads is always kept."""
-    from storage.garbage import GcOptions
-    from storage.garbage import gc as collect
-    from storage.roots import open_root
-    from storage.runs import latest_run
+    from reelvec.storage.roots import open_root
+    from reelvec.storage.runs import latest_run
+    from reelvec.storage.upkeep.garbage import GcOptions
+    from reelvec.storage.upkeep.garbage import gc as collect
 
     where = known_store(store)
     root = open_root(where)
@@ -157,8 +157,8 @@ def convert(
     as_json: JsonFlag = False,
 ) -> None:
     """Write the frames in another format, beside those there are; frame for frame the same."""
-    from tasks.convert import convert_frames
-    from tasks.status import full_fingerprint
+    from reelvec.tasks.frames.convert import convert_frames
+    from reelvec.tasks.runs.status import full_fingerprint
 
     where = known_store(store)
     if identity:
@@ -187,7 +187,7 @@ def convert(
 
 def _settings(identity: Mapping[str, Any]) -> str:
     """What a run must be given to find these frames: the format, and all that is no default."""
-    from configs.schema import ExtractConfig
+    from reelvec.configs.schema import ExtractConfig
 
     format, payload = identity["settings"]["format"], identity["settings"]["payload"]
     if payload == ExtractConfig().payload:
@@ -197,7 +197,7 @@ def _settings(identity: Mapping[str, Any]) -> str:
 
 def bootstrap(pool: Annotated[str, typer.Option(help="Work pool to create.")] = "reelvec") -> None:
     """Create the work pool, limits and automations on the Prefect server (PREFECT_API_URL)."""
-    from flows.bootstrap import bootstrap_server
+    from reelvec.flows.deployment.bootstrap import bootstrap_server
 
     for line in bootstrap_server(pool=pool):
         typer.echo(line)

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import (
+from reelvec.flows.console.output import (
     JsonFlag,
     StoreOption,
     default_store,
     print_json,
     print_table,
 )
-from flows.commands.stores import known_store
+from reelvec.flows.console.stores import known_store
 
 __all__ = ["register"]
 
@@ -34,7 +34,7 @@ def search(
     as_json: JsonFlag = False,
 ) -> None:
     """Rank the videos of the last run by a text."""
-    from tasks.reporting import search_text
+    from reelvec.tasks.runs.tables import search_text
 
     found = search_text(known_store(store), text=text, top=top)
     rows = [row.as_dict() for row in found]
@@ -50,7 +50,7 @@ def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:
 
     What has no snapshot yet holds nothing: only --json names it.
     """
-    from tasks.status import describe_store
+    from reelvec.tasks.runs.status import describe_store
 
     where = known_store(store)
     artifacts = describe_store(where)
@@ -76,7 +76,7 @@ def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:
 
 def failures(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     """List the videos of the last run that failed or were salvaged, with the decoder's words."""
-    from tasks.recording import last_ledger
+    from reelvec.tasks.recording import last_ledger
 
     where = known_store(store)
     rows, totals = last_ledger(where)
@@ -90,7 +90,7 @@ def failures(store: StoreOption = None, as_json: JsonFlag = False) -> None:
 
 def presets(as_json: JsonFlag = False) -> None:
     """List the presets `reelvec run` takes: dataset, protocol, model and expected R@1."""
-    from configs import load, preset_names
+    from reelvec.configs import load, preset_names
 
     rows = []
     for name in preset_names():
@@ -117,7 +117,7 @@ def presets(as_json: JsonFlag = False) -> None:
 
 def doctor(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     """Check this machine and the store for what would go wrong later."""
-    from flows.doctor import examine
+    from reelvec.flows.doctor import examine
 
     checks = examine(store or default_store())
     if as_json:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from configs import ConfigError, PipelineConfig, load
-from flows.commands.options import JsonFlag, StoreOption, default_store, print_json
-from flows.commands.stores import known_store
+from reelvec.configs import ConfigError, PipelineConfig, load
+from reelvec.flows.console.output import JsonFlag, StoreOption, default_store, print_json
+from reelvec.flows.console.stores import known_store
 
 __all__ = ["register"]
 
@@ -68,7 +68,7 @@ def embed(
     as_json: JsonFlag = False,
 ) -> None:
     """Embed your own videos (and captions): a folder in, a table out."""
-    from tasks.weights import choose_weights
+    from reelvec.tasks.weights.choice import choose_weights
 
     if not videos or not Path(videos).is_dir():
         raise ConfigError(f"({videos}) is not a folder; give the folder that holds the videos")
@@ -97,7 +97,7 @@ def evaluate(
     as_json: JsonFlag = False,
 ) -> None:
     """Score the tables of a run again, e.g. on another split: reads tables only."""
-    from tasks.recording import last_config
+    from reelvec.tasks.recording import last_config
 
     if source is None:
         document = last_config(known_store(store)).model_dump(mode="json")
@@ -109,7 +109,7 @@ def evaluate(
 
 def load_document(document: Mapping[str, object], *, overrides: Sequence[str]) -> PipelineConfig:
     """A config from plain data and overrides, with the loader's own complaints."""
-    from configs.loader import validate
+    from reelvec.configs.loader import validate
 
     return validate(document, source="the command line", overrides=overrides)
 
@@ -119,7 +119,7 @@ def _overrides(given: Sequence[str] | None, store: str | None) -> list[str]:
 
 
 def _launch(config: PipelineConfig, *, stages: Sequence[str] | None = None, as_json: bool) -> None:
-    from flows.launch import launch, show
+    from reelvec.flows.launch import launch, show
 
     summary = launch(config, stages=stages)
     if as_json:

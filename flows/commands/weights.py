@@ -7,8 +7,14 @@ from typing import Annotated
 
 import typer
 
-from configs import ConfigError
-from flows.commands.options import JsonFlag, StoreOption, default_store, print_json, print_table
+from reelvec.configs import ConfigError
+from reelvec.flows.console.output import (
+    JsonFlag,
+    StoreOption,
+    default_store,
+    print_json,
+    print_table,
+)
 
 __all__ = ["register"]
 
@@ -35,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 def inspect(file: FileArgument, as_json: JsonFlag = False) -> None:
     """Show what a weights file holds: families it fits, sizes, keys, dtypes, hash."""
-    from tasks.weight_files import inspect_file
+    from reelvec.tasks.weights.files import inspect_file
 
     facts = inspect_file(file)
     if as_json:
@@ -56,7 +62,7 @@ def import_(
     as_json: JsonFlag = False,
 ) -> None:
     """Check that a file is whole, and write it as a checkpoint of ours: no pickle, model named."""
-    from tasks.weight_files import import_file
+    from reelvec.tasks.weights.files import import_file
 
     out = out or Path(f"{Path(file).stem}.safetensors")
     done = import_file(file, out, family=family, force=force)
@@ -88,7 +94,7 @@ def export(
     as_json: JsonFlag = False,
 ) -> None:
     """Write a model as the original systems read it: FILE's, or the one the last run trained."""
-    from tasks.weight_files import EXPORT_FORMATS, ExportOptions, export_file
+    from reelvec.tasks.weights.files import EXPORT_FORMATS, ExportOptions, export_file
 
     if len(paths) > 2 or (len(paths) == 2 and store is not None):
         raise ConfigError("give FILE OUT, or --store DIR OUT, not more")

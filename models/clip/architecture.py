@@ -10,7 +10,7 @@ from typing import Self
 
 from torch import Tensor
 
-from models.errors import OptionsError, WeightsError
+from reelvec.models.errors import OptionsError, WeightsError
 
 __all__ = ["ARCHITECTURES", "SMALLEST", "Architecture", "architecture"]
 

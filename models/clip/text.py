@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.clip.architecture import Architecture
-from models.clip.blocks import Block, LayerNorm, Transformer
+from reelvec.models.clip.architecture import Architecture
+from reelvec.models.clip.blocks import Block, LayerNorm, Transformer
 
 __all__ = ["TextTower"]
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from models.errors import InputError
+from reelvec.models.errors import InputError
 
 __all__ = ["END", "START", "clean", "encode", "tokenize"]
 

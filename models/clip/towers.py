@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from models.clip.architecture import Architecture
-from models.clip.text import TextTower
-from models.clip.vision import VisionTower
+from reelvec.models.clip.architecture import Architecture
+from reelvec.models.clip.text import TextTower
+from reelvec.models.clip.vision import VisionTower
 
 __all__ = ["ClipTowers"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.clip.architecture import Architecture
-from models.clip.blocks import LayerNorm, Transformer
-from models.errors import OptionsError
+from reelvec.models.clip.architecture import Architecture
+from reelvec.models.clip.blocks import LayerNorm, Transformer
+from reelvec.models.errors import OptionsError
 
 __all__ = ["VisionTower"]
 

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
-from models.clip.vision import conv2_from_conv1
-from models.errors import WeightsError
+from reelvec.models.clip.vision import conv2_from_conv1
+from reelvec.models.errors import WeightsError
 
 __all__ = ["ARCHIVE_SCALARS", "is_half", "legacy_fp16", "load_strictly"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from storage.errors import CorpusError
+from reelvec.storage.errors import CorpusError
 
 __all__ = [
     "Place",

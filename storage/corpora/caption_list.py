@@ -11,7 +11,7 @@ from typing import IO, overload
 
 import pyarrow as pa
 
-from storage.records import CAPTION_SCHEMA, Caption, records_from_table, records_to_table
+from reelvec.storage.records import CAPTION_SCHEMA, Caption, records_from_table, records_to_table
 
 __all__ = ["CaptionList", "CaptionStretch"]
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from storage.corpora.benchmark import BenchmarkReader
-from storage.corpora.contract import CorpusReader
-from storage.corpora.discovery import VideoFiles, is_there
-from storage.corpora.listing import ListingBuilder
-from storage.corpora.published import OBTAIN, PUBLISHED, Published
-from storage.corpora.registry import BENCHMARKS, reader_class
-from storage.errors import CorpusError
+from reelvec.storage.corpora.benchmarks.published import OBTAIN, PUBLISHED, Published
+from reelvec.storage.corpora.benchmarks.reading import BenchmarkReader
+from reelvec.storage.corpora.contract import CorpusReader
+from reelvec.storage.corpora.discovery import VideoFiles, is_there
+from reelvec.storage.corpora.listing import ListingBuilder
+from reelvec.storage.corpora.registry import BENCHMARKS, reader_class
+from reelvec.storage.errors import CorpusError
 
 __all__ = ["CorpusCheck", "Overlap", "SplitCheck", "check_corpus", "check_listing"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from storage.records import Caption, Video
+from reelvec.storage.records import Caption, Video
 
 __all__ = ["CorpusListing", "CorpusReader"]
 

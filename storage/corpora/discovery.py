@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from storage.errors import CorpusError
+from reelvec.storage.errors import CorpusError
 
 __all__ = ["VIDEO_EXTENSIONS", "VideoFiles", "is_there", "stem_of", "video_files"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from storage.corpora.annotations import Place, refused
-from storage.corpora.caption_list import CaptionList
-from storage.corpora.contract import CorpusListing
-from storage.records import Caption, Status, Video
+from reelvec.storage.corpora.annotations import Place, refused
+from reelvec.storage.corpora.caption_list import CaptionList
+from reelvec.storage.corpora.contract import CorpusListing
+from reelvec.storage.records import Caption, Status, Video
 
 __all__ = ["ListingBuilder", "unnameable"]
 

@@ -8,35 +8,35 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from configs.schema import BenchmarkCorpus, FolderCorpus, SyntheticCorpus
-from storage.corpora.benchmark import BenchmarkReader
-from storage.corpora.contract import CorpusReader
-from storage.errors import CorpusError
+from reelvec.configs.schema import BenchmarkCorpus, FolderCorpus, SyntheticCorpus
+from reelvec.storage.corpora.benchmarks.reading import BenchmarkReader
+from reelvec.storage.corpora.contract import CorpusReader
+from reelvec.storage.errors import CorpusError
 
 __all__ = ["BENCHMARKS", "READERS", "open_corpus", "reader_class"]
 
 
 def _folder(config: FolderCorpus, _: Path) -> CorpusReader:
-    from storage.corpora.folder import FolderReader
+    from reelvec.storage.corpora.own.folder import FolderReader
 
     return FolderReader(**config.model_dump(exclude={"kind"}))
 
 
 def _synthetic(config: SyntheticCorpus, store_dir: Path) -> CorpusReader:
-    from storage.corpora.synthetic import SyntheticOptions, SyntheticReader
+    from reelvec.storage.corpora.synthetic.corpus import SyntheticOptions, SyntheticReader
 
     options = SyntheticOptions(**config.model_dump(exclude={"kind"}))
     return SyntheticReader(options, store_dir=store_dir)
 
 
 BENCHMARKS: dict[str, tuple[str, str]] = {
-    "msrvtt": ("storage.corpora.msrvtt", "MsrvttReader"),
-    "msvd": ("storage.corpora.msvd", "MsvdReader"),
-    "lsmdc": ("storage.corpora.lsmdc", "LsmdcReader"),
-    "didemo": ("storage.corpora.didemo", "DidemoReader"),
-    "activitynet": ("storage.corpora.activitynet", "ActivityNetReader"),
-    "vatex": ("storage.corpora.vatex", "VatexReader"),
-    "adaclip": ("storage.corpora.adaclip", "AdaclipReader"),
+    "msrvtt": ("reelvec.storage.corpora.benchmarks.msrvtt", "MsrvttReader"),
+    "msvd": ("reelvec.storage.corpora.benchmarks.msvd", "MsvdReader"),
+    "lsmdc": ("reelvec.storage.corpora.benchmarks.lsmdc", "LsmdcReader"),
+    "didemo": ("reelvec.storage.corpora.benchmarks.didemo", "DidemoReader"),
+    "activitynet": ("reelvec.storage.corpora.benchmarks.activitynet", "ActivityNetReader"),
+    "vatex": ("reelvec.storage.corpora.benchmarks.vatex", "VatexReader"),
+    "adaclip": ("reelvec.storage.corpora.benchmarks.adaclip", "AdaclipReader"),
 }
 """Module and class of each benchmark's reader."""
 

@@ -14,9 +14,9 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
-from storage.errors import IntegrityError
-from storage.frames import jpeg
-from storage.frames.contract import (
+from reelvec.storage.errors import IntegrityError
+from reelvec.storage.frames import jpeg
+from reelvec.storage.frames.contract import (
     ClipFrames,
     FrameShardReader,
     Payload,

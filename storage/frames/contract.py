@@ -14,7 +14,7 @@ from typing import Literal, Protocol, Self
 
 import numpy as np
 
-from storage.errors import StoreError
+from reelvec.storage.errors import StoreError
 
 __all__ = [
     "SUFFIXES",
@@ -127,11 +127,11 @@ def open_writer(path: Path, *, format: Format, payload: Payload, size: int) -> F
     if payload not in ("raw", "jpeg"):
         raise StoreError(f"no frame payload is called {payload!r}: known are raw and jpeg")
     if format == "arrow":
-        from storage.frames.arrow import ArrowShardWriter
+        from reelvec.storage.frames.arrow import ArrowShardWriter
 
         return ArrowShardWriter(path, payload=payload, size=size)
     if format == "hdf5":
-        from storage.frames.hdf5 import Hdf5ShardWriter
+        from reelvec.storage.frames.hdf5 import Hdf5ShardWriter
 
         return Hdf5ShardWriter(path, payload=payload, size=size)
     raise StoreError(f"no shard format is called {format!r}: known are {', '.join(SUFFIXES)}")
@@ -145,10 +145,10 @@ def open_reader(path: Path) -> FrameShardReader:
         IntegrityError: the file is no shard of that format.
     """
     if format_of(path) == "arrow":
-        from storage.frames.arrow import ArrowShardReader
+        from reelvec.storage.frames.arrow import ArrowShardReader
 
         return ArrowShardReader(path)
-    from storage.frames.hdf5 import Hdf5ShardReader
+    from reelvec.storage.frames.hdf5 import Hdf5ShardReader
 
     return Hdf5ShardReader(path)
 

@@ -16,9 +16,9 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
-from storage.errors import IntegrityError
-from storage.frames import jpeg
-from storage.frames.contract import (
+from reelvec.storage.errors import IntegrityError
+from reelvec.storage.frames import jpeg
+from reelvec.storage.frames.contract import (
     ClipFrames,
     FrameShardReader,
     Payload,

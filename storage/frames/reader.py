@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from storage.errors import MissingArtifactError
-from storage.frames.contract import FrameShardReader, open_reader
-from storage.records import Status
-from storage.snapshots import PartRef, Snapshot
+from reelvec.storage.commits.artifact import PartRef, Snapshot
+from reelvec.storage.errors import MissingArtifactError
+from reelvec.storage.frames.contract import FrameShardReader, open_reader
+from reelvec.storage.records import Status
 
 __all__ = ["FrameReader"]
 

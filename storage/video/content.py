@@ -8,8 +8,8 @@ from pathlib import Path
 
 import xxhash
 
-from storage.errors import VideoError
-from storage.records import Reason
+from reelvec.storage.errors import VideoError
+from reelvec.storage.records import Reason
 
 __all__ = ["check_file", "hash_file", "no_progress"]
 

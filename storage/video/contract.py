@@ -9,10 +9,10 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from storage.errors import VideoError
-from storage.video.content import no_progress
-from storage.video.probe import ProbeResult
-from storage.video.transform import fit
+from reelvec.storage.errors import VideoError
+from reelvec.storage.video.content import no_progress
+from reelvec.storage.video.probe import ProbeResult
+from reelvec.storage.video.transform import fit
 
 __all__ = [
     "Allocate",

@@ -1,7 +1,7 @@
 """Which decoder is right on which kind of file, and at what cost: the table `auto` reads.
 
 The table, decoder_table.json, is made by ``python -m tests.benchmarks.decode --write-table``: every
-decoder reads painted barcodes out of every kind of file. tests/storage/test_decoder_table.py finds
+decoder reads painted barcodes out of every kind of file. tests/storage/video finds
 the same again, costs aside. It decides who decodes, never which frames come out: all decoders that
 are right on a kind give the same frames, bit for bit, so it is part of no identity.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from storage.video.probe import ProbeResult
+from reelvec.storage.video.probe import ProbeResult
 
 __all__ = ["TABLE_PATH", "DecoderTable", "FileKind", "Verdict", "kind_of", "shipped_table"]
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from storage.errors import VideoError
-from storage.records import Reason
-from storage.video.content import no_progress
-from storage.video.contract import (
+from reelvec.storage.errors import VideoError
+from reelvec.storage.records import Reason
+from reelvec.storage.video.content import no_progress
+from reelvec.storage.video.contract import (
     Allocate,
     CountDiffersError,
     DecodedFrames,
@@ -24,11 +24,11 @@ from storage.video.contract import (
     Reader,
     Reading,
 )
-from storage.video.decoder_table import kind_of, shipped_table
-from storage.video.decord_reader import read_with_decord
-from storage.video.ffmpeg_reader import read_with_ffmpeg
-from storage.video.probe import ProbeResult
-from storage.video.selective import read_selectively
+from reelvec.storage.video.decoder_table import kind_of, shipped_table
+from reelvec.storage.video.decord_reader import read_with_decord
+from reelvec.storage.video.ffmpeg_reader import read_with_ffmpeg
+from reelvec.storage.video.probe import ProbeResult
+from reelvec.storage.video.selective import read_selectively
 
 __all__ = ["READERS", "CountDiffersError", "DecodeOptions", "DecodedFrames", "read_frames"]
 

@@ -7,9 +7,9 @@ the table (storage.video.decoder_table) before it comes here.
 
 from __future__ import annotations
 
-from storage.errors import VideoError
-from storage.records import Reason
-from storage.video.contract import Reading
+from reelvec.storage.errors import VideoError
+from reelvec.storage.records import Reason
+from reelvec.storage.video.contract import Reading
 
 __all__ = ["read_with_decord"]
 

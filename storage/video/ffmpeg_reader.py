@@ -15,11 +15,11 @@ from typing import IO
 
 import numpy as np
 
-from storage.errors import VideoError
-from storage.records import Reason
-from storage.video.contract import Reading
-from storage.video.lifeline import die_with_parent
-from storage.video.probe import CONTAINERS
+from reelvec.storage.errors import VideoError
+from reelvec.storage.records import Reason
+from reelvec.storage.sandbox.lifeline import die_with_parent
+from reelvec.storage.video.contract import Reading
+from reelvec.storage.video.probe import CONTAINERS
 
 __all__ = ["ffmpeg_program", "read_with_ffmpeg"]
 

@@ -10,7 +10,7 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
-from storage.video.recovery import nal_length_bytes, recovers_later
+from reelvec.storage.video.recovery import nal_length_bytes, recovers_later
 
 __all__ = ["NO_PTS", "Demuxed", "PacketTable", "demux"]
 

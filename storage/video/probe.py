@@ -18,11 +18,11 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
-from storage.errors import VideoError
-from storage.records import Reason
-from storage.video.content import check_file, no_progress
-from storage.video.packets import Demuxed, PacketTable, demux
-from storage.video.structure import Completeness, completeness
+from reelvec.storage.errors import VideoError
+from reelvec.storage.records import Reason
+from reelvec.storage.video.content import check_file, no_progress
+from reelvec.storage.video.packets import Demuxed, PacketTable, demux
+from reelvec.storage.video.structure import Completeness, completeness
 
 __all__ = ["CONTAINERS", "ProbeResult", "open_container", "probe"]
 

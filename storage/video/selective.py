@@ -22,12 +22,12 @@ import av.error
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from storage.errors import VideoError
-from storage.records import Reason
-from storage.video.contract import CountDiffersError, Reading
-from storage.video.packets import NO_PTS
-from storage.video.probe import open_container
-from storage.video.transform import rotate
+from reelvec.storage.errors import VideoError
+from reelvec.storage.records import Reason
+from reelvec.storage.video.contract import CountDiffersError, Reading
+from reelvec.storage.video.packets import NO_PTS
+from reelvec.storage.video.probe import open_container
+from reelvec.storage.video.transform import rotate
 
 __all__ = ["read_selectively", "read_sequentially"]
 

@@ -14,15 +14,20 @@ from typing import Any
 
 import torch
 
-from configs.schema import ModelConfig
-from models.clip.architecture import Architecture
-from models.family import RetrievalModel
-from models.optim import export_optimizer, import_optimizer
-from storage.checkpoints import WEIGHTS, load_checkpoint, save_checkpoint, weights_hash
-from storage.garbage import GcOptions, gc_artifact
-from storage.records import Input
-from storage.snapshots import Artifact, PartRef, Receipt, Snapshot
-from tasks.training.progress import Progress
+from reelvec.configs.schema import ModelConfig
+from reelvec.models.clip.architecture import Architecture
+from reelvec.models.family import RetrievalModel
+from reelvec.models.training.optim import export_optimizer, import_optimizer
+from reelvec.storage.commits.artifact import Artifact, PartRef, Receipt, Snapshot
+from reelvec.storage.records import Input
+from reelvec.storage.upkeep.garbage import GcOptions, gc_artifact
+from reelvec.storage.weights.checkpoints import (
+    WEIGHTS,
+    load_checkpoint,
+    save_checkpoint,
+    weights_hash,
+)
+from reelvec.tasks.training.progress import Progress
 
 __all__ = [
     "CHECKPOINTS",
@@ -198,8 +203,8 @@ def model_from(path: Path, config: ModelConfig) -> RetrievalModel:
     Raises:
         WeightsError: no checkpoint of ours, or of another model.
     """
-    from models.convert import load_checkpoint as load_tensors
-    from tasks.training.starting import build_like, build_sized
+    from reelvec.models.conversion.weights import load_checkpoint as load_tensors
+    from reelvec.tasks.training.starting import build_like, build_sized
 
     loaded = load_checkpoint(path)
     sizes = loaded.metadata["sizes"]

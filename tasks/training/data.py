@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.sampling import pick_stored
+from reelvec.models.sampling.rules import pick_stored
 
 __all__ = ["ClipBatch", "ClipLoader", "FrameSource"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage.errors import ReelvecError
+from reelvec.storage.errors import ReelvecError
 
 __all__ = ["TrainingError"]
 

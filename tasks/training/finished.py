@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs import PipelineConfig
-from configs.schema import TrainConfig
-from models.schedules import multiplier
-from storage.snapshots import Artifact
-from tasks.training.checkpoints import CheckpointRef, best_checkpoint, checkpoints
-from tasks.training.items import Item, read_items
-from tasks.training.progress import History
+from reelvec.configs import PipelineConfig
+from reelvec.configs.schema import TrainConfig
+from reelvec.models.training.schedules import multiplier
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.tasks.training.checkpoints import CheckpointRef, best_checkpoint, checkpoints
+from reelvec.tasks.training.items import Item, read_items
+from reelvec.tasks.training.progress import History
 
 __all__ = ["Trained", "finished", "receipt_of"]
 
@@ -67,7 +67,7 @@ def finished(artifact: Artifact) -> Trained | None:
 def receipt_of(
     found: Trained, config: PipelineConfig, *, items: Sequence[Item], done: int
 ) -> dict[str, Any]:
-    """What `tasks.train.train` returns."""
+    """What `tasks.training.train.train` returns."""
     last = found.last.progress
     return {
         "kind": "checkpoint",

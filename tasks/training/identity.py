@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from configs.schema import PipelineConfig
+from reelvec.configs.schema import PipelineConfig
 
 __all__ = ["TRAINING_RECIPE", "checkpoint_identity"]
 

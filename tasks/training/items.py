@@ -14,7 +14,8 @@ from typing import Literal
 import pyarrow as pa
 import xxhash
 
-from storage.records import (
+from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
+from reelvec.storage.records import (
     Caption,
     Input,
     Status,
@@ -23,8 +24,7 @@ from storage.records import (
     records_from_table,
     records_to_table,
 )
-from storage.snapshots import Artifact, Receipt, Snapshot
-from storage.tables import read_table, schema_text, write_table
+from reelvec.storage.tables import read_table, schema_text, write_table
 
 __all__ = [
     "ITEM_SCHEMA",

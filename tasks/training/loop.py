@@ -11,21 +11,21 @@ from dataclasses import replace
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from models.optim import rates
-from models.parameters import clamp_logit_scale
-from storage.snapshots import Artifact
-from tasks.training.checkpoints import CheckpointRef, TrainingState, commit, restore
-from tasks.training.data import ClipLoader, FrameSource
-from tasks.training.errors import TrainingError
-from tasks.training.events import Reporter
-from tasks.training.items import Item, set_hash
-from tasks.training.order import Order, pieces
-from tasks.training.processes import Group
-from tasks.training.progress import Progress
-from tasks.training.selection import SelectionSet
-from tasks.training.spec import TrainSpec
-from tasks.training.starting import make_optimizer, make_trainable, starting_model
-from tasks.training.step import PairBatch, StepOptions, contrastive_backward
+from reelvec.models.training.optim import rates
+from reelvec.models.training.parameters import clamp_logit_scale
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.tasks.training.checkpoints import CheckpointRef, TrainingState, commit, restore
+from reelvec.tasks.training.data import ClipLoader, FrameSource
+from reelvec.tasks.training.errors import TrainingError
+from reelvec.tasks.training.events import Reporter
+from reelvec.tasks.training.items import Item, set_hash
+from reelvec.tasks.training.order import Order, pieces
+from reelvec.tasks.training.processes import Group
+from reelvec.tasks.training.progress import Progress
+from reelvec.tasks.training.selection import SelectionSet
+from reelvec.tasks.training.spec import TrainSpec
+from reelvec.tasks.training.starting import make_optimizer, make_trainable, starting_model
+from reelvec.tasks.training.step import PairBatch, StepOptions, contrastive_backward
 
 __all__ = ["Trainer", "grouped", "planned"]
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from tasks.training.errors import TrainingError
+from reelvec.tasks.training.errors import TrainingError
 
 __all__ = ["Order", "pieces", "step_seed"]
 

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from tasks.training.errors import TrainingError
+from reelvec.tasks.training.errors import TrainingError
 
 __all__ = ["Group", "choose_device"]
 

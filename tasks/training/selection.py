@@ -8,12 +8,12 @@ from contextlib import closing
 import torch
 from torch import Tensor
 
-from models.family import RetrievalModel
-from models.features import TextFeatures, VideoFeatures
-from models.metrics import evaluate_similarity
-from tasks.training.data import ClipLoader
-from tasks.training.items import Item
-from tasks.training.processes import Group
+from reelvec.models.family import RetrievalModel
+from reelvec.models.features import TextFeatures, VideoFeatures
+from reelvec.models.ranking.metrics import evaluate_similarity
+from reelvec.tasks.training.data import ClipLoader
+from reelvec.tasks.training.items import Item
+from reelvec.tasks.training.processes import Group
 
 __all__ = ["SelectionSet"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from configs.schema import ModelConfig, TrainConfig
+from reelvec.configs.schema import ModelConfig, TrainConfig
 
 __all__ = ["TrainSpec", "read_spec", "write_spec"]
 

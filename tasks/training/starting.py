@@ -10,15 +10,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from configs.schema import ModelConfig, TrainConfig
-from models.clip.architecture import Architecture, architecture
-from models.convert import build_for, image_size_of, start, to_legacy_fp16
-from models.family import RetrievalModel
-from models.optim import AdamW, BertAdam, OptimizerOptions, build_optimizer
-from models.parameters import freeze
-from models.registry import build
-from storage.checkpoints import read_weights, weights_hash
-from storage.pretrained import find_pretrained, is_pretrained, read_pretrained
+from reelvec.configs.schema import ModelConfig, TrainConfig
+from reelvec.models.clip.architecture import Architecture, architecture
+from reelvec.models.conversion.weights import build_for, image_size_of, start, to_legacy_fp16
+from reelvec.models.family import RetrievalModel
+from reelvec.models.registry import build
+from reelvec.models.training.optim import AdamW, BertAdam, OptimizerOptions, build_optimizer
+from reelvec.models.training.parameters import freeze
+from reelvec.storage.weights.checkpoints import read_weights, weights_hash
+from reelvec.storage.weights.pretrained import find_pretrained, is_pretrained, read_pretrained
 
 __all__ = [
     "build_like",

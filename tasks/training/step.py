@@ -23,12 +23,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.family import RetrievalModel
-from models.features import TextFeatures, VideoFeatures
-from models.losses import Terms, weighted_rows_loss, weighted_symmetric_loss
-from tasks.training.data import ClipBatch
-from tasks.training.order import pieces, step_seed
-from tasks.training.processes import Group
+from reelvec.models.family import RetrievalModel
+from reelvec.models.features import TextFeatures, VideoFeatures
+from reelvec.models.training.losses import Terms, weighted_rows_loss, weighted_symmetric_loss
+from reelvec.tasks.training.data import ClipBatch
+from reelvec.tasks.training.order import pieces, step_seed
+from reelvec.tasks.training.processes import Group
 
 __all__ = ["PairBatch", "StepOptions", "contrastive_backward"]
 

@@ -21,9 +21,9 @@ from typing import IO, Any
 
 import psutil
 
-from tasks.training.errors import TrainingError
-from tasks.training.events import parse
-from tasks.training.guard import WATCH
+from reelvec.tasks.training.errors import TrainingError
+from reelvec.tasks.training.events import parse
+from reelvec.tasks.training.guard import WATCH
 
 __all__ = ["Launch", "OnProgress", "supervise"]
 
@@ -61,7 +61,7 @@ class Launch:
             "--local-addr=127.0.0.1",
             f"--nproc_per_node={self.processes}",
             "-m",
-            "tasks.training.worker",
+            "reelvec.tasks.training.worker",
             str(self.spec),
         ]
 
@@ -156,7 +156,7 @@ def _child(launch: Launch) -> Iterator[subprocess.Popen[str]]:
 
 def _python_path() -> str:
     """Where this code is from, first; so that the worker runs the same."""
-    here = str(Path(__file__).resolve().parents[2])
+    here = str(Path(__file__).absolute().parents[3])  # not resolved: `reelvec` is a folder of links
     given = os.environ.get("PYTHONPATH")
     return os.pathsep.join([here, given]) if given else here
 

@@ -1,4 +1,4 @@
-"""What torchrun starts, one a process: ``python -m tasks.training.worker SPEC.json``."""
+"""What torchrun starts, one a process: ``python -m reelvec.tasks.training.worker SPEC.json``."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 
 import torch
 
-from models.errors import ModelError
-from storage.errors import ReelvecError
-from storage.frames.reader import FrameReader
-from storage.roots import open_root
-from storage.snapshots import Artifact
-from tasks.training.checkpoints import checkpoints
-from tasks.training.events import emit
-from tasks.training.guard import die_with_parent
-from tasks.training.items import read_items
-from tasks.training.loop import Trainer
-from tasks.training.processes import Group
-from tasks.training.spec import TrainSpec, read_spec
+from reelvec.models.errors import ModelError
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.errors import ReelvecError
+from reelvec.storage.frames.reader import FrameReader
+from reelvec.storage.roots import open_root
+from reelvec.tasks.training.checkpoints import checkpoints
+from reelvec.tasks.training.events import emit
+from reelvec.tasks.training.guard import die_with_parent
+from reelvec.tasks.training.items import read_items
+from reelvec.tasks.training.loop import Trainer
+from reelvec.tasks.training.processes import Group
+from reelvec.tasks.training.spec import TrainSpec, read_spec
 
 __all__ = ["main"]
 

@@ -25,15 +25,21 @@ import av
 import numpy as np
 import torch
 
-from storage.video.contract import DecodeOptions, FrameSink, Reading
-from storage.video.decoder_table import TABLE_PATH, DecoderTable, Verdict, kind_of, shipped_table
-from storage.video.decoders import READERS, read_frames
-from storage.video.ffmpeg_reader import ffmpeg_program
-from storage.video.probe import probe
-from storage.video.selective import read_sequentially
-from storage.video.transform import fit, rotate
-from tests import media
-from tests.storage.contracts_decoders import found, is_right, notices_damage, upright
+from reelvec.storage.video.contract import DecodeOptions, FrameSink, Reading
+from reelvec.storage.video.decoder_table import (
+    TABLE_PATH,
+    DecoderTable,
+    Verdict,
+    kind_of,
+    shipped_table,
+)
+from reelvec.storage.video.decoders import READERS, read_frames
+from reelvec.storage.video.ffmpeg_reader import ffmpeg_program
+from reelvec.storage.video.probe import probe
+from reelvec.storage.video.selective import read_sequentially
+from reelvec.storage.video.transform import fit, rotate
+from tests.storage.video.contracts import found, is_right, notices_damage, upright
+from tests.support import media
 
 FRAMES, TARGETS, ROUNDS = 250, 12, 3
 HAS_CV2 = importlib.util.find_spec("cv2") is not None

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from storage.video.transform import fit
-from tasks.decoding import ClipJob, DecodingOptions, decode_clips
-from tasks.decoding_worker import decode_clip
-from tests import media
+from reelvec.storage.video.transform import fit
+from reelvec.tasks.frames.decoding import ClipJob, DecodingOptions, decode_clips
+from reelvec.tasks.frames.decoding_worker import decode_clip
 from tests.benchmarks import decode
+from tests.support import media
 
 CLIPS = Path(__file__).parents[3] / "shared/data/clips"
 ROUNDS = 5
@@ -71,7 +71,7 @@ def sandboxed(paths, workers):
 
 def clip4clip(paths):
     """A seek for each second, Pillow's resize."""
-    from storage.video.probe import probe
+    from reelvec.storage.video.probe import probe
 
     count = 0
     out = np.empty((224, 224, 3), np.uint8)

@@ -22,11 +22,11 @@ import av
 import numpy as np
 from PIL import Image
 
-from storage.frames.contract import SUFFIXES, ClipFrames, Format, Payload, open_writer
-from storage.frames.reader import FrameReader
-from storage.records import Input
-from storage.roots import open_root
-from storage.snapshots import Artifact
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.frames.contract import SUFFIXES, ClipFrames, Format, Payload, open_writer
+from reelvec.storage.frames.reader import FrameReader
+from reelvec.storage.records import Input
+from reelvec.storage.roots import open_root
 
 VIDEOS, FRAMES, SIZE, BATCH = 256, 12, 224, 64
 Fill = Callable[[Sequence[int], np.ndarray], None]

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from configs import PipelineConfig
-from storage.records import CAPTION_SCHEMA, VIDEO_SCHEMA, Input
-from storage.tables import write_table
-from tasks.embed import embeddings_artifact, plan_embed
-from tasks.embed_parts import CaptionRow, VideoRow
-from tasks.extract import frames_artifact
-from tasks.ingest import corpus_artifact, read_corpus
+from reelvec.configs import PipelineConfig
+from reelvec.storage.records import CAPTION_SCHEMA, VIDEO_SCHEMA, Input
+from reelvec.storage.tables import write_table
+from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
+from reelvec.tasks.embedding.embed import embeddings_artifact, plan_embed
+from reelvec.tasks.embedding.parts import CaptionRow, VideoRow
+from reelvec.tasks.frames.extract import frames_artifact
 
 PART = 65_536
 EVERY = 1000  # one video of so many differs

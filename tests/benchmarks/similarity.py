@@ -16,12 +16,12 @@ import time
 import torch
 from torch.nn import functional
 
-from configs.schema import EvaluateConfig
-from models.clip.architecture import Architecture
-from models.registry import build
-from models.temporal import pool, unit
-from models.topk import block_topk
-from models.xclip_similarity import Sides, plain_scores
+from reelvec.configs.schema import EvaluateConfig
+from reelvec.models.clip.architecture import Architecture
+from reelvec.models.ranking.topk import block_topk
+from reelvec.models.registry import build
+from reelvec.models.temporal import pool, unit
+from reelvec.models.xclip.similarity import Sides, plain_scores
 
 WIDTH = 512
 TOWERS = Architecture(

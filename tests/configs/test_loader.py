@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from configs import ConfigError, load, preset_names
-from configs.loader import PRESET_DIR
-from configs.schema import FolderCorpus, PipelineConfig
+from reelvec.configs import ConfigError, load, preset_names
+from reelvec.configs.loader import PRESET_DIR
+from reelvec.configs.schema import FolderCorpus, PipelineConfig
 
 
 def write(tmp_path, text):

@@ -9,14 +9,14 @@ import pytest
 import torch
 import yaml
 
-from configs import load, preset_names
-from configs.corpora import BenchmarkCorpus
-from configs.loader import PRESET_DIR
-from models.clip.architecture import architecture
-from models.registry import build, validate_options
-from models.sampling import POLICIES
-from storage.corpora.published import PUBLISHED
-from storage.corpora.registry import reader_class
+from reelvec.configs import load, preset_names
+from reelvec.configs.corpora import BenchmarkCorpus
+from reelvec.configs.loader import PRESET_DIR
+from reelvec.models.clip.architecture import architecture
+from reelvec.models.registry import build, validate_options
+from reelvec.models.sampling.rules import POLICIES
+from reelvec.storage.corpora.benchmarks.published import PUBLISHED
+from reelvec.storage.corpora.registry import reader_class
 
 SYSTEMS = {"clip4clip": 20, "clip2video": 6, "xclip": 11, "adaclip": 4}
 """Files by system: the published results, and the recipe they start from."""

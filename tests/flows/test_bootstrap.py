@@ -2,8 +2,8 @@
 
 import pytest
 
-from flows.bootstrap import ZOMBIES, bootstrap_server
-from storage.errors import ReelvecError
+from reelvec.flows.deployment.bootstrap import ZOMBIES, bootstrap_server
+from reelvec.storage.errors import ReelvecError
 
 
 def test_without_a_server_it_says_how_to_start_one():

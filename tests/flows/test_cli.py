@@ -7,7 +7,7 @@ import sys
 import pytest
 from typer.main import get_command
 
-from flows.cli import app, main
+from reelvec.flows.cli import app, main
 
 WORDS = {
     "bootstrap", "convert", "corpus", "demo", "doctor", "embed", "evaluate", "failures", "gc",

@@ -7,11 +7,11 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from configs import ConfigError
-from flows.commands import corpora
-from storage.corpora import published
-from storage.corpora.published import Published
-from tests.corpus_layouts import LAYOUTS, Item, some_items, write_layout
+from reelvec.configs import ConfigError
+from reelvec.flows.commands import corpora
+from reelvec.storage.corpora.benchmarks import published
+from reelvec.storage.corpora.benchmarks.published import Published
+from tests.support.corpus_layouts import LAYOUTS, Item, some_items, write_layout
 
 app = Typer()
 corpora.register(app)

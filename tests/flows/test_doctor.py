@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.doctor import examine
-from storage.roots import open_root
+from reelvec.flows.doctor import examine
+from reelvec.storage.roots import open_root
 
 
 def store_row(store):
@@ -36,7 +36,7 @@ def test_a_place_that_cannot_be_written_is_found_by_writing(tmp_path, monkeypatc
         raise PermissionError(13, "Permission denied")
 
     open_root(tmp_path).new_scratch()
-    monkeypatch.setattr("flows.doctor.tempfile.NamedTemporaryFile", refuse)
+    monkeypatch.setattr("reelvec.flows.doctor.tempfile.NamedTemporaryFile", refuse)
     row = store_row(tmp_path)
     assert row["result"] == "bad" and row["remedy"]
     assert str(tmp_path / ".scratch") in row["found"] and "Permission denied" in row["found"]

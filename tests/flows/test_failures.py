@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flows.cli import main
-from storage.records import Input
-from storage.roots import open_root
-from storage.snapshots import Artifact
-from tasks.ingest import corpus_artifact, read_corpus
-from tasks.ledger import LedgerRow, TooManyFailedError, check_failed_fraction, ledger
-from tasks.recording import record_run
-from tasks.retrying import RetryFilter, UnknownVideoError
-from tests.bitflips import config_of, draw
-from tests.engine_free import run_extract, run_ingest
+from reelvec.flows.cli import main
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.records import Input
+from reelvec.storage.roots import open_root
+from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
+from reelvec.tasks.ledger import LedgerRow, TooManyFailedError, check_failed_fraction, ledger
+from reelvec.tasks.recording import record_run
+from reelvec.tasks.runs.retrying import RetryFilter, UnknownVideoError
+from tests.drills.bitflips import config_of, draw
+from tests.support.engine_free import run_extract, run_ingest
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_too_many_failures_are_exit_code_three(config, reelvec, monkeypatch):
     def fail(*_, **__):
         check_failed_fraction(rows_of(memory=9), limit=0.5)
 
-    monkeypatch.setattr("flows.launch.retry_failed", fail)
+    monkeypatch.setattr("reelvec.flows.launch.retry_failed", fail)
     code, out, err = reelvec("retry", "--store", config.store, "--reason", "memory")
     assert (code, out) == (3, "")
     assert "9 of 10 videos failed (9 memory)" in err and "reelvec retry" in err
@@ -174,6 +174,6 @@ def test_every_reason_may_be_retried():
 
 
 def _nobody():
-    from tasks.ingest import Corpus
+    from reelvec.tasks.corpus.ingest import Corpus
 
     return Corpus("", 0, [], [])

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import main
-from flows.launch import launch
-from storage.roots import open_root
-from storage.runs import latest_run, write_run
-from storage.snapshots import Artifact
-from tasks.recording import record_run
-from tests import s3_server
-from tests.bitflips import config_of, draw, files_of, flip
-from tests.engine_free import run_extract, run_ingest
+from reelvec.flows.cli import main
+from reelvec.flows.launch import launch
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.roots import open_root
+from reelvec.storage.runs import latest_run, write_run
+from reelvec.tasks.recording import record_run
+from tests.drills.bitflips import config_of, draw, files_of, flip
+from tests.support import s3_server
+from tests.support.engine_free import run_extract, run_ingest
 
 _STAGES = {"corpus": "ingest", "frames": "extract"}
 WORDS = ["verify", "repair", "gc", "status", "failures"]
@@ -110,7 +110,7 @@ def test_a_record_of_what_is_gone_is_not_up_to_date(made, store, monkeypatch):
     """Else a run with nothing to do would leave the record that names what is gone in force."""
     config = made.model_copy(update={"store": str(store)})
     ran = []
-    monkeypatch.setattr("flows.pipeline.pipeline", lambda *_, **__: ran.append(1) or {})
+    monkeypatch.setattr("reelvec.flows.pipeline.pipeline", lambda *_, **__: ran.append(1) or {})
     assert launch(config, stages=["ingest", "extract"])["changed"] is False
     root = open_root(store)
     last = latest_run(root)
@@ -179,7 +179,9 @@ def test_convert_says_what_a_run_must_be_given(reelvec, store, words, settings):
 
 
 def test_a_run_says_where_no_store_can_be(reelvec, tmp_path, monkeypatch):
-    monkeypatch.setattr("flows.pipeline.pipeline", None)  # said before any work: nobody calls it
+    monkeypatch.setattr(
+        "reelvec.flows.pipeline.pipeline", None
+    )  # said before any work: nobody calls it
     file = tmp_path / "captions.csv"
     file.write_text("")
     code, _, err = reelvec("run", "demo", "--store", file)

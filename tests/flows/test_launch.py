@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from flows.launch import _brief
+from reelvec.flows.launch import _brief
 
 
 def record(name, level):

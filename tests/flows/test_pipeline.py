@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from configs import PipelineConfig
-from storage.records import Status
-from tasks.status import describe_store
+from reelvec.configs import PipelineConfig
+from reelvec.storage.records import Status
+from reelvec.tasks.runs.status import describe_store
 
 pytestmark = pytest.mark.flow
 
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.flow
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """Twelve real clips with captions, and a text file that calls itself a video."""
-    from configs.schema import SyntheticCorpus
-    from storage.corpora import open_corpus
+    from reelvec.configs.schema import SyntheticCorpus
+    from reelvec.storage.corpora import open_corpus
 
     folder = tmp_path_factory.mktemp("videos")
     config = SyntheticCorpus(videos=12, seconds=1.0, fps=4, size=64)
@@ -61,7 +61,7 @@ def checksums(store):
 @pytest.fixture(scope="module")
 def first(prefect_server, source, tmp_path_factory):
     """The pipeline run once: its store and summary."""
-    from flows.pipeline import pipeline
+    from reelvec.flows.pipeline import pipeline
 
     store = tmp_path_factory.mktemp("threads")
     return store, pipeline(config_of(source, store))
@@ -79,7 +79,7 @@ def test_the_summary_reconciles(first):
 
 
 def test_a_second_run_changes_nothing(first, source):
-    from flows.pipeline import pipeline
+    from reelvec.flows.pipeline import pipeline
 
     store, _ = first
     before = describe_store(str(store))
@@ -88,7 +88,7 @@ def test_a_second_run_changes_nothing(first, source):
 
 
 def test_the_pipeline_is_current_without_a_flow(first, source):
-    from flows.launch import launch
+    from reelvec.flows.launch import launch
 
     store, summary = first
     again = launch(config_of(source, store))
@@ -97,8 +97,8 @@ def test_the_pipeline_is_current_without_a_flow(first, source):
 
 
 def test_the_record_means_the_same_from_another_folder(first, source, tmp_path, monkeypatch):
-    from flows.launch import launch
-    from tasks.recording import last_ledger
+    from reelvec.flows.launch import launch
+    from reelvec.tasks.recording import last_ledger
 
     store, summary = first
     monkeypatch.chdir(source.parent)
@@ -114,7 +114,7 @@ def test_the_record_means_the_same_from_another_folder(first, source, tmp_path, 
 
 
 def test_dask_gives_the_same_checksums(first, source, tmp_path):
-    from flows.pipeline import pipeline
+    from reelvec.flows.pipeline import pipeline
 
     store, _ = first
     pipeline(config_of(source, tmp_path, runner="dask", workers=2))
@@ -122,7 +122,7 @@ def test_dask_gives_the_same_checksums(first, source, tmp_path):
 
 
 def test_reembed_does_what_is_new_and_nothing_else(first, source, tmp_path):
-    from flows.reembed import reembed
+    from reelvec.flows.reembed import reembed
 
     store, _ = first
     mine = tmp_path / "store"
@@ -145,8 +145,8 @@ def test_reembed_does_what_is_new_and_nothing_else(first, source, tmp_path):
 
 
 def test_too_many_failures_fail_the_run(prefect_server, source, tmp_path):
-    from flows.pipeline import pipeline
-    from tasks.ledger import TooManyFailedError
+    from reelvec.flows.pipeline import pipeline
+    from reelvec.tasks.ledger import TooManyFailedError
 
     config = config_of(source, tmp_path)
     extract = config.extract.model_copy(update={"max_failed_fraction": 0.05})

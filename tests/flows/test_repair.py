@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from flows.cli import main
-from tests.bitflips import build, checksums, files_of, flip
+from reelvec.flows.cli import main
+from tests.drills.bitflips import build, checksums, files_of, flip
 
 pytestmark = pytest.mark.flow
 

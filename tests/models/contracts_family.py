@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from models.clip.architecture import Architecture
-from models.features import TextFeatures, VideoFeatures
-from models.registry import build
+from reelvec.models.clip.architecture import Architecture
+from reelvec.models.features import TextFeatures, VideoFeatures
+from reelvec.models.registry import build
 
 SIZES = Architecture(
     embed_dim=32,

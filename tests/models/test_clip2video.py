@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from models.clip.architecture import architecture
-from models.convert import recognise
-from models.errors import OptionsError
-from models.registry import build
+from reelvec.models.clip.architecture import architecture
+from reelvec.models.conversion.weights import recognise
+from reelvec.models.errors import OptionsError
+from reelvec.models.registry import build
+from tests.models.clip.test_clip_towers import naive_block
 from tests.models.contracts_family import FamilyContract, captions, clips, inputs_of, make
-from tests.models.test_clip_towers import naive_block
 
 PLAIN = {"temporal_type": "", "temporal_proj": "", "center_type": "", "center_proj": ""}
 VARIANTS = {

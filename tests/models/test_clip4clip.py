@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from models.clip.architecture import architecture
-from models.convert import start
-from models.errors import InputError, OptionsError
-from models.registry import build
-from models.temporal import key_mask, pool
+from reelvec.models.clip.architecture import architecture
+from reelvec.models.conversion.weights import start
+from reelvec.models.errors import InputError, OptionsError
+from reelvec.models.registry import build
+from reelvec.models.temporal import key_mask, pool
+from tests.models.clip.test_clip_towers import naive_block
 from tests.models.contracts_family import (
     SIZES,
     FamilyContract,
@@ -19,7 +20,6 @@ from tests.models.contracts_family import (
     inputs_of,
     make,
 )
-from tests.models.test_clip_towers import naive_block
 
 HEADERS = ("meanP", "seqLSTM", "seqTransf", "tightTransf")
 VARIANTS = [{"sim_header": h, "linear_patch": p} for h in HEADERS for p in ("2d", "3d")]
@@ -107,7 +107,7 @@ def test_tight_is_a_forward_pass_a_pair(monkeypatch, width):
             first = cross.pooler.dense(cross.pooler.ln_pool(x[:, 0]))
             wanted = model.similarity_dense(first * torch.sigmoid(1.702 * first))
             torch.testing.assert_close(sim[t, v], wanted[0, 0], rtol=0, atol=1e-10)
-    monkeypatch.setattr("models.headers._PAIRS", 3)  # slices of both axes give the same
+    monkeypatch.setattr("reelvec.models.headers._PAIRS", 3)  # slices of both axes give the same
     torch.testing.assert_close(model.cross_score(sentence, frames, mask), sim)
     assert model.cross_score(sentence[:0], frames, mask).shape == (0, 5)
     assert model.cross_score(sentence, frames[:0], mask[:0]).shape == (4, 0)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.clip.preprocess import CLIP_MEAN, CLIP_STD
-from models.errors import InputError, OptionsError, WeightsError
-from models.family import RetrievalModel
+from reelvec.models.clip.preprocess import CLIP_MEAN, CLIP_STD
+from reelvec.models.errors import InputError, OptionsError, WeightsError
+from reelvec.models.family import RetrievalModel
 from tests.models.contracts_family import SIZES, captions, clips, make
 
 
@@ -81,7 +81,7 @@ def test_the_base_promises_nothing():
 
 
 def test_halves_are_widened_after_the_towers_and_bf16_autocast_runs():
-    from models.convert import to_legacy_fp16
+    from reelvec.models.conversion.weights import to_legacy_fp16
 
     exact = make("clip4clip", {"sim_header": "seqTransf"})
     pixels, mask = clips(4)

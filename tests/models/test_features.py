@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.errors import FeatureError
-from models.features import Column, TextFeatures, VideoFeatures
+from reelvec.models.errors import FeatureError
+from reelvec.models.features import Column, TextFeatures, VideoFeatures
 
 COLUMNS = {"words": Column((2, 3)), "mask": Column((2,), kind="integer")}
 

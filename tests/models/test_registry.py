@@ -5,10 +5,10 @@ import sys
 import pytest
 import torch
 
-from models.clip.architecture import ARCHITECTURES, architecture
-from models.errors import OptionsError, WeightsError
-from models.exports import FORMATS, export_as
-from models.registry import FAMILIES, build, family_class, family_names, validate_options
+from reelvec.models.clip.architecture import ARCHITECTURES, architecture
+from reelvec.models.conversion.exports import FORMATS, export_as
+from reelvec.models.errors import OptionsError, WeightsError
+from reelvec.models.registry import FAMILIES, build, family_class, family_names, validate_options
 from tests.models.contracts_family import SIZES
 
 
@@ -46,7 +46,7 @@ def test_the_seed_decides_the_weights():
 def test_names_are_lazy_and_complete():
     assert family_names() == tuple(FAMILIES)
     assert family_class("frozen").__module__ == FAMILIES["frozen"][0]
-    assert "models.clip4clip" in sys.modules
+    assert "reelvec.models.clip4clip" in sys.modules
 
 
 def test_named_sizes_load_into_the_originals():

@@ -8,7 +8,7 @@
 timm and OpenCLIP import torchvision for parts that PE-core does not use; a stand-in is enough.
 `perception-*.safetensors`: images, texts, token ids and features of tiny models of the published
 architecture, with OpenCLIP's configuration, keys and shapes as metadata. Weights are not in there:
-both sides draw them from the keys (`drawn` of tests/models/perception_checkpoints.py).
+both sides draw them from the keys (`drawn` of tests/models/frozen/perception_checkpoints.py).
 `perception-keys.json`: keys and shapes of the five published sizes, built on the meta device.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from tests.models.perception_checkpoints import drawn
+from tests.models.frozen.perception_checkpoints import drawn
 
 HERE = Path(__file__).parent
 TINY = {

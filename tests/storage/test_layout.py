@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage import layout
-from storage.errors import IntegrityError, StoreError
-from storage.sealing import seal, unseal
+from reelvec.storage import layout
+from reelvec.storage.errors import IntegrityError, StoreError
+from reelvec.storage.sealing import seal, unseal
 
 JSON = st.recursive(
     st.none()

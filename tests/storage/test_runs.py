@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import IntegrityError, StoreError
-from storage.roots import open_root
-from storage.runs import RunRecord, latest_run, list_runs, write_run
-from tests.storage.contracts_store import flip_bit
+from reelvec.storage.errors import IntegrityError, StoreError
+from reelvec.storage.roots import open_root
+from reelvec.storage.runs import RunRecord, latest_run, list_runs, write_run
+from tests.storage.commits.contracts import flip_bit
 
 RECORD = RunRecord(
     name="nightly",

@@ -11,12 +11,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage.errors import IdentityError, IntegrityError, MissingArtifactError
-from storage.receipts import Receipt
-from storage.records import CAPTION_SCHEMA, VIDEO_SCHEMA, Caption, Input, Video, records_to_table
-from storage.roots import open_root
-from storage.snapshots import Artifact
-from storage.tables import (
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.commits.receipts import Receipt
+from reelvec.storage.errors import IdentityError, IntegrityError, MissingArtifactError
+from reelvec.storage.records import (
+    CAPTION_SCHEMA,
+    VIDEO_SCHEMA,
+    Caption,
+    Input,
+    Video,
+    records_to_table,
+)
+from reelvec.storage.roots import open_root
+from reelvec.storage.tables import (
     IDENTITY,
     concat_tables,
     identity_metadata,

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from configs import PipelineConfig
-from configs.schema import FolderCorpus
-from storage.frames.contract import ClipFrames, open_writer
-from storage.records import (
+from reelvec.configs import PipelineConfig
+from reelvec.configs.schema import FolderCorpus
+from reelvec.storage.commits.artifact import Artifact, Snapshot
+from reelvec.storage.frames.contract import ClipFrames, open_writer
+from reelvec.storage.records import (
     CAPTION_SCHEMA,
     VIDEO_SCHEMA,
     Caption,
@@ -16,11 +17,10 @@ from storage.records import (
     Video,
     records_to_table,
 )
-from storage.roots import open_root
-from storage.snapshots import Artifact, Snapshot
-from storage.tables import identity_metadata, write_table
-from tasks.extract import frames_artifact
-from tasks.ingest import Corpus, corpus_artifact, key_of, read_corpus
+from reelvec.storage.roots import open_root
+from reelvec.storage.tables import identity_metadata, write_table
+from reelvec.tasks.corpus.ingest import Corpus, corpus_artifact, key_of, read_corpus
+from reelvec.tasks.frames.extract import frames_artifact
 
 WIDTH = 8
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.corpora.contract import CorpusListing, CorpusReader
-from storage.records import CAPTION_SCHEMA, VIDEO_SCHEMA, records_to_table
+from reelvec.storage.corpora.contract import CorpusListing, CorpusReader
+from reelvec.storage.records import CAPTION_SCHEMA, VIDEO_SCHEMA, records_to_table
 
 
 class CorpusReaderContract:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from storage.corpora import open_corpus
-from storage.errors import CorpusError
-from tests.corpus_layouts import LAYOUTS, Item, Layout, some_items, write_layout
+from reelvec.storage.corpora import open_corpus
+from reelvec.storage.errors import CorpusError
 from tests.storage.corpora.contracts_corpora import CorpusReaderContract
+from tests.support.corpus_layouts import LAYOUTS, Item, Layout, some_items, write_layout
 
 ANNOTATIONS = Path(__file__).resolve().parents[4] / "shared" / "data" / "annotations"
 needs_shared = pytest.mark.skipif(not ANNOTATIONS.is_dir(), reason="../shared absent")

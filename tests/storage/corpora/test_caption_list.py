@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs.schema import FolderCorpus
-from storage.corpora import caption_list, open_corpus
-from storage.corpora.caption_list import CaptionList
-from storage.records import Caption
+from reelvec.configs.schema import FolderCorpus
+from reelvec.storage.corpora import caption_list, open_corpus
+from reelvec.storage.corpora.caption_list import CaptionList
+from reelvec.storage.records import Caption
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 CAPTIONS = st.lists(st.builds(Caption, TEXTS, TEXTS, TEXTS, TEXTS), max_size=20)
@@ -81,8 +81,8 @@ def test_a_large_folder_corpus_reads_as_a_small_one(tmp_path, monkeypatch):
 PEAK = """
 import sys
 from pathlib import Path
-from configs.schema import FolderCorpus
-from storage.corpora import open_corpus
+from reelvec.configs.schema import FolderCorpus
+from reelvec.storage.corpora import open_corpus
 folder = sys.argv[1]
 reader = open_corpus(FolderCorpus(videos=folder, captions=sys.argv[2]), store_dir=folder)
 listing = reader.read()

@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-from storage.corpora.check import Overlap, check_corpus
-from storage.corpora.published import OBTAIN, PUBLISHED
-from storage.corpora.registry import BENCHMARKS, reader_class
-from storage.errors import CorpusError
-from tests.corpus_layouts import LAYOUTS, Item, some_items, write_layout
+from reelvec.storage.corpora.benchmarks.published import OBTAIN, PUBLISHED
+from reelvec.storage.corpora.check import Overlap, check_corpus
+from reelvec.storage.corpora.registry import BENCHMARKS, reader_class
+from reelvec.storage.errors import CorpusError
 from tests.storage.corpora.test_benchmarks import needs_shared, with_real_splits
+from tests.support.corpus_layouts import LAYOUTS, Item, some_items, write_layout
 
 
 def check(kind, layout):

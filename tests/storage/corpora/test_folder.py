@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from configs.schema import FolderCorpus
-from storage.corpora import open_corpus
-from storage.corpora.discovery import VIDEO_EXTENSIONS
-from storage.corpora.folder import ids_of
-from storage.corpora.splits import split_by_hash, split_name
-from storage.errors import CorpusError
+from reelvec.configs.schema import FolderCorpus
+from reelvec.storage.corpora import open_corpus
+from reelvec.storage.corpora.discovery import VIDEO_EXTENSIONS
+from reelvec.storage.corpora.own.folder import ids_of
+from reelvec.storage.corpora.own.splits import split_by_hash, split_name
+from reelvec.storage.errors import CorpusError
 from tests.storage.corpora.contracts_corpora import CorpusReaderContract
 
 

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs.schema import SyntheticCorpus
-from storage.corpora import open_corpus
-from storage.corpora.synthetic import RECIPE, SyntheticOptions, SyntheticReader
-from storage.corpora.synthetic_drawing import draw
-from storage.corpora.synthetic_encoding import KINDS, encode
-from storage.corpora.synthetic_scenes import (
+from reelvec.configs.schema import SyntheticCorpus
+from reelvec.storage.corpora import open_corpus
+from reelvec.storage.corpora.synthetic.corpus import RECIPE, SyntheticOptions, SyntheticReader
+from reelvec.storage.corpora.synthetic.drawing import draw
+from reelvec.storage.corpora.synthetic.encoding import KINDS, encode
+from reelvec.storage.corpora.synthetic.scenes import (
     AXES,
     BACKGROUNDS,
     COLOURS,
@@ -34,7 +34,7 @@ from storage.corpora.synthetic_scenes import (
     scene_of,
     split_of,
 )
-from storage.errors import CorpusError
+from reelvec.storage.errors import CorpusError
 from tests.storage.corpora.contracts_corpora import CorpusReaderContract
 
 
@@ -169,7 +169,7 @@ def test_a_killed_run_is_continued(tmp_path):
     corpus = reader(tmp_path / "killed", videos=120, size=64)
     program = (
         "import sys; from pathlib import Path;"
-        "from storage.corpora.synthetic import SyntheticOptions, SyntheticReader;"
+        "from reelvec.storage.corpora.synthetic.corpus import SyntheticOptions, SyntheticReader;"
         "SyntheticReader(SyntheticOptions(videos=120, size=64),"
         " store_dir=Path(sys.argv[1])).generate()"
     )

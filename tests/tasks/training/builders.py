@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from configs import PipelineConfig
-from configs.schema import ModelConfig
-from models.clip.architecture import Architecture
-from storage.checkpoints import WEIGHTS, save_checkpoint
-from storage.frames.contract import ClipFrames, open_writer
-from storage.records import (
+from reelvec.configs import PipelineConfig
+from reelvec.configs.schema import ModelConfig
+from reelvec.models.clip.architecture import Architecture
+from reelvec.storage.frames.contract import ClipFrames, open_writer
+from reelvec.storage.records import (
     CAPTION_SCHEMA,
     VIDEO_SCHEMA,
     Caption,
@@ -20,10 +19,11 @@ from storage.records import (
     Video,
     records_to_table,
 )
-from storage.tables import write_table
-from tasks.extract import frames_artifact
-from tasks.ingest import corpus_artifact
-from tasks.training.starting import build_sized
+from reelvec.storage.tables import write_table
+from reelvec.storage.weights.checkpoints import WEIGHTS, save_checkpoint
+from reelvec.tasks.corpus.ingest import corpus_artifact
+from reelvec.tasks.frames.extract import frames_artifact
+from reelvec.tasks.training.starting import build_sized
 
 SIZE = 16
 FRAMES = 3

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from configs.schema import TrainConfig
-from storage.roots import open_root
-from storage.snapshots import Artifact
-from tasks.training.checkpoints import (
+from reelvec.configs.schema import TrainConfig
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.roots import open_root
+from reelvec.tasks.training.checkpoints import (
     CHECKPOINTS,
     TrainingState,
     _write,
@@ -17,8 +17,8 @@ from tasks.training.checkpoints import (
     restore,
     settle,
 )
-from tasks.training.progress import Best, Progress
-from tasks.training.starting import make_optimizer
+from reelvec.tasks.training.progress import Best, Progress
+from reelvec.tasks.training.starting import make_optimizer
 from tests.tasks.training.builders import model_config, small_model
 
 
@@ -70,7 +70,7 @@ def test_what_left_long_ago_gives_its_bytes_back(artifact, monkeypatch):
         put(artifact, step)
     files = artifact.root.list(f"{artifact.folder}/parts")
     assert [name.split("-")[2] for name in files] == ["00000001", "00000002", "00000003"]
-    monkeypatch.setattr("tasks.training.checkpoints.GRACE_SECONDS", -1.0)
+    monkeypatch.setattr("reelvec.tasks.training.checkpoints.GRACE_SECONDS", -1.0)
     put(artifact, 4)
     left = artifact.root.list(f"{artifact.folder}/parts")
     assert [name.split("-")[2] for name in left] == ["00000003", "00000004"]

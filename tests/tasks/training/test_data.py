@@ -4,8 +4,8 @@ import time
 import numpy as np
 import pytest
 
-from models.sampling import pick_stored
-from tasks.training.data import ClipLoader
+from reelvec.models.sampling.rules import pick_stored
+from reelvec.tasks.training.data import ClipLoader
 from tests.tasks.training.builders import FRAMES, SIZE, clip_frames
 
 KEYS = [f"{i:032x}" for i in range(9)]

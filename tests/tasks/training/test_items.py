@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from storage.records import Caption, Video
-from storage.roots import open_root
-from storage.snapshots import Artifact
-from tasks.training.items import choose_items, commit_items, read_items, set_hash
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.records import Caption, Video
+from reelvec.storage.roots import open_root
+from reelvec.tasks.training.items import choose_items, commit_items, read_items, set_hash
 
 
 def video(name, split, key=None, **fields):

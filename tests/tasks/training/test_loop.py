@@ -2,17 +2,17 @@
 
 import pytest
 
-from models.adaclip import AdaClip
-from models.family import RetrievalModel
-from storage.frames.reader import FrameReader
-from storage.roots import open_root
-from storage.snapshots import Artifact
-from tasks.extract import frames_artifact
-from tasks.train import train, training_items
-from tasks.training.errors import TrainingError
-from tasks.training.loop import Trainer
-from tasks.training.processes import Group
-from tasks.training.spec import TrainSpec
+from reelvec.models.adaclip.model import AdaClip
+from reelvec.models.family import RetrievalModel
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.frames.reader import FrameReader
+from reelvec.storage.roots import open_root
+from reelvec.tasks.frames.extract import frames_artifact
+from reelvec.tasks.training.errors import TrainingError
+from reelvec.tasks.training.loop import Trainer
+from reelvec.tasks.training.processes import Group
+from reelvec.tasks.training.spec import TrainSpec
+from reelvec.tasks.training.train import train, training_items
 from tests.tasks.training.builders import FRAMES, MAX_WORDS, make_store
 
 
@@ -43,7 +43,7 @@ def trainer_of(config, family, options):
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    from models.clip import architecture
+    from reelvec.models.clip import architecture
     from tests.tasks.training.builders import SMALL
 
     named = {**architecture.ARCHITECTURES, "tiny": SMALL}

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.training.errors import TrainingError
-from tasks.training.order import Order, pieces, step_seed
+from reelvec.tasks.training.errors import TrainingError
+from reelvec.tasks.training.order import Order, pieces, step_seed
 
 counts = st.integers(1, 40)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.training.progress import Progress
+from reelvec.tasks.training.progress import Progress
 
 
 def run(points, steps_per_epoch=2, selects=True):

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from configs.schema import ModelConfig
-from models.losses import weighted_symmetric_loss
-from tasks.training.data import ClipBatch
-from tasks.training.order import pieces
-from tasks.training.processes import Group
-from tasks.training.starting import build_sized
-from tasks.training.step import PairBatch, StepOptions, contrastive_backward
+from reelvec.configs.schema import ModelConfig
+from reelvec.models.training.losses import weighted_symmetric_loss
+from reelvec.tasks.training.data import ClipBatch
+from reelvec.tasks.training.order import pieces
+from reelvec.tasks.training.processes import Group
+from reelvec.tasks.training.starting import build_sized
+from reelvec.tasks.training.step import PairBatch, StepOptions, contrastive_backward
 from tests.tasks.training.builders import FRAMES, MAX_WORDS, SIZE, SMALL, small_model
 
 HEADERS = ("meanP", "seqLSTM", "seqTransf", "tightTransf")
@@ -148,7 +148,7 @@ def test_noise_is_the_same_in_both_encodings_of_a_part():
 
 RANK = """
 import sys, torch
-from tasks.training.processes import Group
+from reelvec.tasks.training.processes import Group
 from tests.tasks.training.test_step import HEADERS, OTHERS, stepped
 torch.set_num_threads(1)
 group = Group.join("cpu")

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks.training.errors import TrainingError
-from tasks.training.events import parse
-from tasks.training.supervisor import Launch, supervise
+from reelvec.tasks.training.errors import TrainingError
+from reelvec.tasks.training.events import parse
+from reelvec.tasks.training.supervisor import Launch, supervise
 
 ROOT = str(Path(__file__).parents[3])
 
@@ -37,8 +37,8 @@ sys.exit(subprocess.Popen([sys.executable, sys.argv[1]], start_new_session=True)
 
 HEAD = """
 import sys, os, time, json
-from tasks.training.events import emit
-from tasks.training.guard import die_with_parent
+from reelvec.tasks.training.events import emit
+from reelvec.tasks.training.guard import die_with_parent
 die_with_parent()
 emit("pid", pid=os.getpid())
 """
@@ -147,7 +147,7 @@ PARENT = """
 import sys
 from pathlib import Path
 from tests.tasks.training.test_supervisor import ScriptLaunch
-from tasks.training.supervisor import supervise
+from reelvec.tasks.training.supervisor import supervise
 supervise(ScriptLaunch(Path(sys.argv[1]), 1, log=Path(sys.argv[2])),
           on_progress=lambda e: print(e["pid"], flush=True))
 """

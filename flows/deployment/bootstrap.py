@@ -1,0 +1,91 @@
+"""What a Prefect server needs before the deployments run: pool, limits, the zombie automation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
+
+from reelvec.storage.errors import ReelvecError
+
+__all__ = ["bootstrap_server"]
+
+ZOMBIES = "reelvec: crashed runs are marked"
+_BEATS = timedelta(seconds=540)  # three missed heartbeats of 180 seconds
+
+
+def bootstrap_server(*, pool: str) -> Iterator[str]:
+    """Create what is missing on the server; yields one line a thing. Safe to repeat.
+
+    Raises:
+        ReelvecError: no server is named by PREFECT_API_URL.
+    """
+    if PREFECT_API_URL.value() is None:
+        raise ReelvecError(
+            "PREFECT_API_URL is not set: bootstrap needs a running server; start one with"
+            " `prefect server start` and export PREFECT_API_URL=http://127.0.0.1:4200/api"
+        )
+    with get_client(sync_client=True) as client:
+        yield _work_pool(client, pool)
+        yield _gpu_limit(client)
+        yield _zombie_automation(client)
+
+
+def _work_pool(client: SyncPrefectClient, pool: str) -> str:
+    try:
+        client.read_work_pool(pool)
+    except ObjectNotFound:
+        client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+        return f"created process work pool {pool}"
+    return f"work pool {pool} is there"
+
+
+def _gpu_limit(client: SyncPrefectClient) -> str:
+    """One stage on the GPUs of a host at a time; raise it with `prefect gcl update gpu`."""
+    try:
+        client.read_global_concurrency_limit_by_name("gpu")
+    except ObjectNotFound:
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="gpu", limit=1))
+        return "created concurrency limit gpu (1)"
+    return "concurrency limit gpu is there"
+
+
+def _zombie_automation(client: SyncPrefectClient) -> str:
+    """A run whose heartbeat stops (a killed worker) is marked crashed and frees its slots."""
+    if client.read_automations_by_name(ZOMBIES):
+        return f"automation ({ZOMBIES}) is there"
+    automation = AutomationCore(
+        name=ZOMBIES,
+        trigger=EventTrigger(
+            after={"prefect.flow-run.heartbeat"},
+            expect={
+                "prefect.flow-run.heartbeat",
+                "prefect.flow-run.Completed",
+                "prefect.flow-run.Failed",
+                "prefect.flow-run.Cancelled",
+                "prefect.flow-run.Crashed",
+            },
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=_BEATS,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                name=None,
+                message="No heartbeat for nine minutes.",
+                force=False,
+            )
+        ],
+    )
+    identifier: UUID = client.create_automation(automation)
+    return f"created automation ({ZOMBIES}) {identifier}"

@@ -1,0 +1,281 @@
+"""AdaCLIP (Hu et al. 2023): a policy keeps K of N frames, a small network weighs them.
+
+Written from specs/xclip-adaclip.md, part B, alone (the original's code is CC BY-NC). In evaluation
+the policy scores first and CLIP sees the K kept frames only; the original encodes all N frames and
+then drops N - K of them, with the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from reelvec.models.adaclip.aggregation import WeighingFamily
+from reelvec.models.adaclip.mobilenet import IMAGENET_MEAN, IMAGENET_STD
+from reelvec.models.adaclip.options import AdaClipOptions, read_config, read_shapes
+from reelvec.models.adaclip.policy import (
+    FramePolicy,
+    annealed_k,
+    best_frames,
+    grey_frames,
+    gumbel_noise,
+    hard_top_k,
+    temperature,
+)
+from reelvec.models.clip.architecture import Architecture
+from reelvec.models.clip.blocks import HEADER_EPS, Transformer
+from reelvec.models.clip.preprocess import normalise
+from reelvec.models.errors import InputError, OptionsError
+from reelvec.models.family import OriginalSettings
+from reelvec.models.features import Column, Columns, VideoFeatures
+from reelvec.models.temporal import copy_text_blocks, init_as_originals
+
+__all__ = ["AdaClip"]
+
+_HEADER_LAYERS = 4
+_FIFTH = 4  # header transformer starts from CLIP's text block 4
+
+
+class AdaClip(WeighingFamily):
+    """Columns: ``embedding`` on both sides; qscore: ``frames`` [K, D] for a video.
+
+    With a policy also ``selected`` [K]: which of the given frames were kept, best first.
+
+    Attributes:
+        temperature: Of the relaxed choice in training; `start_epoch` sets it.
+        generator: Draws the Gumbel noise of training; None: torch's default.
+    """
+
+    options_class = AdaClipOptions
+
+    def __init__(
+        self,
+        options: AdaClipOptions,
+        *,
+        architecture: Architecture,
+        max_words: int,
+        max_frames: int,
+    ) -> None:
+        super().__init__(
+            options, architecture=architecture, max_words=max_words, max_frames=max_frames
+        )
+        self.generator: torch.Generator | None = None
+        self._check(options, architecture)
+        self.kept = options.top_k if self.has_policy else max_frames
+        self.start_epoch(0)
+        if options.policy != "none":
+            self.sampler = FramePolicy(
+                backbone=options.policy,
+                features=(
+                    architecture.embed_dim if options.policy == "clip" else options.rescale_size**2
+                ),
+                rnn=options.rnn,
+                mlp=options.mlp_type == "mlp",
+                hidden=options.hidden_dim,
+                mlp_hidden=options.mlp_hidden_dim,
+                frames=max_frames,
+                head_dim=architecture.head_dim,
+            )
+        self._add_header()
+        self.add_weights()
+        for name, child in self.named_children():
+            if name != "clip":
+                init_as_originals(child)
+        if options.frame_agg != "none":  # word weights then have no use, as in the original
+            for name, parameter in self.named_parameters():
+                if name.startswith("word_agg"):
+                    parameter.requires_grad_(False)
+        if options.freeze_cnn and self.has_policy and self.sampler.cnn_model is not None:
+            self.sampler.cnn_model.requires_grad_(False)
+
+    def _check(self, options: AdaClipOptions, sizes: Architecture) -> None:
+        if options.policy == "none":
+            if options.reuse_scores:
+                raise OptionsError(
+                    "reuse_scores needs a policy's scores: set policy or leave it off"
+                )
+        elif options.top_k > self.max_frames:
+            raise OptionsError(
+                f"top_k {options.top_k} of max_frames {self.max_frames}: keep at most all frames"
+            )
+        if options.rnn == "transformer" and options.hidden_dim % sizes.head_dim:
+            raise OptionsError(
+                f"hidden_dim {options.hidden_dim} must be a multiple of head_dim {sizes.head_dim}"
+            )
+        if options.sim_header == "transformer" and options.warmup_epochs:
+            raise OptionsError(
+                "header transformer has positions for top_k frames: set warmup_epochs 0"
+            )
+
+    def _add_header(self) -> None:
+        sizes, width = self.architecture, self.architecture.embed_dim
+        heads = width // sizes.head_dim
+        header = self.options.sim_header
+        if header == "meanP":
+            return
+        rows = sizes.context_length if header == "seqTransf" else self.kept
+        if self.kept > rows:
+            raise OptionsError(f"header seqTransf has {rows} positions for {self.kept} frames")
+        self.frame_position_embeddings = nn.Embedding(rows, width)
+        if header == "seqTransf":
+            self.transformerClip = Transformer(
+                width, layers=_HEADER_LAYERS, heads=heads, eps=HEADER_EPS
+            )
+        else:
+            self.transformer = Transformer(width, layers=1, heads=heads)
+
+    @torch.no_grad()
+    def _init_headers_from_clip(self, clip: Mapping[str, Tensor]) -> None:
+        """Header blocks from CLIP's text tower; policy and aggregation stay random (B1.5)."""
+        if self.options.sim_header == "seqTransf":
+            self.frame_position_embeddings.weight.copy_(clip["positional_embedding"])
+            copy_text_blocks(self.transformerClip, clip)
+        if self.options.sim_header == "transformer":
+            copy_text_blocks(self.transformer, clip, first=_FIFTH)
+
+    @classmethod
+    def original_settings(cls, given: Mapping[str, Any]) -> OriginalSettings:
+        """Ours from AdaCLIP's configuration."""
+        return read_config(given)
+
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> OriginalSettings | None:
+        """What keys and shapes tell."""
+        return read_shapes(state)
+
+    @property
+    def has_policy(self) -> bool:
+        """Whether frames are chosen."""
+        return self.options.policy != "none"
+
+    @property
+    def video_columns(self) -> Columns:
+        """One vector, or frames; with a policy the kept frames' indices."""
+        width = self.architecture.embed_dim
+        columns = {"embedding": Column((width,))}
+        if not self.is_dot_product:
+            columns = {"frames": Column((self.kept, width))}
+        if self.has_policy:
+            columns["selected"] = Column((self.kept,), kind="integer")
+        return columns
+
+    def start_epoch(self, epoch: int) -> None:
+        """Set temperature and number of kept frames for a training epoch (from 0)."""
+        self.temperature = temperature(epoch)
+        anneal = self.options.warmup_epochs if self.has_policy else 0
+        self._training_k = int(
+            annealed_k(epoch, frames=self.max_frames, top_k=self.kept, warmup_epochs=anneal)
+        )
+
+    def train(self, mode: bool = True) -> Self:
+        """As ever; a frozen MobileNet keeps its statistics unless ``batch_norm`` is legacy."""
+        super().train(mode)
+        options = self.options
+        steady = options.freeze_cnn and options.batch_norm == "fixed"
+        if steady and self.has_policy and self.sampler.cnn_model is not None:
+            self.sampler.cnn_model.eval()
+        return self
+
+    def prepare(self, frames: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """As every family; policies that look at pixels also get theirs, ``policy_frames``.
+
+        raw: grey [V, F, 1, r, r] in [0, 1]; MobileNet: [V, F, 3, S, S] with ImageNet's mean and
+        std. Both see the stored (cropped) frame, where the original resized the whole frame.
+        """
+        given = super().prepare(frames, mask)
+        if self.options.policy == "raw":
+            given["policy_frames"] = grey_frames(frames, size=self.options.rescale_size)
+        if self.options.policy == "mobilenet_v3_large":
+            given["policy_frames"] = normalise(frames, mask, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        return given
+
+    def encode_video(
+        self,
+        frames: Tensor,
+        mask: Tensor,
+        *,
+        policy_frames: Tensor | None = None,
+        noise: Tensor | None = None,
+        **_: Any,
+    ) -> VideoFeatures:
+        """``embedding`` [V, D], or ``frames`` [V, K, D]; with a policy ``selected`` [V, K].
+
+        Args:
+            frames: [V, N, 3, S, S]; a video with fewer real frames repeats them evenly, as the
+                original samples short videos.
+            mask: [V, N].
+            policy_frames: What `prepare` gave, for policies that look at pixels.
+            noise: [V, N] Gumbel(0, 1) noise of training; None: drawn.
+        """
+        source = _evenly(mask)
+        if not bool((mask != 0).all()):
+            frames = _pick(frames, source)
+            policy_frames = None if policy_frames is None else _pick(policy_frames, source)
+        if self.has_policy:
+            kept, scores, chosen = self._choose(frames, policy_frames, noise)
+            if self.options.reuse_scores:
+                weights = torch.softmax(scores / self.options.frame_agg_temp, dim=1)
+                kept = kept * weights[..., None]
+        else:
+            kept, chosen = self.encode_frames(frames), None
+        empty = (mask != 0).sum(1) == 0  # no frames, no vector: NaN is refused by the metrics
+        kept = self._header(kept).masked_fill(empty[:, None, None], torch.nan)
+        features = (
+            {"embedding": self.weigh_frames(kept)} if self.is_dot_product else {"frames": kept}
+        )
+        if chosen is not None:
+            features["selected"] = source.gather(1, chosen)
+        return VideoFeatures(features)
+
+    def _choose(
+        self, frames: Tensor, looked: Tensor | None, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Kept frame features [V, K, D], their scores [V, K] and indices [V, K]."""
+        by_clip = self.options.policy == "clip"
+        everything = self.encode_frames(frames) if by_clip or self.training else None
+        seen = everything if by_clip else looked
+        if seen is None:
+            raise InputError(
+                f"policy {self.options.policy} looks at pixels: give policy_frames, as prepare does"
+            )
+        scores: Tensor = self.sampler(seen)
+        if everything is not None and self.training:
+            if noise is None:
+                noise = gumbel_noise(scores, generator=self.generator)
+            selection, chosen = hard_top_k(
+                scores, k=self._training_k, temperature=self.temperature, noise=noise
+            )
+            return selection @ everything, (selection @ scores[..., None]).squeeze(2), chosen
+        chosen = best_frames(scores, k=self.kept)
+        if everything is None:
+            kept = self.encode_frames(_pick(frames, chosen))
+        else:
+            kept = _pick(everything, chosen)
+        return kept, scores.gather(1, chosen), chosen
+
+    def _header(self, x: Tensor) -> Tensor:
+        if self.options.sim_header == "meanP":
+            return x
+        placed = x + self.frame_position_embeddings.weight[: x.shape[1]]
+        if self.options.sim_header == "seqTransf":
+            attended: Tensor = self.transformerClip(placed)
+            return x + attended
+        out: Tensor = self.transformer(placed)
+        return out
+
+
+def _evenly(mask: Tensor) -> Tensor:
+    """Which frame stands at each place, [V, N]: itself, or floor(i n / N) of n < N real ones."""
+    real = mask != 0
+    order = real.int().argsort(dim=1, descending=True, stable=True)
+    count = real.sum(dim=1, keepdim=True)
+    places = torch.arange(mask.shape[1], device=mask.device)
+    return order.gather(1, places * count // mask.shape[1])
+
+
+def _pick(x: Tensor, index: Tensor) -> Tensor:
+    """x[v, index[v, i]] for x [V, N, ...] and index [V, K]."""
+    return x[torch.arange(len(x), device=x.device)[:, None], index]

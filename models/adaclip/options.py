@@ -1,0 +1,128 @@
+"""AdaCLIP's options, and reading them from its own configuration or from a checkpoint's shapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from reelvec.models.family import FamilyOptions, OriginalSettings
+from reelvec.models.temporal import MaskLayout
+
+__all__ = ["AdaClipOptions", "read_config", "read_shapes"]
+
+
+class AdaClipOptions(FamilyOptions):
+    """Policy, header and aggregation (specs/xclip-adaclip.md B1)."""
+
+    policy: Literal["none", "raw", "clip", "mobilenet_v3_large"] = "none"
+    """What chooses frames: nothing, or a network over pixels, CLIP features or MobileNet's."""
+    top_k: int = Field(default=8, ge=1)
+    """Frames kept by the policy; at most max_frames."""
+    rnn: Literal["none", "lstm", "bilstm", "transformer"] = "transformer"
+    """How the policy lets frames see each other."""
+    mlp_type: Literal["mlp", "fc"] = "mlp"
+    """The policy's last layers: two, or one."""
+    hidden_dim: int = Field(default=512, ge=1)
+    """Width of the policy's rnn."""
+    mlp_hidden_dim: int = Field(default=1024, ge=1)
+    """Width between the policy's last two layers."""
+    rescale_size: int = Field(default=56, ge=1)
+    """Height and width of the raw policy's grey frames, pixels."""
+    sim_header: Literal["meanP", "seqTransf", "transformer"] = "meanP"
+    """What the kept frames go through before they are weighed."""
+    frame_agg: Literal["none", "mlp", "transformer", "qscore"] = "none"
+    """How frames are weighed: equally, by themselves, or by each query (qscore)."""
+    frame_agg_temp: float = Field(default=1.0, gt=0)
+    """Divides the logits of frame weights."""
+    word_agg: Literal["none", "mlp", "transformer"] = "none"
+    """Weighs words into the text vector; frame_agg goes before it."""
+    word_agg_temp: float = Field(default=1.0, gt=0)
+    """Divides the logits of word weights."""
+    reuse_scores: bool = False
+    """Multiply kept frames by the softmax of their policy scores."""
+    warmup_epochs: int = Field(default=0, ge=0)
+    """Epochs over which the number of kept frames falls to top_k; 0: none."""
+    freeze_cnn: bool = False
+    """Leave MobileNet as it is."""
+    batch_norm: Literal["fixed", "legacy"] = "fixed"
+    """legacy: the statistics of a frozen MobileNet drift in training, as in the original."""
+    mask_layout: MaskLayout = "fixed"
+    """legacy: word_agg transformer masks heads as released; a text then depends on its batch."""
+
+
+_BY_NAME = {"policy_backbone": "policy"}
+
+
+def read_config(given: Mapping[str, Any]) -> OriginalSettings:
+    """Settings from the original's configuration (a checkpoint's ``config``, golden options)."""
+    renamed = {_BY_NAME.get(key, key): value for key, value in given.items()}
+    options = {key: value for key, value in renamed.items() if key in AdaClipOptions.model_fields}
+    for key in ("frame_agg", "word_agg"):
+        if options.get(key) in (None, "None"):
+            options[key] = "none"
+    if not given.get("use_policy", True):
+        options["policy"] = "none"
+    if not given.get("use_rnn", True):
+        options["rnn"] = "none"
+    return OriginalSettings(
+        options=options, max_words=int(given["max_txt_len"]), max_frames=int(given["num_frm"])
+    )
+
+
+def read_shapes(state: Mapping[str, Tensor]) -> OriginalSettings | None:
+    """Settings a checkpoint's keys and shapes tell; None where it holds other families' keys.
+
+    They do not tell top_k (but for header transformer), reuse_scores, qscore, temperatures and
+    max_words: give those as options.
+    """
+    known = ("clip.", "sampler.", "frame_agg_", "word_agg_", "transformer")
+    if any(not key.startswith((*known, "frame_position_embeddings.")) for key in state):
+        return None
+    options: dict[str, Any] = {}
+    settings: dict[str, int] = {}
+    for name in ("frame_agg", "word_agg"):
+        for kind in ("mlp", "transformer"):
+            if any(key.startswith(f"{name}_{kind}.") for key in state):
+                options[name] = kind
+    if any(key.startswith("sampler.") for key in state):
+        options |= _policy_options(state)
+        if "sampler.frame_position_embeddings.weight" in state:
+            settings["max_frames"] = len(state["sampler.frame_position_embeddings.weight"])
+    if any(key.startswith("transformerClip.") for key in state):
+        options["sim_header"] = "seqTransf"
+    elif any(key.startswith("transformer.") for key in state):
+        options["sim_header"] = "transformer"
+        rows = len(state["frame_position_embeddings.weight"])
+        if "policy" in options:
+            options["top_k"] = rows
+        else:
+            settings["max_frames"] = rows
+    return OriginalSettings(options=options, **settings)
+
+
+def _policy_options(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Options of the policy by the shapes under ``sampler.``."""
+    found: dict[str, Any] = {"rnn": "none", "mlp_type": "fc"}
+    first = "sampler.linear.0.weight"
+    if "sampler.linear.2.weight" in state:
+        found |= {"mlp_type": "mlp", "mlp_hidden_dim": len(state[first])}
+    if "sampler.projection.0.weight" in state:
+        first = "sampler.projection.0.weight"
+        found |= {"rnn": "transformer", "hidden_dim": len(state[first])}
+    elif "sampler.rnn.weight_ih_l0" in state:
+        first = "sampler.rnn.weight_ih_l0"
+        both = "sampler.rnn.weight_ih_l0_reverse" in state
+        hidden = state["sampler.rnn.weight_hh_l0"].shape[1]
+        found |= {"rnn": "bilstm" if both else "lstm", "hidden_dim": hidden}
+    features = state[first].shape[1]
+    if any(key.startswith("sampler.cnn_model.") for key in state):
+        found["policy"] = "mobilenet_v3_large"
+    elif features == state["clip.text_projection"].shape[1]:
+        found["policy"] = "clip"
+    else:
+        found |= {"policy": "raw", "rescale_size": math.isqrt(features)}
+    return found

@@ -1,0 +1,241 @@
+"""Weights from and to the originals' files: which family, which sizes, which tensors go where.
+
+A model's `state_dict()` has the originals' keys already, so what remains is telling archives from
+checkpoints, filling what a checkpoint does not hold, and casting. Files are read by
+`storage.weights.checkpoints`; here are only tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from reelvec.models.clip.architecture import Architecture
+from reelvec.models.clip.weights import ARCHIVE_SCALARS, is_half, legacy_fp16, load_strictly
+from reelvec.models.errors import OptionsError, WeightsError
+from reelvec.models.family import ClipFamily, OriginalSettings, RetrievalModel
+from reelvec.models.frozen.packed_files import is_open_clip
+from reelvec.models.registry import ZERO_SHOT, build, family_class, family_names, validate_options
+
+__all__ = [
+    "Layout",
+    "architecture_of",
+    "build_for",
+    "clip_tensors",
+    "export_checkpoint",
+    "export_clip",
+    "image_size_of",
+    "layout_of",
+    "load_checkpoint",
+    "recognise",
+    "start",
+    "to_legacy_fp16",
+]
+
+Layout = Literal["archive", "checkpoint", "pretrained"]
+"""archive: an OpenAI CLIP, keys without prefix; checkpoint: one of the four systems, `clip.*`;
+pretrained: a dual encoder of Hugging Face's or OpenCLIP's layout, `encoder.*` and `files`."""
+
+
+def layout_of(state: Mapping[str, Tensor]) -> Layout:
+    """Whether tensors are a CLIP archive's, a retrieval checkpoint's or Hugging Face's.
+
+    Raises:
+        WeightsError: none of them.
+    """
+    if "clip.visual.proj" in state:
+        return "checkpoint"
+    if "visual.proj" in state:
+        return "archive"
+    if "files" in state and any(key.startswith("encoder.") for key in state):
+        return "pretrained"
+    raise WeightsError(
+        f"neither `visual.proj` nor `clip.visual.proj` among {len(state)} tensors "
+        f"({', '.join(sorted(state)[:3])}, …): give an OpenAI ViT archive or a checkpoint of "
+        "CLIP4Clip, CLIP2Video, X-CLIP or AdaCLIP"
+    )
+
+
+def clip_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The CLIP tensors of an archive or a checkpoint, by OpenAI's keys, scalars left out."""
+    prefix = "clip." if layout_of(state) == "checkpoint" else ""
+    return {
+        key.removeprefix(prefix): tensor
+        for key, tensor in state.items()
+        if key.startswith(prefix) and key.rpartition(".")[2] not in ARCHIVE_SCALARS
+    }
+
+
+def architecture_of(state: Mapping[str, Tensor], *, head_dim: int = 64) -> Architecture:
+    """Tower sizes from the shapes of an archive or a checkpoint.
+
+    Raises:
+        WeightsError: no vision transformer, or not all of it.
+    """
+    return Architecture.from_state(clip_tensors(state), head_dim=head_dim)
+
+
+def image_size_of(state: Mapping[str, Tensor]) -> int:
+    """Height and width of the frames these weights take, pixels.
+
+    Raises:
+        WeightsError: tensors of no layout we know.
+    """
+    if layout_of(state) == "pretrained":
+        files = state["files"]
+        if is_open_clip(files):
+            from reelvec.models.frozen import perception
+
+            return perception.frame_size(files)
+        from reelvec.models.frozen import dual_encoder
+
+        return dual_encoder.frame_size(files)
+    return architecture_of(state).image_size
+
+
+def build_for(
+    state: Mapping[str, Tensor],
+    *,
+    family: str,
+    options: Mapping[str, Any],
+    max_words: int,
+    max_frames: int,
+) -> RetrievalModel:
+    """A model of a family, of the sizes of these tensors, with random weights.
+
+    Raises:
+        OptionsError: unknown family or options, or a family that cannot use such tensors.
+        WeightsError: tensors of no layout we know.
+    """
+    if layout_of(state) != "pretrained":
+        return build(
+            family,
+            options=options,
+            architecture=architecture_of(state),
+            max_words=max_words,
+            max_frames=max_frames,
+        )
+    validate_options(family, options)
+    if family != ZERO_SHOT:
+        raise OptionsError(
+            f"weights hf:… are a dual encoder that is used as it is: set model.family to "
+            f"{ZERO_SHOT}, not {family}"
+        )
+    if is_open_clip(state["files"]):
+        from reelvec.models.frozen.perception import PerceptionEncoder
+
+        return PerceptionEncoder(state, max_frames=max_frames)
+    from reelvec.models.frozen.dual_encoder import DualEncoder
+
+    return DualEncoder(state["files"], max_frames=max_frames)
+
+
+def recognise(
+    state: Mapping[str, Tensor], *, facts: Mapping[str, Any] | None = None
+) -> list[tuple[str, OriginalSettings]]:
+    """Families a checkpoint may belong to, the likeliest first, with the settings it tells.
+
+    By `facts` where the file has some: a checkpoint of ours names its model, AdaCLIP's carries its
+    configuration. Else by keys and shapes: a plain mean-pooled CLIP4Clip, CLIP2Video or AdaCLIP may
+    look alike; an archive and a checkpoint of Hugging Face's are used as they are.
+
+    Args:
+        state: tensors by name; only shapes are read.
+        facts: `storage.weights.checkpoints.WeightsFile.facts`.
+    """
+    named, config = (facts or {}).get("model"), (facts or {}).get("config")
+    if isinstance(named, Mapping):
+        known = {key: named[key] for key in ("options", "max_words", "max_frames")}
+        return [(str(named["family"]), OriginalSettings(**known))]
+    if layout_of(state) != "checkpoint":
+        return [(ZERO_SHOT, OriginalSettings())]
+    if isinstance(config, Mapping) and {"num_frm", "max_txt_len"} <= set(config):
+        return [("adaclip", family_class("adaclip").original_settings(config))]
+    found = [(name, family_class(name).recognise(state)) for name in family_names()]
+    return [(name, settings) for name, settings in found if settings is not None]
+
+
+def load_checkpoint(model: RetrievalModel, state: Mapping[str, Tensor]) -> None:
+    """Every tensor of a checkpoint into the model, cast to the model's types.
+
+    Raises:
+        WeightsError: missing, unexpected or misshaped tensors, named; the model is untouched.
+    """
+    load_strictly(model, state)
+
+
+def start(model: RetrievalModel, state: Mapping[str, Tensor]) -> None:
+    """Start training or embedding from an archive or a checkpoint.
+
+    An archive, or a checkpoint that holds nothing but `clip.*`, fills the towers, and the family's
+    new parameters start from CLIP tensors (specs/clip4clip-clip2video.md 7.2). A checkpoint with
+    any parameter beside `clip.*` must hold them all: the originals' gates are all or nothing too.
+    A 3d patch that is missing starts from conv1.
+
+    Raises:
+        WeightsError: tensors that do not fit.
+    """
+    layout = layout_of(state)
+    if layout == "archive":
+        model.init_from_clip(state)
+        return
+    if layout == "pretrained":
+        load_strictly(model, state, ignored={"position_ids"})
+        return
+    beyond = any(not key.startswith("clip.") for key in state)
+    if isinstance(model, ClipFamily) and not beyond:
+        model.init_from_clip(clip_tensors(state))
+        return
+    load_strictly(model, state, derive_conv2=True)
+
+
+def export_checkpoint(model: RetrievalModel, *, half: bool = True) -> dict[str, Tensor]:
+    """A state dict on the CPU that the original's loader takes.
+
+    Args:
+        model: of any family.
+        half: fp16 for the `clip.*` tensors the originals keep so, fp32 for all others; otherwise
+            every tensor in the type it has.
+    """
+    exported = {}
+    for key, tensor in model.state_dict().items():
+        kept = tensor.detach().to("cpu")
+        if half and kept.is_floating_point():
+            fp16 = key.startswith("clip.") and is_half(key)
+            kept = kept.to(torch.float16 if fp16 else torch.float32)
+        exported[key] = kept.clone().contiguous()
+    return exported
+
+
+def export_clip(model: RetrievalModel) -> dict[str, Any]:
+    """The towers as an OpenAI archive's state dict: fp16 as there, with its three scalars.
+
+    Raises:
+        WeightsError: no CLIP towers, or a 3d patch that an archive has no place for.
+    """
+    if not isinstance(model, ClipFamily):
+        raise WeightsError(f"{type(model).__name__} has no CLIP towers to export")
+    state = export_checkpoint(model)
+    if "clip.visual.conv2.weight" in state:
+        raise WeightsError("an OpenAI archive has no 3d patch: export the checkpoint instead")
+    sizes = model.architecture
+    return {
+        **{k.removeprefix("clip."): v for k, v in state.items() if k.startswith("clip.")},
+        "input_resolution": torch.tensor(sizes.image_size),
+        "context_length": torch.tensor(sizes.context_length),
+        "vocab_size": torch.tensor(sizes.vocab_size),
+    }
+
+
+def to_legacy_fp16(model: RetrievalModel) -> None:
+    """Cast the towers as the originals train them (specs/clip4clip-clip2video.md 3.4).
+
+    Raises:
+        WeightsError: no CLIP towers.
+    """
+    if not isinstance(model, ClipFamily):
+        raise WeightsError(f"{type(model).__name__} has no CLIP towers to cast")
+    legacy_fp16(model.clip)

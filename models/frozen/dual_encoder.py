@@ -1,0 +1,216 @@
+"""Dual encoders of Hugging Face `transformers`, used as they are: mean-pooled frames, no training.
+
+CLIP- and SigLIP-shaped checkpoints (SigLIP2 of fixed resolution and NaFlex, OpenCLIP's and
+MetaCLIP's conversions). Tokenizer, frame size, mean and std are the checkpoint's own. The package
+is the optional extra `[hf]`; code that a checkpoint brings along is never run.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reelvec.models.errors import InputError, OptionsError, WeightsError
+from reelvec.models.family import RetrievalModel
+from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
+from reelvec.models.frozen.clip import FrozenOptions
+from reelvec.models.frozen.packed_files import json_file, unpacked
+from reelvec.models.temporal import pool, unit
+
+__all__ = ["DualEncoder", "frame_size"]
+
+KINDS = ("clip", "metaclip_2", "siglip", "siglip2")
+"""`model_type` of configurations known to work: texts need no mask, frames are squares of pixels"""
+_SIGLIP = ("siglip", "siglip2")
+_REMEDY = "save model, tokenizer and image processor into one folder with save_pretrained"
+
+
+class DualEncoder(RetrievalModel):
+    """A `transformers` model with image and text features. Column `embedding` on both sides.
+
+    `max_words` is the length the checkpoint's text tower was made for, whatever is asked: SigLIP
+    reads its sentence vector off the last position, padding included.
+    """
+
+    options_class = FrozenOptions
+    trainable = False
+    encoder: nn.Module
+    files: Tensor
+
+    def __init__(self, files: Tensor, *, max_frames: int) -> None:
+        """Build with random weights.
+
+        Args:
+            files: uint8, the checkpoint's small files as storage.weights.pretrained packs them.
+            max_frames: frames of a video.
+
+        Raises:
+            OptionsError: the extra `[hf]` is not installed.
+            WeightsError: files missing, or a model of a kind that is not supported.
+        """
+        found = unpacked(files)
+        config = _json(found, "config.json")
+        _check_kind(config)
+        image_size, self.mean, self.std = _preprocessing(found)
+        super().__init__(
+            image_size=image_size,
+            max_words=int(_tower(config, "text_config", "max_position_embeddings", default=77)),
+            max_frames=max_frames,
+        )
+        self.encoder, self._tokenizer = _load(found)
+        self._width = _width(config)
+        self._patch = _patch(config) if config["model_type"] == "siglip2" else 0
+        self.register_buffer("files", files.clone())
+        self.requires_grad_(False)
+
+    @property
+    def text_columns(self) -> Columns:
+        """One vector."""
+        return {"embedding": Column((self._width,))}
+
+    @property
+    def video_columns(self) -> Columns:
+        """One vector."""
+        return {"embedding": Column((self._width,))}
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """The checkpoint's. SigLIP's bias is left out: it moves all scores alike."""
+        scale: Any = self.encoder.logit_scale
+        return torch.as_tensor(scale).reshape(())
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Token ids int64 [T, max_words] as the checkpoint's tokenizer gives them."""
+        if not texts:
+            return torch.zeros(0, self.max_words, dtype=torch.int64)
+        found = self._tokenizer(
+            list(texts), padding="max_length", truncation=True, max_length=self.max_words
+        )
+        return torch.tensor(found["input_ids"], dtype=torch.int64)
+
+    def encode_text(self, tokens: Tensor) -> TextFeatures:
+        """`embedding` [T, D], unit."""
+        if tokens.ndim != 2 or tokens.shape[1] != self.max_words:
+            raise InputError(
+                f"tokens of shape {tuple(tokens.shape)}: this model takes [T, {self.max_words}]"
+            )
+        encoder: Any = self.encoder
+        return TextFeatures({"embedding": unit(_vector(encoder.get_text_features(tokens)))})
+
+    def encode_video(self, frames: Tensor, mask: Tensor, **_: Any) -> VideoFeatures:
+        """`embedding` [V, D]: the unit mean of unit frames."""
+        encoder: Any = self.encoder
+        flat = frames.flatten(0, 1).to(encoder.dtype)
+        shown = _in_patches(flat, self._patch) if self._patch else {"pixel_values": flat}
+        vectors = _vector(encoder.get_image_features(**shown))
+        return VideoFeatures({"embedding": pool(vectors.view(*mask.shape, -1), mask)})
+
+
+def frame_size(files: Tensor) -> int:
+    """Height and width of a frame, pixels, of a checkpoint's packed files."""
+    return _preprocessing(unpacked(files))[0]
+
+
+def _load(files: Mapping[str, bytes]) -> tuple[nn.Module, Any]:
+    """Model (random weights, fp32) and tokenizer from the files alone."""
+    try:
+        from transformers import AutoConfig, AutoModel, AutoTokenizer, logging
+    except ModuleNotFoundError:
+        raise OptionsError(
+            "weights hf:… need the package transformers, which is not installed; "
+            'pip install "reelvec[hf]"'
+        ) from None
+    quieten: Any = logging.set_verbosity_error
+    quieten()  # it warns of defaults that no part of the checkpoint uses
+    local = {"local_files_only": True, "trust_remote_code": False}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in files.items():
+            (Path(folder) / name).write_bytes(data)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+            config = AutoConfig.from_pretrained(folder, **local)
+            make: Any = AutoModel.from_config
+            model = make(config, trust_remote_code=False)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise WeightsError(
+                f"transformers cannot use {', '.join(sorted(files))} of this checkpoint: {error}"
+            ) from error
+    return model.float(), tokenizer
+
+
+def _json(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
+    return json_file(files, name, remedy=_REMEDY)
+
+
+def _check_kind(config: Mapping[str, Any]) -> None:
+    kind = config.get("model_type")
+    if kind not in KINDS:
+        raise WeightsError(
+            f"a checkpoint of model_type {kind!r} is not supported: there are {', '.join(KINDS)}"
+        )
+
+
+def _preprocessing(files: Mapping[str, bytes]) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
+    """Frame size, mean and std; the size is the vision tower's.
+
+    NaFlex takes any shape: here the square that uses all its patches and no position twice.
+    """
+    name = "preprocessor_config.json"
+    if name in files or "processor_config.json" not in files:
+        images = _json(files, name)
+    else:
+        images = _json(files, "processor_config.json").get("image_processor", {})
+    try:
+        mean, std = (tuple(map(float, images[key])) for key in ("image_mean", "image_std"))
+    except KeyError as error:
+        raise WeightsError(f"the checkpoint's image processor does not say {error}") from None
+    config = _json(files, "config.json")
+    if config.get("model_type") == "siglip2":
+        patches = _tower(config, "vision_config", "num_patches", default=256)
+        return math.isqrt(patches) * _patch(config), mean, std
+    return _tower(config, "vision_config", "image_size", default=224), mean, std
+
+
+def _patch(config: Mapping[str, Any]) -> int:
+    return _tower(config, "vision_config", "patch_size", default=16)
+
+
+def _in_patches(frames: Tensor, patch: int) -> dict[str, Tensor]:
+    """Frames [N, 3, S, S] as NaFlex takes them: patches [N, (S/patch)^2, patch^2 * 3], no padding.
+
+    Source: transformers, image_processing_siglip2.convert_image_to_patches.
+    """
+    count, _, size, _ = frames.shape
+    side = size // patch
+    patches = frames.reshape(count, 3, side, patch, side, patch).permute(0, 2, 4, 3, 5, 1)
+    return {
+        "pixel_values": patches.reshape(count, side * side, -1),
+        "pixel_attention_mask": frames.new_ones(count, side * side, dtype=torch.int32),
+        "spatial_shapes": torch.full((count, 2), side, dtype=torch.int64, device=frames.device),
+    }
+
+
+def _tower(config: Mapping[str, Any], tower: str, key: str, *, default: int) -> int:
+    """A number of a tower's configuration; files leave out what is the default."""
+    if config.get("model_type") in _SIGLIP and key == "max_position_embeddings":
+        default = 64
+    return int(config.get(tower, {}).get(key, default))
+
+
+def _width(config: Mapping[str, Any]) -> int:
+    """Numbers of a vector."""
+    if config["model_type"] in _SIGLIP:
+        return _tower(config, "vision_config", "hidden_size", default=768)
+    return int(config.get("projection_dim", 512))
+
+
+def _vector(found: Any) -> Tensor:
+    """What `get_*_features` gave: a tensor up to transformers 4, an output with one since."""
+    vector: Tensor = found if isinstance(found, Tensor) else found.pooler_output
+    return vector.float() if vector.dtype in (torch.float16, torch.bfloat16) else vector

@@ -1,0 +1,255 @@
+"""Meta's Perception Encoder (PE-core) as it is: mean-pooled frames, no training.
+
+Checkpoints in OpenCLIP's layout (`timm/PE-Core-*` on the hub): tensors, and a configuration that
+says what they mean. The tokenizer is CLIP's. Neither transformers, timm nor OpenCLIP is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from torch import Tensor
+
+from reelvec.models.errors import InputError, WeightsError
+from reelvec.models.family import RetrievalModel, at_least_fp32
+from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
+from reelvec.models.frozen.clip import FrozenOptions
+from reelvec.models.frozen.packed_files import OPEN_CLIP_CONFIG, json_file, unpacked
+from reelvec.models.frozen.perception_towers import (
+    POOL_HEADS,
+    ImageSizes,
+    PerceptionTowers,
+    TextSizes,
+)
+from reelvec.models.temporal import pool, unit
+
+__all__ = ["PerceptionEncoder", "frame_size"]
+
+PREFIX = "encoder."
+"""Of the towers' tensors in a state."""
+TRUNK = PREFIX + "visual.trunk."
+CLIP_VOCABULARY = 49_408
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """What no tensor's shape tells of an image tower."""
+
+    heads: int
+    rotary_grid: int
+    class_token: bool = True
+
+
+TRUNKS: Mapping[str, Trunk] = MappingProxyType(
+    {
+        "vit_pe_core_tiny_patch16_384": Trunk(heads=3, rotary_grid=24),
+        "vit_pe_core_small_patch16_384": Trunk(heads=6, rotary_grid=24),
+        "vit_pe_core_base_patch16_224": Trunk(heads=12, rotary_grid=14),
+        "vit_pe_core_large_patch14_336": Trunk(heads=16, rotary_grid=24),
+        "vit_pe_core_gigantic_patch14_448": Trunk(heads=16, rotary_grid=32, class_token=False),
+    }
+)
+"""The published image towers by timm's names (timm, models/eva.py)."""
+
+_SIZES = ("context_length", "vocab_size", "width", "heads", "layers")
+_NO_MATTER = (
+    *("pad_id", "eos_id", "output_tokens"),
+    *("hf_model_pretrained", "hf_proj_type", "hf_pooler_type"),
+)
+_TEXT_AS_CLIP = {"pool_type": "argmax", "proj_type": "linear", "mlp_ratio": 4.0}
+
+
+class PerceptionEncoder(RetrievalModel):
+    """PE-core's two towers. Column `embedding` on both sides.
+
+    `max_words` is the text tower's context length, whatever is asked.
+    """
+
+    options_class = FrozenOptions
+    trainable = False
+    files: Tensor
+
+    def __init__(self, state: Mapping[str, Tensor], *, max_frames: int) -> None:
+        """Build with random weights.
+
+        Args:
+            state: the checkpoint's tensors under `encoder.`, of which only shapes are read, and
+                its packed configuration, `files`.
+            max_frames: frames of a video.
+
+        Raises:
+            WeightsError: a configuration that is not PE-core's, or without tensors of its shape.
+        """
+        config = _config(state["files"])
+        image, text = image_sizes(config, state), text_sizes(config)
+        self.mean, self.std = _colours(config)
+        super().__init__(
+            image_size=image.grid * image.patch_size,
+            max_words=text.context_length,
+            max_frames=max_frames,
+        )
+        self._width = _number(config["model_cfg"], "embed_dim")
+        self.encoder = PerceptionTowers(image, text, embed_dim=self._width)
+        self.register_buffer("files", state["files"].clone())
+        self.requires_grad_(False)
+
+    @property
+    def text_columns(self) -> Columns:
+        """One vector."""
+        return {"embedding": Column((self._width,))}
+
+    @property
+    def video_columns(self) -> Columns:
+        """One vector."""
+        return {"embedding": Column((self._width,))}
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """The checkpoint's."""
+        return self.encoder.logit_scale
+
+    def encode_text(self, tokens: Tensor) -> TextFeatures:
+        """`embedding` [T, D], unit."""
+        if tokens.ndim != 2 or tokens.shape[1] != self.max_words:
+            raise InputError(
+                f"tokens of shape {tuple(tokens.shape)}: this model takes [T, {self.max_words}]; "
+                "tokenize with the model itself"
+            )
+        return TextFeatures({"embedding": unit(at_least_fp32(self.encoder.encode_text(tokens)))})
+
+    def encode_video(self, frames: Tensor, mask: Tensor, **_: Any) -> VideoFeatures:
+        """`embedding` [V, D]: the unit mean of unit frames."""
+        vectors = at_least_fp32(self.encoder.encode_frames(frames.flatten(0, 1)))
+        return VideoFeatures({"embedding": pool(vectors.view(*mask.shape, -1), mask)})
+
+
+def frame_size(files: Tensor) -> int:
+    """Height and width of a frame, pixels, of a checkpoint's packed files."""
+    return _number(_vision(_config(files)), "image_size")
+
+
+def image_sizes(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> ImageSizes:
+    """Sizes of the image tower: from the configuration, and from shapes where it says nothing.
+
+    Raises:
+        WeightsError: no tower of PE-core, or sizes that exclude each other.
+    """
+    vision = _vision(config)
+    trunk, side = _trunk(vision), _number(vision, "image_size")
+    width, _, patch, _ = _shape(state, "patch_embed.proj.weight", axes=4)
+    hidden, _ = _shape(state, "blocks.0.mlp.fc1.weight", axes=2)
+    layers = {key.split(".")[4] for key in state if key.startswith(f"{TRUNK}blocks.")}
+    if side % patch:
+        raise WeightsError(f"vision_cfg.image_size {side} is no multiple of the patches' {patch}")
+    if width % (4 * trunk.heads) or width % POOL_HEADS:
+        raise WeightsError(
+            f"patches of width {width} do not fit {trunk.heads} heads of rotary pairs in two axes"
+            f" and {POOL_HEADS} of pooling; vision_cfg.timm_model_name must be the tensors' own"
+        )
+    return ImageSizes(
+        width=width,
+        layers=len(layers),
+        heads=trunk.heads,
+        hidden=hidden,
+        patch_size=patch,
+        grid=side // patch,
+        rotary_grid=trunk.rotary_grid,
+        class_token=trunk.class_token,
+    )
+
+
+def text_sizes(config: Mapping[str, Any]) -> TextSizes:
+    """Sizes of the text tower, which the configuration says whole.
+
+    Raises:
+        WeightsError: another text tower than CLIP's, or a size that is missing or cannot be.
+    """
+    text = _section(config["model_cfg"], "text_cfg")
+    for key, value in text.items():
+        wanted = _TEXT_AS_CLIP.get(key)
+        if key not in (*_SIZES, *_NO_MATTER) and value != wanted and (value or wanted):
+            raise WeightsError(
+                f"text_cfg.{key} ({value}) is not supported: PE-core's text tower is CLIP's,"
+                f" with {wanted or 'nothing'} there"
+            )
+    if config["model_cfg"].get("quick_gelu"):
+        raise WeightsError("model_cfg.quick_gelu is not supported: PE-core's GELU is the exact one")
+    sizes = TextSizes(**{name: _number(text, name) for name in _SIZES})
+    if sizes.vocab_size != CLIP_VOCABULARY:
+        raise WeightsError(
+            f"text_cfg.vocab_size is {sizes.vocab_size}; the tokenizer is CLIP's, of"
+            f" {CLIP_VOCABULARY} tokens"
+        )
+    if sizes.width % sizes.heads:
+        raise WeightsError(
+            f"text_cfg.width {sizes.width} is no multiple of text_cfg.heads {sizes.heads}"
+        )
+    return sizes
+
+
+def _config(files: Tensor) -> dict[str, Any]:
+    config = json_file(unpacked(files), OPEN_CLIP_CONFIG, remedy="take the folder it lies in")
+    _section(config, "model_cfg")
+    return config
+
+
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = config.get(name)
+    if not isinstance(found, Mapping):
+        raise WeightsError(f"{OPEN_CLIP_CONFIG} says no {name}; take the checkpoint's own")
+    return found
+
+
+def _number(section: Mapping[str, Any], name: str) -> int:
+    found = section.get(name)
+    if type(found) is not int or found < 1:
+        raise WeightsError(
+            f"{OPEN_CLIP_CONFIG} gives {name} as ({found}); it must be a whole number from 1 up"
+        )
+    return found
+
+
+def _vision(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _section(config["model_cfg"], "vision_cfg")
+
+
+def _trunk(vision: Mapping[str, Any]) -> Trunk:
+    """The tower that is named, which must be pooled and projected as the published ones are."""
+    name = str(vision.get("timm_model_name")).partition(".")[0]
+    if name not in TRUNKS:
+        raise WeightsError(
+            f"a checkpoint of OpenCLIP with vision_cfg.timm_model_name ({name}) is not supported:"
+            f" there are {', '.join(TRUNKS)}; others may be had in transformers' layout"
+        )
+    pooling, projection = vision.get("timm_pool", "avg"), vision.get("timm_proj", "linear")
+    if pooling != "map" or projection:
+        raise WeightsError(
+            f"vision_cfg.timm_pool ({pooling}) and timm_proj ({projection}) are not supported:"
+            " PE-core has map and null"
+        )
+    return TRUNKS[name]
+
+
+def _colours(config: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation a channel."""
+    images = _section(config, "preprocess_cfg")
+    found = []
+    for name in ("mean", "std"):
+        values = images.get(name)
+        if not isinstance(values, list) or len(values) != 3:
+            raise WeightsError(f"preprocess_cfg.{name} is ({values}); it must be three numbers")
+        found.append(tuple(map(float, values)))
+    return found[0], found[1]
+
+
+def _shape(state: Mapping[str, Tensor], name: str, *, axes: int) -> tuple[int, ...]:
+    key = TRUNK + name
+    if key not in state or state[key].ndim != axes:
+        held = tuple(state[key].shape) if key in state else "missing"
+        raise WeightsError(
+            f"{key} is {held}, and sizes are read off its {axes} axes; the file is not whole"
+        )
+    return tuple(state[key].shape)

@@ -1,0 +1,222 @@
+"""Retrieval metrics from blocks of a similarity matrix, both directions, in bounded memory.
+
+Rank = 1 + number of strictly better candidates + ties by the declared policy; NaN is an error.
+The originals count ties as extra queries and drop NaN rows, which moves recall; neither happens
+here. Protocols (specs: CLIP4Clip section 6.3, X-CLIP A6, AdaCLIP B6):
+
+- ``grouped`` (CLIP4Clip, CLIP2Video, X-CLIP): text to video per caption, with the lower median
+  where videos have several captions; video to text ranks a video's best caption against the other
+  videos' best captions. With one caption a video this is the transpose.
+- ``captions`` (AdaCLIP): the ordinary median; video to text ranks a video's best caption among all
+  captions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reelvec.models.ranking.ranks import (
+    Blocks,
+    Passes,
+    Protocol,
+    Ties,
+    checked_owners,
+    text_to_video_ranks,
+    video_to_text_ranks,
+)
+
+__all__ = [
+    "Blocks",
+    "DirectionMetrics",
+    "MetricOptions",
+    "RetrievalMetrics",
+    "evaluate_matrix",
+    "evaluate_similarity",
+    "summarize_ranks",
+]
+
+_RESAMPLES_AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class MetricOptions:
+    """How ranks are counted and summarised.
+
+    Attributes:
+        ties: What a tied candidate adds to a rank: pessimistic 1, mean 1/2, optimistic 0.
+        protocol: See the module's text.
+        ks: The k of R@k.
+        bootstrap: Resamples of the 95 % interval; 0 for none. Videos are resampled, each with all
+            its captions, because captions of one video are not independent.
+        seed: Of the resampling.
+        keep_bytes: The matrix is kept between the two passes when it is smaller than this; else
+            ``blocks`` is called twice.
+    """
+
+    ties: Ties = "mean"
+    protocol: Protocol = "grouped"
+    ks: tuple[int, ...] = (1, 5, 10, 50)
+    bootstrap: int = 0
+    seed: int = 0
+    keep_bytes: int = 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class DirectionMetrics:
+    """Metrics of one direction: recall in percent, ranks from 1."""
+
+    recall: dict[int, float]
+    median_rank: float
+    mean_rank: float
+    queries: int
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, float]:
+        """``{"R@1": …, "MdR": …, "MnR": …}``."""
+        named = {f"R@{k}": value for k, value in self.recall.items()}
+        return {**named, "MdR": self.median_rank, "MnR": self.mean_rank}
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalMetrics:
+    """Both directions, the ranks behind them, and the same for each subset of the captions.
+
+    Attributes:
+        t2v: Text to video, over captions.
+        v2t: Video to text, over the videos that have captions.
+        ranks_t2v: [T] float64, rank of each caption's own video.
+        ranks_v2t: [V] float64, rank of each video's own captions; NaN where it has none.
+        subsets: Name -> (t2v, v2t) of the queries in it, against the whole gallery.
+    """
+
+    t2v: DirectionMetrics
+    v2t: DirectionMetrics
+    ranks_t2v: NDArray[np.float64]
+    ranks_v2t: NDArray[np.float64]
+    subsets: dict[str, tuple[DirectionMetrics, DirectionMetrics]] = field(default_factory=dict)
+
+
+def evaluate_similarity(
+    blocks: Blocks,
+    *,
+    text_to_video: Sequence[int] | NDArray[np.int64],
+    n_videos: int,
+    options: MetricOptions = MetricOptions(),
+    subsets: Sequence[str] | None = None,
+) -> RetrievalMetrics:
+    """Rank every caption's video and every video's captions.
+
+    Args:
+        blocks: Starts a pass over the matrix: consecutive text rows [t, V], any device. A second
+            pass is made when the matrix is larger than ``options.keep_bytes``; memory then stays
+            at a few blocks, provided that the captions of a video are consecutive.
+        text_to_video: [T] column of the video each text describes.
+        n_videos: V; videos without captions are candidates but no queries.
+        options: Ties, protocol, bootstrap.
+        subsets: [T] name of the subset of each caption ("" for none).
+
+    Raises:
+        ValueError: NaN in a block (with its texts and videos), wrong shapes or indices.
+    """
+    owners = checked_owners(text_to_video, n_videos)
+    passes = Passes(blocks, owners=owners, n_videos=n_videos, keep_bytes=options.keep_bytes)
+    ranks_t2v, own = text_to_video_ranks(passes, ties=options.ties)
+    described = np.bincount(owners, minlength=n_videos)
+    ranks_v2t = video_to_text_ranks(
+        passes, own=own, described=described, protocol=options.protocol, ties=options.ties
+    )
+
+    def both(texts: NDArray[np.bool_]) -> tuple[DirectionMetrics, DirectionMetrics]:
+        videos = np.unique(owners[texts])
+        lower = options.protocol == "grouped" and bool((described > 1).any())
+        return (
+            summarize_ranks(ranks_t2v[texts], groups=owners[texts], lower=lower, options=options),
+            summarize_ranks(ranks_v2t[videos], options=options),
+        )
+
+    t2v, v2t = both(np.ones(len(owners), dtype=bool))
+    names = np.array([] if subsets is None else list(subsets), dtype=object)
+    parts = {str(name): both(names == name) for name in sorted(set(names)) if name}
+    return RetrievalMetrics(t2v, v2t, ranks_t2v, ranks_v2t, parts)
+
+
+def evaluate_matrix(
+    similarity: Tensor | NDArray[np.floating],
+    *,
+    text_to_video: Sequence[int] | NDArray[np.int64],
+    options: MetricOptions = MetricOptions(),
+    subsets: Sequence[str] | None = None,
+) -> RetrievalMetrics:
+    """`evaluate_similarity` for a matrix [T, V] that is in memory already."""
+    return evaluate_similarity(
+        lambda: [similarity],
+        text_to_video=text_to_video,
+        n_videos=int(similarity.shape[1]),
+        options=options,
+        subsets=subsets,
+    )
+
+
+def summarize_ranks(
+    ranks: NDArray[np.float64],
+    *,
+    groups: NDArray[np.int64] | None = None,
+    lower: bool = False,
+    options: MetricOptions = MetricOptions(),
+) -> DirectionMetrics:
+    """Recall, median and mean of ranks [N] (from 1), with intervals when asked.
+
+    Args:
+        ranks: Ranks of the queries.
+        groups: [N] what is resampled together (the video of a caption); None: each query.
+        lower: The lower middle value for an even number of queries, as torch.median.
+        options: ``ks``, ``bootstrap`` and ``seed`` are used.
+    """
+    if not len(ranks):
+        raise ValueError("no queries to rank: the split has no caption whose video has a score")
+    recall = {k: 100.0 * float((ranks <= k).mean()) for k in options.ks}
+    ordered = np.sort(ranks)
+    middle = (len(ordered) - 1) // 2
+    median = float(ordered[middle]) if lower else float(np.median(ordered))
+    intervals: dict[str, tuple[float, float]] = {}
+    if options.bootstrap:
+        labels = (
+            np.arange(len(ranks)) if groups is None else np.unique(groups, return_inverse=True)[1]
+        )
+        intervals = _intervals(ranks, labels, lower=lower, options=options)
+    return DirectionMetrics(recall, median, float(ranks.mean()), len(ranks), intervals)
+
+
+def _intervals(
+    ranks: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    *,
+    lower: bool,
+    options: MetricOptions,
+) -> dict[str, tuple[float, float]]:
+    """2.5 and 97.5 percentiles over resamples of the groups."""
+    order = np.argsort(ranks, kind="stable")
+    ordered, owner = ranks[order], labels[order]
+    n_groups = int(labels.max()) + 1
+    columns = np.stack([100.0 * (ordered <= k) for k in options.ks] + [ordered], axis=1)
+    rng = np.random.default_rng(options.seed)
+    samples = []
+    for start in range(0, options.bootstrap, _RESAMPLES_AT_ONCE):
+        size = min(_RESAMPLES_AT_ONCE, options.bootstrap - start)
+        drawn = rng.integers(0, n_groups, (size, n_groups)) + n_groups * np.arange(size)[:, None]
+        weight = np.bincount(drawn.ravel(), minlength=size * n_groups).reshape(size, n_groups)[
+            :, owner
+        ]
+        total = weight.sum(1)
+        reached = np.cumsum(weight, axis=1)
+        low = ordered[(2 * reached >= total[:, None]).argmax(1)]
+        high = low if lower else ordered[(2 * reached > total[:, None]).argmax(1)]
+        samples.append(np.column_stack([weight @ columns / total[:, None], (low + high) / 2]))
+    names = [f"R@{k}" for k in options.ks] + ["MnR", "MdR"]
+    bounds = np.percentile(np.concatenate(samples), [2.5, 97.5], axis=0)
+    return {name: (float(bounds[0, i]), float(bounds[1, i])) for i, name in enumerate(names)}

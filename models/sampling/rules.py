@@ -1,0 +1,262 @@
+"""Which frames: integers in, integers out. No decoder, no file.
+
+A *policy* is a named rule from a clip's timeline to display indices. Ours go by the true
+presentation times, so variable frame rates and 29.97 fps need no special case; the originals' are
+kept to the letter (specs/clip4clip-clip2video.md 4, specs/xclip-adaclip.md A3 and B3), drift and
+inclusive ends and all. Indices count the frames a player would show, from 0, in display order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from reelvec.models.sampling.originals import (
+    adaclip_segment,
+    adaclip_subset,
+    adaclip_uniform,
+    clip2video_jitter,
+    clip2video_two_stage,
+    clip4clip_cv2,
+)
+from reelvec.models.sampling.timeline import Timeline
+
+__all__ = [
+    "LIMITS",
+    "POLICIES",
+    "Rule",
+    "Timeline",
+    "choose",
+    "limit",
+    "pick_stored",
+]
+
+Indices = npt.NDArray[np.int64]
+
+CLIP2VIDEO_JPEGS_A_SECOND = 5.0
+"""CLIP2Video first writes five JPEGs a second, then chooses among those (spec 4.3)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """How frames are chosen; the fields of configs.schema.SamplingConfig, and a seed."""
+
+    policy: str = "per_second"
+    """A key of POLICIES."""
+    rate: float = 1.0
+    """Frames a second (per_second, clip4clip); the divisor `framerate` (clip2video)."""
+    count: int = 12
+    """How many frames (uniform, segments, clip2video, adaclip_*)."""
+    max_frames: int | None = None
+    """At most so many, chosen by `limit`; the subset's size (adaclip_subset_*)."""
+    limit: str = "linspace"
+    """A key of LIMITS."""
+    seed: int = 0
+    """For the rules that draw (adaclip_random, clip2video_train, adaclip_subset_random)."""
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise ValueError(
+                f"sampling.policy ({self.policy!r}) must be one of {', '.join(POLICIES)}"
+            )
+        if self.limit not in LIMITS:
+            raise ValueError(f"sampling.limit ({self.limit!r}) must be one of {', '.join(LIMITS)}")
+        if not self.rate > 0:
+            raise ValueError(f"sampling.rate ({self.rate}) must be > 0 frames a second")
+        if self.count < 1:
+            raise ValueError(f"sampling.count ({self.count}) must be >= 1")
+        if self.max_frames is not None and self.max_frames < 1:
+            raise ValueError(
+                f"sampling.max_frames ({self.max_frames}) must be >= 1, or absent for no limit"
+            )
+
+
+def choose(rule: Rule, *, timeline: Timeline) -> Indices:
+    """Display indices of the frames `rule` keeps, ascending; empty when the window holds none.
+
+    The adaclip rules may repeat an index (a clip shorter than their count); all others never do.
+
+    Raises:
+        ValueError: the original's rule fails on this clip (0 fps, fewer fps than asked).
+    """
+    if len(timeline.pts_seconds) == 0:
+        return np.zeros(0, np.int64)
+    chosen = POLICIES[rule.policy](timeline, rule)
+    return chosen if rule.max_frames is None else limit(chosen, rule.max_frames, rule.limit)
+
+
+def limit(indices: Indices, max_frames: int, how: str = "linspace") -> Indices:
+    """At most `max_frames` of `indices`, in order; all of them where there are no more."""
+    return indices[pick_stored(len(indices), max_frames, how)]
+
+
+def pick_stored(n_stored: int, max_frames: int, how: str = "linspace") -> Indices:
+    """Positions among `n_stored` frames of the at most `max_frames` to use, ascending.
+
+    Seven frames, three wanted:   0 1 2 3 4 5 6
+        head                      x x x
+        tail                              x x x
+        linspace                  x     x     x      (linspace(0, n-1, m), truncated)
+
+    Source: `slice_framepos` 0, 1, 2 of CLIP4Clip and X-CLIP (specs 4.2, A3).
+    """
+    if max_frames < 1:
+        raise ValueError(f"max_frames ({max_frames}) must be >= 1")
+    if how not in LIMITS:
+        raise ValueError(f"limit ({how!r}) must be one of {', '.join(LIMITS)}")
+    if n_stored <= max_frames:
+        return np.arange(n_stored, dtype=np.int64)
+    return LIMITS[how](n_stored, max_frames)
+
+
+def _head(n: int, m: int) -> Indices:
+    del n
+    return np.arange(m, dtype=np.int64)
+
+
+def _tail(n: int, m: int) -> Indices:
+    return np.arange(n - m, n, dtype=np.int64)
+
+
+def _linspace(n: int, m: int) -> Indices:
+    """`m` of `n` positions, first and last included, truncated exactly as NumPy truncates."""
+    return np.linspace(0, n - 1, m, dtype=np.int64)
+
+
+LIMITS: dict[str, Callable[[int, int], Indices]] = {
+    "head": _head,
+    "tail": _tail,
+    "linspace": _linspace,
+}
+
+
+# Ours: by time.
+
+
+def _per_second(timeline: Timeline, rule: Rule) -> Indices:
+    """The frame on screen at start, start + 1/rate, start + 2/rate, …, before the end.
+
+    Rate 1, frames `|` at 2.5 a second, asked at `^`:
+
+        |0    |1    |2    |3    |4    |5
+        ^           ^                ^          -> 0 2 5 at 0 s, 1 s, 2 s
+        0 s   0.4   0.8   1.2  1.6   2.0        (at 1 s, frame 2 is still on screen)
+
+    A frame on screen at several of these times is kept once.
+    """
+    return timeline.on_screen(rule.rate)
+
+
+def _uniform(timeline: Timeline, rule: Rule) -> Indices:
+    """`count` frames, first and last included: linspace(0, N-1, count), truncated.
+
+    Nine frames, count 3:      0 1 2 3 4 5 6 7 8
+                               x       x       x
+    Fewer frames than `count`: each once.
+    """
+    return timeline.first + pick_stored(timeline.stop - timeline.first, rule.count, "linspace")
+
+
+def _segments(timeline: Timeline, rule: Rule) -> Indices:
+    """The middle frame of each of `count` equal segments: floor((i + 1/2) N / count).
+
+    Nine frames, count 3:      0 1 2|3 4 5|6 7 8
+                                 x     x     x
+    Fewer frames than `count`: each once.
+    """
+    n = timeline.stop - timeline.first
+    if n <= rule.count:
+        return np.arange(timeline.first, timeline.stop, dtype=np.int64)
+    i = np.arange(rule.count, dtype=np.int64)
+    return timeline.first + (2 * i + 1) * n // (2 * rule.count)
+
+
+def _all(timeline: Timeline, rule: Rule) -> Indices:
+    """Every frame of the window."""
+    del rule
+    return np.arange(timeline.first, timeline.stop, dtype=np.int64)
+
+
+# The originals': their arithmetic is in models/sampling/originals.py.
+
+
+def _whole(rule: Rule) -> int:
+    if rule.rate != int(rule.rate):
+        raise ValueError(f"rate ({rule.rate}) must be a whole number for the rule {rule.policy}")
+    return int(rule.rate)
+
+
+def _clip4clip(timeline: Timeline, rule: Rule) -> Indices:
+    window = None
+    if timeline.start_seconds is not None or timeline.end_seconds is not None:
+        end = timeline.end_of_last_frame if timeline.end_seconds is None else timeline.end_seconds
+        window = (int(timeline.start_seconds or 0), int(end))
+    readable = len(timeline.pts_seconds)
+    return clip4clip_cv2(
+        timeline.frames_from_header or readable,
+        fps=timeline.fps,
+        readable=readable,
+        rate=_whole(rule),
+        window=window,
+    )
+
+
+def _clip2video(timeline: Timeline, rule: Rule) -> Indices:
+    jpegs = timeline.on_screen(CLIP2VIDEO_JPEGS_A_SECOND)
+    return jpegs[clip2video_two_stage(len(jpegs), framerate=_whole(rule), max_frames=rule.count)]
+
+
+def _clip2video_train(timeline: Timeline, rule: Rule) -> Indices:
+    jpegs = timeline.on_screen(CLIP2VIDEO_JPEGS_A_SECOND)
+    picks = clip2video_two_stage(len(jpegs), framerate=_whole(rule), max_frames=rule.count)
+    return jpegs[clip2video_jitter(picks, random=np.random.RandomState(rule.seed))]
+
+
+def _adaclip_uniform(timeline: Timeline, rule: Rule) -> Indices:
+    return timeline.first + adaclip_uniform(timeline.stop - timeline.first, count=rule.count)
+
+
+def _adaclip_segment(timeline: Timeline, rule: Rule) -> Indices:
+    return timeline.first + adaclip_segment(timeline.stop - timeline.first, count=rule.count)
+
+
+def _adaclip_random(timeline: Timeline, rule: Rule) -> Indices:
+    """`count` different frames, sorted (the original crashes where there are fewer)."""
+    n = timeline.stop - timeline.first
+    if n < rule.count:
+        raise ValueError(
+            f"count ({rule.count}) must be <= frames ({n}) for the rule adaclip_random; lower it, "
+            "or use adaclip_uniform"
+        )
+    drawn = np.random.RandomState(rule.seed).choice(n, rule.count, replace=False)
+    return timeline.first + np.sort(drawn).astype(np.int64)
+
+
+def _adaclip_subset_uniform(timeline: Timeline, rule: Rule) -> Indices:
+    return adaclip_subset(_adaclip_uniform(timeline, rule), size=rule.max_frames or rule.count)
+
+
+def _adaclip_subset_random(timeline: Timeline, rule: Rule) -> Indices:
+    among = _adaclip_uniform(timeline, rule)
+    size = min(rule.max_frames or rule.count, len(among))
+    drawn = np.random.RandomState(rule.seed).choice(len(among), size, replace=False)
+    return among[np.sort(drawn)]
+
+
+POLICIES: dict[str, Callable[[Timeline, Rule], Indices]] = {
+    "per_second": _per_second,
+    "uniform": _uniform,
+    "segments": _segments,
+    "all": _all,
+    "clip4clip": _clip4clip,
+    "clip2video": _clip2video,
+    "clip2video_train": _clip2video_train,
+    "adaclip_uniform": _adaclip_uniform,
+    "adaclip_segment": _adaclip_segment,
+    "adaclip_random": _adaclip_random,
+    "adaclip_subset_uniform": _adaclip_subset_uniform,
+    "adaclip_subset_random": _adaclip_subset_random,
+}

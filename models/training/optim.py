@@ -1,0 +1,249 @@
+"""Optimizers as the four originals use them, and AdamW, both with their schedule inside.
+
+Sources: specs CLIP4Clip 3.3 and 3.5, X-CLIP A2.2 and A2.3, AdaCLIP B2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from reelvec.models.training.parameters import parameter_groups
+from reelvec.models.training.schedules import multiplier
+
+__all__ = [
+    "AdamW",
+    "BertAdam",
+    "OptimizerOptions",
+    "build_optimizer",
+    "export_optimizer",
+    "import_optimizer",
+    "rates",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerOptions:
+    """How parameters are moved.
+
+    Attributes:
+        name: bert_adam (no bias correction, as the originals) or adamw.
+        learning_rate: Peak rate of parameters outside ``clip.*``.
+        clip_rate_factor: The rate of ``clip.*`` is the learning rate times this.
+        weight_decay: Decoupled decay; scaled by the rate.
+        decay: by_name: all but names with ``bias``, as the originals (CLIP's LayerNorm weights,
+            embeddings and logit_scale *are* decayed); matrices: parameters of two axes or more
+            that are no embeddings.
+        order: Order of the four groups in a saved optimizer: clip4clip (also X-CLIP) or adaclip.
+        schedule, warmup, total_steps: See `models.training.schedules.multiplier`.
+        betas, eps: Of the moments; eps stands outside the root.
+        max_grad_norm: Limit per parameter, after the loop's global limit; -1: none.
+    """
+
+    name: Literal["bert_adam", "adamw"] = "bert_adam"
+    learning_rate: float = 1e-4
+    clip_rate_factor: float = 1e-3
+    weight_decay: float = 0.2
+    decay: Literal["by_name", "matrices"] = "by_name"
+    order: Literal["clip4clip", "adaclip"] = "clip4clip"
+    schedule: str = "warmup_cosine"
+    warmup: float = 0.1
+    total_steps: float = -1
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-6
+    max_grad_norm: float = 1.0
+
+
+class BertAdam(torch.optim.Optimizer):
+    """Adam without bias correction, epsilon outside the root, decoupled decay.
+
+    m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p -= rate * (m / (sqrt(v) + e) + decay * p).
+    Moments have the parameter's dtype (fp16 for fp16 weights, as the originals train). Parameters
+    without a gradient are left alone entirely. State: ``step``, ``next_m``, ``next_v`` (tensors),
+    under the names of the original checkpoints, whose integer ``step`` is accepted on loading.
+
+    Args:
+        params: Parameters or groups; a group may set its own ``lr`` and ``weight_decay``.
+        options: The rest; its learning_rate is the default ``lr``.
+    """
+
+    def __init__(self, params: Any, *, options: OptimizerOptions) -> None:
+        _check(options)
+        super().__init__(
+            params,
+            {
+                "lr": options.learning_rate,
+                "schedule": options.schedule,
+                "warmup": options.warmup,
+                "t_total": options.total_steps,
+                "b1": options.betas[0],
+                "b2": options.betas[1],
+                "e": options.eps,
+                "weight_decay": options.weight_decay,
+                "max_grad_norm": options.max_grad_norm,
+            },
+        )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Move every parameter that has a gradient.
+
+        Raises:
+            RuntimeError: A sparse gradient.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._move(parameter, group)
+        return loss
+
+    def _move(self, parameter: nn.Parameter, group: Mapping[str, Any]) -> None:
+        gradient = parameter.grad
+        if gradient is None or gradient.is_sparse:
+            raise RuntimeError("BertAdam has no sparse form; use dense embeddings")
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.int64)
+            state["next_m"] = torch.zeros_like(parameter)
+            state["next_v"] = torch.zeros_like(parameter)
+        if group["max_grad_norm"] > 0:
+            clip_grad_norm_(parameter, group["max_grad_norm"])
+        m, v = state["next_m"], state["next_v"]
+        m.mul_(group["b1"]).add_(gradient, alpha=1 - group["b1"])
+        v.mul_(group["b2"]).addcmul_(gradient, gradient, value=1 - group["b2"])
+        update = m / (v.sqrt() + group["e"])
+        if group["weight_decay"] > 0:
+            update += group["weight_decay"] * parameter
+        parameter.add_(-(_rate(group, int(state["step"])) * update))
+        state["step"] += 1
+
+
+class AdamW(torch.optim.AdamW):
+    """torch's AdamW with a schedule of its own, so that both optimizers are driven alike."""
+
+    def __init__(self, params: Any, *, options: OptimizerOptions) -> None:
+        _check(options)
+        super().__init__(
+            params,
+            lr=options.learning_rate,
+            betas=options.betas,
+            eps=options.eps,
+            weight_decay=options.weight_decay,
+        )
+        for group in self.param_groups:
+            group["peak_lr"] = group["lr"]
+            group["schedule"] = options.schedule
+            group["warmup"] = options.warmup
+            group["t_total"] = options.total_steps
+            group["updates"] = 0
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Move every parameter that has a gradient, at the scheduled rate."""
+        for group in self.param_groups:
+            group["lr"] = _rate({**group, "lr": group["peak_lr"]}, group["updates"])
+            group["updates"] += 1
+        return super().step(closure)  # type: ignore[no-any-return,unused-ignore]
+
+
+def build_optimizer(model: nn.Module, *, options: OptimizerOptions) -> BertAdam | AdamW:
+    """The optimizer of a model, with its four parameter groups."""
+    groups = parameter_groups(
+        model.named_parameters(),
+        learning_rate=options.learning_rate,
+        clip_rate_factor=options.clip_rate_factor,
+        weight_decay=options.weight_decay,
+        decay=options.decay,
+        order=options.order,
+    )
+    if options.name == "bert_adam":
+        return BertAdam(groups, options=options)
+    if options.name == "adamw":
+        return AdamW(groups, options=options)
+    raise ValueError(f"optimizer={options.name!r} is unknown; use bert_adam or adamw")
+
+
+def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """The rate of the *next* step for each part: ``{"clip": …, "other": …}`` (empty parts out)."""
+    found: dict[str, float] = {}
+    for group in optimizer.param_groups:
+        if not group["params"]:
+            continue
+        if "updates" in group:
+            peak, taken = group["peak_lr"], group["updates"]
+        else:
+            steps = [
+                int(optimizer.state[p]["step"]) for p in group["params"] if p in optimizer.state
+            ]
+            peak, taken = group["lr"], max(steps, default=0)
+        found[group.get("part", "other")] = _rate({**group, "lr": peak}, taken)
+    return found
+
+
+def export_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """State as tensors named ``{parameter}/{slot}``, and the plain numbers of the groups (JSON)."""
+    tensors: dict[str, Tensor] = {}
+    for group in optimizer.param_groups:
+        for name, parameter in zip(group["param_names"], group["params"], strict=True):
+            for slot, value in optimizer.state.get(parameter, {}).items():
+                tensors[f"{name}/{slot}"] = torch.as_tensor(value).detach()
+    groups = [
+        {key: value for key, value in group.items() if key not in {"params", "param_names"}}
+        for group in optimizer.param_groups
+    ]
+    return tensors, {"groups": groups}
+
+
+def import_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
+) -> None:
+    """Restore what `export_optimizer` gave, by parameter name.
+
+    Raises:
+        ValueError: State of a parameter the optimizer lacks, or another number of groups.
+    """
+    if len(numbers["groups"]) != len(optimizer.param_groups):
+        raise ValueError(
+            f"{len(numbers['groups'])} saved groups, {len(optimizer.param_groups)} here: the "
+            "checkpoint belongs to another optimizer; start it anew or keep its options"
+        )
+    slots: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        name, slot = key.rsplit("/", 1)
+        slots.setdefault(name, {})[slot] = value
+    for group, saved in zip(optimizer.param_groups, numbers["groups"], strict=True):
+        group.update({k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
+        for name, parameter in zip(group["param_names"], group["params"], strict=True):
+            for slot, value in slots.pop(name, {}).items():
+                place = "cpu" if slot == "step" else parameter.device
+                optimizer.state[parameter][slot] = value.detach().clone().to(place)
+    if slots:
+        raise ValueError(
+            f"state of unknown parameters, e.g. {sorted(slots)[:3]}: it is another model's"
+        )
+
+
+def _rate(group: Mapping[str, Any], step: int) -> float:
+    factor = multiplier(
+        group["schedule"], step=step, total_steps=group["t_total"], warmup=group["warmup"]
+    )
+    return float(group["lr"] * factor)
+
+
+def _check(options: OptimizerOptions) -> None:
+    multiplier(options.schedule, step=0, total_steps=options.total_steps, warmup=options.warmup)
+    if options.learning_rate <= 0 or options.eps < 0 or options.weight_decay < 0:
+        raise ValueError(
+            f"learning_rate={options.learning_rate}, eps={options.eps}, weight_decay="
+            f"{options.weight_decay}: the rate must be above 0, the others 0 or more"
+        )
+    if not all(0 <= beta < 1 for beta in options.betas):
+        raise ValueError(f"betas={options.betas}: each must lie in 0 <= beta < 1")

@@ -1,0 +1,129 @@
+"""X-CLIP (Ma et al. 2022, video-text retrieval; not Microsoft's model of that name).
+
+Sentences, words, videos and frames are all compared with each other. Source:
+specs/xclip-adaclip.md, part A.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reelvec.models.clip.architecture import Architecture
+from reelvec.models.errors import InputError
+from reelvec.models.family import OriginalSettings, at_least_fp32
+from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
+from reelvec.models.headers import HeaderFamily, HeaderOptions, header_options
+from reelvec.models.temporal import pool, unit
+from reelvec.models.xclip.similarity import Matrices, Sides, fast_scores, plain_scores
+
+__all__ = ["XClip"]
+
+_WORDS = ("word_logit_weight", "word_mat_weight", "word_mat_weight2")
+_FRAMES = ("frame_logit_weight", "frame_mat_weight", "frame_mat_weight2")
+_WIDTH = ("global_mat_weight", "local_mat_weight")
+
+
+class XClip(HeaderFamily):
+    """Columns: ``sentence``, ``words``; ``video``, ``frames``, all unit vectors.
+
+    Words include start, end and padding tokens, frames the padded ones: the learned matrices have
+    one row for each, so a checkpoint belongs to its max_words and max_frames. tightTransf has
+    CLIP4Clip's columns instead, and leaves the matrices unused.
+    """
+
+    def __init__(
+        self,
+        options: HeaderOptions,
+        *,
+        architecture: Architecture,
+        max_words: int,
+        max_frames: int,
+    ) -> None:
+        super().__init__(
+            options, architecture=architecture, max_words=max_words, max_frames=max_frames
+        )
+        sizes = {_WIDTH: architecture.embed_dim, _WORDS: max_words, _FRAMES: max_frames}
+        for names, size in sizes.items():
+            for name in names:
+                used = not self._is_tight
+                self.register_parameter(name, nn.Parameter(torch.eye(size), requires_grad=used))
+
+    @property
+    def _is_tight(self) -> bool:
+        return self.header == "tightTransf"
+
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> OriginalSettings | None:
+        """By the eight matrices, whose sides are max_words and max_frames."""
+        options, rest = header_options(state)
+        if rest != {*_WORDS, *_FRAMES, *_WIDTH}:
+            return None
+        return OriginalSettings(
+            options=options, max_words=len(state[_WORDS[0]]), max_frames=len(state[_FRAMES[0]])
+        )
+
+    @property
+    def is_dot_product(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def text_columns(self) -> Columns:
+        """Sentence and words."""
+        width = self.architecture.embed_dim
+        if self._is_tight:
+            return {"sentence": Column((width,))}
+        return {"sentence": Column((width,)), "words": Column((self.max_words, width))}
+
+    @property
+    def video_columns(self) -> Columns:
+        """Video and frames; tightTransf: frames and their mask."""
+        width = self.architecture.embed_dim
+        frames = Column((self.max_frames, width))
+        if self._is_tight:
+            return {"frames": frames, "mask": Column((self.max_frames,), kind="integer")}
+        return {"video": Column((width,)), "frames": frames}
+
+    def encode_text(self, tokens: Tensor) -> TextFeatures:
+        """``sentence`` [T, D] and ``words`` [T, L, D], unit; tightTransf: ``sentence`` as it is."""
+        sentence, words = self.encode_words(tokens)
+        if self._is_tight:
+            return TextFeatures({"sentence": sentence})
+        return TextFeatures({"sentence": unit(sentence), "words": unit(words)})
+
+    def encode_video(self, frames: Tensor, mask: Tensor, **_: Any) -> VideoFeatures:
+        """``video`` [V, D] and ``frames`` [V, F, D], unit: CLIP's own, not the header's, frames.
+
+        Raises:
+            InputError: another number of frames than max_frames.
+        """
+        if frames.shape[1] != self.max_frames:
+            raise InputError(
+                f"{frames.shape[1]} frames a video: X-CLIP's matrices have {self.max_frames} rows "
+                "(max_frames); pad with zeros and mask 0"
+            )
+        encoded = self.encode_frames(frames)
+        if self._is_tight:
+            return VideoFeatures({"frames": encoded, "mask": mask})
+        video = pool(self.temporal(encoded, mask), mask)
+        return VideoFeatures({"video": video, "frames": unit(encoded)})
+
+    def similarity(self, text: TextFeatures, video: VideoFeatures) -> Tensor:
+        """Logits [T, V]; in blocks of bounded memory where no gradient is asked for."""
+        if self._is_tight:
+            return self.cross_score(text["sentence"], video["frames"], video["mask"])
+        sides = Sides(
+            *(at_least_fp32(x) for x in (text["sentence"], text["words"])),
+            *(at_least_fp32(x) for x in (video["video"], video["frames"])),
+        )
+        score = plain_scores if torch.is_grad_enabled() else fast_scores
+        return self.logit_scale.exp() * score(sides, self.matrices())
+
+    def matrices(self) -> Matrices:
+        """The eight learned matrices."""
+        names = (*_WORDS, *_FRAMES, *_WIDTH)
+        return Matrices(**{name: self.get_parameter(name) for name in names})

@@ -1,0 +1,1 @@
+"""Reelvec: videos and captions into retrieval-ready embedding tables, kept true."""

@@ -1,0 +1,297 @@
+"""The commit protocol: immutable parts, receipts, and numbered snapshots of what is in force.
+
+1. A worker writes a part under a fresh unique name, then its receipt (`Artifact.new_part`).
+2. The coordinator publishes snapshot n+1, created only if absent; a loser reads the winner's
+   snapshot and applies its change to that one (`Artifact.publish`).
+3. Readers pin a number and trust nothing else (`Snapshot`); parts are verified on first open.
+
+DESIGN section 2. `merging` is the pure part, `publishing` the loop around it, `retention` what gc
+and the others tell each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from reelvec.storage import layout
+from reelvec.storage.commits.merging import Change
+from reelvec.storage.commits.publishing import publish_change
+from reelvec.storage.commits.receipts import (
+    COMPACTED,
+    Counts,
+    PartWriter,
+    Receipt,
+    check_receipt,
+    read_receipt,
+)
+from reelvec.storage.commits.retention import last_removal, removals_after
+from reelvec.storage.commits.views import PartRef, Snapshot
+from reelvec.storage.errors import CommitError, IdentityError, IntegrityError, MissingArtifactError
+from reelvec.storage.roots import WRITE_FAILURES, Root, explained
+from reelvec.storage.sealing import checksum_of_file, seal, unseal
+
+__all__ = ["Artifact", "Counts", "PartRef", "PartWriter", "Receipt", "Snapshot"]
+
+_CACHED_INPUTS = 500_000  # ledger rows of receipts kept in memory, about 100 MB
+
+
+class Artifact:
+    """Everything of one identity: its folder is named by the identity's fingerprint."""
+
+    def __init__(self, root: Root, *, kind: str, fingerprint: str) -> None:
+        self.root = root
+        self.kind = kind
+        self.fingerprint = fingerprint
+        self.folder = layout.artifact(kind, fingerprint)
+        self._receipts: dict[str, Receipt] = {}
+        self._cached_inputs = 0
+        self._verified: set[tuple[str, int, int]] = set()
+
+    @classmethod
+    def open(cls, root: Root, *, kind: str, identity: Mapping[str, object]) -> Artifact:
+        """The artifact of this identity; identity.json is written if it is not there.
+
+        Raises:
+            IntegrityError: identity.json is damaged.
+            IdentityError: it holds another identity than its folder's name says.
+            StoreError: the identity has no JSON spelling, or the store cannot be written.
+        """
+        artifact = cls(root, kind=kind, fingerprint=layout.fingerprint(identity))
+        path = layout.identity(artifact.folder)
+        if not root.exists(path):
+            with suppress(FileExistsError):  # another writer of the same identity was first
+                root.put_new(path, seal(identity, indent=2))
+        if layout.fingerprint(artifact.identity) != artifact.fingerprint:
+            raise IdentityError(
+                f"{path} holds {artifact.identity}, whose fingerprint is not its folder's name; "
+                "remove that file, the next run writes it anew",
+                path=path,
+            )
+        return artifact
+
+    @classmethod
+    def find(cls, root: Root, *, kind: str, fingerprint: str) -> Artifact:
+        """The artifact with this fingerprint.
+
+        Raises:
+            MissingArtifactError: the store has none.
+        """
+        artifact = cls(root, kind=kind, fingerprint=fingerprint)
+        if not root.exists(layout.identity(artifact.folder)):
+            have = ", ".join(root.list(kind)) or "none"
+            raise MissingArtifactError(
+                f"no {kind} artifact {fingerprint} in {root.uri} (there: {have})",
+                path=artifact.folder,
+            )
+        return artifact
+
+    @classmethod
+    def all(cls, root: Root) -> list[Artifact]:
+        """Every artifact of the store, by kind and fingerprint."""
+        return [
+            cls(root, kind=kind, fingerprint=name)
+            for kind in layout.KINDS
+            for name in root.list(kind)
+            if layout.is_fingerprint(name)
+        ]
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The identity in clear (its JSON form: lists for tuples).
+
+        Raises:
+            MissingArtifactError, IntegrityError: it is gone or damaged.
+        """
+        path = layout.identity(self.folder)
+        return unseal(self.root.read(path), path=path)
+
+    def latest(self) -> Snapshot | None:
+        """The snapshot published last; None before the first."""
+        while number := self._last_number():
+            try:
+                return self.at(number)
+            except MissingArtifactError:
+                if self._last_number() == number:
+                    raise  # not retired meanwhile: it is lost
+        return None
+
+    def at(self, number: int) -> Snapshot:
+        """Snapshot `number`.
+
+        Raises:
+            MissingArtifactError: never published, or removed by gc.
+            IntegrityError: its bytes are damaged.
+        """
+        path = layout.snapshot(self.folder, number)
+        body = unseal(self.root.read(path), path=path)
+        if body["number"] != number:
+            raise IntegrityError(f"{path} holds snapshot {body['number']}", path=path)
+        return Snapshot(self, body)
+
+    def numbers(self) -> list[int]:
+        """Snapshots that are kept, oldest first."""
+        removed = {
+            number
+            for removal in removals_after(self.root, self.folder, number=0)
+            for number in removal.snapshots
+            if removal.done or not self.root.exists(layout.snapshot(self.folder, number))
+        }
+        return [n for n in range(1, self._last_number() + 1) if n not in removed]
+
+    @contextmanager
+    def pinned(self, number: int | None = None) -> Iterator[Snapshot]:
+        """A snapshot (the latest by default) that gc leaves alone while the block runs.
+
+        Raises:
+            MissingArtifactError: there is none, or gc has just removed it.
+        """
+        snapshot = self.at(number) if number is not None else self.latest()
+        if snapshot is None:
+            raise MissingArtifactError(f"{self.folder} has no snapshot yet", path=self.folder)
+        path = layout.pin(self.folder, snapshot.number)
+        self.root.put_new(path, seal({"pinned": snapshot.number}))
+        try:
+            removals = removals_after(self.root, self.folder, number=snapshot.removals)
+            if any(snapshot.number in removal.snapshots for removal in removals):
+                raise MissingArtifactError(
+                    f"gc removed snapshot {snapshot.number} of {self.folder} while it was "
+                    "opened; open the latest one",
+                    path=path,
+                )
+            yield snapshot
+        finally:
+            self.root.delete(path)
+
+    @contextmanager
+    def new_part(self, *, table: str, shard: str, suffix: str) -> Iterator[PartWriter]:
+        """A part to write at `writer.path` and to `writer.commit(...)`; else it leaves no trace.
+
+        Raises:
+            StoreError: a name that could leave the folder, a full disk, a read-only store.
+        """
+        part = layout.new_part(self.folder, table=table, shard=shard, suffix=suffix)
+        writer = PartWriter(self.root, self.folder, part=part, table=table, shard=shard)
+        try:
+            with explained("write", path=writer.path, only=WRITE_FAILURES):
+                yield writer
+        finally:
+            with suppress(OSError):  # gc sweeps what a failing disk does not let go
+                writer.path.unlink(missing_ok=True)
+
+    def publish(
+        self,
+        *,
+        add: Sequence[Receipt] = (),
+        supersede: Mapping[str, Collection[str]] | None = None,
+        replace: Collection[str] = (),
+        note: str = "",
+    ) -> Snapshot:
+        """Publishes the next snapshot; returns the latest one where nothing would change.
+
+        Args:
+            add: receipts to put in force. Keys in force already (from another writer, say) stay
+                with the part that has them: nothing is doubled.
+            supersede: table -> keys to drop from the receipts in force before this publish.
+            replace: parts (`Receipt.part`) to take out of force whole. The keys of added receipts
+                then count only where a replaced part has them in force (compaction).
+            note: shown beside the snapshot.
+
+        Raises:
+            CommitError: counts do not reconcile, or gc has collected a part that is to be added.
+            StoreError: the store cannot be written; nothing is published.
+        """
+        change = Change(
+            add=tuple(add),
+            supersede={table: frozenset(keys) for table, keys in (supersede or {}).items()},
+            replace=frozenset(replace),
+        )
+        return publish_change(self, change, note=note)
+
+    def orphan_receipts(self, *, verify: bool = True) -> list[Receipt]:
+        """Receipts no snapshot has settled yet, whose parts are whole: `publish(add=…)` adopts.
+
+        Those that are damaged, or whose part is, are left out: their inputs are done again.
+        """
+        base = self.latest()
+        parts = {entry.part for entry in base.entries} | base.settled if base else frozenset()
+        known = {layout.receipt_of(part) for part in parts}
+        for removal in removals_after(self.root, self.folder, number=base.removals if base else 0):
+            known |= removal.files
+        found = []
+        for name in self.root.list(f"{self.folder}/receipts"):
+            path = f"receipts/{name}"
+            if path in known:
+                continue
+            try:
+                receipt = read_receipt(self.root, self.folder, path)
+                check_receipt(receipt)
+                if COMPACTED in receipt.extra:
+                    continue
+                if verify:
+                    self.verified_path(receipt.part, size=receipt.bytes, checksum=receipt.checksum)
+            except (IntegrityError, MissingArtifactError, CommitError):
+                continue
+            found.append(receipt)
+        return found
+
+    def receipt(self, path: str) -> Receipt:
+        """The receipt at `path` below the artifact's folder (cached: receipts are immutable)."""
+        cached = self._receipts.get(path)
+        if cached is None:
+            cached = read_receipt(self.root, self.folder, path)
+            if self._cached_inputs > _CACHED_INPUTS:
+                self._receipts, self._cached_inputs = {}, 0
+            self._receipts[path] = cached
+            self._cached_inputs += len(cached.inputs)
+        return cached
+
+    def verified_path(self, part: str, *, size: int, checksum: str) -> Path:
+        """A local file with the bytes of `part`, verified the first time it is asked for.
+
+        Raises:
+            IntegrityError: they are not what the receipt promised.
+            MissingArtifactError: the part is gone.
+        """
+        promised = (size, checksum)
+        path, found = self._checked(part, promised=promised)
+        if found != promised:  # perhaps only a local copy of it is damaged
+            path, found = self._checked(part, promised=promised, fresh=True)
+        if found != promised:
+            raise IntegrityError(
+                f"{path} is damaged: {found[0]} bytes with checksum {found[1]}, its receipt "
+                f"promises {size} with {checksum}; `reelvec verify` names what must be redone",
+                path=str(path),
+            )
+        return path
+
+    def _checked(
+        self, part: str, *, promised: tuple[int, str], fresh: bool = False
+    ) -> tuple[Path, tuple[int, str]]:
+        """The part's local file, and its size and checksum (remembered while it is the same)."""
+        path = self.root.local_path(f"{self.folder}/{part}", fresh=fresh)
+        with explained("read", path=path):
+            file = path.stat()
+            version = (part, file.st_ino, file.st_mtime_ns)
+            if version in self._verified:
+                return path, promised
+            found = (file.st_size, checksum_of_file(path))
+        if found == promised:
+            self._verified.add(version)
+        return path, found
+
+    def _last_number(self) -> int:
+        """The largest number ever published, whatever a listing hides; 0 before the first."""
+        names = self.root.list(f"{self.folder}/snapshots")  # a hint: probing has the last word
+        removal = last_removal(self.root, self.folder)
+        number = max([layout.number_of(name) or 0 for name in names], default=0)
+        number = max(number, removal.latest if removal else 0)
+        while self.root.exists(layout.snapshot(self.folder, number + 1)):
+            number += 1
+        return number
+
+    def __repr__(self) -> str:
+        return f"Artifact({self.root.uri}/{self.folder})"

@@ -1,0 +1,148 @@
+"""What a reader sees: one numbered snapshot, and its parts.
+
+A snapshot never changes, so everything read through it belongs together, whatever is published
+meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reelvec.storage import layout
+from reelvec.storage.commits.merging import Entry
+from reelvec.storage.commits.receipts import Counts, Receipt
+from reelvec.storage.errors import IntegrityError
+from reelvec.storage.layout import canonical
+from reelvec.storage.records import Input
+from reelvec.storage.sealing import checksum_of_bytes
+
+if TYPE_CHECKING:
+    from reelvec.storage.commits.artifact import Artifact
+
+__all__ = ["PartRef", "Snapshot"]
+
+
+class PartRef:
+    """One part of a snapshot: where it is, what it promises, and which of its keys are out."""
+
+    def __init__(self, artifact: Artifact, entry: Entry) -> None:
+        self.artifact = artifact
+        self.entry = entry
+
+    @property
+    def part(self) -> str:
+        """Path below the artifact's folder."""
+        return self.entry.part
+
+    @property
+    def dropped(self) -> frozenset[str]:
+        """Keys of this part that are not in force."""
+        return self.entry.dropped
+
+    @property
+    def receipt(self) -> Receipt:
+        """The receipt, with every input.
+
+        Raises:
+            IntegrityError: it is not the one that was published.
+        """
+        path = layout.receipt_of(self.entry.part)
+        receipt = self.artifact.receipt(path)
+        if receipt.seal != self.entry.seal:
+            raise IntegrityError(
+                f"{self.artifact.folder}/{path} is not the receipt that was published "
+                f"(checksum {receipt.seal}, not {self.entry.seal})",
+                path=path,
+            )
+        return receipt
+
+    @property
+    def path(self) -> Path:
+        """A local file with the part's bytes, their checksum verified on first open.
+
+        Raises:
+            IntegrityError: the bytes are not what the receipt promised.
+            MissingArtifactError: the part is gone.
+        """
+        entry = self.entry
+        return self.artifact.verified_path(entry.part, size=entry.bytes, checksum=entry.checksum)
+
+    def inputs(self) -> Iterator[Input]:
+        """Ledger rows in force."""
+        return (row for row in self.receipt.inputs if row.key not in self.entry.dropped)
+
+    def __repr__(self) -> str:
+        return f"PartRef({self.artifact.folder}/{self.entry.part})"
+
+
+class Snapshot:
+    """What was in force when snapshot `number` of an artifact was published."""
+
+    def __init__(self, artifact: Artifact, body: Mapping[str, Any]) -> None:
+        self.artifact = artifact
+        self.number: int = body["number"]
+        self.note: str = body["note"]
+        self.created: str = body["created"]
+        self.removals: int = body["removals"]
+        self.settled: frozenset[str] = frozenset(body["settled"])
+        self.entries: tuple[Entry, ...] = tuple(map(Entry.from_json, body["entries"]))
+
+    @property
+    def receipts(self) -> tuple[Receipt, ...]:
+        """Receipts of all parts, read whole: on large stores iterate `parts` instead."""
+        return tuple(part.receipt for part in self.parts())
+
+    def parts(self, table: str | None = None) -> list[PartRef]:
+        """Parts in force, in the order of publication; of one table when it is named."""
+        return [
+            PartRef(self.artifact, entry)
+            for entry in self.entries
+            if table is None or entry.table == table
+        ]
+
+    def inputs(self, table: str | None = None) -> Iterator[Input]:
+        """Ledger rows in force, part by part (superseded keys left out)."""
+        for part in self.parts(table):
+            yield from part.inputs()
+
+    def live(self, table: str) -> dict[str, Input]:
+        """Ledger rows in force by key."""
+        return {row.key: row for row in self.inputs(table)}
+
+    def counts(self, table: str | None = None) -> Counts:
+        """How many inputs are in force, and what became of them (no receipt is read)."""
+        chosen = (e.counts for e in self.entries if table is None or e.table == table)
+        return sum(chosen, Counts())
+
+    def rows_of(self, table: str) -> int:
+        """Data rows of a table in force."""
+        return sum(entry.rows for entry in self.entries if entry.table == table)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return tuple(sorted({entry.table for entry in self.entries}))
+
+    @property
+    def rows(self) -> int:
+        """Data rows in force over all tables."""
+        return sum(entry.rows for entry in self.entries)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all parts in force, superseded rows included."""
+        return sum(entry.bytes for entry in self.entries)
+
+    @cached_property
+    def checksum(self) -> str:
+        """xxh3-128 of what is in force, whatever the names and the order of publication.
+
+        A resumed run and an uninterrupted one end with equal checksums.
+        """
+        content = [[e.table, e.shard, e.checksum, sorted(e.dropped)] for e in self.entries]
+        return checksum_of_bytes(canonical({"content": sorted(content)}))
+
+    def __repr__(self) -> str:
+        return f"Snapshot({self.artifact.folder}, {self.number})"

@@ -1,0 +1,273 @@
+"""A store on an S3-compatible object store: the same verbs, through fsspec's s3fs.
+
+Publishing is one conditional put (``If-None-Match: *``), for large files one conditional
+completion of a multipart upload: an object appears whole under its name, once, or not at all.
+Nothing is renamed, and no listing is trusted. A server that does not refuse the second put would
+let two writers overwrite each other, so it is tried out before the first write.
+
+Endpoint, credentials and region are those of every AWS tool (AWS_ENDPOINT_URL, AWS_PROFILE, …) or
+of fsspec's configuration (FSSPEC_S3_…).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import s3fs
+import xxhash
+
+from reelvec.storage.errors import StoreError
+from reelvec.storage.places.failures import WRITE_FAILURES, explained
+from reelvec.storage.places.object_failures import Conflict, explained_remote
+from reelvec.storage.places.part_cache import CacheOptions, PartCache
+from reelvec.storage.roots import split_path
+
+__all__ = ["ObjectRoot"]
+
+_CHUNK = 16 << 20  # bytes of one multipart piece; files up to twice that go in one put
+_AT_ONCE = 4  # pieces in flight: 64 MiB of memory
+_DELETE_AT_ONCE = 1000  # the most one request may name
+_CONFLICTS = 8
+_PROBE = ".conditional-create"
+_MARK = "reelvec-writer"
+_STALE_SECONDS = 86_400.0
+
+
+class _Connection:
+    """One client of a process, shared by its threads; and the stores it has tried out."""
+
+    def __init__(self) -> None:
+        config = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3}}
+        self.files = s3fs.S3FileSystem(
+            config_kwargs=config, use_listings_cache=False, skip_instance_cache=True
+        )
+        self.tried: set[str] = set()
+
+
+@lru_cache(maxsize=4)
+def _connection(process: int, environment: tuple[tuple[str, str], ...]) -> _Connection:  # noqa: ARG001
+    """A client a process (none survives a fork) and configuration."""
+    return _Connection()
+
+
+def _connected() -> _Connection:
+    named = {k: v for k, v in os.environ.items() if k.startswith(("AWS_", "FSSPEC_"))}
+    return _connection(os.getpid(), tuple(sorted(named.items())))
+
+
+class ObjectRoot:
+    """A store below s3://bucket/prefix.
+
+    Files that readers map are copied to a local cache first (`part_cache`); files in the making
+    are written below the same local folder.
+
+    Raises:
+        StoreError: the URI names no bucket, or a prefix with '..' or empty parts.
+    """
+
+    def __init__(self, uri: str, *, cache: CacheOptions | None = None) -> None:
+        self._bucket, _, prefix = uri.removeprefix("s3://").rstrip("/").partition("/")
+        if not self._bucket:
+            raise StoreError(f"{uri!r} names no bucket: s3://bucket/prefix", path=uri)
+        self._prefix = split_path(prefix) if prefix else []
+        self.uri = "/".join(["s3:/", self._bucket, *self._prefix])
+        options = cache or CacheOptions.from_environment()
+        name = f"{self._bucket}-{xxhash.xxh3_64_hexdigest(self.uri.encode())}"
+        self.local_folder = options.folder / "stores" / name
+        self._scratch = options.folder / "scratch"
+        self._cache = PartCache(options)
+
+    def put_new(self, path: str, data: bytes) -> None:
+        def send(mark: dict[str, str]) -> None:
+            self._call("put_object", path, Body=data, IfNoneMatch="*", Metadata=mark)
+
+        self._create(path, send, need=len(data))
+
+    def put_file(self, path: str, file: Path) -> None:
+        target = f"{self._bucket}/{self._key(path)}"
+        with explained("read", path=file):
+            need = file.stat().st_size
+
+        def send(mark: dict[str, str]) -> None:
+            _connected().files.put_file(
+                str(file),
+                target,
+                mode="create",
+                chunksize=_CHUNK,
+                max_concurrency=_AT_ONCE,
+                Metadata=mark,
+            )
+
+        try:
+            self._create(path, send, need=need)
+        finally:
+            if file.parent == self._scratch:
+                file.unlink(missing_ok=True)
+
+    @contextmanager
+    def new_file(self, path: str) -> Iterator[Path]:
+        scratch = self.new_scratch(Path(path).suffix)
+        try:
+            with explained("write", path=scratch, only=WRITE_FAILURES):
+                yield scratch
+            self.put_file(path, scratch)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+    def new_scratch(self, suffix: str = "") -> Path:
+        with explained("write", path=self._scratch):
+            self._scratch.mkdir(parents=True, exist_ok=True)
+            _sweep(self._scratch)
+        return self._scratch / f"{os.getpid()}-{secrets.token_hex(8)}{suffix}"
+
+    def read(self, path: str) -> bytes:
+        target = f"{self._bucket}/{self._key(path)}"
+        with explained_remote("read", uri=self._at(path)):
+            data: bytes = _connected().files.cat_file(target, max_concurrency=1)
+        return data
+
+    def exists(self, path: str) -> bool:
+        try:
+            self._head(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def list(self, prefix: str) -> list[str]:
+        start = f"{self._key(prefix)}/" if prefix else "".join(f"{p}/" for p in self._prefix)
+        names: set[str] = set()
+        more: dict[str, str] = {}
+        while True:
+            with explained_remote("list", uri=self._at(prefix)):
+                page = _connected().files.call_s3(
+                    "list_objects_v2", Bucket=self._bucket, Prefix=start, Delimiter="/", **more
+                )
+            found = [entry["Key"] for entry in page.get("Contents", ())]
+            found += [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
+            names.update(key[len(start) :].rstrip("/") for key in found)
+            if not page.get("IsTruncated"):
+                return sorted(names - {"", _PROBE})
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def size(self, path: str) -> int:
+        return int(self._head(path)["ContentLength"])
+
+    def age_seconds(self, path: str) -> float:
+        """By the server's own clock: this machine's may differ."""
+        head = self._head(path)
+        said = head["ResponseMetadata"]["HTTPHeaders"].get("date")
+        now = parsedate_to_datetime(said) if said else datetime.now(UTC)
+        written: datetime = head["LastModified"]
+        return max(0.0, (now - written).total_seconds())
+
+    def delete(self, *paths: str) -> None:
+        keys = [{"Key": self._key(path)} for path in paths]
+        for start in range(0, len(keys), _DELETE_AT_ONCE):
+            some = {"Objects": keys[start : start + _DELETE_AT_ONCE], "Quiet": True}
+            with explained_remote("delete", uri=self._at(paths[start])):
+                answer = _connected().files.call_s3(
+                    "delete_objects", Bucket=self._bucket, Delete=some
+                )
+            for refused in answer.get("Errors", ()):
+                raise StoreError(
+                    f"cannot delete s3://{self._bucket}/{refused.get('Key')}: "
+                    f"{refused.get('Code')} {refused.get('Message', '')}; the credentials need "
+                    "s3:DeleteObject",
+                    path=f"s3://{self._bucket}/{refused.get('Key')}",
+                )
+
+    def local_path(self, path: str, *, fresh: bool = False) -> Path:
+        head = self._head(path)
+        version = f"{self._at(path)}\n{head['ETag']}\n{head['LastModified']}"
+        name = f"{xxhash.xxh3_128_hexdigest(version.encode())}{Path(path).suffix}"
+
+        def fetch(target: Path) -> None:
+            source = f"{self._bucket}/{self._key(path)}"
+            with (
+                explained_remote("read", uri=self._at(path)),
+                explained("write", path=target, only=WRITE_FAILURES),  # the local disk is full
+            ):
+                _connected().files.get_file(source, str(target), max_concurrency=_AT_ONCE)
+
+        return self._cache.get(name, size=int(head["ContentLength"]), fetch=fetch, fresh=fresh)
+
+    def _create(self, path: str, send: Callable[[dict[str, str]], None], *, need: int) -> None:
+        """Sends a conditional put until it is answered.
+
+        An answer may be lost and the request sent again, which is then refused because of itself:
+        the mark each put carries tells that from another writer's object.
+        """
+        self._try_out()
+        mark = {_MARK: secrets.token_hex(16)}
+        for attempt in range(_CONFLICTS):
+            try:
+                with explained_remote("write", uri=self._at(path), need=need):
+                    send(mark)
+            except FileExistsError:
+                if self._head(path).get("Metadata") != mark:
+                    raise
+            except Conflict:  # two at the same moment: the server asks to try again
+                if attempt == _CONFLICTS - 1:
+                    raise
+                time.sleep(random.uniform(0, 0.05 * 2**attempt))
+                continue
+            return
+
+    def _try_out(self) -> None:
+        """Makes sure, once a process, that the server refuses to create what is there.
+
+        Raises:
+            StoreError: it does not; nothing of the store was written.
+        """
+        connection = _connected()
+        if self.uri in connection.tried:
+            return
+        for _ in range(2):
+            try:
+                with explained_remote("write", uri=self._at(_PROBE)):
+                    self._call("put_object", _PROBE, Body=b"", IfNoneMatch="*")
+            except (FileExistsError, Conflict):
+                connection.tried.add(self.uri)
+                return
+        raise StoreError(
+            f"the server of {self.uri} ignores If-None-Match: it created one object twice, so two "
+            "runs could overwrite each other; use an object store with conditional writes (AWS, "
+            "MinIO, Ceph, R2 have them) or a folder",
+            path=self.uri,
+        )
+
+    def _head(self, path: str) -> dict[str, Any]:
+        with explained_remote("read", uri=self._at(path)):
+            return self._call("head_object", path)
+
+    def _call(self, method: str, path: str, **arguments: object) -> dict[str, Any]:
+        answer: dict[str, Any] = _connected().files.call_s3(
+            method, Bucket=self._bucket, Key=self._key(path), **arguments
+        )
+        return answer
+
+    def _key(self, path: str) -> str:
+        return "/".join([*self._prefix, *split_path(path)])
+
+    def _at(self, path: str) -> str:
+        return f"{self.uri}/{path}"
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what killed processes left half-written long ago."""
+    for entry in os.scandir(folder):
+        try:
+            if time.time() - entry.stat().st_mtime > _STALE_SECONDS:
+                Path(entry.path).unlink(missing_ok=True)
+        except FileNotFoundError:
+            continue

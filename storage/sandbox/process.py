@@ -1,0 +1,177 @@
+"""One worker process as its owner sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from reelvec.storage.sandbox.slots import ArrayPlace, Slot
+from reelvec.storage.sandbox.worker import READY
+from reelvec.storage.sandbox.zygote import Zygote
+
+__all__ = ["Job", "Limits", "WorkerProcess", "resident_mb"]
+
+MESSAGE_LIMIT = 16 * 2**20
+"""Bytes of one answer; its arrays do not count."""
+
+WORDS_KEPT = 400
+"""Characters of a worker's last messages that are quoted."""
+
+WORDS_LIMIT = 2**20
+"""Bytes of messages after which they are thrown away: nobody fills memory by complaining."""
+
+
+class Limits(Protocol):
+    """The part of SandboxOptions a worker is held to."""
+
+    @property
+    def deadline_seconds(self) -> float: ...
+    @property
+    def no_progress_seconds(self) -> float: ...
+    @property
+    def memory_mb(self) -> int: ...
+    @property
+    def slot_bytes(self) -> int: ...
+    @property
+    def max_result_bytes(self) -> int: ...
+
+
+@dataclass
+class Job:
+    """A job and how often it was begun."""
+
+    number: int
+    payload: dict[str, Any]
+    attempts: int = 1
+    started: float = field(default=0.0)
+
+
+class WorkerProcess:
+    """A forked worker, its socket, its slot and what it wrote to stderr."""
+
+    def __init__(self, zygote: Zygote, target: str, *, options: Limits) -> None:
+        self._zygote = zygote
+        self._slot = Slot(keep_bytes=options.slot_bytes)
+        self._words = os.memfd_create("reelvec-words", os.MFD_CLOEXEC)
+        self.socket, theirs = socket.socketpair()
+        limits = {"memory_mb": options.memory_mb, "max_result_bytes": options.max_result_bytes}
+        try:
+            with theirs:
+                fds = (theirs.fileno(), self._slot.fd, self._words)
+                self.child = zygote.spawn(target, fds, options=limits)
+        except BaseException:
+            self._let_go()
+            raise
+        self.socket.setblocking(False)
+        self._heard = b""
+        self.job: Job | None = None
+        self.ready = False
+        self.jobs_done = 0
+        self._inherited_mb = resident_mb(zygote.pid, with_children=False)
+
+    def start(self, job: Job) -> None:
+        """Hand over a job; its clock starts now."""
+        job.started = time.monotonic()
+        self.job = job
+        os.ftruncate(self._words, 0)
+        with contextlib.suppress(OSError):  # gone already: fault() will see it
+            self.socket.setblocking(True)
+            self.socket.sendall(json.dumps(job.payload).encode() + b"\n")
+        self.socket.setblocking(False)
+
+    def answer(self) -> dict[str, Any] | None:
+        """The answer to the running job, its arrays read, or None while there is none."""
+        with contextlib.suppress(OSError):
+            while len(self._heard) < MESSAGE_LIMIT and (data := self.socket.recv(65536)):
+                self._heard += data
+        while b"\n" in self._heard:
+            line, _, self._heard = self._heard.partition(b"\n")
+            if line == READY:
+                self.ready = True
+                continue
+            answer = self._understand(line)
+            self.job = None
+            self.jobs_done += 1
+            return answer
+        return None
+
+    def _understand(self, line: bytes) -> dict[str, Any]:
+        """The answer with its arrays; a worker that talks nonsense is as good as crashed."""
+        try:
+            answer = dict(json.loads(line))
+            places = [ArrayPlace(o, tuple(s), d) for o, s, d in answer.pop("arrays")]
+            return {**answer, "arrays": self._slot.take(places)}
+        except (ValueError, KeyError, TypeError) as error:
+            return {"reason": "crashed", "message": f"the worker's answer makes no sense: {error}"}
+
+    def fault(self, limits: Limits) -> tuple[str, str]:
+        """(reason, message) if the running job must be given up now, else ("", "")."""
+        if self.job is None:
+            return "", ""
+        if self._has_ended():
+            return "crashed", "the decoder took its process down"
+        now = time.monotonic()
+        alive = max(self._slot.last_sign_of_life(), self.job.started)
+        if now - self.job.started > limits.deadline_seconds:
+            return "timeout", f"not done after {limits.deadline_seconds:g} s"
+        if now - alive > limits.no_progress_seconds:
+            return "no_progress", f"no sign of life for {limits.no_progress_seconds:g} s"
+        if resident_mb(self.child.pid) - self._inherited_mb > limits.memory_mb:
+            return "memory", f"more than {limits.memory_mb} MiB resident"
+        if os.fstat(self._words).st_size > WORDS_LIMIT:
+            os.ftruncate(self._words, 0)
+        return "", ""
+
+    def kill(self) -> str:
+        """End it and all it started, wait until it is gone, and return its last words."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.child.pid, signal.SIGKILL)  # its own session: see sandbox_worker.live
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.child.pidfd, signal.SIGKILL)
+        select.select([self.child.pidfd], [], [])
+        code = self._zygote.reap(self.child)
+        words = self._last_words()
+        self._let_go()
+        if code < 0 and code != -signal.SIGKILL:
+            words = f"{words} (signal {signal.Signals(-code).name})".strip()
+        return words
+
+    def _has_ended(self) -> bool:
+        return bool(select.select([self.child.pidfd], [], [], 0)[0])
+
+    def _last_words(self) -> str:
+        size = os.fstat(self._words).st_size
+        raw = os.pread(self._words, WORDS_KEPT, max(0, size - WORDS_KEPT))
+        return raw.decode(errors="replace").strip()
+
+    def _let_go(self) -> None:
+        self.socket.close()
+        self._slot.close()
+        os.close(self._words)
+
+
+def resident_mb(pid: int, *, with_children: bool = True) -> float:
+    """Resident memory of a process and what it started, MiB; 0 once it is gone."""
+    pages = 0
+    for process in (pid, *(_children(pid) if with_children else ())):
+        try:
+            with open(f"/proc/{process}/statm", encoding="ascii") as file:  # noqa: PTH123
+                pages += int(file.read().split()[1])
+        except (OSError, IndexError):
+            continue
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:  # noqa: PTH123
+            return [int(child) for child in file.read().split()]
+    except OSError:
+        return []

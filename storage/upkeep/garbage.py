@@ -1,0 +1,167 @@
+"""Removes what no kept snapshot reaches, and nothing that anybody may still publish or read.
+
+What is younger than `min_age_seconds` is left alone (a writer may be about to publish it), as are
+pinned snapshots. The rest is written down, looked at once more, and then deleted: see
+`storage.commits.retention` for why that is safe beside running writers and readers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from reelvec.storage import layout
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.commits.merging import Entry
+from reelvec.storage.commits.retention import (
+    Removal,
+    finish_removal,
+    pinned_numbers,
+    removals_after,
+    write_removal,
+)
+from reelvec.storage.roots import Root
+
+__all__ = ["Collected", "GcOptions", "gc", "gc_artifact"]
+
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class GcOptions:
+    """What is kept."""
+
+    keep_snapshots: int = 3
+    """Newest snapshots of each artifact that are kept; at least 1."""
+    min_age_seconds: float = _DAY
+    """Unpublished files, and snapshots replaced by a newer one, are left alone for so long."""
+    pin_expires_seconds: float = 30 * _DAY
+    """A pin older than this belongs to a reader that was killed."""
+    protect: frozenset[tuple[str, int]] = frozenset()
+    """(fingerprint, snapshot number) pairs that are kept whatever their age."""
+    dry_run: bool = False
+    """Only say what would be removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What was (or, in a dry run, would be) removed from one artifact."""
+
+    kind: str
+    fingerprint: str
+    snapshots: tuple[int, ...]
+    files: tuple[str, ...]
+    bytes: int
+
+
+def gc(root: Root, *, options: GcOptions | None = None) -> list[Collected]:
+    """Collects every artifact, and stray scratch files; answers for those it removed from.
+
+    Raises:
+        IntegrityError: a snapshot is damaged, so that what it reaches is unknown; nothing of its
+            artifact is removed.
+    """
+    options = options or GcOptions()
+    collected = [gc_artifact(artifact, options=options) for artifact in Artifact.all(root)]
+    stray = [f"{layout.SCRATCH}/{name}" for name in root.list(layout.SCRATCH)]
+    if not options.dry_run:
+        root.delete(*_older(root, stray, seconds=options.min_age_seconds))
+    return [result for result in collected if result.snapshots or result.files]
+
+
+def gc_artifact(artifact: Artifact, *, options: GcOptions) -> Collected:
+    """Collects one artifact, finishing first what a killed gc began."""
+    root, folder = artifact.root, artifact.folder
+    if not options.dry_run:
+        for removal in removals_after(root, folder, number=0):
+            if not removal.done:
+                _carry_out(artifact, removal, options=options)
+    latest = artifact.latest()
+    numbers = artifact.numbers()
+    retired = _retired(artifact, numbers, options=options)
+    reachable = _reachable(artifact, set(numbers) - retired)
+    files = _unreachable(artifact, reachable, options=options)
+    size = sum(_size(root, f"{folder}/{file}") for file in files)
+    if not options.dry_run and (retired or files):
+        try:
+            removal = write_removal(
+                root, folder, latest=latest.number if latest else 0, snapshots=retired, files=files
+            )
+        except FileExistsError:
+            return Collected(artifact.kind, artifact.fingerprint, (), (), 0)  # another gc is at it
+        removal = _carry_out(artifact, removal, options=options)
+        retired, files = set(removal.snapshots), sorted(removal.files)
+    return Collected(
+        artifact.kind, artifact.fingerprint, tuple(sorted(retired)), tuple(files), size
+    )
+
+
+def _retired(artifact: Artifact, numbers: list[int], *, options: GcOptions) -> set[int]:
+    """Snapshots that may go: not among the newest, pinned or protected, and replaced long ago."""
+    root, folder = artifact.root, artifact.folder
+    pinned = pinned_numbers(root, folder, expires_seconds=options.pin_expires_seconds)
+    retired = set()
+    for number, newer in itertools.pairwise(numbers):
+        kept = number in pinned or (artifact.fingerprint, number) in options.protect
+        replaced_for = root.age_seconds(layout.snapshot(folder, newer))
+        if not kept and replaced_for >= options.min_age_seconds:
+            retired.add(number)
+    return retired - set(numbers[-max(options.keep_snapshots, 1) :])
+
+
+def _reachable(artifact: Artifact, numbers: Iterable[int]) -> set[str]:
+    """Parts and receipts of these snapshots."""
+    entries: set[Entry] = set()
+    for number in numbers:
+        entries.update(artifact.at(number).entries)
+    return _files_of(entry.part for entry in entries)
+
+
+def _files_of(parts: Iterable[str]) -> set[str]:
+    return {file for part in parts for file in (part, layout.receipt_of(part))}
+
+
+def _unreachable(
+    artifact: Artifact, reachable: Collection[str], *, options: GcOptions
+) -> list[str]:
+    """Parts and receipts nobody reaches and nobody touched for long, a part with its receipt."""
+    root, folder = artifact.root, artifact.folder
+    groups: dict[str, list[str]] = {}
+    for name in root.list(f"{folder}/parts"):
+        groups.setdefault(layout.receipt_of(f"parts/{name}"), []).append(f"parts/{name}")
+    for name in root.list(f"{folder}/receipts"):
+        groups.setdefault(f"receipts/{name}", []).append(f"receipts/{name}")
+    files: list[str] = []
+    for group in groups.values():
+        paths = [f"{folder}/{file}" for file in group]
+        unused = not any(file in reachable for file in group)
+        if unused and len(_older(root, paths, seconds=options.min_age_seconds)) == len(paths):
+            files.extend(group)
+    return sorted(files)
+
+
+def _carry_out(artifact: Artifact, removal: Removal, *, options: GcOptions) -> Removal:
+    """Deletes what a removal lists, but for what was published or pinned meanwhile."""
+    root, folder = artifact.root, artifact.folder
+    pinned = pinned_numbers(root, folder, expires_seconds=options.pin_expires_seconds)
+    numbers = set(artifact.numbers()) - (removal.snapshots - pinned)
+    in_use = _reachable(artifact, numbers)
+    removal = dataclasses.replace(
+        removal, snapshots=removal.snapshots - pinned, files=removal.files - in_use
+    )
+    root.delete(*(layout.snapshot(folder, number) for number in sorted(removal.snapshots)))
+    root.delete(*(f"{folder}/{file}" for file in sorted(removal.files, reverse=True)))
+    finish_removal(root, folder, removal)
+    pins = [f"{folder}/pins/{name}" for name in root.list(f"{folder}/pins")]
+    root.delete(*_older(root, pins, seconds=options.pin_expires_seconds))
+    return removal
+
+
+def _older(root: Root, paths: Iterable[str], *, seconds: float) -> list[str]:
+    return [path for path in paths if root.exists(path) and root.age_seconds(path) >= seconds]
+
+
+def _size(root: Root, path: str) -> int:
+    return root.size(path) if root.exists(path) else 0

@@ -1,0 +1,201 @@
+"""Reads every byte of a store and says what is damaged, and which inputs must be done again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reelvec.storage import layout
+from reelvec.storage.commits.artifact import Artifact, Snapshot
+from reelvec.storage.commits.merging import Entry
+from reelvec.storage.commits.receipts import Receipt, read_receipt
+from reelvec.storage.errors import MissingArtifactError, StoreError
+from reelvec.storage.frames.contract import SUFFIXES, open_reader
+from reelvec.storage.roots import Root
+from reelvec.storage.runs import RunRecord, latest_run
+from reelvec.storage.sealing import checksum_of_file, unseal
+
+__all__ = ["Damage", "lost_of_last_run", "verify_artifact", "verify_store"]
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One damaged or missing file.
+
+    Attributes:
+        kind: artifact kind, or "runs".
+        fingerprint: the artifact's ("" for runs).
+        path: the file, below the root.
+        what: what is wrong with it.
+        keys: inputs in force in the latest snapshot that must be done again.
+        part: the part (below the artifact's folder) that `publish(replace=[part])` takes out of
+            force, so that the next run does exactly these again; "" where no part is concerned.
+    """
+
+    kind: str
+    fingerprint: str
+    path: str
+    what: str
+    keys: tuple[str, ...] = ()
+    part: str = ""
+
+
+def verify_store(root: Root) -> list[Damage]:
+    """Every damage of every artifact and run record, and what the last run made and is gone.
+
+    An empty list is a healthy store.
+    """
+    found = [damage for artifact in Artifact.all(root) for damage in verify_artifact(artifact)]
+    for name in root.list(layout.RUNS):
+        path = f"{layout.RUNS}/{name}"
+        found.extend(Damage("runs", "", path, what) for what in _unsealed(root, path))
+    return [*found, *lost_of_last_run(root)]
+
+
+def lost_of_last_run(root: Root) -> list[Damage]:
+    """Artifacts and snapshots the last run names and the store has not: a run makes them again.
+
+    A snapshot that gc or a repair retired is not lost: a later one has taken its place.
+    """
+    try:
+        run = latest_run(root)
+    except StoreError:
+        return []  # that record is damaged, which is found by itself
+    return list(_lost(root, run)) if run is not None else []
+
+
+def _lost(root: Root, run: RunRecord) -> Iterator[Damage]:
+    for kind, (fingerprint, number) in sorted(run.artifacts.items()):
+        artifact = Artifact(root, kind=kind, fingerprint=fingerprint)
+        path = layout.snapshot(artifact.folder, number)
+        newest = max(_numbers(artifact), default=0)
+        if number > newest and not root.exists(path):  # a listing alone proves no absence
+            what = f"is missing, and so is what it held: the last run ({run.name}) names it"
+            yield Damage(kind, fingerprint, path, what)
+
+
+def verify_artifact(artifact: Artifact) -> list[Damage]:
+    """Checks identity, snapshots, receipts, parts, pins and removals of one artifact."""
+    return list(_damages(artifact))
+
+
+def _damages(artifact: Artifact) -> Iterator[Damage]:
+    kind, fingerprint, folder = artifact.kind, artifact.fingerprint, artifact.folder
+    for path, what in (*_identity(artifact), *_small_files(artifact)):
+        yield Damage(kind, fingerprint, path, what)
+    snapshots: list[Snapshot] = []
+    for number in _numbers(artifact):
+        try:
+            snapshots.append(artifact.at(number))
+        except (StoreError, KeyError, TypeError) as error:
+            yield Damage(kind, fingerprint, layout.snapshot(folder, number), str(error))
+    entries = {entry.part: entry for snapshot in snapshots for entry in snapshot.entries}
+    in_force = {entry.part: entry for entry in snapshots[-1].entries} if snapshots else {}
+    for part, entry in entries.items():
+        yield from _entry_damages(artifact, entry, in_force=in_force.get(part))
+    known = {layout.receipt_of(part) for part in entries}
+    for name in artifact.root.list(f"{folder}/receipts"):
+        if f"receipts/{name}" not in known:
+            yield from _orphan_damages(artifact, f"receipts/{name}")
+
+
+def _identity(artifact: Artifact) -> Iterator[tuple[str, str]]:
+    path = layout.identity(artifact.folder)
+    try:
+        body = unseal(artifact.root.read(path), path=path)
+    except StoreError as error:
+        yield path, str(error)
+        return
+    if layout.fingerprint(body) != artifact.fingerprint:
+        yield path, "holds another identity than its folder's name says"
+
+
+def _small_files(artifact: Artifact) -> Iterator[tuple[str, str]]:
+    for folder in ("removals", "pins"):
+        for name in artifact.root.list(f"{artifact.folder}/{folder}"):
+            path = f"{artifact.folder}/{folder}/{name}"
+            for what in _unsealed(artifact.root, path):
+                yield path, what
+
+
+def _unsealed(root: Root, path: str) -> Iterator[str]:
+    try:
+        unseal(root.read(path), path=path)
+    except StoreError as error:
+        if not isinstance(error, MissingArtifactError):  # a pin may be gone by now
+            yield str(error)
+
+
+def _numbers(artifact: Artifact) -> list[int]:
+    """Snapshots that should be there; where the removals are damaged, those that are."""
+    try:
+        return artifact.numbers()
+    except StoreError:
+        names = artifact.root.list(f"{artifact.folder}/snapshots")
+        return sorted(layout.number_of(name) or 0 for name in names)
+
+
+def _entry_damages(artifact: Artifact, entry: Entry, *, in_force: Entry | None) -> Iterator[Damage]:
+    kind, fingerprint, folder = artifact.kind, artifact.fingerprint, artifact.folder
+    path = layout.receipt_of(entry.part)
+    receipt: Receipt | None = None
+    what = ""
+    try:
+        receipt = read_receipt(artifact.root, folder, path)
+        if receipt.seal != entry.seal:
+            receipt, what = None, "is not the receipt that was published"
+    except StoreError as error:
+        what = str(error)
+    part_what = _part_damage(artifact, entry.part, size=entry.bytes, checksum=entry.checksum)
+    keys: tuple[str, ...] = ()
+    if in_force is not None and (what or part_what):
+        named = receipt.keys if receipt else _keys_in(artifact, entry.part)
+        keys = tuple(key for key in named if key not in in_force.dropped)
+    if what:
+        yield Damage(kind, fingerprint, f"{folder}/{path}", what, keys, entry.part)
+    if part_what:
+        yield Damage(kind, fingerprint, f"{folder}/{entry.part}", part_what, keys, entry.part)
+
+
+def _orphan_damages(artifact: Artifact, path: str) -> Iterator[Damage]:
+    """Damage in what no snapshot holds: nothing is lost, but it will not be adopted."""
+    kind, fingerprint, folder = artifact.kind, artifact.fingerprint, artifact.folder
+    try:
+        receipt = read_receipt(artifact.root, folder, path)
+    except StoreError as error:
+        yield Damage(kind, fingerprint, f"{folder}/{path}", str(error))
+        return
+    what = _part_damage(artifact, receipt.part, size=receipt.bytes, checksum=receipt.checksum)
+    if what:
+        yield Damage(kind, fingerprint, f"{folder}/{receipt.part}", what)
+
+
+def _part_damage(artifact: Artifact, part: str, *, size: int, checksum: str) -> str:
+    try:
+        path = artifact.root.local_path(f"{artifact.folder}/{part}", fresh=True)
+        found = path.stat().st_size
+        if found != size:
+            return f"has {found} bytes, its receipt promises {size}"
+        return "" if checksum_of_file(path) == checksum else "differs from its receipt's checksum"
+    except MissingArtifactError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read ({error})"
+
+
+def _keys_in(artifact: Artifact, part: str) -> tuple[str, ...]:
+    """Keys of the rows in a part whose receipt is lost, as far as the part itself names them."""
+    path: Path = artifact.root.local_path(f"{artifact.folder}/{part}")
+    try:
+        if path.suffix in SUFFIXES.values():
+            return open_reader(path).keys
+        if path.suffix == ".parquet":
+            first = pq.read_schema(path).names[0]
+            return tuple(map(str, pq.read_table(path, columns=[first])[first].to_pylist()))
+    except (StoreError, OSError, pa.ArrowException):
+        return ()
+    return ()

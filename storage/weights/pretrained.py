@@ -1,0 +1,176 @@
+"""Checkpoints of the Hugging Face hub: a folder or a hub name, safetensors only, nothing executed.
+
+Two layouts are known, transformers' and OpenCLIP's; where a folder has both, transformers' counts.
+
+What comes back is one state dict like any other: the model's tensors under ``encoder.``, and one
+uint8 tensor ``files`` with the small files that say what the tensors mean (configuration,
+tokenizer, preprocessing). So a checkpoint of ours holds all of it, and its hash covers all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from reelvec.storage.errors import WeightsError
+from reelvec.storage.layout import canonical
+
+__all__ = [
+    "OPEN_CLIP_FILES",
+    "PREFIX",
+    "SMALL_FILES",
+    "find_pretrained",
+    "is_pretrained",
+    "read_pretrained",
+]
+
+PREFIX = "hf:"
+"""Begins a weights name of this kind: hf:FOLDER, hf:ORG/NAME or hf:ORG/NAME@REVISION."""
+
+SMALL_FILES = (
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "spiece.model",
+    "tokenizer.model",
+)
+"""Files that are kept beside the tensors of transformers' layout, where they exist."""
+
+OPEN_CLIP_FILES = ("open_clip_config.json",)
+"""The same of OpenCLIP's layout."""
+
+_WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_OPEN_CLIP = "open_clip_model.safetensors"
+
+
+def is_pretrained(name: str) -> bool:
+    """Whether a weights name is of this kind."""
+    return name.startswith(PREFIX)
+
+
+def find_pretrained(name: str) -> Path:
+    """The local folder of a weights name; a hub name is downloaded once, or found in its cache.
+
+    Raises:
+        WeightsError: no such folder, or a hub that cannot be asked.
+    """
+    source = name.removeprefix(PREFIX)
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder.resolve()
+    if source.startswith((".", "/", "~")) or source.count("/") != 1:
+        raise WeightsError(
+            f"no folder ({source}) for ({name}); give hf:FOLDER or a hub name, hf:ORG/NAME",
+            path=source,
+        )
+    return _from_hub(source)
+
+
+def _from_hub(source: str) -> Path:
+    repository, _, revision = source.partition("@")
+    try:
+        from huggingface_hub import snapshot_download
+    except ModuleNotFoundError:
+        raise WeightsError(
+            f"(hf:{source}) is no local folder, and the package huggingface_hub is not installed;"
+            ' pip install "reelvec[hf]"',
+            path=source,
+        ) from None
+    try:
+        found = snapshot_download(
+            repository,
+            revision=revision or None,
+            allow_patterns=["*.safetensors", _INDEX, *SMALL_FILES, *OPEN_CLIP_FILES],
+        )
+    except Exception as error:  # offline, unknown, gated: the hub's own words say which
+        raise WeightsError(
+            f"(hf:{source}) is no local folder, and the hub did not give it"
+            f" ({type(error).__name__}: {error}); check the name, the network and `hf auth login`",
+            path=source,
+        ) from error
+    return Path(found)
+
+
+def read_pretrained(name: str) -> dict[str, torch.Tensor]:
+    """Tensors ``encoder.*`` and ``files`` (CPU) of a weights name.
+
+    Raises:
+        WeightsError: not found, without safetensors, or damaged.
+    """
+    folder = find_pretrained(name)
+    state: dict[str, torch.Tensor] = {}
+    for path in _parts(folder):
+        try:
+            with safe_open(path, framework="pt", device="cpu") as file:
+                for key in file.keys():  # noqa: SIM118
+                    state[f"encoder.{key}"] = file.get_tensor(key)
+        except (SafetensorError, OSError) as error:
+            raise WeightsError(
+                f"{path} cannot be read as safetensors ({error})", path=str(path)
+            ) from error
+    return state | {"files": _packed(folder)}
+
+
+def _is_open_clip(folder: Path) -> bool:
+    """Whether the tensors in a folder are OpenCLIP's alone.
+
+    Raises:
+        WeightsError: they are, without their configuration.
+    """
+    if any((folder / name).is_file() for name in (_WHOLE, _INDEX)):
+        return False
+    if not (folder / _OPEN_CLIP).is_file():
+        return False
+    for name in OPEN_CLIP_FILES:
+        if not (folder / name).is_file():
+            raise WeightsError(
+                f"{folder} holds {_OPEN_CLIP} without {name}, which says what its tensors mean;"
+                " put the checkpoint's own beside it",
+                path=str(folder),
+            )
+    return True
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The safetensors files of a folder."""
+    index = folder / _INDEX
+    if _is_open_clip(folder):
+        return [folder / _OPEN_CLIP]
+    if (folder / _WHOLE).is_file():
+        return [folder / _WHOLE]
+    if not index.is_file():
+        raise WeightsError(
+            f"{folder} holds no {_WHOLE} and no {_OPEN_CLIP}; pickles are not read: save the model"
+            " with save_pretrained(FOLDER, safe_serialization=True)",
+            path=str(folder),
+        )
+    try:
+        document: Any = json.loads(index.read_bytes())
+        names = {str(name) for name in document["weight_map"].values()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{index} is no index of safetensors", path=str(index)) from error
+    if any(os.path.basename(name) != name for name in names):  # noqa: PTH119
+        raise WeightsError(f"{index} names files outside its folder", path=str(index))
+    return [folder / name for name in sorted(names)]
+
+
+def _packed(folder: Path) -> torch.Tensor:
+    """The small files as one uint8 tensor: a line of JSON {name: bytes}, then their bytes."""
+    names = OPEN_CLIP_FILES if _is_open_clip(folder) else SMALL_FILES
+    found = {name: folder / name for name in names if (folder / name).is_file()}
+    contents = {name: path.read_bytes() for name, path in found.items()}
+    head = canonical({name: len(data) for name, data in contents.items()})
+    body = b"".join(contents[name] for name in sorted(contents))
+    return torch.frombuffer(bytearray(head + b"\n" + body), dtype=torch.uint8)

@@ -1,0 +1,203 @@
+"""How the files of now differ from the corpus tables, in memory that does not grow with captions.
+
+Both tables are streamed. Videos are told by one digest of their id each. The captions of a video
+are told by the sum of their digests, whatever their order; one by one are compared only those of
+videos whose sums differ.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.corpora.caption_list import CaptionList
+from reelvec.storage.records import CAPTION_SCHEMA, Caption, Video, records_from_table
+from reelvec.storage.tables import iter_tables
+from reelvec.tasks.digests import Digests, DigestSet, digests
+
+__all__ = ["CaptionChanges", "VideoChanges", "caption_changes", "video_changes"]
+
+_ROWS = 65_536  # compared at once
+
+CaptionFields = tuple[str, str, str, str]
+"""As `Caption` has them: caption_id, video_id, text, subset."""
+
+
+@dataclass(frozen=True)
+class VideoChanges:
+    """Rows to write in corpus order, and ids of rows in force that are replaced or gone."""
+
+    due: list[Video]
+    changed: list[str]
+    removed: list[str]
+
+    @property
+    def new(self) -> int:
+        """How many rows to write replace none."""
+        return len(self.due) - len(self.changed)
+
+
+@dataclass(frozen=True)
+class CaptionChanges:
+    """Captions to write in corpus order, and ids of rows in force that are replaced or gone."""
+
+    due: Sequence[Caption]
+    changed: list[str]
+    removed: list[str]
+
+
+def video_changes(
+    listed: Sequence[Video],
+    *,
+    ids: DigestSet,
+    snapshot: Snapshot | None,
+    again: Callable[[Video], bool],
+) -> VideoChanges:
+    """Compare listed videos with the corpus table; looks at sizes and mtimes, opens no video.
+
+    A row that is due has its hash already where the file is as last seen.
+
+    Args:
+        listed: the videos of now.
+        ids: digests of their ids, in the same order.
+        snapshot: the corpus in force.
+        again: which rows in force are probed once more.
+    """
+    known = np.zeros(len(listed), bool)
+    moved: dict[int, Video] = {}
+    removed: list[str] = []
+    for rows in _videos_in_force(snapshot):
+        places = ids.find(digests(row.video_id for row in rows)).tolist()
+        for row, place in zip(rows, places, strict=True):
+            if place < 0:
+                removed.append(row.video_id)
+                continue
+            known[place] = True
+            now = _unlike(row, listed[place], again=again)
+            if now is not None:
+                moved[place] = now
+    due: list[Video] = []
+    for place, video in enumerate(listed):
+        if not known[place]:
+            due.append(_as_found(video, *_size_and_mtime(video.path)))
+        elif place in moved:
+            due.append(moved[place])
+    return VideoChanges(due, [listed[place].video_id for place in sorted(moved)], removed)
+
+
+def _videos_in_force(snapshot: Snapshot | None) -> Iterator[list[Video]]:
+    if snapshot is not None:
+        for piece in iter_tables(snapshot, "videos"):
+            yield records_from_table(piece, record=Video)
+
+
+def _unlike(row: Video, listed: Video, *, again: Callable[[Video], bool]) -> Video | None:
+    """The row to write in place of `row`; None where it is as it should be."""
+    size, mtime_ns = _size_and_mtime(listed.path)
+    if (row.path, row.bytes, row.mtime_ns) != (listed.path, size, mtime_ns) or again(row):
+        return _as_found(listed, size, mtime_ns)
+    meant = (listed.split, listed.start_seconds, listed.end_seconds)
+    if (row.split, row.start_seconds, row.end_seconds) == meant:
+        return None
+    split, start, end = meant
+    return dataclasses.replace(row, split=split, start_seconds=start, end_seconds=end)
+
+
+def _as_found(video: Video, size: int, mtime_ns: int) -> Video:
+    return dataclasses.replace(video, bytes=size, mtime_ns=mtime_ns)
+
+
+def _size_and_mtime(path: str) -> tuple[int, int]:
+    """Bytes and mtime in nanoseconds; zeros where there is no regular file."""
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return 0, 0
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (0, 0)
+
+
+def caption_changes(
+    listed: Sequence[Caption], *, videos: DigestSet, snapshot: Snapshot | None
+) -> CaptionChanges:
+    """Compare listed captions with the corpus table.
+
+    Args:
+        listed: the captions of now; read several times, in order.
+        videos: digests of the ids of the videos of now.
+        snapshot: the corpus in force.
+    """
+    if snapshot is None or not snapshot.rows_of("captions"):
+        return CaptionChanges(listed, [], [])
+    sums = _sums(_listed(listed), videos=videos), _sums(_in_force(snapshot), videos=videos)
+    touched = (sums[0] != sums[1]).any(axis=1)
+
+    def in_force() -> Iterator[list[CaptionFields]]:
+        return _of_touched(_in_force(snapshot), videos=videos, touched=touched)
+
+    if not touched.any():
+        return CaptionChanges((), [], [])
+    ids, contents = _index(in_force())
+    kept = np.zeros(len(ids), bool)
+    due, changed = CaptionList(), []
+    for rows in _of_touched(_listed(listed), videos=videos, touched=touched):
+        places = ids.find(digests(row[0] for row in rows))
+        known = places >= 0
+        kept[places[known]] = True
+        same = known & (contents[places] == _digests(rows)).all(axis=1)
+        for i in np.flatnonzero(~same):
+            due.append(Caption(*rows[i]))
+            if known[i]:
+                changed.append(rows[i][0])
+    gone = iter((~kept).tolist())
+    removed = [row[0] for rows in in_force() for row in rows if next(gone)]
+    return CaptionChanges(due if due.spilled else tuple(due), changed, removed)
+
+
+def _listed(captions: Iterable[Caption]) -> Iterator[list[CaptionFields]]:
+    rows = ((c.caption_id, c.video_id, c.text, c.subset) for c in captions)
+    while batch := list(islice(rows, _ROWS)):
+        yield batch
+
+
+def _in_force(snapshot: Snapshot) -> Iterator[list[CaptionFields]]:
+    names = CAPTION_SCHEMA.names
+    for piece in iter_tables(snapshot, "captions", columns=names, batch_rows=_ROWS):
+        yield list(zip(*(piece.column(name).to_pylist() for name in names), strict=True))
+
+
+def _sums(batches: Iterable[list[CaptionFields]], *, videos: DigestSet) -> NDArray[np.uint64]:
+    """What the digests of each video's captions add up to, uint64 [V + 1, 2]; last: no video's."""
+    sums = np.zeros((len(videos) + 1, 2), np.uint64)
+    for rows in batches:
+        np.add.at(sums, videos.find(digests(row[1] for row in rows)), _digests(rows))
+    return sums
+
+
+def _digests(rows: Iterable[CaptionFields]) -> Digests:
+    return digests(map("\0".join, rows))
+
+
+def _of_touched(
+    batches: Iterable[list[CaptionFields]], *, videos: DigestSet, touched: NDArray[np.bool_]
+) -> Iterator[list[CaptionFields]]:
+    for rows in batches:
+        places = videos.find(digests(row[1] for row in rows))
+        yield [rows[i] for i in np.flatnonzero(touched[places])]
+
+
+def _index(batches: Iterable[list[CaptionFields]]) -> tuple[DigestSet, Digests]:
+    """Digests of ids, and of whole rows in their order; one more stands for the place -1."""
+    ids: list[Digests] = []
+    contents: list[Digests] = []
+    for rows in batches:
+        ids.append(digests(row[0] for row in rows))
+        contents.append(_digests(rows))
+    return DigestSet(ids), np.concatenate([*contents, np.zeros((1, 2), np.uint64)])

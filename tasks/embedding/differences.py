@@ -1,0 +1,176 @@
+"""Which rows of the tables differ from corpus and frames, in memory that hardly grows with them.
+
+Rows that are in force as they should be are told by one digest of key and signature, sixteen bytes
+a row, in a stream over corpus tables and receipts. Only the others are made into objects: a plan
+costs memory for what is to be done, not for what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.commits.ledgers import iter_ledger
+from reelvec.storage.records import CAPTION_SCHEMA, Input, Status, clip_key
+from reelvec.storage.tables import iter_tables
+from reelvec.tasks.digests import Digests, DigestSet, digests
+from reelvec.tasks.embedding.parts import CaptionRow, VideoRow, caption_signature, video_signature
+
+__all__ = ["Differences", "caption_differences", "embedded_clips", "video_differences"]
+
+Row = TypeVar("Row", VideoRow, CaptionRow)
+Planned = tuple[list[str], Sequence[tuple[str, ...]]]
+"""Rows as they should be: key and signature of each as one text, and the fields it is made from."""
+
+_QUARANTINED, _OK = Status.QUARANTINED.value, Status.OK.value
+_ROWS = 65_536  # compared at once
+_VIDEOS = (
+    "video_id", "content_hash", "start_seconds", "end_seconds", "split", "status", "reason",
+    "message",
+)  # fmt: skip
+_CAPTIONS = tuple(CAPTION_SCHEMA.names)
+
+
+@dataclass(frozen=True)
+class Differences(Generic[Row]):
+    """What is not as it should be: rows to write, and rows in force that are stale or orphaned."""
+
+    due: list[Row]
+    in_force: dict[str, Input]
+    """By key; a key that is not due too is orphaned."""
+
+
+def video_differences(
+    corpus: Snapshot | None, *, frames: Snapshot | None, base: Snapshot | None
+) -> Differences[VideoRow]:
+    """Rows of the video table to write; videos without an outcome yet are left out.
+
+    Args:
+        corpus: what should be embedded.
+        frames: decides the outcome of videos that were listed well.
+        base: the tables in force.
+    """
+    return _compare(_videos(corpus, frames=frames), base=base, table="videos", make=VideoRow)
+
+
+def caption_differences(
+    corpus: Snapshot | None, *, base: Snapshot | None
+) -> Differences[CaptionRow]:
+    """Rows of the caption table to write."""
+    return _compare(_captions(corpus), base=base, table="captions", make=CaptionRow)
+
+
+def embedded_clips(base: Snapshot | None, *, wanted: Collection[str]) -> dict[str, str]:
+    """clip_key -> a video_id whose row is in force with that clip, for the clips `wanted`."""
+    found: dict[str, str] = {}
+    if wanted:
+        for ledger in iter_ledger(base, "videos"):
+            for key, status, detail in zip(
+                ledger["key"], ledger["status"], ledger["detail"], strict=True
+            ):
+                clip = detail.partition(" ")[0]
+                if clip in wanted and status != _QUARANTINED:
+                    found[clip] = key
+    return found
+
+
+def _compare(
+    batches: Iterator[Planned], *, base: Snapshot | None, table: str, make: Callable[..., Row]
+) -> Differences[Row]:
+    live = DigestSet([_ledger_digests(ledger) for ledger in iter_ledger(base, table)])
+    as_planned = np.zeros(len(live), bool)
+    due: list[Row] = []
+    for texts, rows in batches:
+        found = live.find(digests(texts))
+        as_planned[found[found >= 0]] = True
+        due.extend(make(*rows[i]) for i in np.flatnonzero(found < 0).tolist())
+    in_force: dict[str, Input] = {}
+    if not as_planned.all():
+        start = 0
+        for ledger in iter_ledger(base, table):
+            stop = start + len(ledger["key"])
+            for i in np.flatnonzero(~as_planned[start:stop]):
+                row = Input(**{name: values[i] for name, values in ledger.items()})
+                in_force[row.key] = row
+            start = stop
+    return Differences(due, in_force)
+
+
+def _ledger_digests(ledger: dict[str, list[Any]]) -> Digests:
+    pairs = zip(ledger["key"], ledger["detail"], strict=True)
+    return digests([f"{key}\0{detail}" for key, detail in pairs])
+
+
+def _columns(
+    corpus: Snapshot | None, table: str, names: Sequence[str]
+) -> Iterator[list[list[Any]]]:
+    """Columns as lists, a batch at a time."""
+    if corpus is None or table not in corpus.tables:
+        return
+    for piece in iter_tables(corpus, table, columns=names, batch_rows=_ROWS):
+        yield [piece.column(name).to_pylist() for name in names]
+
+
+def _videos(corpus: Snapshot | None, *, frames: Snapshot | None) -> Iterator[Planned]:
+    decoded, others = _outcomes(frames)
+    for columns in _columns(corpus, "videos", _VIDEOS):
+        keys = [
+            clip_key(content, start_seconds=start, end_seconds=end) if content else ""
+            for content, start, end in zip(*columns[1:4], strict=True)
+        ]
+        known = decoded.has(digests(keys)).tolist()
+        texts, rows = [], []
+        for video_id, content, _, _, split, status, reason, message, key, is_ok in zip(
+            *columns, keys, known, strict=True
+        ):
+            if status == _QUARANTINED:
+                outcome = (status, reason, message)
+            elif is_ok:
+                outcome = (_OK, "", "")
+            elif key in others:
+                outcome = others[key]
+            else:
+                continue  # not decoded yet
+            texts.append(f"{video_id}\0{video_signature(key, split, *outcome[:2])}")
+            rows.append((video_id, content, key, split, *outcome))
+        yield texts, rows
+
+
+def _outcomes(frames: Snapshot | None) -> tuple[DigestSet, dict[str, tuple[str, str, str]]]:
+    """Clips that are ok (most of them), and the outcomes of all others."""
+    ok: list[Digests] = []
+    others: dict[str, tuple[str, str, str]] = {}
+    for ledger in iter_ledger(frames, "frames"):
+        rows = zip(*(ledger[name] for name in ("key", "status", "reason", "message")), strict=True)
+        keys = []
+        for key, status, reason, message in rows:
+            if status == _OK:
+                keys.append(key)
+            else:
+                others[key] = (status, reason, message)
+        ok.append(digests(keys))
+    return DigestSet(ok), others
+
+
+def _captions(corpus: Snapshot | None) -> Iterator[Planned]:
+    ids: list[Digests] = []
+    codes: list[Any] = []
+    names: dict[str, int] = {}
+    for video_ids, splits in _columns(corpus, "videos", ("video_id", "split")):
+        ids.append(digests(video_ids))
+        codes.append(np.array([names.setdefault(s, len(names)) for s in splits], np.int32))
+    videos, code_of = DigestSet(ids), np.concatenate([*codes, np.array([-1], np.int32)])
+    names_of = [*names, ""]  # the code -1, of a caption without its video
+    for columns in _columns(corpus, "captions", _CAPTIONS):
+        splits = [names_of[code] for code in code_of[videos.find(digests(columns[1]))].tolist()]
+        caption_ids, video_ids, captions, subsets = columns
+        rows = list(zip(caption_ids, video_ids, splits, subsets, captions, strict=True))
+        yield list(map(_caption_text, rows)), rows
+
+
+def _caption_text(row: tuple[str, ...]) -> str:
+    return f"{row[0]}\0{caption_signature(*row[1:])}"

@@ -1,0 +1,143 @@
+"""Embed: from frames and captions to one video table and one caption table.
+
+A row is written when it is missing or stale: its video's bytes, window or split, or its caption's
+text, are not those of the table. A video whose clip is in the table under another name is copied,
+not encoded. Videos that cannot be embedded are planned all the same and keep their reason, so the
+counts of the table reconcile with the corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reelvec.configs import PipelineConfig
+from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
+from reelvec.storage.records import Status
+from reelvec.storage.roots import open_root
+from reelvec.tasks.corpus.ingest import corpus_artifact
+from reelvec.tasks.embedding.differences import (
+    caption_differences,
+    embedded_clips,
+    video_differences,
+)
+from reelvec.tasks.embedding.parts import CaptionRow, VideoRow
+from reelvec.tasks.frames.extract import frames_artifact
+from reelvec.tasks.identity import embeddings_identity
+from reelvec.tasks.shards import ArtifactRef, Shard, commit_shards, make_shards, split_finished
+
+__all__ = ["EmbedPlan", "commit_embed", "embeddings_artifact", "plan_embed"]
+
+CAPTIONS_A_VIDEO = 8
+"""A caption shard holds so many times more rows than a video shard."""
+
+
+@dataclass(frozen=True)
+class EmbedPlan:
+    """What differs between corpus and frames on one side and the tables on the other."""
+
+    ref: ArtifactRef
+    frames: ArtifactRef
+    frames_number: int
+    base_number: int
+    shards: list[Shard[Any]]
+    adopted: list[Receipt]
+    new: int
+    new_captions: int
+    stale: list[str]
+    orphaned: list[str]
+    copied: int
+    stale_captions: list[str]
+    orphaned_captions: list[str]
+
+
+def embeddings_artifact(config: PipelineConfig, *, weights_hash: str) -> Artifact:
+    """The embeddings artifact of `config` with these weights, made if it is not there."""
+    identity = embeddings_identity(
+        config,
+        weights_hash=weights_hash,
+        corpus=corpus_artifact(config).fingerprint,
+        frames=frames_artifact(config).fingerprint,
+    )
+    return Artifact.open(open_root(config.store), kind="embeddings", identity=identity)
+
+
+def plan_embed(config: PipelineConfig, *, weights_hash: str) -> EmbedPlan:
+    """Which rows are missing, stale or orphaned; opens no frame."""
+    corpus = corpus_artifact(config).latest()
+    frames = frames_artifact(config)
+    frames_snapshot = frames.latest()
+    artifact = embeddings_artifact(config, weights_hash=weights_hash)
+    base = artifact.latest()
+    videos = video_differences(corpus, frames=frames_snapshot, base=base)
+    captions = caption_differences(corpus, base=base)
+    due, due_captions = _with_copies(videos.due, base=base), captions.due
+    adopted, todo = split_finished(
+        artifact, _shards(due, due_captions, size=config.embed.shard_rows)
+    )
+    stale = [row.video_id for row in due if row.video_id in videos.in_force]
+    stale_captions = [r.caption_id for r in due_captions if r.caption_id in captions.in_force]
+    return EmbedPlan(
+        ref=ArtifactRef.to(artifact, store=config.store),
+        frames=ArtifactRef.to(frames, store=config.store),
+        frames_number=frames_snapshot.number if frames_snapshot else 0,
+        base_number=base.number if base else 0,
+        shards=todo,
+        adopted=adopted,
+        new=len(due) - len(stale),
+        new_captions=len(due_captions) - len(stale_captions),
+        stale=stale,
+        orphaned=_others(videos.in_force, stale),
+        copied=sum(bool(row.copy_of) for row in due),
+        stale_captions=stale_captions,
+        orphaned_captions=_others(captions.in_force, stale_captions),
+    )
+
+
+def _others(keys: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Those of `keys` that are not `known`, in their order."""
+    gone = set(known)
+    return [key for key in keys if key not in gone]
+
+
+def _shards(
+    videos: Sequence[VideoRow], captions: Sequence[CaptionRow], *, size: int
+) -> list[Shard[Any]]:
+    return [
+        *make_shards(
+            videos, table="videos", size=size, key=lambda r: f"{r.video_id} {r.signature}"
+        ),
+        *make_shards(
+            captions,
+            table="captions",
+            size=size * CAPTIONS_A_VIDEO,
+            key=lambda r: f"{r.caption_id} {r.signature}",
+        ),
+    ]
+
+
+def _with_copies(due: Sequence[VideoRow], *, base: Snapshot | None) -> list[VideoRow]:
+    """Name, for each row whose clip is embedded already, the row in force to copy from."""
+    usable = {row.clip_key for row in due if row.status != Status.QUARANTINED}
+    embedded = embedded_clips(base, wanted=usable)
+    return [
+        replace(row, copy_of=embedded.get(row.clip_key, ""))
+        if row.status != Status.QUARANTINED
+        else row
+        for row in due
+    ]
+
+
+def commit_embed(plan: EmbedPlan, receipts: Sequence[Receipt]) -> Snapshot:
+    """Publish both tables by one snapshot."""
+    return commit_shards(
+        plan.ref.open(),
+        [*plan.adopted, *receipts],
+        supersede={
+            "videos": [*plan.stale, *plan.orphaned],
+            "captions": [*plan.stale_captions, *plan.orphaned_captions],
+        },
+        note=f"{plan.new} new, {len(plan.stale)} stale, {len(plan.orphaned)} orphaned,"
+        f" {plan.copied} copied",
+    )

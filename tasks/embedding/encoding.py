@@ -1,0 +1,170 @@
+"""The encoder of one trained checkpoint, and batches through it: frames or texts in, columns out.
+
+On a CPU the same rows in the same batches give the same bits: one thread a task, shards in
+parallel. A process keeps the last encoder it opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from reelvec.configs.schema import EmbedConfig, ModelConfig
+from reelvec.models.family import RetrievalModel
+from reelvec.models.features import Columns, Features, TextFeatures, VideoFeatures
+from reelvec.models.sampling.rules import pick_stored
+from reelvec.storage.frames.reader import FrameReader
+from reelvec.tasks.scoring.logits import EMBEDDING
+
+__all__ = ["Encoder", "EncoderRef", "encode_captions", "encode_videos", "open_encoder"]
+
+F = TypeVar("F", bound=Features)
+
+TEXTS_A_VIDEO = 16
+"""Captions are encoded so many times more at once than videos."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderRef:
+    """Names an encoder across processes: plain strings only."""
+
+    store: str
+    checkpoint: str
+    """Fingerprint of the checkpoint artifact."""
+    number: int
+    """Its snapshot."""
+    model: str
+    """ModelConfig as JSON."""
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """A model ready to encode, and how it sees its input."""
+
+    model: RetrievalModel
+    config: ModelConfig
+    device: torch.device
+
+
+@lru_cache(maxsize=1)
+def open_encoder(ref: EncoderRef) -> Encoder:
+    """Load the model a reference names, in evaluation mode, on its device."""
+    from reelvec.tasks.training.train import load_trained
+
+    config = ModelConfig.model_validate_json(ref.model)
+    model = load_trained(ref.store, fingerprint=ref.checkpoint, number=ref.number, model=config)
+    device = torch.device(choose_device(ref.device))
+    return Encoder(model.to(device).eval(), config, device)
+
+
+def choose_device(name: str) -> str:
+    """`auto` as cuda where there is one, else cpu; any other name as it is."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@torch.inference_mode()
+def encode_videos(
+    encoder: Encoder, reader: FrameReader, keys: Sequence[str], *, options: EmbedConfig
+) -> dict[str, pa.Array]:
+    """Feature columns of clips, one row each in the order of `keys`.
+
+    Returns:
+        name -> fixed-size list column [len(keys)]; and `frames_used`, int32.
+    """
+    _one_thread(encoder)
+    model = encoder.model
+    picks = [
+        pick_stored(int(n), encoder.config.max_frames, how=encoder.config.frame_selection)
+        for n in reader.lengths(keys)
+    ]
+    used = np.array([len(pick) for pick in picks], dtype=np.int32)
+    parts: list[VideoFeatures] = []
+    for start in range(0, len(keys), options.batch_size):
+        chosen = slice(start, start + options.batch_size)
+        frames, mask = _gather(encoder, reader, keys[chosen], picks=picks[chosen])
+        features = model.encode_video(**model.prepare(frames, mask))
+        parts.append(with_vectors(model, features).to(device="cpu"))
+    columns = _columns(
+        parts, model.video_columns, kind=VideoFeatures, model=model, dtype=options.dtype
+    )
+    return columns | {"frames_used": pa.array(used)}
+
+
+def _gather(
+    encoder: Encoder, reader: FrameReader, keys: Sequence[str], *, picks: Sequence[np.ndarray]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A uint8 batch [V, F, S, S, 3] and its mask [V, F], on the encoder's device."""
+    side, count = encoder.model.image_size, encoder.config.max_frames
+    batch = np.zeros((len(keys), count, side, side, 3), dtype=np.uint8)
+    reader.gather(keys, picks=picks, out=batch)
+    mask = np.zeros((len(keys), count), dtype=np.int64)
+    for row, pick in enumerate(picks):
+        mask[row, : len(pick)] = 1
+    return (
+        torch.from_numpy(batch).to(encoder.device),
+        torch.from_numpy(mask).to(encoder.device),
+    )
+
+
+@torch.inference_mode()
+def encode_captions(
+    encoder: Encoder, texts: Sequence[str], *, options: EmbedConfig
+) -> dict[str, pa.Array]:
+    """Feature columns of texts: name -> fixed-size list column [len(texts)]."""
+    _one_thread(encoder)
+    model = encoder.model
+    size = options.batch_size * TEXTS_A_VIDEO
+    parts: list[TextFeatures] = []
+    for start in range(0, len(texts), size):
+        tokens = model.tokenize(texts[start : start + size]).to(encoder.device)
+        parts.append(with_vectors(model, model.encode_text(tokens)).to(device="cpu"))
+    return _columns(parts, model.text_columns, kind=TextFeatures, model=model, dtype=options.dtype)
+
+
+def with_vectors(model: RetrievalModel, features: F) -> F:
+    """`features` with `embedding` the whole unit vector, where the score is a dot product.
+
+    A family may have a column of that name that is only a part of it (one of two weighted scores).
+    """
+    if not model.is_dot_product:
+        return features
+    if isinstance(features, VideoFeatures):
+        vectors = model.video_vectors(features)
+    else:
+        vectors = model.text_vectors(TextFeatures(features.tensors))
+    return type(features)({**features.tensors, EMBEDDING: vectors})
+
+
+def _one_thread(encoder: Encoder) -> None:
+    if encoder.device.type == "cpu":
+        torch.set_num_threads(1)
+
+
+def _columns(
+    parts: Sequence[F], columns: Columns, *, kind: type[F], model: RetrievalModel, dtype: str
+) -> dict[str, pa.Array]:
+    """Arrow columns of all parts' rows; without a part, no rows of the same columns."""
+    whole = kind.cat(parts) if parts else with_vectors(model, _one_row(kind, columns))
+    flat = whole.to(dtype=getattr(torch, dtype)).columns()
+    arrays = {name: _fixed_size_list(values.numpy()) for name, values in flat.items()}
+    return arrays if parts else {name: array.slice(0, 0) for name, array in arrays.items()}
+
+
+def _one_row(kind: type[F], columns: Columns) -> F:
+    types = {"float": torch.float32, "integer": torch.int64}
+    return kind({n: torch.ones(1, *c.shape, dtype=types[c.kind]) for n, c in columns.items()})
+
+
+def _fixed_size_list(flat: np.ndarray) -> pa.Array:
+    """[N, D] as a fixed-size list column."""
+    values = pa.array(flat.reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(values, flat.shape[1])

@@ -1,0 +1,214 @@
+"""One part of an embedding table: rows encoded from frames and texts, or copied from rows in force.
+
+Columns of `videos`: video_id, content_hash, clip_key, split, outcome, frame_count (how many were
+encoded), then the family's features. Columns of `captions`: caption_id, video_id, split, subset,
+text, then features. Where the family's score is a dot product, `embedding` is the unit vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from reelvec.configs.schema import EmbedConfig
+from reelvec.storage.commits.artifact import Artifact, Snapshot
+from reelvec.storage.frames.reader import FrameReader
+from reelvec.storage.records import Input, Status
+from reelvec.storage.tables import (
+    concat_tables,
+    identity_metadata,
+    iter_tables,
+    schema_text,
+    write_table,
+)
+from reelvec.tasks.embedding.encoding import (
+    EncoderRef,
+    encode_captions,
+    encode_videos,
+    open_encoder,
+)
+from reelvec.tasks.shards import ArtifactRef, PartContents, Shard, run_shard
+
+__all__ = [
+    "CaptionRow",
+    "EmbedInputs",
+    "VideoRow",
+    "caption_signature",
+    "embed_shard",
+    "video_signature",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRow:
+    """One row of the video table to write; `copy_of` names a row in force with the same clip."""
+
+    video_id: str
+    content_hash: str
+    clip_key: str
+    split: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    copy_of: str = ""
+
+    @property
+    def key(self) -> str:
+        """What the row is known by in its table."""
+        return self.video_id
+
+    @property
+    def signature(self) -> str:
+        """What the row was made from; another signature makes a row in force stale."""
+        return video_signature(self.clip_key, self.split, self.status, self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionRow:
+    """One row of the caption table to write."""
+
+    caption_id: str
+    video_id: str
+    split: str
+    subset: str
+    text: str
+
+    @property
+    def key(self) -> str:
+        """What the row is known by in its table."""
+        return self.caption_id
+
+    @property
+    def signature(self) -> str:
+        return caption_signature(self.video_id, self.split, self.subset, self.text)
+
+
+def video_signature(clip_key: str, split: str, status: str, reason: str) -> str:
+    """See `VideoRow.signature`; without a row, since most are in force and need none."""
+    return f"{clip_key} {split} {status} {reason}"
+
+
+def caption_signature(*fields: str) -> str:
+    """See `CaptionRow.signature`: of its fields but the id, in their order."""
+    return xxhash.xxh3_64_hexdigest("\0".join(fields).encode())
+
+
+@dataclass(frozen=True)
+class EmbedInputs:
+    """What every shard of one plan reads: the encoder, and pinned snapshots."""
+
+    encoder: EncoderRef
+    frames: ArtifactRef
+    frames_number: int
+    base_number: int
+    options: EmbedConfig
+
+
+def embed_shard(ref: ArtifactRef, shard: Shard[Any], *, inputs: EmbedInputs) -> dict[str, object]:
+    """Encode (or copy) a shard's rows and write its part."""
+    artifact = ref.open()
+
+    def write(path: Path) -> PartContents:
+        if shard.table == "captions":
+            table = _caption_table(shard.items, inputs=inputs)
+        else:
+            table = _video_table(shard.items, artifact=artifact, inputs=inputs)
+        write_table(path, table, metadata=identity_metadata(artifact.identity))
+        return PartContents(
+            rows=table.num_rows,
+            schema=schema_text(table.schema),
+            inputs=tuple(map(_input, shard.items)),
+        )
+
+    receipt = run_shard(ref, shard, suffix=".parquet", write=write)
+    counts = receipt.counts
+    return {"receipt": receipt.path, "done": counts.planned, "failed": counts.quarantined}
+
+
+def _input(row: VideoRow | CaptionRow) -> Input:
+    if isinstance(row, CaptionRow):
+        return Input(row.caption_id, detail=row.signature)
+    return Input(
+        row.video_id,
+        status=row.status,
+        reason=row.reason,
+        message=row.message,
+        detail=row.signature,
+    )
+
+
+def _caption_table(rows: Sequence[CaptionRow], *, inputs: EmbedInputs) -> pa.Table:
+    encoder = open_encoder(inputs.encoder)
+    facts = {
+        "caption_id": [row.caption_id for row in rows],
+        "video_id": [row.video_id for row in rows],
+        "split": [row.split for row in rows],
+        "subset": [row.subset for row in rows],
+        "text": [row.text for row in rows],
+    }
+    features = encode_captions(encoder, facts["text"], options=inputs.options)
+    return _with_features(pa.table(facts), features)
+
+
+def _video_table(rows: Sequence[VideoRow], *, artifact: Artifact, inputs: EmbedInputs) -> pa.Table:
+    """Rows in the shard's order: encoded ones, and copies of rows in force."""
+    usable = [row for row in rows if row.status != Status.QUARANTINED]
+    fresh = [row for row in usable if not row.copy_of]
+    tables = []
+    if fresh or not usable:
+        encoder = open_encoder(inputs.encoder)
+        reader = FrameReader(inputs.frames.open().at(inputs.frames_number))
+        keys = [row.clip_key for row in fresh]
+        features = encode_videos(encoder, reader, keys, options=inputs.options)
+        facts = _video_facts(fresh).append_column(
+            "frame_count", pa.array(features.pop("frames_used"), pa.int32())
+        )
+        tables.append(_with_features(facts, features))
+    copies = [row for row in usable if row.copy_of]
+    if copies:
+        source = _rows_in_force(artifact.at(inputs.base_number), [row.copy_of for row in copies])
+        table = _video_facts(copies)
+        kept = source.drop_columns(table.column_names)
+        for field in kept.schema:
+            table = table.append_column(field, kept.column(field.name))
+        tables.append(table)
+    whole = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
+    at = {video_id: index for index, video_id in enumerate(whole.column("video_id").to_pylist())}
+    return whole.take(pa.array([at[row.video_id] for row in usable], pa.int64()))
+
+
+def _rows_in_force(snapshot: Snapshot, video_ids: Sequence[str]) -> pa.Table:
+    """Rows of the video table by id, in the order of `video_ids` (one may be named twice)."""
+    wanted = pa.array(sorted(set(video_ids)), pa.string())
+    found = concat_tables(
+        [
+            piece.filter(pc.is_in(piece.column("video_id"), value_set=wanted))
+            for piece in iter_tables(snapshot, "videos")
+        ]
+    )
+    at = {video_id: row for row, video_id in enumerate(found.column("video_id").to_pylist())}
+    return found.take(pa.array([at[video_id] for video_id in video_ids], pa.int64()))
+
+
+def _video_facts(rows: Sequence[VideoRow]) -> pa.Table:
+    return pa.table(
+        {
+            "video_id": pa.array([row.video_id for row in rows], pa.string()),
+            "content_hash": pa.array([row.content_hash for row in rows], pa.string()),
+            "clip_key": pa.array([row.clip_key for row in rows], pa.string()),
+            "split": pa.array([row.split for row in rows], pa.string()),
+            "outcome": pa.array([row.status for row in rows], pa.string()),
+        }
+    )
+
+
+def _with_features(table: pa.Table, features: Mapping[str, pa.Array]) -> pa.Table:
+    for name, column in features.items():
+        table = table.append_column(name, column)
+    return table

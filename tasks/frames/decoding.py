@@ -1,0 +1,218 @@
+"""From files to frames and facts, through the sandbox: what extract and ingest call.
+
+Nothing here raises for a bad video: it comes back as a result whose outcome says why, in the order
+the jobs were given. See storage.sandbox.pool for how a decoder that hangs, crashes or eats memory
+is ended.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reelvec.configs.schema import ExtractConfig
+from reelvec.models.sampling.rules import Rule
+from reelvec.storage.records import Input, Reason, Status, Video
+from reelvec.storage.sandbox.pool import Sandbox, SandboxOptions, SandboxResult
+
+__all__ = [
+    "ClipJob",
+    "ClipResult",
+    "DecodingOptions",
+    "ProbeOptions",
+    "decode_clips",
+    "probe_files",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipJob:
+    """One clip to decode: where its bytes are, and which bytes they must be."""
+
+    clip_key: str
+    path: str
+    content_hash: str = ""
+    """xxh3-128 hex the file had when listed; "": not checked."""
+    bytes: int = 0
+    mtime_ns: int = 0
+    """As listed: where both still agree the bytes are not hashed again."""
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+
+    @classmethod
+    def from_video(cls, video: Video, *, clip_key: str) -> ClipJob:
+        """The job of a corpus row."""
+        return cls(
+            clip_key=clip_key,
+            path=video.path,
+            content_hash=video.content_hash,
+            bytes=video.bytes,
+            mtime_ns=video.mtime_ns,
+            start_seconds=video.start_seconds,
+            end_seconds=video.end_seconds,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingOptions:
+    """The fields of configs.schema.ExtractConfig that decide a clip's frames and limits."""
+
+    rule: Rule = field(default_factory=Rule)
+    size: int = 224
+    resize: str = "torch"
+    decoder: str = "auto"
+    damaged: str = "strict"
+    deadline_seconds: float = 120.0
+    no_progress_seconds: float = 30.0
+    memory_mb: int = 4096
+    max_pixels: int = 8192 * 4320
+    workers: int = 1
+    """Worker processes at once."""
+
+    @classmethod
+    def from_config(cls, extract: ExtractConfig, *, workers: int = 1) -> DecodingOptions:
+        """From the configuration's extract section."""
+        return cls(
+            rule=Rule(**extract.sampling.model_dump()),
+            size=extract.size,
+            resize=extract.resize,
+            decoder=extract.decoder,
+            damaged=extract.damaged,
+            deadline_seconds=extract.deadline_seconds,
+            no_progress_seconds=extract.no_progress_seconds,
+            memory_mb=extract.memory_mb,
+            max_pixels=extract.max_pixels,
+            workers=workers,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeOptions:
+    """Limits of hashing and probing one file."""
+
+    max_pixels: int = 8192 * 4320
+    deadline_seconds: float = 120.0
+    no_progress_seconds: float = 30.0
+    memory_mb: int = 4096
+    workers: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipResult:
+    """What became of one ClipJob; arrays are empty (T = 0) where it is quarantined."""
+
+    clip_key: str
+    outcome: Input
+    """Ledger row: status ok, salvaged or quarantined; detail holds facts as JSON."""
+    frames: npt.NDArray[np.uint8]
+    """[T, S, S, 3] RGB."""
+    pts_seconds: npt.NDArray[np.float64]
+    """[T], seconds since the first frame of the file."""
+    frame_index: npt.NDArray[np.int64]
+    """[T], display indices in the file."""
+    seconds: float
+    """Wall time of the job, waiting for a worker left out."""
+
+
+def decode_clips(jobs: Iterable[ClipJob], *, options: DecodingOptions) -> Generator[ClipResult]:
+    """Decode `jobs` in sandboxed workers; one result each, in their order.
+
+    A few results are held at most, however many jobs there are. Close the iterator (or exhaust it)
+    to end the workers.
+
+    Raises:
+        ZygoteError: no worker process can be started on this machine.
+    """
+    shared = _shared_fields(options)
+    begun: deque[ClipJob] = deque()
+
+    def payloads() -> Iterator[dict[str, Any]]:
+        for job in jobs:
+            begun.append(job)
+            yield {**dataclasses.asdict(job), **shared}
+
+    limits = _limits(options)
+    with Sandbox("reelvec.tasks.frames.decoding_worker:decode_clip", options=limits) as sandbox:
+        for result in sandbox.run(payloads()):
+            yield _clip_result(begun.popleft(), result)
+
+
+def probe_files(videos: Iterable[Video], *, options: ProbeOptions) -> Iterator[Video]:
+    """`videos` with content_hash, bytes, mtime_ns and the probe fields filled in, in their order.
+
+    A file that is missing or unusable comes back with status quarantined, reason and message; its
+    content_hash is set where its bytes could be read.
+
+    Raises:
+        ZygoteError: no worker process can be started on this machine.
+    """
+    begun: deque[Video] = deque()
+
+    def payloads() -> Iterator[dict[str, Any]]:
+        for video in videos:
+            begun.append(video)
+            yield {"path": video.path, "max_pixels": options.max_pixels}
+
+    limits = _limits(options)
+    with Sandbox("reelvec.tasks.frames.decoding_worker:probe_file", options=limits) as sandbox:
+        for result in sandbox.run(payloads()):
+            facts = result.value or _quarantined(result)
+            yield dataclasses.replace(begun.popleft(), **facts)
+
+
+def _limits(options: DecodingOptions | ProbeOptions) -> SandboxOptions:
+    return SandboxOptions(
+        workers=options.workers,
+        deadline_seconds=options.deadline_seconds,
+        no_progress_seconds=options.no_progress_seconds,
+        memory_mb=options.memory_mb,
+        preload=("av", "numpy", "torch", "reelvec.tasks.frames.decoding_worker"),
+    )
+
+
+def _shared_fields(options: DecodingOptions) -> dict[str, Any]:
+    return {
+        "rule": dataclasses.asdict(options.rule),
+        "decode": {
+            "decoder": options.decoder,
+            "size": options.size,
+            "resize": options.resize,
+            "damaged": options.damaged,
+            "max_pixels": options.max_pixels,
+        },
+    }
+
+
+def _quarantined(result: SandboxResult) -> dict[str, Any]:
+    """What the sandbox itself has to say of a job that gave no answer."""
+    unforeseen = result.reason == "error"  # an exception nobody expected is that file's alone
+    return {
+        "status": str(Status.QUARANTINED),
+        "reason": str(Reason.UNREADABLE if unforeseen else Reason(result.reason)),
+        "message": result.message,
+    }
+
+
+def _clip_result(job: ClipJob, result: SandboxResult) -> ClipResult:
+    answer = result.value or _quarantined(result)
+    arrays = answer.pop("arrays", None)
+    if arrays is None:
+        frames = np.zeros((0, 0, 0, 3), np.uint8)
+        pts_seconds, frame_index = np.zeros(0), np.zeros(0, np.int64)
+    else:
+        kept = answer.pop("kept")
+        frames, pts_seconds, frame_index = (result.arrays[place][:kept] for place in arrays)
+    return ClipResult(
+        clip_key=job.clip_key,
+        outcome=Input(key=job.clip_key, attempts=result.attempts, **answer),
+        frames=frames,
+        pts_seconds=pts_seconds,
+        frame_index=frame_index,
+        seconds=result.seconds,
+    )

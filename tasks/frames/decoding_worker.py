@@ -1,0 +1,222 @@
+"""What runs inside a sandbox worker: from a path to frames, or to a hash and facts.
+
+Functions of JSON values (see storage.sandbox.worker.Target), kept apart from tasks.frames.decoding
+so that a worker imports nothing it does not need.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reelvec.models.sampling.rules import Rule, Timeline, choose
+from reelvec.storage.errors import VideoError
+from reelvec.storage.records import Reason, Status
+from reelvec.storage.sandbox.worker import Worker
+from reelvec.storage.video.content import hash_file
+from reelvec.storage.video.decoders import (
+    CountDiffersError,
+    DecodedFrames,
+    DecodeOptions,
+    read_frames,
+)
+from reelvec.storage.video.probe import ProbeResult, probe
+
+__all__ = ["decode_clip", "probe_file"]
+
+
+def probe_file(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
+    """Fields of storage.records.Video for the file at job["path"]."""
+    path = job["path"]
+    facts: dict[str, Any] = {}
+    try:
+        found = _stat(path)
+        if found is not None:
+            facts = {
+                "content_hash": hash_file(path, progress=worker.heartbeat),
+                "bytes": found.st_size,
+                "mtime_ns": found.st_mtime_ns,
+            }
+        result = probe(path, max_pixels=job["max_pixels"], progress=worker.heartbeat)
+        _check_unchanged(path, found)
+    except VideoError as error:
+        return {**facts, **_refusal(error)}
+    return {**facts, **_describe(result)}
+
+
+def decode_clip(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
+    """Fields of storage.records.Input, and `arrays`: places of frames, times and indices."""
+    path = job["path"]
+    try:
+        _check_content(job, worker)
+        before = _stat(path)
+        options = DecodeOptions(**job["decode"])
+        result = probe(path, max_pixels=options.max_pixels, progress=worker.heartbeat)
+        output = _Output(worker)
+        try:
+            decoded, indices = _read(result, job, options, output)
+        except CountDiffersError as differs:
+            result = result.recounted(differs.ticks)
+            decoded, indices = _read(result, job, options, output)
+        _check_unchanged(path, before)
+    except VideoError as error:
+        return _refusal(error)
+    return _answer(decoded, indices, result, output)
+
+
+class _Output:
+    """Allocates in the slot and remembers which array is which."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self._allocated = 0
+
+    def __call__(self, shape: tuple[int, ...], dtype: npt.DTypeLike = np.uint8) -> npt.NDArray[Any]:
+        self._allocated += 1
+        return self.worker.allocate(shape, dtype)
+
+    @property
+    def latest(self) -> int:
+        """Place of the array allocated last."""
+        return self._allocated - 1
+
+
+def _read(
+    result: ProbeResult, job: dict[str, Any], options: DecodeOptions, output: _Output
+) -> tuple[DecodedFrames, npt.NDArray[np.int64]]:
+    """Decoded frames, each once, and the indices asked for, repeats included."""
+    rule = Rule(**job["rule"])
+    if result.frames_counted == 0:
+        raise VideoError(
+            f"{result.path}: no frame comes out", path=result.path, reason=Reason.NO_FRAMES
+        )
+    try:
+        timeline = Timeline(
+            pts_seconds=result.pts_seconds,
+            fps=float(result.fps),
+            frames_from_header=result.frames_from_header,
+            start_seconds=job["start_seconds"],
+            end_seconds=job["end_seconds"],
+        )
+        indices = choose(rule, timeline=timeline)
+    except ValueError as error:
+        raise VideoError(
+            f"{result.path}: {error}", path=result.path, reason=Reason.NO_FRAMES
+        ) from error
+    if len(indices) == 0:
+        raise VideoError(
+            f"{result.path}: the rule {rule.policy} finds no frame in the window "
+            f"[{job['start_seconds']}, {job['end_seconds']}) of a video of "
+            f"{timeline.end_of_last_frame:.2f} s",
+            path=result.path,
+            reason=Reason.NO_FRAMES,
+        )
+    decoded = read_frames(
+        np.unique(indices),
+        probe=result,
+        options=options,
+        allocate=output,
+        progress=output.worker.heartbeat,
+    )
+    return decoded, indices
+
+
+def _answer(
+    decoded: DecodedFrames,
+    indices: npt.NDArray[np.int64],
+    result: ProbeResult,
+    output: _Output,
+) -> dict[str, Any]:
+    frames_at = output.latest
+    indices = indices[np.isin(indices, decoded.frame_index)]  # salvaged: those that are there
+    place = np.searchsorted(decoded.frame_index, indices)
+    if len(indices) != len(decoded.frame_index):  # a rule that repeats frames
+        repeated = output((len(indices), *decoded.frames.shape[1:]))
+        np.take(decoded.frames, place, axis=0, out=repeated)
+        frames_at = output.latest
+    output((len(indices),), np.float64)[:] = decoded.pts_seconds[place]
+    output((len(indices),), np.int64)[:] = indices
+    return {
+        "status": decoded.status,
+        "reason": decoded.reason,
+        "message": decoded.message,
+        "detail": _detail(decoded, result),
+        "arrays": [frames_at, output.latest - 1, output.latest],
+        "kept": len(indices),
+    }
+
+
+def _detail(decoded: DecodedFrames, result: ProbeResult) -> str:
+    facts: dict[str, Any] = {
+        "decoder": decoded.decoder,
+        "codec": f"{result.codec} in {result.container}",
+    }
+    if decoded.attempts:
+        facts["attempts"] = list(decoded.attempts)
+    if decoded.reason:
+        facts["fraction_kept"] = round(decoded.fraction_kept, 4)
+    if result.skipped_at_start:
+        facts["packets_before_first_keyframe"] = result.skipped_at_start
+    return json.dumps(facts)
+
+
+def _describe(result: ProbeResult) -> dict[str, Any]:
+    return {
+        "container": result.container,
+        "codec": result.codec,
+        "width": result.width,
+        "height": result.height,
+        "rotation": result.rotation,
+        "fps_container": float(result.fps),
+        "frames_from_header": result.frames_from_header,
+        "frames_counted": result.frames_counted,
+        "duration_seconds_from_header": result.duration_seconds_from_header,
+        "keyframes": result.keyframes,
+    }
+
+
+def _refusal(error: VideoError) -> dict[str, Any]:
+    return {
+        "status": str(Status.QUARANTINED),
+        "reason": str(error.reason),
+        "message": str(error),
+    }
+
+
+def _stat(path: str) -> os.stat_result | None:
+    """None where there is nothing to hash: the probe says why."""
+    try:
+        file = Path(path)
+        return file.stat() if file.is_file() and os.access(path, os.R_OK) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _check_content(job: dict[str, Any], worker: Worker) -> None:
+    """Raise where the bytes are not those that were listed."""
+    found = _stat(job["path"])
+    if found is None or not job["content_hash"]:
+        return
+    if (found.st_size, found.st_mtime_ns) == (job["bytes"], job["mtime_ns"]):
+        return
+    if hash_file(job["path"], progress=worker.heartbeat) != job["content_hash"]:
+        raise _changed(job["path"], "since the corpus was listed; run ingest again")
+
+
+def _check_unchanged(path: str, before: os.stat_result | None) -> None:
+    after = _stat(path)
+    if (before is None) != (after is None) or (
+        before is not None
+        and after is not None
+        and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+    ):
+        raise _changed(path, "while it was read; run again when it is complete")
+
+
+def _changed(path: str, words: str) -> VideoError:
+    return VideoError(f"{path}: its bytes changed {words}", path=path, reason=Reason.CHANGED)

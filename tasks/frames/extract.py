@@ -1,0 +1,182 @@
+"""Extract: decode the clips the frame store does not hold yet, one shard a part.
+
+Frames are kept by the clip's bytes, not its name: the same bytes under two paths are decoded once,
+and a renamed clip is not decoded again. Every clip of a shard leaves it as frames or as a ledger
+row with a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from reelvec.configs import PipelineConfig
+from reelvec.configs.schema import ExtractConfig
+from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
+from reelvec.storage.commits.ledgers import iter_ledger
+from reelvec.storage.frames.contract import ClipFrames, open_writer
+from reelvec.storage.records import Input, Reason, Status
+from reelvec.storage.roots import open_root
+from reelvec.tasks.corpus.ingest import Corpus, corpus_artifact, key_of, read_corpus
+from reelvec.tasks.digests import Digests, DigestSet, digests
+from reelvec.tasks.frames.decoding import ClipJob, DecodingOptions, decode_clips
+from reelvec.tasks.identity import frames_identity
+from reelvec.tasks.shards import (
+    ArtifactRef,
+    PartContents,
+    Shard,
+    commit_shards,
+    make_shards,
+    run_shard,
+    split_finished,
+)
+
+__all__ = [
+    "Clip",
+    "ExtractPlan",
+    "commit_extract",
+    "extract_shard",
+    "frames_artifact",
+    "plan_extract",
+]
+
+TABLE = "frames"
+#: reasons that are about the moment and not the clip: such clips are tried again on each run
+PASSING = frozenset({Reason.MISSING, Reason.CHANGED, Reason.PERMISSION})
+_ROWS = 65_536  # videos compared at once
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A clip to decode, and how often that was tried before."""
+
+    job: ClipJob
+    attempts: int = 0
+
+
+@dataclass(frozen=True)
+class ExtractPlan:
+    """Which clips are to be decoded."""
+
+    ref: ArtifactRef
+    shards: list[Shard[Clip]]
+    adopted: list[Receipt]
+    again: list[str]
+
+    clips: int
+
+
+def frames_artifact(config: PipelineConfig) -> Artifact:
+    """The frames artifact of `config`, made if it is not there."""
+    root = open_root(config.store)
+    return Artifact.open(root, kind="frames", identity=frames_identity(config.extract))
+
+
+def plan_extract(
+    config: PipelineConfig,
+    *,
+    corpus: Corpus | None = None,
+    again: Callable[[Input], bool] = lambda _: False,
+) -> ExtractPlan:
+    """Compare the corpus with the frame store; opens no video.
+
+    Args:
+        config: the run.
+        corpus: read already; None: the latest.
+        again: which clips are tried once more, by their ledger row.
+    """
+    artifact = frames_artifact(config)
+    corpus = corpus or read_corpus(corpus_artifact(config))
+    settled, redo = _outcomes(artifact.latest(), again=again)
+    clips: dict[str, Clip] = {}
+    videos = iter(corpus.videos)
+    while batch := list(islice(videos, _ROWS)):
+        keys = [key_of(video) for video in batch]
+        pending = (~settled.has(digests(keys))).tolist()
+        for video, key, is_due in zip(batch, keys, pending, strict=True):
+            if key and video.status != Status.QUARANTINED and is_due:
+                attempts = redo[key].attempts if key in redo else 0
+                clips.setdefault(key, Clip(ClipJob.from_video(video, clip_key=key), attempts))
+    shards = make_shards(
+        list(clips.values()),
+        table=TABLE,
+        size=config.extract.shard_videos,
+        key=lambda clip: f"{clip.job.clip_key} {clip.attempts}",
+    )
+    adopted, todo = split_finished(artifact, shards)
+    return ExtractPlan(
+        ref=ArtifactRef.to(artifact, store=config.store),
+        shards=todo,
+        adopted=adopted,
+        again=[key for key in clips if key in redo],
+        clips=len(clips),
+    )
+
+
+def _outcomes(
+    snapshot: Snapshot | None, *, again: Callable[[Input], bool]
+) -> tuple[DigestSet, dict[str, Input]]:
+    """Clips that are done with, by digest, and the ledger rows of those that are tried again."""
+    settled: list[Digests] = []
+    redo: dict[str, Input] = {}
+    for ledger in iter_ledger(snapshot, TABLE):
+        rows = [Input(*values) for values in zip(*ledger.values(), strict=True)]
+        due = {row.key: row for row in rows if _is_due(row, again=again)}
+        settled.append(digests(row.key for row in rows if row.key not in due))
+        redo |= due
+    return DigestSet(settled), redo
+
+
+def _is_due(outcome: Input, *, again: Callable[[Input], bool]) -> bool:
+    passing = outcome.status == Status.QUARANTINED and outcome.reason in PASSING
+    return passing or again(outcome)
+
+
+def extract_shard(
+    ref: ArtifactRef, shard: Shard[Clip], *, extract: ExtractConfig
+) -> dict[str, object]:
+    """Decode a shard's clips in one sandboxed worker and write its part."""
+    options = DecodingOptions.from_config(extract)
+
+    def write(path: Path) -> PartContents:
+        inputs: list[Input] = []
+        rows = 0
+        with (
+            closing(decode_clips([c.job for c in shard.items], options=options)) as results,
+            open_writer(
+                path, format=extract.format, payload=extract.payload, size=extract.size
+            ) as writer,
+        ):
+            for clip, result in zip(shard.items, results, strict=True):
+                inputs.append(replace(result.outcome, attempts=clip.attempts + 1))
+                if result.outcome.status != Status.QUARANTINED:
+                    rows += 1
+                    writer.add(
+                        ClipFrames(
+                            clip_key=result.clip_key,
+                            frames=result.frames,
+                            pts_seconds=result.pts_seconds,
+                            frame_index=result.frame_index,
+                        )
+                    )
+        schema = f"{extract.format}/{extract.payload} uint8 [T,{extract.size},{extract.size},3]"
+        return PartContents(rows=rows, schema=schema, inputs=tuple(inputs))
+
+    suffix = {"arrow": ".arrow", "hdf5": ".h5"}[extract.format]
+    receipt = run_shard(ref, shard, suffix=suffix, write=write)
+    counts = receipt.counts
+    return {"receipt": receipt.path, "done": counts.planned, "failed": counts.quarantined}
+
+
+def commit_extract(plan: ExtractPlan, receipts: Sequence[Receipt]) -> Snapshot:
+    """Publish the new frames; clips that are tried again supersede their old rows."""
+    artifact = plan.ref.open()
+    return commit_shards(
+        artifact,
+        [*plan.adopted, *receipts],
+        supersede={TABLE: plan.again},
+        note=f"{plan.clips} clips",
+    )

@@ -1,4 +1,0 @@
-"""From plain facts to one HTML file: markup, charts, frame strips, sections, page.
-
-Nothing here opens a store; `tasks.report` gathers the facts (`contents.ReportContents`).
-"""

@@ -1,0 +1,203 @@
+"""What a report says in words: notes, stages, failures, and where every number comes from."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from reelvec.configs import PipelineConfig
+from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.records import Status
+from reelvec.storage.runs import RunRecord
+from reelvec.tasks.corpus.ingest import Corpus
+from reelvec.tasks.ledger import ledger
+from reelvec.tasks.reports.rendering.contents import CoverageRow, Failure, StageCost
+from reelvec.tasks.reports.rendering.operations import duration
+
+__all__ = [
+    "ReportSources",
+    "failures_of",
+    "identities_of",
+    "notes_of",
+    "provenance_of",
+    "stages_of",
+    "subtitle_of",
+    "times_of",
+]
+
+_PACKAGES = ("reelvec", "torch", "numpy", "pyarrow", "av", "pillow", "prefect")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSources:
+    """Pinned snapshots a report is made from, and what only the caller knows.
+
+    Attributes:
+        config: the run's.
+        corpus: as it was when the tables were made.
+        frames: snapshot the clips were encoded from.
+        embeddings: snapshot that was scored.
+        evaluation: snapshot with its metrics.
+        run: the run's record, for stage times.
+        history: of the training, a point an epoch: epoch, loss, R@1 of the selection split.
+        best_epoch: whose weights were used; 0: not trained.
+        checkpoint: facts about the weights to be shown, e.g. artifact and snapshot.
+        notes: what the stages want a reader to know, shown after the run's own note.
+    """
+
+    config: PipelineConfig
+    corpus: Corpus
+    frames: Snapshot
+    embeddings: Snapshot
+    evaluation: Snapshot
+    run: RunRecord | None = None
+    history: Sequence[Mapping[str, float]] = ()
+    best_epoch: int = 0
+    checkpoint: Mapping[str, str | int | float] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+def subtitle_of(sources: ReportSources, coverage: Sequence[CoverageRow]) -> str:
+    """Model, corpus and split on one line."""
+    config = sources.config
+    options = [str(value) for value in config.model.options.values()]
+    start = Path(config.model.weights).name if config.model.weights else config.model.architecture
+    trained = f"{config.train.epochs} epochs" if config.train.epochs else "not trained here"
+    scored = [row for row in coverage if row.scored]
+    videos = sum(row.ok + row.salvaged for row in scored)
+    captions = sum(row.captions_scored for row in scored)
+    undivided = scored and not scored[0].split  # one split that is every split
+    where = "every split" if undivided else f"split {config.evaluate.split}"
+    return " · ".join(
+        [
+            " ".join([config.model.family, *options, start]),
+            trained,
+            f"{config.corpus.kind} corpus of {len(sources.corpus.videos):,} videos",
+            f"scored on {where}: {videos:,} videos, {captions:,} captions",
+        ]
+    )
+
+
+def times_of(run: RunRecord | None) -> str:
+    """When the run was; the only words that differ between equal runs."""
+    if run is None or not run.started:
+        return ""
+    start = datetime.fromisoformat(run.started)
+    words = f"Run of {start:%Y-%m-%d %H:%M:%S} {start.tzname() or ''}".rstrip()
+    if run.ended:
+        seconds = (datetime.fromisoformat(run.ended) - start).total_seconds()
+        words += f", {duration(seconds)}"
+    return words
+
+
+def notes_of(sources: ReportSources, coverage: Sequence[CoverageRow]) -> tuple[str, ...]:
+    """What a reader must know before the numbers, the run's own notes first."""
+    config, train = sources.config, sources.config.train
+    scored = [row for row in coverage if row.scored]
+    usable = sum(row.ok + row.salvaged for row in scored)
+    lost = sum(row.quarantined for row in scored)
+    both = sum(row.ok + row.salvaged for row in scored if row.split in ("", "train"))
+    notes = [config.notes, *sources.notes]
+    if both and train.epochs:
+        notes.append(
+            f"{both} of the {usable} scored videos were trained on: the numbers show what was"
+            " memorised, not how well the model does on videos it has not seen."
+        )
+    if train.epochs and train.selection_split == "test":
+        notes.append(
+            "The best epoch was chosen on the test split, as the papers do; the numbers flatter."
+        )
+    if not train.epochs and not config.model.weights:
+        notes.append("The weights are random: nothing was trained and no archive was given.")
+    if not sum(row.planned for row in scored):
+        names = ", ".join(row.split for row in coverage if row.planned)
+        notes.append(
+            f"No video is in the split {config.evaluate.split!r}: nothing was scored. The corpus"
+            f" has {names or 'no videos'}; set evaluate.split to one of them."
+        )
+    elif not sum(row.captions_scored for row in scored):
+        notes.append(f"The split {config.evaluate.split!r} has no captions: nothing was scored.")
+    if lost:
+        notes.append(
+            f"{lost} of the {usable + lost} videos of the split could not be used and are not"
+            " scored; each stands under coverage with its reason."
+        )
+    return tuple(dict.fromkeys(note for note in notes if note))
+
+
+def stages_of(run: RunRecord | None) -> tuple[StageCost, ...]:
+    """Stage times of the run's record."""
+    stages = run.stages if run is not None else ()
+    return tuple(
+        StageCost(name=stage["name"], seconds=stage["seconds"], counts=stage["counts"])
+        for stage in stages
+    )
+
+
+def failures_of(sources: ReportSources) -> tuple[Failure, ...]:
+    """Quarantined and salvaged videos of the corpus, in its order."""
+    return tuple(
+        Failure(
+            video_id=row.video_id,
+            path=row.path,
+            split=row.split,
+            status=row.status,
+            reason=row.reason,
+            message=row.message,
+            stage=row.stage,
+            detail=row.detail if row.status == Status.SALVAGED else "",
+        )
+        for row in ledger(sources.corpus, frames=sources.frames)
+        if row.status in (Status.QUARANTINED, Status.SALVAGED)
+    )
+
+
+Group = tuple[str, tuple[tuple[str, str], ...]]
+
+
+def provenance_of(sources: ReportSources) -> tuple[Group, ...]:
+    """Fingerprints, snapshots, weights and software behind the numbers."""
+    corpus = f"{sources.corpus.fingerprint} · snapshot {sources.corpus.number}"
+    tables = (
+        ("evaluation", _named(sources.evaluation)),
+        ("embeddings", _named(sources.embeddings)),
+        ("frames", _named(sources.frames)),
+        ("corpus", corpus),
+        ("checksum of embeddings", sources.embeddings.checksum),
+        ("checksum of frames", sources.frames.checksum),
+    )
+    identity = sources.embeddings.artifact.identity
+    model = (
+        ("weights (hash)", str(identity.get("weights", ""))),
+        ("best epoch", str(sources.best_epoch or "not trained")),
+        *((f"checkpoint {name}", str(value)) for name, value in sources.checkpoint.items()),
+        ("started from", sources.config.model.weights or "random weights"),
+        ("family", sources.config.model.family),
+        ("options", json.dumps(sources.config.model.options, sort_keys=True)),
+        ("frames a video", f"{sources.config.model.max_frames}, chosen by "
+         f"{sources.config.model.frame_selection}"),
+    )  # fmt: skip
+    software = [("python", platform.python_version())]
+    for package in _PACKAGES:
+        try:
+            software.append((package, importlib.metadata.version(package)))
+        except importlib.metadata.PackageNotFoundError:
+            continue  # run from a checkout that is not installed
+    return (("Tables", tables), ("Model", model), ("Software", tuple(software)))
+
+
+def _named(snapshot: Snapshot) -> str:
+    return f"{snapshot.artifact.fingerprint} · snapshot {snapshot.number}"
+
+
+def identities_of(sources: ReportSources) -> tuple[tuple[str, str], ...]:
+    """What the fingerprints are fingerprints of."""
+    artifacts = [s.artifact for s in (sources.evaluation, sources.embeddings, sources.frames)]
+    return tuple(
+        (found.kind, json.dumps(found.identity, indent=2, sort_keys=True)) for found in artifacts
+    )

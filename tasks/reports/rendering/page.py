@@ -1,0 +1,162 @@
+"""The page: sections in the order a reader asks, in one file that loads nothing from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+
+from reelvec.tasks.reports.rendering.contents import ReportContents
+from reelvec.tasks.reports.rendering.gallery import query_card
+from reelvec.tasks.reports.rendering.markup import Child, Markup, tag
+from reelvec.tasks.reports.rendering.operations import (
+    coverage_table,
+    failures_by_reason,
+    failures_table,
+    stage_table,
+)
+from reelvec.tasks.reports.rendering.tables_and_curves import (
+    curves,
+    metrics_table,
+    tiles,
+    training_charts,
+)
+
+__all__ = ["render"]
+
+#: a browser that opens the page may show its pictures and styles, and fetch or run nothing
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def render(contents: ReportContents) -> bytes:
+    """The whole page, UTF-8. Equal contents give equal bytes."""
+    sections = [made for made in _sections(contents) if made is not None]
+    links = [tag("a", name, href=f"#{anchor}") for anchor, name, _ in sections]
+    notes = [
+        tag("p", tag("b", "Note"), note, class_="note", role="note") for note in contents.notes
+    ]
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", f"{contents.title} · Reelvec report"),
+        tag("style", _stylesheet()),
+    )
+    header = tag(
+        "header",
+        tag("h1", contents.title),
+        tag("p", contents.subtitle, class_="subtitle"),
+        tag("p", contents.made, class_="made"),
+        notes,
+        tiles(contents),
+        tag("nav", links),
+    )
+    footer = tag(
+        "footer", "Made by Reelvec from tables alone; no video was opened for these numbers."
+    )
+    body = tag("body", header, tag("main", [section for _, _, section in sections]), footer)
+    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n".encode(errors="replace")
+
+
+def _stylesheet() -> Markup:
+    return Markup(
+        files("reelvec.tasks.reports.rendering").joinpath("style.css").read_text(encoding="utf-8")
+    )
+
+
+Made = tuple[str, str, Markup]
+
+
+def _sections(contents: ReportContents) -> list[Made | None]:
+    return [
+        _retrieval(contents),
+        _gallery(contents),
+        _training(contents),
+        _coverage(contents),
+        _stages(contents),
+        _provenance(contents),
+    ]
+
+
+def _section(anchor: str, name: str, lead: str, *children: Child) -> Made:
+    words = tag("p", lead, class_="lead") if lead else None
+    return anchor, name, tag("section", tag("h2", name), words, *children, id=anchor)
+
+
+def _retrieval(contents: ReportContents) -> Made | None:
+    if not contents.metrics:
+        return None
+    lead = (
+        "R@k: percent of queries whose right answer is among the first k. MdR and MnR: median and "
+        "mean rank, lower is better. Under a number: its 95 % bootstrap interval."
+    )
+    table = metrics_table(
+        contents.metrics, published=contents.published, source=contents.published_source
+    )
+    return _section("retrieval", "Retrieval", lead, table, curves(contents.ranks))
+
+
+def _gallery(contents: ReportContents) -> Made | None:
+    groups = [
+        [tag("h3", heading), tag("div", [query_card(query) for query in queries], class_="cards")]
+        for heading, queries in contents.gallery
+        if queries
+    ]
+    if not groups:
+        return None
+    lead = (
+        "Captions and the five videos ranked first, as strips of stored frames. The true video has "
+        "a green edge; where it is not among the five it follows them with its rank."
+    )
+    return _section("gallery", "Queries", lead, groups)
+
+
+def _training(contents: ReportContents) -> Made | None:
+    charts = training_charts(
+        contents.history, best=contents.best_epoch, split=contents.selection_split
+    )
+    return _section("training", "Training", "", charts) if charts is not None else None
+
+
+def _coverage(contents: ReportContents) -> Made | None:
+    if not contents.coverage:
+        return None
+    bad = [f for f in contents.failures if f.status == "quarantined"]
+    salvaged = [f for f in contents.failures if f.status == "salvaged"]
+    parts: list[Child] = [coverage_table(contents.coverage)]
+    if contents.failures:
+        parts += [tag("h3", "By reason"), failures_by_reason(contents.failures)]
+    if bad:
+        parts += [tag("h3", f"Quarantined ({len(bad):,})"), failures_table(bad)]
+    if salvaged:
+        parts += [tag("h3", f"Salvaged up to their damage ({len(salvaged):,})"),
+                  failures_table(salvaged)]  # fmt: skip
+    lead = (
+        "Every video is ok, salvaged or quarantined; planned is their sum. A quarantined video is "
+        "never scored. " + ("" if contents.failures else "None failed.")
+    )
+    return _section("coverage", "Coverage and failures", lead, *parts)
+
+
+def _stages(contents: ReportContents) -> Made | None:
+    if not contents.stages:
+        return None
+    lead = "What this run did itself; work found finished in the store costs nothing."
+    return _section("stages", "What each stage cost", lead, stage_table(contents.stages))
+
+
+def _provenance(contents: ReportContents) -> Made | None:
+    if not contents.provenance:
+        return None
+    groups = [[tag("h3", name), _facts(facts)] for name, facts in contents.provenance]
+    identities = [
+        tag("details", tag("summary", f"Identity of {name}"), tag("pre", tag("code", text)))
+        for name, text in contents.identities
+    ]
+    lead = "Enough to trace every number: which rows, of which snapshot, from which weights."
+    box = tag("div", groups, identities, class_="groups")
+    return _section("provenance", "Provenance", lead, box)
+
+
+def _facts(facts: Sequence[tuple[str, str]]) -> Markup:
+    return tag("dl", [[tag("dt", label), tag("dd", tag("code", value))] for label, value in facts])

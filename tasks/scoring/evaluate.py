@@ -1,0 +1,208 @@
+"""Evaluate: metrics from tables only, never from videos.
+
+One artifact a pair of embeddings and options. Its tables: `metrics` (direction, protocol, subset,
+metric, value, low, high, n, published), `ranks` (a caption each, with its five best videos),
+`video_ranks`, `coverage` (a split each), and `report`, which tasks.reports.report adds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from reelvec.configs.schema import EvaluateConfig
+from reelvec.storage.commits.artifact import Artifact, Snapshot
+from reelvec.storage.commits.receipts import Receipt
+from reelvec.storage.records import Input
+from reelvec.storage.tables import identity_metadata, read_table, schema_text, write_table
+from reelvec.tasks.corpus.ingest import Corpus
+from reelvec.tasks.reports.rendering.contents import CoverageRow, MetricRow
+from reelvec.tasks.scoring.coverage import coverage_rows
+from reelvec.tasks.scoring.logits import Scoring, dot_product
+from reelvec.tasks.scoring.split_scores import score_split
+
+__all__ = [
+    "EVALUATION_RECIPE",
+    "Evaluation",
+    "evaluate",
+    "evaluation_artifact",
+    "finished_evaluation",
+    "read_coverage",
+    "read_metrics",
+]
+
+EVALUATION_RECIPE = 1
+"""Raised when code changes what the same tables give."""
+
+_METRICS = pa.schema(
+    [
+        ("direction", pa.string()),
+        ("protocol", pa.string()),
+        ("subset", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("n", pa.int64()),
+        ("published", pa.float64()),
+    ]
+)
+_COVERAGE = pa.schema(
+    [
+        (field.name, {"str": pa.string(), "int": pa.int64(), "bool": pa.bool_()}[str(field.type)])
+        for field in dataclasses.fields(CoverageRow)
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation in the store, and whether this call made it."""
+
+    snapshot: Snapshot
+    fresh: bool
+
+    @property
+    def artifact(self) -> Artifact:
+        """Where it lies."""
+        return self.snapshot.artifact
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """Rows of the metrics table as plain dicts, `published` among them."""
+        rows: list[dict[str, Any]] = read_table(
+            self.snapshot, "metrics", schema=_METRICS
+        ).to_pylist()
+        return rows
+
+
+def evaluation_artifact(embeddings: Artifact, *, options: EvaluateConfig) -> Artifact:
+    """The evaluation of these embeddings with these options, made if it is not there.
+
+    `options.block` is how, not what, and is left out of the identity.
+    """
+    identity = {
+        "kind": "evaluation",
+        "recipe": EVALUATION_RECIPE,
+        "embeddings": embeddings.fingerprint,
+        "options": options.model_dump(mode="json", exclude={"block"}),
+    }
+    return Artifact.open(embeddings.root, kind="evaluation", identity=identity)
+
+
+def finished_evaluation(
+    embeddings: Snapshot, *, corpus: Corpus, options: EvaluateConfig
+) -> Snapshot | None:
+    """The evaluation in force, if it was made from exactly this embeddings and corpus snapshot."""
+    latest = evaluation_artifact(embeddings.artifact, options=options).latest()
+    if latest is None:
+        return None
+    sources = _sources(embeddings, corpus)
+    made_from = [dict(part.receipt.extra) for part in latest.parts("coverage")]
+    return latest if made_from == [sources] else None
+
+
+def evaluate(
+    embeddings: Snapshot,
+    *,
+    corpus: Corpus,
+    options: EvaluateConfig,
+    scoring: Scoring | None = None,
+) -> Evaluation:
+    """Score one split, both directions, and commit metrics, ranks and coverage as one snapshot.
+
+    Args:
+        embeddings: pinned snapshot with the tables `videos` and `captions`.
+        corpus: as it was when they were embedded.
+        options: split, ties, re-rankings, bootstrap, published numbers.
+        scoring: `logits.scoring_of(model)`; None: the plain product of `embedding`, which
+            ranks the same for every family whose score is one.
+
+    Returns:
+        The evaluation; `fresh` is False where it was there already. A split without captions gives
+        coverage and no metrics.
+
+    Raises:
+        CoverageError: corpus and tables are not about the same videos.
+        UnscorableError: NaN scores.
+        MissingColumnError: the tables lack the columns the score reads.
+    """
+    finished = finished_evaluation(embeddings, corpus=corpus, options=options)
+    if finished is not None:
+        return Evaluation(finished, fresh=False)
+    coverage = coverage_rows(corpus, embeddings=embeddings, split=options.split)
+    scores = score_split(embeddings, options=options, scoring=scoring or dot_product())
+    artifact = evaluation_artifact(embeddings.artifact, options=options)
+    tables = {
+        "metrics": (
+            _metrics_table(scores.metrics, options.published),
+            _metric_keys(scores.metrics),
+        ),
+        "ranks": (scores.ranks, scores.ranks.column("caption_id").to_pylist()),
+        "video_ranks": (scores.video_ranks, scores.video_ranks.column("video_id").to_pylist()),
+        "coverage": (_coverage_table(coverage), [f"split {row.split}" for row in coverage]),
+    }
+    extra = _sources(embeddings, corpus)
+    receipts = [
+        _write(artifact, name, table, keys=keys, extra=extra)
+        for name, (table, keys) in tables.items()
+        if keys
+    ]
+    before = artifact.latest()
+    old = {name: list(before.live(name)) for name in before.tables} if before else {}
+    note = f"embeddings {embeddings.number}, corpus {corpus.number}"
+    return Evaluation(artifact.publish(add=receipts, supersede=old, note=note), fresh=True)
+
+
+def read_metrics(evaluation: Snapshot) -> list[MetricRow]:
+    """The metrics of an evaluation; empty where the split has no captions."""
+    rows = read_table(evaluation, "metrics", schema=_METRICS).drop_columns("published").to_pylist()
+    return [MetricRow(**row) for row in rows]
+
+
+def read_coverage(evaluation: Snapshot) -> list[CoverageRow]:
+    """The coverage of an evaluation, a row a split."""
+    return [CoverageRow(**row) for row in read_table(evaluation, "coverage").to_pylist()]
+
+
+def _sources(embeddings: Snapshot, corpus: Corpus) -> dict[str, str | int | float]:
+    return {"embeddings": embeddings.number, "corpus": corpus.number}
+
+
+def _metric_keys(rows: Sequence[MetricRow]) -> list[str]:
+    return [f"{row.direction}/{row.protocol}/{row.subset}/{row.metric}" for row in rows]
+
+
+def _metrics_table(rows: Sequence[MetricRow], published: Mapping[str, float]) -> pa.Table:
+    def beside(row: MetricRow) -> float | None:
+        plain = not row.subset and "+" not in row.protocol
+        return published.get(f"{row.direction}/{row.metric}") if plain else None
+
+    dicts = [{**dataclasses.asdict(row), "published": beside(row)} for row in rows]
+    return pa.Table.from_pylist(dicts, schema=_METRICS)
+
+
+def _coverage_table(rows: Sequence[CoverageRow]) -> pa.Table:
+    return pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], schema=_COVERAGE)
+
+
+def _write(
+    artifact: Artifact,
+    name: str,
+    table: pa.Table,
+    *,
+    keys: Sequence[str],
+    extra: Mapping[str, str | int | float],
+) -> Receipt:
+    with artifact.new_part(table=name, shard="all", suffix=".parquet") as part:
+        write_table(part.path, table, metadata=identity_metadata(artifact.identity))
+        return part.commit(
+            rows=table.num_rows,
+            schema=schema_text(table.schema),
+            inputs=[Input(key) for key in keys],
+            extra=extra,
+        )

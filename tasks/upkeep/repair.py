@@ -1,0 +1,91 @@
+"""Repair: a damaged store made valid again, and which videos a run has to redo for it.
+
+Some parts mean something only together: a training's checkpoints from a damaged one on (a later
+one names its best, which would be gone), its training set with all of them, and the tables of an
+evaluation. They leave force together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from reelvec.configs import PipelineConfig
+from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.roots import open_root
+from reelvec.storage.runs import latest_run
+from reelvec.storage.upkeep.repair import Repair, repair_store
+from reelvec.storage.upkeep.verify import Damage
+from reelvec.tasks.corpus.ingest import corpus_artifact, key_of, read_corpus
+from reelvec.tasks.training.checkpoints import CHECKPOINTS
+
+__all__ = ["Repaired", "repair", "stages_to_run", "videos_of"]
+
+_STAGES = {
+    "corpus": "ingest",
+    "frames": "extract",
+    "checkpoint": "train",
+    "embeddings": "embed",
+    "evaluation": "evaluate",
+}
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What was damaged and what was done; `has_run`: a run is known that can redo the rest."""
+
+    repairs: list[Repair]
+    has_run: bool
+
+
+def repair(store: str) -> Repaired:
+    """Make the store valid again; what was lost is redone by the next run.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    root = open_root(store)
+    repairs = repair_store(root, together=_together)
+    return Repaired(repairs, has_run=latest_run(root) is not None)
+
+
+def _together(snapshot: Snapshot, damaged: frozenset[str]) -> frozenset[str]:
+    kind = snapshot.artifact.kind
+    if kind == "evaluation":
+        return frozenset(entry.part for entry in snapshot.entries)
+    if kind == "checkpoint":
+        lost = [entry for entry in snapshot.entries if entry.part in damaged]
+        if any(entry.table != CHECKPOINTS for entry in lost):
+            return frozenset(entry.part for entry in snapshot.entries)
+        first = min(entry.shard for entry in lost)  # shards are named by step, with leading zeros
+        checkpoints = [entry for entry in snapshot.entries if entry.table == CHECKPOINTS]
+        return frozenset(entry.part for entry in checkpoints if entry.shard >= first)
+    return damaged
+
+
+def stages_to_run(store: str) -> list[str]:
+    """Stages whose artifacts the last run (with the runs it stands on) has, in pipeline order."""
+    record = latest_run(open_root(store))
+    made = record.artifacts if record else {}
+    stages = [stage for kind, stage in _STAGES.items() if kind in made]
+    return [*stages, "report"] if "evaluate" in stages else stages
+
+
+def videos_of(config: PipelineConfig, damages: Iterable[Damage]) -> list[str]:
+    """Ids of the corpus's videos that were redone: those whose rows, captions or frames were lost.
+
+    Damage of checkpoints and evaluations concerns no video in particular.
+    """
+    corpus = read_corpus(corpus_artifact(config))
+    names: dict[str, set[str]] = {}
+    for video in corpus.videos:
+        names.setdefault(video.video_id, set()).add(video.video_id)
+        names.setdefault(key_of(video), set()).add(video.video_id)
+    for caption in corpus.captions:
+        names.setdefault(caption.caption_id, set()).add(caption.video_id)
+    found: set[str] = set()
+    for damage in damages:
+        if damage.kind in ("corpus", "frames", "embeddings"):
+            for key in damage.keys:
+                found |= names.get(key, set())
+    return sorted(found)

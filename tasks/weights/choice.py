@@ -1,0 +1,104 @@
+"""Which model embeds a person's folder: the weights they name, else the best there is.
+
+In this order: the file that is named; the model the store's last run trained; an OpenAI archive in
+``~/.cache/clip``; and, so that the pipeline can be tried on any machine, a tiny untrained model,
+which is said loudly, since its vectors mean nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reelvec.configs import PipelineConfig
+from reelvec.models.clip.architecture import SMALLEST, architecture
+from reelvec.models.conversion.weights import image_size_of
+from reelvec.models.errors import ModelError
+from reelvec.models.registry import ZERO_SHOT
+from reelvec.storage.errors import MissingArtifactError, WeightsError
+from reelvec.storage.weights.paths import existing_file
+from reelvec.storage.weights.pretrained import is_pretrained
+from reelvec.tasks.recording import last_config
+from reelvec.tasks.training.train import find_trained
+from reelvec.tasks.weights.files import name_model
+
+__all__ = ["ChosenModel", "choose_weights"]
+
+ARCHIVES = ("ViT-B-16.pt", "ViT-B-32.pt", "ViT-L-14.pt")
+UNTRAINED = (
+    "These vectors are from a tiny UNTRAINED model and mean nothing: no --weights were given, the"
+    " store holds no trained model, and ~/.cache/clip holds no archive. Give --weights ViT-B-32.pt"
+    " (OpenAI's archive) or a trained checkpoint, or run `reelvec demo` in this store first."
+)
+
+
+@dataclass(frozen=True)
+class ChosenModel:
+    """Config sections `model` and `extract`, and what the person should know."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    extract: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+def choose_weights(named: str | Path | None, *, store: str) -> ChosenModel:
+    """Choose the model for `reelvec embed`.
+
+    Args:
+        named: a weights file, or hf:FOLDER_OR_NAME; None: the best there is.
+        store: root of the store.
+
+    Raises:
+        WeightsError: the named file is missing, unsafe, or of no family.
+    """
+    if named is not None:
+        return _from_file(str(named))
+    return _trained_here(store) or _downloaded() or _untrained()
+
+
+def _from_file(name: str) -> ChosenModel:
+    weights = name if is_pretrained(name) else str(existing_file(Path(name)).resolve())
+    found = name_model(weights)
+    try:
+        size = image_size_of(found.file.tensors)
+    except ModelError as error:
+        raise WeightsError(f"({name}) fits no model family: {error}", path=name) from None
+    model = found.config(weights).model_dump(mode="json", exclude={"architecture"})
+    return ChosenModel(model, {"size": size}, f"Embedded with {name} ({found.family}).")
+
+
+def _trained_here(store: str) -> ChosenModel | None:
+    """The model the last run of the store embedded with."""
+    try:
+        config = last_config(store)
+    except MissingArtifactError:
+        return None
+    weights = config.model.weights if config.train.epochs == 0 else _trained_by(config)
+    if weights is None:
+        return None
+    model = config.model.model_dump(mode="json") | {"weights": weights}
+    note = (
+        f"Embedded with the model of this store's run ({config.name}). On videos it was trained on,"
+        " numbers show what was memorised."
+    )
+    if config.train.epochs == 0:
+        note = config.notes  # an embedding run already says where its weights are from
+    return ChosenModel(model, config.extract.model_dump(mode="json"), note)
+
+
+def _trained_by(config: PipelineConfig) -> str | None:
+    """The file a finished training left."""
+    trained = find_trained(config)
+    return None if trained is None else str(trained.path)
+
+
+def _downloaded() -> ChosenModel | None:
+    cache = Path.home() / ".cache" / "clip"
+    found = [cache / name for name in ARCHIVES if (cache / name).is_file()]
+    return _from_file(str(found[0])) if found else None
+
+
+def _untrained() -> ChosenModel:
+    model = {"family": ZERO_SHOT, "architecture": SMALLEST}
+    return ChosenModel(model, {"size": architecture(SMALLEST).image_size}, UNTRAINED)

@@ -1,0 +1,131 @@
+"""Hundreds of videos with random damage through ingest and extract: each ends once, with a reason.
+
+    python -m tests.drills.mutants --videos 500
+
+Small real encodes of ten kinds are mutated (bytes changed, ends cut, noise put in; some left whole)
+and ingested and extracted as a folder corpus. The counts must reconcile, no clip may take longer
+than its deadline, and the parts must hold exactly the clips that are ok or salvaged. Prints a table
+of outcomes; exits 1 where anything is off.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from reelvec.configs import PipelineConfig
+from reelvec.storage.frames.contract import open_reader
+from reelvec.storage.records import Status
+from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
+from reelvec.tasks.ledger import counts, ledger
+from tests.support import media
+from tests.support.engine_free import run_extract, run_ingest
+
+KINDS = (
+    "h264_mp4", "h264_mkv", "h264_avi_no_b", "h264_flv", "mpeg4_avi", "mpeg2_ts", "av1_mkv",
+    "vp9_webm", "hevc_mkv", "wmv2_asf",
+)  # fmt: skip
+DEADLINE = 30.0
+"""Seconds a clip may take."""
+
+
+def mutate(data, rng):
+    """Whole, or with bytes changed, its end cut, noise put in."""
+    data = bytearray(data)
+    for _ in range(rng.choice([0, 1, 5, 50])):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    if rng.random() < 0.3:
+        del data[rng.randrange(len(data)) :]
+    if rng.random() < 0.2:
+        at = rng.randrange(len(data) + 1)
+        data[at:at] = rng.randbytes(rng.randrange(500))
+    return bytes(data)
+
+
+def write_mutants(folder, *, videos, seed):
+    """`videos` files in `folder`."""
+    rng = random.Random(seed)
+    folder.mkdir()
+    for number in range(videos):
+        source = media.video(rng.choice(KINDS))
+        name = f"{number:04d}-{source.stem}{source.suffix}"
+        (folder / name).write_bytes(mutate(source.read_bytes(), rng))
+
+
+def config_of(folder, *, damaged):
+    return PipelineConfig.model_validate(
+        {
+            "store": str(folder / f"store-{damaged}"),
+            "corpus": {"kind": "folder", "videos": str(folder / "videos")},
+            "extract": {
+                "size": 64, "shard_videos": 64, "damaged": damaged,
+                "deadline_seconds": DEADLINE, "max_failed_fraction": 1.0,
+                "sampling": {"policy": "uniform", "count": 4},
+            },
+        }
+    )  # fmt: skip
+
+
+def run(folder, *, videos, damaged, seed=0):
+    """Ledger rows, and what is wrong with what was written (a list of sentences)."""
+    if not (folder / "videos").exists():
+        write_mutants(folder / "videos", videos=videos, seed=seed)
+    config = config_of(folder, damaged=damaged)
+    run_ingest(config)
+    _, frames = run_extract(config)
+    corpus = read_corpus(corpus_artifact(config))
+    rows = list(ledger(corpus, frames=frames))
+    return rows, list(_wrong(rows, frames, planned=videos))
+
+
+def _wrong(rows, frames, *, planned):
+    found = counts(rows)
+    outcomes = found["ok"] + found["salvaged"] + found["quarantined"]
+    if not planned == found["planned"] == outcomes:
+        yield f"counts do not reconcile: {found} of {planned}"
+    for row in rows:
+        if (row.status == Status.OK) != (row.reason == ""):
+            yield f"{row.video_id} is {row.status} for the reason ({row.reason})"
+        if row.status != Status.OK and not row.message:
+            yield f"{row.video_id} is {row.status} without a word of a decoder"
+    held = Counter()
+    for part in frames.parts("frames"):
+        shard = open_reader(part.path)
+        held.update({key: len(shard.frames(i)) for i, key in enumerate(shard.keys)})
+        shard.close()
+    usable = {row.clip_key for row in rows if row.status in (Status.OK, Status.SALVAGED)}
+    if set(held) != usable:
+        yield f"parts hold {len(set(held) - usable)} other clips, lack {len(usable - set(held))}"
+    if not all(held.values()):
+        yield "a clip in a part has no frames"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--videos", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    wrong = []
+    print("| policy | outcome | reason | videos |\n| --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory(prefix="reelvec-mutants-") as folder:
+        for damaged in ("strict", "salvage"):
+            started = time.monotonic()
+            rows, found = run(
+                Path(folder), videos=options.videos, damaged=damaged, seed=options.seed
+            )
+            wrong += found
+            table = Counter((row.status, row.reason) for row in rows)
+            for (status, reason), count in sorted(table.items()):
+                print(f"| {damaged} | {status} | {reason} | {count} |")
+            print(f"| {damaged} | all | {time.monotonic() - started:.0f} s | {len(rows)} |")
+    for line in wrong:
+        print(line)
+    print(f"{len(wrong)} things wrong")
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,317 @@
+import copy
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from reelvec.models.training.optim import (
+    AdamW,
+    BertAdam,
+    OptimizerOptions,
+    build_optimizer,
+    export_optimizer,
+    import_optimizer,
+    rates,
+)
+from reelvec.models.training.parameters import (
+    clamp_logit_scale,
+    freeze,
+    is_frozen,
+    parameter_groups,
+)
+from reelvec.models.training.schedules import adaclip_total_steps, clip4clip_total_steps, multiplier
+
+GOLDENS = Path(__file__).parents[3] / ".." / "shared" / "goldens" / "schedules.json"
+needs_goldens = pytest.mark.skipif(not GOLDENS.exists(), reason="../shared absent")
+
+
+def goldens():
+    return json.loads(GOLDENS.read_text())
+
+
+class Tiny(nn.Module):
+    """Parameter names of the kinds the rules look at."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.clip = nn.Module()
+        self.clip.logit_scale = nn.Parameter(torch.tensor(4.0))
+        self.clip.positional_embedding = nn.Parameter(torch.ones(3, 2))
+        self.clip.ln_final = nn.LayerNorm(2)
+        self.clip.visual = nn.Module()
+        self.clip.visual.conv1 = nn.Conv2d(1, 2, 2, bias=False)
+        self.clip.visual.conv2 = nn.Conv3d(1, 2, (3, 2, 2), bias=False)
+        self.clip.visual.transformer = nn.Module()
+        self.clip.visual.transformer.resblocks = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+        self.transformerClip = nn.Linear(2, 2)
+        self.global_mat_weight = nn.Parameter(torch.eye(2))
+
+    def loss(self):
+        return sum((p.float() ** 2).sum() * (i + 1) for i, p in enumerate(self.parameters()))
+
+
+def test_legacy_half_keeps_half_moments_and_follows_half_arithmetic():
+    p = nn.Parameter(torch.tensor([0.5, -0.25, 1.0], dtype=torch.float16))
+    optimizer = BertAdam([p], options=OptimizerOptions(learning_rate=1e-2, max_grad_norm=-1))
+    value, m, v = p.detach().clone(), torch.zeros(3).half(), torch.zeros(3).half()
+    for gradient in ([1e-3, 2.0, -1e-5], [1e-4, -2.0, 1e-5], [3e-3, 0.5, 4.0]):
+        g = torch.tensor(gradient).half()
+        p.grad = g.clone()
+        optimizer.step()
+        m = m * 0.9 + 0.1 * g
+        v = (v * 0.98).addcmul(g, g, value=0.02)
+        value = value - 1e-2 * (m / (v.sqrt() + 1e-6) + 0.2 * value)
+        torch.testing.assert_close(p.detach(), value, rtol=0, atol=1e-3)
+    assert {s.dtype for k, s in optimizer.state[p].items() if k != "step"} == {torch.float16}
+    assert optimizer.state[p]["next_v"][2] < 1e-7 or p.grad[2] == 4.0
+
+
+@needs_goldens
+class TestGoldens:
+    def test_learning_rates(self):
+        for case in goldens()["lr"]:
+            for step, want in zip(case["steps"], case["multiplier"], strict=True):
+                found = multiplier(
+                    case["schedule"], step=step, total_steps=case["t_total"], warmup=case["warmup"]
+                )
+                assert found == pytest.approx(want, abs=1e-15)
+
+    def test_bert_adam_is_bit_faithful(self):
+        for case in goldens()["bertadam"]:
+            dtype = getattr(torch, case["dtype"])
+            p = nn.Parameter(torch.tensor(case["start"], dtype=dtype))
+            options = OptimizerOptions(
+                learning_rate=case["lr"],
+                weight_decay=case["weight_decay"],
+                schedule=case["schedule"],
+                warmup=case["warmup"],
+                total_steps=case["t_total"],
+                betas=(case["b1"], case["b2"]),
+                eps=case["e"],
+                max_grad_norm=case["max_grad_norm"],
+            )
+            optimizer = BertAdam([p], options=options)
+            for gradient, want in zip(case["grads"], case["values_after_step"], strict=True):
+                p.grad = torch.tensor(gradient, dtype=dtype)
+                optimizer.step()
+                assert p.tolist() == want, (case["dtype"], case["schedule"])
+
+    def test_total_steps(self):
+        for case in goldens()["t_total"]:
+            if "loader_length" in case:
+                found = clip4clip_total_steps(
+                    loader_length=case["loader_length"],
+                    accumulation=case["gradient_accumulation_steps"],
+                    epochs=case["epochs"],
+                )
+                assert found == case["clip4clip_t_total"]
+            else:
+                found = adaclip_total_steps(
+                    items=case["dataset_length"],
+                    global_batch=case["world_size"] * case["batch_size"],
+                    accumulation=case["gradient_accumulation_steps"],
+                    epochs=case["epochs"],
+                )
+                assert found == case["adaclip_t_total"]
+
+
+def test_schedule_facts_of_the_specs():
+    def cosine(step):
+        return multiplier("warmup_cosine", step=step, total_steps=100, warmup=0.1)
+
+    assert [round(cosine(s), 5) for s in (0, 9, 10, 50)] == [0, 0.9, 0.97553, 0.5]
+    assert multiplier("warmup_cosine", step=7, total_steps=-1, warmup=0.1) == 1.0
+    assert multiplier("constant", step=0, total_steps=10, warmup=0.1) == 1.0
+    for bad in ({"schedule": "cosine"}, {"warmup": 1.0}, {"total_steps": 0}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            multiplier(
+                **{"schedule": "constant", "step": 0, "total_steps": 1, "warmup": 0.1, **bad}
+            )
+
+
+def test_groups_by_name():
+    groups = {
+        (g["part"], g["weight_decay"]): (g["lr"], g["param_names"])
+        for g in parameter_groups(
+            Tiny().named_parameters(), learning_rate=1e-4, clip_rate_factor=1e-3, weight_decay=0.2
+        )
+    }
+    assert groups["other", 0.2] == (1e-4, ["global_mat_weight", "transformerClip.weight"])
+    assert groups["other", 0.0] == (1e-4, ["transformerClip.bias"])
+    rate, names = groups["clip", 0.2]
+    assert rate == pytest.approx(1e-7)
+    assert {"clip.logit_scale", "clip.positional_embedding", "clip.ln_final.weight"} < set(names)
+    assert "clip.ln_final.bias" in groups["clip", 0.0][1]
+
+
+def test_group_order_and_the_modern_decay_rule():
+    def kinds(**options):
+        groups = parameter_groups(
+            Tiny().named_parameters(),
+            learning_rate=1,
+            clip_rate_factor=1,
+            weight_decay=0.2,
+            **options,
+        )
+        return groups, [(g["part"], g["weight_decay"] > 0) for g in groups]
+
+    assert kinds()[1] == [("clip", True), ("other", True), ("clip", False), ("other", False)]
+    groups, found = kinds(order="adaclip")
+    assert found == [("clip", True), ("clip", False), ("other", True), ("other", False)]
+    assert sum(len(g["params"]) for g in groups) == len(list(Tiny().parameters()))
+    decayed = {n for g in kinds(decay="matrices")[0] if g["weight_decay"] for n in g["param_names"]}
+    assert "clip.visual.conv1.weight" in decayed
+    assert not decayed & {"clip.logit_scale", "clip.positional_embedding", "clip.ln_final.weight"}
+
+
+def test_freezing():
+    model = Tiny()
+    frozen = freeze(model, freeze_layers=1)
+    assert frozen == [
+        "clip.positional_embedding",
+        "clip.visual.conv1.weight",
+        "clip.visual.transformer.resblocks.0.weight",
+        "clip.visual.transformer.resblocks.0.bias",
+    ]
+    assert frozen == [n for n, p in model.named_parameters() if not p.requires_grad]
+    assert freeze(Tiny(), freeze_layers=-1) == []
+    assert freeze(Tiny(), freeze_layers=0, legacy_3d=True) == []
+    assert not is_frozen("clip.visual.proj", freeze_layers=12)
+    assert not is_frozen("sampler.cnn_model.features.0.0.weight", freeze_layers=12)
+    assert is_frozen("clip.token_embedding.weight", freeze_layers=0)
+
+
+def test_clamp_holds_logit_scale_at_ln_100():
+    model = Tiny()
+    model.clip.logit_scale.data.fill_(9.0)
+    clamp_logit_scale(model)
+    assert model.clip.logit_scale.item() == pytest.approx(math.log(100))
+    model.clip.logit_scale.data.fill_(2.0)
+    clamp_logit_scale(model)
+    assert model.clip.logit_scale.item() == 2.0
+
+
+def test_parameters_without_gradient_do_not_decay():
+    model = Tiny()
+    optimizer = build_optimizer(
+        model, options=OptimizerOptions(schedule="constant", total_steps=10)
+    )
+    model.global_mat_weight.grad = torch.ones(2, 2)
+    optimizer.step()
+    assert torch.equal(model.clip.positional_embedding, torch.ones(3, 2))
+    assert not torch.equal(model.global_mat_weight, torch.eye(2))
+
+
+OPTIMIZERS = [
+    OptimizerOptions(learning_rate=1e-2, total_steps=20),
+    OptimizerOptions(name="adamw", learning_rate=1e-2, total_steps=20, schedule="warmup_linear"),
+]
+
+
+def run(model, optimizer, steps):
+    seen = []
+    for _ in range(steps):
+        seen.append(rates(optimizer))
+        optimizer.zero_grad()
+        model.loss().backward()
+        optimizer.step()
+    return seen
+
+
+@pytest.mark.parametrize("options", OPTIMIZERS, ids=lambda o: o.name)
+def test_resume_continues_as_if_never_stopped(options):
+    straight = Tiny()
+    seen = run(straight, build_optimizer(straight, options=options), 9)
+
+    first = Tiny()
+    optimizer = build_optimizer(first, options=options)
+    run(first, optimizer, 4)
+    tensors, numbers = export_optimizer(optimizer)
+    assert all(isinstance(t, torch.Tensor) for t in tensors.values())
+    numbers = json.loads(json.dumps(numbers))
+
+    second = Tiny()
+    second.load_state_dict(first.state_dict())
+    optimizer = build_optimizer(second, options=options)
+    import_optimizer(optimizer, tensors, numbers)
+    assert run(second, optimizer, 5) == seen[4:]
+    for (name, one), two in zip(straight.named_parameters(), second.parameters(), strict=True):
+        assert torch.equal(one, two), name
+
+
+@pytest.mark.parametrize("options", OPTIMIZERS, ids=lambda o: o.name)
+def test_state_dict_round_trip(options):
+    model, other = Tiny(), Tiny()
+    one, two = (build_optimizer(m, options=options) for m in (model, other))
+    run(model, one, 3)
+    other.load_state_dict(model.state_dict())
+    two.load_state_dict(copy.deepcopy(one.state_dict()))
+    run(model, one, 3), run(other, two, 3)
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True)
+    )
+
+
+def test_integer_steps_of_the_originals_load():
+    model = Tiny()
+    optimizer = build_optimizer(model, options=OPTIMIZERS[0])
+    run(model, optimizer, 3)
+    state = optimizer.state_dict()
+    for slots in state["state"].values():
+        slots["step"] = int(slots["step"])
+    optimizer.load_state_dict(state)
+    assert rates(optimizer)["other"] == pytest.approx(
+        1e-2 * multiplier("warmup_cosine", step=3, total_steps=20, warmup=0.1)
+    )
+    run(model, optimizer, 1)
+
+
+def test_state_of_another_model_is_refused():
+    model = Tiny()
+    optimizer = build_optimizer(model, options=OPTIMIZERS[0])
+    run(model, optimizer, 1)
+    tensors, numbers = export_optimizer(optimizer)
+    tensors["clip.other.weight/next_m"] = torch.zeros(2)
+    with pytest.raises(ValueError, match=r"clip\.other\.weight"):
+        import_optimizer(build_optimizer(Tiny(), options=OPTIMIZERS[0]), tensors, numbers)
+    with pytest.raises(ValueError, match="another optimizer"):
+        import_optimizer(optimizer, {}, {"groups": []})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        OptimizerOptions(learning_rate=0),
+        OptimizerOptions(betas=(0.9, 1.0)),
+        OptimizerOptions(schedule="linear"),
+        OptimizerOptions(name="sgd"),
+    ],
+)
+def test_bad_options_are_refused(options):
+    with pytest.raises(ValueError, match=r"learning_rate|betas|schedule|optimizer"):
+        build_optimizer(Tiny(), options=options)
+
+
+def test_adamw_follows_torch_at_the_scheduled_rates():
+    options = OPTIMIZERS[1]
+    ours, theirs = Tiny(), Tiny()
+    optimizer = AdamW(ours.parameters(), options=options)
+    plain = torch.optim.AdamW(
+        theirs.parameters(), betas=options.betas, eps=options.eps, weight_decay=options.weight_decay
+    )
+    for step in range(5):
+        for group in plain.param_groups:
+            group["lr"] = 1e-2 * multiplier("warmup_linear", step=step, total_steps=20, warmup=0.1)
+        run(ours, optimizer, 1)
+        plain.zero_grad()
+        theirs.loss().backward()
+        plain.step()
+    assert all(
+        torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True)
+    )
+    assert np.isfinite(ours.loss().item())

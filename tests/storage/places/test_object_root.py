@@ -1,0 +1,275 @@
+"""The store on an S3 server in another process (moto's), through the same verbs and contract."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("s3fs", reason="the extra s3 is not installed")
+pytest.importorskip("moto.server", reason="moto's server is not installed")
+
+import boto3
+from botocore.exceptions import ClientError
+
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.errors import IntegrityError, MissingArtifactError, ReelvecError, StoreError
+from reelvec.storage.places import object as object_root
+from reelvec.storage.places.object import ObjectRoot
+from reelvec.storage.places.part_cache import CacheOptions
+from reelvec.storage.roots import Root, open_root
+from reelvec.storage.upkeep.verify import verify_artifact
+from tests.storage.commits.contracts import ok, rows_in_force, write_part
+from tests.storage.places.contracts import RootContract
+from tests.support import s3_server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with s3_server.s3_server() as url:
+        s3_server.make_bucket(url)
+        yield url
+
+
+@pytest.fixture
+def uri(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A store nobody used, with a cache nobody used."""
+    for name, value in s3_server.environment(server).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.setenv("REELVEC_CACHE", str(tmp_path / "cache"))
+    return f"s3://{s3_server.BUCKET}/{secrets.token_hex(4)}/store"
+
+
+class TestObjectRoot(RootContract):
+    @pytest.fixture
+    def root(self, uri: str) -> Root:
+        return open_root(uri)
+
+
+def test_the_server_itself_refuses_a_second_create(uri: str) -> None:
+    """Ours would prove nothing against a server that does not."""
+    client = boto3.client("s3")
+    bucket, _, key = uri[5:].partition("/")
+    client.put_object(Bucket=bucket, Key=key, Body=b"1", IfNoneMatch="*")
+    with pytest.raises(ClientError) as refused:
+        client.put_object(Bucket=bucket, Key=key, Body=b"2", IfNoneMatch="*")
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
+    upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+    named = {"Bucket": bucket, "Key": key, "UploadId": upload}
+    piece = client.upload_part(**named, PartNumber=1, Body=b"3")
+    pieces = {"Parts": [{"PartNumber": 1, "ETag": piece["ETag"]}]}
+    with pytest.raises(ClientError) as refused:
+        client.complete_multipart_upload(**named, MultipartUpload=pieces, IfNoneMatch="*")
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
+
+
+def test_large_files_go_in_pieces_and_still_only_once(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_root, "_CHUNK", 5 << 20)  # the least a server takes
+    root = open_root(uri)
+    data = os.urandom(11 << 20)
+    file = tmp_path / "large"
+    file.write_bytes(data)
+    root.put_file("large", file)
+    assert root.size("large") == len(data)
+    assert root.local_path("large").read_bytes() == data
+    file.write_bytes(bytes(len(data)))
+    with pytest.raises(FileExistsError):
+        root.put_file("large", file)
+    assert root.read("large") == data
+
+
+def test_a_put_whose_answer_was_lost_is_known_again(
+    uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root = ObjectRoot(uri)
+    send = ObjectRoot._call
+
+    def twice(self: ObjectRoot, method: str, path: str, **arguments: object) -> dict:
+        if method == "put_object" and path == "x":
+            send(self, method, path, **arguments)  # arrived, and nobody heard of it
+        return send(self, method, path, **arguments)
+
+    monkeypatch.setattr(ObjectRoot, "_call", twice)
+    root.put_new("x", b"mine")
+    with pytest.raises(FileExistsError):
+        root.put_new("x", b"another's")
+    assert root.read("x") == b"mine"
+
+
+def test_a_server_that_ignores_conditions_is_refused(uri: str, monkeypatch) -> None:
+    with s3_server.s3_server("--ignore-conditions") as url:
+        s3_server.make_bucket(url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(StoreError, match="ignores If-None-Match"):
+            open_root(uri).put_new("x", b"1")
+        assert not open_root(uri).exists("x")
+
+
+def test_listings_of_more_than_a_page(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = open_root(uri)
+    names = [f"{number:04d}" for number in range(2 * s3_server.PAGE + 3)]
+    for name in names:
+        root.put_new(f"a/{name}", b"")
+    assert root.list("a") == names
+    root.delete(*(f"a/{name}" for name in names))
+    assert root.list("a") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, ["cannot be reached", "AWS_ENDPOINT_URL"]),
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, ["AWS_ACCESS_KEY_ID"]),
+    ],
+)
+def test_failures_name_uri_and_remedy(uri: str, monkeypatch, change, words) -> None:
+    open_root(uri).put_new("before", b"kept")
+    with monkeypatch.context() as patch:
+        for name, value in change.items():
+            patch.setenv(name, value) if value else patch.delenv(name)
+        root = open_root(uri)
+        for verb in (lambda: root.put_new("x", b"1"), lambda: root.list("a")):
+            with pytest.raises(StoreError) as caught:
+                verb()
+            assert uri in str(caught.value)
+            for word in words:
+                assert word in str(caught.value)
+    assert open_root(uri).read("before") == b"kept"
+    open_root(uri).put_new("x", b"1")
+
+
+def test_a_missing_bucket_is_named(uri: str) -> None:
+    with pytest.raises(StoreError, match="aws s3 mb s3://no-such-bucket"):
+        open_root("s3://no-such-bucket/store").put_new("x", b"1")
+    with pytest.raises(StoreError, match="names no bucket"):
+        open_root("s3://")
+
+
+def test_without_s3fs_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "reelvec.storage.places.object")
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(StoreError, match=r"pip install 'reelvec\[s3\]'"):
+        open_root("s3://bucket/store")
+
+
+def test_the_cache_keeps_to_its_limit_and_drops_what_was_used_longest_ago(
+    uri: str, tmp_path: Path
+) -> None:
+    options = CacheOptions(tmp_path / "small", limit_bytes=3500, grace_seconds=0.0)
+    root = ObjectRoot(uri, cache=options)
+    for name in "abcd":
+        root.put_new(name, name.encode() * 1000)
+    copies = {name: root.local_path(name) for name in "abc"}
+    assert root.local_path("a") == copies["a"]  # used again: b is the oldest now
+    mapped = copies["b"].open("rb")
+    copies["d"] = root.local_path("d")
+    assert [name for name in "abcd" if copies[name].exists()] == ["a", "c", "d"]
+    assert mapped.read() == b"b" * 1000  # an open file outlives its name
+    assert root.local_path("b").read_bytes() == b"b" * 1000
+    held = sum(path.stat().st_size for path in (tmp_path / "small" / "parts").iterdir())
+    assert held <= 3500
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "5GB", "1.5", "\u0661"])
+def test_a_limit_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setenv("REELVEC_CACHE_BYTES", limit)
+    with pytest.raises(ReelvecError, match=f"REELVEC_CACHE_BYTES .{limit}"):
+        open_root("s3://bucket")
+
+
+def test_what_was_just_handed_out_stays_until_it_was_opened(uri: str, tmp_path: Path) -> None:
+    options = CacheOptions(tmp_path / "small", limit_bytes=1000, grace_seconds=60.0)
+    root = ObjectRoot(uri, cache=options)
+    for name in "ab":
+        root.put_new(name, name.encode() * 900)
+    first, second = root.local_path("a"), root.local_path("b")
+    assert first.exists() and second.exists()
+
+
+def test_a_damaged_copy_is_fetched_again_and_a_damaged_object_is_told(uri: str) -> None:
+    artifact = Artifact.open(open_root(uri), kind="corpus", identity={"a": 1})
+    receipt = write_part(artifact, ok("k"))
+    snapshot = artifact.publish(add=[receipt])
+    copy = snapshot.parts()[0].path
+    data = copy.read_bytes()
+    copy.write_bytes(bytes(len(data)))
+    assert verify_artifact(artifact) == [], "it is the store that is verified, not the copy"
+    copy.write_bytes(bytes(len(data)))
+    again = Artifact.open(open_root(uri), kind="corpus", identity={"a": 1})
+    assert again.latest().parts()[0].path.read_bytes() == data
+    assert verify_artifact(again) == []
+    path = f"{artifact.folder}/{receipt.part}"
+    again.root.delete(path)
+    again.root.put_new(path, bytes(len(data)))
+    third = Artifact.open(open_root(uri), kind="corpus", identity={"a": 1})
+    with pytest.raises(IntegrityError, match="is damaged"):
+        _ = third.latest().parts()[0].path
+    assert [damage.path for damage in verify_artifact(third)] == [path]
+    again.root.delete(path)
+    with pytest.raises(MissingArtifactError):
+        _ = third.latest().parts()[0].path
+
+
+def test_of_two_writers_one_publishes_first_and_the_other_rebases(uri: str) -> None:
+    names = [f"w{number}" for number in range(4)]
+    start = threading.Barrier(len(names))
+    numbers: list[int] = []
+
+    def write(name: str) -> None:
+        artifact = Artifact.open(open_root(uri), kind="corpus", identity={"a": 1})
+        receipt = write_part(artifact, ok(f"{name}-1", f"{name}-2", "shared"), shard=name)
+        start.wait()
+        numbers.append(artifact.publish(add=[receipt]).number)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(numbers) == [1, 2, 3, 4]
+    artifact = Artifact.open(open_root(uri), kind="corpus", identity={"a": 1})
+    latest = artifact.latest()
+    assert rows_in_force(latest) == ok(
+        "shared", *(f"{name}-{number}" for name in names for number in (1, 2))
+    )
+    assert verify_artifact(artifact) == []
+
+
+def test_orphans_are_adopted_and_no_listing_is_trusted(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = Artifact.open(open_root(uri), kind="corpus", identity={"a": 1})
+    write_part(artifact, ok("lost"))
+    again = Artifact.open(open_root(uri), kind="corpus", identity={"a": 1})
+    again.publish(add=again.orphan_receipts())
+    again.publish(add=[write_part(again, ok("more"), shard="1")])
+    monkeypatch.setattr(ObjectRoot, "list", lambda self, prefix: [])
+    blind = Artifact.open(open_root(uri), kind="corpus", identity={"a": 1})
+    assert blind.latest().number == 2
+    assert set(rows_in_force(blind.latest())) == {"lost", "more"}
+
+
+def test_a_client_is_made_anew_after_a_fork(uri: str) -> None:
+    open_root(uri).put_new("x", b"from the parent")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            found = open_root(uri).read("x").decode()
+        except BaseException as error:
+            found = repr(error)
+        os.write(writing, json.dumps(found).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as stream:
+        assert json.load(stream) == "from the parent"
+    os.waitpid(child, 0)

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from reelvec.storage import layout
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.commits.retention import removals_after
+from reelvec.storage.errors import CommitError, IntegrityError, MissingArtifactError
+from reelvec.storage.roots import Root, open_root
+from reelvec.storage.upkeep.garbage import GcOptions, gc, gc_artifact
+from reelvec.storage.upkeep.verify import verify_artifact
+from tests.storage.commits.contracts import TABLE, flip_bit, ok, rows_in_force, write_part
+
+NOW = GcOptions(keep_snapshots=1, min_age_seconds=0.0)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    return open_root(tmp_path)
+
+
+@pytest.fixture
+def artifact(root: Root) -> Artifact:
+    """Three snapshots; each replaces the rows of the one before."""
+    artifact = Artifact.open(root, kind="corpus", identity={"a": 1})
+    for value in (1, 2, 3):
+        receipt = write_part(artifact, ok("a", "b", value=value))
+        artifact.publish(add=[receipt], supersede={TABLE: ["a", "b"]})
+    return artifact
+
+
+def make_old(folder: Path, *, hours: float) -> None:
+    for path in folder.rglob("*"):
+        stamp = time.time() - hours * 3600
+        os.utime(path, (stamp, stamp))
+
+
+def test_what_no_kept_snapshot_reaches_is_removed(root: Root, artifact: Artifact) -> None:
+    kept = rows_in_force(artifact.latest())
+    parts = root.list(f"{artifact.folder}/parts")
+    would = gc_artifact(artifact, options=GcOptions(1, 0.0, dry_run=True))
+    assert root.list(f"{artifact.folder}/parts") == parts
+    (did,) = gc(root, options=NOW)
+    assert did == would
+    assert did.snapshots == (1, 2)
+    assert len(did.files) == 4
+    assert did.bytes > 0
+    assert artifact.numbers() == [3]
+    assert len(root.list(f"{artifact.folder}/parts")) == 1
+    assert rows_in_force(artifact.latest()) == kept
+    assert verify_artifact(artifact) == []
+    assert gc(root, options=NOW) == []
+    for number in (1, 2):
+        with pytest.raises(MissingArtifactError):
+            artifact.at(number)
+    assert artifact.publish(add=[write_part(artifact, ok("c"))]).number == 4
+
+
+def test_age_keep_and_protection(root: Root, artifact: Artifact, tmp_path: Path) -> None:
+    assert gc(root) == []  # all is young
+    make_old(tmp_path, hours=48)
+    orphan = write_part(artifact, ok("young"))
+    assert gc(root) == []  # three snapshots are kept
+    protect = frozenset({(artifact.fingerprint, 1)})
+    (did,) = gc(root, options=GcOptions(keep_snapshots=1, protect=protect))
+    assert did.snapshots == (2,)
+    assert rows_in_force(artifact.at(1)) == ok("a", "b", value=1)
+    assert artifact.orphan_receipts() == [orphan]  # a writer may still publish it
+
+
+def test_a_snapshot_replaced_only_now_is_left_alone(
+    root: Root, artifact: Artifact, tmp_path: Path
+) -> None:
+    make_old(tmp_path, hours=48)
+    artifact.publish(supersede={TABLE: ["a"]})
+    (did,) = gc(root, options=GcOptions(keep_snapshots=1))
+    assert did.snapshots == (1, 2)  # 3 was the latest until this moment
+    assert artifact.numbers() == [3, 4]
+
+
+def test_a_clock_that_went_back_removes_nothing(
+    root: Root, artifact: Artifact, tmp_path: Path
+) -> None:
+    make_old(tmp_path, hours=-24)
+    assert gc(root, options=GcOptions(keep_snapshots=1, min_age_seconds=60)) == []
+
+
+def test_pinned_readers_are_left_alone_until_their_pin_expires(
+    root: Root, artifact: Artifact, tmp_path: Path
+) -> None:
+    with artifact.pinned(1) as snapshot:
+        (did,) = gc(root, options=NOW)
+        assert did.snapshots == (2,)
+        assert rows_in_force(snapshot) == ok("a", "b", value=1)
+        make_old(tmp_path / artifact.folder / "pins", hours=24 * 31)
+        (did,) = gc(root, options=NOW)
+        assert did.snapshots == (1,)
+    assert root.list(f"{artifact.folder}/pins") == []
+
+
+def test_a_pin_set_while_gc_decides_is_seen(
+    root: Root, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pin comes after gc has looked for pins, and before it writes its intent."""
+    from reelvec.storage.upkeep import garbage as module
+
+    real = module.write_removal
+    pin = artifact.pinned(2)
+
+    def pin_first(*args, **kwargs):
+        pin.__enter__()
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(module, "write_removal", pin_first)
+    (did,) = gc(root, options=NOW)
+    assert did.snapshots == (1,)
+    assert rows_in_force(artifact.at(2)) == ok("a", "b", value=2)
+    pin.__exit__(None, None, None)
+
+
+def test_a_reader_that_comes_too_late_is_told(
+    root: Root, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gc has written its intent and looked again; the reader pins before it deletes."""
+    from reelvec.storage.upkeep import garbage as module
+
+    real = module._reachable
+    told = []
+
+    def reachable(*args):
+        result = real(*args)
+        if removals_after(root, artifact.folder, number=0):
+            with pytest.raises(MissingArtifactError, match="gc removed"), artifact.pinned(1):
+                pass
+            told.append(1)
+        return result
+
+    monkeypatch.setattr(module, "_reachable", reachable)
+    gc(root, options=NOW)
+    assert told
+
+
+def test_a_killed_gc_is_finished_by_the_next(
+    root: Root, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reelvec.storage.upkeep import garbage as module
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    write_part(artifact, ok("orphan"))
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_carry_out", killed)
+        with pytest.raises(KeyboardInterrupt):
+            gc(root, options=NOW)
+    assert artifact.orphan_receipts() == []  # doomed: not offered any more
+    assert artifact.numbers() == [1, 2, 3]
+    assert verify_artifact(artifact) == []
+    gc(root, options=NOW)
+    assert artifact.numbers() == [3]
+    assert all(removal.done for removal in removals_after(root, artifact.folder, number=0))
+    assert len(root.list(f"{artifact.folder}/parts")) == 1
+
+
+def test_collected_parts_cannot_be_published(root: Root, artifact: Artifact) -> None:
+    late = write_part(artifact, ok("late"))
+    gc(root, options=NOW)
+    with pytest.raises(CommitError, match="redo shard"):
+        artifact.publish(add=[late])
+
+
+def test_nothing_goes_while_a_snapshot_is_unreadable(
+    root: Root, artifact: Artifact, tmp_path: Path
+) -> None:
+    flip_bit(tmp_path / layout.snapshot(artifact.folder, 3), 500)
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    with pytest.raises(IntegrityError):
+        gc(root, options=NOW)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == files
+
+
+def test_stray_files_of_killed_writers_go(root: Root, artifact: Artifact, tmp_path: Path) -> None:
+    stray = root.new_scratch(".arrow")
+    stray.write_bytes(b"half a part")
+    gc(root)
+    assert stray.exists()
+    make_old(tmp_path, hours=48)
+    gc(root)
+    assert not stray.exists()

@@ -1,0 +1,155 @@
+"""The planner by digests against its naive twin, which holds every row in a dict."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.commits.ledgers import iter_ledger
+from reelvec.storage.records import (
+    CAPTION_SCHEMA,
+    VIDEO_SCHEMA,
+    Caption,
+    Input,
+    Video,
+    clip_key,
+    records_to_table,
+)
+from reelvec.storage.roots import open_root
+from reelvec.storage.tables import write_table
+from reelvec.tasks.digests import DigestSet, digests
+from reelvec.tasks.embedding.differences import (
+    caption_differences,
+    embedded_clips,
+    video_differences,
+)
+from reelvec.tasks.embedding.parts import CaptionRow, VideoRow
+
+
+def commit(artifact, table, inputs, data=None, supersede=()):
+    with artifact.new_part(table=table, shard="0", suffix=".parquet") as part:
+        if data is None:
+            part.path.write_bytes(b"not read")
+        else:
+            write_table(part.path, data, metadata={})
+        receipt = part.commit(rows=len(inputs), inputs=inputs)
+    return artifact.publish(add=[receipt], supersede={table: list(supersede)})
+
+
+def corpus_of(root, videos, captions):
+    artifact = Artifact.open(root, kind="corpus", identity={"corpus": 1})
+    table = records_to_table(videos, schema=VIDEO_SCHEMA)
+    commit(artifact, "videos", [Input(v.video_id, v.status, v.reason) for v in videos], table)
+    table = records_to_table(captions, schema=CAPTION_SCHEMA)
+    return commit(artifact, "captions", [Input(c.caption_id) for c in captions], table)
+
+
+def naive_videos(videos, frames, live):
+    due, planned = [], {}
+    for video in videos:
+        key = clip_key(video.content_hash, start_seconds=video.start_seconds)
+        if video.status == "quarantined":
+            outcome = (video.status, video.reason, video.message)
+        elif key in frames:
+            outcome = (frames[key].status, frames[key].reason, frames[key].message)
+        else:
+            continue
+        row = VideoRow(video.video_id, video.content_hash, key, video.split, *outcome)
+        planned[row.video_id] = row.signature
+        if row.video_id not in live or live[row.video_id].detail != row.signature:
+            due.append(row)
+    return due, {k: row for k, row in live.items() if planned.get(k) != row.detail}
+
+
+ids = st.sampled_from([f"v{i}" for i in range(6)])
+hashes = st.sampled_from(["aa", "bb", "cc", "dd"])
+outcomes = st.sampled_from(
+    [("ok", "", ""), ("salvaged", "truncated", "m"), ("quarantined", "x", "m")]
+)
+videos_of = st.lists(
+    st.builds(
+        lambda video_id, content, split, start, bad: Video(
+            video_id, "p", split, content, start_seconds=start,
+            status="quarantined" if bad else "ok", reason="empty" if bad else "",
+        ),
+        ids, hashes, st.sampled_from(["", "train"]), st.sampled_from([None, 1.0]), st.booleans(),
+    ),
+    unique_by=lambda video: video.video_id,
+)  # fmt: skip
+frames_of = st.dictionaries(hashes | hashes.map("{}@1-".format), outcomes)
+
+
+@settings(max_examples=60, deadline=None)
+@given(before=videos_of, now=videos_of, frames_before=frames_of, frames=frames_of)
+def test_the_plan_is_the_naive_one(tmp_path_factory, before, now, frames_before, frames):
+    root = open_root(tmp_path_factory.mktemp("store"))
+    frames = {key: Input(key, *outcome) for key, outcome in frames.items()}
+    earlier = {key: Input(key, *outcome) for key, outcome in frames_before.items()}
+    made, _ = naive_videos(before, earlier, {})
+    live = {row.video_id: Input(row.video_id, row.status, detail=row.signature) for row in made}
+    tables = Artifact.open(root, kind="embeddings", identity={"tables": 1})
+    gone = [Input("gone", detail="old"), *live.values()]
+    commit(tables, "videos", gone)
+    base = tables.publish(supersede={"videos": ["gone"]})
+    store = Artifact.open(root, kind="frames", identity={"frames": 1})
+    decoded = commit(store, "frames", list(frames.values()))
+    corpus = corpus_of(root, now, [])
+    found = video_differences(corpus, frames=decoded, base=base)
+    assert (found.due, found.in_force) == naive_videos(now, frames, live)
+    clips = {row.clip_key for row in found.due}
+    copies = embedded_clips(base, wanted=clips)
+    wanted = {row.clip_key for row in made if row.status != "quarantined"} & clips
+    assert set(copies) == wanted
+    assert all(live[video_id].detail.startswith(f"{clip} ") for clip, video_id in copies.items())
+
+
+def test_captions_follow_text_video_and_split(tmp_path):
+    root = open_root(tmp_path)
+    videos = [Video("a", "p", "train", "aa"), Video("b", "p", "test", "bb")]
+    captions = [Caption("1", "a", "x"), Caption("2", "b", "y"), Caption("3", "nobody", "z")]
+    rows = [
+        CaptionRow(c.caption_id, c.video_id, split, c.subset, c.text)
+        for c, split in zip(captions, ["train", "test", ""], strict=True)
+    ]
+    corpus = corpus_of(root, videos, captions)
+    assert caption_differences(corpus, base=None).due == rows
+    tables = Artifact.open(root, kind="embeddings", identity={"tables": 1})
+    live = [Input(row.caption_id, detail=row.signature) for row in rows]
+    live[1] = Input("2", detail="of another text")
+    base = commit(tables, "captions", [*live, Input("4", detail="orphaned")])
+    found = caption_differences(corpus, base=base)
+    assert found.due == [rows[1]]
+    assert set(found.in_force) == {"2", "4"}
+
+
+def test_an_empty_store_has_no_differences():
+    assert video_differences(None, frames=None, base=None).due == []
+    assert caption_differences(None, base=None).in_force == {}
+
+
+@given(st.lists(st.text(max_size=3)), st.lists(st.text(max_size=3)), st.integers(0, 5))
+def test_digest_sets_are_sets(here, wanted, cut):
+    found = DigestSet([digests(here[:cut]), digests(here[cut:])])
+    assert found.has(digests(wanted)).tolist() == [text in here for text in wanted]
+    for text, at in zip(wanted, found.find(digests(wanted)), strict=True):
+        assert at == -1 if text not in here else here[at] == text
+
+
+def test_digests_that_share_their_first_half_are_told_apart():
+    here = np.array([[7, 1], [7, 2], [7, 3], [9, 1]], np.uint64)
+    wanted = np.array([[7, 3], [7, 9], [9, 1], [9, 2], [6, 1]], np.uint64)
+    assert DigestSet([here]).find(wanted).tolist() == [2, -1, 3, -1, -1]
+
+
+def test_ledgers_stream_what_is_in_force(tmp_path):
+    artifact = Artifact.open(open_root(tmp_path), kind="frames", identity={"a": 1})
+    rows = [Input("a"), Input("b", "quarantined", "empty", "m", "d", 3), Input("c")]
+    snapshot = commit(artifact, "frames", rows)
+    snapshot = artifact.publish(supersede={"frames": ["c"]})
+    columns = list(iter_ledger(snapshot, "frames"))
+    found = [
+        Input(**dict(zip(ledger, row, strict=True)))
+        for ledger in columns
+        for row in zip(*ledger.values(), strict=True)
+    ]
+    assert found == list(snapshot.inputs("frames"))

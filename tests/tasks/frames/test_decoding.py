@@ -1,0 +1,159 @@
+"""Clips and probes through the sandbox: order, outcomes, content checks, rules that repeat."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+from reelvec.configs.schema import ExtractConfig, SamplingConfig
+from reelvec.models.sampling.rules import Rule
+from reelvec.storage.records import Video, clip_key
+from reelvec.storage.video.content import hash_file
+from reelvec.tasks.frames.decoding import (
+    ClipJob,
+    DecodingOptions,
+    ProbeOptions,
+    decode_clips,
+    probe_files,
+)
+from tests.support import media
+
+
+def options(**changes):
+    return DecodingOptions(**{"size": 64, "deadline_seconds": 30, **changes})
+
+
+def listed(path, **fields):
+    """A corpus row as ingest would write it."""
+    (video,) = probe_files([Video(video_id="v", path=str(path), **fields)], options=ProbeOptions())
+    return video
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A file of its own, free to be changed."""
+    return shutil.copy(media.video("h264_mp4"), tmp_path / "clip.mp4")
+
+
+def decode_one(video, **changes):
+    key = clip_key(
+        video.content_hash, start_seconds=video.start_seconds, end_seconds=video.end_seconds
+    )
+    job = ClipJob.from_video(video, clip_key=key)
+    (result,) = decode_clips([job], options=options(**changes))
+    return result
+
+
+def test_probe_fills_the_record(copy):
+    video = listed(copy, split="train", start_seconds=1.0)
+    assert video.content_hash == hash_file(copy)
+    assert dataclasses.asdict(video) == {
+        "video_id": "v", "path": str(copy), "split": "train", "content_hash": video.content_hash,
+        "bytes": copy.stat().st_size, "mtime_ns": copy.stat().st_mtime_ns,
+        "start_seconds": 1.0, "end_seconds": None, "status": "ok", "reason": "", "message": "",
+        "container": "mov", "codec": "h264", "width": 160, "height": 120, "rotation": 0,
+        "fps_container": 25.0, "frames_from_header": 150, "frames_counted": 150,
+        "duration_seconds_from_header": 6.0, "keyframes": 5,
+    }  # fmt: skip
+
+
+def test_probe_keeps_order_and_quarantines(copy, tmp_path):
+    (tmp_path / "words.mp4").write_text("words")
+    paths = [copy, tmp_path / "nowhere.mp4", tmp_path / "words.mp4", copy]
+    rows = [Video(video_id=str(i), path=str(path)) for i, path in enumerate(paths)]
+    done = list(probe_files(rows, options=ProbeOptions(workers=2)))
+    assert [v.video_id for v in done] == ["0", "1", "2", "3"]
+    assert [(v.status, v.reason) for v in done] == [
+        ("ok", ""), ("quarantined", "missing"), ("quarantined", "unreadable"), ("ok", ""),
+    ]  # fmt: skip
+    assert done[1].content_hash == ""
+    assert done[2].content_hash == hash_file(paths[2])
+    assert done[0].content_hash == done[3].content_hash
+
+
+def test_a_clip_has_frames_times_and_a_ledger_row(copy):
+    result = decode_one(listed(copy))
+    assert result.frames.shape == (6, 64, 64, 3)
+    assert result.frames.dtype == np.uint8
+    assert [media.barcode(frame) for frame in result.frames] == [0, 25, 50, 75, 100, 125]
+    assert result.pts_seconds.tolist() == [0, 1, 2, 3, 4, 5]
+    assert result.frame_index.tolist() == [0, 25, 50, 75, 100, 125]
+    row = result.outcome
+    assert row.key == result.clip_key == listed(copy).content_hash
+    assert (row.status, row.reason, row.message, row.attempts) == ("ok", "", "", 1)
+    assert row.detail == '{"decoder": "selective", "codec": "h264 in mov"}'
+
+
+def test_a_window_is_part_of_the_file(copy):
+    video = dataclasses.replace(listed(copy), start_seconds=2.0, end_seconds=4.0)
+    result = decode_one(video, rule=Rule(policy="uniform", count=3))
+    assert result.clip_key.endswith("@2-4")
+    assert [media.barcode(frame) for frame in result.frames] == [50, 74, 99]
+
+
+def test_the_same_bytes_give_the_same_frames(copy):
+    first, second = decode_one(listed(copy)), decode_one(listed(copy))
+    assert np.array_equal(first.frames, second.frames)
+    assert first.outcome == second.outcome
+
+
+def test_a_rule_that_repeats_frames_repeats_them(copy):
+    result = decode_one(listed(copy), rule=Rule(policy="adaclip_uniform", count=300))
+    assert len(result.frames) == 300
+    assert result.frame_index.tolist() == [i // 2 for i in range(300)]
+    assert [media.barcode(frame) for frame in result.frames[:6]] == [0, 0, 1, 1, 2, 2]
+    assert result.pts_seconds[299] == pytest.approx(149 / 25)
+
+
+def test_a_rule_that_cannot_be_followed_is_that_clips_outcome(copy):
+    result = decode_one(listed(copy), rule=Rule(policy="adaclip_random", count=300))
+    assert (result.outcome.status, result.outcome.reason) == ("quarantined", "no_frames")
+    assert "adaclip_random" in result.outcome.message
+
+
+def test_new_bytes_under_an_old_path_are_noticed(copy):
+    video = listed(copy)
+    shutil.copy(media.video("hevc_mp4"), copy)
+    result = decode_one(video)
+    assert (result.outcome.status, result.outcome.reason) == ("quarantined", "changed")
+    assert len(result.frames) == 0
+    assert result.outcome.key == video.content_hash
+
+
+def test_a_touched_file_is_the_same_file(copy):
+    video = dataclasses.replace(listed(copy), mtime_ns=1)
+    assert decode_one(video).outcome.status == "ok"
+
+
+def test_a_vanished_file_is_missing(copy):
+    video = listed(copy)
+    copy.unlink()
+    assert decode_one(video).outcome.reason == "missing"
+
+
+def test_order_is_that_of_the_jobs(tmp_path):
+    kinds = ["h264_mp4", "mjpeg_avi", "vp9_webm", "hevc_mkv"] * 3
+    jobs = [ClipJob(clip_key=f"{i}", path=str(media.video(k))) for i, k in enumerate(kinds)]
+    jobs.insert(5, ClipJob(clip_key="lost", path=str(tmp_path / "lost")))
+    results = list(decode_clips(iter(jobs), options=options(workers=3)))
+    assert [r.clip_key for r in results] == [job.clip_key for job in jobs]
+    assert [r.outcome.status for r in results].count("ok") == 12
+
+
+def test_recounted_files_are_sampled_again(tmp_path):
+    """An AVI with B-frames that lacks packets at its start: fewer frames than packets counted."""
+    path = media.without_first_packets("mpeg4_b_avi", 3, tmp_path)
+    result = decode_one(listed(path), rule=Rule(policy="uniform", count=4))
+    assert result.outcome.status == "ok"
+    numbers = [media.barcode(frame) for frame in result.frames]
+    assert numbers == sorted(numbers)
+    assert numbers[-1] == 149
+
+
+def test_options_come_from_the_configuration():
+    config = ExtractConfig(sampling=SamplingConfig(policy="uniform", count=7), size=32)
+    got = DecodingOptions.from_config(config, workers=3)
+    assert got.rule == Rule(policy="uniform", count=7)
+    assert (got.size, got.workers, got.max_pixels) == (32, 3, config.max_pixels)
+    assert Rule(**SamplingConfig().model_dump()) == Rule()

@@ -1,0 +1,274 @@
+"""One page from tables: escaped, deterministic, traceable, made once."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from reelvec.configs.schema import EvaluateConfig, TrainConfig
+from reelvec.storage.records import Caption, Input
+from reelvec.storage.runs import RunRecord
+from reelvec.tasks.reports.facts import notes_of
+from reelvec.tasks.reports.gallery import choose_queries
+from reelvec.tasks.reports.rendering.charts import Axis, linear_axis
+from reelvec.tasks.reports.rendering.gallery import FRAME_PIXELS, strip_jpeg
+from reelvec.tasks.reports.rendering.markup import Markup, tag
+from reelvec.tasks.reports.report import ReportSources, is_reported, report, report_in_force
+from reelvec.tasks.scoring.coverage import coverage_rows
+from reelvec.tasks.scoring.evaluate import evaluate
+from tests.tasks.tables import make_store, plain_captions, plain_videos, video
+
+EVIL = "<script>alert('x')</script> & \"quotes\""
+RUN = RunRecord(
+    name="fake",
+    config={},
+    stages=[
+        {"name": "extract", "seconds": 12.5, "counts": {"new": 9, "again": 0}},
+        {"name": "train", "seconds": 87.5, "counts": {"steps": 300}},
+    ],
+    started="2026-08-01T10:00:00+00:00",
+    ended="2026-08-01T10:01:40+00:00",
+)
+
+
+class Page(HTMLParser):
+    """What a browser would see: tags, attributes, text; checks that tags are balanced."""
+
+    VOID = frozenset({"meta", "img", "br", "hr"})
+
+    def __init__(self, data):
+        super().__init__()
+        self.tags, self.attributes, self.words, self._open = [], [], [], []
+        self.feed(data)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def sources_of(store, *, config=None, **more):
+    config = config or store.config
+    options = EvaluateConfig(bootstrap=50, published={"t2v/R@1": 44.5}, published_source="a paper")
+    config = config.model_copy(update={"evaluate": options})
+    made = evaluate(store.embeddings, corpus=store.corpus, options=options)
+    return ReportSources(
+        config=config,
+        corpus=store.corpus,
+        frames=store.frames,
+        embeddings=store.embeddings,
+        evaluation=made.snapshot,
+        run=RUN,
+        history=(
+            {"epoch": 1.0, "loss": 3.5, "lr": 1e-4, "R@1": 12.0},
+            {"epoch": 2.0, "loss": 2.0, "lr": 1e-4, "R@1": 30.0},
+        ),
+        best_epoch=2,
+        checkpoint={"artifact": "cc" * 16, "snapshot": 7},
+        **more,
+    )
+
+
+@pytest.fixture
+def store(tmp_path):
+    videos = [
+        *plain_videos(10, train=3),
+        video(10, status="quarantined", reason="missing", message=f"no file {EVIL}"),
+    ]
+    captions = plain_captions(videos)
+    captions[5] = replace(captions[5], text=EVIL, subset="motion")
+    failed = {
+        "v004": Input("", "quarantined", "truncated", "moov atom not found"),
+        "v007": Input("", "salvaged", "damaged", "bytestream error", '{"kept": 0.71}'),
+    }
+    return make_store(tmp_path, videos=videos, captions=captions, failed=failed)
+
+
+def test_the_page_says_what_it_must(store):
+    made = report(sources_of(store))
+    page = Page(made.path.read_text())
+    for words in (
+        "fake", "95 %", "44.5", "a paper", "moov atom not found", "truncated", "missing",
+        "bytestream error", '{"kept": 0.71}', "salvaged", "1 min 28 s",
+        "300 steps", "Run of 2026-08-01 10:00:00 UTC, 1 min 40 s",
+        store.embeddings.artifact.fingerprint, store.corpus.fingerprint,
+        store.frames.artifact.fingerprint, "ab" * 16, "cc" * 16, "checkpoint snapshot 7",
+        "torch", "Found first", "could not be used", "epoch 2 was used",
+    ):  # fmt: skip
+        assert words in page.text, words
+    rows = [name for name, value in page.attributes if name == "src"]
+    assert len(rows) >= 5
+    assert all(v.startswith("data:image/jpeg;base64,") for n, v in page.attributes if n == "src")
+
+
+def test_nothing_in_it_runs_or_loads(store):
+    page = Page(report(sources_of(store)).path.read_text())
+    assert "script" not in page.tags
+    assert not {"link", "iframe", "object", "form"} & set(page.tags)
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    addresses = [v for n, v in page.attributes if n in ("href", "src", "action")]
+    assert all(v.startswith(("#", "data:image/jpeg")) for v in addresses)
+    assert EVIL in page.text  # as words: in a caption and in a decoder's message
+
+
+def test_a_second_report_changes_nothing_and_new_notes_draw_it_again(store):
+    sources = sources_of(store)
+    first = report(sources)
+    again = report(replace(sources, run=replace(RUN, started="2027-01-01T00:00:00+00:00")))
+    assert (first.fresh, again.fresh, again.path) == (True, False, first.path)
+    told = store.config.model_copy(update={"notes": "Trained on very little."})
+    noted = report(sources_of(store, config=told))
+    assert noted.fresh
+    assert "Trained on very little." in noted.path.read_text()
+    assert len(noted.snapshot.parts("report")) == 1
+    # the tables are still those that were scored
+    assert noted.snapshot.rows_of("ranks") == first.snapshot.rows_of("ranks")
+
+
+def test_equal_runs_give_equal_bytes(tmp_path):
+    pages = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        videos = plain_videos(8)
+        store = make_store(tmp_path / name, videos=videos, captions=plain_captions(videos))
+        # the corpus identity holds the folder's path: everything else is equal
+        page = report(sources_of(store)).path.read_text()
+        for said in (store.corpus.fingerprint,):
+            page = page.replace(said, "CORPUS")
+        pages.append(page)
+    assert pages[0] == pages[1]
+
+
+def test_scoring_what_was_trained_on_is_said(tmp_path):
+    videos = [video(i, split="") for i in range(6)]
+    store = make_store(tmp_path, videos=videos, captions=plain_captions(videos))
+    said = "6 of the 6 scored videos were trained on"
+    assert said in report(sources_of(store)).path.read_text()
+    untrained = store.config.model_copy(update={"train": TrainConfig(epochs=0)})
+    page = report(sources_of(store, config=untrained)).path.read_text()
+    assert said not in page
+    assert "The weights are random" in page
+    chosen = store.config.model_copy(update={"train": TrainConfig(selection_split="test")})
+    assert "chosen on the test split" in report(sources_of(store, config=chosen)).path.read_text()
+
+
+def test_without_captions_there_is_still_a_page(tmp_path):
+    store = make_store(tmp_path, videos=plain_videos(5), captions=[])
+    page = Page(report(sources_of(store)).path.read_text())
+    assert "has no captions: nothing was scored" in page.text
+    assert "Coverage and failures" in page.text
+    assert "Recall at k" not in page.text
+
+
+def row(caption, rank, *, own=0.5, top=()):
+    ids = [video for video, _ in top]
+    return {
+        "caption_id": caption,
+        "video_id": f"v-{caption}",
+        "subset": "",
+        "rank": rank,
+        "score": own,
+        "top_video_ids": ids,
+        "top_scores": [score for _, score in top],
+    }
+
+
+def test_queries_are_chosen_by_margin_closeness_and_distance():
+    rows = [
+        row("slim", 1, own=0.50, top=[("v-slim", 0.50), ("x", 0.49)]),
+        row("wide", 1, own=0.50, top=[("v-wide", 0.50), ("x", 0.10)]),
+        row("second", 2, top=[("x", 0.9), ("v-second", 0.5)]),
+        row("tenth", 10, top=[("x", 0.9)]),
+        row("lost", 70, top=[("x", 0.9)]),
+        row("worst", 80, top=[("x", 0.9)]),
+    ]
+    chosen = [[r["caption_id"] for r in group] for _, group in choose_queries(rows)]
+    assert chosen == [["wide", "slim"], ["second", "tenth"], ["worst", "lost"]]
+    assert choose_queries(rows[::-1]) == choose_queries(rows)
+
+
+def test_a_video_is_shown_once_a_kind():
+    rows = [row(str(i), 1, top=[("x", 0.1)]) | {"video_id": "same"} for i in range(9)]
+    assert len(choose_queries(rows)[0][1]) == 1
+
+
+def test_markup_escapes_all_but_itself():
+    made = tag("p", EVIL, tag("b", "<"), [None, 3, ["x", "&"]], title='"<>', hidden=True, no=None)
+    assert made == (
+        '<p title="&quot;&lt;&gt;" hidden>&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt; &amp; '
+        "&quot;quotes&quot;<b>&lt;</b>3x&amp;</p>"
+    )
+    assert isinstance(made, Markup)
+    assert not isinstance(made + "<", Markup)  # joining gives a plain string, escaped again
+
+
+@pytest.mark.parametrize(
+    "values", [[0.0], [5.0, 5.0], [1e-6, 2e-6], [0, 97.3], [-3.0, 8.0], [1e9, 3e9], [float("nan")]]
+)
+def test_axes_cover_their_values_with_few_round_ticks(values):
+    axis = linear_axis("y", values)
+    finite = [v for v in values if np.isfinite(v)]
+    assert 2 <= len(axis.ticks) <= 8
+    assert all(0 <= axis.place(v) <= 1 + 1e-9 for v in finite)
+    steps = np.diff(axis.ticks)
+    assert np.allclose(steps, steps[0])
+
+
+def test_a_log_axis_puts_the_geometric_mean_in_the_middle():
+    assert Axis("k", 1, 100, (1, 10, 100), log=True).place(10) == pytest.approx(0.5)
+
+
+def test_strips_hold_the_frames_side_by_side():
+    import io
+
+    from PIL import Image
+
+    frames = np.zeros((3, 40, 40, 3), np.uint8)
+    frames[1] = (250, 10, 10)
+    picture = Image.open(io.BytesIO(strip_jpeg(frames)))
+    assert picture.height == FRAME_PIXELS
+    middle = picture.getpixel((picture.width // 2, FRAME_PIXELS // 2))
+    assert middle[0] > 200
+    assert middle[1] < 60
+    assert strip_jpeg(frames[:0]) == b""
+
+
+def test_captions_are_shown_as_written(tmp_path):
+    videos = plain_videos(4, train=0)
+    captions = [Caption(f"c{i}", v.video_id, f"日本語 {i} é") for i, v in enumerate(videos)]
+    store = make_store(tmp_path, videos=videos, captions=captions)
+    assert "日本語 0 é" in report(sources_of(store)).path.read_text(encoding="utf-8")
+
+
+def test_a_split_nobody_is_in_is_named_with_those_there_are(tmp_path):
+    store = make_store(tmp_path, videos=plain_videos(5, train=5), captions=[])
+    sources = sources_of(store)
+    rows = coverage_rows(store.corpus, embeddings=store.embeddings, split="test")
+    (note,) = [note for note in notes_of(sources, rows) if "nothing was scored" in note]
+    assert "No video is in the split 'test'" in note and "has train; set evaluate.split" in note
+
+
+def test_another_run_sees_the_page_there_is_and_knows_it_is_not_its_own(tmp_path):
+    store = make_store(tmp_path, videos=plain_videos(5), captions=plain_captions(plain_videos(5)))
+    sources = sources_of(store)
+    assert (report_in_force(sources.evaluation), is_reported(sources)) == (None, False)
+    made = report(sources)
+    assert (report_in_force(made.snapshot), is_reported(sources)) == (made.path, True)
+    embedding = store.config.model_copy(update={"train": TrainConfig(epochs=0)})
+    other = sources_of(store, config=embedding)
+    assert (report_in_force(made.snapshot), is_reported(other)) == (made.path, False)

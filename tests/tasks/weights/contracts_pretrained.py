@@ -1,0 +1,120 @@
+"""What every frozen dual encoder's folder must do, whatever its layout.
+
+A test class subclasses `PretrainedContract` and gives the fixture `folder` (of 32-pixel frames) and
+`reprocessed`; it says its vectors' `width`.
+"""
+
+from reelvec.configs import PipelineConfig
+from reelvec.models.conversion.weights import image_size_of, recognise
+from reelvec.storage.roots import open_root
+from reelvec.storage.runs import RunRecord, write_run
+from reelvec.storage.weights.pretrained import read_pretrained
+from reelvec.tasks.runs.tables import search_text, sources_of
+from reelvec.tasks.scoring.evaluate import evaluate
+from reelvec.tasks.training.starting import starting_model
+from reelvec.tasks.training.train import train, trained
+from reelvec.tasks.weights.choice import choose_weights
+from reelvec.tasks.weights.files import import_file, inspect_file
+from tests.support.engine_free import run_embed, run_extract, run_ingest
+
+
+def config_of(weights, store):
+    """A synthetic corpus embedded with `weights`: a folder, or a file."""
+    named = f"hf:{weights}" if weights.is_dir() else str(weights)
+    document = {
+        "store": str(store),
+        "corpus": {"kind": "synthetic", "videos": 6, "seconds": 1, "codecs": ["h264-mp4"]},
+        "extract": {"size": 32, "sampling": {"policy": "uniform", "count": 3}},
+        "model": {"family": "frozen", "weights": named, "max_frames": 2},
+        "train": {"epochs": 0},
+    }
+    return PipelineConfig.model_validate(document)
+
+
+def copied(folder, target):
+    """The folder's files in another one."""
+    target.mkdir()
+    for path in folder.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    return target
+
+
+class PretrainedContract:
+    """From a folder through train (0 epochs), embed, evaluate and search."""
+
+    def width(self, folder):
+        """Numbers of a vector."""
+        raise NotImplementedError
+
+    def reprocess(self, folder):
+        """Change the mean of the folder's preprocessing."""
+        raise NotImplementedError
+
+    def test_a_folder_of_a_dual_encoder_end_to_end(self, folder, tmp_path):
+        config = config_of(folder, tmp_path / "store")
+        run_ingest(config)
+        run_extract(config)
+        train(config)
+        _, snapshot = run_embed(config)
+        sources = sources_of(config)
+        evaluate(
+            sources.embeddings,
+            corpus=sources.corpus,
+            options=config.evaluate,
+            scoring=sources.scoring(),
+        )
+        assert len(snapshot.live("videos")) == 6
+        started = "2026-01-01T00:00:00+00:00"
+        run = RunRecord(name="x", config=config.model_dump(mode="json"), started=started)
+        write_run(open_root(config.store), run)
+        found = search_text(config.store, text="a red circle", top=3)
+        assert [row.rank for row in found] == [1, 2, 3]
+        columns = sources.encoder().model.video_columns
+        assert columns["embedding"].shape == (self.width(folder),)
+
+    def test_identity_is_what_the_weights_are_not_where_they_lie(self, folder, tmp_path):
+        """Another folder with the same files is the same model; another mean is not."""
+        same, changed = copied(folder, tmp_path / "same"), copied(folder, tmp_path / "changed")
+        self.reprocess(changed)
+
+        def weights(place):
+            config = config_of(place, tmp_path / "store")
+            run_ingest(config)
+            train(config)
+            return trained(config).weights_hash
+
+        assert weights(folder) == weights(same) != weights(changed)
+
+    def test_a_checkpoint_of_ours_holds_everything(self, folder, tmp_path):
+        """The folder may go: tensors, configuration and preprocessing are in the store."""
+        gone = copied(folder, tmp_path / "gone")
+        config = config_of(gone, tmp_path / "store")
+        run_ingest(config)
+        train(config)
+        path = trained(config).path
+        for file in gone.iterdir():
+            file.unlink()
+        chosen = choose_weights(path, store=str(tmp_path / "store"))
+        assert (chosen.model["family"], chosen.extract["size"]) == ("frozen", 32)
+        self._holds_the_same(path, folder)
+
+    def test_weights_are_named_on_the_command_line(self, folder):
+        chosen = choose_weights(f"hf:{folder}", store="unused")
+        assert chosen.model["weights"] == f"hf:{folder}" and chosen.extract == {"size": 32}
+        state = read_pretrained(f"hf:{folder}")
+        assert image_size_of(state) == 32 and recognise(state)[0][0] == "frozen"
+
+    def test_weights_are_inspected_and_imported(self, folder, tmp_path):
+        found = inspect_file(f"hf:{folder}")
+        assert (found["layout"], found["families"][0]["family"]) == ("pretrained", "frozen")
+        out = tmp_path / "mine.safetensors"
+        made = import_file(f"hf:{folder}", out)
+        assert made["hash"] == found["hash"] == inspect_file(str(out))["hash"]
+        assert choose_weights(out, store="unused").extract == {"size": 32}
+        self._holds_the_same(out, folder)
+
+    def _holds_the_same(self, path, folder):
+        whole = starting_model(config_of(folder, "unused").model, seed=0).state_dict()
+        found = starting_model(config_of(path, "unused").model, seed=5).state_dict()
+        assert found.keys() == whole.keys()
+        assert all((tensor == whole[key]).all() for key, tensor in found.items())
