@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.corpora.published import PUBLISHED
+from reelvec.storage.corpora.benchmarks.published import PUBLISHED
 
 ROOT = Path(__file__).parents[1]
 PAGES = {

@@ -65,7 +65,7 @@ def test_another_variants_checkpoint_is_refused():
 
 
 def test_start_from_a_mean_pooled_checkpoint_takes_headers_from_its_clip():
-    """The originals fill a header only where no key of it exists (spec 7.2)."""
+    """Headers are filled only where no key of them exists (specs/clip4clip-clip2video.md 7.2)."""
     trained = export_checkpoint(variant("meanP"), half=False)
     model = variant("seqTransf", patch="3d", seed=5)
     start(model, trained)

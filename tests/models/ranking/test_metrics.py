@@ -122,7 +122,7 @@ class TestGoldens:
 
 
 def test_all_equal_scores_do_not_add_queries():
-    """The originals report R@1 20, MdR 3 and 25 'samples' here (specs 6.3)."""
+    """The originals: R@1 20, MdR 3 and 25 'samples' (specs/clip4clip-clip2video.md 6.3)."""
     sim = np.zeros((5, 5))
     for ties, rank in (("optimistic", 1.0), ("mean", 3.0), ("pessimistic", 5.0)):
         found = evaluate_matrix(sim, text_to_video=range(5), options=MetricOptions(ties=ties))

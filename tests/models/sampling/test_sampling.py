@@ -103,7 +103,7 @@ def test_adaclip_matches_its_golden(case):
     assert got.tolist() == case["index"]
 
 
-# Without ../shared: the same rules on the specs' own examples.
+# The same rules on the specifications' own examples.
 
 
 def test_clip4clip_examples_of_the_specs():
