@@ -36,7 +36,9 @@ LOOSE = re.compile(
     r"|\((?:[A-Z]\d+(?:\.\d+)*|\d\.\d+(?:\.\d+)*)\)"
 )
 """Words and numbers that point into a page without naming it, in comments and docstrings."""
-BARE_PAGE = re.compile(rf"(?<!specs/)(?<!notes/)\b(?:{'|'.join(p.stem for p in PAGES.values())})\.md")
+BARE_PAGE = re.compile(
+    rf"(?<!specs/)(?<!notes/)\b(?:{'|'.join(p.stem for p in PAGES.values())})\.md"
+)
 
 
 def tracked() -> list[Path]:
@@ -60,7 +62,9 @@ def wrong_references(text: str) -> Iterator[str]:
         if name not in PAGES:
             yield f"{name}: no such page below docs/"
             continue
-        yield from (f"{name} {s}: no such heading" for s in sections if s not in headings(PAGES[name]))
+        yield from (
+            f"{name} {s}: no such heading" for s in sections if s not in headings(PAGES[name])
+        )
 
 
 def said(file: Path) -> str:
@@ -70,7 +74,8 @@ def said(file: Path) -> str:
         return text
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     kept = [
-        t.string for t in tokens
+        t.string
+        for t in tokens
         if t.type == tokenize.COMMENT or (t.type == tokenize.STRING and '"""' in t.string)
     ]
     return "\n".join(kept)
@@ -109,6 +114,18 @@ def test_what_commands_print_names_pages_that_are_there():
     sources = [split.source for splits in PUBLISHED.values() for split in splits.values()]
     assert sum(bool(REFERENCE.search(source)) for source in sources) > 15
     assert [p for source in sources for p in wrong_references(source)] == []
+
+
+def test_only_the_real_clips_lie_outside_the_repository():
+    outside = re.compile(r"""(\.\./|["'])shared/(?!data/clips)|\.\./shared(?!/)|/ ["']shared["']""")
+    found = [
+        f"{file.relative_to(ROOT)}:{number} {line.strip()}"
+        for file in tracked()
+        if file != Path(__file__)
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if outside.search(line)
+    ]
+    assert found == []
 
 
 OWN = re.compile(r"\(([AB]?[1-9]\.\d+(?:, [AB]?[1-9]\.\d+)*)\)")

@@ -17,7 +17,7 @@ from reelvec.models.conversion.weights import (
 from reelvec.models.errors import OptionsError, WeightsError
 from reelvec.models.family import RetrievalModel
 from tests.models.contracts_family import SIZES, captions, clips, inputs_of, make
-from tests.parity_init import clip_archive
+from tests.parity.init import clip_archive
 
 HEADERS = ("meanP", "seqLSTM", "seqTransf", "tightTransf")
 
