@@ -37,7 +37,10 @@ _CACHED_CHUNKS = 2**16  # more than the words of MSR-VTT's 200,000 captions; som
 
 
 def clean(text: str) -> str:
-    """ftfy, HTML entities twice, whitespace collapsed, lower case (specs 5.1)."""
+    """ftfy, HTML entities twice, whitespace collapsed, lower case.
+
+    Source: specs/clip4clip-clip2video.md 5.1.
+    """
     import ftfy
 
     fixed = html.unescape(html.unescape(ftfy.fix_text(text)))

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import unicodedata
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,16 +15,14 @@ from hypothesis import strategies as st
 from reelvec.models.clip.tokenizer import END, MERGES_PATH, START, clean, encode, tokenize
 from reelvec.models.errors import InputError
 from tests.models.clip import simple_tokenizer
+from tests.resources import GOLDENS
 
-GOLDENS = Path(__file__).parents[4] / "shared/goldens/tokenizer.json"
-CASES = json.loads(GOLDENS.read_text())["cases"] if GOLDENS.exists() else []
+CASES = json.loads((GOLDENS / "tokenizer.json").read_text())["cases"]
 #: texts drawn at random seldom hold these
 FRAGMENTS = [*"'sſS1²Ⅷ!éİ \n\x1c\u200d\u2028\u0345\ud800", "'ſ", "'ll", "dog", "ᾳ", "&amp;#x1c;"]
 FRAGMENTS += ["<|", "|>", "<|startoftext|>", "<|ſtartoftext|>", "<|endoftext|>", "&lt;|endoftext|>"]
-needs_goldens = pytest.mark.skipif(not CASES, reason="../shared absent")
 
 
-@needs_goldens
 @pytest.mark.parametrize("words", [32, 64])
 def test_ids_of_the_reference(words):
     for case in CASES:
