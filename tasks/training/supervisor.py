@@ -1,7 +1,7 @@
 """Starts the workers and stays with them: events, log, cancellation, restarts.
 
-One worker needs no launcher. Several are started by torchrun and meet through files: torch's network
-store listens on every address of the machine, whatever address it is given.
+One worker needs no launcher. Several are started by torchrun and meet through files: torch's
+network store listens on every address of the machine, whatever address it is given.
 
 The workers live in sessions of their own (torchrun's doing), so no process group holds them all.
 What does is the pipe on their standard input: only this process has its writing end, so it closes
