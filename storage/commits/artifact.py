@@ -246,7 +246,7 @@ class Artifact:
             if self._cached_inputs > _CACHED_INPUTS:
                 self._receipts, self._cached_inputs = {}, 0
             self._receipts[path] = cached
-            self._cached_inputs += len(cached.inputs)
+            self._cached_inputs += len(cached.outcomes)
         return cached
 
     def verified_path(self, part: str, *, size: int, checksum: str) -> Path:
