@@ -75,7 +75,7 @@ def test_the_page_holds_what_it_promises():
     found = files(PAGE)
     assert sum(path.startswith("tests/") for path in found) == 4
     assert len(found) == 9
-    assert len(list(changes(PAGE))) == 9
+    assert len(list(changes(PAGE))) == 10
 
 
 def test_the_examples_keep_the_contracts(extended):
