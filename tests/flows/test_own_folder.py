@@ -14,13 +14,15 @@ import yaml
 
 from tests.support.programs import ROOT, Watched, python, run_watched
 
-pytestmark = [pytest.mark.flow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.flow, pytest.mark.timeout(1200)]
+
+PATIENCE = 400  # seconds for what takes ten: these tests share the machine with others
 
 THEIRS = ("configs/__init__.py", "models/__init__.py", "storage.py", "tasks.py", "flows.py")
 SMALL = """
 name: small
 corpus: {kind: synthetic, videos: 8, seconds: 1.0, fps: 4, size: 64}
-extract: {size: 64, shard_videos: 4, sampling: {policy: uniform, count: 2}}
+extract: {size: 64, sampling: {policy: uniform, count: 2}}
 model: {family: clip4clip, options: {sim_header: meanP}, max_frames: 2}
 train: {epochs: 1, batch_size: 4, threads: 1, processes: 2}
 evaluate: {bootstrap: 10}
@@ -73,7 +75,12 @@ def project(tmp_path_factory):
 def command_line(project):
     """`reelvec run` with Prefect's own server and a Dask cluster of its own: (done, watched)."""
     words = ["run", "run.yaml", "--store", "cli-store", "--set", "runner=dask", "--json"]
-    done, watched = run_watched(python("-m", "reelvec.flows.cli", *words), cwd=project)
+    done, watched = run_watched(
+        python("-m", "reelvec.flows.cli", *words),
+        cwd=project,
+        timeout=PATIENCE,
+        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=str(PATIENCE),
+    )
     yield done, watched
     watched.kill()
 
@@ -125,23 +132,24 @@ def worker(prefect_server, project):
         )  # fmt: skip
         yield log, watched
         child.terminate()
-        child.wait(timeout=60)
+        child.wait(timeout=PATIENCE)
     watched.kill()
 
 
 def start(deployment, project, **more):
-    """Start a run of a deployment by the worker, with the small config and these changes."""
+    """Start a run of a deployment by the worker: the small config with these changes, no model."""
     from prefect.deployments import run_deployment
 
     config = yaml.safe_load((project / "run.yaml").read_text()) | more
-    return run_deployment(f"pipeline/{deployment}", parameters={"config": config}, timeout=0)
+    given = {"config": config, "only": ["ingest", "extract"]}
+    return run_deployment(f"pipeline/{deployment}", parameters=given, timeout=0)
 
 
 def wait_for(run, *states, log):
     """The run's state once it is one of `states`."""
     from prefect.client.orchestration import get_client
 
-    until = time.monotonic() + 150
+    until = time.monotonic() + PATIENCE
     with get_client(sync_client=True) as client:
         while True:
             state = client.read_flow_run(run.id).state
@@ -156,7 +164,7 @@ def test_a_workers_run_completes(worker, project):
     run = start("small", project, store="worker-store")
     state = wait_for(run, "Completed", "Failed", "Crashed", log=log)
     assert state.name == "Completed", log.read_text()
-    assert (project / "worker-store" / "embeddings").is_dir()
+    assert (project / "worker-store" / "frames").is_dir()
 
 
 def test_a_cancelled_run_is_told_and_leaves_nothing(worker, project):
@@ -168,7 +176,7 @@ def test_a_cancelled_run_is_told_and_leaves_nothing(worker, project):
     before = len(watched._alive())
     corpus = {"kind": "synthetic", "videos": 900, "seconds": 8.0}
     run = start("told", project, store="cancelled-store", corpus=corpus)
-    until = time.monotonic() + 120
+    until = time.monotonic() + PATIENCE
     while not (project / "cancelled-store").is_dir():  # the flow itself is at work
         assert time.monotonic() < until, log.read_text()
         time.sleep(0.2)
@@ -176,7 +184,7 @@ def test_a_cancelled_run_is_told_and_leaves_nothing(worker, project):
         client.set_flow_run_state(run.id, Cancelling())
     wait_for(run, "Cancelled", log=log)
     told = Path(project / "told.txt")
-    until = time.monotonic() + 30
+    until = time.monotonic() + 90
     while not told.exists() and time.monotonic() < until:
         time.sleep(0.2)
     assert told.exists(), log.read_text()

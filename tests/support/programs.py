@@ -74,7 +74,7 @@ def shown(process):
     return " ".join(process.cmdline())[:200]
 
 
-def run_watched(command, *, cwd, timeout=240, **environment):
+def run_watched(command, *, cwd, timeout=400, **environment):
     """Run a program to its end: (CompletedProcess, Watched)."""
     watched = Watched()
     child = subprocess.Popen(
