@@ -1,4 +1,4 @@
-"""`__all__` is what other modules may import: all of it is there and used, nothing else is imported.
+"""`__all__` is what other modules may import: all of it is there and used, and nothing else is.
 
 What a module keeps for itself may have any name; a test may reach for it, other modules may not.
 """
@@ -75,22 +75,49 @@ def uses(path):
         elif isinstance(node, ast.Import):
             aliases |= {alias.asname: alias.name for alias in node.names if alias.asname}
     for node in ast.walk(tree(path)):
+        if isinstance(node, ast.For) and isinstance(node.iter, ast.Tuple):  # over modules
+            modules = [aliases.get(getattr(part, "id", "")) for part in node.iter.elts]
+            attributes = [part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)]
+            found |= {(module, name) for module in modules for name in attributes if module}
         if isinstance(node, ast.Attribute):
-            module = aliases.get(getattr(node.value, "id", ""), ast.unparse(node.value))
-            found.add((module, node.attr))
+            whole = dotted(node.value)
+            found.add((aliases.get(whole, whole), node.attr))
     return found | named_in_text(path)
 
 
+def dotted(node):
+    """`a.b.c` as text; "" for anything but names and dots."""
+    if isinstance(node, ast.Attribute):
+        before = dotted(node.value)
+        return before and f"{before}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 def named_in_text(path):
-    """(module, name) that tables give as text: ("reelvec.models.clip4clip", "Clip4Clip")."""
-    words = {n.value for n in ast.walk(tree(path)) if isinstance(n, ast.Constant)} & texts()
-    modules = {word for word in words if word in MODULES}
-    return {(module, word) for module in modules for word in words}
+    """(module, name) given as text: in a table ("a.b", "Class"), or as "a.b:function"."""
+    constants = [n.value for n in ast.walk(tree(path)) if isinstance(n, ast.Constant)]
+    words = {part for text in constants if isinstance(text, str) for part in text.split(":")}
+    modules = words & set(MODULES)
+    return {(module, word) for module in modules for word in words & texts()}
 
 
 @cache
 def texts():
     return {name for path in MODULES.values() for name in declared(path) or ()} | set(MODULES)
+
+
+def in_signatures(path):
+    """Names in annotations and base classes: types that whoever uses the module meets."""
+    marks = []
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            marks.append(node.returns)
+        elif isinstance(node, ast.arg | ast.AnnAssign):
+            marks.append(node.annotation)
+        elif isinstance(node, ast.ClassDef):
+            marks += node.bases
+    names = [part for mark in marks if mark is not None for part in ast.walk(mark)]
+    return {part.id for part in names if isinstance(part, ast.Name)}
 
 
 def users():
@@ -138,13 +165,13 @@ def test_what_others_import_is_declared(known):
     assert hidden == []
 
 
-def test_what_is_declared_is_used(known):
-    """By another module or by a test; in `reelvec` itself it is for users."""
+def test_functions_and_classes_that_are_declared_are_used(known):
+    """By another module, by a test, or as a type in a signature; in `reelvec` itself by users."""
     idle = sorted(
         f"{module}.{name}"
         for module, path in MODULES.items()
         if path not in API_FILES
-        for name in declared(path) or ()
-        if not known[module, name]
+        for name in set(declared(path) or ()) - in_signatures(path)
+        if not known[module, name] and not name.isupper() and name != "main"
     )
     assert idle == []

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from reelvec.tasks.training.errors import TrainingError
 
-__all__ = ["MEETING", "Group", "choose_device"]
+__all__ = ["MEETING", "Group"]
 
 MEETING = "REELVEC_TRAIN_MEETING"
 """Environment variable: the file through which the processes of a run find each other."""
