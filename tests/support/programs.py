@@ -74,6 +74,24 @@ def shown(process):
     return " ".join(process.cmdline())[:200]
 
 
+@contextlib.contextmanager
+def watching(pid, watched):
+    """Look at a process and its descendants ten times a second."""
+    over = threading.Event()
+
+    def watch():
+        while not over.wait(0.1):
+            watched.look(pid)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield watched
+    finally:
+        over.set()
+        watcher.join()
+
+
 def run_watched(command, *, cwd, timeout=400, **environment):
     """Run a program to its end: (CompletedProcess, Watched)."""
     watched = Watched()
@@ -81,22 +99,12 @@ def run_watched(command, *, cwd, timeout=400, **environment):
         command, cwd=cwd, env=watched.environment(cwd, **environment), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    over = threading.Event()
-
-    def watch():
-        while not over.wait(0.1):
-            watched.look(child.pid)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
     try:
-        out, err = child.communicate(timeout=timeout)
+        with watching(child.pid, watched):
+            out, err = child.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         watched.kill()
         raise
-    finally:
-        over.set()
-        watcher.join()
     return subprocess.CompletedProcess(command, child.returncode, out, err), watched
 
 
