@@ -94,6 +94,7 @@ def test_every_page_is_reached_from_the_readme():
         page = new.pop()
         reached.add(page)
         targets = {(page.parent / urlsplit(x).path).resolve() for x in links(page) if ":" not in x}
+        targets |= {listed for folder in targets if folder.is_dir() for listed in folder.iterdir()}
         new |= {t for t in targets if t.suffix == ".md"} - reached
     assert [page_id(p) for p in PAGES if p not in reached and ".github" not in p.parts] == []
 
