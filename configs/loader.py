@@ -17,15 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from reelvec.configs.schema import PipelineConfig, merge
 
-__all__ = [
-    "PRESET_DIR",
-    "ConfigError",
-    "load",
-    "preset_names",
-    "preset_path",
-    "read_preset",
-    "validate",
-]
+__all__ = ["PRESET_DIR", "ConfigError", "load", "preset_names", "read_preset", "validate"]
 
 PRESET_DIR = Path(__file__).parent / "presets"
 

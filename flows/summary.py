@@ -10,7 +10,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from reelvec.configs import PipelineConfig
 from reelvec.tasks.runs.outcome import outcome_of
 
-__all__ = ["publish_summary", "summarise"]
+__all__ = ["describe", "publish_summary", "summarise"]
 
 Summary = dict[str, Any]
 _SHOWN_FAILURES = 200

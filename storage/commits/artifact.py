@@ -22,7 +22,6 @@ from reelvec.storage.commits.merging import Change
 from reelvec.storage.commits.publishing import publish_change
 from reelvec.storage.commits.receipts import (
     COMPACTED,
-    Counts,
     PartWriter,
     Receipt,
     check_receipt,
@@ -34,7 +33,7 @@ from reelvec.storage.errors import CommitError, IdentityError, IntegrityError, M
 from reelvec.storage.roots import WRITE_FAILURES, Root, explained
 from reelvec.storage.sealing import checksum_of_file, seal, unseal
 
-__all__ = ["Artifact", "Counts", "PartRef", "PartWriter", "Receipt", "Snapshot"]
+__all__ = ["Artifact", "PartRef", "PartWriter", "Receipt", "Snapshot"]
 
 _CACHED_INPUTS = 500_000  # ledger rows of receipts kept in memory, about 100 MB
 

@@ -22,7 +22,14 @@ from reelvec.models.sampling.rules import pick_stored
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.tasks.scoring.logits import EMBEDDING
 
-__all__ = ["Encoder", "EncoderRef", "encode_captions", "encode_videos", "open_encoder"]
+__all__ = [
+    "Encoder",
+    "EncoderRef",
+    "encode_captions",
+    "encode_videos",
+    "open_encoder",
+    "with_vectors",
+]
 
 F = TypeVar("F", bound=Features)
 

@@ -35,6 +35,7 @@ from reelvec.tasks.shards import (
 )
 
 __all__ = [
+    "TABLE",
     "Clip",
     "ExtractPlan",
     "commit_extract",

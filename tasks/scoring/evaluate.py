@@ -29,7 +29,6 @@ __all__ = [
     "EVALUATION_RECIPE",
     "Evaluation",
     "evaluate",
-    "evaluation_artifact",
     "finished_evaluation",
     "read_coverage",
     "read_metrics",

@@ -44,9 +44,9 @@ def test_the_deployments_are_these():
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_entrypoints_are_dotted(name):
-    """A colon makes Prefect load the file by path, as another module (tasks/ would be shadowed)."""
+    """A colon makes Prefect load the file by path: a second copy of its module, from a checkout."""
     entrypoint = DEPLOYMENTS[name]["entrypoint"]
-    assert ":" not in entrypoint and entrypoint.startswith("flows.")
+    assert ":" not in entrypoint and entrypoint.startswith("reelvec.flows.")
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
@@ -257,7 +257,7 @@ def test_the_image_ships_what_the_wheel_needs():
     kept = {
         line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
     }
-    packages = {"flows", "tasks", "storage", "models", "configs"}
+    packages = {"reelvec", "flows", "tasks", "storage", "models", "configs"}
     assert packages | {"pyproject.toml", "README.md", "LICENSE"} <= kept
     assert {"requirements.lock", "prefect.yaml"} <= kept
     assert all((ROOT / path).exists() for path in kept)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from reelvec.tasks.reports.rendering.contents import CoverageRow, Failure, StageCost
 from reelvec.tasks.reports.rendering.markup import Child, Markup, tag
 
-__all__ = ["coverage_table", "failures_by_reason", "failures_table", "stage_table"]
+__all__ = ["coverage_table", "duration", "failures_by_reason", "failures_table", "stage_table"]
 
 MOST_FAILURES = 200
 _ENOUGH = 10
