@@ -64,4 +64,6 @@ def _holds_store(root: Root) -> bool:
     kinds = [kind for kind in layout.KINDS if kind in names]
     if any(layout.is_fingerprint(name) for kind in kinds for name in root.list(kind)):
         return True
+    if layout.FORMATS in names and root.exists(layout.store_format(1)):
+        return True
     return any(name.endswith(".json") for name in root.list(layout.RUNS))

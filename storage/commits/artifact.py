@@ -35,6 +35,7 @@ from reelvec.storage.errors import CommitError, IdentityError, IntegrityError, M
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
+from reelvec.storage.store_format import stamp_format
 
 __all__ = ["Artifact", "Counts", "PartRef", "PartWriter", "Receipt", "Snapshot"]
 
@@ -65,6 +66,7 @@ class Artifact:
         artifact = cls(root, kind=kind, fingerprint=layout.fingerprint(identity))
         path = layout.identity(artifact.folder)
         if not root.exists(path):
+            stamp_format(root)
             with suppress(FileExistsError):  # another writer of the same identity was first
                 root.put_new(path, seal(identity, indent=2))
         if layout.fingerprint(artifact.identity) != artifact.fingerprint:
