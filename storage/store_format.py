@@ -38,7 +38,7 @@ def check_format(root: Root) -> None:
         return
     raise FormatError(
         f"the store at {root.uri} is of format {format_of_store(root)}, and this reelvec knows "
-        f"formats up to {FORMAT}: it could misread the store or harm it; use the reelvec that wrote "
+        f"formats up to {FORMAT}: it could misread or harm the store; use the reelvec that wrote "
         "it, or a newer one (pip install --upgrade reelvec)",
         path=root.uri,
     )

@@ -94,6 +94,14 @@ class Artifact:
         return artifact
 
     @classmethod
+    def of(cls, snapshot: Snapshot) -> Artifact:
+        """The artifact a snapshot belongs to, to write to it."""
+        found = snapshot.artifact
+        if isinstance(found, cls):
+            return found
+        return cls(found.root, kind=found.kind, fingerprint=found.fingerprint)
+
+    @classmethod
     def all(cls, root: Root) -> list[Artifact]:
         """Every artifact of the store, by kind and fingerprint."""
         return [

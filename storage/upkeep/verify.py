@@ -45,7 +45,7 @@ class Damage:
 
 
 def verify_store(root: Root) -> list[Damage]:
-    """Every damage of artifacts and of run and format records, and what the last run made and is gone.
+    """Every damage of artifacts, runs and format records, and what the last run made and is gone.
 
     An empty list is a healthy store.
     """

@@ -68,9 +68,9 @@ class Evaluation:
     fresh: bool
 
     @property
-    def artifact(self) -> ReadableArtifact:
+    def artifact(self) -> Artifact:
         """Where it lies."""
-        return self.snapshot.artifact
+        return Artifact.of(self.snapshot)
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
