@@ -78,7 +78,7 @@ def preset_path(name: str) -> Path:
 
 
 def read_preset(name: str) -> dict[str, Any]:
-    """What preset `name` says, as plain data, the presets it starts from merged in."""
+    """Preset `name` as plain data, merged over the presets it starts from."""
     document = _read_yaml(preset_path(name))
     if document.get("preset"):
         return merge(read_preset(str(document["preset"])), document)

@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _end(number: int, _: object) -> None:
-    """As after Ctrl-C: what was started, Prefect's own server too, ends with this process."""
+    """Exit as after Ctrl-C, so that what was started here, Prefect's own server too, ends."""
     sys.exit(128 + number)
 
 

@@ -47,7 +47,7 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
 
 
 def _quieten() -> None:
-    """No traceback on the terminal: what failed is said once, by the command line."""
+    """Keep tracebacks off the terminal: the command line reports a failure once."""
     from prefect.logging.handlers import PrefectConsoleHandler
 
     for handler in logging.getLogger().handlers:  # Prefect's import has set them up

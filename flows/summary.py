@@ -1,4 +1,4 @@
-"""What a run comes to, in one dict: shown on the terminal and as artifacts in the Prefect UI."""
+"""The summary of a run, in one dict: for the terminal and as artifacts in the Prefect UI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shape of a family: what every retrieval model has, and nothing else in the system asks.
+"""The interface of a model family: all that the rest of the system uses of a retrieval model.
 
 `RetrievalModel` is the contract; `ClipFamily` is its half that all CLIP-based systems share: two
 towers under `clip`, checkpoint keys as the originals write them (`state_dict()` *is* the original
@@ -88,7 +88,7 @@ class RetrievalModel(nn.Module, ABC):
     @property
     @abstractmethod
     def logit_scale(self) -> Tensor:
-        """Logarithm of what cosines are multiplied by: a scalar parameter."""
+        """Logarithm of the factor on cosines: a scalar parameter."""
 
     @abstractmethod
     def encode_text(self, tokens: Tensor) -> TextFeatures:
@@ -201,7 +201,7 @@ class RetrievalModel(nn.Module, ABC):
         )
 
     def start_epoch(self, epoch: int) -> None:
-        """Told before each training epoch, counted from 0; a family's own schedules live here."""
+        """Called before each training epoch, counted from 0; for a family's own schedules."""
         del epoch
 
     def set_activation_checkpointing(self, on: bool) -> None:

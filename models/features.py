@@ -31,7 +31,7 @@ class Column:
 
     @property
     def size(self) -> int:
-        """Numbers a row."""
+        """How many numbers a row has."""
         return int(torch.Size(self.shape).numel())
 
 
@@ -111,7 +111,7 @@ class Features:
         return type(self)({name: moved(tensor) for name, tensor in self.tensors.items()})
 
     def detach(self) -> Self:
-        """The same numbers without their history."""
+        """The same tensors, detached from the autograd graph."""
         return type(self)({name: tensor.detach() for name, tensor in self.tensors.items()})
 
     def columns(self) -> dict[str, Tensor]:

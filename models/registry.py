@@ -1,4 +1,4 @@
-"""Families by name. The one place that knows which there are; modules load when asked for."""
+"""Model families by name: the only list of them; a family is imported when it is asked for."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ stays a softmax."""
 
 
 def unit(x: Tensor) -> Tensor:
-    """`x` over its length along the last axis; no epsilon, so a zero vector gives NaN."""
+    """`x` divided by its L2 norm along the last axis; no epsilon, so a zero vector gives NaN."""
     out: Tensor = x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return out
 

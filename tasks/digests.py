@@ -1,4 +1,4 @@
-"""Sets of texts by their digests: sixteen bytes a text, found by halving, however many there are.
+"""Sets of texts kept as digests: sixteen bytes a text, looked up by binary search.
 
 Two texts are taken for equal where their xxh3-128 are: the strength by which the store knows
 videos at all.
@@ -24,7 +24,7 @@ def digests(texts: Iterable[str]) -> Digests:
 
 
 class DigestSet:
-    """Which of many digests are here, and where."""
+    """A set of digests that also knows the position of each."""
 
     def __init__(self, parts: Sequence[Digests]) -> None:
         whole = np.concatenate([np.empty((0, 2), np.uint64), *parts])

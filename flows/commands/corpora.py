@@ -1,4 +1,4 @@
-"""Words about corpora: corpus check."""
+"""Commands about corpora: corpus check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words that keep a store true: verify, repair, retry, gc, convert, bootstrap."""
+"""Commands that keep a store right: verify, repair, retry, gc, convert, bootstrap."""
 
 from __future__ import annotations
 

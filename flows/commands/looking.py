@@ -1,4 +1,4 @@
-"""Words that look: search, status, failures, presets, doctor."""
+"""Commands that only read: search, status, failures, presets, doctor."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class WeighingFamily(ClipFamily):
 
     @property
     def is_dot_product(self) -> bool:
-        """True but for qscore, whose video vector depends on the query."""
+        """True, except for qscore, whose video vector depends on the query."""
         return self.options.frame_agg != "qscore"
 
     @property

@@ -1,4 +1,4 @@
-"""A checkpoint's small files in one tensor, as storage.weights.pretrained packs them: read here.
+"""Read a checkpoint's small files out of the tensor storage.weights.pretrained packs them into.
 
 Packed are a line of JSON {name: bytes}, then the contents in the order of the names.
 """

@@ -36,7 +36,7 @@ CLIP_VOCABULARY = 49_408
 
 @dataclass(frozen=True)
 class Trunk:
-    """What no tensor's shape tells of an image tower."""
+    """Facts about an image tower that no tensor's shape tells."""
 
     heads: int
     rotary_grid: int
@@ -217,7 +217,7 @@ def _vision(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _trunk(vision: Mapping[str, Any]) -> Trunk:
-    """The tower that is named, which must be pooled and projected as the published ones are."""
+    """The image tower of that name; refused where it is pooled or projected in another way."""
     name = str(vision.get("timm_model_name")).partition(".")[0]
     if name not in TRUNKS:
         raise WeightsError(

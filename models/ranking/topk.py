@@ -1,4 +1,4 @@
-"""The k best of many, in blocks, without sorting what is not returned.
+"""The k best of many scores, block by block, without sorting the rest.
 
 Ties are always broken by the lower index, so a result never depends on the block sizes, the
 thread count or the device. A whole `argsort` costs about 8 times the matrix product here; blocks

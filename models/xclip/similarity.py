@@ -244,7 +244,7 @@ class _VideoBlock:
 
 
 class _Room(NamedTuple):
-    """The scratch as a step sees it, laid out once: a view costs as much as a small operation."""
+    """Views of the scratch memory, made once: making a view costs as much as a small operation."""
 
     product: Tensor
     """G [t L, F v]."""

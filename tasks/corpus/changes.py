@@ -1,4 +1,4 @@
-"""How the files of now differ from the corpus tables, in memory that does not grow with captions.
+"""Compare the files with the corpus tables, in memory that does not grow with the captions.
 
 Both tables are streamed. Videos are told by one digest of their id each. The captions of a video
 are told by the sum of their digests, whatever their order; one by one are compared only those of
@@ -100,7 +100,7 @@ def _videos_in_force(snapshot: Snapshot | None) -> Iterator[list[Video]]:
 
 
 def _unlike(row: Video, listed: Video, *, again: Callable[[Video], bool]) -> Video | None:
-    """The row to write in place of `row`; None where it is as it should be."""
+    """The row to write in place of `row`; None where `row` is up to date."""
     size, mtime_ns = _size_and_mtime(listed.path)
     if (row.path, row.bytes, row.mtime_ns) != (listed.path, size, mtime_ns) or again(row):
         return _as_found(listed, size, mtime_ns)
@@ -174,7 +174,7 @@ def _in_force(snapshot: Snapshot) -> Iterator[list[CaptionFields]]:
 
 
 def _sums(batches: Iterable[list[CaptionFields]], *, videos: DigestSet) -> NDArray[np.uint64]:
-    """What the digests of each video's captions add up to, uint64 [V + 1, 2]; last: no video's."""
+    """Sum of the digests of each video's captions, uint64 [V + 1, 2]; last: captions of no video."""
     sums = np.zeros((len(videos) + 1, 2), np.uint64)
     for rows in batches:
         np.add.at(sums, videos.find(digests(row[1] for row in rows)), _digests(rows))

@@ -69,7 +69,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class IngestPlan:
-    """What differs between the files of now and the corpus tables."""
+    """Differences between the files and the corpus tables."""
 
     ref: ArtifactRef
     shards: list[Shard[Any]]
@@ -119,7 +119,7 @@ def read_corpus(artifact: Artifact, *, snapshot: Snapshot | None = None) -> Corp
 def plan_ingest(
     config: PipelineConfig, *, again: Callable[[Video], bool] = lambda _: False
 ) -> IngestPlan:
-    """Compare the listing of now with the corpus tables; opens no video.
+    """Compare the files' listing with the corpus tables; opens no video.
 
     Args:
         config: the run.

@@ -189,7 +189,7 @@ def _refusal(error: VideoError) -> dict[str, Any]:
 
 
 def _stat(path: str) -> os.stat_result | None:
-    """None where there is nothing to hash: the probe says why."""
+    """Size and times of the file; None where there is none to read (the probe says why)."""
     try:
         file = Path(path)
         return file.stat() if file.is_file() and os.access(path, os.R_OK) else None

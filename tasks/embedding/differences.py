@@ -1,4 +1,4 @@
-"""Which rows of the tables differ from corpus and frames, in memory that hardly grows with them.
+"""Compare the tables with corpus and frames, in memory that hardly grows with them.
 
 Rows that are in force as they should be are told by one digest of key and signature, sixteen bytes
 a row, in a stream over corpus tables and receipts. Only the others are made into objects: a plan
@@ -37,7 +37,7 @@ _CAPTIONS = tuple(CAPTION_SCHEMA.names)
 
 @dataclass(frozen=True)
 class Differences(Generic[Row]):
-    """What is not as it should be: rows to write, and rows in force that are stale or orphaned."""
+    """Rows to write, and rows in force that are stale or orphaned."""
 
     due: list[Row]
     in_force: dict[str, Outcome]

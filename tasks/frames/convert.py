@@ -1,4 +1,4 @@
-"""Convert: the frames of one artifact in another format, as the artifact extraction would make.
+"""Convert frames to another format: the artifact that extraction in that format would make.
 
 Clips are copied as they are stored, one at a time, so the frames are the same bytes either way and
 the memory is that of one clip. A JPEG payload is made from raw frames as extraction makes it; raw
@@ -45,7 +45,7 @@ __all__ = ["Converted", "convert_frames"]
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What a conversion came to."""
+    """The result of a conversion."""
 
     source: str
     target: Snapshot
@@ -154,7 +154,7 @@ def _pending(
 
 
 def _name_in_extract(row: Outcome) -> str:
-    """Extraction gives shards their names from this: both ways end with equal checksums."""
+    """The key that extraction names shards by, so that both ways end with equal checksums."""
     return f"{row.key} {row.attempts - 1}"
 
 

@@ -1,4 +1,4 @@
-"""What can be known to be wrong before any work is done."""
+"""Checks of a configuration before any work is done."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def check_config(config: PipelineConfig) -> None:
 
 
 def _check_names(config: PipelineConfig) -> None:
-    """Names that the schema leaves open: found wrong later, hours may have gone."""
+    """Check names that the schema leaves open, before hours of work depend on them."""
     try:
         Rule(**config.extract.sampling.model_dump())
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The runs of a store: which config, which artifacts at which snapshots, what each stage cost.
+"""Records of a store's runs: the config, the artifacts' snapshots, the cost of each stage.
 
 `search`, `failures`, `retry` and the scheduled flow take the last run's config from here.
 """

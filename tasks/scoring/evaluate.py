@@ -85,13 +85,15 @@ class Evaluation:
 def evaluation_artifact(embeddings: Artifact, *, options: EvaluateConfig) -> Artifact:
     """The evaluation of these embeddings with these options, made if it is not there.
 
-    `options.block` is how, not what, and is left out of the identity.
+    `options.block` is how, not what, and is left out of the identity; so are rivals that are the
+    default, which evaluations made before there was a choice are found by.
     """
+    left_out = {"block"} if options.rivals != "videos" else {"block", "rivals"}
     identity = {
         "kind": "evaluation",
         "recipe": EVALUATION_RECIPE,
         "embeddings": embeddings.fingerprint,
-        "options": options.model_dump(mode="json", exclude={"block"}),
+        "options": options.model_dump(mode="json", exclude=left_out),
     }
     return Artifact.open(embeddings.root, kind="evaluation", identity=identity)
 

@@ -105,7 +105,7 @@ def _score(
         return Scores([], _RANKS.empty_table(), ranks)
     blocks = _BlocksWithTop(texts, videos, owners=owners, scoring=scoring, size=options.block)
     subsets = texts.ids("subset")
-    settings = MetricOptions(ties=options.ties, bootstrap=options.bootstrap)
+    settings = MetricOptions(ties=options.ties, rivals=options.rivals, bootstrap=options.bootstrap)
 
     def measured(scores: Blocks) -> RetrievalMetrics:
         return evaluate_similarity(

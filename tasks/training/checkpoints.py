@@ -82,7 +82,7 @@ def checkpoints(snapshot: Snapshot | None) -> list[CheckpointRef]:
 
 
 def best_checkpoint(refs: Sequence[CheckpointRef]) -> CheckpointRef:
-    """The one the last of them calls the best; the last where none is."""
+    """The checkpoint that the newest one calls the best; the newest where it calls none so."""
     last = refs[-1]
     best = last.progress.best
     return next((ref for ref in refs if best and ref.progress.step == best.step), last)

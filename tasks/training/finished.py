@@ -1,4 +1,4 @@
-"""What a finished training is, and what is said of it: its receipt, and notes for a reader."""
+"""A finished training, its receipt, and notes for who reads its numbers."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _SHOWN = 8
 
 
 def grouped(items: Sequence[Item], *, one_per_video: bool) -> list[list[int]]:
-    """Positions of items that stand for one another in an epoch."""
+    """Positions of items in groups; an epoch takes one item of each group."""
     if not one_per_video:
         return [[position] for position in range(len(items))]
     by_video: dict[str, list[int]] = {}
@@ -43,7 +43,7 @@ def grouped(items: Sequence[Item], *, one_per_video: bool) -> list[list[int]]:
 
 
 def planned(order: Order, *, epochs: int, training_set: str) -> Progress:
-    """The beginning of a run."""
+    """The progress of a run before its first step."""
     steps = order.steps
     return Progress(steps_per_epoch=steps, total_steps=steps * epochs, training_set=training_set)
 

@@ -1,4 +1,4 @@
-"""Which videos a damage concerns, by the ids a person knows them by."""
+"""The video ids that a damaged file belongs to."""
 
 from __future__ import annotations
 

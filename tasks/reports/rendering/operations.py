@@ -16,7 +16,7 @@ _ENOUGH = 10
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """Seconds in words, such as 3 min 20 s."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -100,7 +100,7 @@ def coverage_table(coverage: Sequence[CoverageRow]) -> Markup:
 
 
 def failures_by_reason(failures: Sequence[Failure]) -> Markup:
-    """How many videos for each reason, with the decoder's words heard most often."""
+    """How many videos failed for each reason, with the decoder's most frequent message."""
     groups: dict[tuple[str, str, str], list[Failure]] = {}
     for failure in failures:
         groups.setdefault((failure.status, failure.reason, failure.stage), []).append(failure)
