@@ -182,7 +182,7 @@ class TextMlp(nn.Module):
 
 
 class TextTower(nn.Module):
-    """CLIP's causal transformer with the exact GELU; padding needs no mask, since it stands last."""
+    """CLIP's causal transformer with the exact GELU; padding stands last and needs no mask."""
 
     def __init__(self, sizes: TextSizes, *, embed_dim: int) -> None:
         super().__init__()

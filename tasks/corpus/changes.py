@@ -174,7 +174,7 @@ def _in_force(snapshot: Snapshot) -> Iterator[list[CaptionFields]]:
 
 
 def _sums(batches: Iterable[list[CaptionFields]], *, videos: DigestSet) -> NDArray[np.uint64]:
-    """Sum of the digests of each video's captions, uint64 [V + 1, 2]; last: captions of no video."""
+    """Sum of the digests of each video's captions, uint64 [V + 1, 2]; last: of no video."""
     sums = np.zeros((len(videos) + 1, 2), np.uint64)
     for rows in batches:
         np.add.at(sums, videos.find(digests(row[1] for row in rows)), _digests(rows))
