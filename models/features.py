@@ -54,9 +54,9 @@ class Features:
     def __post_init__(self) -> None:
         lengths = {name: tensor.shape[:1] for name, tensor in self.tensors.items()}
         if not lengths or len(set(lengths.values())) != 1 or torch.Size() in lengths.values():
-            found = {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+            shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
             raise FeatureError(
-                f"feature tensors {found} do not share a first axis; give each one row an item"
+                f"feature tensors {shapes} do not share a first axis; give each one row an item"
             )
 
     def __len__(self) -> int:

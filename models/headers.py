@@ -74,10 +74,10 @@ def header_options(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], set[str
         "seqTransf": "transformerClip.",
         "seqLSTM": "lstm_visual.",
     }
-    found: Header = "meanP"
+    kind: Header = "meanP"
     for header, mark in marks.items():
         if any(key.startswith(mark) for key in state):
-            found = header
+            kind = header
             break
     layers = sum(
         key.startswith(("cross.transformer.", "transformerClip.")) and key.endswith("ln_1.bias")
@@ -85,7 +85,7 @@ def header_options(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], set[str
     )
     known = ("clip.", "frame_position_embeddings.", "similarity_dense.", *marks.values())
     options: dict[str, Any] = {
-        "sim_header": found,
+        "sim_header": kind,
         "linear_patch": "3d" if "clip.visual.conv2.weight" in state else "2d",
     }
     if layers:

@@ -37,7 +37,7 @@ def verify(store: StoreOption = None, as_json: JsonFlag = False) -> None:
 
     where = known_store(store)
     root = open_root(where)
-    found = verify_store(root)
+    damages = verify_store(root)
     damage = [
         {
             "kind": one.kind,
@@ -47,7 +47,7 @@ def verify(store: StoreOption = None, as_json: JsonFlag = False) -> None:
             "keys": list(one.keys),
             "videos": list(videos),
         }
-        for one, videos in zip(found, affected_videos(root, found), strict=True)
+        for one, videos in zip(damages, affected_videos(root, damages), strict=True)
     ]
     if as_json:
         print_json({"store": where, "damage": damage})

@@ -37,8 +37,8 @@ def search(
     from reelvec.tasks.runs.recording import last_config
     from reelvec.tasks.searching.search import search_text
 
-    found = search_text(last_config(known_store(store)), text=text, top=top)
-    rows = [row.as_dict() for row in found]
+    answers = search_text(last_config(known_store(store)), text=text, top=top)
+    rows = [row.as_dict() for row in answers]
     if as_json:
         print_json({"query": text, "results": rows})
         return

@@ -77,7 +77,7 @@ def search(
         raise ValueError(
             f"{n_queries} queries over {n_items} items: there must be at least one of each"
         )
-    found = []
+    best_of_queries = []
     for start in range(0, n_queries, query_block):
         queries = slice(start, min(start + query_block, n_queries))
         best: TopK | None = None
@@ -86,8 +86,11 @@ def search(
             part = block_topk(similarity(queries, items), k=k, first_item=first)
             best = part if best is None else merge_topk(best, part, k=k)
         if best is not None:
-            found.append(best)
-    return TopK(torch.cat([f.scores for f in found]), torch.cat([f.indices for f in found]))
+            best_of_queries.append(best)
+    return TopK(
+        torch.cat([f.scores for f in best_of_queries]),
+        torch.cat([f.indices for f in best_of_queries]),
+    )
 
 
 def _ordered(scores: Tensor, indices: Tensor, k: int) -> TopK:

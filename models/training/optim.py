@@ -166,7 +166,7 @@ def build_optimizer(model: nn.Module, *, options: OptimizerOptions) -> BertAdam 
 
 def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     """The rate of the *next* step for each part: ``{"clip": …, "other": …}`` (empty parts out)."""
-    found: dict[str, float] = {}
+    next_rates: dict[str, float] = {}
     for group in optimizer.param_groups:
         if not group["params"]:
             continue
@@ -177,8 +177,8 @@ def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
                 int(optimizer.state[p]["step"]) for p in group["params"] if p in optimizer.state
             ]
             peak, taken = group["lr"], max(steps, default=0)
-        found[group.get("part", "other")] = _rate({**group, "lr": peak}, taken)
-    return found
+        next_rates[group.get("part", "other")] = _rate({**group, "lr": peak}, taken)
+    return next_rates
 
 
 def export_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

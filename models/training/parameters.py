@@ -39,15 +39,15 @@ def parameter_groups(
         weight_decay: Of the decayed groups: all parameters but those with ``bias`` in their name,
             as in the originals (CLIP's LayerNorm weights, embeddings and logit_scale decay too).
     """
-    found: dict[tuple[bool, bool], list[tuple[str, nn.Parameter]]] = {}
+    groups: dict[tuple[bool, bool], list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in named:
         key = ("clip." in name, "bias" not in name)
-        found.setdefault(key, []).append((name, parameter))
+        groups.setdefault(key, []).append((name, parameter))
     kinds = [(True, True), (False, True), (True, False), (False, False)]
     return [
         {
-            "params": [parameter for _, parameter in found.get((clip, decayed), [])],
-            "param_names": [name for name, _ in found.get((clip, decayed), [])],
+            "params": [parameter for _, parameter in groups.get((clip, decayed), [])],
+            "param_names": [name for name, _ in groups.get((clip, decayed), [])],
             "part": "clip" if clip else "other",
             "lr": learning_rate * (clip_rate_factor if clip else 1.0),
             "weight_decay": weight_decay if decayed else 0.0,

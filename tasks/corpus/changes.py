@@ -118,10 +118,10 @@ def _as_found(video: Video, size: int, mtime_ns: int) -> Video:
 def _size_and_mtime(path: str) -> tuple[int, int]:
     """Bytes and mtime in nanoseconds; zeros where there is no regular file."""
     try:
-        found = Path(path).stat()
+        on_disk = Path(path).stat()
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return 0, 0
-    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (0, 0)
+    return (on_disk.st_size, on_disk.st_mtime_ns) if stat.S_ISREG(on_disk.st_mode) else (0, 0)
 
 
 def caption_changes(

@@ -168,5 +168,6 @@ def identities_of(sources: ReportSources) -> tuple[tuple[str, str], ...]:
     """The identities behind the fingerprints, as JSON."""
     artifacts = [s.artifact for s in (sources.evaluation, sources.embeddings, sources.frames)]
     return tuple(
-        (found.kind, json.dumps(found.identity, indent=2, sort_keys=True)) for found in artifacts
+        (artifact.kind, json.dumps(artifact.identity, indent=2, sort_keys=True))
+        for artifact in artifacts
     )

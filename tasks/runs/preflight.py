@@ -81,9 +81,9 @@ def _check_names(config: PipelineConfig) -> None:
         return
     file = Path(weights).expanduser()
     if not file.is_file():
-        found = "is a folder; name the file in it" if file.is_dir() else "is not there"
+        problem = "is a folder; name the file in it" if file.is_dir() else "is not there"
         raise ConfigError(
-            f"model.weights ({weights}) {found}; give the path of an archive or checkpoint",
+            f"model.weights ({weights}) {problem}; give the path of an archive or checkpoint",
             key="model.weights",
         )
 

@@ -215,8 +215,8 @@ def export_file(
         raise WeightsError(f"no format ({layout}); there are {', '.join(EXPORT_FORMATS)}")
     _check_target(source, out, force=options.force)
     if source is None:
-        config, found = last_config(store).model, trained(last_config(store))
-        model, epoch = model_from(found.path, config), found.best_epoch
+        config, trained_model = last_config(store).model, trained(last_config(store))
+        model, epoch = model_from(trained_model.path, config), trained_model.best_epoch
     else:
         named = name_model(source, family=options.family)
         config, model = named.config(), named.build()

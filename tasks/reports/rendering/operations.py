@@ -105,13 +105,13 @@ def failures_by_reason(failures: Sequence[Failure]) -> Markup:
     for failure in failures:
         groups.setdefault((failure.status, failure.reason, failure.stage), []).append(failure)
     body = []
-    for (status, reason, stage), found in sorted(groups.items(), key=lambda g: (-len(g[1]), g[0])):
-        words, times = Counter(failure.message for failure in found).most_common(1)[0]
-        often = f" ({times} of {len(found)})" if times < len(found) else ""
+    for (status, reason, stage), alike in sorted(groups.items(), key=lambda g: (-len(g[1]), g[0])):
+        words, times = Counter(failure.message for failure in alike).most_common(1)[0]
+        often = f" ({times} of {len(alike)})" if times < len(alike) else ""
         cells = [
             tag("td", tag("span", reason or "?", class_=f"pill {status}")),
             tag("td", status),
-            tag("td", f"{len(found):,}", class_="n"),
+            tag("td", f"{len(alike):,}", class_="n"),
             tag("td", stage),
             tag("td", tag("code", words), tag("span", often, class_="faint"), class_="words"),
         ]
