@@ -2,8 +2,8 @@
 
 Rank = 1 + number of strictly better candidates + ties by the declared policy; NaN is an error.
 The originals count ties as extra queries and drop NaN rows, which moves recall; neither happens
-here. Where videos have several captions, the originals differ (specs: CLIP4Clip section 6.3,
-X-CLIP A6, AdaCLIP B6) in whom a video's best caption is ranked against, its rivals:
+here. Where videos have several captions, the originals differ (specs/clip4clip-clip2video.md 6.3,
+specs/xclip-adaclip.md A6 and B6) in whom a video's best caption is ranked against, its rivals:
 
 - ``videos`` (CLIP4Clip, CLIP2Video, X-CLIP): the other videos, each by its best caption. Text to
   video is per caption, with the lower median. With one caption a video this is the transpose.
