@@ -64,7 +64,7 @@ def naive_ranks(store, split="test"):
 
 def test_rivals_are_the_videos_best_captions_or_every_caption(tmp_path):
     """As the three, or as AdaCLIP; where each video has one caption both are the same."""
-    videos = plain_videos(12)
+    videos = plain_videos(120)
     store = make_store(tmp_path, videos=videos, captions=plain_captions(videos, each=3))
     made = {
         rivals: evaluate(
