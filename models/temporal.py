@@ -36,18 +36,18 @@ def unit(x: Tensor) -> Tensor:
     return out
 
 
-def pool(frames: Tensor, mask: Tensor) -> Tensor:
+def pool(frame_features: Tensor, mask: Tensor) -> Tensor:
     """One unit vector a video: unit frames, their mean over the mask, unit again.
 
     Args:
-        frames: [V, F, D].
+        frame_features: [V, F, D].
         mask: [V, F], 1 where a frame is real; a row of zeros gives NaN, never a zero vector.
 
     Returns:
         [V, D].
     """
-    weights = mask.to(frames.dtype)
-    total = (unit(frames) * weights[..., None]).sum(dim=1)
+    weights = mask.to(frame_features.dtype)
+    total = (unit(frame_features) * weights[..., None]).sum(dim=1)
     count = weights.sum(dim=1, keepdim=True)
     return unit(total / count.masked_fill(count == 0, 1.0))
 

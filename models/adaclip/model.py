@@ -76,7 +76,7 @@ class AdaClip(WeighingFamily):
                 mlp=options.mlp_type == "mlp",
                 hidden=options.hidden_dim,
                 mlp_hidden=options.mlp_hidden_dim,
-                frames=max_frames,
+                n_frames=max_frames,
                 head_dim=architecture.head_dim,
             )
         self._add_header()
@@ -170,7 +170,7 @@ class AdaClip(WeighingFamily):
         self.temperature = temperature(epoch)
         anneal = self.options.warmup_epochs if self.has_policy else 0
         self._training_k = int(
-            annealed_k(epoch, frames=self.max_frames, top_k=self.kept, warmup_epochs=anneal)
+            annealed_k(epoch, n_frames=self.max_frames, top_k=self.kept, warmup_epochs=anneal)
         )
 
     def train(self, mode: bool = True) -> Self:

@@ -149,7 +149,7 @@ def schedules(table):
         for epoch, (wanted, used) in enumerate(zip(case["k"], case["used"], strict=True)):
             found = annealed_k(
                 epoch,
-                frames=case["num_frm"],
+                n_frames=case["num_frm"],
                 top_k=case["top_k"],
                 warmup_epochs=case["warmup_epochs"],
             )
