@@ -18,10 +18,12 @@ from reelvec.configs.corpora import (
     Options,
     SyntheticCorpus,
 )
+from reelvec.configs.presets import merge, read_preset
 
 __all__ = [
     "STAGES",
     "BenchmarkCorpus",
+    "CompactionConfig",
     "CorpusConfig",
     "EmbedConfig",
     "EvaluateConfig",
@@ -32,7 +34,6 @@ __all__ = [
     "SamplingConfig",
     "SyntheticCorpus",
     "TrainConfig",
-    "merge",
 ]
 
 
@@ -196,6 +197,21 @@ class EvaluateConfig(Options):
     """Where they are from."""
 
 
+class CompactionConfig(Options):
+    """When `reembed` merges parts that have become small or hollow, and how many in one night."""
+
+    least_parts: int = Field(default=16, ge=2)
+    """Small parts of a table side by side that are merged into one; fewer wait for more."""
+    small_mb: float = Field(default=16.0, gt=0)
+    """A part below it is small, MiB."""
+    superseded: float = Field(default=0.5, ge=0, lt=1)
+    """A part of which a larger share is superseded is written anew without it, small or not."""
+    target_mb: float = Field(default=256.0, gt=0)
+    """Merged parts do not grow beyond it, MiB."""
+    limit_mb: float = Field(default=1024.0, ge=0)
+    """MiB read and written anew by one reembed, the rest waits; 0: nothing is ever merged."""
+
+
 class PipelineConfig(Options):
     """One run, whole: what `reelvec run` and the flow `pipeline` take."""
 
@@ -219,6 +235,8 @@ class PipelineConfig(Options):
     """Tables."""
     evaluate: EvaluateConfig = EvaluateConfig()
     """Metrics."""
+    compaction: CompactionConfig = CompactionConfig()
+    """Upkeep of the tables as they grow night by night."""
     runner: Literal["threads", "dask"] = "threads"
     """Where shard tasks run: threads of this machine, or a Dask cluster."""
     workers: int = Field(default=0, ge=0)
@@ -232,22 +250,4 @@ class PipelineConfig(Options):
         """Merge over the named preset, so that `{preset: demo, store: /data}` is a whole run."""
         if not isinstance(given, dict) or not given.get("preset"):
             return given
-        from reelvec.configs.loader import read_preset
-
         return merge(read_preset(str(given["preset"])), given)
-
-
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` on top of `base`, group by group; a group of another `kind` replaces the whole."""
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        if (
-            isinstance(below, dict)
-            and isinstance(value, dict)
-            and value.get("kind", below.get("kind")) == below.get("kind")
-        ):
-            merged[key] = merge(below, value)
-        else:
-            merged[key] = value
-    return merged

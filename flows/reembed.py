@@ -15,6 +15,7 @@ from reelvec.flows.pipeline import pipeline
 from reelvec.tasks.runs.plan import plan_reembed
 from reelvec.tasks.runs.preflight import settled
 from reelvec.tasks.runs.recording import last_config
+from reelvec.tasks.upkeep.compact import compact_run
 
 __all__ = ["reembed"]
 
@@ -42,5 +43,7 @@ def reembed(
         logger.info("%s: %d %s", row.stage, row.count, row.why)
     if dry_run or not plan:
         return {"plan": rows, "changed": False}
+    for merged in compact_run(config):
+        logger.info("%s: %d parts became %d", merged.kind, merged.parts_before, merged.parts_after)
     only = ["ingest", "extract", "embed", "evaluate", "report"]
     return {"plan": rows, "changed": True, **pipeline(config, only=only)}

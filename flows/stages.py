@@ -17,7 +17,7 @@ from prefect.futures import as_completed
 
 from reelvec.configs import PipelineConfig
 from reelvec.flows.progress import stage_progress
-from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
+from reelvec.storage.commits.artifact import Receipt, Snapshot
 from reelvec.storage.records import Status
 from reelvec.tasks.corpus import ingest as ingestion
 from reelvec.tasks.corpus.ledger import check_failed_fraction, ledger
@@ -189,7 +189,7 @@ def _map(
 def _receipt(
     stage: str, snapshot: Snapshot, *, done: dict[str, int], started: float
 ) -> StageReceipt:
-    artifact: Artifact = snapshot.artifact
+    artifact = snapshot.artifact
     counts = snapshot.counts()
     return {
         "stage": stage,

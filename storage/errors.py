@@ -2,6 +2,7 @@
 
 ReelvecError
 ├── StoreError(path)                 the store itself
+│   ├── FormatError                  a store of a newer format than this program knows
 │   ├── IntegrityError               bytes that are not what a receipt promised
 │   ├── CommitError                  a snapshot that must not be published
 │   ├── MissingArtifactError         asked for what was never made
@@ -16,6 +17,7 @@ from __future__ import annotations
 __all__ = [
     "CommitError",
     "CorpusError",
+    "FormatError",
     "IdentityError",
     "IntegrityError",
     "MissingArtifactError",
@@ -36,6 +38,10 @@ class StoreError(ReelvecError, OSError):
     def __init__(self, message: str, *, path: str = "") -> None:
         super().__init__(message)
         self.path = path
+
+
+class FormatError(StoreError):
+    """The store is of a newer format than this program knows."""
 
 
 class IntegrityError(StoreError):

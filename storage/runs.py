@@ -13,6 +13,7 @@ from reelvec.storage import layout
 from reelvec.storage.errors import StoreError
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
+from reelvec.storage.store_format import stamp_format
 
 __all__ = ["RunRecord", "StageRecord", "latest_run", "list_runs", "write_run"]
 
@@ -51,6 +52,7 @@ def write_run(root: Root, record: RunRecord) -> str:
     Raises:
         StoreError: `started` is no time with a zone, or the store cannot be written.
     """
+    stamp_format(root)
     stamp = _after_the_last(root, _stamp(record.started))
     identifier = record.identifier or secrets.token_hex(4)
     body = dataclasses.asdict(record) | {"identifier": identifier}

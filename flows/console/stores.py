@@ -40,7 +40,7 @@ def known_store(given: str | None) -> str:
         ConfigError: no store is there.
         StoreError: an object store cannot be listed.
     """
-    from reelvec.storage.roots import LocalRoot
+    from reelvec.storage.places.local import LocalRoot
 
     where = given or default_store()
     root = root_at(where)
@@ -63,5 +63,7 @@ def _holds_store(root: Root) -> bool:
         return True
     kinds = [kind for kind in layout.KINDS if kind in names]
     if any(layout.is_fingerprint(name) for kind in kinds for name in root.list(kind)):
+        return True
+    if layout.FORMATS in names and root.exists(layout.store_format(1)):
         return True
     return any(name.endswith(".json") for name in root.list(layout.RUNS))

@@ -51,6 +51,8 @@ def repair_store(root: Root, *, together: Together = lambda _, parts: parts) -> 
         if damage.kind == layout.RUNS:
             _set_aside(root, damage.path)
             repairs.append(Repair(damage, "set aside; the runs before it are known"))
+        elif damage.kind == layout.FORMATS:
+            repairs.append(Repair(damage, _mend_format(root, damage.path)))
     return repairs
 
 
@@ -107,6 +109,16 @@ def _mend_pin(artifact: Artifact, path: str) -> str:
     _set_aside(artifact.root, path)
     number = layout.number_of(path.rpartition("/")[2])
     artifact.root.put_new(path, seal({"pinned": number}))
+    return "written anew from its name"
+
+
+def _mend_format(root: Root, path: str) -> str:
+    """The record's name says all; written anew at once, since its absence would mean something."""
+    number = layout.number_of(path.rpartition("/")[2])
+    _set_aside(root, path)
+    if number is None:
+        return "set aside; its name is none of ours"
+    root.put_new(path, seal({"format": number}))
     return "written anew from its name"
 
 

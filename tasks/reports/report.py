@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from reelvec.storage.commits.artifact import PartRef, Snapshot
+from reelvec.storage.commits.artifact import Artifact, PartRef, Snapshot
 from reelvec.storage.layout import canonical
 from reelvec.storage.records import Outcome
 from reelvec.storage.sealing import checksum_of_bytes
@@ -61,7 +61,7 @@ def report(sources: ReportSources) -> Report:
     Raises:
         IntegrityError: a table or shard is not what its receipt promised.
     """
-    artifact = sources.evaluation.artifact
+    artifact = Artifact.of(sources.evaluation)
     latest = artifact.latest() or sources.evaluation
     settings = _settings(sources)
     drawn = _drawn(latest)

@@ -21,7 +21,7 @@ from reelvec.tasks.frames.extract import frames_artifact
 __all__ = ["is_last_run", "last_config", "last_ledger", "record_run"]
 
 #: keys that say how a run is worked on, not what it gives
-_HOW = {"store", "runner", "workers", "dask_address"}
+_HOW = {"store", "runner", "workers", "dask_address", "compaction"}
 
 
 def record_run(

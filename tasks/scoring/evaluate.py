@@ -17,6 +17,7 @@ import pyarrow as pa
 from reelvec.configs.schema import EvaluateConfig, PipelineConfig
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.receipts import Receipt
+from reelvec.storage.commits.views import ReadableArtifact
 from reelvec.storage.records import Outcome
 from reelvec.storage.tables import identity_metadata, read_table, schema_text, write_table
 from reelvec.tasks.corpus.ingest import Corpus
@@ -71,7 +72,7 @@ class Evaluation:
     @property
     def artifact(self) -> Artifact:
         """Where it lies."""
-        return self.snapshot.artifact
+        return Artifact.of(self.snapshot)
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -82,7 +83,7 @@ class Evaluation:
         return rows
 
 
-def evaluation_artifact(embeddings: Artifact, *, options: EvaluateConfig) -> Artifact:
+def evaluation_artifact(embeddings: ReadableArtifact, *, options: EvaluateConfig) -> Artifact:
     """The evaluation of these embeddings with these options, made if it is not there.
 
     `options.block` is how, not what, and is left out of the identity; so are rivals that are the
