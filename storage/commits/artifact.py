@@ -96,10 +96,10 @@ class Artifact:
     @classmethod
     def of(cls, snapshot: Snapshot) -> Artifact:
         """The artifact a snapshot belongs to, to write to it."""
-        found = snapshot.artifact
-        if isinstance(found, cls):
-            return found
-        return cls(found.root, kind=found.kind, fingerprint=found.fingerprint)
+        artifact = snapshot.artifact
+        if isinstance(artifact, cls):
+            return artifact
+        return cls(artifact.root, kind=artifact.kind, fingerprint=artifact.fingerprint)
 
     @classmethod
     def all(cls, root: Root) -> list[Artifact]:
@@ -233,7 +233,7 @@ class Artifact:
         known = {layout.receipt_of(part) for part in parts}
         for removal in removals_after(self.root, self.folder, number=base.removals if base else 0):
             known |= removal.files
-        found = []
+        orphans = []
         for name in self.root.list(f"{self.folder}/receipts"):
             path = f"receipts/{name}"
             if path in known:
@@ -247,8 +247,8 @@ class Artifact:
                     self.verified_path(receipt.part, size=receipt.bytes, checksum=receipt.checksum)
             except (IntegrityError, MissingArtifactError, CommitError):
                 continue
-            found.append(receipt)
-        return found
+            orphans.append(receipt)
+        return orphans
 
     def receipt(self, path: str) -> Receipt:
         """The receipt at `path` below the artifact's folder (cached: receipts are immutable)."""
