@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated
 
 import typer
@@ -34,10 +35,11 @@ def search(
     as_json: JsonFlag = False,
 ) -> None:
     """Rank the videos of the last run by a text."""
+    from reelvec.tasks.artifacts import Session
     from reelvec.tasks.runs.recording import last_config
     from reelvec.tasks.searching.search import search_text
 
-    answers = search_text(last_config(known_store(store)), text=text, top=top)
+    answers = search_text(Session(last_config(known_store(store))), text=text, top=top)
     rows = [row.as_dict() for row in answers]
     if as_json:
         print_json({"query": text, "results": rows})
@@ -80,13 +82,14 @@ def failures(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     from reelvec.tasks.runs.recording import last_ledger
 
     where = known_store(store)
-    rows, totals = last_ledger(where)
+    failed, totals = last_ledger(where)
+    rows = [dataclasses.asdict(row) for row in failed]
     if as_json:
-        print_json({"store": where, "counts": totals, "failures": rows})
+        print_json({"store": where, "counts": totals.to_json(), "failures": rows})
         return
     if rows:
         print_table(where, rows, ["video_id", "stage", "status", "reason", "message"])
-    typer.echo(", ".join(f"{count} {name}" for name, count in totals.items()))
+    typer.echo(totals.words)
 
 
 def presets(as_json: JsonFlag = False) -> None:

@@ -123,6 +123,6 @@ def _launch(config: PipelineConfig, *, stages: Sequence[str] | None = None, as_j
 
     summary = launch(config, stages=stages)
     if as_json:
-        print_json(summary)
+        print_json(summary.to_json())
     else:
         show(summary)

@@ -19,6 +19,7 @@ from reelvec.tasks.reports.sources import ReportSources
 from reelvec.tasks.scoring.rows import CoverageRow
 
 __all__ = [
+    "checkpoint_facts",
     "failures_of",
     "identities_of",
     "notes_of",
@@ -131,7 +132,7 @@ Group = tuple[str, tuple[tuple[str, str], ...]]
 
 def provenance_of(sources: ReportSources) -> tuple[Group, ...]:
     """Fingerprints, snapshots, weights and software behind the numbers."""
-    corpus = f"{sources.corpus.fingerprint} · snapshot {sources.corpus.number}"
+    corpus = f"{sources.corpus.ref.fingerprint} · snapshot {sources.corpus.ref.number}"
     tables = (
         ("evaluation", _named(sources.evaluation)),
         ("embeddings", _named(sources.embeddings)),
@@ -144,7 +145,7 @@ def provenance_of(sources: ReportSources) -> tuple[Group, ...]:
     model = (
         ("weights (hash)", str(identity.get("weights", ""))),
         ("best epoch", str(sources.best_epoch or "not trained")),
-        *((f"checkpoint {name}", str(value)) for name, value in sources.checkpoint.items()),
+        *((f"checkpoint {name}", str(value)) for name, value in checkpoint_facts(sources).items()),
         ("started from", sources.config.model.weights or "random weights"),
         ("family", sources.config.model.family),
         ("options", json.dumps(sources.config.model.options, sort_keys=True)),
@@ -158,6 +159,18 @@ def provenance_of(sources: ReportSources) -> tuple[Group, ...]:
         except importlib.metadata.PackageNotFoundError:
             continue  # run from a checkout that is not installed
     return (("Tables", tables), ("Model", model), ("Software", tuple(software)))
+
+
+def checkpoint_facts(sources: ReportSources) -> dict[str, str | int]:
+    """Where the weights are from; empty where that is not known."""
+    ref = sources.checkpoint
+    if ref is None:
+        return {}
+    return {
+        "artifact": ref.fingerprint,
+        "snapshot": ref.number,
+        "weights": sources.weights_hash,
+    }
 
 
 def _named(snapshot: Snapshot) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from reelvec.configs import PipelineConfig
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.errors import MissingArtifactError
-from reelvec.storage.roots import open_root
-from reelvec.storage.runs import RunRecord, latest_run
+from reelvec.storage.runs import RunRecord
+from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.ingest import Corpus
 from reelvec.tasks.embedding.sources import sources_of
-from reelvec.tasks.frames.extract import frames_artifact
 from reelvec.tasks.scoring.evaluate import finished_evaluation
 
 __all__ = ["ReportSources", "report_sources"]
@@ -31,7 +30,8 @@ class ReportSources:
         run: the run's record, for stage times.
         history: of the training, a point an epoch: epoch, loss, R@1 of the selection split.
         best_epoch: whose weights were used; 0: not trained.
-        checkpoint: facts about the weights to be shown, e.g. artifact and snapshot.
+        checkpoint: snapshot the weights are from; None: not known.
+        weights_hash: of these weights.
         notes: what the stages want a reader to know, shown after the run's own note.
     """
 
@@ -43,21 +43,22 @@ class ReportSources:
     run: RunRecord | None = None
     history: Sequence[Mapping[str, float]] = ()
     best_epoch: int = 0
-    checkpoint: Mapping[str, str | int | float] = field(default_factory=dict)
+    checkpoint: SnapshotRef | None = None
+    weights_hash: str = ""
     notes: Sequence[str] = ()
 
 
-def report_sources(config: PipelineConfig, *, notes: Sequence[str] = ()) -> ReportSources:
-    """What the report of the latest evaluation of `config` is made from.
+def report_sources(session: Session, *, notes: Sequence[str] = ()) -> ReportSources:
+    """What the report of a run's evaluation is made from.
 
     Raises:
         MissingArtifactError: the tables are not made or not scored yet.
     """
-    sources = sources_of(config)
+    config, sources = session.config, sources_of(session)
     evaluation = finished_evaluation(
-        sources.embeddings, corpus=sources.corpus, options=config.evaluate
+        session, sources.embeddings, corpus=sources.corpus, options=config.evaluate
     )
-    frames = frames_artifact(config).latest()
+    frames = session.latest(session.frames)
     if evaluation is None or frames is None:
         raise MissingArtifactError(
             f"the tables of the run ({config.name}) are not scored; run the stage evaluate",
@@ -70,13 +71,10 @@ def report_sources(config: PipelineConfig, *, notes: Sequence[str] = ()) -> Repo
         frames=frames,
         embeddings=sources.embeddings,
         evaluation=evaluation,
-        run=latest_run(open_root(config.store)),
+        run=session.last_run,
         history=trained.history,
         best_epoch=trained.best_epoch,
-        checkpoint={
-            "artifact": trained.fingerprint,
-            "snapshot": trained.number,
-            "weights": trained.weights_hash,
-        },
+        checkpoint=trained.ref,
+        weights_hash=trained.weights_hash,
         notes=notes,
     )

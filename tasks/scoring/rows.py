@@ -23,6 +23,8 @@ class MetricRow:
     high: float | None = None
     n: int = 0
     """Queries."""
+    published: float | None = None
+    """What the preset's source says it should be; None: it says nothing of it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,16 +8,15 @@ from typing import Any
 
 import torch
 
-from reelvec.configs import PipelineConfig
 from reelvec.models.ranking.topk import TopK, block_topk, merge_topk
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Video
 from reelvec.storage.tables import iter_tables
+from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import Corpus, key_of
 from reelvec.tasks.embedding.encoding import with_vectors
 from reelvec.tasks.embedding.sources import sources_of
-from reelvec.tasks.frames.extract import frames_artifact
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread, scoring_of
 from reelvec.tasks.scoring.split_rows import check_columns, tensors_of
 
@@ -47,13 +46,13 @@ class SearchRow:
         return {**asdict(self), "pts_seconds": list(self.pts_seconds)}
 
 
-def search_text(config: PipelineConfig, *, text: str, top: int) -> list[SearchRow]:
+def search_text(session: Session, *, text: str, top: int) -> list[SearchRow]:
     """The `top` videos of a run for a text, best first.
 
     Raises:
         MissingArtifactError: the run has no tables yet.
     """
-    sources = sources_of(config)
+    sources = sources_of(session)
     encoder = sources.encoder()
     with torch.inference_mode():
         tokens = encoder.model.tokenize([text]).to(encoder.device)
@@ -62,7 +61,7 @@ def search_text(config: PipelineConfig, *, text: str, top: int) -> list[SearchRo
         features.columns(),
         embeddings=sources.embeddings,
         corpus=sources.corpus,
-        frames=frames_artifact(config).latest(),
+        frames=session.latest(session.frames),
         top=top,
         scoring=scoring_of(encoder.model),
     )
