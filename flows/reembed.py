@@ -15,7 +15,7 @@ from reelvec.flows.pipeline import pipeline
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.outcome import RunSummary
 from reelvec.tasks.runs.plan import PlannedWork, plan_reembed
-from reelvec.tasks.runs.preflight import settled
+from reelvec.tasks.runs.preflight import checked_config
 from reelvec.tasks.runs.recording import last_config
 from reelvec.tasks.upkeep.compact import compact_run
 
@@ -49,7 +49,7 @@ def reembed(
     Returns:
         The plan, and the pipeline's summary unless there was nothing to do or it was a dry run.
     """
-    config = settled(config or last_config(store or PipelineConfig().store))
+    config = checked_config(config or last_config(store or PipelineConfig().store))
     session = Session(config)
     plan = plan_reembed(session)
     rows = [asdict(row) for row in plan]

@@ -69,19 +69,19 @@ def repair(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     from reelvec.flows.launch import repair_damage
 
     where = known_store(store)
-    found = repair_damage(where)
+    repaired = repair_damage(where)
     if as_json:
-        print_json(found.to_json())
-    elif not found.repairs and not found.left:
+        print_json(repaired.to_json())
+    elif not repaired.repairs and not repaired.left:
         typer.echo(f"{where}: nothing is damaged")
     else:
-        if found.repairs:
-            rows = found.to_json()["repaired"]
+        if repaired.repairs:
+            rows = repaired.to_json()["repaired"]
             print_table(where, rows, ["kind", "path", "what", "done"])
-            typer.echo(f"Videos redone: {', '.join(found.videos) or 'none'}")
-        for note in found.notes:
+            typer.echo(f"Videos redone: {', '.join(repaired.videos) or 'none'}")
+        for note in repaired.notes:
             typer.echo(f"Note: {note}")
-    if found.left:
+    if repaired.left:
         raise typer.Exit(4)
 
 

@@ -59,7 +59,7 @@ def video_changes(
     *,
     ids: DigestSet,
     snapshot: Snapshot | None,
-    again: Callable[[Video], bool],
+    retry: Callable[[Video], bool],
 ) -> VideoChanges:
     """Compare listed videos with the corpus table; looks at sizes and mtimes, opens no video.
 
@@ -69,7 +69,7 @@ def video_changes(
         listed: the videos of now.
         ids: digests of their ids, in the same order.
         snapshot: the corpus in force.
-        again: which rows in force are probed once more.
+        retry: which rows in force are probed once more.
     """
     known = np.zeros(len(listed), bool)
     moved: dict[int, Video] = {}
@@ -81,7 +81,7 @@ def video_changes(
                 removed.append(row.video_id)
                 continue
             known[place] = True
-            now = _unlike(row, listed[place], again=again)
+            now = _unlike(row, listed[place], retry=retry)
             if now is not None:
                 moved[place] = now
     due: list[Video] = []
@@ -99,10 +99,10 @@ def _videos_in_force(snapshot: Snapshot | None) -> Iterator[list[Video]]:
             yield records_from_table(piece, record=Video)
 
 
-def _unlike(row: Video, listed: Video, *, again: Callable[[Video], bool]) -> Video | None:
+def _unlike(row: Video, listed: Video, *, retry: Callable[[Video], bool]) -> Video | None:
     """The row to write in place of `row`; None where `row` is up to date."""
     size, mtime_ns = _size_and_mtime(listed.path)
-    if (row.path, row.bytes, row.mtime_ns) != (listed.path, size, mtime_ns) or again(row):
+    if (row.path, row.bytes, row.mtime_ns) != (listed.path, size, mtime_ns) or retry(row):
         return _as_found(listed, size, mtime_ns)
     meant = (listed.split, listed.start_seconds, listed.end_seconds)
     if (row.split, row.start_seconds, row.end_seconds) == meant:

@@ -16,7 +16,7 @@ from reelvec.models.training.schedules import SCHEDULES
 from reelvec.storage.weights.pretrained import is_pretrained
 from reelvec.tasks.training.starting import rehearse_start
 
-__all__ = ["check_config", "choose_stages", "settled"]
+__all__ = ["check_config", "checked_config", "choose_stages"]
 
 
 def choose_stages(names: Sequence[str] | None) -> list[str]:
@@ -88,7 +88,7 @@ def _check_names(config: PipelineConfig) -> None:
         )
 
 
-def settled(config: PipelineConfig) -> PipelineConfig:
+def checked_config(config: PipelineConfig) -> PipelineConfig:
     """`config` checked, and with absolute paths: its record means the same from anywhere.
 
     Raises:

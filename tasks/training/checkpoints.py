@@ -37,8 +37,8 @@ __all__ = [
     "checkpoints",
     "commit",
     "model_from",
+    "recover",
     "restore",
-    "settle",
 ]
 
 CHECKPOINTS = "checkpoints"
@@ -134,7 +134,7 @@ def _superseded(
     return [r.key for r in others if r.key not in kept and r.progress.step != best]
 
 
-def settle(artifact: Artifact, *, keep_last: int) -> list[CheckpointRef]:
+def recover(artifact: Artifact, *, keep_last: int) -> list[CheckpointRef]:
     """Checkpoints in force, after adopting what a killed run had written but not published."""
     orphans = [r for r in artifact.orphan_receipts(verify=True) if r.table == CHECKPOINTS]
     if orphans:

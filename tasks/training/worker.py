@@ -51,7 +51,7 @@ def _train(spec: TrainSpec) -> None:
     snapshot = artifact.at(number)
     reader = FrameReader(frames)
     trainer = Trainer(
-        spec, artifact=artifact, items=read_items(snapshot), frames=reader, group=group
+        spec, artifact=artifact, items=read_items(snapshot), reader=reader, group=group
     )
     trainer.check_size(stored_size)
     before = checkpoints(snapshot)

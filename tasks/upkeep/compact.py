@@ -83,8 +83,8 @@ def compact_run(session: Session) -> list[Compacted]:
 def _compact_all(
     artifacts: Iterable[Artifact], *, options: CompactionConfig, dry_run: bool = False
 ) -> list[Compacted]:
-    found = [_compact(artifact, options=options, dry_run=dry_run) for artifact in artifacts]
-    return [one for one in found if one is not None]
+    results = [_compact(artifact, options=options, dry_run=dry_run) for artifact in artifacts]
+    return [one for one in results if one is not None]
 
 
 def _compact(artifact: Artifact, *, options: CompactionConfig, dry_run: bool) -> Compacted | None:
