@@ -1,4 +1,4 @@
-"""What would go wrong later on this machine: versions, codecs, disk, shared memory, the server."""
+"""Check this machine for what would fail later: versions, codecs, disk, memory, the server."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def _server() -> Check:
 
 
 def _stray_weights() -> list[Check]:
-    """Weights dropped into a code folder are shipped with it, or shadow it."""
+    """Weights files inside the code folders, which would be shipped with the code."""
     home = Path(__file__).parents[1]
     suffixes = {".pt", ".pth", ".bin", ".safetensors"}
     strays = [

@@ -52,12 +52,12 @@ def last_removal(root: Root, folder: str) -> Removal | None:
 
 def removals_after(root: Root, folder: str, *, number: int) -> list[Removal]:
     """Removals with a larger number, oldest first, found by probing (no listing is trusted)."""
-    found: list[Removal] = []
+    removals: list[Removal] = []
     number = max(number, 0) + 1
     while root.exists(layout.removal(folder, number)):
-        found.append(_read_removal(root, folder, number))
+        removals.append(_read_removal(root, folder, number))
         number += 1
-    return found
+    return removals
 
 
 def _read_removal(root: Root, folder: str, number: int) -> Removal:

@@ -40,7 +40,7 @@ class Place:
     line: int = 0
     key: str = ""
 
-    def found(self) -> Place:
+    def located(self) -> Place:
         """The same place with its line looked up."""
         if self.line or not self.key:
             return self
@@ -50,13 +50,13 @@ class Place:
         return Place(self.path, next(filter(None, lines), 0))
 
     def __str__(self) -> str:
-        place = self.found()
+        place = self.located()
         return f"{place.path}, line {place.line}" if place.line else str(place.path)
 
 
 def refused(place: Place, message: str) -> CorpusError:
     """The error that names what stands at ``place``, to be raised."""
-    place = place.found()
+    place = place.located()
     return CorpusError(f"{place}: {message}", path=str(place.path), line=place.line)
 
 
@@ -140,14 +140,14 @@ def read_json(path: Path, kind: type[T]) -> T:
     text = read_text(path)
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
+        document = dict(pairs)
+        if len(document) != len(pairs):
             key = Counter(key for key, _ in pairs).most_common(1)[0][0]
             raise refused(
                 Place(path, line_of(text, json.dumps(key), nth=2)),
                 f"{key!r} stands twice in one object; an id is described once: merge the entries",
             )
-        return found
+        return document
 
     try:
         content = json.loads(text, object_pairs_hook=unique)

@@ -58,24 +58,24 @@ def repair_store(root: Root, *, together: Together = lambda _, parts: parts) -> 
 
 def _repair(artifact: Artifact, *, together: Together) -> list[Repair]:
     """Small files first, since what is in force is known through them; then receipts and parts."""
-    found = verify_artifact(artifact)
+    damages = verify_artifact(artifact)
     repairs: list[Repair] = []
     for place, mend in (
         ("identity.json", _mend_identity),
         ("removals", _mend_removal),
         ("pins", _mend_pin),
     ):
-        for damage in found:
+        for damage in damages:
             if _place(artifact, damage) == place:
                 repairs.append(Repair(damage, mend(artifact, damage.path)))
     artifact = Artifact(artifact.root, kind=artifact.kind, fingerprint=artifact.fingerprint)
     if repairs:
-        found = verify_artifact(artifact)
-    snapshots = [damage for damage in found if _place(artifact, damage) == "snapshots"]
+        damages = verify_artifact(artifact)
+    snapshots = [damage for damage in damages if _place(artifact, damage) == "snapshots"]
     if snapshots:
         repairs += _mend_snapshots(artifact, snapshots)
-        found = verify_artifact(artifact)
-    contents = [d for d in found if _place(artifact, d) in ("parts", "receipts")]
+        damages = verify_artifact(artifact)
+    contents = [d for d in damages if _place(artifact, d) in ("parts", "receipts")]
     if contents:
         repairs += _take_out(artifact, contents, together=together)
     return repairs

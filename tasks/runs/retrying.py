@@ -1,4 +1,4 @@
-"""Which failed videos are tried once more."""
+"""The failed videos that are tried once more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes of one run: who is here, and the few things they do together.
+"""The processes of one training run, and what they do together: gather, sum, broadcast, end.
 
 One process needs no process group: every verb is then the identity. CPU tensors travel through
 gloo and CUDA tensors through NCCL, whichever the tensor is.
@@ -70,7 +70,7 @@ class Group:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process speaks and writes for all."""
+        """Whether this process reports and writes for all of them."""
         return self.rank == 0
 
     def gather(self, tensor: Tensor, *, sizes: Sequence[int]) -> Tensor:
@@ -113,7 +113,7 @@ class Group:
                     tensor.copy_(piece.view_as(tensor))
 
     def tell(self, value: int) -> int:
-        """What process 0 says, to all."""
+        """Send the value of process 0 to all processes."""
         if self.world == 1:
             return value
         told = torch.tensor([value], dtype=torch.int64, device=self.device)

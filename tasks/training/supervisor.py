@@ -202,7 +202,7 @@ def _read(stream: IO[str], lines: queue.Queue[str | None]) -> None:
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    """Let nothing of the child live on."""
+    """End the child and every process it started."""
     family = []
     with suppress(psutil.Error):
         family = psutil.Process(child.pid).children(recursive=True)

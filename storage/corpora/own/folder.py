@@ -71,8 +71,8 @@ class FolderReader:
         Videos are in the order of their ids. A caption file's paths are absolute, relative to
         the folder or else to the file itself; what is missing is listed all the same.
         """
-        found = ids_of(list(video_files(self._folder)))
-        names = _Names(self._folder, found)
+        ids = ids_of(list(video_files(self._folder)))
+        names = _Names(self._folder, ids)
         listing = ListingBuilder()
         has_splits = any(self._files)
         uncaptioned: dict[Path, None] = {}
@@ -91,7 +91,7 @@ class FolderReader:
                 " --set corpus.columns.caption=text"
             )
         named = {video.path for video in listing.videos.values()}
-        for path, video_id in found.items():
+        for path, video_id in ids.items():
             full = str(self._folder / path)
             if full not in named:
                 video = unnameable(video_id, full) or Video(video_id, full)
@@ -132,10 +132,10 @@ class FolderReader:
 class _Names:
     """From a row of a caption file to the video it means."""
 
-    def __init__(self, folder: Path, found: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, ids: Mapping[str, str]) -> None:
         self._folder = folder
-        self._ids = {str(folder / path): video_id for path, video_id in found.items()}
-        self._paths = {path: str(folder / path) for path in found}
+        self._ids = {str(folder / path): video_id for path, video_id in ids.items()}
+        self._paths = {path: str(folder / path) for path in ids}
         self._paths |= {video_id: path for path, video_id in self._ids.items()}
         self._known: dict[tuple[str, str, Path], tuple[str, str]] = {}  # rows repeat their video
 
