@@ -211,9 +211,10 @@ def test_an_interrupted_ingest_adopts_the_captions_it_wrote(tmp_path, monkeypatc
 PEAK = """
 import sys
 from pathlib import Path
+from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import plan_ingest
 from tests.tasks.corpus.test_changes import config_of
-plan = plan_ingest(config_of(Path(sys.argv[1]), sys.argv[2]))
+plan = plan_ingest(Session(config_of(Path(sys.argv[1]), sys.argv[2])))
 assert plan.captions == int(sys.argv[3])
 for shard in plan.shards:
     assert all(shard.items)
