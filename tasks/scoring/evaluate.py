@@ -20,13 +20,13 @@ from reelvec.storage.commits.receipts import Receipt
 from reelvec.storage.records import Input
 from reelvec.storage.tables import identity_metadata, read_table, schema_text, write_table
 from reelvec.tasks.corpus.ingest import Corpus
+from reelvec.tasks.identity import evaluation_identity
 from reelvec.tasks.reports.rendering.contents import CoverageRow, MetricRow
 from reelvec.tasks.scoring.coverage import coverage_rows
 from reelvec.tasks.scoring.logits import Scoring, dot_product
 from reelvec.tasks.scoring.split_scores import score_split
 
 __all__ = [
-    "EVALUATION_RECIPE",
     "Evaluation",
     "evaluate",
     "evaluation_artifact",
@@ -34,9 +34,6 @@ __all__ = [
     "read_coverage",
     "read_metrics",
 ]
-
-EVALUATION_RECIPE = 1
-"""Raised when code changes what the same tables give."""
 
 _METRICS = pa.schema(
     [
@@ -81,16 +78,8 @@ class Evaluation:
 
 
 def evaluation_artifact(embeddings: Artifact, *, options: EvaluateConfig) -> Artifact:
-    """The evaluation of these embeddings with these options, made if it is not there.
-
-    `options.block` is how, not what, and is left out of the identity.
-    """
-    identity = {
-        "kind": "evaluation",
-        "recipe": EVALUATION_RECIPE,
-        "embeddings": embeddings.fingerprint,
-        "options": options.model_dump(mode="json", exclude={"block"}),
-    }
+    """The evaluation of these embeddings with these options, made if it is not there."""
+    identity = evaluation_identity(options, embeddings=embeddings.fingerprint)
     return Artifact.open(embeddings.root, kind="evaluation", identity=identity)
 
 
