@@ -1,0 +1,3 @@
+"""Mutants that change no vector, each with the reason: (module, function, change, before, after)."""
+
+EQUIVALENT = {}
