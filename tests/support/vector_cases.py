@@ -274,12 +274,14 @@ def preprocess():
     from reelvec.models.clip.preprocess import normalise
 
     frames, mask = clips()
-    found = {"clip": normalise(frames, mask)}
+    plain = normalise(frames, mask)
+    found = {"clip": plain}
     found["imagenet"] = normalise(frames, mask, mean=IMAGENET_MEAN, std=IMAGENET_STD)
     found["whole"] = normalise(frames[:1], mask[:1])
     smooth = torch.arange(4 * FRAMES * 768).view(4, FRAMES, 16, 16, 3) // 11 % 256
     found["grey"] = grey_frames(smooth.to(torch.uint8), size=6)
-    return {name: sums_of(x) for name, x in found.items()}
+    bits = zlib.crc32(plain.numpy().tobytes())  # a product and a sum: exact on every machine
+    return {name: sums_of(x) for name, x in found.items()} | {"bits": bits}
 
 
 def blocks():
@@ -361,6 +363,10 @@ def starts():
         ("clip2video", {}),
         ("clip2video", {"temporal_proj": "sigmoid_mlp"}),
         ("xclip", {}),
+        ("xclip", {"sim_header": "tightTransf", "cross_num_hidden_layers": 1}),
+        ("clip2video", {"temporal_type": "", "temporal_proj": "", "center_proj": "TAB"}),
+        ("adaclip", {"frame_agg": "mlp", "word_agg": "mlp"}),
+        ("frozen", {}),
         ("adaclip", {"policy": "raw", "top_k": 3, "hidden_dim": 8, "sim_header": "transformer"}),
         ("adaclip", {"sim_header": "seqTransf", "frame_agg": "transformer"}),
     ):
@@ -373,6 +379,8 @@ def starts():
             max_frames=FRAMES,
         )
         label = " ".join([name, *map(str, options.values())])
+        frozen = [k for k, x in model.named_parameters() if not x.requires_grad]
+        found[f"{label} never trained"] = [model.trainable, frozen]
         own = {k: x for k, x in model.state_dict().items() if not k.startswith("clip.")}
         found |= {f"{label} {key} by seed": sums_of(x) for key, x in own.items()}
         model.init_from_clip(clip)
@@ -517,6 +525,43 @@ def training():
         for epoch in (0, 1, 3, 4, 9)
     ]
     found["best"] = policy.best_frames(scores, k=2).tolist()
+    raw = {"policy": "raw", "top_k": 2, "rescale_size": 6, "hidden_dim": 8, "mlp_hidden_dim": 6}
+    for options in (
+        raw | {"warmup_epochs": 5},
+        raw | {"policy": "clip", "reuse_scores": True},
+        raw | {"policy": "mobilenet_v3_large", "freeze_cnn": True, "rnn": "none"},
+        raw | {"policy": "mobilenet_v3_large", "freeze_cnn": True, "batch_norm": "legacy"},
+    ):
+        for epoch in (0, 3):
+            found[f"{options} epoch {epoch}"] = trained_once(options, epoch)
+    return found
+
+
+def trained_once(options, epoch):
+    """Features in training mode with given noise, with drawn noise, and what is never trained."""
+    from reelvec.models.registry import build
+
+    torch.manual_seed(2)
+    model = build(
+        "adaclip",
+        options=options,
+        architecture=sizes(),
+        max_words=WORDS,
+        max_frames=FRAMES,
+    )
+    model = drawn(model).train()
+    model.start_epoch(epoch)
+    given = model.prepare(*clips())
+    given = {name: x.double() if x.is_floating_point() else x for name, x in given.items()}
+    fixed = torch.from_numpy(noise("gumbel", (4, FRAMES)))
+    found = {}
+    for name, more in (("given", {"noise": fixed}), ("drawn", {})):
+        model.generator = torch.Generator().manual_seed(8)
+        video = model.encode_video(**given, **more)
+        found[name] = [sums_of(video["embedding"]), video["selected"].tolist()]
+    cnn = model.sampler.cnn_model
+    found["frozen"] = sum(not p.requires_grad for p in model.parameters())
+    found["statistics"] = cnn is not None and cnn.training
     return found
 
 
@@ -536,11 +581,20 @@ def mobilenet():
     return found
 
 
+def other_colours():
+    """Frames as a model takes them whose mean and deviation are not CLIP's."""
+    from reelvec.models.registry import build
+
+    model = build("frozen", options={}, architecture=sizes(), max_words=WORDS, max_frames=FRAMES)
+    model.mean, model.std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
+    return {name: sums_of(x) for name, x in model.prepare(*clips()).items()}
+
+
 def frozen():
     """A CLIP as it is, and Perception Encoder's towers."""
     from reelvec.models.frozen.perception_towers import ImageSizes, PerceptionTowers, TextSizes
 
-    found = {"frozen": family("frozen")}
+    found = {"frozen": family("frozen"), "other colours": other_colours()}
     text = TextSizes(width=16, layers=1, heads=2, context_length=WORDS, vocab_size=END + 1)
     pixels = torch.from_numpy(noise("pixels", (3, 3, 16, 16)))
     for has_class, rotary in ((True, 4), (False, 6)):
@@ -578,7 +632,8 @@ def tokenizer():
     from reelvec.models.clip.tokenizer import clean, encode, tokenize
 
     found = {"ends": [first, last], "rows": tokenize(CAPTIONS, max_words=12).tolist()}
-    found["shortest"] = tokenize(CAPTIONS[:2], max_words=3).tolist()
+    shortest = tokenize(CAPTIONS[:2], max_words=3)
+    found["shortest"] = [str(shortest.dtype), shortest.tolist()]
     for text in CAPTIONS:
         found[f"clean {text!r}"] = clean(text)
         found[f"ids {text!r}"] = encode(text)
@@ -630,6 +685,7 @@ def encoding():
     from reelvec.tasks.embedding import encoding as code
 
     found = {}
+    torch.set_num_threads(2)
     reader = StoredFrames(16)
     texts = list(CAPTIONS) * 3
     for name, options, selection, dtype, batch in (
@@ -744,7 +800,10 @@ RULES = {
 
 def decoding():
     """Clips of two real files by every rule."""
-    return files_by(KINDS[:2], RULES, ("auto",))
+    from reelvec.storage.video.contract import DecodeOptions
+
+    found = files_by(KINDS[:2], RULES, ("auto",))
+    return found | {"defaults": dataclasses.asdict(DecodeOptions())}
 
 
 def kinds():
@@ -781,6 +840,10 @@ def damage():
             options = {"decoder": "selective", "damaged": damaged}
             found[f"{name} {damaged}"] = decoded(path, "h264_mp4", RULES["seconds"], **options)
     found["noisy auto"] = decoded(noisy, "h264_mp4", RULES["seconds"], damaged="salvage")
+    both = media.damaged("both.mp4", "h264_fragmented_mp4", keep=0.6, hole=(0.2, 0.25))
+    found["both"] = decoded(both, "h264_mp4", RULES["seconds"], damaged="salvage")
+    small = {"max_pixels": 100}
+    found["too large"] = decoded(media.video("h264_mp4"), "h264_mp4", RULES["seconds"], **small)
     found["no file"] = decoded(cut.with_name("nowhere.mp4"), "h264_mp4", RULES["seconds"])
     empty = media.damaged("empty.mp4", "h264_fragmented_mp4", keep=0.0)
     found["no byte"] = decoded(empty, "h264_mp4", RULES["seconds"])
@@ -837,10 +900,14 @@ def decoded(path, kind, rule, **options):
 
 def probed(path):
     """Facts of a file that do not depend on the encoder's mood."""
+    from reelvec.storage.video.content import hash_file
     from reelvec.tasks.frames.decoding_worker import probe_file
 
     facts = probe_file({"path": str(path), "max_pixels": 10**6}, SandboxWorker())
-    return {k: v for k, v in facts.items() if k not in ("content_hash", "bytes", "mtime_ns")}
+    hashed = {k: facts.pop(k) for k in ("content_hash", "bytes", "mtime_ns")}
+    stat = path.stat()
+    expected = (hash_file(path), stat.st_size, stat.st_mtime_ns)
+    return facts | {"hashed": tuple(hashed.values()) == expected}
 
 
 def tables():
@@ -863,11 +930,7 @@ def tables():
         train(config)
         _, snapshot = run_embed(config)
         found |= {f"first {name}": rows_of(snapshot, name) for name in ("videos", "captions")}
-        found["ledger"] = sorted(
-            [row.key, row.status, row.reason, row.detail]
-            for part in snapshot.parts("videos")
-            for row in part.inputs()
-        )
+        found["first ledger"] = ledger_of(snapshot)
         listed, said = builders.videos_and_captions(6)
         renamed = dataclasses.replace(listed[0], video_id="renamed")
         broken = dataclasses.replace(
@@ -881,7 +944,22 @@ def tables():
             for name in ("new", "new_captions", "stale", "copied", "stale_captions", "orphaned")
         }
         found |= {f"second {name}": rows_of(snapshot, name) for name in ("videos", "captions")}
+        found["second ledger"] = ledger_of(snapshot)
+        broken = dataclasses.replace(broken, video_id="another")
+        builders.commit_corpus(config, [listed[4], renamed, broken], said[9:])
+        plan, snapshot = run_embed(config)
+        found["third plan"] = [plan.new, plan.copied, plan.orphaned, plan.orphaned_captions]
+        found["third ledger"] = ledger_of(snapshot)
     return found
+
+
+def ledger_of(snapshot):
+    """What became of every video, in words."""
+    return sorted(
+        [row.key, row.status, row.reason, row.message, row.detail]
+        for part in snapshot.parts("videos")
+        for row in part.inputs()
+    )
 
 
 def rows_of(snapshot, name):
