@@ -14,7 +14,7 @@ __all__ = [
     "CAPTION_SCHEMA",
     "VIDEO_SCHEMA",
     "Caption",
-    "Input",
+    "Outcome",
     "Reason",
     "Status",
     "Video",
@@ -31,7 +31,7 @@ _SAME_TIME_SECONDS = 0.0005
 
 
 class Status(StrEnum):
-    """The three outcomes of an input; there is no fourth."""
+    """How an input ended; there is no fourth way."""
 
     OK = "ok"
     SALVAGED = "salvaged"
@@ -59,7 +59,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class Outcome:
     """One planned input of a part and what became of it (a ledger row).
 
     `key` identifies the input within the artifact and table: a clip_key for frames, a video_id or

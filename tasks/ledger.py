@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.errors import ReelvecError
-from reelvec.storage.records import Input, Reason, Status, Video
+from reelvec.storage.records import Outcome, Reason, Status, Video
 from reelvec.tasks.corpus.ingest import Corpus, key_of
 
 __all__ = [
@@ -53,17 +53,17 @@ def ledger(corpus: Corpus, *, frames: Snapshot | None) -> Iterator[LedgerRow]:
         corpus: the videos that count.
         frames: the frames snapshot in force; None before the first extraction.
     """
-    live: Mapping[str, Input] = frames.live("frames") if frames else {}
+    live: Mapping[str, Outcome] = frames.live("frames") if frames else {}
     for video in corpus.videos:
         yield _row(video, live=live)
 
 
-def _row(video: Video, *, live: Mapping[str, Input]) -> LedgerRow:
+def _row(video: Video, *, live: Mapping[str, Outcome]) -> LedgerRow:
     key = key_of(video)
     if video.status == Status.QUARANTINED:
-        stage, outcome = "ingest", Input(key, video.status, video.reason, video.message)
+        stage, outcome = "ingest", Outcome(key, video.status, video.reason, video.message)
     else:
-        stage, outcome = "extract", live.get(key) or Input(key, status=PENDING)
+        stage, outcome = "extract", live.get(key) or Outcome(key, status=PENDING)
     return LedgerRow(
         video_id=video.video_id,
         path=video.path,

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import xxhash
 
 from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
-from reelvec.storage.records import Input
+from reelvec.storage.records import Outcome
 from reelvec.storage.roots import open_root
 
 __all__ = [
@@ -63,7 +63,7 @@ class PartContents:
 
     rows: int
     schema: str
-    inputs: tuple[Input, ...]
+    outcomes: tuple[Outcome, ...]
 
 
 def make_shards(
@@ -115,7 +115,7 @@ def run_shard(
             return finished[0]
     with artifact.new_part(table=shard.table, shard=shard.name, suffix=suffix) as part:
         contents = write(part.path)
-        return part.commit(rows=contents.rows, schema=contents.schema, inputs=contents.inputs)
+        return part.commit(rows=contents.rows, schema=contents.schema, outcomes=contents.outcomes)
 
 
 def _was_begun(artifact: Artifact, shard: Shard[Any]) -> bool:

@@ -5,7 +5,7 @@
    snapshot and applies its change to that one (`Artifact.publish`).
 3. Readers pin a number and trust nothing else (`Snapshot`); parts are verified on first open.
 
-DESIGN section 2. `merging` is the pure part, `publishing` the loop around it, `retention` what gc
+`merging` is the pure part, `publishing` the loop around it, `retention` what gc
 and the others tell each other.
 """
 
@@ -246,7 +246,7 @@ class Artifact:
             if self._cached_inputs > _CACHED_INPUTS:
                 self._receipts, self._cached_inputs = {}, 0
             self._receipts[path] = cached
-            self._cached_inputs += len(cached.inputs)
+            self._cached_inputs += len(cached.outcomes)
         return cached
 
     def verified_path(self, part: str, *, size: int, checksum: str) -> Path:

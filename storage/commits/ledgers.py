@@ -14,7 +14,7 @@ __all__ = ["iter_ledger"]
 
 
 def iter_ledger(snapshot: Snapshot | None, table: str) -> Iterator[dict[str, list[Any]]]:
-    """Columns by `Input` field of the rows in force, part by part, as `Snapshot.inputs` has them.
+    """Columns by `Outcome` field of the rows in force, part by part, as `Snapshot.outcomes` lists.
 
     Raises:
         IntegrityError: a receipt is not the one that was published.

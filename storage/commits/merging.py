@@ -45,7 +45,7 @@ class Entry:
             bytes=receipt.bytes,
             checksum=receipt.checksum,
             seal=receipt.seal,
-            counts=Counts.of(row for row in receipt.inputs if row.key not in gone),
+            counts=Counts.of(row for row in receipt.outcomes if row.key not in gone),
             dropped=gone,
         )
 
@@ -126,7 +126,7 @@ def merge(
     for entry in kept:
         gone = change.supersede.get(entry.table)
         entries.append(_without(entry, gone, receipt_of=receipt_of) if gone else entry)
-    live = _live_keys(entries, tables={r.table for r in add if r.inputs}, receipt_of=receipt_of)
+    live = _live_keys(entries, tables={r.table for r in add if r.outcomes}, receipt_of=receipt_of)
     for receipt in add:
         taken = live.setdefault(receipt.table, set())
         keys = set(receipt.keys)
@@ -144,7 +144,7 @@ def merge(
 
 
 def _in_force(entry: Entry) -> bool:
-    """Parts that list no inputs (a checkpoint) are in force until they are replaced."""
+    """Parts that list no outcomes (a checkpoint) are in force until they are replaced."""
     return entry.counts.planned > 0 or not entry.dropped
 
 

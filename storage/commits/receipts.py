@@ -1,7 +1,7 @@
 """What a worker leaves behind: a part, and the receipt that says what is in it.
 
 The part is durable before its receipt exists, so a receipt is a promise that can be kept: rows,
-bytes, checksum, and every planned input with its outcome (DESIGN section 2, step 1).
+bytes, checksum, and every planned input with its outcome.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from reelvec.storage import layout
 from reelvec.storage.commits.columns import pack, unpack
 from reelvec.storage.errors import CommitError, StoreError
-from reelvec.storage.records import Input, Status
+from reelvec.storage.records import Outcome, Status
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import checksum_of_bytes, checksum_of_file, seal, unseal
 
@@ -37,8 +37,8 @@ COMPACTED = "compacted"
 """In `Receipt.extra` of a compacted part: how many parts it was made from. It is no new work, so
 a compaction that was killed before it published is never adopted."""
 
-_FIELDS = tuple(field.name for field in dataclasses.fields(Input))
-_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Input)}
+_FIELDS = tuple(field.name for field in dataclasses.fields(Outcome))
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Outcome)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,9 @@ class Counts:
         )
 
     @classmethod
-    def of(cls, inputs: Iterable[Input]) -> Counts:
+    def of(cls, outcomes: Iterable[Outcome]) -> Counts:
         """Counts of ledger rows; a status that is none of the three only counts as planned."""
-        seen = Counter(str(row.status) for row in inputs)
+        seen = Counter(str(row.status) for row in outcomes)
         return cls(seen.total(), seen[Status.OK], seen[Status.SALVAGED], seen[Status.QUARANTINED])
 
 
@@ -89,17 +89,17 @@ class Receipt:
     bytes: int
     checksum: str
     schema: str = ""
-    inputs: tuple[Input, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
     extra: Mapping[str, Value] = dataclasses.field(default_factory=dict)
     seal: str = ""
 
     @property
     def counts(self) -> Counts:
-        return Counts.of(self.inputs)
+        return Counts.of(self.outcomes)
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return tuple(row.key for row in self.inputs)
+        return tuple(row.key for row in self.outcomes)
 
     @property
     def path(self) -> str:
@@ -110,12 +110,12 @@ class Receipt:
         """Rows left when the rows of these keys are ignored.
 
         A part holds one row an input, or one a usable input (quarantined ones left out), or is
-        no table of inputs at all.
+        no table of outcomes at all.
         """
-        if not dropped or not self.inputs:
+        if not dropped or not self.outcomes:
             return self.rows
-        gone = [row for row in self.inputs if row.key in dropped]
-        if self.rows == len(self.inputs):
+        gone = [row for row in self.outcomes if row.key in dropped]
+        if self.rows == len(self.outcomes):
             return self.rows - len(gone)
         return self.rows - Counts.of(gone).usable
 
@@ -128,7 +128,7 @@ def check_receipt(receipt: Receipt) -> None:
     """
     counts = receipt.counts
     if not counts.reconciled:
-        strange = sorted({str(row.status) for row in receipt.inputs} - set(Status))
+        strange = sorted({str(row.status) for row in receipt.outcomes} - set(Status))
         raise CommitError(
             f"part {receipt.part}: planned {counts.planned} inputs, but ok {counts.ok} + salvaged "
             f"{counts.salvaged} + quarantined {counts.quarantined} is not that many (status "
@@ -142,7 +142,7 @@ def check_receipt(receipt: Receipt) -> None:
             "one outcome a part",
             path=receipt.part,
         )
-    if receipt.inputs and receipt.rows not in (counts.planned, counts.usable):
+    if receipt.outcomes and receipt.rows not in (counts.planned, counts.usable):
         raise CommitError(
             f"part {receipt.part} holds {receipt.rows} rows for {counts.planned} inputs of which "
             f"{counts.usable} are usable; rows must be one of these two numbers",
@@ -154,7 +154,7 @@ def write_receipt(root: Root, folder: str, receipt: Receipt) -> Receipt:
     """Publishes the receipt file; returns the receipt with its seal."""
     columns: dict[str, list[Any]] = {}
     for name in _FIELDS:  # columns, and none that says nothing: ledgers are long
-        values = [getattr(row, name) for row in receipt.inputs]
+        values = [getattr(row, name) for row in receipt.outcomes]
         if name == "key" or any(value != _DEFAULTS[name] for value in values):
             columns[name] = values
     body = {
@@ -182,11 +182,11 @@ def read_receipt(root: Root, folder: str, path: str) -> Receipt:
     """
     body, columns, seal_of_file = _read(root, folder, path)
     rows = zip(*(columns[name] for name in _FIELDS), strict=True)
-    return Receipt(**body, inputs=tuple(Input(*row) for row in rows), seal=seal_of_file)
+    return Receipt(**body, outcomes=tuple(Outcome(*row) for row in rows), seal=seal_of_file)
 
 
 def ledger_columns(root: Root, folder: str, path: str) -> tuple[dict[str, list[Any]], str]:
-    """The inputs of the receipt at `path` as columns by field, and the receipt's seal.
+    """The outcomes of the receipt at `path` as columns by field, and the receipt's seal.
 
     Raises:
         MissingArtifactError: it is not there.
@@ -222,7 +222,7 @@ class PartWriter:
         *,
         rows: int,
         schema: str = "",
-        inputs: Sequence[Input] = (),
+        outcomes: Sequence[Outcome] = (),
         extra: Mapping[str, Value] | None = None,
     ) -> Receipt:
         """Makes the part durable, then its receipt; from here a kill loses nothing of it.
@@ -246,7 +246,7 @@ class PartWriter:
             bytes=self.path.stat().st_size,
             checksum=checksum_of_file(self.path),
             schema=schema,
-            inputs=tuple(inputs),
+            outcomes=tuple(outcomes),
             extra=dict(extra or {}),
         )
         check_receipt(receipt)

@@ -16,7 +16,7 @@ from reelvec.storage.commits.merging import Entry
 from reelvec.storage.commits.receipts import Counts, Receipt
 from reelvec.storage.errors import IntegrityError
 from reelvec.storage.layout import canonical
-from reelvec.storage.records import Input
+from reelvec.storage.records import Outcome
 from reelvec.storage.sealing import checksum_of_bytes
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ class PartRef:
         entry = self.entry
         return self.artifact.verified_path(entry.part, size=entry.bytes, checksum=entry.checksum)
 
-    def inputs(self) -> Iterator[Input]:
+    def outcomes(self) -> Iterator[Outcome]:
         """Ledger rows in force."""
-        return (row for row in self.receipt.inputs if row.key not in self.entry.dropped)
+        return (row for row in self.receipt.outcomes if row.key not in self.entry.dropped)
 
     def __repr__(self) -> str:
         return f"PartRef({self.artifact.folder}/{self.entry.part})"
@@ -103,14 +103,14 @@ class Snapshot:
             if table is None or entry.table == table
         ]
 
-    def inputs(self, table: str | None = None) -> Iterator[Input]:
+    def outcomes(self, table: str | None = None) -> Iterator[Outcome]:
         """Ledger rows in force, part by part (superseded keys left out)."""
         for part in self.parts(table):
-            yield from part.inputs()
+            yield from part.outcomes()
 
-    def live(self, table: str) -> dict[str, Input]:
+    def live(self, table: str) -> dict[str, Outcome]:
         """Ledger rows in force by key."""
-        return {row.key: row for row in self.inputs(table)}
+        return {row.key: row for row in self.outcomes(table)}
 
     def counts(self, table: str | None = None) -> Counts:
         """How many inputs are in force, and what became of them (no receipt is read)."""

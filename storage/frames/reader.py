@@ -31,7 +31,7 @@ class FrameReader:
         self._part_of = {
             row.key: number
             for number, part in enumerate(self._parts)
-            for row in part.inputs()
+            for row in part.outcomes()
             if row.status != Status.QUARANTINED
         }
         self._places: dict[str, tuple[int, int]] = {}  # key -> (index in its part, frames)

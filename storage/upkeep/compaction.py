@@ -17,7 +17,7 @@ from reelvec.storage.commits.receipts import COMPACTED, Receipt
 from reelvec.storage.commits.views import PartRef
 from reelvec.storage.errors import StoreError
 from reelvec.storage.frames.contract import SUFFIXES, format_of, open_reader, open_writer
-from reelvec.storage.records import Input
+from reelvec.storage.records import Outcome
 from reelvec.storage.tables import iter_part, open_parquet
 
 __all__ = ["compact"]
@@ -55,8 +55,8 @@ def _groups(snapshot: Snapshot, *, target_bytes: int) -> Iterator[list[PartRef]]
     for table in snapshot.tables:
         group: list[PartRef] = []
         for part in snapshot.parts(table):
-            if not part.receipt.inputs:
-                continue  # no table of inputs (a checkpoint): nothing to merge
+            if not part.receipt.outcomes:
+                continue  # no table of outcomes (a checkpoint): nothing to merge
             room = sum(other.entry.bytes for other in group) + part.entry.bytes <= target_bytes
             if group and not (room and _like(group[0], part)):
                 yield from _worth(group)
@@ -80,7 +80,7 @@ def _worth(group: list[PartRef]) -> Iterator[list[PartRef]]:
 def _merge_parts(artifact: Artifact, group: Sequence[PartRef]) -> Receipt:
     first = group[0]
     suffix = Path(first.part).suffix
-    inputs: list[Input] = [row for part in group for row in part.inputs()]
+    outcomes: list[Outcome] = [row for part in group for row in part.outcomes()]
     with artifact.new_part(table=first.entry.table, shard=first.entry.shard, suffix=suffix) as new:
         if suffix == ".parquet":
             rows = _copy_rows(group, new.path)
@@ -91,7 +91,7 @@ def _merge_parts(artifact: Artifact, group: Sequence[PartRef]) -> Receipt:
         return new.commit(
             rows=rows,
             schema=first.receipt.schema,
-            inputs=inputs,
+            outcomes=outcomes,
             extra={**first.receipt.extra, COMPACTED: len(group)},
         )
 

@@ -20,7 +20,7 @@ from reelvec.storage.records import (
     CAPTION_SCHEMA,
     VIDEO_SCHEMA,
     Caption,
-    Input,
+    Outcome,
     Video,
     clip_key,
     records_to_table,
@@ -172,17 +172,17 @@ def ingest_shard(
         if shard.table == "captions":
             captions = list(shard.items)
             table = records_to_table(captions, schema=CAPTION_SCHEMA)
-            inputs = tuple(Input(key=caption.caption_id) for caption in captions)
+            outcomes = tuple(Outcome(key=caption.caption_id) for caption in captions)
         else:
             videos = list(_probed(shard.items, options=options))
             table = records_to_table(videos, schema=VIDEO_SCHEMA)
-            inputs = tuple(
-                Input(key=v.video_id, status=v.status, reason=v.reason, message=v.message)
+            outcomes = tuple(
+                Outcome(key=v.video_id, status=v.status, reason=v.reason, message=v.message)
                 for v in videos
             )
         write_table(path, table, metadata=identity_metadata(ref.open().identity))
         schema = schema_text(table.schema)
-        return PartContents(rows=table.num_rows, schema=schema, inputs=inputs)
+        return PartContents(rows=table.num_rows, schema=schema, outcomes=outcomes)
 
     receipt = run_shard(ref, shard, suffix=".parquet", write=write)
     counts = receipt.counts

@@ -15,7 +15,7 @@ import numpy as np
 
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.commits.ledgers import iter_ledger
-from reelvec.storage.records import CAPTION_SCHEMA, Input, Status, clip_key
+from reelvec.storage.records import CAPTION_SCHEMA, Outcome, Status, clip_key
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.digests import Digests, DigestSet, digests
 from reelvec.tasks.embedding.parts import CaptionRow, VideoRow, caption_signature, video_signature
@@ -40,7 +40,7 @@ class Differences(Generic[Row]):
     """What is not as it should be: rows to write, and rows in force that are stale or orphaned."""
 
     due: list[Row]
-    in_force: dict[str, Input]
+    in_force: dict[str, Outcome]
     """By key; a key that is not due too is orphaned."""
 
 
@@ -88,13 +88,13 @@ def _compare(
         found = live.find(digests(texts))
         as_planned[found[found >= 0]] = True
         due.extend(make(*rows[i]) for i in np.flatnonzero(found < 0).tolist())
-    in_force: dict[str, Input] = {}
+    in_force: dict[str, Outcome] = {}
     if not as_planned.all():
         start = 0
         for ledger in iter_ledger(base, table):
             stop = start + len(ledger["key"])
             for i in np.flatnonzero(~as_planned[start:stop]):
-                row = Input(**{name: values[i] for name, values in ledger.items()})
+                row = Outcome(**{name: values[i] for name, values in ledger.items()})
                 in_force[row.key] = row
             start = stop
     return Differences(due, in_force)

@@ -19,7 +19,7 @@ import xxhash
 from reelvec.configs.schema import EmbedConfig
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.frames.reader import FrameReader
-from reelvec.storage.records import Input, Status
+from reelvec.storage.records import Outcome, Status
 from reelvec.storage.tables import (
     concat_tables,
     identity_metadata,
@@ -123,7 +123,7 @@ def embed_shard(ref: ArtifactRef, shard: Shard[Any], *, inputs: EmbedInputs) -> 
         return PartContents(
             rows=table.num_rows,
             schema=schema_text(table.schema),
-            inputs=tuple(map(_input, shard.items)),
+            outcomes=tuple(map(_outcome, shard.items)),
         )
 
     receipt = run_shard(ref, shard, suffix=".parquet", write=write)
@@ -131,10 +131,10 @@ def embed_shard(ref: ArtifactRef, shard: Shard[Any], *, inputs: EmbedInputs) -> 
     return {"receipt": receipt.path, "done": counts.planned, "failed": counts.quarantined}
 
 
-def _input(row: VideoRow | CaptionRow) -> Input:
+def _outcome(row: VideoRow | CaptionRow) -> Outcome:
     if isinstance(row, CaptionRow):
-        return Input(row.caption_id, detail=row.signature)
-    return Input(
+        return Outcome(row.caption_id, detail=row.signature)
+    return Outcome(
         row.video_id,
         status=row.status,
         reason=row.reason,

@@ -26,7 +26,7 @@ from reelvec.storage.frames.contract import (
     open_reader,
     open_writer,
 )
-from reelvec.storage.records import Input, Status
+from reelvec.storage.records import Outcome, Status
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import latest_run
 from reelvec.tasks.frames.extract import TABLE
@@ -140,31 +140,31 @@ def _target(source: Artifact, *, format: Format, payload: Payload | None) -> tup
 
 def _pending(
     snapshot: Snapshot, have: Snapshot | None
-) -> tuple[list[tuple[Shard[Input], PartRef]], list[str]]:
+) -> tuple[list[tuple[Shard[Outcome], PartRef]], list[str]]:
     """A shard for each part with clips the target lacks, and keys that it only has as failed."""
     live = have.live(TABLE) if have else {}
-    shards: list[tuple[Shard[Input], PartRef]] = []
+    shards: list[tuple[Shard[Outcome], PartRef]] = []
     again: list[str] = []
     for part in snapshot.parts(TABLE):
-        rows = [row for row in part.inputs() if _is_due(row, live.get(row.key))]
+        rows = [row for row in part.outcomes() if _is_due(row, live.get(row.key))]
         again += [row.key for row in rows if row.key in live]
         named = make_shards(rows, table=TABLE, size=max(len(rows), 1), key=_name_in_extract)
         shards += [(shard, part) for shard in named]
     return shards, again
 
 
-def _name_in_extract(row: Input) -> str:
+def _name_in_extract(row: Outcome) -> str:
     """Extraction gives shards their names from this: both ways end with equal checksums."""
     return f"{row.key} {row.attempts - 1}"
 
 
-def _is_due(row: Input, there: Input | None) -> bool:
+def _is_due(row: Outcome, there: Outcome | None) -> bool:
     if there is None:
         return True
     return there.status == Status.QUARANTINED and row.status != Status.QUARANTINED
 
 
-def _convert(ref: ArtifactRef, shard: Shard[Input], part: PartRef, *, form: _Form) -> Receipt:
+def _convert(ref: ArtifactRef, shard: Shard[Outcome], part: PartRef, *, form: _Form) -> Receipt:
     """One part, clip by clip."""
 
     def write(path: Path) -> PartContents:
@@ -176,7 +176,7 @@ def _convert(ref: ArtifactRef, shard: Shard[Input], part: PartRef, *, form: _For
             index = {key: i for i, key in enumerate(reader.keys)}
             for key in wanted:
                 _copy(reader, index[key], writer, payload=form.payload)
-        return PartContents(rows=len(wanted), schema=form.schema, inputs=shard.items)
+        return PartContents(rows=len(wanted), schema=form.schema, outcomes=shard.items)
 
     return run_shard(ref, shard, suffix=SUFFIXES[form.format], write=write)
 

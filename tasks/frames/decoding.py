@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from reelvec.configs.schema import ExtractConfig
 from reelvec.models.sampling.rules import Rule
-from reelvec.storage.records import Input, Reason, Status, Video
+from reelvec.storage.records import Outcome, Reason, Status, Video
 from reelvec.storage.sandbox.pool import Sandbox, SandboxOptions, SandboxResult
 
 __all__ = [
@@ -108,7 +108,7 @@ class ClipResult:
     """What became of one ClipJob; arrays are empty (T = 0) where it is quarantined."""
 
     clip_key: str
-    outcome: Input
+    outcome: Outcome
     """Ledger row: status ok, salvaged or quarantined; detail holds facts as JSON."""
     frames: npt.NDArray[np.uint8]
     """[T, S, S, 3] RGB."""
@@ -210,7 +210,7 @@ def _clip_result(job: ClipJob, result: SandboxResult) -> ClipResult:
         frames, pts_seconds, frame_index = (result.arrays[place][:kept] for place in arrays)
     return ClipResult(
         clip_key=job.clip_key,
-        outcome=Input(key=job.clip_key, attempts=result.attempts, **answer),
+        outcome=Outcome(key=job.clip_key, attempts=result.attempts, **answer),
         frames=frames,
         pts_seconds=pts_seconds,
         frame_index=frame_index,

@@ -50,7 +50,7 @@ def probe_file(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
 
 
 def decode_clip(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
-    """Fields of storage.records.Input, and `arrays`: places of frames, times and indices."""
+    """Fields of storage.records.Outcome, and `arrays`: places of frames, times and indices."""
     path = job["path"]
     try:
         _check_content(job, worker)

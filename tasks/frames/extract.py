@@ -18,7 +18,7 @@ from reelvec.configs.schema import ExtractConfig
 from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
 from reelvec.storage.commits.ledgers import iter_ledger
 from reelvec.storage.frames.contract import ClipFrames, open_writer
-from reelvec.storage.records import Input, Reason, Status
+from reelvec.storage.records import Outcome, Reason, Status
 from reelvec.storage.roots import open_root
 from reelvec.tasks.corpus.ingest import Corpus, corpus_artifact, key_of, read_corpus
 from reelvec.tasks.digests import Digests, DigestSet, digests
@@ -79,7 +79,7 @@ def plan_extract(
     config: PipelineConfig,
     *,
     corpus: Corpus | None = None,
-    again: Callable[[Input], bool] = lambda _: False,
+    again: Callable[[Outcome], bool] = lambda _: False,
 ) -> ExtractPlan:
     """Compare the corpus with the frame store; opens no video.
 
@@ -117,20 +117,20 @@ def plan_extract(
 
 
 def _outcomes(
-    snapshot: Snapshot | None, *, again: Callable[[Input], bool]
-) -> tuple[DigestSet, dict[str, Input]]:
+    snapshot: Snapshot | None, *, again: Callable[[Outcome], bool]
+) -> tuple[DigestSet, dict[str, Outcome]]:
     """Clips that are done with, by digest, and the ledger rows of those that are tried again."""
     settled: list[Digests] = []
-    redo: dict[str, Input] = {}
+    redo: dict[str, Outcome] = {}
     for ledger in iter_ledger(snapshot, TABLE):
-        rows = [Input(*values) for values in zip(*ledger.values(), strict=True)]
+        rows = [Outcome(*values) for values in zip(*ledger.values(), strict=True)]
         due = {row.key: row for row in rows if _is_due(row, again=again)}
         settled.append(digests(row.key for row in rows if row.key not in due))
         redo |= due
     return DigestSet(settled), redo
 
 
-def _is_due(outcome: Input, *, again: Callable[[Input], bool]) -> bool:
+def _is_due(outcome: Outcome, *, again: Callable[[Outcome], bool]) -> bool:
     passing = outcome.status == Status.QUARANTINED and outcome.reason in PASSING
     return passing or again(outcome)
 
@@ -142,7 +142,7 @@ def extract_shard(
     options = DecodingOptions.from_config(extract)
 
     def write(path: Path) -> PartContents:
-        inputs: list[Input] = []
+        outcomes: list[Outcome] = []
         rows = 0
         with (
             closing(decode_clips([c.job for c in shard.items], options=options)) as results,
@@ -151,7 +151,7 @@ def extract_shard(
             ) as writer,
         ):
             for clip, result in zip(shard.items, results, strict=True):
-                inputs.append(replace(result.outcome, attempts=clip.attempts + 1))
+                outcomes.append(replace(result.outcome, attempts=clip.attempts + 1))
                 if result.outcome.status != Status.QUARANTINED:
                     rows += 1
                     writer.add(
@@ -163,7 +163,7 @@ def extract_shard(
                         )
                     )
         schema = f"{extract.format}/{extract.payload} uint8 [T,{extract.size},{extract.size},3]"
-        return PartContents(rows=rows, schema=schema, inputs=tuple(inputs))
+        return PartContents(rows=rows, schema=schema, outcomes=tuple(outcomes))
 
     suffix = {"arrow": ".arrow", "hdf5": ".h5"}[extract.format]
     receipt = run_shard(ref, shard, suffix=suffix, write=write)

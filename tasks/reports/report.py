@@ -12,7 +12,7 @@ from pathlib import Path
 
 from reelvec.storage.commits.artifact import PartRef, Snapshot
 from reelvec.storage.layout import canonical
-from reelvec.storage.records import Input
+from reelvec.storage.records import Outcome
 from reelvec.storage.sealing import checksum_of_bytes
 from reelvec.storage.tables import read_table
 from reelvec.tasks.reports.facts import (
@@ -71,7 +71,7 @@ def report(sources: ReportSources) -> Report:
     with artifact.new_part(table=_TABLE, shard="all", suffix=".html") as writer:
         writer.path.write_bytes(page)
         receipt = writer.commit(
-            rows=1, schema="text/html", inputs=[Input(_TABLE)], extra={"settings": settings}
+            rows=1, schema="text/html", outcomes=[Outcome(_TABLE)], extra={"settings": settings}
         )
     snapshot = artifact.publish(add=[receipt], supersede={_TABLE: [_TABLE]}, note="report")
     made: PartRef = snapshot.parts(_TABLE)[0]

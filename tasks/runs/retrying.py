@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 from pydantic import BaseModel, ConfigDict, Field
 
 from reelvec.storage.errors import ReelvecError
-from reelvec.storage.records import Input, Reason, Status, Video
+from reelvec.storage.records import Outcome, Reason, Status, Video
 from reelvec.tasks.corpus.ingest import Corpus, key_of
 
 __all__ = ["RetryFilter", "UnknownReasonError", "UnknownVideoError"]
@@ -41,13 +41,13 @@ class RetryFilter(BaseModel):
 
         return due
 
-    def at_extract(self, corpus: Corpus) -> Callable[[Input], bool]:
+    def at_extract(self, corpus: Corpus) -> Callable[[Outcome], bool]:
         """Whether a clip with this outcome is decoded again."""
         names: dict[str, list[str]] = {}
         for video in corpus.videos:
             names.setdefault(key_of(video), []).append(video.video_id)
 
-        def due(outcome: Input) -> bool:
+        def due(outcome: Outcome) -> bool:
             failed = outcome.status != Status.OK
             return failed and self._names(outcome.reason, names.get(outcome.key, ()))
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.errors import ReelvecError
-from reelvec.storage.records import Input, Status
+from reelvec.storage.records import Outcome, Status
 from reelvec.tasks.corpus.ingest import Corpus
 from reelvec.tasks.reports.rendering.contents import CoverageRow
 from reelvec.tasks.scoring.split_rows import in_split
@@ -41,7 +41,7 @@ def coverage_rows(corpus: Corpus, *, embeddings: Snapshot, split: str) -> list[C
 def _row(
     corpus: Corpus,
     split: str,
-    outcomes: Mapping[str, Input],
+    outcomes: Mapping[str, Outcome],
     captions: Mapping[str, int],
     *,
     scored: bool,
@@ -67,7 +67,7 @@ def _place(split: str) -> tuple[int, str]:
 
 
 def _refuse_strangers(
-    what: str, corpus: set[str], table: Mapping[str, Input], embeddings: Snapshot
+    what: str, corpus: set[str], table: Mapping[str, Outcome], embeddings: Snapshot
 ) -> None:
     missing, extra = sorted(corpus - set(table)), sorted(set(table) - corpus)
     if missing or extra:

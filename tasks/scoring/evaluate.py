@@ -17,7 +17,7 @@ import pyarrow as pa
 from reelvec.configs.schema import EvaluateConfig
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.receipts import Receipt
-from reelvec.storage.records import Input
+from reelvec.storage.records import Outcome
 from reelvec.storage.tables import identity_metadata, read_table, schema_text, write_table
 from reelvec.tasks.corpus.ingest import Corpus
 from reelvec.tasks.identity import evaluation_identity
@@ -192,6 +192,6 @@ def _write(
         return part.commit(
             rows=table.num_rows,
             schema=schema_text(table.schema),
-            inputs=[Input(key) for key in keys],
+            outcomes=[Outcome(key) for key in keys],
             extra=extra,
         )

@@ -19,7 +19,7 @@ from reelvec.models.clip.architecture import Architecture
 from reelvec.models.family import RetrievalModel
 from reelvec.models.training.optim import export_optimizer, import_optimizer
 from reelvec.storage.commits.artifact import Artifact, PartRef, Receipt, Snapshot
-from reelvec.storage.records import Input
+from reelvec.storage.records import Outcome
 from reelvec.storage.upkeep.garbage import GcOptions, gc_artifact
 from reelvec.storage.weights.checkpoints import (
     WEIGHTS,
@@ -164,7 +164,7 @@ def _write(
         return part.commit(
             rows=1,
             schema=_SCHEMA,
-            inputs=[Input(key=shard)],
+            outcomes=[Outcome(key=shard)],
             extra={
                 "progress": state.progress.model_dump_json(),
                 "weights_hash": weights_hash(weights),

@@ -17,7 +17,7 @@ import xxhash
 from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
 from reelvec.storage.records import (
     Caption,
-    Input,
+    Outcome,
     Status,
     Video,
     clip_key,
@@ -124,7 +124,7 @@ def set_hash(items: Sequence[Item]) -> str:
 def commit_items(artifact: Artifact, items: Sequence[Item]) -> Snapshot:
     """Put these items in force, in place of others (nothing is written if they already are)."""
     snapshot = artifact.latest()
-    before: Mapping[str, Input] = snapshot.live(TRAINING_SET) if snapshot else {}
+    before: Mapping[str, Outcome] = snapshot.live(TRAINING_SET) if snapshot else {}
     if snapshot is not None and before and read_items(snapshot) == list(items):
         return snapshot
     receipt = _write(artifact, items)
@@ -137,8 +137,8 @@ def _write(artifact: Artifact, items: Sequence[Item]) -> Receipt:
     table = records_to_table(items, schema=ITEM_SCHEMA)
     with artifact.new_part(table=TRAINING_SET, shard=set_hash(items), suffix=".parquet") as part:
         write_table(part.path, table, metadata={})
-        inputs = [Input(key=item.item_id) for item in items]
-        return part.commit(rows=len(items), schema=schema_text(ITEM_SCHEMA), inputs=inputs)
+        outcomes = [Outcome(key=item.item_id) for item in items]
+        return part.commit(rows=len(items), schema=schema_text(ITEM_SCHEMA), outcomes=outcomes)
 
 
 def read_items(snapshot: Snapshot) -> list[Item]:

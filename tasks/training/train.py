@@ -147,7 +147,7 @@ def training_items(config: PipelineConfig) -> list[Item]:
 
 def _clips(frames: Snapshot | None) -> frozenset[str]:
     """Clips that have frames."""
-    rows = frames.inputs(FRAMES) if frames else iter(())
+    rows = frames.outcomes(FRAMES) if frames else iter(())
     return frozenset(row.key for row in rows if row.status != Status.QUARANTINED)
 
 

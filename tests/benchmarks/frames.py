@@ -25,7 +25,7 @@ from PIL import Image
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.frames.contract import SUFFIXES, ClipFrames, Format, Payload, open_writer
 from reelvec.storage.frames.reader import FrameReader
-from reelvec.storage.records import Input
+from reelvec.storage.records import Outcome
 from reelvec.storage.roots import open_root
 
 VIDEOS, FRAMES, SIZE, BATCH = 256, 12, 224, 64
@@ -72,7 +72,7 @@ def store_row(folder: Path, videos: np.ndarray, *, format: Format, payload: Payl
                 for key in keys:
                     frames = videos[int(key, 16)]
                     writer.add(ClipFrames(key, frames, np.arange(12.0), np.arange(12)))
-            receipts.append(part.commit(rows=len(keys), inputs=[Input(key) for key in keys]))
+            receipts.append(part.commit(rows=len(keys), outcomes=[Outcome(key) for key in keys]))
     snapshot = artifact.publish(add=receipts)
     reader = FrameReader(snapshot)
     picks = [np.arange(FRAMES)] * BATCH

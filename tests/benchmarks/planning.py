@@ -19,7 +19,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from reelvec.configs import PipelineConfig
-from reelvec.storage.records import CAPTION_SCHEMA, VIDEO_SCHEMA, Input
+from reelvec.storage.records import CAPTION_SCHEMA, VIDEO_SCHEMA, Outcome
 from reelvec.storage.tables import write_table
 from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
 from reelvec.tasks.embedding.embed import embeddings_artifact, plan_embed
@@ -59,14 +59,14 @@ def _table(schema, columns, count):
     return pa.table(arrays, schema=schema)
 
 
-def _commit(artifact, table, inputs, data=None):
+def _commit(artifact, table, outcomes, data=None):
     """A receipt; the part of a ledger whose tables a plan never opens is a stub."""
-    with artifact.new_part(table=table, shard=inputs[0].key, suffix=".parquet") as part:
+    with artifact.new_part(table=table, shard=outcomes[0].key, suffix=".parquet") as part:
         if data is None:
             part.path.write_bytes(b"stub")
         else:
             write_table(part.path, data, metadata={})
-        return part.commit(rows=len(inputs), inputs=inputs)
+        return part.commit(rows=len(outcomes), outcomes=outcomes)
 
 
 def generate(folder, *, videos):
@@ -101,17 +101,17 @@ def _videos(numbers):
         "video_id": ids, "path": ids, "split": ["train"] * len(ids),
         "content_hash": list(map(_hash, numbers)), "status": ["ok"] * len(ids),
     }  # fmt: skip
-    return list(map(Input, ids)), _table(VIDEO_SCHEMA, columns, len(ids))
+    return list(map(Outcome, ids)), _table(VIDEO_SCHEMA, columns, len(ids))
 
 
 def _captions(numbers):
     ids = _ids(numbers)
     columns = {"caption_id": ids, "video_id": ids, "text": list(map(_text, numbers))}
-    return list(map(Input, ids)), _table(CAPTION_SCHEMA, columns, len(ids))
+    return list(map(Outcome, ids)), _table(CAPTION_SCHEMA, columns, len(ids))
 
 
 def _decoded(numbers):
-    return (list(map(Input, map(_hash, numbers))),)
+    return (list(map(Outcome, map(_hash, numbers))),)
 
 
 def _embedded(numbers):
@@ -121,7 +121,7 @@ def _embedded(numbers):
         key = f"gone-{number}" if number % EVERY == 1 else video_id
         bytes_then = _hash(number + 10**12 if number % EVERY == 2 else number)
         row = VideoRow(key, bytes_then, bytes_then, "train", "ok")
-        rows.append(Input(key, detail=row.signature))
+        rows.append(Outcome(key, detail=row.signature))
     return (rows,)
 
 
@@ -130,7 +130,7 @@ def _embedded_captions(numbers):
         CaptionRow(key, key, "train", "", _text(number))
         for number, key in zip(numbers, _ids(numbers), strict=True)
     )
-    return ([Input(row.key, detail=row.signature) for row in captions],)
+    return ([Outcome(row.key, detail=row.signature) for row in captions],)
 
 
 def _measure(work, folder, queue):

@@ -9,7 +9,7 @@ import pytest
 
 from reelvec.flows.cli import main
 from reelvec.storage.commits.artifact import Artifact
-from reelvec.storage.records import Input
+from reelvec.storage.records import Outcome
 from reelvec.storage.roots import open_root
 from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
 from reelvec.tasks.ledger import LedgerRow, TooManyFailedError, check_failed_fraction, ledger
@@ -168,9 +168,9 @@ def test_too_many_failures_are_exit_code_three(config, reelvec, monkeypatch):
 def test_every_reason_may_be_retried():
     assert RetryFilter(reasons=("timeout", "crashed")).check()
     due = RetryFilter(reasons=("timeout",)).at_extract(corpus=_nobody())
-    assert due(Input("k", "quarantined", "timeout")) is True
-    assert due(Input("k", "quarantined", "memory")) is False
-    assert due(Input("k", "ok")) is False
+    assert due(Outcome("k", "quarantined", "timeout")) is True
+    assert due(Outcome("k", "quarantined", "memory")) is False
+    assert due(Outcome("k", "ok")) is False
 
 
 def _nobody():

@@ -18,7 +18,7 @@ from reelvec.storage.records import (
     CAPTION_SCHEMA,
     VIDEO_SCHEMA,
     Caption,
-    Input,
+    Outcome,
     Video,
     records_to_table,
 )
@@ -51,7 +51,9 @@ def add_part(artifact: Artifact, table: pa.Table) -> Receipt:
         metadata = identity_metadata(artifact.identity)
         write_table(part.path, table, metadata=metadata, row_group_rows=3)
         return part.commit(
-            rows=len(keys), schema=schema_text(table.schema), inputs=[Input(key) for key in keys]
+            rows=len(keys),
+            schema=schema_text(table.schema),
+            outcomes=[Outcome(k) for k in keys],
         )
 
 

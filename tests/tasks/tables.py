@@ -13,7 +13,7 @@ from reelvec.storage.records import (
     CAPTION_SCHEMA,
     VIDEO_SCHEMA,
     Caption,
-    Input,
+    Outcome,
     Video,
     records_to_table,
 )
@@ -74,12 +74,12 @@ def plain_captions(videos, *, each=1, subset_of=lambda n: ""):
 
 
 def commit(artifact, tables, *, supersede=None):
-    """One part for each (table, rows, inputs, shard)."""
+    """One part for each (table, rows, outcomes, shard)."""
     receipts = []
-    for name, rows, inputs, shard in tables:
+    for name, rows, outcomes, shard in tables:
         with artifact.new_part(table=name, shard=shard, suffix=".parquet") as part:
             write_table(part.path, rows, metadata=identity_metadata(artifact.identity))
-            receipts.append(part.commit(rows=rows.num_rows, inputs=inputs))
+            receipts.append(part.commit(rows=rows.num_rows, outcomes=outcomes))
     return artifact.publish(add=receipts, supersede=supersede or {})
 
 
@@ -90,7 +90,7 @@ def make_store(
 
     Args:
         videos, captions: the corpus.
-        failed: video_id -> Input for videos that were quarantined or salvaged at extraction.
+        failed: video_id -> Outcome for videos that were quarantined or salvaged at extraction.
         parts: how many parts the embedding tables are cut into.
     """
     failed = failed or {}
@@ -101,11 +101,11 @@ def make_store(
     frames = _frames(config, videos, failed, seed=seed, size=size)
     rng = np.random.default_rng(seed)
     outcome = {
-        v.video_id: Input(v.video_id, v.status, v.reason, v.message)
+        v.video_id: Outcome(v.video_id, v.status, v.reason, v.message)
         if v.status == "quarantined"
         else replace(failed[v.video_id], key=v.video_id)
         if v.video_id in failed
-        else Input(v.video_id)
+        else Outcome(v.video_id)
         for v in videos
     }
     vectors = dict(zip([v.video_id for v in videos], unit(rng, len(videos)), strict=True))
@@ -166,7 +166,7 @@ def _embedding_parts(videos, captions, outcome, store, parts, dtype):
                         "embedding": column([store.captions[c.caption_id] for c in mine], dtype),
                     }
                 ),
-                [Input(c.caption_id) for c in mine],
+                [Outcome(c.caption_id) for c in mine],
                 f"p{p}",
             )
         )
@@ -186,13 +186,13 @@ def _corpus(config, videos, captions):
             (
                 "videos",
                 records_to_table(videos, schema=VIDEO_SCHEMA),
-                [Input(v.video_id, v.status, v.reason, v.message) for v in videos],
+                [Outcome(v.video_id, v.status, v.reason, v.message) for v in videos],
                 "all",
             ),
             (
                 "captions",
                 records_to_table(captions, schema=CAPTION_SCHEMA),
-                [Input(c.caption_id) for c in captions],
+                [Outcome(c.caption_id) for c in captions],
                 "all",
             ),
         ],
@@ -203,14 +203,14 @@ def _corpus(config, videos, captions):
 def _frames(config, videos, failed, *, seed, size):
     artifact = frames_artifact(config)
     rng = np.random.default_rng(seed)
-    inputs = []
+    outcomes = []
     with artifact.new_part(table="frames", shard="all", suffix=".arrow") as part:
         with open_writer(part.path, format="arrow", payload="raw", size=size) as writer:
             for v in videos:
                 if v.status == "quarantined":
                     continue
-                outcome = replace(failed.get(v.video_id, Input("")), key=key_of(v))
-                inputs.append(outcome)
+                outcome = replace(failed.get(v.video_id, Outcome("")), key=key_of(v))
+                outcomes.append(outcome)
                 if outcome.status != "quarantined":
                     writer.add(
                         ClipFrames(
@@ -220,8 +220,8 @@ def _frames(config, videos, failed, *, seed, size):
                             frame_index=np.arange(4) * 4,
                         )
                     )
-        usable = sum(row.status != "quarantined" for row in inputs)
-        receipt = part.commit(rows=usable, inputs=inputs)
+        usable = sum(row.status != "quarantined" for row in outcomes)
+        receipt = part.commit(rows=usable, outcomes=outcomes)
     return artifact.publish(add=[receipt])
 
 

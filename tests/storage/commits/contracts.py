@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from reelvec.storage import roots
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.receipts import Receipt
-from reelvec.storage.records import Input, Status
+from reelvec.storage.records import Outcome, Status
 from reelvec.storage.roots import LocalRoot
 from reelvec.storage.tables import write_table
 
@@ -38,7 +38,7 @@ def write_part(
         return part.commit(
             rows=len(usable),
             schema="key, value",
-            inputs=[Input(key, status=status) for key, (status, _) in rows.items()],
+            outcomes=[Outcome(key, status=status) for key, (status, _) in rows.items()],
         )
 
 
@@ -55,7 +55,7 @@ def rows_in_force(snapshot: Snapshot | None, *, table: str = TABLE) -> dict[str,
     for part in snapshot.parts(table) if snapshot else []:
         data = pq.read_table(part.path).to_pydict()
         values = dict(zip(data["key"], data["value"], strict=True))
-        for row in part.receipt.inputs:
+        for row in part.receipt.outcomes:
             if row.key not in part.dropped:
                 assert row.key not in found, f"{row.key} is in force twice"
                 found[row.key] = (row.status, values.get(row.key))

@@ -18,7 +18,7 @@ from reelvec.storage.errors import (
     MissingArtifactError,
     StoreError,
 )
-from reelvec.storage.records import Input
+from reelvec.storage.records import Outcome
 from reelvec.storage.roots import LocalRoot, Root, open_root
 from tests.storage.commits.contracts import (
     TABLE,
@@ -84,17 +84,17 @@ def test_a_damaged_identity_is_noticed(root: Root, artifact: Artifact, tmp_path:
 
 
 def test_a_part_comes_with_its_receipt(root: Root, artifact: Artifact) -> None:
-    inputs = [
-        Input("a", detail="fine"),
-        Input("b", status="salvaged", reason="truncated", message="half", attempts=2),
-        Input("c/../\0\u00e9", status="quarantined", reason="timeout"),
+    outcomes = [
+        Outcome("a", detail="fine"),
+        Outcome("b", status="salvaged", reason="truncated", message="half", attempts=2),
+        Outcome("c/../\0\u00e9", status="quarantined", reason="timeout"),
     ]
     with artifact.new_part(table="frames", shard="00001", suffix=".arrow") as part:
         part.path.write_bytes(b"frames of a and b")
-        receipt = part.commit(rows=2, schema="frame", inputs=inputs, extra={"seconds": 1.5})
+        receipt = part.commit(rows=2, schema="frame", outcomes=outcomes, extra={"seconds": 1.5})
     again = artifact.receipt(receipt.path)
     assert again == receipt
-    assert again.inputs == tuple(inputs)
+    assert again.outcomes == tuple(outcomes)
     assert again.counts == Counts(planned=3, ok=1, salvaged=1, quarantined=1)
     assert root.read(f"{artifact.folder}/{receipt.part}") == b"frames of a and b"
     assert root.list(".scratch") == []
@@ -119,21 +119,21 @@ def test_a_part_that_is_not_committed_leaves_no_trace(root: Root, artifact: Arti
 
 
 @pytest.mark.parametrize(
-    ("inputs", "rows", "words"),
+    ("outcomes", "rows", "words"),
     [
-        ([Input("a", status="lost")], 1, "'lost'"),
-        ([Input("a"), Input("a")], 2, "twice"),
-        ([Input("a"), Input("b", status="quarantined")], 3, "3 rows"),
-        ([Input("a"), Input("b", status="quarantined")], 0, "0 rows"),
+        ([Outcome("a", status="lost")], 1, "'lost'"),
+        ([Outcome("a"), Outcome("a")], 2, "twice"),
+        ([Outcome("a"), Outcome("b", status="quarantined")], 3, "3 rows"),
+        ([Outcome("a"), Outcome("b", status="quarantined")], 0, "0 rows"),
     ],
 )
 def test_counts_that_do_not_reconcile_are_refused(
-    root: Root, artifact: Artifact, inputs: list[Input], rows: int, words: str
+    root: Root, artifact: Artifact, outcomes: list[Outcome], rows: int, words: str
 ) -> None:
     with artifact.new_part(table="frames", shard="0", suffix=".arrow") as part:
         part.path.write_bytes(b"x")
         with pytest.raises(CommitError, match=words):
-            part.commit(rows=rows, inputs=inputs)
+            part.commit(rows=rows, outcomes=outcomes)
     assert root.list(f"{artifact.folder}/receipts") == []
 
 
@@ -159,7 +159,7 @@ def test_snapshots_add_up(artifact: Artifact) -> None:
     assert latest is not None
     assert (latest.number, latest.note, latest.rows) == (2, "growth", 3)
     assert latest.counts() == Counts(planned=3, ok=3)
-    assert [row.key for row in latest.inputs()] == ["a", "b", "c"]
+    assert [row.key for row in latest.outcomes()] == ["a", "b", "c"]
     assert set(latest.live(TABLE)) == {"a", "b", "c"}
     assert artifact.numbers() == [1, 2]
 

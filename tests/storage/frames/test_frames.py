@@ -16,7 +16,7 @@ from reelvec.storage.commits.receipts import Receipt
 from reelvec.storage.errors import IntegrityError, MissingArtifactError, StoreError
 from reelvec.storage.frames.contract import SUFFIXES, ClipFrames, Format, open_reader, open_writer
 from reelvec.storage.frames.reader import FrameReader
-from reelvec.storage.records import Input
+from reelvec.storage.records import Outcome
 from reelvec.storage.roots import open_root
 from tests.storage.commits.contracts import flip_bit
 from tests.storage.frames.contracts import SIZE, FrameShardContract, make_clips
@@ -82,9 +82,9 @@ def add_shard(
         with open_writer(part.path, format=format, payload="raw", size=SIZE) as writer:
             for clip in clips:
                 writer.add(clip)
-        inputs = [Input(clip.clip_key) for clip in clips]
-        inputs += [Input(key, status="quarantined", reason="timeout") for key in quarantined]
-        return part.commit(rows=len(clips), inputs=inputs)
+        outcomes = [Outcome(clip.clip_key) for clip in clips]
+        outcomes += [Outcome(key, status="quarantined", reason="timeout") for key in quarantined]
+        return part.commit(rows=len(clips), outcomes=outcomes)
 
 
 @pytest.fixture

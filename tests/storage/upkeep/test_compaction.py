@@ -12,7 +12,7 @@ from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import IntegrityError, StoreError
 from reelvec.storage.frames.contract import SUFFIXES, ClipFrames, Format, Payload, open_writer
 from reelvec.storage.frames.reader import FrameReader
-from reelvec.storage.records import Input
+from reelvec.storage.records import Outcome
 from reelvec.storage.roots import open_root
 from reelvec.storage.tables import write_table
 from reelvec.storage.upkeep.compaction import compact
@@ -85,8 +85,11 @@ def test_frames_are_copied_as_they_are_stored(
             with open_writer(part.path, format=format, payload=payload, size=SIZE) as writer:
                 for clip in clips:
                     writer.add(clip)
-            inputs = [*(Input(clip.clip_key) for clip in clips), Input(f"q{number}", "quarantined")]
-            receipt = part.commit(rows=3, inputs=inputs)
+            outcomes = [
+                *(Outcome(clip.clip_key) for clip in clips),
+                Outcome(f"q{number}", "quarantined"),
+            ]
+            receipt = part.commit(rows=3, outcomes=outcomes)
         snapshot = artifact.publish(add=[receipt], supersede={"frames": receipt.keys})
     reader = FrameReader(snapshot)
     expected = {key: reader.frames(key).copy() for key in reader.keys}
@@ -168,7 +171,7 @@ def test_parts_of_a_type_nobody_can_merge_are_named(artifact: Artifact) -> None:
     for key in "ab":
         with artifact.new_part(table="t", shard="0", suffix=".bin") as part:
             part.path.write_bytes(b"x")
-            receipt = part.commit(rows=1, inputs=[Input(key)])
+            receipt = part.commit(rows=1, outcomes=[Outcome(key)])
         artifact.publish(add=[receipt])
     with pytest.raises(StoreError, match=r"\.bin cannot be compacted"):
         compact(artifact)
@@ -186,14 +189,14 @@ def test_memory_does_not_grow_with_the_parts(artifact: Artifact) -> None:
         with artifact.new_part(table="frames", shard="0", suffix=".arrow") as part:
             with open_writer(part.path, format="arrow", payload="raw", size=size) as writer:
                 writer.add(clip)
-            receipts.append(part.commit(rows=1, inputs=[Input(clip.clip_key)]))
+            receipts.append(part.commit(rows=1, outcomes=[Outcome(clip.clip_key)]))
     for number in range(20):
         keys = [f"{number}-{row}" for row in range(5000)]
         values = np.random.default_rng(number).random(5000 * 512, np.float32)
         table = pa.table({"k": keys, "e": pa.FixedSizeListArray.from_arrays(pa.array(values), 512)})
         with artifact.new_part(table="rows", shard="0", suffix=".parquet") as part:
             write_table(part.path, table, metadata={})
-            receipts.append(part.commit(rows=5000, inputs=[Input(key) for key in keys]))
+            receipts.append(part.commit(rows=5000, outcomes=[Outcome(key) for key in keys]))
     artifact.publish(add=receipts)
     del table, values, frames
     start = pa.default_memory_pool().max_memory()

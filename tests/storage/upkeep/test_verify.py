@@ -9,7 +9,7 @@ import pytest
 from reelvec.storage import layout
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.frames.contract import SUFFIXES, open_writer
-from reelvec.storage.records import Input
+from reelvec.storage.records import Outcome
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import RunRecord, write_run
 from reelvec.storage.sealing import seal
@@ -34,7 +34,7 @@ def build(folder: Path) -> Root:
             with open_writer(part.path, format=format, payload="raw", size=SIZE) as writer:
                 for clip in clips:
                     writer.add(clip)
-            receipt = part.commit(rows=2, inputs=[Input(clip.clip_key) for clip in clips])
+            receipt = part.commit(rows=2, outcomes=[Outcome(clip.clip_key) for clip in clips])
         frames.publish(add=[receipt])
     gc_artifact(frames, options=GcOptions(keep_snapshots=1, min_age_seconds=0.0))
     write_part(corpus, ok("orphan"))
@@ -123,7 +123,7 @@ def test_without_its_receipt_a_part_names_its_own_rows(tmp_path: Path, lost: boo
         with open_writer(part.path, format="arrow", payload="raw", size=SIZE) as writer:
             for clip in clips:
                 writer.add(clip)
-        frames = part.commit(rows=2, inputs=[Input(clip.clip_key) for clip in clips])
+        frames = part.commit(rows=2, outcomes=[Outcome(clip.clip_key) for clip in clips])
     table = write_part(artifact, ok("x", "y"))
     artifact.publish(add=[frames, table])
     for receipt in (frames, table):

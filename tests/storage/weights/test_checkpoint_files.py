@@ -28,7 +28,7 @@ def test_parts_of_a_store_have_the_mode_the_umask_gives(
         artifact = Artifact.open(open_root(tmp_path), kind="checkpoint", identity={"a": 1})
         with artifact.new_part(table="checkpoints", shard="s", suffix=".safetensors") as part:
             save_checkpoint(part.path, tensors={"x": torch.ones(2)}, metadata={})
-            receipt = part.commit(rows=0, schema="", inputs=[])
+            receipt = part.commit(rows=0, schema="", outcomes=[])
     finally:
         os.umask(before)
     (file,) = tmp_path.rglob(Path(receipt.part).name)

@@ -20,7 +20,7 @@ from reelvec.storage.records import (
     CAPTION_SCHEMA,
     VIDEO_SCHEMA,
     Caption,
-    Input,
+    Outcome,
     Video,
     records_to_table,
 )
@@ -65,8 +65,8 @@ def stored(root, videos, captions, parts=2):
             with artifact.new_part(table=table, shard=str(next(numbers)), suffix=".parquet") as new:
                 write_table(new.path, records_to_table(some, schema=schema), metadata={})
                 keys = [getattr(row, schema.names[0]) for row in some]
-                receipts.append(new.commit(rows=len(some), inputs=[Input(key) for key in keys]))
-    return artifact.publish(add=[receipt for receipt in receipts if receipt.inputs])
+                receipts.append(new.commit(rows=len(some), outcomes=[Outcome(key) for key in keys]))
+    return artifact.publish(add=[receipt for receipt in receipts if receipt.outcomes])
 
 
 def index(videos):

@@ -10,7 +10,7 @@ from reelvec.storage.records import (
     CAPTION_SCHEMA,
     VIDEO_SCHEMA,
     Caption,
-    Input,
+    Outcome,
     Video,
     clip_key,
     records_to_table,
@@ -26,22 +26,22 @@ from reelvec.tasks.embedding.differences import (
 from reelvec.tasks.embedding.parts import CaptionRow, VideoRow
 
 
-def commit(artifact, table, inputs, data=None, supersede=()):
+def commit(artifact, table, outcomes, data=None, supersede=()):
     with artifact.new_part(table=table, shard="0", suffix=".parquet") as part:
         if data is None:
             part.path.write_bytes(b"not read")
         else:
             write_table(part.path, data, metadata={})
-        receipt = part.commit(rows=len(inputs), inputs=inputs)
+        receipt = part.commit(rows=len(outcomes), outcomes=outcomes)
     return artifact.publish(add=[receipt], supersede={table: list(supersede)})
 
 
 def corpus_of(root, videos, captions):
     artifact = Artifact.open(root, kind="corpus", identity={"corpus": 1})
     table = records_to_table(videos, schema=VIDEO_SCHEMA)
-    commit(artifact, "videos", [Input(v.video_id, v.status, v.reason) for v in videos], table)
+    commit(artifact, "videos", [Outcome(v.video_id, v.status, v.reason) for v in videos], table)
     table = records_to_table(captions, schema=CAPTION_SCHEMA)
-    return commit(artifact, "captions", [Input(c.caption_id) for c in captions], table)
+    return commit(artifact, "captions", [Outcome(c.caption_id) for c in captions], table)
 
 
 def naive_videos(videos, frames, live):
@@ -83,12 +83,12 @@ frames_of = st.dictionaries(hashes | hashes.map("{}@1-".format), outcomes)
 @given(before=videos_of, now=videos_of, frames_before=frames_of, frames=frames_of)
 def test_the_plan_is_the_naive_one(tmp_path_factory, before, now, frames_before, frames):
     root = open_root(tmp_path_factory.mktemp("store"))
-    frames = {key: Input(key, *outcome) for key, outcome in frames.items()}
-    earlier = {key: Input(key, *outcome) for key, outcome in frames_before.items()}
+    frames = {key: Outcome(key, *outcome) for key, outcome in frames.items()}
+    earlier = {key: Outcome(key, *outcome) for key, outcome in frames_before.items()}
     made, _ = naive_videos(before, earlier, {})
-    live = {row.video_id: Input(row.video_id, row.status, detail=row.signature) for row in made}
+    live = {row.video_id: Outcome(row.video_id, row.status, detail=row.signature) for row in made}
     tables = Artifact.open(root, kind="embeddings", identity={"tables": 1})
-    gone = [Input("gone", detail="old"), *live.values()]
+    gone = [Outcome("gone", detail="old"), *live.values()]
     commit(tables, "videos", gone)
     base = tables.publish(supersede={"videos": ["gone"]})
     store = Artifact.open(root, kind="frames", identity={"frames": 1})
@@ -114,9 +114,9 @@ def test_captions_follow_text_video_and_split(tmp_path):
     corpus = corpus_of(root, videos, captions)
     assert caption_differences(corpus, base=None).due == rows
     tables = Artifact.open(root, kind="embeddings", identity={"tables": 1})
-    live = [Input(row.caption_id, detail=row.signature) for row in rows]
-    live[1] = Input("2", detail="of another text")
-    base = commit(tables, "captions", [*live, Input("4", detail="orphaned")])
+    live = [Outcome(row.caption_id, detail=row.signature) for row in rows]
+    live[1] = Outcome("2", detail="of another text")
+    base = commit(tables, "captions", [*live, Outcome("4", detail="orphaned")])
     found = caption_differences(corpus, base=base)
     assert found.due == [rows[1]]
     assert set(found.in_force) == {"2", "4"}
@@ -143,13 +143,13 @@ def test_digests_that_share_their_first_half_are_told_apart():
 
 def test_ledgers_stream_what_is_in_force(tmp_path):
     artifact = Artifact.open(open_root(tmp_path), kind="frames", identity={"a": 1})
-    rows = [Input("a"), Input("b", "quarantined", "empty", "m", "d", 3), Input("c")]
+    rows = [Outcome("a"), Outcome("b", "quarantined", "empty", "m", "d", 3), Outcome("c")]
     snapshot = commit(artifact, "frames", rows)
     snapshot = artifact.publish(supersede={"frames": ["c"]})
     columns = list(iter_ledger(snapshot, "frames"))
     found = [
-        Input(**dict(zip(ledger, row, strict=True)))
+        Outcome(**dict(zip(ledger, row, strict=True)))
         for ledger in columns
         for row in zip(*ledger.values(), strict=True)
     ]
-    assert found == list(snapshot.inputs("frames"))
+    assert found == list(snapshot.outcomes("frames"))

@@ -13,7 +13,7 @@ from reelvec.storage.errors import IntegrityError, MissingArtifactError, StoreEr
 from reelvec.storage.frames import jpeg
 from reelvec.storage.frames.contract import SUFFIXES, open_writer
 from reelvec.storage.frames.reader import FrameReader
-from reelvec.storage.records import Input
+from reelvec.storage.records import Outcome
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, write_run
 from reelvec.storage.upkeep.verify import verify_store
@@ -41,9 +41,9 @@ def add(artifact, clips, *, shard, failed=()):
         ) as writer:
             for clip in clips:
                 writer.add(clip)
-        inputs = [Input(clip.clip_key, attempts=1) for clip in clips]
-        inputs += [Input(key, "quarantined", "timeout", attempts=2) for key in failed]
-        return part.commit(rows=len(clips), inputs=inputs)
+        outcomes = [Outcome(clip.clip_key, attempts=1) for clip in clips]
+        outcomes += [Outcome(key, "quarantined", "timeout", attempts=2) for key in failed]
+        return part.commit(rows=len(clips), outcomes=outcomes)
 
 
 def make(store, **extract):

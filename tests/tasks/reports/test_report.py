@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reelvec.configs.schema import EvaluateConfig, TrainConfig
-from reelvec.storage.records import Caption, Input
+from reelvec.storage.records import Caption, Outcome
 from reelvec.storage.runs import RunRecord
 from reelvec.tasks.reports.facts import notes_of
 from reelvec.tasks.reports.gallery import choose_queries
@@ -93,8 +93,8 @@ def store(tmp_path):
     captions = plain_captions(videos)
     captions[5] = replace(captions[5], text=EVIL, subset="motion")
     failed = {
-        "v004": Input("", "quarantined", "truncated", "moov atom not found"),
-        "v007": Input("", "salvaged", "damaged", "bytestream error", '{"kept": 0.71}'),
+        "v004": Outcome("", "quarantined", "truncated", "moov atom not found"),
+        "v007": Outcome("", "salvaged", "damaged", "bytestream error", '{"kept": 0.71}'),
     }
     return make_store(tmp_path, videos=videos, captions=captions, failed=failed)
 

@@ -136,7 +136,7 @@ def test_a_video_that_vanishes_after_it_was_listed(videos, tmp_path, clips):
     (videos / "b.mp4").unlink()
     _, frames = run_extract(config)
     assert frames.counts().quarantined == 1 and frames.counts().reconciled
-    (failed,) = (row for row in frames.inputs() if row.status == "quarantined")
+    (failed,) = (row for row in frames.outcomes() if row.status == "quarantined")
     assert failed.reason == "missing" and "b.mp4" in failed.message
     assert is_valid(store)
     shutil.copy2(clips[1], videos / "b.mp4")

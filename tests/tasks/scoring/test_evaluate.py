@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reelvec.configs.schema import EvaluateConfig
-from reelvec.storage.records import Input
+from reelvec.storage.records import Outcome
 from reelvec.storage.tables import read_table
 from reelvec.tasks.scoring import split_rows
 from reelvec.tasks.scoring.coverage import CoverageError
@@ -120,7 +120,7 @@ def test_new_tables_are_scored_again_and_old_rows_leave(store):
     keys = rows["video_id"].to_pylist()
     newer = commit(
         artifact,
-        [("videos", flipped.replace_schema_metadata(None), [Input(k) for k in keys], "new")],
+        [("videos", flipped.replace_schema_metadata(None), [Outcome(k) for k in keys], "new")],
         supersede={"videos": keys},
     )
     made = evaluate(newer, corpus=store.corpus, options=OPTIONS)
@@ -174,9 +174,9 @@ def test_coverage_reconciles_and_failed_videos_are_not_scored(tmp_path):
         video(9, status="quarantined", reason="missing", message="no file"),
     ]
     failed = {
-        "v004": Input("", "quarantined", "truncated", "moov atom not found"),
-        "v005": Input("", "salvaged", "damaged", "71 % kept"),
-        "v001": Input("", "quarantined", "timeout", "120 s"),
+        "v004": Outcome("", "quarantined", "truncated", "moov atom not found"),
+        "v005": Outcome("", "salvaged", "damaged", "71 % kept"),
+        "v001": Outcome("", "quarantined", "timeout", "120 s"),
     }
     captions = [c for c in plain_captions(videos, each=2) if c.video_id != "v006"]
     store = make_store(tmp_path, videos=videos, captions=captions, failed=failed)

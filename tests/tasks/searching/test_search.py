@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from reelvec.storage.records import Input
+from reelvec.storage.records import Outcome
 from reelvec.tasks.scoring.logits import Scoring
 from reelvec.tasks.scoring.split_rows import MissingColumnError
 from reelvec.tasks.searching.search import best_videos, search
@@ -17,7 +17,7 @@ from tests.tasks.tables import commit, make_store, plain_captions, plain_videos
 @pytest.fixture
 def store(tmp_path):
     videos = plain_videos(20)
-    failed = {"v003": Input("", "quarantined", "timeout", "120 s")}
+    failed = {"v003": Outcome("", "quarantined", "timeout", "120 s")}
     return make_store(
         tmp_path, videos=videos, captions=plain_captions(videos), failed=failed, parts=3
     )

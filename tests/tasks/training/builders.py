@@ -15,7 +15,7 @@ from reelvec.storage.records import (
     CAPTION_SCHEMA,
     VIDEO_SCHEMA,
     Caption,
-    Input,
+    Outcome,
     Video,
     records_to_table,
 )
@@ -113,11 +113,11 @@ def commit_corpus(config, listed, said):
         key = schema.names[0]
         with artifact.new_part(table=table, shard="all", suffix=".parquet") as part:
             write_table(part.path, records_to_table(rows, schema=schema), metadata={})
-            inputs = [
-                Input(getattr(row, key), getattr(row, "status", "ok"), getattr(row, "reason", ""))
+            outcomes = [
+                Outcome(getattr(row, key), getattr(row, "status", "ok"), getattr(row, "reason", ""))
                 for row in rows
             ]
-            receipts.append(part.commit(rows=len(rows), inputs=inputs))
+            receipts.append(part.commit(rows=len(rows), outcomes=outcomes))
     return artifact.publish(add=receipts, supersede=live)
 
 
@@ -130,7 +130,9 @@ def commit_frames(config, listed):
         with open_writer(part.path, format="arrow", payload="raw", size=SIZE) as writer:
             for video in new:
                 writer.add(clip_frames(video.content_hash))
-        receipt = part.commit(rows=len(new), inputs=[Input(video.content_hash) for video in new])
+        receipt = part.commit(
+            rows=len(new), outcomes=[Outcome(video.content_hash) for video in new]
+        )
     return artifact.publish(add=[receipt])
 
 

@@ -7,7 +7,7 @@ from reelvec.storage.records import (
     CAPTION_SCHEMA,
     VIDEO_SCHEMA,
     Caption,
-    Input,
+    Outcome,
     Video,
     records_to_table,
 )
@@ -27,7 +27,7 @@ def corpus_of(root, name, *, videos, captions):
     ):
         with artifact.new_part(table=table, shard="0", suffix=".parquet") as part:
             write_table(part.path, records_to_table(rows, schema=schema), metadata={})
-            receipts.append(part.commit(rows=len(rows), inputs=[Input(str(r)) for r in rows]))
+            receipts.append(part.commit(rows=len(rows), outcomes=[Outcome(str(r)) for r in rows]))
     artifact.publish(add=receipts)
     return artifact
 
