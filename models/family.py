@@ -34,6 +34,14 @@ class FamilyOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    def sees_batch(self, *, training: bool) -> bool:
+        """Whether a row's numbers depend on the rows it is encoded with, beyond rounding.
+
+        In training also by noise that is drawn for a batch as a whole, or statistics over it.
+        """
+        del training
+        return False
+
 
 @dataclass(frozen=True)
 class OriginalSettings:

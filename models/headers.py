@@ -109,6 +109,10 @@ class HeaderOptions(FamilyOptions):
     """Spread of seqTransf's frame positions where they start at random. From scratch, frames differ
     by far more than 0.02, so their order is hardly seen; from a CLIP archive this is not used."""
 
+    def sees_batch(self, *, training: bool) -> bool:
+        """In training, by the cross encoder's dropout."""
+        return training and self.sim_header == "tightTransf"
+
 
 class HeaderFamily(ClipFamily):
     """Towers and one of the four temporal headers of CLIP4Clip and X-CLIP.

@@ -53,6 +53,10 @@ class AdaClipOptions(FamilyOptions):
     mask_layout: MaskLayout = "fixed"
     """legacy: word_agg transformer masks heads as released; a text then depends on its batch."""
 
+    def sees_batch(self, *, training: bool) -> bool:
+        """By the legacy masks; in training, by the policy's noise and MobileNet's statistics."""
+        return self.mask_layout == "legacy" or (training and self.policy != "none")
+
 
 _BY_NAME = {"policy_backbone": "policy"}
 

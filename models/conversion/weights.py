@@ -68,7 +68,7 @@ def clip_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def architecture_of(state: Mapping[str, Tensor], *, head_dim: int = 64) -> Architecture:
+def architecture_of(state: Mapping[str, Tensor], *, head_dim: int | None = None) -> Architecture:
     """Tower sizes from the shapes of an archive or a checkpoint.
 
     Raises:
