@@ -1,4 +1,4 @@
-"""The vocabulary: each record as a frozen dataclass, with its Arrow schema beside it."""
+"""The records of the store: frozen dataclasses, each with its Arrow schema beside it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SAME_TIME_SECONDS = 0.0005
 
 
 class Status(StrEnum):
-    """How an input ended; there is no fourth way."""
+    """The outcome of an input: one of these three."""
 
     OK = "ok"
     SALVAGED = "salvaged"

@@ -1,4 +1,4 @@
-"""What happened when: one record a run, written once, when it ends."""
+"""Records of runs: one for each run, written once, when it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker leaves behind: a part, and the receipt that says what is in it.
+"""Receipts: what a worker writes beside a part to say what is in it.
 
 The part is durable before its receipt exists, so a receipt is a promise that can be kept: rows,
 bytes, checksum, and every planned input with its outcome.
@@ -52,7 +52,7 @@ class Counts:
 
     @property
     def reconciled(self) -> bool:
-        """Nothing vanished: every planned input has one of the three outcomes."""
+        """Whether every planned input has one of the three outcomes."""
         return self.planned == self.ok + self.salvaged + self.quarantined
 
     @property

@@ -1,4 +1,4 @@
-"""What gc and everybody else tell each other: removals, and pins.
+"""Removals and pins: how gc and the other processes tell each other what is in use.
 
 gc writes down what it is about to delete before it deletes anything, then looks again at what
 was published and pinned meanwhile. A publisher or reader does the opposite: publishes or pins,
@@ -87,7 +87,7 @@ def write_removal(
     snapshots: Collection[int],
     files: Sequence[str],
 ) -> Removal:
-    """Writes down an intent; nothing may be deleted before.
+    """Writes down what is going to be deleted, before anything is deleted.
 
     Raises:
         FileExistsError: another gc wrote one at the same moment.

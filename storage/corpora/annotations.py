@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something was said: a file and its line (0: no lines, or the whole file).
+    """A place in an annotation file: the file and its line (0: no lines, or the whole file).
 
     JSON entries have no line of their own: there ``key``, a text of the entry, finds it, and only
     when an error needs it.

@@ -24,7 +24,7 @@ by name later, never passed over in silence."""
 
 
 def is_there(path: str) -> bool:
-    """False also for what can be no file's name, one too long say: such a video is missing."""
+    """Whether the file is there; False also where the name is impossible, such as too long."""
     try:
         return Path(path).exists()
     except OSError:

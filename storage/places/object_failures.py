@@ -1,4 +1,4 @@
-"""What an object store says when it refuses, with URI, need and remedy."""
+"""Errors of an object store as StoreErrors, with URI, need and remedy."""
 
 from __future__ import annotations
 

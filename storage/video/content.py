@@ -1,4 +1,4 @@
-"""The file itself: is it there, may it be read, which bytes are they."""
+"""A video file as bytes: whether it can be read, and the hash of its content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHUNK_BYTES = 2**20
 
 
 def no_progress() -> None:
-    """The default of every `progress` argument: nobody is watching."""
+    """The default of every `progress` argument: does nothing."""
 
 
 def check_file(path: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Weights on disk: our checkpoints, and everybody else's, read safely.
+"""Weights files: our checkpoints, and those of others, read safely.
 
 Ours are one safetensors file: tensors by name, and one JSON document in its header. Names that
 begin with ``weights/`` are the model's; others (optimizer state, say) are the trainer's.
@@ -183,7 +183,7 @@ def _unpickled(path: Path) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Plain data out of what an unpickler gave; what is none becomes its description."""
+    """Plain data out of an unpickled object; anything else becomes its description."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set):

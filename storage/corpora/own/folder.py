@@ -130,7 +130,7 @@ class FolderReader:
 
 
 class _Names:
-    """From a row of a caption file to the video it means."""
+    """Finds the video that a row of a caption file means."""
 
     def __init__(self, folder: Path, ids: Mapping[str, str]) -> None:
         self._folder = folder
@@ -179,7 +179,7 @@ def _absolute(path: str) -> Path:
 
 
 def _add_once(listing: ListingBuilder, video: Video, at: Place) -> None:
-    """A video may have many rows, if all say the same of it."""
+    """Add a video of a caption file once; its rows must all say the same of it."""
     known = listing.videos.get(video.video_id)
     if known is None or known.split != video.split:
         listing.add_video(video, at=at)
