@@ -1,6 +1,6 @@
 """CLIP4Clip (Luo et al. 2022): a CLIP, a temporal header, a mean over frames.
 
-Source: specs/clip4clip-clip2video.md, section 1.
+Source: specs/clip4clip-clip2video.md 1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Clip4Clip(HeaderFamily):
 
     @property
     def is_dot_product(self) -> bool:
-        """True but for tightTransf."""
+        """True, except for tightTransf."""
         return self.header != "tightTransf"
 
     @property

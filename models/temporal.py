@@ -31,23 +31,23 @@ stays a softmax."""
 
 
 def unit(x: Tensor) -> Tensor:
-    """`x` over its length along the last axis; no epsilon, so a zero vector gives NaN."""
+    """`x` divided by its L2 norm along the last axis; no epsilon, so a zero vector gives NaN."""
     out: Tensor = x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return out
 
 
-def pool(frames: Tensor, mask: Tensor) -> Tensor:
+def pool(frame_features: Tensor, mask: Tensor) -> Tensor:
     """One unit vector a video: unit frames, their mean over the mask, unit again.
 
     Args:
-        frames: [V, F, D].
+        frame_features: [V, F, D].
         mask: [V, F], 1 where a frame is real; a row of zeros gives NaN, never a zero vector.
 
     Returns:
         [V, D].
     """
-    weights = mask.to(frames.dtype)
-    total = (unit(frames) * weights[..., None]).sum(dim=1)
+    weights = mask.to(frame_features.dtype)
+    total = (unit(frame_features) * weights[..., None]).sum(dim=1)
     count = weights.sum(dim=1, keepdim=True)
     return unit(total / count.masked_fill(count == 0, 1.0))
 
@@ -62,7 +62,8 @@ def key_mask(
         heads: of the attention.
         dtype: of the scores.
         layout: `legacy` gives head h of row b the mask of row (b * heads + h) mod B, as the
-            released CLIP2Video and AdaCLIP do (spec 2.2): scores then depend on the batch.
+            released CLIP2Video and AdaCLIP do (specs/clip4clip-clip2video.md 2.2): scores then
+            depend on the batch.
 
     Returns:
         [B, 1, 1, L], or [B, heads, 1, L] in the legacy layout.
@@ -75,7 +76,10 @@ def key_mask(
 
 @torch.no_grad()
 def init_as_originals(module: nn.Module) -> None:
-    """Every linear map and embedding below `module` N(0, 0.02), their biases 0 (spec 7.2)."""
+    """Every linear map and embedding below `module` N(0, 0.02), their biases 0.
+
+    Source: specs/clip4clip-clip2video.md 7.2.
+    """
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding):
             nn.init.normal_(part.weight, std=HEADER_STD)

@@ -1,4 +1,4 @@
-"""Words that look: search, status, failures, presets, doctor."""
+"""Commands that only read: search, status, failures, presets, doctor."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def search(
     from reelvec.tasks.runs.recording import last_config
     from reelvec.tasks.searching.search import search_text
 
-    found = search_text(Session(last_config(known_store(store))), text=text, top=top)
-    rows = [row.as_dict() for row in found]
+    answers = search_text(Session(last_config(known_store(store))), text=text, top=top)
+    rows = [row.as_dict() for row in answers]
     if as_json:
         print_json({"query": text, "results": rows})
         return

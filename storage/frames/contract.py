@@ -1,8 +1,8 @@
-"""What a frame shard is, whatever its format: clips by key, in the order they were added.
+"""The contract of frame shards in every format: clips by key, in the order they were added.
 
 A shard holds the sampled frames of many clips, RGB uint8 ``[T, S, S, 3]`` each, with their
 presentation times (seconds) and display indices. Payload ``raw`` is exact; ``jpeg`` (quality 95,
-4:2:0) takes about 1/9 of the bytes at about 42 dB (notes/decoding-and-stores.md, section 3).
+4:2:0) takes about 1/9 of the bytes at about 42 dB (notes/decoding-and-stores.md 3).
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class FrameShardReader(Protocol):
         """The payload of clip `i` as it is stored: raw frames, or one JPEG a frame."""
 
     def close(self) -> None:
-        """Lets the file go; views taken before stay valid."""
+        """Closes the file; views taken before stay valid."""
 
 
 def check_clip(clip: ClipFrames, *, size: int) -> None:

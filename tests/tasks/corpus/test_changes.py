@@ -121,7 +121,7 @@ def test_videos_are_compared_as_a_dict_would(tmp_path_factory, before, now):
     def again(row):
         return row.status == "quarantined"
 
-    found = video_changes(now, ids=index(now), snapshot=snapshot, again=again)
+    found = video_changes(now, ids=index(now), snapshot=snapshot, retry=again)
     due, changed, removed = naive_videos(now, before, again)
     assert (found.due, found.changed, set(found.removed)) == (due, changed, removed)
     assert found.new == len(due) - len(changed)
