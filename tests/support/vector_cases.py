@@ -915,6 +915,7 @@ def tables():
     """The rows of embedding tables: new, copied, quarantined; and what makes them stale."""
     import tempfile
 
+    from reelvec.tasks.artifacts import Session
     from reelvec.tasks.embedding import parts
     from reelvec.tasks.training.train import train
     from tests.support.engine_free import run_embed
@@ -928,7 +929,7 @@ def tables():
         config = builders.make_store(Path(folder), videos=6, header="seqTransf", epochs=0)
         embed = config.embed.model_copy(update={"batch_size": 2, "shard_rows": 4})
         config = config.model_copy(update={"embed": embed})
-        train(config)
+        train(Session(config))
         _, snapshot = run_embed(config)
         found |= {f"first {name}": rows_of(snapshot, name) for name in ("videos", "captions")}
         found["first ledger"] = ledger_of(snapshot)
