@@ -1,4 +1,4 @@
-"""What a run is: frozen options, one documented field each, with its unit.
+"""The configuration of a run: frozen options, each field documented with its unit.
 
 The same classes are the YAML schema, the command line's ``--set`` targets and the flows'
 parameters (so the Prefect UI draws their form). Nothing here computes; classes further up
@@ -54,6 +54,8 @@ class SamplingConfig(Options):
     """At most so many; None: no limit."""
     limit: Literal["head", "tail", "linspace"] = "linspace"
     """How the limit chooses."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Of the rules that draw frames (adaclip_random, adaclip_subset_random, clip2video_train)."""
 
 
 class ExtractConfig(Options):
@@ -181,6 +183,8 @@ class EvaluateConfig(Options):
     """Split that is scored."""
     ties: Literal["pessimistic", "optimistic", "mean"] = "mean"
     """Rank among equal scores."""
+    rivals: Literal["videos", "captions"] = "videos"
+    """Whom a video's best caption is ranked against: other videos' best, or (AdaCLIP) every one."""
     rerank: tuple[str, ...] = ()
     """Re-rankings reported apart: dual_softmax, …"""
     bootstrap: int = Field(default=1000, ge=0)

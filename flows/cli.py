@@ -64,7 +64,7 @@ def main() -> None:
     from reelvec.configs import ConfigError
     from reelvec.models.errors import ModelError
     from reelvec.storage.errors import ReelvecError
-    from reelvec.tasks.ledger import TooManyFailedError
+    from reelvec.tasks.corpus.ledger import TooManyFailedError
 
     signal.signal(signal.SIGTERM, _end)
     try:
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def _end(number: int, _: object) -> None:
-    """As after Ctrl-C: what was started, Prefect's own server too, ends with this process."""
+    """Exit as after Ctrl-C, so that what was started here, Prefect's own server too, ends."""
     sys.exit(128 + number)
 
 

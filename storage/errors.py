@@ -1,4 +1,4 @@
-"""Everything storage can refuse, each saying value, rule and remedy.
+"""Errors of storage; each message gives the value, the rule and the remedy.
 
 ReelvecError
 ├── StoreError(path)                 the store itself
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class ReelvecError(Exception):
-    """Root of all errors a person can cause or cure; the command line shows its text alone."""
+    """Base class of errors a person can cause or cure; the command line shows the message alone."""
 
 
 class StoreError(ReelvecError, OSError):

@@ -158,7 +158,7 @@ def store_format(number: int) -> str:
 
 
 def damaged(path: str) -> str:
-    """Where a damaged file is set aside; never used before."""
+    """A path where a damaged file is set aside; never used before."""
     return f".damaged/{path}.{secrets.token_hex(4)}"
 
 

@@ -1,4 +1,4 @@
-"""What happened when: one record a run, written once, when it ends."""
+"""Records of runs: one for each run, written once, when it ends."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def latest_run(root: Root, *, name: str | None = None) -> RunRecord | None:
 def _read(root: Root, file: str) -> RunRecord:
     path = f"{layout.RUNS}/{file}"
     body = unseal(root.read(path), path=path)
-    artifacts = {kind: (found[0], found[1]) for kind, found in body.pop("artifacts").items()}
+    artifacts = {kind: (place[0], place[1]) for kind, place in body.pop("artifacts").items()}
     return RunRecord(**body, artifacts=artifacts)
 
 

@@ -1,4 +1,4 @@
-"""Words that keep a store true: verify, repair, retry, gc, compact, convert, bootstrap."""
+"""Commands that keep a store right: verify, repair, retry, gc, compact, convert, bootstrap."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def verify(store: StoreOption = None, as_json: JsonFlag = False) -> None:
 
     where = known_store(store)
     root = open_root(where)
-    found = verify_store(root)
+    damages = verify_store(root)
     damage = [
         {
             "kind": one.kind,
@@ -48,7 +48,7 @@ def verify(store: StoreOption = None, as_json: JsonFlag = False) -> None:
             "keys": list(one.keys),
             "videos": list(videos),
         }
-        for one, videos in zip(found, affected_videos(root, found), strict=True)
+        for one, videos in zip(damages, affected_videos(root, damages), strict=True)
     ]
     if as_json:
         print_json({"store": where, "damage": damage})
@@ -69,18 +69,19 @@ def repair(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     from reelvec.flows.launch import repair_damage
 
     where = known_store(store)
-    found = repair_damage(where)
+    repaired = repair_damage(where)
     if as_json:
-        print_json(found)
-    elif not found["repaired"] and not found["left"]:
+        print_json(repaired.to_json())
+    elif not repaired.repairs and not repaired.left:
         typer.echo(f"{where}: nothing is damaged")
     else:
-        if found["repaired"]:
-            print_table(where, found["repaired"], ["kind", "path", "what", "done"])
-            typer.echo(f"Videos redone: {', '.join(found['videos']) or 'none'}")
-        for note in found["notes"]:
+        if repaired.repairs:
+            rows = repaired.to_json()["repaired"]
+            print_table(where, rows, ["kind", "path", "what", "done"])
+            typer.echo(f"Videos redone: {', '.join(repaired.videos) or 'none'}")
+        for note in repaired.notes:
             typer.echo(f"Note: {note}")
-    if found["left"]:
+    if repaired.left:
         raise typer.Exit(4)
 
 
@@ -97,7 +98,7 @@ def retry(
 
     summary = retry_failed(known_store(store), reasons=reason or (), videos=video or ())
     if as_json:
-        print_json(summary)
+        print_json(summary.to_json())
     else:
         show(summary)
 

@@ -1,4 +1,4 @@
-"""Whether a store is where a command looks for one: a mistyped path is no healthy store."""
+"""Find the store of a command; a mistyped path is an error, not an empty store."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def root_at(where: str) -> Root:
 
 
 def known_store(given: str | None) -> str:
-    """Where the store is that a command reads: `given`, or the default one.
+    """Root of the store a command reads: `given`, or the default one.
 
     A store that a run has just begun counts, be it empty. An object store is asked for a list.
 
@@ -58,7 +58,7 @@ def known_store(given: str | None) -> str:
 
 
 def _holds_store(root: Root) -> bool:
-    """Names alone would not do: anybody's folder may have one called runs or frames."""
+    """Whether a store is there; folders called runs or frames alone prove nothing."""
     from reelvec.storage import layout
 
     names = root.list("")

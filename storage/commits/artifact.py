@@ -22,7 +22,6 @@ from reelvec.storage.commits.merging import Change
 from reelvec.storage.commits.publishing import publish_change
 from reelvec.storage.commits.receipts import (
     COMPACTED,
-    Counts,
     PartWriter,
     Receipt,
     check_receipt,
@@ -37,7 +36,7 @@ from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
 from reelvec.storage.store_format import stamp_format
 
-__all__ = ["Artifact", "Counts", "PartRef", "PartWriter", "Receipt", "Snapshot"]
+__all__ = ["Artifact", "PartRef", "PartWriter", "Receipt", "Snapshot"]
 
 _CACHED_INPUTS = 500_000  # ledger rows of receipts kept in memory, about 100 MB
 
@@ -63,19 +62,15 @@ class Artifact:
             IdentityError: it holds another identity than its folder's name says.
             StoreError: the identity has no JSON spelling, or the store cannot be written.
         """
-        artifact = cls(root, kind=kind, fingerprint=layout.fingerprint(identity))
-        path = layout.identity(artifact.folder)
-        if not root.exists(path):
+        fingerprint = layout.fingerprint(identity)
+        try:
+            return cls.find(root, kind=kind, fingerprint=fingerprint)
+        except MissingArtifactError:
+            path = layout.identity(layout.artifact(kind, fingerprint))
             stamp_format(root)
             with suppress(FileExistsError):  # another writer of the same identity was first
                 root.put_new(path, seal(identity, indent=2))
-        if layout.fingerprint(artifact.identity) != artifact.fingerprint:
-            raise IdentityError(
-                f"{path} holds {artifact.identity}, whose fingerprint is not its folder's name; "
-                "remove that file, the next run writes it anew",
-                path=path,
-            )
-        return artifact
+            return cls.find(root, kind=kind, fingerprint=fingerprint)
 
     @classmethod
     def find(cls, root: Root, *, kind: str, fingerprint: str) -> Artifact:
@@ -83,23 +78,34 @@ class Artifact:
 
         Raises:
             MissingArtifactError: the store has none.
+            IntegrityError: identity.json is damaged.
+            IdentityError: it holds another identity than its folder's name says.
         """
         artifact = cls(root, kind=kind, fingerprint=fingerprint)
-        if not root.exists(layout.identity(artifact.folder)):
+        path = layout.identity(artifact.folder)
+        try:
+            identity = artifact.identity
+        except MissingArtifactError:
             have = ", ".join(root.list(kind)) or "none"
             raise MissingArtifactError(
                 f"no {kind} artifact {fingerprint} in {root.uri} (there: {have})",
                 path=artifact.folder,
+            ) from None
+        if layout.fingerprint(identity) != fingerprint:
+            raise IdentityError(
+                f"{path} holds {identity}, whose fingerprint is not its folder's name; "
+                "remove that file, the next run writes it anew",
+                path=path,
             )
         return artifact
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Artifact:
         """The artifact a snapshot belongs to, to write to it."""
-        found = snapshot.artifact
-        if isinstance(found, cls):
-            return found
-        return cls(found.root, kind=found.kind, fingerprint=found.fingerprint)
+        artifact = snapshot.artifact
+        if isinstance(artifact, cls):
+            return artifact
+        return cls(artifact.root, kind=artifact.kind, fingerprint=artifact.fingerprint)
 
     @classmethod
     def all(cls, root: Root) -> list[Artifact]:
@@ -233,7 +239,7 @@ class Artifact:
         known = {layout.receipt_of(part) for part in parts}
         for removal in removals_after(self.root, self.folder, number=base.removals if base else 0):
             known |= removal.files
-        found = []
+        orphans = []
         for name in self.root.list(f"{self.folder}/receipts"):
             path = f"receipts/{name}"
             if path in known:
@@ -247,8 +253,8 @@ class Artifact:
                     self.verified_path(receipt.part, size=receipt.bytes, checksum=receipt.checksum)
             except (IntegrityError, MissingArtifactError, CommitError):
                 continue
-            found.append(receipt)
-        return found
+            orphans.append(receipt)
+        return orphans
 
     def receipt(self, path: str) -> Receipt:
         """The receipt at `path` below the artifact's folder (cached: receipts are immutable)."""

@@ -1,4 +1,4 @@
-"""What the next snapshot holds: pure functions from entries and changes to entries.
+"""The contents of the next snapshot: pure functions from entries and changes to entries.
 
 An entry is one part in force, with the keys of it that are not. Because `merge` is a function of
 the base snapshot, a writer that lost the race simply applies it again to the winner's.

@@ -49,12 +49,12 @@ def verify_store(root: Root) -> list[Damage]:
 
     An empty list is a healthy store.
     """
-    found = [damage for artifact in Artifact.all(root) for damage in verify_artifact(artifact)]
+    damages = [damage for artifact in Artifact.all(root) for damage in verify_artifact(artifact)]
     for folder in (layout.RUNS, layout.FORMATS):
         for name in root.list(folder):
             path = f"{folder}/{name}"
-            found.extend(Damage(folder, "", path, what) for what in _unsealed(root, path))
-    return [*found, *lost_of_last_run(root)]
+            damages.extend(Damage(folder, "", path, what) for what in _unsealed(root, path))
+    return [*damages, *lost_of_last_run(root)]
 
 
 def lost_of_last_run(root: Root) -> list[Damage]:
@@ -178,9 +178,9 @@ def _orphan_damages(artifact: Artifact, path: str) -> Iterator[Damage]:
 def _part_damage(artifact: Artifact, part: str, *, size: int, checksum: str) -> str:
     try:
         path = artifact.root.local_path(f"{artifact.folder}/{part}", fresh=True)
-        found = path.stat().st_size
-        if found != size:
-            return f"has {found} bytes, its receipt promises {size}"
+        length = path.stat().st_size
+        if length != size:
+            return f"has {length} bytes, its receipt promises {size}"
         return "" if checksum_of_file(path) == checksum else "differs from its receipt's checksum"
     except MissingArtifactError:
         return "is missing"

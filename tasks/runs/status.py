@@ -40,20 +40,20 @@ def full_fingerprint(store: str, *, kind: str, prefix: str) -> str:
             path=store,
         )
     there = [a.fingerprint for a in Artifact.all(open_root(store)) if kind in ("", a.kind)]
-    found = [fingerprint for fingerprint in there if fingerprint.startswith(wanted)]
-    if not found:
+    matching = [fingerprint for fingerprint in there if fingerprint.startswith(wanted)]
+    if not matching:
         raise MissingArtifactError(
             f"no {kind or 'artifacts'} in the store ({store}) start with ({prefix}); there are: "
             f"{', '.join(there) or 'none'}",
             path=store,
         )
-    if len(found) > 1:
+    if len(matching) > 1:
         raise StoreError(
-            f"({prefix}) may be any of these {kind or 'artifacts'}: {', '.join(found)}; "
+            f"({prefix}) may be any of these {kind or 'artifacts'}: {', '.join(matching)}; "
             "give more digits",
             path=store,
         )
-    return found[0]
+    return matching[0]
 
 
 def _describe(artifact: Artifact, snapshot: Snapshot | None) -> dict[str, Any]:

@@ -10,14 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import CompactionConfig
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.roots import open_root
 from reelvec.storage.upkeep.compaction import EVERYTHING, compact, plan_compaction
-from reelvec.tasks.corpus.ingest import corpus_artifact
-from reelvec.tasks.embedding.embed import embeddings_artifact
-from reelvec.tasks.frames.extract import frames_artifact
+from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.status import full_fingerprint
 from reelvec.tasks.training.train import find_trained
 
@@ -67,7 +64,7 @@ def compact_store(
     return _compact_all(chosen, options=EVERYTHING, dry_run=dry_run)
 
 
-def compact_run(config: PipelineConfig) -> list[Compacted]:
+def compact_run(session: Session) -> list[Compacted]:
     """Merge what the run's `compaction` says, in the artifacts that this run makes grow.
 
     Best done just before they grow: what is scored and recorded afterwards is what is in force.
@@ -76,18 +73,21 @@ def compact_run(config: PipelineConfig) -> list[Compacted]:
         IntegrityError: a part is damaged; nothing of its artifact is changed.
         StoreError: no room for the merged parts.
     """
-    artifacts = [corpus_artifact(config), frames_artifact(config)]
-    trained = find_trained(config)
+    artifacts = [session.corpus, session.frames]
+    trained = find_trained(session)
     if trained is not None:
-        artifacts.append(embeddings_artifact(config, weights_hash=trained.weights_hash))
-    return _compact_all(artifacts, options=config.compaction)
+        artifacts.append(session.embeddings(weights_hash=trained.weights_hash))
+    done = _compact_all(artifacts, options=session.config.compaction)
+    for artifact in artifacts:
+        session.forget(artifact)
+    return done
 
 
 def _compact_all(
     artifacts: Iterable[Artifact], *, options: CompactionConfig, dry_run: bool = False
 ) -> list[Compacted]:
-    found = [_compact(artifact, options=options, dry_run=dry_run) for artifact in artifacts]
-    return [one for one in found if one is not None]
+    results = [_compact(artifact, options=options, dry_run=dry_run) for artifact in artifacts]
+    return [one for one in results if one is not None]
 
 
 def _compact(artifact: Artifact, *, options: CompactionConfig, dry_run: bool) -> Compacted | None:

@@ -105,7 +105,7 @@ class ProbeOptions:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClipResult:
-    """What became of one ClipJob; arrays are empty (T = 0) where it is quarantined."""
+    """The result of one ClipJob; arrays are empty (T = 0) where it is quarantined."""
 
     clip_key: str
     outcome: Outcome
@@ -138,7 +138,7 @@ def decode_clips(jobs: Iterable[ClipJob], *, options: DecodingOptions) -> Genera
             yield {**dataclasses.asdict(job), **shared}
 
     limits = _limits(options)
-    with Sandbox("reelvec.tasks.frames.decoding_worker:decode_clip", options=limits) as sandbox:
+    with Sandbox("reelvec.tasks.decoding.worker:decode_clip", options=limits) as sandbox:
         for result in sandbox.run(payloads()):
             yield _clip_result(begun.popleft(), result)
 
@@ -160,7 +160,7 @@ def probe_files(videos: Iterable[Video], *, options: ProbeOptions) -> Iterator[V
             yield {"path": video.path, "max_pixels": options.max_pixels}
 
     limits = _limits(options)
-    with Sandbox("reelvec.tasks.frames.decoding_worker:probe_file", options=limits) as sandbox:
+    with Sandbox("reelvec.tasks.decoding.worker:probe_file", options=limits) as sandbox:
         for result in sandbox.run(payloads()):
             facts = result.value or _quarantined(result)
             yield dataclasses.replace(begun.popleft(), **facts)
@@ -172,7 +172,7 @@ def _limits(options: DecodingOptions | ProbeOptions) -> SandboxOptions:
         deadline_seconds=options.deadline_seconds,
         no_progress_seconds=options.no_progress_seconds,
         memory_mb=options.memory_mb,
-        preload=("av", "numpy", "torch", "reelvec.tasks.frames.decoding_worker"),
+        preload=("av", "numpy", "torch", "reelvec.tasks.decoding.worker"),
     )
 
 
@@ -190,7 +190,7 @@ def _shared_fields(options: DecodingOptions) -> dict[str, Any]:
 
 
 def _quarantined(result: SandboxResult) -> dict[str, Any]:
-    """What the sandbox itself has to say of a job that gave no answer."""
+    """Outcome fields of a job that the sandbox ended before it answered."""
     unforeseen = result.reason == "error"  # an exception nobody expected is that file's alone
     return {
         "status": str(Status.QUARANTINED),
