@@ -125,7 +125,7 @@ def test_a_hundred_nights_leave_few_parts_and_the_same_rows(place, format, night
     ours, twin = (config_at(place / n, extract={"format": format}) for n in ("ours", "twin"))
     most = 0
     for night in range(nights):
-        compact_run(ours)
+        compact_run(Session(ours))
         add_videos(ours, [night], again=[night - 5] if night % 10 == 9 else [])
         most = max(most, most_parts(ours))
     for night in range(0, nights, 10):  # what the nights add, without the nights
@@ -165,7 +165,7 @@ def test_fewer_than_the_least_wait(place):
     add_videos(config, range(LEAST - 1))
     assert compact_run(Session(config)) == []
     add_videos(config, [LEAST])
-    assert {one.kind for one in compact_run(config)} == {"corpus", "frames", "embeddings"}
+    assert {one.kind for one in compact_run(Session(config))} == {"corpus", "frames", "embeddings"}
 
 
 def test_a_person_chooses_what_is_compacted(place):
