@@ -40,8 +40,8 @@ def _row(check: str, result: str, found: str, remedy: str = "") -> Check:
 
 def _python() -> Check:
     found = ".".join(map(str, sys.version_info[:3]))
-    fits = sys.version_info[:2] in ((3, 11), (3, 12))
-    return _row("python", "ok" if fits else "bad", found, "" if fits else "use 3.11 or 3.12")
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 14)
+    return _row("python", "ok" if fits else "bad", found, "" if fits else "use 3.11 to 3.14")
 
 
 def _versions() -> list[Check]:

@@ -26,7 +26,7 @@ from reelvec.models.errors import InputError, OptionsError
 from reelvec.models.features import EMBEDDING, Columns, TextFeatures, VideoFeatures
 from reelvec.models.training.losses import Terms
 
-__all__ = ["ClipFamily", "FamilyOptions", "OriginalSettings", "RetrievalModel"]
+__all__ = ["ClipFamily", "FamilyOptions", "OriginalSettings", "RetrievalModel", "at_least_fp32"]
 
 
 class FamilyOptions(BaseModel):

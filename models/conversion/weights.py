@@ -24,7 +24,6 @@ __all__ = [
     "Layout",
     "architecture_of",
     "build_for",
-    "clip_tensors",
     "export_checkpoint",
     "export_clip",
     "image_size_of",

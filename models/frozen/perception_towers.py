@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from reelvec.models.clip.blocks import CLIP_EPS, LayerNorm, Transformer
 
-__all__ = ["ImageSizes", "ImageTower", "PerceptionTowers", "TextSizes", "TextTower"]
+__all__ = ["POOL_HEADS", "ImageSizes", "PerceptionTowers", "TextSizes"]
 
 POOL_HEADS, POOL_RATIO, TEXT_RATIO = 8, 4, 4
 """Heads of the attention pooling; hidden widths of its and the text tower's MLPs over their own."""

@@ -22,7 +22,6 @@ from reelvec.storage.commits.merging import Change
 from reelvec.storage.commits.publishing import publish_change
 from reelvec.storage.commits.receipts import (
     COMPACTED,
-    Counts,
     PartWriter,
     Receipt,
     check_receipt,
@@ -37,7 +36,7 @@ from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
 from reelvec.storage.store_format import stamp_format
 
-__all__ = ["Artifact", "Counts", "PartRef", "PartWriter", "Receipt", "Snapshot"]
+__all__ = ["Artifact", "PartRef", "PartWriter", "Receipt", "Snapshot"]
 
 _CACHED_INPUTS = 500_000  # ledger rows of receipts kept in memory, about 100 MB
 

@@ -16,12 +16,10 @@ from reelvec.storage.errors import CorpusError
 
 __all__ = [
     "Place",
-    "line_of",
     "read_json",
     "read_lines",
     "read_pickled_captions",
     "read_rows",
-    "read_text",
     "refused",
     "typed",
 ]

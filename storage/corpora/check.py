@@ -105,7 +105,7 @@ def check_corpus(
         tuple(_overlaps(listings)),
         tuple(problems),
         tuple({note: None for listing in listings.values() for note in listing.notes}),
-        OBTAIN[kind],
+        OBTAIN.get(kind, ()),
     )
 
 

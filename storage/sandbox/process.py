@@ -16,7 +16,7 @@ from reelvec.storage.sandbox.slots import ArrayPlace, Slot
 from reelvec.storage.sandbox.worker import READY
 from reelvec.storage.sandbox.zygote import Zygote
 
-__all__ = ["Job", "Limits", "WorkerProcess", "resident_mb"]
+__all__ = ["Job", "Limits", "WorkerProcess"]
 
 MESSAGE_LIMIT = 16 * 2**20
 """Bytes of one answer; its arrays do not count."""

@@ -33,6 +33,7 @@ from reelvec.tasks.shards import (
 )
 
 __all__ = [
+    "TABLE",
     "Clip",
     "ExtractPlan",
     "commit_extract",

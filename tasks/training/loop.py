@@ -27,7 +27,7 @@ from reelvec.tasks.training.spec import TrainSpec
 from reelvec.tasks.training.starting import make_optimizer, make_trainable, starting_model
 from reelvec.tasks.training.step import PairBatch, StepOptions, contrastive_backward
 
-__all__ = ["Trainer", "grouped", "planned"]
+__all__ = ["Trainer"]
 
 _SHOWN = 8
 

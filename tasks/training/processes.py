@@ -18,7 +18,10 @@ from torch import Tensor
 
 from reelvec.tasks.training.errors import TrainingError
 
-__all__ = ["Group", "choose_device"]
+__all__ = ["MEETING", "Group"]
+
+MEETING = "REELVEC_TRAIN_MEETING"
+"""Environment variable: the file through which the processes of a run find each other."""
 
 _TIMEOUT = timedelta(hours=2)  # a rank may validate or write a checkpoint meanwhile
 _BUCKET = 1 << 25  # elements a reduction, so that no copy of all gradients is made
@@ -58,7 +61,11 @@ class Group:
             torch.cuda.set_device(place)
         if world > 1 and not dist.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
-            dist.init_process_group(backend, timeout=_TIMEOUT)
+            meeting = os.environ.get(MEETING)
+            where = f"file://{meeting}" if meeting else "env://"
+            dist.init_process_group(
+                backend, init_method=where, rank=rank, world_size=world, timeout=_TIMEOUT
+            )
         return cls(rank, world, place)
 
     @property

@@ -1,4 +1,4 @@
-"""What torchrun starts, one a process: ``python -m reelvec.tasks.training.worker SPEC.json``."""
+"""One process of a training run: ``python -m reelvec.tasks.training.worker SPEC.json``."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from reelvec.tasks.reports.rendering.contents import Failure, StageCost
 from reelvec.tasks.reports.rendering.markup import Child, Markup, tag
 from reelvec.tasks.scoring.rows import CoverageRow
 
-__all__ = ["coverage_table", "failures_by_reason", "failures_table", "stage_table"]
+__all__ = ["coverage_table", "duration", "failures_by_reason", "failures_table", "stage_table"]
 
 MOST_FAILURES = 200
 _ENOUGH = 10
