@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reelvec.storage.errors import VideoError
-from reelvec.storage.records import Reason
+from reelvec.storage.reasons import Reason
 from reelvec.storage.video.content import no_progress
 from reelvec.storage.video.contract import (
     Allocate,

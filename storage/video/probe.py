@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reelvec.storage.errors import VideoError
-from reelvec.storage.records import Reason
+from reelvec.storage.reasons import Reason
 from reelvec.storage.video.content import check_file, no_progress
 from reelvec.storage.video.packets import Demuxed, PacketTable, demux
 from reelvec.storage.video.structure import Completeness, completeness

@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from reelvec.configs.schema import ExtractConfig
 from reelvec.models.sampling.rules import Rule
-from reelvec.storage.records import Outcome, Reason, Status, Video
+from reelvec.storage.reasons import Reason, Status
+from reelvec.storage.records import Outcome, Video
 from reelvec.storage.sandbox.pool import Sandbox, SandboxOptions, SandboxResult
 
 __all__ = [
