@@ -958,7 +958,7 @@ def ledger_of(snapshot):
     return sorted(
         [row.key, row.status, row.reason, row.message, row.detail]
         for part in snapshot.parts("videos")
-        for row in part.inputs()
+        for row in part.outcomes()
     )
 
 
