@@ -40,7 +40,7 @@ class DecodedFrames:
     """[T], display indices."""
     status: Literal["ok", "salvaged"]
     reason: str
-    """A storage.records.Reason; "" where ok."""
+    """A storage.reasons.Reason; "" where ok."""
     message: str
     fraction_kept: float
     """Of the seconds declared, those before the damage; 1 where ok."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from reelvec.configs.decoding import MAX_PIXELS, FrameOptions
 from reelvec.storage.errors import VideoError
-from reelvec.storage.records import Reason
+from reelvec.storage.reasons import Reason
 from reelvec.storage.video.content import no_progress
 from reelvec.storage.video.contract import (
     Allocate,

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from reelvec.configs.decoding import MAX_PIXELS
 from reelvec.storage.errors import VideoError
-from reelvec.storage.records import Reason
+from reelvec.storage.reasons import Reason
 from reelvec.storage.video.content import check_file, no_progress
 from reelvec.storage.video.packets import Demuxed, PacketTable, demux
 from reelvec.storage.video.structure import Completeness, completeness

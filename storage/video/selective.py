@@ -23,7 +23,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from reelvec.storage.errors import VideoError
-from reelvec.storage.records import Reason
+from reelvec.storage.reasons import Reason
 from reelvec.storage.video.contract import CountDiffersError, Reading
 from reelvec.storage.video.packets import NO_PTS
 from reelvec.storage.video.probe import open_container

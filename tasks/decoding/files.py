@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from reelvec.configs.decoding import FileLimits, FrameOptions, JobLimits
 from reelvec.configs.schema import ExtractConfig
-from reelvec.storage.records import Outcome, Reason, Status, Video
+from reelvec.storage.reasons import Reason, Status
+from reelvec.storage.records import Outcome, Video
 from reelvec.storage.sandbox.options import SandboxOptions
 from reelvec.storage.sandbox.pool import Sandbox, SandboxResult
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from reelvec.configs.decoding import FrameOptions
 from reelvec.models.sampling.rules import Rule, Timeline, choose
 from reelvec.storage.errors import VideoError
-from reelvec.storage.records import Reason, Status
+from reelvec.storage.reasons import Reason, Status
 from reelvec.storage.sandbox.worker import Worker
 from reelvec.storage.video.content import hash_file
 from reelvec.storage.video.decoders import (

@@ -18,7 +18,8 @@ from reelvec.storage.commits.artifact import Receipt, Snapshot
 from reelvec.storage.commits.ledgers import iter_ledger
 from reelvec.storage.frames.contract import ClipFrames
 from reelvec.storage.frames.formats import SUFFIXES, open_writer
-from reelvec.storage.records import Outcome, Reason, Status
+from reelvec.storage.reasons import Reason, Status
+from reelvec.storage.records import Outcome
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.ingest import key_of, read_corpus
 from reelvec.tasks.decoding.files import ClipJob, decode_clips

@@ -297,8 +297,12 @@ def test_a_rule_that_finds_no_frame_says_so(files):
     ],
 )
 def test_a_decoder_gone_wrong_costs_one_clip(behaviour, reason, files):
-    options = SandboxOptions(
-        limits=JobLimits(deadline_seconds=3, no_progress_seconds=1, memory_mb=600),
+    options = SandboxOptions(  # short only where that limit is meant: a busy machine is slow too
+        limits=JobLimits(
+            deadline_seconds=5 if reason == "timeout" else 120,
+            no_progress_seconds=3 if reason == "no_progress" else 60,
+            memory_mb=600,
+        ),
         preload=("av", "numpy", "torch", "tests.storage.commits.fault_targets"),
     )
     job = {"path": str(files[0]), "size": 64}

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 
 import numpy as np
+import psutil
 import pytest
 
 from reelvec.configs.decoding import FileLimits
@@ -73,6 +74,14 @@ def test_probe_fills_the_record(copy):
         "fps_container": 25.0, "frames_from_header": 150, "frames_counted": 150,
         "duration_seconds_from_header": 6.0, "keyframes": 5,
     }  # fmt: skip
+
+
+def test_the_process_that_forks_decoders_has_one_thread(copy):
+    """A fork copies no thread, but any lock that another thread holds: Python 3.12 on warns."""
+    listed(copy)
+    name = "reelvec.tasks.decoding.worker"
+    (zygote,) = [child for child in psutil.Process().children() if name in child.cmdline()]
+    assert zygote.num_threads() == 1
 
 
 def test_probe_keeps_order_and_quarantines(copy, tmp_path):
