@@ -109,9 +109,10 @@ def contrastive_backward(
         first = 0
         for part in parts:
             last = first + len(part.batch.tokens)
-            text, video = _encode(model, part, bf16=options.bf16)
-            own_gradients = [g if g is None else g[first:last] for g in gradients]
-            _send_back([*_tensors(text, video)], own_gradients)
+            part_features = _encode(model, part, bf16=options.bf16)
+            _send_back(
+                [*_tensors(*part_features)], [g if g is None else g[first:last] for g in gradients]
+            )
             first = last
     group.sum(p.grad for p in model.parameters() if p.grad is not None)
     total = loss.detach().double().reshape(1)

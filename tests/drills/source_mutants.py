@@ -46,7 +46,7 @@ MODULES = {
     "models.family": ("headers", "starts", "frozen", "encoding"),
     "models.features": ("features", "encoding"),
     "models.clip4clip": ("headers",),
-    "models.clip2video": ("clip2video", "starts"),
+    "models.clip2video.model": ("clip2video", "starts"),
     "models.xclip.model": ("xclip", "starts"),
     "models.xclip.similarity": ("xclip_scores",),
     "models.adaclip.model": ("adaclip", "training", "starts"),
