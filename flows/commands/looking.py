@@ -53,12 +53,12 @@ def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:
 
     What has no snapshot yet holds nothing: only --json names it.
     """
-    from reelvec.tasks.runs.status import describe_store
+    from reelvec.tasks.runs.status import describe_store, store_format
 
     where = known_store(store)
     artifacts = describe_store(where)
     if as_json:
-        print_json({"store": where, "artifacts": artifacts})
+        print_json({"store": where, "format": store_format(where), "artifacts": artifacts})
         return
     rows = [
         {

@@ -7,8 +7,9 @@ from typing import Any
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.errors import MissingArtifactError, StoreError
 from reelvec.storage.roots import open_root
+from reelvec.storage.store_format import format_of_store
 
-__all__ = ["describe_store", "full_fingerprint"]
+__all__ = ["describe_store", "full_fingerprint", "store_format"]
 
 _FEWEST_DIGITS = 6
 
@@ -17,6 +18,11 @@ def describe_store(store: str) -> list[dict[str, Any]]:
     """One entry an artifact; reads snapshots and identities, no part."""
     artifacts = Artifact.all(open_root(store))
     return [_describe(artifact, artifact.latest()) for artifact in artifacts]
+
+
+def store_format(store: str) -> int:
+    """The format the store says it is in."""
+    return format_of_store(open_root(store))
 
 
 def full_fingerprint(store: str, *, kind: str, prefix: str) -> str:

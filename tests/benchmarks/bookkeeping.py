@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 
 from reelvec.configs import PipelineConfig
-from reelvec.storage.records import Input
+from reelvec.storage.records import Outcome
 from reelvec.storage.tables import identity_metadata, schema_text, write_table
-from reelvec.tasks.embedding.embed import CAPTIONS_A_VIDEO, embeddings_artifact
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.embedding.embed import CAPTIONS_A_VIDEO
 from reelvec.tasks.embedding.parts import CaptionRow, VideoRow
-from reelvec.tasks.frames.extract import frames_artifact
 
 NUMBERS = 512
 GOAL = 0.02
@@ -41,7 +41,7 @@ def video_rows(numbers):
         "outcome": [row.status for row in rows],
         "frame_count": pa.array([12] * len(rows), pa.int32()),
     }
-    return facts, [Input(row.key, detail=row.signature) for row in rows]
+    return facts, [Outcome(row.key, detail=row.signature) for row in rows]
 
 
 def caption_rows(numbers):
@@ -58,7 +58,7 @@ def caption_rows(numbers):
         "subset": [row.subset for row in rows],
         "text": [row.text for row in rows],
     }
-    return facts, [Input(row.caption_id, detail=row.signature) for row in rows]
+    return facts, [Outcome(row.caption_id, detail=row.signature) for row in rows]
 
 
 def write(folder, *, videos):
@@ -67,39 +67,39 @@ def write(folder, *, videos):
         {"store": str(folder / "store"), "corpus": {"kind": "folder", "videos": str(folder)}}
     )
     size = config.embed.shard_rows
-    tables = embeddings_artifact(config, weights_hash="0" * 32)
+    tables = Session(config).embeddings(weights_hash="0" * 32)
     plan = (("videos", size, video_rows), ("captions", size * CAPTIONS_A_VIDEO, caption_rows))
     receipts = []
     for table, rows, make in plan:
         for start in range(0, videos, rows):
-            facts, inputs = make(range(start, min(start + rows, videos)))
-            receipts.append(commit(tables, table, facts, inputs))
+            facts, outcomes = make(range(start, min(start + rows, videos)))
+            receipts.append(commit(tables, table, facts, outcomes))
     tables.publish(add=receipts)
-    frames, ledger = frames_artifact(config), []
+    frames, ledger = Session(config).frames, []
     for start in range(0, videos, config.extract.shard_videos):
         some = range(start, min(start + config.extract.shard_videos, videos))
         detail = '{"decoder": "selective", "codec": "h264 in mov"}'
         with frames.new_part(table="frames", shard=str(start), suffix=".arrow") as part:
             part.path.write_bytes(b"stub")
-            inputs = [Input(hash_of(n), detail=detail) for n in some]
-            ledger.append(part.commit(rows=len(inputs), inputs=inputs))
+            outcomes = [Outcome(hash_of(n), detail=detail) for n in some]
+            ledger.append(part.commit(rows=len(outcomes), outcomes=outcomes))
     frames.publish(add=ledger)
     return config
 
 
-def commit(artifact, table, facts, inputs):
+def commit(artifact, table, facts, outcomes):
     """One part with vectors that do not compress, and its receipt."""
-    rows = len(inputs)
+    rows = len(outcomes)
     draw = np.random.default_rng(rows)
     values = pa.array(draw.standard_normal(rows * NUMBERS, dtype=np.float32))
     data = pa.table(facts).append_column(
         "embedding", pa.FixedSizeListArray.from_arrays(values, NUMBERS)
     )
     with artifact.new_part(
-        table=table, shard=f"{len(inputs)}-{inputs[0].key[:15]}", suffix=".parquet"
+        table=table, shard=f"{len(outcomes)}-{outcomes[0].key[:15]}", suffix=".parquet"
     ) as part:
         write_table(part.path, data, metadata=identity_metadata(artifact.identity))
-        return part.commit(rows=rows, schema=schema_text(data.schema), inputs=inputs)
+        return part.commit(rows=rows, schema=schema_text(data.schema), outcomes=outcomes)
 
 
 def counted(config):

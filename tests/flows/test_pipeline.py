@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from reelvec.configs import PipelineConfig
-from reelvec.storage.records import Status
+from reelvec.storage.reasons import Status
 from reelvec.tasks.runs.status import describe_store
 from tests.support.programs import Watched, watching
 

@@ -51,6 +51,6 @@ def test_a_long_plain_ledger_of_before_opens_as_ever(tmp_path, monkeypatch):
         body = json.loads(text.read_text(encoding="utf-8"))["body"]
         assert ("packed" in body["inputs"]) is is_packed
         found.append(
-            (list(part.inputs()), rows_in_force(snapshot), list(iter_ledger(snapshot, TABLE)))
+            (list(part.outcomes()), rows_in_force(snapshot), list(iter_ledger(snapshot, TABLE)))
         )
     assert found[0] == found[1]
