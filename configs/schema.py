@@ -1,8 +1,8 @@
-"""What a run is: frozen options, one documented field each, with its unit.
+"""The configuration of a run: frozen options, each field documented with its unit.
 
 The same classes are the YAML schema, the command line's ``--set`` targets and the flows'
 parameters (so the Prefect UI draws their form). Nothing here computes; classes further up
-receive plain arguments, never these objects whole.
+receive one of these objects or plain values, never a copy of its fields.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from reelvec.configs.corpora import (
     Options,
     SyntheticCorpus,
 )
+from reelvec.configs.decoding import FileLimits, FrameOptions
+from reelvec.configs.presets import merge, read_preset
 
 __all__ = [
     "STAGES",
     "BenchmarkCorpus",
+    "CompactionConfig",
     "CorpusConfig",
     "EmbedConfig",
     "EvaluateConfig",
@@ -32,7 +35,6 @@ __all__ = [
     "SamplingConfig",
     "SyntheticCorpus",
     "TrainConfig",
-    "merge",
 ]
 
 
@@ -53,29 +55,15 @@ class SamplingConfig(Options):
     """At most so many; None: no limit."""
     limit: Literal["head", "tail", "linspace"] = "linspace"
     """How the limit chooses."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Of the rules that draw frames (adaclip_random, adaclip_subset_random, clip2video_train)."""
 
 
-class ExtractConfig(Options):
-    """From video files to frame shards."""
+class ExtractConfig(FrameOptions, FileLimits):
+    """From video files to frame shards; the limits are those of probing too."""
 
     sampling: SamplingConfig = SamplingConfig()
     """Which frames are cached; models choose theirs from these."""
-    size: int = Field(default=224, ge=16)
-    """Height and width of a stored frame, pixels (shorter side resized, centre crop)."""
-    resize: Literal["torch", "pillow"] = "torch"
-    """torch: uint8 bicubic, antialias (at most 2 levels from Pillow, 7-9x faster); or pillow."""
-    decoder: Literal["auto", "selective", "decord", "ffmpeg"] = "auto"
-    """auto chooses for each file from the table of what is proven right."""
-    damaged: Literal["strict", "salvage"] = "strict"
-    """strict: a damaged video is quarantined; salvage: what decodes up to the damage is kept."""
-    deadline_seconds: float = Field(default=120.0, gt=0)
-    """Wall-clock limit of one video, seconds; then the worker is killed."""
-    no_progress_seconds: float = Field(default=30.0, gt=0)
-    """Limit without a sign of life from the decoder, seconds."""
-    memory_mb: int = Field(default=4096, ge=256)
-    """Resident memory limit of one decode worker, MiB."""
-    max_pixels: int = Field(default=8192 * 4320, ge=1)
-    """Largest declared frame, pixels; larger is quarantined as too_large, undecoded."""
     format: Literal["arrow", "hdf5"] = "arrow"
     """Shard format."""
     payload: Literal["raw", "jpeg"] = "raw"
@@ -180,6 +168,8 @@ class EvaluateConfig(Options):
     """Split that is scored."""
     ties: Literal["pessimistic", "optimistic", "mean"] = "mean"
     """Rank among equal scores."""
+    rivals: Literal["videos", "captions"] = "videos"
+    """Whom a video's best caption is ranked against: other videos' best, or (AdaCLIP) every one."""
     rerank: tuple[str, ...] = ()
     """Re-rankings reported apart: dual_softmax, …"""
     bootstrap: int = Field(default=1000, ge=0)
@@ -190,6 +180,21 @@ class EvaluateConfig(Options):
     """Numbers this preset should reach, e.g. {t2v/R@1: 44.5}; shown beside ours."""
     published_source: str = ""
     """Where they are from."""
+
+
+class CompactionConfig(Options):
+    """When `reembed` merges parts that have become small or hollow, and how many in one night."""
+
+    least_parts: int = Field(default=16, ge=2)
+    """Small parts of a table side by side that are merged into one; fewer wait for more."""
+    small_mb: float = Field(default=16.0, gt=0)
+    """A part below it is small, MiB."""
+    superseded: float = Field(default=0.5, ge=0, lt=1)
+    """A part of which a larger share is superseded is written anew without it, small or not."""
+    target_mb: float = Field(default=256.0, gt=0)
+    """Merged parts do not grow beyond it, MiB."""
+    limit_mb: float = Field(default=1024.0, ge=0)
+    """MiB read and written anew by one reembed, the rest waits; 0: nothing is ever merged."""
 
 
 class PipelineConfig(Options):
@@ -215,6 +220,8 @@ class PipelineConfig(Options):
     """Tables."""
     evaluate: EvaluateConfig = EvaluateConfig()
     """Metrics."""
+    compaction: CompactionConfig = CompactionConfig()
+    """Upkeep of the tables as they grow night by night."""
     runner: Literal["threads", "dask"] = "threads"
     """Where shard tasks run: threads of this machine, or a Dask cluster."""
     workers: int = Field(default=0, ge=0)
@@ -228,22 +235,4 @@ class PipelineConfig(Options):
         """Merge over the named preset, so that `{preset: demo, store: /data}` is a whole run."""
         if not isinstance(given, dict) or not given.get("preset"):
             return given
-        from reelvec.configs.loader import read_preset
-
         return merge(read_preset(str(given["preset"])), given)
-
-
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` on top of `base`, group by group; a group of another `kind` replaces the whole."""
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        if (
-            isinstance(below, dict)
-            and isinstance(value, dict)
-            and value.get("kind", below.get("kind")) == below.get("kind")
-        ):
-            merged[key] = merge(below, value)
-        else:
-            merged[key] = value
-    return merged

@@ -1,4 +1,4 @@
-"""The shape of a family: what every retrieval model has, and nothing else in the system asks.
+"""The interface of a model family: all that the rest of the system uses of a retrieval model.
 
 `RetrievalModel` is the contract; `ClipFamily` is its half that all CLIP-based systems share: two
 towers under `clip`, checkpoint keys as the originals write them (`state_dict()` *is* the original
@@ -23,10 +23,10 @@ from reelvec.models.clip.tokenizer import tokenize
 from reelvec.models.clip.towers import ClipTowers
 from reelvec.models.clip.weights import load_strictly
 from reelvec.models.errors import InputError, OptionsError
-from reelvec.models.features import Columns, TextFeatures, VideoFeatures
+from reelvec.models.features import EMBEDDING, Columns, TextFeatures, VideoFeatures
 from reelvec.models.training.losses import Terms
 
-__all__ = ["ClipFamily", "FamilyOptions", "OriginalSettings", "RetrievalModel"]
+__all__ = ["ClipFamily", "FamilyOptions", "OriginalSettings", "RetrievalModel", "at_least_fp32"]
 
 
 class FamilyOptions(BaseModel):
@@ -97,7 +97,7 @@ class RetrievalModel(nn.Module, ABC):
     @property
     @abstractmethod
     def logit_scale(self) -> Tensor:
-        """Logarithm of what cosines are multiplied by: a scalar parameter."""
+        """Logarithm of the factor on cosines: a scalar parameter."""
 
     @abstractmethod
     def encode_text(self, tokens: Tensor) -> TextFeatures:
@@ -132,11 +132,11 @@ class RetrievalModel(nn.Module, ABC):
 
     def text_vectors(self, text: TextFeatures) -> Tensor:
         """Unit vectors [T, D] of a family whose `is_dot_product` holds."""
-        return text["embedding"]
+        return text[EMBEDDING]
 
     def video_vectors(self, video: VideoFeatures) -> Tensor:
         """Unit vectors [V, D] of a family whose `is_dot_product` holds."""
-        return video["embedding"]
+        return video[EMBEDDING]
 
     def similarity(self, text: TextFeatures, video: VideoFeatures) -> Tensor:
         """Logits [T, V], exp(logit_scale) included. Any rows may be combined, in any blocks."""
@@ -210,7 +210,7 @@ class RetrievalModel(nn.Module, ABC):
         )
 
     def start_epoch(self, epoch: int) -> None:
-        """Told before each training epoch, counted from 0; a family's own schedules live here."""
+        """Called before each training epoch, counted from 0; for a family's own schedules."""
         del epoch
 
     def set_activation_checkpointing(self, on: bool) -> None:

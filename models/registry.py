@@ -1,4 +1,4 @@
-"""Families by name. The one place that knows which there are; modules load when asked for."""
+"""Model families by name: the only list of them; a family is imported when it is asked for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 FAMILIES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "clip4clip": ("reelvec.models.clip4clip", "Clip4Clip"),
-        "clip2video": ("reelvec.models.clip2video", "Clip2Video"),
+        "clip2video": ("reelvec.models.clip2video.model", "Clip2Video"),
         "xclip": ("reelvec.models.xclip.model", "XClip"),
         "adaclip": ("reelvec.models.adaclip.model", "AdaClip"),
         "frozen": ("reelvec.models.frozen.clip", "Frozen"),
@@ -61,8 +61,8 @@ def family_class(family: str) -> type[RetrievalModel]:
             f"{_nearest(family, FAMILIES)}"
         )
     module, name = FAMILIES[family]
-    found: type[RetrievalModel] = getattr(importlib.import_module(module), name)
-    return found
+    cls: type[RetrievalModel] = getattr(importlib.import_module(module), name)
+    return cls
 
 
 def validate_options(family: str, options: Mapping[str, Any]) -> FamilyOptions:

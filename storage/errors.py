@@ -1,7 +1,8 @@
-"""Everything storage can refuse, each saying value, rule and remedy.
+"""Errors of storage; each message gives the value, the rule and the remedy.
 
 ReelvecError
 ├── StoreError(path)                 the store itself
+│   ├── FormatError                  a store of a newer format than this program knows
 │   ├── IntegrityError               bytes that are not what a receipt promised
 │   ├── CommitError                  a snapshot that must not be published
 │   ├── MissingArtifactError         asked for what was never made
@@ -16,6 +17,7 @@ from __future__ import annotations
 __all__ = [
     "CommitError",
     "CorpusError",
+    "FormatError",
     "IdentityError",
     "IntegrityError",
     "MissingArtifactError",
@@ -27,7 +29,7 @@ __all__ = [
 
 
 class ReelvecError(Exception):
-    """Root of all errors a person can cause or cure; the command line shows its text alone."""
+    """Base class of errors a person can cause or cure; the command line shows the message alone."""
 
 
 class StoreError(ReelvecError, OSError):
@@ -36,6 +38,10 @@ class StoreError(ReelvecError, OSError):
     def __init__(self, message: str, *, path: str = "") -> None:
         super().__init__(message)
         self.path = path
+
+
+class FormatError(StoreError):
+    """The store is of a newer format than this program knows."""
 
 
 class IntegrityError(StoreError):
@@ -72,7 +78,7 @@ class WeightsError(ReelvecError, ValueError):
 
 
 class VideoError(ReelvecError, ValueError):
-    """One video cannot be used; `reason` is a storage.records.Reason value."""
+    """One video cannot be used; `reason` is a storage.reasons.Reason value."""
 
     def __init__(self, message: str, *, path: str = "", reason: str = "unreadable") -> None:
         super().__init__(message)

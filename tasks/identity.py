@@ -1,4 +1,4 @@
-"""What decides what an artifact's rows mean: the dict whose fingerprint names its directory.
+"""Identities: the settings that decide an artifact's rows; their fingerprint names its folder.
 
 Only what changes results is in here. Where a run's shards are worked on, how many processes train
 and where the store lies are not: two runs that agree on the rest share their artifacts.
@@ -36,18 +36,21 @@ _UNNAMED_BATCHES = {"batch_size": 16, "shard_rows": 512}
 
 
 def corpus_identity(config: PipelineConfig) -> dict[str, Any]:
-    """Which listing of videos and captions; paths made absolute, contents left out (they grow)."""
+    """Identity of a corpus: its settings with absolute paths; not its contents, which grow."""
     settings = anchored(config.corpus).model_dump(mode="json")
     return {"kind": "corpus", "recipe": CORPUS_RECIPE, "settings": settings}
 
 
 def frames_identity(extract: ExtractConfig) -> dict[str, Any]:
-    """Which frames of a clip, and in what form. No corpus: the same bytes are decoded once.
+    """Identity of frames: which of a clip, in what form. No corpus: equal bytes are decoded once.
 
     The decoder is not in it: all of them give the same frames, or are not used for that file. But
-    they stop at other places of a damaged file, so a decoder named to salvage with is.
+    they stop at other places of a damaged file, so a decoder named to salvage with is. Nor is the
+    default seed, so that frames made before there was a choice are found.
     """
     settings = extract.model_dump(mode="json", include=_FRAME_KEYS)
+    if not extract.sampling.seed:
+        del settings["sampling"]["seed"]
     if extract.damaged == "salvage" and extract.decoder != "auto":
         settings["decoder"] = extract.decoder
     return {"kind": "frames", "recipe": FRAMES_RECIPE, "settings": settings}
@@ -56,7 +59,7 @@ def frames_identity(extract: ExtractConfig) -> dict[str, Any]:
 def embeddings_identity(
     config: PipelineConfig, *, weights_hash: str, corpus: str, frames: str
 ) -> dict[str, Any]:
-    """Which vectors: weights by their hash (never a name), input selection, precision.
+    """Identity of embeddings: weights by hash (never by name), input selection, precision.
 
     Args:
         config: the run.
@@ -81,12 +84,17 @@ def embeddings_identity(
 
 
 def evaluation_identity(options: EvaluateConfig, *, embeddings: str) -> dict[str, Any]:
-    """Which metrics of these embeddings (a fingerprint); `options.block` is how, not what."""
+    """Which metrics of these embeddings (a fingerprint).
+
+    `options.block` is how, not what, and is left out; so are rivals that are the default, so that
+    evaluations made before there was a choice are found.
+    """
+    left_out = {"block"} if options.rivals != "videos" else {"block", "rivals"}
     return {
         "kind": "evaluation",
         "recipe": EVALUATION_RECIPE,
         "embeddings": embeddings,
-        "options": options.model_dump(mode="json", exclude={"block"}),
+        "options": options.model_dump(mode="json", exclude=left_out),
     }
 
 

@@ -84,6 +84,13 @@ def test_every_test_folder_is_a_package():
     assert [name(f) for f in folders if not (f / "__init__.py").exists()] == []
 
 
+def test_test_folders_mirror_the_code():
+    """What tests a room lies in the folder of its name."""
+    folders = {p.parent for package in PACKAGES for p in (ROOT / "tests" / package).rglob("*.py")}
+    rooms = {name(path.parent) for path in MODULES}
+    assert [name(f) for f in folders if f.relative_to(ROOT / "tests").as_posix() not in rooms] == []
+
+
 def test_only_the_engine_imports_prefect_tasks():
     """One door to the task engine; flows import flows, runners and artifacts, never `task`."""
     offenders = []
@@ -163,7 +170,7 @@ def test_function_budget():
 
 def test_code_folders_hold_code():
     """Weights and tables live in a store; a `.pt` dropped into models/ would be shipped."""
-    allowed = {".py", ".yaml", ".json", ".html", ".css", ".typed"}
+    allowed = {".py", ".yaml", ".json", ".html", ".css", ".typed", ".gz", ".LICENSE"}
     files = [p for package in PACKAGES for p in (ROOT / package).rglob("*") if p.is_file()]
     strays = [name(p) for p in files if p.suffix not in allowed and "__pycache__" not in p.parts]
     assert strays == []

@@ -1,7 +1,8 @@
-"""Words that look: search, status, failures, presets, doctor."""
+"""Commands that only read: search, status, failures, presets, doctor."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated
 
 import typer
@@ -34,10 +35,12 @@ def search(
     as_json: JsonFlag = False,
 ) -> None:
     """Rank the videos of the last run by a text."""
-    from reelvec.tasks.runs.tables import search_text
+    from reelvec.tasks.artifacts import Session
+    from reelvec.tasks.runs.recording import last_config
+    from reelvec.tasks.searching.search import search_text
 
-    found = search_text(known_store(store), text=text, top=top)
-    rows = [row.as_dict() for row in found]
+    answers = search_text(Session(last_config(known_store(store))), text=text, top=top)
+    rows = [row.as_dict() for row in answers]
     if as_json:
         print_json({"query": text, "results": rows})
         return
@@ -50,12 +53,12 @@ def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:
 
     What has no snapshot yet holds nothing: only --json names it.
     """
-    from reelvec.tasks.runs.status import describe_store
+    from reelvec.tasks.runs.status import describe_store, store_format
 
     where = known_store(store)
     artifacts = describe_store(where)
     if as_json:
-        print_json({"store": where, "artifacts": artifacts})
+        print_json({"store": where, "format": store_format(where), "artifacts": artifacts})
         return
     rows = [
         {
@@ -76,16 +79,17 @@ def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:
 
 def failures(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     """List the videos of the last run that failed or were salvaged, with the decoder's words."""
-    from reelvec.tasks.recording import last_ledger
+    from reelvec.tasks.runs.recording import last_ledger
 
     where = known_store(store)
-    rows, totals = last_ledger(where)
+    failed, totals = last_ledger(where)
+    rows = [dataclasses.asdict(row) for row in failed]
     if as_json:
-        print_json({"store": where, "counts": totals, "failures": rows})
+        print_json({"store": where, "counts": totals.to_json(), "failures": rows})
         return
     if rows:
         print_table(where, rows, ["video_id", "stage", "status", "reason", "message"])
-    typer.echo(", ".join(f"{count} {name}" for name, count in totals.items()))
+    typer.echo(totals.words)
 
 
 def presets(as_json: JsonFlag = False) -> None:

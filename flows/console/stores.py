@@ -1,4 +1,4 @@
-"""Whether a store is where a command looks for one: a mistyped path is no healthy store."""
+"""Find the store of a command; a mistyped path is an error, not an empty store."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ def root_at(where: str) -> Root:
 
     Raises:
         ConfigError: none can be there.
+        FormatError: it is of a newer format.
     """
-    from reelvec.storage.errors import StoreError
+    from reelvec.storage.errors import FormatError, StoreError
     from reelvec.storage.roots import open_root
 
     try:
         return open_root(where)
+    except FormatError:
+        raise  # a store is there, and says itself what is wrong
     except StoreError as error:
         raise ConfigError(str(error), key="store") from None
 
 
 def known_store(given: str | None) -> str:
-    """Where the store is that a command reads: `given`, or the default one.
+    """Root of the store a command reads: `given`, or the default one.
 
     A store that a run has just begun counts, be it empty. An object store is asked for a list.
 
@@ -40,7 +43,7 @@ def known_store(given: str | None) -> str:
         ConfigError: no store is there.
         StoreError: an object store cannot be listed.
     """
-    from reelvec.storage.roots import LocalRoot
+    from reelvec.storage.places.local import LocalRoot
 
     where = given or default_store()
     root = root_at(where)
@@ -55,7 +58,7 @@ def known_store(given: str | None) -> str:
 
 
 def _holds_store(root: Root) -> bool:
-    """Names alone would not do: anybody's folder may have one called runs or frames."""
+    """Whether a store is there; folders called runs or frames alone prove nothing."""
     from reelvec.storage import layout
 
     names = root.list("")
@@ -63,5 +66,7 @@ def _holds_store(root: Root) -> bool:
         return True
     kinds = [kind for kind in layout.KINDS if kind in names]
     if any(layout.is_fingerprint(name) for kind in kinds for name in root.list(kind)):
+        return True
+    if layout.FORMATS in names and root.exists(layout.store_format(1)):
         return True
     return any(name.endswith(".json") for name in root.list(layout.RUNS))

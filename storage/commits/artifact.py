@@ -22,19 +22,21 @@ from reelvec.storage.commits.merging import Change
 from reelvec.storage.commits.publishing import publish_change
 from reelvec.storage.commits.receipts import (
     COMPACTED,
-    Counts,
     PartWriter,
     Receipt,
     check_receipt,
     read_receipt,
 )
 from reelvec.storage.commits.retention import last_removal, removals_after
+from reelvec.storage.commits.verified import VerifiedParts
 from reelvec.storage.commits.views import PartRef, Snapshot
 from reelvec.storage.errors import CommitError, IdentityError, IntegrityError, MissingArtifactError
-from reelvec.storage.roots import WRITE_FAILURES, Root, explained
-from reelvec.storage.sealing import checksum_of_file, seal, unseal
+from reelvec.storage.places.failures import WRITE_FAILURES, explained
+from reelvec.storage.roots import Root
+from reelvec.storage.sealing import seal, unseal
+from reelvec.storage.store_format import stamp_format
 
-__all__ = ["Artifact", "Counts", "PartRef", "PartWriter", "Receipt", "Snapshot"]
+__all__ = ["Artifact", "PartRef", "PartWriter", "Receipt", "Snapshot"]
 
 _CACHED_INPUTS = 500_000  # ledger rows of receipts kept in memory, about 100 MB
 
@@ -49,7 +51,7 @@ class Artifact:
         self.folder = layout.artifact(kind, fingerprint)
         self._receipts: dict[str, Receipt] = {}
         self._cached_inputs = 0
-        self._verified: set[tuple[str, int, int]] = set()
+        self._parts = VerifiedParts(root)
 
     @classmethod
     def open(cls, root: Root, *, kind: str, identity: Mapping[str, object]) -> Artifact:
@@ -60,18 +62,15 @@ class Artifact:
             IdentityError: it holds another identity than its folder's name says.
             StoreError: the identity has no JSON spelling, or the store cannot be written.
         """
-        artifact = cls(root, kind=kind, fingerprint=layout.fingerprint(identity))
-        path = layout.identity(artifact.folder)
-        if not root.exists(path):
+        fingerprint = layout.fingerprint(identity)
+        try:
+            return cls.find(root, kind=kind, fingerprint=fingerprint)
+        except MissingArtifactError:
+            path = layout.identity(layout.artifact(kind, fingerprint))
+            stamp_format(root)
             with suppress(FileExistsError):  # another writer of the same identity was first
                 root.put_new(path, seal(identity, indent=2))
-        if layout.fingerprint(artifact.identity) != artifact.fingerprint:
-            raise IdentityError(
-                f"{path} holds {artifact.identity}, whose fingerprint is not its folder's name; "
-                "remove that file, the next run writes it anew",
-                path=path,
-            )
-        return artifact
+            return cls.find(root, kind=kind, fingerprint=fingerprint)
 
     @classmethod
     def find(cls, root: Root, *, kind: str, fingerprint: str) -> Artifact:
@@ -79,15 +78,34 @@ class Artifact:
 
         Raises:
             MissingArtifactError: the store has none.
+            IntegrityError: identity.json is damaged.
+            IdentityError: it holds another identity than its folder's name says.
         """
         artifact = cls(root, kind=kind, fingerprint=fingerprint)
-        if not root.exists(layout.identity(artifact.folder)):
+        path = layout.identity(artifact.folder)
+        try:
+            identity = artifact.identity
+        except MissingArtifactError:
             have = ", ".join(root.list(kind)) or "none"
             raise MissingArtifactError(
                 f"no {kind} artifact {fingerprint} in {root.uri} (there: {have})",
                 path=artifact.folder,
+            ) from None
+        if layout.fingerprint(identity) != fingerprint:
+            raise IdentityError(
+                f"{path} holds {identity}, whose fingerprint is not its folder's name; "
+                "remove that file, the next run writes it anew",
+                path=path,
             )
         return artifact
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Artifact:
+        """The artifact a snapshot belongs to, to write to it."""
+        artifact = snapshot.artifact
+        if isinstance(artifact, cls):
+            return artifact
+        return cls(artifact.root, kind=artifact.kind, fingerprint=artifact.fingerprint)
 
     @classmethod
     def all(cls, root: Root) -> list[Artifact]:
@@ -221,7 +239,7 @@ class Artifact:
         known = {layout.receipt_of(part) for part in parts}
         for removal in removals_after(self.root, self.folder, number=base.removals if base else 0):
             known |= removal.files
-        found = []
+        orphans = []
         for name in self.root.list(f"{self.folder}/receipts"):
             path = f"receipts/{name}"
             if path in known:
@@ -235,8 +253,8 @@ class Artifact:
                     self.verified_path(receipt.part, size=receipt.bytes, checksum=receipt.checksum)
             except (IntegrityError, MissingArtifactError, CommitError):
                 continue
-            found.append(receipt)
-        return found
+            orphans.append(receipt)
+        return orphans
 
     def receipt(self, path: str) -> Receipt:
         """The receipt at `path` below the artifact's folder (cached: receipts are immutable)."""
@@ -256,32 +274,7 @@ class Artifact:
             IntegrityError: they are not what the receipt promised.
             MissingArtifactError: the part is gone.
         """
-        promised = (size, checksum)
-        path, found = self._checked(part, promised=promised)
-        if found != promised:  # perhaps only a local copy of it is damaged
-            path, found = self._checked(part, promised=promised, fresh=True)
-        if found != promised:
-            raise IntegrityError(
-                f"{path} is damaged: {found[0]} bytes with checksum {found[1]}, its receipt "
-                f"promises {size} with {checksum}; `reelvec verify` names what must be redone",
-                path=str(path),
-            )
-        return path
-
-    def _checked(
-        self, part: str, *, promised: tuple[int, str], fresh: bool = False
-    ) -> tuple[Path, tuple[int, str]]:
-        """The part's local file, and its size and checksum (remembered while it is the same)."""
-        path = self.root.local_path(f"{self.folder}/{part}", fresh=fresh)
-        with explained("read", path=path):
-            file = path.stat()
-            version = (part, file.st_ino, file.st_mtime_ns)
-            if version in self._verified:
-                return path, promised
-            found = (file.st_size, checksum_of_file(path))
-        if found == promised:
-            self._verified.add(version)
-        return path, found
+        return self._parts.path(f"{self.folder}/{part}", size=size, checksum=checksum)
 
     def _last_number(self) -> int:
         """The largest number ever published, whatever a listing hides; 0 before the first."""

@@ -1,4 +1,4 @@
-"""What a worker leaves behind: a part, and the receipt that says what is in it.
+"""Receipts: what a worker writes beside a part to say what is in it.
 
 The part is durable before its receipt exists, so a receipt is a promise that can be kept: rows,
 bytes, checksum, and every planned input with its outcome.
@@ -16,7 +16,8 @@ from typing import Any
 from reelvec.storage import layout
 from reelvec.storage.commits.columns import pack, unpack
 from reelvec.storage.errors import CommitError, StoreError
-from reelvec.storage.records import Outcome, Status
+from reelvec.storage.reasons import Status
+from reelvec.storage.records import Outcome
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import checksum_of_bytes, checksum_of_file, seal, unseal
 
@@ -52,7 +53,7 @@ class Counts:
 
     @property
     def reconciled(self) -> bool:
-        """Nothing vanished: every planned input has one of the three outcomes."""
+        """Whether every planned input has one of the three outcomes."""
         return self.planned == self.ok + self.salvaged + self.quarantined
 
     @property

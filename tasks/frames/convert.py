@@ -1,4 +1,4 @@
-"""Convert: the frames of one artifact in another format, as the artifact extraction would make.
+"""Convert frames to another format: the artifact that extraction in that format would make.
 
 Clips are copied as they are stored, one at a time, so the frames are the same bytes either way and
 the memory is that of one clip. A JPEG payload is made from raw frames as extraction makes it; raw
@@ -16,25 +16,16 @@ from typing import Any
 
 from reelvec.storage.commits.artifact import Artifact, PartRef, Receipt, Snapshot
 from reelvec.storage.errors import MissingArtifactError, StoreError
-from reelvec.storage.frames.contract import (
-    SUFFIXES,
-    ClipFrames,
-    Format,
-    FrameShardReader,
-    FrameShardWriter,
-    Payload,
-    open_reader,
-    open_writer,
-)
-from reelvec.storage.records import Outcome, Status
+from reelvec.storage.frames.contract import ClipFrames, FrameShardReader, FrameShardWriter, Payload
+from reelvec.storage.frames.formats import SUFFIXES, Format, open_reader, open_writer
+from reelvec.storage.reasons import Status
+from reelvec.storage.records import Outcome
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import latest_run
 from reelvec.tasks.frames.extract import TABLE
 from reelvec.tasks.shards import (
-    ArtifactRef,
     PartContents,
     Shard,
-    commit_shards,
     make_shards,
     run_shard,
     split_finished,
@@ -45,7 +36,7 @@ __all__ = ["Converted", "convert_frames"]
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What a conversion came to."""
+    """The result of a conversion."""
 
     source: str
     target: Snapshot
@@ -89,14 +80,13 @@ def convert_frames(
     source = _source(open_root(store), fingerprint=fingerprint)
     with source.pinned() as snapshot:
         target, form = _target(source, format=format, payload=payload)
-        parts, again = _pending(snapshot, target.latest())
+        parts, superseded = _pending(snapshot, target.latest())
         shards = [shard for shard, _ in parts]
         part_of = {shard.name: part for shard, part in parts}
         receipts, todo = split_finished(target, shards)
-        ref = ArtifactRef.to(target, store=store)
-        receipts += [_convert(ref, shard, part_of[shard.name], form=form) for shard in todo]
+        receipts += [_convert(target, shard, part_of[shard.name], form=form) for shard in todo]
         note = f"converted from {source.fingerprint} snapshot {snapshot.number}"
-        published = commit_shards(target, receipts, supersede={TABLE: again}, note=note)
+        published = target.publish(add=receipts, supersede={TABLE: superseded}, note=note)
     return Converted(source.fingerprint, published, sum(len(shard.items) for shard in shards))
 
 
@@ -144,17 +134,17 @@ def _pending(
     """A shard for each part with clips the target lacks, and keys that it only has as failed."""
     live = have.live(TABLE) if have else {}
     shards: list[tuple[Shard[Outcome], PartRef]] = []
-    again: list[str] = []
+    superseded: list[str] = []
     for part in snapshot.parts(TABLE):
         rows = [row for row in part.outcomes() if _is_due(row, live.get(row.key))]
-        again += [row.key for row in rows if row.key in live]
+        superseded += [row.key for row in rows if row.key in live]
         named = make_shards(rows, table=TABLE, size=max(len(rows), 1), key=_name_in_extract)
         shards += [(shard, part) for shard in named]
-    return shards, again
+    return shards, superseded
 
 
 def _name_in_extract(row: Outcome) -> str:
-    """Extraction gives shards their names from this: both ways end with equal checksums."""
+    """The key that extraction names shards by, so that both ways end with equal checksums."""
     return f"{row.key} {row.attempts - 1}"
 
 
@@ -164,7 +154,7 @@ def _is_due(row: Outcome, there: Outcome | None) -> bool:
     return there.status == Status.QUARANTINED and row.status != Status.QUARANTINED
 
 
-def _convert(ref: ArtifactRef, shard: Shard[Outcome], part: PartRef, *, form: _Form) -> Receipt:
+def _convert(target: Artifact, shard: Shard[Outcome], part: PartRef, *, form: _Form) -> Receipt:
     """One part, clip by clip."""
 
     def write(path: Path) -> PartContents:
@@ -178,7 +168,7 @@ def _convert(ref: ArtifactRef, shard: Shard[Outcome], part: PartRef, *, form: _F
                 _copy(reader, index[key], writer, payload=form.payload)
         return PartContents(rows=len(wanted), schema=form.schema, outcomes=shard.items)
 
-    return run_shard(ref, shard, suffix=SUFFIXES[form.format], write=write)
+    return run_shard(target, shard, suffix=SUFFIXES[form.format], write=write)
 
 
 def _copy(reader: FrameShardReader, i: int, writer: FrameShardWriter, *, payload: Payload) -> None:

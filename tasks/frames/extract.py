@@ -13,33 +13,32 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import ExtractConfig
-from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
+from reelvec.storage.commits.artifact import Receipt, Snapshot
 from reelvec.storage.commits.ledgers import iter_ledger
-from reelvec.storage.frames.contract import ClipFrames, open_writer
-from reelvec.storage.records import Outcome, Reason, Status
-from reelvec.storage.roots import open_root
-from reelvec.tasks.corpus.ingest import Corpus, corpus_artifact, key_of, read_corpus
+from reelvec.storage.frames.contract import ClipFrames
+from reelvec.storage.frames.formats import SUFFIXES, open_writer
+from reelvec.storage.reasons import Reason, Status
+from reelvec.storage.records import Outcome
+from reelvec.tasks.artifacts import Session, SnapshotRef
+from reelvec.tasks.corpus.ingest import key_of, read_corpus
+from reelvec.tasks.decoding.files import ClipJob, decode_clips
 from reelvec.tasks.digests import Digests, DigestSet, digests
-from reelvec.tasks.frames.decoding import ClipJob, DecodingOptions, decode_clips
-from reelvec.tasks.identity import frames_identity
 from reelvec.tasks.shards import (
-    ArtifactRef,
     PartContents,
     Shard,
-    commit_shards,
+    ShardReceipt,
     make_shards,
     run_shard,
     split_finished,
 )
 
 __all__ = [
+    "TABLE",
     "Clip",
     "ExtractPlan",
     "commit_extract",
     "extract_shard",
-    "frames_artifact",
     "plan_extract",
 ]
 
@@ -61,41 +60,30 @@ class Clip:
 class ExtractPlan:
     """Which clips are to be decoded."""
 
-    ref: ArtifactRef
+    target: SnapshotRef
     shards: list[Shard[Clip]]
     adopted: list[Receipt]
-    again: list[str]
+    retried: list[str]
 
     clips: int
 
 
-def frames_artifact(config: PipelineConfig) -> Artifact:
-    """The frames artifact of `config`, made if it is not there."""
-    root = open_root(config.store)
-    return Artifact.open(root, kind="frames", identity=frames_identity(config.extract))
-
-
 def plan_extract(
-    config: PipelineConfig,
-    *,
-    corpus: Corpus | None = None,
-    again: Callable[[Outcome], bool] = lambda _: False,
+    session: Session, *, retry: Callable[[Outcome], bool] = lambda _: False
 ) -> ExtractPlan:
     """Compare the corpus with the frame store; opens no video.
 
     Args:
-        config: the run.
-        corpus: read already; None: the latest.
-        again: which clips are tried once more, by their ledger row.
+        session: of the run.
+        retry: which clips are tried once more, by their ledger row.
     """
-    artifact = frames_artifact(config)
-    corpus = corpus or read_corpus(corpus_artifact(config))
-    settled, redo = _outcomes(artifact.latest(), again=again)
+    artifact = session.frames
+    finished, redo = _outcomes(session.latest(artifact), retry=retry)
     clips: dict[str, Clip] = {}
-    videos = iter(corpus.videos)
+    videos = iter(read_corpus(session).videos)
     while batch := list(islice(videos, _ROWS)):
         keys = [key_of(video) for video in batch]
-        pending = (~settled.has(digests(keys))).tolist()
+        pending = (~finished.has(digests(keys))).tolist()
         for video, key, is_due in zip(batch, keys, pending, strict=True):
             if key and video.status != Status.QUARANTINED and is_due:
                 attempts = redo[key].attempts if key in redo else 0
@@ -103,49 +91,48 @@ def plan_extract(
     shards = make_shards(
         list(clips.values()),
         table=TABLE,
-        size=config.extract.shard_videos,
+        size=session.config.extract.shard_videos,
         key=lambda clip: f"{clip.job.clip_key} {clip.attempts}",
     )
     adopted, todo = split_finished(artifact, shards)
     return ExtractPlan(
-        ref=ArtifactRef.to(artifact, store=config.store),
+        target=session.ref(artifact),
         shards=todo,
         adopted=adopted,
-        again=[key for key in clips if key in redo],
+        retried=[key for key in clips if key in redo],
         clips=len(clips),
     )
 
 
 def _outcomes(
-    snapshot: Snapshot | None, *, again: Callable[[Outcome], bool]
+    snapshot: Snapshot | None, *, retry: Callable[[Outcome], bool]
 ) -> tuple[DigestSet, dict[str, Outcome]]:
     """Clips that are done with, by digest, and the ledger rows of those that are tried again."""
-    settled: list[Digests] = []
+    finished: list[Digests] = []
     redo: dict[str, Outcome] = {}
     for ledger in iter_ledger(snapshot, TABLE):
         rows = [Outcome(*values) for values in zip(*ledger.values(), strict=True)]
-        due = {row.key: row for row in rows if _is_due(row, again=again)}
-        settled.append(digests(row.key for row in rows if row.key not in due))
+        due = {row.key: row for row in rows if _is_due(row, retry=retry)}
+        finished.append(digests(row.key for row in rows if row.key not in due))
         redo |= due
-    return DigestSet(settled), redo
+    return DigestSet(finished), redo
 
 
-def _is_due(outcome: Outcome, *, again: Callable[[Outcome], bool]) -> bool:
+def _is_due(outcome: Outcome, *, retry: Callable[[Outcome], bool]) -> bool:
     passing = outcome.status == Status.QUARANTINED and outcome.reason in PASSING
-    return passing or again(outcome)
+    return passing or retry(outcome)
 
 
 def extract_shard(
-    ref: ArtifactRef, shard: Shard[Clip], *, extract: ExtractConfig
-) -> dict[str, object]:
+    target: SnapshotRef, shard: Shard[Clip], *, extract: ExtractConfig
+) -> ShardReceipt:
     """Decode a shard's clips in one sandboxed worker and write its part."""
-    options = DecodingOptions.from_config(extract)
 
     def write(path: Path) -> PartContents:
         outcomes: list[Outcome] = []
         rows = 0
         with (
-            closing(decode_clips([c.job for c in shard.items], options=options)) as results,
+            closing(decode_clips([c.job for c in shard.items], options=extract)) as results,
             open_writer(
                 path, format=extract.format, payload=extract.payload, size=extract.size
             ) as writer,
@@ -165,18 +152,15 @@ def extract_shard(
         schema = f"{extract.format}/{extract.payload} uint8 [T,{extract.size},{extract.size},3]"
         return PartContents(rows=rows, schema=schema, outcomes=tuple(outcomes))
 
-    suffix = {"arrow": ".arrow", "hdf5": ".h5"}[extract.format]
-    receipt = run_shard(ref, shard, suffix=suffix, write=write)
-    counts = receipt.counts
-    return {"receipt": receipt.path, "done": counts.planned, "failed": counts.quarantined}
+    suffix = SUFFIXES[extract.format]
+    return ShardReceipt.of(run_shard(target.artifact(), shard, suffix=suffix, write=write))
 
 
-def commit_extract(plan: ExtractPlan, receipts: Sequence[Receipt]) -> Snapshot:
+def commit_extract(session: Session, plan: ExtractPlan, receipts: Sequence[Receipt]) -> Snapshot:
     """Publish the new frames; clips that are tried again supersede their old rows."""
-    artifact = plan.ref.open()
-    return commit_shards(
-        artifact,
-        [*plan.adopted, *receipts],
-        supersede={TABLE: plan.again},
+    return session.publish(
+        session.frames,
+        add=[*plan.adopted, *receipts],
+        supersede={TABLE: plan.retried},
         note=f"{plan.clips} clips",
     )

@@ -1,4 +1,4 @@
-"""Who is scored and who is not, and why: corpus and tables reconciled video by video."""
+"""Which videos are scored, and why the others are not: corpus and tables compared."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.errors import ReelvecError
-from reelvec.storage.records import Outcome, Status
+from reelvec.storage.reasons import Status
+from reelvec.storage.records import Outcome
 from reelvec.tasks.corpus.ingest import Corpus
-from reelvec.tasks.reports.rendering.contents import CoverageRow
+from reelvec.tasks.scoring.rows import CoverageRow
 from reelvec.tasks.scoring.split_rows import in_split
 
 __all__ = ["CoverageError", "coverage_rows"]

@@ -25,7 +25,7 @@ _BUFFERS = 2
 
 
 class FrameSource(Protocol):
-    """What is needed of storage.frames.FrameReader."""
+    """The part of storage.frames.FrameReader that training uses."""
 
     def lengths(self, keys: Sequence[str]) -> npt.NDArray[np.int64]:
         """Stored frames of each clip."""
@@ -55,7 +55,7 @@ class ClipBatch:
         )
 
     def rows(self, rows: slice) -> ClipBatch:
-        """Some of its clips."""
+        """The clips of these rows."""
         return ClipBatch(self.frames[rows], self.mask[rows])
 
 

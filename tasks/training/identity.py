@@ -1,4 +1,4 @@
-"""What decides a trained model: the dict whose fingerprint names its checkpoint artifact."""
+"""The identity of a trained model: its fingerprint names the checkpoint artifact."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HOW = {
 def checkpoint_identity(
     config: PipelineConfig, *, start: str | None, corpus: str, frames: str, training_set: str
 ) -> dict[str, Any]:
-    """Which weights. An untrained model depends on nothing but itself.
+    """Identity of the weights; an untrained model depends on its own settings alone.
 
     Args:
         config: the run.

@@ -1,4 +1,4 @@
-"""Which videos a damage concerns, by the ids a person knows them by."""
+"""The video ids that a damaged file belongs to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import StoreError
 from reelvec.storage.roots import Root
 from reelvec.storage.upkeep.verify import Damage
-from reelvec.tasks.corpus.ingest import Corpus, key_of, read_corpus
+from reelvec.tasks.corpus.ingest import Corpus, corpus_at, key_of
 
 __all__ = ["affected_videos"]
 
@@ -25,15 +25,15 @@ def affected_videos(root: Root, damages: Sequence[Damage]) -> list[tuple[str, ..
     """
     wanted = {key for damage in damages for key in _keys(damage)}
     names = _names(root, wanted) if wanted else {}
-    found = []
+    ids_of_damages = []
     for damage in damages:
         corpora = _corpora(root, damage)
         ids: set[str] = set()
         for key in _keys(damage):
             known = [v for corpus, v in names.get(key, ()) if corpora is None or corpus in corpora]
             ids.update(known or [key])
-        found.append(tuple(sorted(ids)))
-    return found
+        ids_of_damages.append(tuple(sorted(ids)))
+    return ids_of_damages
 
 
 def _keys(damage: Damage) -> tuple[str, ...]:
@@ -61,7 +61,8 @@ def _names(root: Root, wanted: set[str]) -> dict[str, set[tuple[str, str]]]:
             continue
         for rows in (_of_videos, _of_captions):
             try:
-                for key, video_id in rows(read_corpus(artifact)):
+                snapshot = artifact.latest()
+                for key, video_id in rows(corpus_at(snapshot)) if snapshot else ():
                     if key in wanted:
                         names[key].add((artifact.fingerprint, video_id))
             except StoreError:

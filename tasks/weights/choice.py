@@ -19,7 +19,8 @@ from reelvec.models.registry import ZERO_SHOT
 from reelvec.storage.errors import MissingArtifactError, WeightsError
 from reelvec.storage.weights.paths import existing_file
 from reelvec.storage.weights.pretrained import is_pretrained
-from reelvec.tasks.recording import last_config
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.runs.recording import last_config
 from reelvec.tasks.training.train import find_trained
 from reelvec.tasks.weights.files import name_model
 
@@ -59,13 +60,13 @@ def choose_weights(named: str | Path | None, *, store: str) -> ChosenModel:
 
 def _from_file(name: str) -> ChosenModel:
     weights = name if is_pretrained(name) else str(existing_file(Path(name)).resolve())
-    found = name_model(weights)
+    recognised = name_model(weights)
     try:
-        size = image_size_of(found.file.tensors)
+        size = image_size_of(recognised.file.tensors)
     except ModelError as error:
         raise WeightsError(f"({name}) fits no model family: {error}", path=name) from None
-    model = found.config(weights).model_dump(mode="json", exclude={"architecture"})
-    return ChosenModel(model, {"size": size}, f"Embedded with {name} ({found.family}).")
+    model = recognised.config(weights).model_dump(mode="json", exclude={"architecture"})
+    return ChosenModel(model, {"size": size}, f"Embedded with {name} ({recognised.family}).")
 
 
 def _trained_here(store: str) -> ChosenModel | None:
@@ -89,14 +90,14 @@ def _trained_here(store: str) -> ChosenModel | None:
 
 def _trained_by(config: PipelineConfig) -> str | None:
     """The file a finished training left."""
-    trained = find_trained(config)
+    trained = find_trained(Session(config))
     return None if trained is None else str(trained.path)
 
 
 def _downloaded() -> ChosenModel | None:
     cache = Path.home() / ".cache" / "clip"
-    found = [cache / name for name in ARCHIVES if (cache / name).is_file()]
-    return _from_file(str(found[0])) if found else None
+    archives = [cache / name for name in ARCHIVES if (cache / name).is_file()]
+    return _from_file(str(archives[0])) if archives else None
 
 
 def _untrained() -> ChosenModel:

@@ -7,7 +7,7 @@ import pytest
 
 from reelvec.storage.roots import open_root
 from reelvec.storage.upkeep.verify import verify_store
-from reelvec.tasks.recording import last_config
+from reelvec.tasks.runs.recording import last_config
 from reelvec.tasks.upkeep.repair import repair, stages_to_run, videos_of
 from tests.drills.bitflips import build, checksums, files_of, flip, is_found, is_restored, run_again
 
@@ -37,7 +37,7 @@ def test_a_flip_in_any_kind_of_file_is_repaired(config, tmp_path):
     kinds = files_of(config.store)
     sample = [
         *(kind for kind in kinds if kind.endswith((" part", " snapshot"))),
-        "frames identity", "corpus removal", "corpus removal done", "run",
+        "frames identity", "corpus removal", "corpus removal done", "run", "format",
     ]  # fmt: skip
     assert len(sample) >= 12
     for kind in sample:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from reelvec.configs import PipelineConfig
-from reelvec.configs.loader import preset_names, read_preset
+from reelvec.configs.presets import preset_names, read_preset
 from reelvec.models.registry import FAMILIES, family_class
 from tests.support.run_identities import fingerprints
 

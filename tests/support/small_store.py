@@ -8,7 +8,8 @@ import pyarrow as pa
 from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import FolderCorpus
 from reelvec.storage.commits.artifact import Artifact, Snapshot
-from reelvec.storage.frames.contract import ClipFrames, open_writer
+from reelvec.storage.frames.contract import ClipFrames
+from reelvec.storage.frames.formats import open_writer
 from reelvec.storage.records import (
     CAPTION_SCHEMA,
     VIDEO_SCHEMA,
@@ -19,8 +20,8 @@ from reelvec.storage.records import (
 )
 from reelvec.storage.roots import open_root
 from reelvec.storage.tables import identity_metadata, write_table
-from reelvec.tasks.corpus.ingest import Corpus, corpus_artifact, key_of, read_corpus
-from reelvec.tasks.frames.extract import frames_artifact
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.corpus.ingest import Corpus, key_of, read_corpus
 
 WIDTH = 8
 
@@ -35,6 +36,11 @@ class Store:
     embeddings: Snapshot
     videos: dict[str, np.ndarray]
     captions: dict[str, np.ndarray]
+
+    @property
+    def session(self):
+        """A fresh one: it has read nothing yet."""
+        return Session(self.config)
 
     @property
     def root(self):
@@ -179,7 +185,8 @@ def column(vectors, dtype):
 
 
 def _corpus(config, videos, captions):
-    artifact = corpus_artifact(config)
+    session = Session(config)
+    artifact = session.corpus
     commit(
         artifact,
         [
@@ -197,11 +204,11 @@ def _corpus(config, videos, captions):
             ),
         ],
     )
-    return read_corpus(artifact)
+    return read_corpus(session)
 
 
 def _frames(config, videos, failed, *, seed, size):
-    artifact = frames_artifact(config)
+    artifact = Session(config).frames
     rng = np.random.default_rng(seed)
     outcomes = []
     with artifact.new_part(table="frames", shard="all", suffix=".arrow") as part:

@@ -1,6 +1,6 @@
 """What runs inside a sandbox worker: from a path to frames, or to a hash and facts.
 
-Functions of JSON values (see storage.sandbox.worker.Target), kept apart from tasks.frames.decoding
+Functions of JSON values (see storage.sandbox.worker.Target), kept apart from tasks.decoding.files
 so that a worker imports nothing it does not need.
 """
 
@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reelvec.configs.decoding import FrameOptions
 from reelvec.models.sampling.rules import Rule, Timeline, choose
 from reelvec.storage.errors import VideoError
-from reelvec.storage.records import Reason, Status
+from reelvec.storage.reasons import Reason, Status
 from reelvec.storage.sandbox.worker import Worker
 from reelvec.storage.video.content import hash_file
 from reelvec.storage.video.decoders import (
     CountDiffersError,
     DecodedFrames,
-    DecodeOptions,
     read_frames,
 )
 from reelvec.storage.video.probe import ProbeResult, probe
@@ -35,15 +35,15 @@ def probe_file(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
     path = job["path"]
     facts: dict[str, Any] = {}
     try:
-        found = _stat(path)
-        if found is not None:
+        on_disk = _stat(path)
+        if on_disk is not None:
             facts = {
                 "content_hash": hash_file(path, progress=worker.heartbeat),
-                "bytes": found.st_size,
-                "mtime_ns": found.st_mtime_ns,
+                "bytes": on_disk.st_size,
+                "mtime_ns": on_disk.st_mtime_ns,
             }
         result = probe(path, max_pixels=job["max_pixels"], progress=worker.heartbeat)
-        _check_unchanged(path, found)
+        _check_unchanged(path, on_disk)
     except VideoError as error:
         return {**facts, **_refusal(error)}
     return {**facts, **_describe(result)}
@@ -55,14 +55,13 @@ def decode_clip(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
     try:
         _check_content(job, worker)
         before = _stat(path)
-        options = DecodeOptions(**job["decode"])
-        result = probe(path, max_pixels=options.max_pixels, progress=worker.heartbeat)
+        result = probe(path, max_pixels=job["max_pixels"], progress=worker.heartbeat)
         output = _Output(worker)
         try:
-            decoded, indices = _read(result, job, options, output)
+            decoded, indices = _read(result, job, output)
         except CountDiffersError as differs:
             result = result.recounted(differs.ticks)
-            decoded, indices = _read(result, job, options, output)
+            decoded, indices = _read(result, job, output)
         _check_unchanged(path, before)
     except VideoError as error:
         return _refusal(error)
@@ -87,7 +86,7 @@ class _Output:
 
 
 def _read(
-    result: ProbeResult, job: dict[str, Any], options: DecodeOptions, output: _Output
+    result: ProbeResult, job: dict[str, Any], output: _Output
 ) -> tuple[DecodedFrames, npt.NDArray[np.int64]]:
     """Decoded frames, each once, and the indices asked for, repeats included."""
     rule = Rule(**job["rule"])
@@ -119,7 +118,8 @@ def _read(
     decoded = read_frames(
         np.unique(indices),
         probe=result,
-        options=options,
+        options=FrameOptions.model_validate(job["frames"]),
+        max_pixels=job["max_pixels"],
         allocate=output,
         progress=output.worker.heartbeat,
     )
@@ -189,7 +189,7 @@ def _refusal(error: VideoError) -> dict[str, Any]:
 
 
 def _stat(path: str) -> os.stat_result | None:
-    """None where there is nothing to hash: the probe says why."""
+    """Size and times of the file; None where there is none to read (the probe says why)."""
     try:
         file = Path(path)
         return file.stat() if file.is_file() and os.access(path, os.R_OK) else None
@@ -199,10 +199,10 @@ def _stat(path: str) -> os.stat_result | None:
 
 def _check_content(job: dict[str, Any], worker: Worker) -> None:
     """Raise where the bytes are not those that were listed."""
-    found = _stat(job["path"])
-    if found is None or not job["content_hash"]:
+    on_disk = _stat(job["path"])
+    if on_disk is None or not job["content_hash"]:
         return
-    if (found.st_size, found.st_mtime_ns) == (job["bytes"], job["mtime_ns"]):
+    if (on_disk.st_size, on_disk.st_mtime_ns) == (job["bytes"], job["mtime_ns"]):
         return
     if hash_file(job["path"], progress=worker.heartbeat) != job["content_hash"]:
         raise _changed(job["path"], "since the corpus was listed; run ingest again")

@@ -1,4 +1,4 @@
-"""The runs of a store: which config, which artifacts at which snapshots, what each stage cost.
+"""Records of a store's runs: the config, the artifacts' snapshots, the cost of each stage.
 
 `search`, `failures`, `retry` and the scheduled flow take the last run's config from here.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,49 +15,46 @@ from reelvec.configs.loader import validate
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, StageRecord, latest_run, write_run
-from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
-from reelvec.tasks.frames.extract import frames_artifact
-from reelvec.tasks.ledger import counts, failures, ledger
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.corpus.ingest import read_corpus
+from reelvec.tasks.corpus.ledger import LedgerCounts, LedgerRow, counts, failures, ledger
+from reelvec.tasks.runs.receipts import StageReceipt
 
 __all__ = ["is_last_run", "last_config", "last_ledger", "record_run"]
 
 #: keys that say how a run is worked on, not what it gives
-_HOW = {"store", "runner", "workers", "dask_address"}
+_HOW = {"store", "runner", "workers", "dask_address", "compaction"}
 
 
-def record_run(
-    config: PipelineConfig, stages: Sequence[Mapping[str, Any]], *, started: datetime
-) -> None:
+def record_run(session: Session, stages: Sequence[StageReceipt], *, started: datetime) -> None:
     """Write the run's record, unless it did nothing the last record does not say already."""
-    root = open_root(config.store)
-    artifacts = {
-        stage["kind"]: (stage["artifact"], stage["snapshot"]) for stage in stages if "kind" in stage
-    }
+    config = session.config
+    artifacts = {stage.made.kind: (stage.made.fingerprint, stage.made.number) for stage in stages}
     plain = config.model_dump(mode="json")
-    last = latest_run(root)
+    last = latest_run(session.root)  # not the session's: another run may have ended meanwhile
     if (
         last is not None
         and last.config == plain
         and set(artifacts.items()) <= set(last.artifacts.items())
     ):
+        session.last_run = last
         return
     kept = {}
     if last is not None and _same_results(last.config, plain):
         kept = dict(last.artifacts)  # a run of some stages stands on the others' artifacts
-    write_run(
-        root,
-        RunRecord(
-            name=config.name,
-            config=plain,
-            artifacts=kept | artifacts,
-            stages=[
-                StageRecord(name=s["stage"], seconds=s["seconds"], counts=s.get("done", {}))
-                for s in stages
-            ],
-            started=started.isoformat(),
-            ended=datetime.now(UTC).isoformat(),
-        ),
+    record = RunRecord(
+        name=config.name,
+        config=plain,
+        artifacts=kept | artifacts,
+        stages=[
+            StageRecord(name=stage.stage, seconds=stage.seconds, counts=dict(stage.done))
+            for stage in stages
+        ],
+        started=started.isoformat(),
+        ended=datetime.now(UTC).isoformat(),
     )
+    identifier = write_run(session.root, record)
+    session.last_run = replace(record, identifier=identifier)
 
 
 def _same_results(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -79,18 +77,17 @@ def last_config(store: str) -> PipelineConfig:
     return validate({**record.config, "store": store}, source=f"the last run of {store}")
 
 
-def last_ledger(store: str) -> tuple[list[dict[str, str | int]], dict[str, int]]:
+def last_ledger(store: str) -> tuple[list[LedgerRow], LedgerCounts]:
     """Failed and salvaged videos of the last run's corpus, and the counts of all."""
-    config = last_config(store)
-    corpus = read_corpus(corpus_artifact(config))
-    rows = list(ledger(corpus, frames=frames_artifact(config).latest()))
+    session = Session(last_config(store))
+    rows = list(ledger(read_corpus(session), frames=session.latest(session.frames)))
     return failures(rows), counts(rows)
 
 
-def is_last_run(config: PipelineConfig, *, stages: Sequence[str]) -> bool:
-    """Whether the store's last run was this one, with at least these stages."""
-    record = latest_run(open_root(config.store))
+def is_last_run(session: Session, *, stages: Sequence[str]) -> bool:
+    """Whether the store's last run was this one, with at least these stages, and is all there."""
+    record, config = session.last_run, session.config
     if record is None or not _same_results(record.config, config.model_dump(mode="json")):
         return False
     recorded = {stage["name"] for stage in record.stages} | {"report"}
-    return recorded.issuperset(stages)
+    return recorded.issuperset(stages) and session.has_all_of(record)
