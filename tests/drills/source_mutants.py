@@ -36,7 +36,7 @@ MODULES = {
     "models.sampling.originals": ("originals", "sampling"),
     "models.sampling.timeline": ("sampling",),
     "models.clip.preprocess": ("preprocess",),
-    "models.clip.blocks": ("blocks", *FAMILIES),
+    "models.clip.blocks": ("blocks", "starts", *FAMILIES),
     "models.clip.text": ("towers", "starts"),
     "models.clip.vision": ("towers", "starts"),
     "models.clip.towers": ("towers", "starts"),
@@ -73,7 +73,7 @@ NOT_VECTORS = {
     "recognise", "original_settings", "set_activation_checkpointing", "__repr__",
     "_check", "_check_header", "_check_picks", "header_options", "_refusal",
     "_describe", "_detail", "_changed", "_damaged", "_check_content", "_check_unchanged", "_stat",
-    "sees_batch", "OriginalSettings",
+    "sees_batch", "OriginalSettings", "missing",
     "CountDiffersError",
 }  # fmt: skip
 """Functions that say, check or recognise, but decide no vector."""
