@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from reelvec.configs.schema import PipelineConfig, merge
+from reelvec.errors import ReelvecError
 
 __all__ = [
     "PRESET_DIR",
@@ -30,7 +31,7 @@ __all__ = [
 PRESET_DIR = Path(__file__).parent / "presets"
 
 
-class ConfigError(ValueError):
+class ConfigError(ReelvecError, ValueError):
     """A configuration cannot be used; `source` names the file or option, `key` the dotted key."""
 
     def __init__(self, message: str, *, source: str = "", key: str = "") -> None:

@@ -13,6 +13,8 @@ ReelvecError
 
 from __future__ import annotations
 
+from reelvec.errors import ReelvecError
+
 __all__ = [
     "CommitError",
     "CorpusError",
@@ -24,10 +26,6 @@ __all__ = [
     "VideoError",
     "WeightsError",
 ]
-
-
-class ReelvecError(Exception):
-    """Root of all errors a person can cause or cure; the command line shows its text alone."""
 
 
 class StoreError(ReelvecError, OSError):

@@ -29,7 +29,7 @@ def run_extract(config, **keywords):
 def run_embed(config):
     trained = train.trained(config)
     plan = embed.plan_embed(config, weights_hash=trained.weights_hash)
-    outcomes = embed_parts.EmbedInputs(
+    inputs = embed_parts.EmbedInputs(
         encoder=EncoderRef(
             store=config.store,
             checkpoint=trained.fingerprint,
@@ -41,7 +41,7 @@ def run_embed(config):
         base_number=plan.base_number,
         options=config.embed,
     )
-    done = [embed_parts.embed_shard(plan.ref, shard, outcomes=outcomes) for shard in plan.shards]
+    done = [embed_parts.embed_shard(plan.ref, shard, inputs=inputs) for shard in plan.shards]
     artifact = plan.ref.open()
     snapshot = embed.commit_embed(plan, [artifact.receipt(d["receipt"]) for d in done])
     return plan, snapshot
