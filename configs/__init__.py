@@ -1,6 +1,8 @@
 """What a run is: frozen options, and the strict loader that reads them."""
 
-from reelvec.configs.loader import ConfigError, load, preset_names
+from reelvec.configs.errors import ConfigError
+from reelvec.configs.loader import load
+from reelvec.configs.presets import preset_names
 from reelvec.configs.schema import PipelineConfig
 
 __all__ = ["ConfigError", "PipelineConfig", "load", "preset_names"]

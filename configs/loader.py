@@ -1,89 +1,24 @@
 """From a YAML file or preset name, with dotted overrides, to one validated PipelineConfig.
 
 Strict: an unknown or doubled key is an error that names the file, the key and the nearest valid
-one. YAML is read with a safe loader; nothing in a file is ever executed.
+one.
 """
 
 from __future__ import annotations
 
 import copy
-import difflib
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from reelvec.configs.schema import PipelineConfig, merge
-from reelvec.errors import ReelvecError
+from reelvec.configs.errors import ConfigError, nearest
+from reelvec.configs.presets import parse_yaml, preset_path, read_yaml
+from reelvec.configs.schema import PipelineConfig
 
-__all__ = [
-    "PRESET_DIR",
-    "ConfigError",
-    "load",
-    "preset_names",
-    "preset_path",
-    "read_preset",
-    "validate",
-]
-
-PRESET_DIR = Path(__file__).parent / "presets"
-
-
-class ConfigError(ReelvecError, ValueError):
-    """A configuration cannot be used; `source` names the file or option, `key` the dotted key."""
-
-    def __init__(self, message: str, *, source: str = "", key: str = "") -> None:
-        super().__init__(message)
-        self.source = source
-        self.key = key
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice (YAML itself lets the last one win silently)."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key ({key}) is given twice, again on line {line}; keep one"
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-def preset_names() -> list[str]:
-    """Names `load` accepts, sorted: the files below configs/presets, folders kept in the name."""
-    files = PRESET_DIR.rglob("*.yaml")
-    return sorted(path.relative_to(PRESET_DIR).with_suffix("").as_posix() for path in files)
-
-
-def preset_path(name: str) -> Path:
-    """The file of preset `name`.
-
-    Raises:
-        ConfigError: no such preset; the message names the nearest.
-    """
-    path = PRESET_DIR / f"{name}.yaml"
-    if name in preset_names():
-        return path
-    raise ConfigError(
-        f"no preset or file is called ({name}); {_nearest(name, preset_names())}"
-        " `reelvec presets` lists them, and a path must end in .yaml or .yml",
-        source=name,
-    )
-
-
-def read_preset(name: str) -> dict[str, Any]:
-    """What preset `name` says, as plain data, the presets it starts from merged in."""
-    document = _read_yaml(preset_path(name))
-    if document.get("preset"):
-        return merge(read_preset(str(document["preset"])), document)
-    return document
+__all__ = ["load", "validate"]
 
 
 def load(source: str | Path, *, overrides: Iterable[str] = ()) -> PipelineConfig:
@@ -98,7 +33,7 @@ def load(source: str | Path, *, overrides: Iterable[str] = ()) -> PipelineConfig
     """
     is_file = str(source).endswith((".yaml", ".yml"))
     path = Path(source) if is_file else preset_path(str(source))
-    return validate(_read_yaml(path), source=str(path), overrides=overrides)
+    return validate(read_yaml(path), source=str(path), overrides=overrides)
 
 
 def validate(
@@ -119,26 +54,6 @@ def validate(
         raise _explain(error, source=source, overrides=overrides) from None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read ({path}): {error.strerror}; give a preset name or a YAML file",
-            source=str(path),
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"({path}) is not valid YAML: {error}", source=str(path)) from None
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise ConfigError(
-            f"({path}) holds a {type(document).__name__}; the top level must be keys and values",
-            source=str(path),
-        )
-    return document
-
-
 def _apply(document: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
@@ -146,7 +61,7 @@ def _apply(document: dict[str, Any], override: str) -> None:
             f"--set ({override}) must be key=value, e.g. --set train.epochs=3", source="--set"
         )
     try:
-        value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506
+        value = parse_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set ({override}): {error}", source="--set", key=key) from None
     *parents, last = key.strip().split(".")
@@ -170,7 +85,7 @@ def _explain(error: ValidationError, *, source: str, overrides: tuple[str, ...])
     key = ".".join(path)
     place = "--set" if any(o.partition("=")[0].strip() == key for o in overrides) else source
     if problem["type"] == "extra_forbidden":
-        message = f"unknown key ({key}) in {place}; {_nearest(path[-1], fields)}"
+        message = f"unknown key ({key}) in {place}; {nearest(path[-1], fields)}"
     elif problem["type"] == "missing":
         message = f"key ({key}) is missing in {place}; it has no default"
     else:
@@ -211,11 +126,3 @@ def _union_members(annotation: Any) -> dict[str, type[BaseModel]]:
             for tag in get_args(member.model_fields["kind"].annotation):
                 members[tag] = member
     return members
-
-
-def _nearest(name: str, valid: Iterable[str]) -> str:
-    names = list(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean ({close[0]})?"
-    return f"valid: {', '.join(names)}."

@@ -18,6 +18,7 @@ from reelvec.configs.corpora import (
     Options,
     SyntheticCorpus,
 )
+from reelvec.configs.presets import merge, read_preset
 
 __all__ = [
     "STAGES",
@@ -32,7 +33,6 @@ __all__ = [
     "SamplingConfig",
     "SyntheticCorpus",
     "TrainConfig",
-    "merge",
 ]
 
 
@@ -228,22 +228,4 @@ class PipelineConfig(Options):
         """Merge over the named preset, so that `{preset: demo, store: /data}` is a whole run."""
         if not isinstance(given, dict) or not given.get("preset"):
             return given
-        from reelvec.configs.loader import read_preset
-
         return merge(read_preset(str(given["preset"])), given)
-
-
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` on top of `base`, group by group; a group of another `kind` replaces the whole."""
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        if (
-            isinstance(below, dict)
-            and isinstance(value, dict)
-            and value.get("kind", below.get("kind")) == below.get("kind")
-        ):
-            merged[key] = merge(below, value)
-        else:
-            merged[key] = value
-    return merged

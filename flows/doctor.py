@@ -90,7 +90,8 @@ def _shared_memory() -> Check:
 
 def _disk(store: str) -> Check:
     from reelvec.storage.errors import ReelvecError
-    from reelvec.storage.roots import LocalRoot, open_root
+    from reelvec.storage.places.local import LocalRoot
+    from reelvec.storage.roots import open_root
 
     try:
         root = open_root(store)

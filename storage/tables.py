@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from reelvec.storage.commits.views import PartRef, Snapshot
 from reelvec.storage.errors import IdentityError, IntegrityError, MissingArtifactError
 from reelvec.storage.layout import canonical
-from reelvec.storage.roots import WRITE_FAILURES, explained
+from reelvec.storage.places.failures import WRITE_FAILURES, explained
 
 __all__ = [
     "IDENTITY",

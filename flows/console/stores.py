@@ -40,7 +40,7 @@ def known_store(given: str | None) -> str:
         ConfigError: no store is there.
         StoreError: an object store cannot be listed.
     """
-    from reelvec.storage.roots import LocalRoot
+    from reelvec.storage.places.local import LocalRoot
 
     where = given or default_store()
     root = root_at(where)

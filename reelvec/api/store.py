@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from reelvec.api.run import Run
 from reelvec.storage import layout
 from reelvec.storage.errors import MissingArtifactError
-from reelvec.storage.roots import LocalRoot, Root, open_root
+from reelvec.storage.places.local import LocalRoot
+from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import list_runs
 from reelvec.tasks.runs.status import ArtifactStatus, describe_store
 

@@ -29,10 +29,12 @@ from reelvec.storage.commits.receipts import (
     read_receipt,
 )
 from reelvec.storage.commits.retention import last_removal, removals_after
+from reelvec.storage.commits.verified import VerifiedParts
 from reelvec.storage.commits.views import PartRef, Snapshot
 from reelvec.storage.errors import CommitError, IdentityError, IntegrityError, MissingArtifactError
-from reelvec.storage.roots import WRITE_FAILURES, Root, explained
-from reelvec.storage.sealing import checksum_of_file, seal, unseal
+from reelvec.storage.places.failures import WRITE_FAILURES, explained
+from reelvec.storage.roots import Root
+from reelvec.storage.sealing import seal, unseal
 
 __all__ = ["Artifact", "Counts", "PartRef", "PartWriter", "Receipt", "Snapshot"]
 
@@ -49,7 +51,7 @@ class Artifact:
         self.folder = layout.artifact(kind, fingerprint)
         self._receipts: dict[str, Receipt] = {}
         self._cached_inputs = 0
-        self._verified: set[tuple[str, int, int]] = set()
+        self._parts = VerifiedParts(root)
 
     @classmethod
     def open(cls, root: Root, *, kind: str, identity: Mapping[str, object]) -> Artifact:
@@ -256,32 +258,7 @@ class Artifact:
             IntegrityError: they are not what the receipt promised.
             MissingArtifactError: the part is gone.
         """
-        promised = (size, checksum)
-        path, found = self._checked(part, promised=promised)
-        if found != promised:  # perhaps only a local copy of it is damaged
-            path, found = self._checked(part, promised=promised, fresh=True)
-        if found != promised:
-            raise IntegrityError(
-                f"{path} is damaged: {found[0]} bytes with checksum {found[1]}, its receipt "
-                f"promises {size} with {checksum}; `reelvec verify` names what must be redone",
-                path=str(path),
-            )
-        return path
-
-    def _checked(
-        self, part: str, *, promised: tuple[int, str], fresh: bool = False
-    ) -> tuple[Path, tuple[int, str]]:
-        """The part's local file, and its size and checksum (remembered while it is the same)."""
-        path = self.root.local_path(f"{self.folder}/{part}", fresh=fresh)
-        with explained("read", path=path):
-            file = path.stat()
-            version = (part, file.st_ino, file.st_mtime_ns)
-            if version in self._verified:
-                return path, promised
-            found = (file.st_size, checksum_of_file(path))
-        if found == promised:
-            self._verified.add(version)
-        return path, found
+        return self._parts.path(f"{self.folder}/{part}", size=size, checksum=checksum)
 
     def _last_number(self) -> int:
         """The largest number ever published, whatever a listing hides; 0 before the first."""

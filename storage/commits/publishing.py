@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reelvec.storage import layout
 from reelvec.storage.commits.merging import Change, Entry, Merged, merge
 from reelvec.storage.commits.receipts import Receipt, check_receipt
 from reelvec.storage.commits.retention import Removal, removals_after, retire_snapshot
-from reelvec.storage.commits.views import Snapshot
+from reelvec.storage.commits.views import ReadableArtifact, Snapshot
 from reelvec.storage.errors import CommitError
 from reelvec.storage.sealing import seal
-
-if TYPE_CHECKING:
-    from reelvec.storage.commits.artifact import Artifact
 
 __all__ = ["publish_change"]
 
 
-def publish_change(artifact: Artifact, change: Change, *, note: str) -> Snapshot:
+def publish_change(artifact: ReadableArtifact, change: Change, *, note: str) -> Snapshot:
     """Applies `change` to the latest snapshot, again and again until nobody was faster.
 
     Raises:
@@ -51,12 +48,16 @@ def publish_change(artifact: Artifact, change: Change, *, note: str) -> Snapshot
         return snapshot
 
 
-def _removals_since(artifact: Artifact, base: Snapshot | None) -> list[Removal]:
+def _removals_since(artifact: ReadableArtifact, base: Snapshot | None) -> list[Removal]:
     return removals_after(artifact.root, artifact.folder, number=base.removals if base else 0)
 
 
 def _merged(
-    artifact: Artifact, base: Snapshot | None, change: Change, *, removals: Sequence[Removal]
+    artifact: ReadableArtifact,
+    base: Snapshot | None,
+    change: Change,
+    *,
+    removals: Sequence[Removal],
 ) -> Merged:
     entries: tuple[Entry, ...] = base.entries if base else ()
     settled: frozenset[str] = base.settled if base else frozenset()
@@ -93,7 +94,9 @@ def _body(
     }
 
 
-def _check_present(artifact: Artifact, receipt: Receipt, *, collected: Collection[str]) -> None:
+def _check_present(
+    artifact: ReadableArtifact, receipt: Receipt, *, collected: Collection[str]
+) -> None:
     root, folder = artifact.root, artifact.folder
     there = {receipt.part, receipt.path}.isdisjoint(collected) and all(
         root.exists(f"{folder}/{path}") for path in (receipt.part, receipt.path)
@@ -107,7 +110,7 @@ def _check_present(artifact: Artifact, receipt: Receipt, *, collected: Collectio
 
 
 def _withdraw_collected(
-    artifact: Artifact, change: Change, snapshot: Snapshot, *, removals: Sequence[Removal]
+    artifact: ReadableArtifact, change: Change, snapshot: Snapshot, *, removals: Sequence[Removal]
 ) -> None:
     """Takes back what gc decided to delete between our look and our publication."""
     files = _files(removals)

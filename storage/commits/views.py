@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from reelvec.storage import layout
 from reelvec.storage.commits.merging import Entry
@@ -17,18 +17,44 @@ from reelvec.storage.commits.receipts import Counts, Receipt
 from reelvec.storage.errors import IntegrityError
 from reelvec.storage.layout import canonical
 from reelvec.storage.records import Outcome
+from reelvec.storage.roots import Root
 from reelvec.storage.sealing import checksum_of_bytes
 
-if TYPE_CHECKING:
-    from reelvec.storage.commits.artifact import Artifact
+__all__ = ["PartRef", "ReadableArtifact", "Snapshot"]
 
-__all__ = ["PartRef", "Snapshot"]
+
+class ReadableArtifact(Protocol):
+    """What snapshots, and those who publish the next one, ask of their artifact.
+
+    `commits.artifact.Artifact` is one; naming only this much here keeps imports one-way.
+    """
+
+    root: Root
+    kind: str
+    fingerprint: str
+    folder: str
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The identity in clear."""
+
+    def latest(self) -> Snapshot | None:
+        """The snapshot published last; None before the first."""
+
+    def at(self, number: int) -> Snapshot:
+        """Snapshot `number`."""
+
+    def receipt(self, path: str) -> Receipt:
+        """The receipt at `path` below the artifact's folder."""
+
+    def verified_path(self, part: str, *, size: int, checksum: str) -> Path:
+        """A local file with the bytes of `part`, verified the first time it is asked for."""
 
 
 class PartRef:
     """One part of a snapshot: where it is, what it promises, and which of its keys are out."""
 
-    def __init__(self, artifact: Artifact, entry: Entry) -> None:
+    def __init__(self, artifact: ReadableArtifact, entry: Entry) -> None:
         self.artifact = artifact
         self.entry = entry
 
@@ -81,7 +107,7 @@ class PartRef:
 class Snapshot:
     """What was in force when snapshot `number` of an artifact was published."""
 
-    def __init__(self, artifact: Artifact, body: Mapping[str, Any]) -> None:
+    def __init__(self, artifact: ReadableArtifact, body: Mapping[str, Any]) -> None:
         self.artifact = artifact
         self.number: int = body["number"]
         self.note: str = body["note"]

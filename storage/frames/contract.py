@@ -8,7 +8,6 @@ presentation times (seconds) and display indices. Payload ``raw`` is exact; ``jp
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
@@ -17,9 +16,7 @@ import numpy as np
 from reelvec.storage.errors import StoreError
 
 __all__ = [
-    "SUFFIXES",
     "ClipFrames",
-    "Format",
     "FrameShardReader",
     "FrameShardWriter",
     "Payload",
@@ -27,17 +24,10 @@ __all__ = [
     "check_key",
     "check_picks",
     "check_source",
-    "format_of",
-    "open_reader",
-    "open_writer",
     "runs_of",
 ]
 
-Format = Literal["arrow", "hdf5"]
 Payload = Literal["raw", "jpeg"]
-
-SUFFIXES: dict[Format, str] = {"arrow": ".arrow", "hdf5": ".h5"}
-"""Format -> suffix of its files, by which they are opened again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,62 +100,6 @@ class FrameShardReader(Protocol):
 
     def close(self) -> None:
         """Lets the file go; views taken before stay valid."""
-
-
-def open_writer(path: Path, *, format: Format, payload: Payload, size: int) -> FrameShardWriter:
-    """A writer of a new shard at `path`.
-
-    Args:
-        path: a local path, usually `PartWriter.path` with the suffix `SUFFIXES[format]`.
-        format: arrow or hdf5.
-        payload: raw or jpeg.
-        size: height and width of every frame, pixels.
-
-    Raises:
-        StoreError: an unknown format or payload.
-    """
-    if payload not in ("raw", "jpeg"):
-        raise StoreError(f"no frame payload is called {payload!r}: known are raw and jpeg")
-    if format == "arrow":
-        from reelvec.storage.frames.arrow import ArrowShardWriter
-
-        return ArrowShardWriter(path, payload=payload, size=size)
-    if format == "hdf5":
-        from reelvec.storage.frames.hdf5 import Hdf5ShardWriter
-
-        return Hdf5ShardWriter(path, payload=payload, size=size)
-    raise StoreError(f"no shard format is called {format!r}: known are {', '.join(SUFFIXES)}")
-
-
-def open_reader(path: Path) -> FrameShardReader:
-    """A reader of the shard at `path`, by its suffix.
-
-    Raises:
-        StoreError: the suffix is none of ours.
-        IntegrityError: the file is no shard of that format.
-    """
-    if format_of(path) == "arrow":
-        from reelvec.storage.frames.arrow import ArrowShardReader
-
-        return ArrowShardReader(path)
-    from reelvec.storage.frames.hdf5 import Hdf5ShardReader
-
-    return Hdf5ShardReader(path)
-
-
-def format_of(path: Path) -> Format:
-    """The shard format a file's suffix says.
-
-    Raises:
-        StoreError: it is none of ours.
-    """
-    for format, suffix in SUFFIXES.items():
-        if path.suffix == suffix:
-            return format
-    raise StoreError(
-        f"{path} is no frame shard: its suffix must be one of {', '.join(SUFFIXES.values())}",
-        path=str(path),
-    )
 
 
 def check_clip(clip: ClipFrames, *, size: int) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 
 from reelvec.storage.commits.artifact import PartRef, Snapshot
 from reelvec.storage.errors import MissingArtifactError
-from reelvec.storage.frames.contract import FrameShardReader, open_reader
+from reelvec.storage.frames.contract import FrameShardReader
+from reelvec.storage.frames.formats import open_reader
 from reelvec.storage.records import Status
 
 __all__ = ["FrameReader"]

@@ -30,7 +30,7 @@ from reelvec.storage.errors import StoreError
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.places.object_failures import Conflict, explained_remote
 from reelvec.storage.places.part_cache import CacheOptions, PartCache
-from reelvec.storage.roots import split_path
+from reelvec.storage.places.paths import split_path
 
 __all__ = ["ObjectRoot"]
 

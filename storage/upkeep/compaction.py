@@ -16,7 +16,7 @@ from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.receipts import COMPACTED, Receipt
 from reelvec.storage.commits.views import PartRef
 from reelvec.storage.errors import StoreError
-from reelvec.storage.frames.contract import SUFFIXES, format_of, open_reader, open_writer
+from reelvec.storage.frames.formats import SUFFIXES, format_of, open_reader, open_writer
 from reelvec.storage.records import Outcome
 from reelvec.storage.tables import iter_part, open_parquet
 

@@ -14,7 +14,7 @@ from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.merging import Entry
 from reelvec.storage.commits.receipts import Receipt, read_receipt
 from reelvec.storage.errors import MissingArtifactError, StoreError
-from reelvec.storage.frames.contract import SUFFIXES, open_reader
+from reelvec.storage.frames.formats import SUFFIXES, open_reader
 from reelvec.storage.roots import Root
 from reelvec.storage.runs import RunRecord, latest_run
 from reelvec.storage.sealing import checksum_of_file, unseal

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 
 from reelvec.storage.errors import WeightsError
 from reelvec.storage.layout import canonical
-from reelvec.storage.roots import WRITE_FAILURES, explained
+from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.weights.archives import Holder, read_archive
 from reelvec.storage.weights.paths import existing_file
 

@@ -16,16 +16,8 @@ from typing import Any
 
 from reelvec.storage.commits.artifact import Artifact, PartRef, Receipt, Snapshot
 from reelvec.storage.errors import MissingArtifactError, StoreError
-from reelvec.storage.frames.contract import (
-    SUFFIXES,
-    ClipFrames,
-    Format,
-    FrameShardReader,
-    FrameShardWriter,
-    Payload,
-    open_reader,
-    open_writer,
-)
+from reelvec.storage.frames.contract import ClipFrames, FrameShardReader, FrameShardWriter, Payload
+from reelvec.storage.frames.formats import SUFFIXES, Format, open_reader, open_writer
 from reelvec.storage.records import Outcome, Status
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import latest_run

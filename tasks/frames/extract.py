@@ -17,7 +17,8 @@ from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import ExtractConfig
 from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
 from reelvec.storage.commits.ledgers import iter_ledger
-from reelvec.storage.frames.contract import ClipFrames, open_writer
+from reelvec.storage.frames.contract import ClipFrames
+from reelvec.storage.frames.formats import SUFFIXES, open_writer
 from reelvec.storage.records import Outcome, Reason, Status
 from reelvec.storage.roots import open_root
 from reelvec.tasks.corpus.ingest import Corpus, corpus_artifact, key_of, read_corpus
@@ -165,8 +166,7 @@ def extract_shard(
         schema = f"{extract.format}/{extract.payload} uint8 [T,{extract.size},{extract.size},3]"
         return PartContents(rows=rows, schema=schema, outcomes=tuple(outcomes))
 
-    suffix = {"arrow": ".arrow", "hdf5": ".h5"}[extract.format]
-    receipt = run_shard(ref, shard, suffix=suffix, write=write)
+    receipt = run_shard(ref, shard, suffix=SUFFIXES[extract.format], write=write)
     counts = receipt.counts
     return {"receipt": receipt.path, "done": counts.planned, "failed": counts.quarantined}
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from reelvec.configs.schema import EvaluateConfig
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.receipts import Receipt
+from reelvec.storage.commits.views import ReadableArtifact
 from reelvec.storage.records import Outcome
 from reelvec.storage.tables import identity_metadata, read_table, schema_text, write_table
 from reelvec.tasks.corpus.ingest import Corpus
@@ -67,7 +68,7 @@ class Evaluation:
     fresh: bool
 
     @property
-    def artifact(self) -> Artifact:
+    def artifact(self) -> ReadableArtifact:
         """Where it lies."""
         return self.snapshot.artifact
 
@@ -80,7 +81,7 @@ class Evaluation:
         return rows
 
 
-def evaluation_artifact(embeddings: Artifact, *, options: EvaluateConfig) -> Artifact:
+def evaluation_artifact(embeddings: ReadableArtifact, *, options: EvaluateConfig) -> Artifact:
     """The evaluation of these embeddings with these options, made if it is not there.
 
     `options.block` is how, not what, and is left out of the identity.

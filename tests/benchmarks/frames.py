@@ -23,7 +23,8 @@ import numpy as np
 from PIL import Image
 
 from reelvec.storage.commits.artifact import Artifact
-from reelvec.storage.frames.contract import SUFFIXES, ClipFrames, Format, Payload, open_writer
+from reelvec.storage.frames.contract import ClipFrames, Payload
+from reelvec.storage.frames.formats import SUFFIXES, Format, open_writer
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Outcome
 from reelvec.storage.roots import open_root

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from reelvec.configs import ConfigError, load, preset_names
-from reelvec.configs.loader import PRESET_DIR
+from reelvec.configs.presets import PRESET_DIR
 from reelvec.configs.schema import FolderCorpus, PipelineConfig
 
 

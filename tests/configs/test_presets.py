@@ -11,7 +11,7 @@ import yaml
 
 from reelvec.configs import load, preset_names
 from reelvec.configs.corpora import BenchmarkCorpus
-from reelvec.configs.loader import PRESET_DIR
+from reelvec.configs.presets import PRESET_DIR
 from reelvec.models.clip.architecture import architecture
 from reelvec.models.registry import build, validate_options
 from reelvec.models.sampling.rules import POLICIES

@@ -7,8 +7,8 @@ is killed. Each stage is first run on a copy to the end, which names its write p
 link and delete, before and after) and gives the checksums to be reached. Then, for one point after
 the other, a child process runs it on a fresh copy and kills itself there; the stage is run again;
 checksums are compared and the store is verified. Production code knows nothing of it: the child
-replaces the `os` that storage.roots calls. Prints a table of write points; exits 1 where anything
-differs.
+replaces the `os` that storage.places.local calls. Prints a table of write points; exits 1 where
+anything differs.
 """
 
 import argparse
@@ -25,9 +25,10 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from reelvec.storage import roots
 from reelvec.storage.commits.artifact import Artifact
-from reelvec.storage.roots import LocalRoot, open_root
+from reelvec.storage.places import local
+from reelvec.storage.places.local import LocalRoot
+from reelvec.storage.roots import open_root
 from reelvec.storage.upkeep.compaction import compact
 from reelvec.storage.upkeep.garbage import GcOptions, gc
 from reelvec.storage.upkeep.verify import verify_store
@@ -69,7 +70,7 @@ class Points:
 
     def install(self):
         """In this process, for good: it is a child that ends soon."""
-        roots.os = _System(self)
+        local.os = _System(self)
         for verb in ("put_new", "put_file", "delete"):
             setattr(LocalRoot, verb, self._around(verb, getattr(LocalRoot, verb)))
 

@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 from reelvec.configs import PipelineConfig
-from reelvec.storage.frames.contract import open_reader
+from reelvec.storage.frames.formats import open_reader
 from reelvec.storage.records import Status
 from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
 from reelvec.tasks.ledger import counts, ledger

@@ -8,7 +8,8 @@ import pyarrow as pa
 from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import FolderCorpus
 from reelvec.storage.commits.artifact import Artifact, Snapshot
-from reelvec.storage.frames.contract import ClipFrames, open_writer
+from reelvec.storage.frames.contract import ClipFrames
+from reelvec.storage.frames.formats import open_writer
 from reelvec.storage.records import (
     CAPTION_SCHEMA,
     VIDEO_SCHEMA,

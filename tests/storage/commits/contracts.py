@@ -12,11 +12,11 @@ from unittest import mock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reelvec.storage import roots
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.receipts import Receipt
+from reelvec.storage.places import local
+from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.records import Outcome, Status
-from reelvec.storage.roots import LocalRoot
 from reelvec.storage.tables import write_table
 
 TABLE = "rows"
@@ -90,8 +90,8 @@ class Machine:
         """Runs the block on this machine; a crash ends it, and the machine is new afterwards."""
         self.left, self.dead = points, False
         with (
-            mock.patch.object(roots, "os", _System(self)),
-            mock.patch.object(roots, "_discard", self._discard),
+            mock.patch.object(local, "os", _System(self)),
+            mock.patch.object(local, "_discard", self._discard),
         ):
             try:
                 yield

@@ -18,8 +18,9 @@ from reelvec.storage.errors import (
     MissingArtifactError,
     StoreError,
 )
+from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.records import Outcome
-from reelvec.storage.roots import LocalRoot, Root, open_root
+from reelvec.storage.roots import Root, open_root
 from tests.storage.commits.contracts import (
     TABLE,
     FragileRoot,

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.receipts import Counts, Receipt
 from reelvec.storage.errors import CommitError
-from reelvec.storage.roots import LocalRoot
+from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.upkeep.compaction import compact
 from reelvec.storage.upkeep.garbage import GcOptions, gc_artifact
 from reelvec.storage.upkeep.verify import verify_artifact

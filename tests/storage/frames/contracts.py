@@ -14,15 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reelvec.storage.errors import IntegrityError, StoreError
-from reelvec.storage.frames.contract import (
-    SUFFIXES,
-    ClipFrames,
-    Format,
-    FrameShardReader,
-    Payload,
-    open_reader,
-    open_writer,
-)
+from reelvec.storage.frames.contract import ClipFrames, FrameShardReader, Payload
+from reelvec.storage.frames.formats import SUFFIXES, Format, open_reader, open_writer
 
 SIZE = 16
 

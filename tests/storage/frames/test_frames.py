@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.commits.receipts import Receipt
 from reelvec.storage.errors import IntegrityError, MissingArtifactError, StoreError
-from reelvec.storage.frames.contract import SUFFIXES, ClipFrames, Format, open_reader, open_writer
+from reelvec.storage.frames.contract import ClipFrames
+from reelvec.storage.frames.formats import SUFFIXES, Format, open_reader, open_writer
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Outcome
 from reelvec.storage.roots import open_root

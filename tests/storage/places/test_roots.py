@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from reelvec.storage.errors import StoreError
-from reelvec.storage.roots import LocalRoot, Root, explained, open_root
+from reelvec.storage.places.failures import explained
+from reelvec.storage.places.local import LocalRoot
+from reelvec.storage.roots import Root, open_root
 from tests.storage.places.contracts import RootContract
 
 
@@ -73,7 +75,7 @@ def test_failures_name_path_need_and_remedy(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"reelvec.storage.roots.os.{point}", fail)
+        patch.setattr(f"reelvec.storage.places.local.os.{point}", fail)
         with pytest.raises(StoreError) as caught:
             verb(root)
     assert remedy in str(caught.value)
@@ -93,7 +95,7 @@ def test_a_file_system_without_hard_links_is_named(
     def refuse(*_: object) -> None:
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
-    monkeypatch.setattr("reelvec.storage.roots.os.link", refuse)
+    monkeypatch.setattr("reelvec.storage.places.local.os.link", refuse)
     with pytest.raises(StoreError, match="no hard links"):
         LocalRoot(tmp_path).put_new("x", b"")
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import IntegrityError, StoreError
-from reelvec.storage.frames.contract import SUFFIXES, ClipFrames, Format, Payload, open_writer
+from reelvec.storage.frames.contract import ClipFrames, Payload
+from reelvec.storage.frames.formats import SUFFIXES, Format, open_writer
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Outcome
 from reelvec.storage.roots import open_root

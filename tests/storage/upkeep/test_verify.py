@@ -8,7 +8,7 @@ import pytest
 
 from reelvec.storage import layout
 from reelvec.storage.commits.artifact import Artifact
-from reelvec.storage.frames.contract import SUFFIXES, open_writer
+from reelvec.storage.frames.formats import SUFFIXES, open_writer
 from reelvec.storage.records import Outcome
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import RunRecord, write_run

@@ -11,7 +11,7 @@ from reelvec.configs.schema import ExtractConfig, SyntheticCorpus
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import IntegrityError, MissingArtifactError, StoreError
 from reelvec.storage.frames import jpeg
-from reelvec.storage.frames.contract import SUFFIXES, open_writer
+from reelvec.storage.frames.formats import SUFFIXES, open_writer
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Outcome
 from reelvec.storage.roots import open_root

@@ -96,7 +96,7 @@ def test_a_store_that_cannot_be_written(
         link(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("reelvec.storage.roots.os.link", refuse)
+        patch.setattr("reelvec.storage.places.local.os.link", refuse)
         with pytest.raises(StoreError) as caught:
             run_all(config)
     assert remedy in str(caught.value)

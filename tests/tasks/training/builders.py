@@ -10,7 +10,8 @@ import torch
 from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import ModelConfig
 from reelvec.models.clip.architecture import Architecture
-from reelvec.storage.frames.contract import ClipFrames, open_writer
+from reelvec.storage.frames.contract import ClipFrames
+from reelvec.storage.frames.formats import open_writer
 from reelvec.storage.records import (
     CAPTION_SCHEMA,
     VIDEO_SCHEMA,

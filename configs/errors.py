@@ -1,0 +1,28 @@
+"""What a configuration is refused with: the file, the key, and the nearest valid one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from reelvec.errors import ReelvecError
+
+__all__ = ["ConfigError", "nearest"]
+
+
+class ConfigError(ReelvecError, ValueError):
+    """A configuration cannot be used; `source` names the file or option, `key` the dotted key."""
+
+    def __init__(self, message: str, *, source: str = "", key: str = "") -> None:
+        super().__init__(message)
+        self.source = source
+        self.key = key
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The remedy for a mistyped name: the valid one closest to it, or all of them."""
+    names = list(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean ({close[0]})?"
+    return f"valid: {', '.join(names)}."
