@@ -13,7 +13,7 @@ from reelvec.configs import PipelineConfig
 from reelvec.configs.loader import validate
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.roots import open_root
-from reelvec.storage.runs import RunRecord, StageRecord, latest_run, write_run
+from reelvec.storage.runs import RunRecord, StageRecord, latest_run, run_in_use, write_run
 from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
 from reelvec.tasks.frames.extract import frames_artifact
 from reelvec.tasks.ledger import counts, failures, ledger
@@ -64,12 +64,12 @@ def _same_results(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def last_config(store: str) -> PipelineConfig:
-    """The config of the last run, with `store` where it lies now.
+    """The config of the last run that has tables, or of the last, with `store` where it lies now.
 
     Raises:
         MissingArtifactError: the store has no run.
     """
-    record = latest_run(open_root(store))
+    record = run_in_use(open_root(store))
     if record is None:
         raise MissingArtifactError(
             f"no run in the store ({store}); `reelvec demo` or `reelvec embed VIDEOS` makes one,"

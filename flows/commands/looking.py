@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import dataclasses
+from typing import Annotated, Any
 
 import typer
 
+import reelvec
 from reelvec.flows.console.output import (
     JsonFlag,
+    RunOption,
     StoreOption,
     default_store,
     print_json,
     print_table,
 )
-from reelvec.flows.console.stores import known_store
+from reelvec.flows.console.stores import opened_store
 
 __all__ = ["register"]
 
@@ -30,13 +33,12 @@ def register(app: typer.Typer) -> None:
 def search(
     text: Annotated[str, typer.Argument(help="What to look for, in words.")],
     store: StoreOption = None,
+    run: RunOption = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Rows to show.")] = 10,
     as_json: JsonFlag = False,
 ) -> None:
-    """Rank the videos of the last run by a text."""
-    from reelvec.tasks.runs.tables import search_text
-
-    found = search_text(known_store(store), text=text, top=top)
+    """Rank the videos of a run by a text."""
+    found = opened_store(store).run(run).search(text, top=top)
     rows = [row.as_dict() for row in found]
     if as_json:
         print_json({"query": text, "results": rows})
@@ -46,45 +48,62 @@ def search(
 
 
 def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:
-    """List what the store holds: artifacts, snapshots, rows, bytes, counts.
+    """List what the store holds: runs, artifacts, snapshots, rows, bytes, counts.
 
+    Names, identifiers and identities (or 6 of their first digits) are what other commands take.
     What has no snapshot yet holds nothing: only --json names it.
     """
-    from reelvec.tasks.runs.status import describe_store
-
-    where = known_store(store)
-    artifacts = describe_store(where)
+    opened = opened_store(store)
+    runs, artifacts = opened.runs(), opened.status()
     if as_json:
-        print_json({"store": where, "artifacts": artifacts})
+        documents = [dataclasses.asdict(artifact) for artifact in artifacts]
+        print_json({"store": opened.uri, "runs": list(map(_run, runs)), "artifacts": documents})
         return
+    if runs:
+        last = {run.name: run for run in runs}
+        rows = [
+            _run(one) | {"runs": sum(run.name == name for run in runs)}
+            for name, one in last.items()
+        ]
+        print_table("Runs", rows, ["name", "run", "runs", "ended", "made"])
+        typer.echo()
     rows = [
         {
-            "kind": artifact["kind"],
-            "identity": artifact["fingerprint"][:12],
-            "snapshot": artifact["snapshot"],
-            "rows": artifact["rows"],
-            "MiB": artifact["bytes"] / 2**20,
-            "parts": len(artifact["parts"]),
-            **artifact["counts"],
+            "kind": artifact.kind,
+            "identity": artifact.fingerprint,
+            "snapshot": artifact.snapshot,
+            "rows": artifact.rows,
+            "MiB": artifact.bytes / 2**20,
+            **dataclasses.asdict(artifact.counts),
         }
         for artifact in artifacts
-        if artifact["snapshot"]
+        if artifact.snapshot
     ]
-    columns = ["kind", "identity", "snapshot", "rows", "MiB", "parts"]
-    print_table(where, rows, [*columns, "planned", "ok", "salvaged", "quarantined"])
+    columns = ["kind", "identity", "snapshot", "rows", "MiB", "ok", "salvaged", "quarantined"]
+    print_table(opened.uri, rows, columns, whole=["identity"])
 
 
-def failures(store: StoreOption = None, as_json: JsonFlag = False) -> None:
-    """List the videos of the last run that failed or were salvaged, with the decoder's words."""
-    from reelvec.tasks.recording import last_ledger
+def _run(run: reelvec.Run) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "run": run.identifier,
+        "ended": run.ended.isoformat(" ", "seconds"),
+        "made": ", ".join(run.artifacts),
+    }
 
-    where = known_store(store)
-    rows, totals = last_ledger(where)
+
+def failures(store: StoreOption = None, run: RunOption = None, as_json: JsonFlag = False) -> None:
+    """List the videos of a run that failed or were salvaged, with the decoder's words."""
+    from reelvec.tasks.ledger import counts, failures
+
+    opened = opened_store(store)
+    ledger = opened.run(run).ledger()
+    rows, totals = failures(ledger), counts(ledger)
     if as_json:
-        print_json({"store": where, "counts": totals, "failures": rows})
+        print_json({"store": opened.uri, "counts": totals, "failures": rows})
         return
     if rows:
-        print_table(where, rows, ["video_id", "stage", "status", "reason", "message"])
+        print_table(opened.uri, rows, ["video_id", "stage", "status", "reason", "message"])
     typer.echo(", ".join(f"{count} {name}" for name, count in totals.items()))
 
 

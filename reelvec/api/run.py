@@ -19,6 +19,7 @@ from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Status
 from reelvec.storage.roots import Root
 from reelvec.storage.runs import RunRecord
+from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.corpus.ingest import Corpus, key_of, read_corpus
 from reelvec.tasks.ledger import LedgerRow, ledger
 
@@ -48,31 +49,32 @@ TABLES: Mapping[str, tuple[str, str]] = {
 
 
 class Run:
-    """A run as it ended: what later runs publish is not seen, so all of it belongs together.
+    """A run, read as the store stands now or as it stood when the run ended (see `Store`).
 
-    Where gc has retired a snapshot, the one that took its place is read.
+    Each table is one snapshot from when it was first asked for: what is published meanwhile is
+    seen by the next `Run`.
 
     Attributes:
         name: given by its configuration; runs may share it.
         identifier: of this run alone, 8 hex digits.
         started, ended: with their time zone.
-        artifacts: kind -> (identity, snapshot number), as recorded.
+        artifacts: kind -> what its record names: `fingerprint` (the identity) and `number`.
     """
 
-    def __init__(self, root: Root, record: RunRecord) -> None:
+    def __init__(self, root: Root, record: RunRecord, *, as_ended: bool) -> None:
         self.name = record.name
         self.identifier = record.identifier
         self.started = datetime.fromisoformat(record.started)
         self.ended = datetime.fromisoformat(record.ended)
-        self.artifacts: Mapping[str, tuple[str, int]] = dict(record.artifacts)
         self._root = root
         self._record = record
-        self._recorded = RecordedArtifacts(root, record)
+        self._recorded = RecordedArtifacts(root, record, as_ended=as_ended)
+        self.artifacts: Mapping[str, SnapshotRef] = self._recorded.named
 
     @property
     def has_tables(self) -> bool:
         """Whether it embedded its videos, or scored such tables."""
-        return bool({"embeddings", "evaluation"} & set(self.artifacts))
+        return self._record.has_tables
 
     @cached_property
     def config(self) -> PipelineConfig:
@@ -140,7 +142,7 @@ class Run:
         return [row for row in self.ledger() if row.status in looked_at]
 
     def metrics(self) -> list[MetricRow]:
-        """What the tables score; recalls are percent, ranks count from 1, bounds are 95 %.
+        """What the tables scored last; recalls are percent, ranks count from 1, bounds are 95 %.
 
         Raises:
             MissingArtifactError: they are not scored; `reelvec evaluate` does that.
@@ -196,8 +198,8 @@ class Run:
             max_frames=model.max_frames if max_frames is None else max_frames,
             frame_selection=frame_selection or model.frame_selection,
         )
-        corpus, frames = (self._recorded.snapshot(kind) for kind in ("corpus", "frames"))
-        return FrameDataset(corpus, frames, options=options)
+        corpus, frames = map(self._recorded.snapshot, ("corpus", "frames"))
+        return FrameDataset(SnapshotRef.to(corpus), SnapshotRef.to(frames), options=options)
 
     def encode_texts(
         self, texts: Sequence[str], *, column: str = "embedding", device: str | None = None

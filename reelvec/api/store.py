@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from reelvec.storage import layout
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.roots import Root, open_root
-from reelvec.storage.runs import list_runs
+from reelvec.storage.runs import list_runs, run_in_use
 from reelvec.tasks.runs.status import ArtifactStatus, describe_store
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ def open_store(store: str | Path) -> Store:
 
 
 class Store:
-    """A store as it is now: `runs` and `run` look anew on each call.
+    """A store for reading: `run` gives its tables as they are now, `runs` its history.
+
+    Each call looks anew.
 
     Attributes:
         uri: where it is.
@@ -49,39 +51,37 @@ class Store:
         self._root = root
 
     def runs(self) -> list[Run]:
-        """Every recorded run, oldest start first.
+        """Every recorded run as it ended, oldest start first.
+
+        Where gc has retired a snapshot of it, the latest one that took its place is read.
 
         Raises:
             IntegrityError: a record is damaged.
         """
-        return [Run(self._root, record) for record in list_runs(self._root)]
+        return [Run(self._root, record, as_ended=True) for record in list_runs(self._root)]
 
     def run(self, name: str | None = None) -> Run:
-        """One run: the last of that name, or of any name, that has tables.
+        """The last run (of that name) that has tables; where none has, the last.
+
+        It is read as the store stands now: with what was published for it since.
 
         Args:
-            name: of a run, or the first digits (6 or more) of its identifier. Where no run of that
-                name has tables, it is the last one.
+            name: of a run. The first digits (6 or more) of an identifier name one run, as it ended.
 
         Raises:
-            MissingArtifactError: no run is called so, or none has tables; says which there are.
+            MissingArtifactError: no run is called so; says which there are.
         """
-        runs = self.runs()[::-1]
+        record = run_in_use(self._root, name=name)
+        if record is not None:
+            return Run(self._root, record, as_ended=False)
+        runs = self.runs()
         if not runs:
             raise MissingArtifactError(
                 f"no run in the store ({self.uri}); `reelvec demo` or `reelvec embed VIDEOS` makes"
                 " one, and --store names another store",
                 path=self.uri,
             )
-        chosen = runs if name is None else _named(runs, name, store=self.uri)
-        with_tables = next((run for run in chosen if run.has_tables), None)
-        if with_tables is None and name is None:
-            raise MissingArtifactError(
-                f"no run in the store ({self.uri}) has tables yet ({_names(runs)} ended before);"
-                " `reelvec run` with the stage embed makes them",
-                path=self.uri,
-            )
-        return with_tables or chosen[0]
+        return _identified(runs, str(name), store=self.uri)
 
     def status(self) -> list[ArtifactStatus]:
         """What the store holds, an entry an artifact; reads snapshots and identities, no part."""
@@ -97,21 +97,16 @@ class Store:
         return f"Store({self.uri})"
 
 
-def _named(runs: Sequence[Run], name: str, *, store: str) -> list[Run]:
-    """The runs of that name, or the one with that identifier, in their order."""
-    found = [run for run in runs if run.name == name]
-    if not found and len(name) >= _FEWEST_DIGITS:
-        found = [run for run in runs if run.identifier.startswith(name.lower())]
-    if not found:
-        raise MissingArtifactError(
-            f"no run is called ({name}) in the store ({store}); there are: {_names(runs)}",
-            path=store,
-        )
-    return found
-
-
-def _names(runs: Iterable[Run]) -> str:
-    return ", ".join(dict.fromkeys(run.name for run in runs))
+def _identified(runs: Sequence[Run], digits: str, *, store: str) -> Run:
+    """The one run whose identifier starts so."""
+    wanted = digits.strip().lower()
+    found = [run for run in runs if run.identifier.startswith(wanted)]
+    if len(found) == 1 and len(wanted) >= _FEWEST_DIGITS:
+        return found[0]
+    names = ", ".join(dict.fromkeys(run.name for run in runs))
+    raise MissingArtifactError(
+        f"no run is called ({digits}) in the store ({store}); there are: {names}", path=store
+    )
 
 
 def _why_not(root: Root) -> str:

@@ -19,7 +19,7 @@ from reelvec.storage.tables import iter_tables, read_table
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Table"]
+__all__ = ["Table", "array_of"]
 
 _ROWS = 16_384
 
@@ -63,9 +63,7 @@ class Table:
         """Names of the columns."""
         return tuple(self.schema.names)
 
-    def arrow(
-        self, columns: Sequence[str] | None = None, *, split: str | None = None
-    ) -> pa.Table:
+    def arrow(self, columns: Sequence[str] | None = None, *, split: str | None = None) -> pa.Table:
         """The rows as one Arrow table, its identity in the schema's metadata.
 
         Args:
@@ -90,7 +88,7 @@ class Table:
             RequestError: pandas is not installed, or the table has no such column.
         """
         try:
-            import pandas  # noqa: F401, ICN001
+            import pandas  # noqa: F401
         except ImportError:
             raise RequestError(
                 "pandas is not installed, which Table.pandas needs: pip install pandas, or use"
@@ -120,7 +118,7 @@ class Table:
         pieces: list[npt.NDArray[np.generic]] = []
         for piece in self.batches(dict.fromkeys([key, name]), split=split):
             ids += piece.column(key).to_pylist()
-            pieces.append(_array(piece.column(name)))
+            pieces.append(array_of(piece.column(name)))
         return np.array(ids, dtype=np.str_), np.concatenate(pieces)
 
     def batches(
@@ -134,10 +132,7 @@ class Table:
         names = self._known(columns)
         read = names if split is None or "split" in names else [*names, *self._known(["split"])]
         for piece in iter_tables(self._snapshot, self.name, columns=read, batch_rows=rows):
-            if split is not None:
-                wanted = pa.array([split, ""], pa.string())
-                piece = piece.filter(pc.is_in(piece.column("split"), value_set=wanted))
-            yield piece.select(names)
+            yield (piece if split is None else _in_split(piece, split)).select(names)
 
     def _known(self, columns: Sequence[str] | None) -> list[str]:
         have = self.columns
@@ -153,10 +148,14 @@ class Table:
         return f"Table({self.name}, {len(self):,} rows, {self.identity[:12]} at {self.snapshot})"
 
 
-def _array(column: pa.ChunkedArray) -> npt.NDArray[np.generic]:
+def _in_split(rows: pa.Table, split: str) -> pa.Table:
+    wanted = pa.array([split, ""], pa.string())
+    return rows.filter(pc.is_in(rows.column("split"), value_set=wanted))
+
+
+def array_of(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.generic]:
     """[N, D] of a column of vectors, else [N]; a copy that owns its memory."""
-    whole = column.combine_chunks()
-    array = pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
+    array = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_fixed_size_list(array.type):
         flat = array.flatten().to_numpy(zero_copy_only=False)
         return np.array(flat.reshape(len(array), array.type.list_size))

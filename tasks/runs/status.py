@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from reelvec.storage.commits.artifact import Artifact, Counts, Snapshot
@@ -42,7 +42,7 @@ class ArtifactStatus:
     checksum: str = ""
     """Of what is in force, whatever the names and the order of publication."""
     parts: tuple[PartStatus, ...] = ()
-    counts: Counts = Counts()
+    counts: Counts = field(default_factory=Counts)
     """Inputs over all tables: planned = ok + salvaged + quarantined."""
 
 

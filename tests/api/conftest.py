@@ -1,0 +1,59 @@
+"""One small store of a session: two runs of one name, with growth, a changed caption, a failure."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from reelvec.configs import PipelineConfig
+from tests.drills.bitflips import draw, run_again
+
+
+@dataclass(frozen=True)
+class Made:
+    """Where it is, and its last configuration."""
+
+    store: str
+    config: PipelineConfig
+
+
+def captions_file(folder, ids, *, changed=()):
+    """Two captions a video; the first four videos train."""
+    lines = ["video_id,path,caption,split"]
+    for number, video in enumerate(ids):
+        split = "train" if number < 4 else "test"
+        for n in range(2):
+            text = f"{'another' if video in changed else 'a'} shape, take {n} of clip {number}"
+            lines.append(f'{video},{video}.mp4,"{text}",{split}')
+    (folder / "captions.csv").write_text("\n".join(lines))
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("api")
+    drawn, write = draw(folder, videos=8)
+    write(drawn)
+    files = sorted((folder / "videos").iterdir())
+    for number, file in enumerate(files):
+        file.rename(file.with_name(f"clip{number}.mp4"))
+    (folder / "videos" / "broken.mp4").write_text("no video at all")
+    config = PipelineConfig.model_validate(
+        {
+            "name": "demo",
+            "store": str(folder / "reelvec-store"),
+            "corpus": {
+                "kind": "folder",
+                "videos": str(folder / "videos"),
+                "captions": str(folder / "captions.csv"),
+            },
+            "extract": {"size": 64, "shard_videos": 3, "sampling": {"rate": 4.0}},
+            "model": {"family": "frozen", "max_frames": 3},
+            "train": {"epochs": 0},
+            "embed": {"shard_rows": 3},
+            "evaluate": {"bootstrap": 0},
+        }
+    )
+    captions_file(folder, ["clip0", "clip1", "clip2", "clip3", "clip4", "broken"])
+    run_again(config)
+    captions_file(folder, [*(f"clip{n}" for n in range(8)), "broken"], changed=["clip1"])
+    run_again(config)
+    return Made(config.store, config)
