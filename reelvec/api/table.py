@@ -155,7 +155,7 @@ def _in_split(rows: pa.Table, split: str) -> pa.Table:
 
 def array_of(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.generic]:
     """[N, D] of a column of vectors, else [N]; a copy that owns its memory."""
-    array = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_fixed_size_list(array.type):
         flat = array.flatten().to_numpy(zero_copy_only=False)
         return np.array(flat.reshape(len(array), array.type.list_size))
