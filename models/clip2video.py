@@ -1,6 +1,6 @@
 """CLIP2Video (Fang et al. 2021): temporal differences (TDB) and aligned centres (TAB).
 
-Source: specs/clip4clip-clip2video.md, section 2.
+Source: specs/clip4clip-clip2video.md 2, and 7.2 for the starting weights.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Clip2Video(ClipFamily):
 
     @torch.no_grad()
     def _init_headers_from_clip(self, clip: Mapping[str, Tensor]) -> None:
-        """From CLIP's text tower (spec 7.2); nothing of it unless sim_type is seqTransf."""
+        """From CLIP's text tower; nothing of it unless sim_type is seqTransf."""
         if self.options.sim_type != "seqTransf":
             return
         self.frame_position_embeddings.weight.copy_(clip["positional_embedding"])
@@ -216,7 +216,7 @@ class Clip2Video(ClipFamily):
         return self._joined(video)
 
     def score_terms(self, text: TextFeatures, video: VideoFeatures) -> Terms:
-        """Global and aligned logits with their weights: the loss is weighted alike (2.4)."""
+        """Global and aligned logits with their weights: the loss is weighted alike."""
         scale, weight = self.logit_scale.exp(), self.options.center_weight
         names = list(self.text_columns)
         weights = [weight, 1 - weight] if len(names) > 1 else [1.0]
@@ -286,7 +286,7 @@ class Clip2Video(ClipFamily):
         return out
 
     def _align(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Where tokens [B, N, D] lie around the shared centres: one unit vector [B, D] (2.3)."""
+        """Where tokens [B, N, D] lie around the shared centres: one unit vector [B, D]."""
         shares = torch.softmax(x @ self.weight_center.T, dim=2) * mask.to(x.dtype)[..., None]
         sums = shares.transpose(1, 2) @ x - shares.sum(dim=1)[..., None] * self.emb_center
         return unit(unit(sums).mean(dim=1))
@@ -295,7 +295,7 @@ class Clip2Video(ClipFamily):
 def _same_padding(x: Tensor, mask: Tensor) -> Tensor:
     """Features x [V, F, D] with those of padded frames made exactly equal.
 
-    They are equal but for rounding, which the norm after sigmoid_mlp magnifies 316 times (2.7).
+    They are equal but for rounding, which the norm after sigmoid_mlp magnifies 316 times.
     """
     padded = mask == 0
     if not bool(padded.any()):

@@ -1,6 +1,6 @@
 """CLIP4Clip (Luo et al. 2022): a CLIP, a temporal header, a mean over frames.
 
-Source: specs/clip4clip-clip2video.md, section 1.
+Source: specs/clip4clip-clip2video.md 1.
 """
 
 from __future__ import annotations

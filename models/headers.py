@@ -48,7 +48,10 @@ class _Pooler(nn.Module):
 
 
 class CrossEncoder(nn.Module):
-    """tightTransf's scorer of a sentence with frames (spec 1.5), under `cross.*` key names."""
+    """tightTransf's scorer of a sentence with frames, under `cross.*` key names.
+
+    Source: specs/clip4clip-clip2video.md 1.5.
+    """
 
     def __init__(self, width: int, *, positions: int, layers: int, heads: int) -> None:
         super().__init__()
@@ -161,9 +164,10 @@ class HeaderFamily(ClipFamily):
 
     @torch.no_grad()
     def _init_headers_from_clip(self, clip: Mapping[str, Tensor]) -> None:
-        """Position tables and blocks from CLIP's text tower (spec 7.2), unless widths differ.
+        """Position tables and blocks from CLIP's text tower, unless widths differ.
 
         Then they cannot fit, and the originals too leave the header at random.
+        Source: specs/clip4clip-clip2video.md 7.2.
         """
         if self.architecture.embed_dim != self.architecture.text_width:
             return

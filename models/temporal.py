@@ -62,7 +62,8 @@ def key_mask(
         heads: of the attention.
         dtype: of the scores.
         layout: `legacy` gives head h of row b the mask of row (b * heads + h) mod B, as the
-            released CLIP2Video and AdaCLIP do (spec 2.2): scores then depend on the batch.
+            released CLIP2Video and AdaCLIP do (specs/clip4clip-clip2video.md 2.2): scores then
+            depend on the batch.
 
     Returns:
         [B, 1, 1, L], or [B, heads, 1, L] in the legacy layout.
@@ -75,7 +76,10 @@ def key_mask(
 
 @torch.no_grad()
 def init_as_originals(module: nn.Module) -> None:
-    """Every linear map and embedding below `module` N(0, 0.02), their biases 0 (spec 7.2)."""
+    """Every linear map and embedding below `module` N(0, 0.02), their biases 0.
+
+    Source: specs/clip4clip-clip2video.md 7.2.
+    """
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding):
             nn.init.normal_(part.weight, std=HEADER_STD)

@@ -2,7 +2,7 @@
 
 No verb renames, appends or overwrites, and no caller may trust a listing for correctness: what
 is published is created once, whole, under a name nobody else uses, or not at all. An object
-store offers the same verbs with a conditional put (DESIGN section 2).
+store offers the same verbs with a conditional put.
 """
 
 from __future__ import annotations

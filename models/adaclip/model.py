@@ -1,6 +1,6 @@
 """AdaCLIP (Hu et al. 2023): a policy keeps K of N frames, a small network weighs them.
 
-Written from specs/xclip-adaclip.md, part B, alone (the original's code is CC BY-NC). In evaluation
+Written from specs/xclip-adaclip.md B alone (the original's code is CC BY-NC). In evaluation
 the policy scores first and CLIP sees the K kept frames only; the original encodes all N frames and
 then drops N - K of them, with the same result.
 """
@@ -129,7 +129,10 @@ class AdaClip(WeighingFamily):
 
     @torch.no_grad()
     def _init_headers_from_clip(self, clip: Mapping[str, Tensor]) -> None:
-        """Header blocks from CLIP's text tower; policy and aggregation stay random (B1.5)."""
+        """Header blocks from CLIP's text tower; policy and aggregation stay random.
+
+        Source: specs/xclip-adaclip.md B1.5.
+        """
         if self.options.sim_header == "seqTransf":
             self.frame_position_embeddings.weight.copy_(clip["positional_embedding"])
             copy_text_blocks(self.transformerClip, clip)

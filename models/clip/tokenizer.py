@@ -23,7 +23,10 @@ _SPECIAL = re.compile(r"<\|(?:start|end)oftext\|>")
 
 
 def clean(text: str) -> str:
-    """ftfy, HTML entities twice, whitespace collapsed, lower case (specs 5.1)."""
+    """ftfy, HTML entities twice, whitespace collapsed, lower case.
+
+    Source: specs/clip4clip-clip2video.md 5.1.
+    """
     import ftfy
 
     fixed = html.unescape(html.unescape(ftfy.fix_text(text)))

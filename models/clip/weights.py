@@ -84,5 +84,8 @@ def _derive_conv2(given: dict[str, Tensor], own: Collection[str]) -> None:
 
 
 def _modern(key: str) -> str:
-    """`gamma` and `beta` of old checkpoints are weight and bias (spec 7.3)."""
+    """`gamma` and `beta` of old checkpoints are weight and bias.
+
+    Source: specs/clip4clip-clip2video.md 7.3.
+    """
     return key.replace("gamma", "weight").replace("beta", "bias")

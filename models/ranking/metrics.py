@@ -2,7 +2,7 @@
 
 Rank = 1 + number of strictly better candidates + ties by the declared policy; NaN is an error.
 The originals count ties as extra queries and drop NaN rows, which moves recall; neither happens
-here. Protocols (specs: CLIP4Clip section 6.3, X-CLIP A6, AdaCLIP B6):
+here. Protocols (specs/clip4clip-clip2video.md 6.3, specs/xclip-adaclip.md A6 and B6):
 
 - ``grouped`` (CLIP4Clip, CLIP2Video, X-CLIP): text to video per caption, with the lower median
   where videos have several captions; video to text ranks a video's best caption against the other

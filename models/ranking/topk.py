@@ -2,7 +2,7 @@
 
 Ties are always broken by the lower index, so a result never depends on the block sizes, the
 thread count or the device. A whole `argsort` costs about 8 times the matrix product here; blocks
-of 256 queries and `topk` cost 1.2 times (notes, section 5).
+of 256 queries and `topk` cost 1.2 times (notes/decoding-and-stores.md 5).
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ def clip4clip_cv2(
     Raises:
         ValueError: 0 fps (the original divides by zero), or fewer frames a second than `rate`.
 
-    Source: RawVideoExtractorCV2.video_to_tensor; specs 4.1, A3.
+    Source: RawVideoExtractorCV2.video_to_tensor; specs/clip4clip-clip2video.md 4.1,
+    specs/xclip-adaclip.md A3.
     """
     whole_fps = int(fps)
     if whole_fps < 1:
@@ -74,7 +75,8 @@ def clip2video_two_stage(n_jpeg: int, *, framerate: int, max_frames: int) -> Ind
         x   x   x   x   x      x       k = 6 of 12
         x       x              x       3 of those 6
 
-    n_jpeg < framerate gives none (the original's empty video). Source: spec 4.3.
+    n_jpeg < framerate gives none (the original's empty video).
+    Source: specs/clip4clip-clip2video.md 4.3.
     """
     k = n_jpeg // framerate
     first = np.linspace(0, n_jpeg - 1, k, dtype=np.int64)
@@ -90,7 +92,7 @@ def clip2video_jitter(indices: Indices, *, random: np.random.RandomState) -> Ind
 
         0         12        25        37         49      gaps 12 -> step 6
         0      9.....       2…        40         49
-    Source: spec 4.3.
+    Source: specs/clip4clip-clip2video.md 4.3.
     """
     if len(indices) < 3:
         return indices
@@ -107,7 +109,7 @@ def adaclip_uniform(n_jpeg: int, *, count: int) -> Indices:
 
     T 8, count 4:   0 1|2 3|4 5|6 7        T 2, count 4:   0 0 1 1
                     x   x   x   x
-    Source: linspace(0, T, count, endpoint=False, dtype=int); spec B3.
+    Source: linspace(0, T, count, endpoint=False, dtype=int); specs/xclip-adaclip.md B3.
     """
     if n_jpeg == 0:
         return np.zeros(0, np.int64)
@@ -119,7 +121,7 @@ def adaclip_segment(n_jpeg: int, *, count: int) -> Indices:
 
     T 9, count 3:   0 1 2|3 4 5|6 7 8      T 17, count 16 ends … 13 14 16 (the last is two long)
                       x     x     x
-    Source: spec B3 (`--segment_sampling`).
+    Source: specs/xclip-adaclip.md B3 (`--segment_sampling`).
     """
     if n_jpeg == 0:
         return np.zeros(0, np.int64)
@@ -128,7 +130,10 @@ def adaclip_segment(n_jpeg: int, *, count: int) -> Indices:
 
 
 def adaclip_subset(indices: Indices, *, size: int) -> Indices:
-    """`size` of `indices`: those at floor(i n / size) (`--num_frm_subset`, uniform; spec B3)."""
+    """`size` of `indices`: those at floor(i n / size).
+
+    Source: specs/xclip-adaclip.md B3 (`--num_frm_subset`, uniform).
+    """
     if len(indices) == 0:
         return indices
     return indices[np.linspace(0, len(indices), size, endpoint=False, dtype=np.int64)]

@@ -37,7 +37,8 @@ __all__ = [
 Indices = npt.NDArray[np.int64]
 
 CLIP2VIDEO_JPEGS_A_SECOND = 5.0
-"""CLIP2Video first writes five JPEGs a second, then chooses among those (spec 4.3)."""
+"""CLIP2Video first writes five JPEGs a second, then chooses among those
+(specs/clip4clip-clip2video.md 4.3)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,8 @@ def pick_stored(n_stored: int, max_frames: int, how: str = "linspace") -> Indice
         tail                              x x x
         linspace                  x     x     x      (linspace(0, n-1, m), truncated)
 
-    Source: `slice_framepos` 0, 1, 2 of CLIP4Clip and X-CLIP (specs 4.2, A3).
+    Source: `slice_framepos` 0, 1, 2 of CLIP4Clip and X-CLIP (specs/clip4clip-clip2video.md 4.2,
+    specs/xclip-adaclip.md A3).
     """
     if max_frames < 1:
         raise ValueError(f"max_frames ({max_frames}) must be >= 1")

@@ -1,4 +1,6 @@
-"""Contrastive losses over similarity logits (specs: CLIP4Clip 3.1, CLIP2Video 2.4, X-CLIP A2.1).
+"""Contrastive losses over similarity logits.
+
+Sources: specs/clip4clip-clip2video.md 2.4 and 3.1, specs/xclip-adaclip.md A2.1.
 
 A family's score is a weighted sum of logit matrices, its loss the same sum of their losses
 (CLIP2Video: w * L(global) + (1 - w) * L(TAB)). `Terms` carries both, so that one process and many

@@ -1,6 +1,6 @@
 """Which parameters are trained, decayed, and at which rate: rules by name, as the originals'.
 
-Sources: specs CLIP4Clip 3.3 and 3.5, X-CLIP A2.2 and A2.3, AdaCLIP B2.
+Sources: specs/clip4clip-clip2video.md 3.3 and 3.5, specs/xclip-adaclip.md A2.2, A2.3 and B2.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Learning-rate schedules as the four originals compute them (specs: CLIP4Clip 3.3, X-CLIP A2.2).
+"""Learning-rate schedules as the four originals compute them.
+
+Sources: specs/clip4clip-clip2video.md 3.3, specs/xclip-adaclip.md A2.2.
 
 A schedule maps progress x = step / total_steps (the step *before* it is taken, from 0) and the
 warm-up fraction to a multiplier. They are kept as they are: the first step has rate 0, and

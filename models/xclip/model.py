@@ -1,7 +1,7 @@
 """X-CLIP (Ma et al. 2022, video-text retrieval; not Microsoft's model of that name).
 
 Sentences, words, videos and frames are all compared with each other. Source:
-specs/xclip-adaclip.md, part A.
+specs/xclip-adaclip.md A.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Source: specs/xclip-adaclip.md A1.4. `plain_scores` is the text of the specification, for training;
 `fast_scores` gives the same numbers blockwise and in place, for evaluation and search. The costly
 part is G = words x frames of every pair: both of its softmaxes (over words, over frames) are sums
-of one shared exponential, exp(G / tau - shift), whose normalisers divide out (notes, section 5).
+of one shared exponential, exp(G / tau - shift), whose normalisers divide out
+(notes/decoding-and-stores.md 5).
 """
 
 from __future__ import annotations

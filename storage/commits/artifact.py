@@ -5,7 +5,7 @@
    snapshot and applies its change to that one (`Artifact.publish`).
 3. Readers pin a number and trust nothing else (`Snapshot`); parts are verified on first open.
 
-DESIGN section 2. `merging` is the pure part, `publishing` the loop around it, `retention` what gc
+`merging` is the pure part, `publishing` the loop around it, `retention` what gc
 and the others tell each other.
 """
 

@@ -1,7 +1,7 @@
 """What a worker leaves behind: a part, and the receipt that says what is in it.
 
 The part is durable before its receipt exists, so a receipt is a promise that can be kept: rows,
-bytes, checksum, and every planned input with its outcome (DESIGN section 2, step 1).
+bytes, checksum, and every planned input with its outcome.
 """
 
 from __future__ import annotations

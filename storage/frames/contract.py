@@ -2,7 +2,7 @@
 
 A shard holds the sampled frames of many clips, RGB uint8 ``[T, S, S, 3]`` each, with their
 presentation times (seconds) and display indices. Payload ``raw`` is exact; ``jpeg`` (quality 95,
-4:2:0) takes about 1/9 of the bytes at about 42 dB (notes/decoding-and-stores.md, section 3).
+4:2:0) takes about 1/9 of the bytes at about 42 dB (notes/decoding-and-stores.md 3).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The jpeg payload: one baseline JPEG a frame, by simplejpeg (libjpeg-turbo, single thread).
 
 Quality 95, chroma 4:2:0, accurate DCT and upsampling: about 1/9 of the raw bytes on natural
-frames at a mean error of 1.25 levels (42.4 dB), measured in notes/decoding-and-stores.md.
+frames at a mean error of 1.25 levels (42.4 dB), measured in notes/decoding-and-stores.md 3.
 """
 
 from __future__ import annotations

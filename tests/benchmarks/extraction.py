@@ -1,9 +1,10 @@
 """From videos to frames: the sandbox against decoding in this process, and against CLIP4Clip's way.
 
-One frame a second of a small corpus (the real clips of ../shared where present, else encoded
-ones), 224 x 224. Wall time, medians of interleaved rounds; ratios to in-process decoding of the
-same run: above 1 is faster. CLIP4Clip decodes again for every sample, a seek a frame, and resizes
-with Pillow; without cv2 its seeks are made with PyAV. Absolute numbers are this machine's alone.
+One frame a second of a small corpus (the real clips of ../shared/data/clips where present, else
+encoded ones), 224 x 224. Wall time, medians of interleaved rounds; ratios to in-process decoding of
+the same run: above 1 is faster. CLIP4Clip decodes again for every sample, a seek a frame, and
+resizes with Pillow; without cv2 its seeks are made with PyAV. Absolute numbers are this machine's
+alone.
 """
 
 import os

@@ -40,7 +40,7 @@ def block(stack, x):
 
 
 def naive_tokens(model, v):
-    """Frames of one whole video with the differences between them (2.1), token by token."""
+    """Frames of one video and the differences between them (specs/clip4clip-clip2video.md 2.1)."""
     positions = model.frame_position_embeddings.weight
     of_difference, of_frame = model.type_position_embeddings.weight
     count = len(v)
@@ -145,7 +145,7 @@ def test_legacy_masks_depend_on_the_batch_and_fixed_ones_do_not():
 
 @torch.no_grad()
 def test_padded_frames_are_made_equal_for_the_mlp():
-    """A 1e-6 between padded frames, magnified by the norm, must not reach the score (2.7)."""
+    """A 1e-6 between padded frames must not reach the score (specs/clip4clip-clip2video.md 2.7)."""
     model = make("clip2video", VARIANTS["mlp"] | LAYERS | {"mask_layout": "legacy"})
     given = inputs_of(model, *clips(4))
     noisy = given["frames"].clone()

@@ -1,7 +1,9 @@
 """ActivityNet Captions, paragraphs: ``{train,val}_ids.json`` with ``train.json``, ``val_1.json``.
 
 A video's sentences are joined by spaces and describe it from 0 to ceil(duration) seconds; val1 is
-the test. specs/clip4clip-clip2video.md 5.5, xclip-adaclip.md A5.
+the test.
+
+Sources: specs/clip4clip-clip2video.md 5.5, specs/xclip-adaclip.md A5.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """DiDeMo, paragraphs: ``{split}_list.txt`` (ids with their extension) and ``{split}_data.json``.
 
 A video's descriptions are joined by spaces, in the file's order, and describe its first 31 s; the
-moments' own times are not used. specs/clip4clip-clip2video.md 5.5, xclip-adaclip.md A5.
+moments' own times are not used.
+
+Sources: specs/clip4clip-clip2video.md 5.5, specs/xclip-adaclip.md A5.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """LSMDC: tab-separated, six columns, no header: clip id, four times, sentence.
 
 The clip is already cut, the times are those of the film. A clip id may stand in several rows of a
-file: each is one more caption. specs/clip4clip-clip2video.md 5.4, xclip-adaclip.md A5.
+file: each is one more caption.
+
+Sources: specs/clip4clip-clip2video.md 5.4, specs/xclip-adaclip.md A5.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """MSR-VTT: 1k-A (JSFusion) with 9k or 7k training videos, and the full protocol.
 
 Files: ``MSRVTT_*.csv`` (column video_id; the 1k-A test also names each query's sentence) and
-``MSRVTT_data.json`` (videos, sentences). specs/clip4clip-clip2video.md 5.2, xclip-adaclip.md A5.
+``MSRVTT_data.json`` (videos, sentences).
+
+Sources: specs/clip4clip-clip2video.md 5.2, specs/xclip-adaclip.md A5.
 """
 
 from __future__ import annotations

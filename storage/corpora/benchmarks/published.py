@@ -20,12 +20,12 @@ class Published:
     source: str = ""
 
 
-_C4C = "data releases of CLIP4Clip and CLIP2Video; specs/clip4clip-clip2video.md"
-_ADA = "annotations of AdaCLIP; specs/xclip-adaclip.md B5"
+_C4C = "data releases of CLIP4Clip and CLIP2Video; docs/specs/clip4clip-clip2video.md"
+_ADA = "annotations of AdaCLIP; docs/specs/xclip-adaclip.md B5"
 
 PUBLISHED: dict[tuple[str, str], dict[str, Published]] = {
     ("msrvtt", "9k"): {
-        "train": Published(9000, 180000, f"{_C4C} 5.2, xclip-adaclip.md A5"),
+        "train": Published(9000, 180000, f"{_C4C} 5.2 and docs/specs/xclip-adaclip.md A5"),
         "test": Published(1000, 1000, f"{_C4C} 5.2"),
     },
     ("msrvtt", "7k"): {

@@ -21,7 +21,8 @@ def network():
 def test_keys_are_torchvisions():
     with torch.device("meta"):
         state = MobileNetV3Large().state_dict()
-    assert len(state) == 310  # specs B1.4: 312 without the emptied classifier's last two
+    # specs/xclip-adaclip.md B1.4: 312 without the emptied classifier's last two
+    assert len(state) == 310
     shapes = {
         "features.0.0.weight": (16, 3, 3, 3),
         "features.0.1.num_batches_tracked": (),

@@ -1,7 +1,6 @@
 """Captions to ids: exact to the reference, and its promises on any string."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,13 +9,11 @@ from hypothesis import strategies as st
 
 from reelvec.models.clip.tokenizer import END, START, clean, encode, tokenize
 from reelvec.models.errors import InputError
+from tests.resources import GOLDENS
 
-GOLDENS = Path(__file__).parents[4] / "shared/goldens/tokenizer.json"
-CASES = json.loads(GOLDENS.read_text())["cases"] if GOLDENS.exists() else []
-needs_goldens = pytest.mark.skipif(not CASES, reason="../shared absent")
+CASES = json.loads((GOLDENS / "tokenizer.json").read_text())["cases"]
 
 
-@needs_goldens
 @pytest.mark.parametrize("words", [32, 64])
 def test_ids_of_the_reference(words):
     for case in CASES:

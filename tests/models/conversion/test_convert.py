@@ -17,7 +17,7 @@ from reelvec.models.conversion.weights import (
 from reelvec.models.errors import OptionsError, WeightsError
 from reelvec.models.family import RetrievalModel
 from tests.models.contracts_family import SIZES, captions, clips, inputs_of, make
-from tests.parity_init import clip_archive
+from tests.parity.init import clip_archive
 
 HEADERS = ("meanP", "seqLSTM", "seqTransf", "tightTransf")
 
@@ -65,7 +65,7 @@ def test_another_variants_checkpoint_is_refused():
 
 
 def test_start_from_a_mean_pooled_checkpoint_takes_headers_from_its_clip():
-    """The originals fill a header only where no key of it exists (spec 7.2)."""
+    """Headers are filled only where no key of them exists (specs/clip4clip-clip2video.md 7.2)."""
     trained = export_checkpoint(variant("meanP"), half=False)
     model = variant("seqTransf", patch="3d", seed=5)
     start(model, trained)

@@ -4,14 +4,14 @@ import json
 import re
 import zlib
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-RESOURCES = Path(__file__).parents[2] / "resources"
+from tests.resources import RESOURCES
+
 LABELS = ("class-token", "no-class-token")
 
 

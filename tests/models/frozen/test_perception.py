@@ -16,11 +16,11 @@ from reelvec.storage.weights.pretrained import read_pretrained
 from tests.models.contracts_family import FamilyContract
 from tests.models.frozen.perception_checkpoints import (
     LABELS,
-    RESOURCES,
     golden,
     save_checkpoint,
     tensors_of,
 )
+from tests.resources import RESOURCES
 
 PUBLISHED = json.loads((RESOURCES / "perception-keys.json").read_text())
 

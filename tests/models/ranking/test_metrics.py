@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,8 @@ from reelvec.models.ranking.metrics import (
     evaluate_similarity,
     summarize_ranks,
 )
+from tests.resources import GOLDENS
 
-GOLDENS = Path(__file__).parents[3] / ".." / "shared" / "goldens" / "retrieval_metrics.json"
 NAMES = {"R1": "R@1", "R5": "R@5", "R10": "R@10", "MR": "MdR", "MeanR": "MnR"}
 TIES = {"pessimistic": 1.0, "mean": 0.5, "optimistic": 0.0}
 
@@ -86,10 +85,9 @@ def test_ranks_equal_the_naive_ones(problem, ties, protocol, keep):
     assert found.v2t.queries == len(set(owners.tolist()))
 
 
-@pytest.mark.skipif(not GOLDENS.exists(), reason="../shared absent")
 class TestGoldens:
     def cases(self, kind):
-        return json.loads(GOLDENS.read_text())[kind]
+        return json.loads((GOLDENS / "retrieval_metrics.json").read_text())[kind]
 
     def agree(self, found, want, *, tolerance=1e-10):
         found = found.as_dict()
@@ -122,7 +120,7 @@ class TestGoldens:
 
 
 def test_all_equal_scores_do_not_add_queries():
-    """The originals report R@1 20, MdR 3 and 25 'samples' here (specs 6.3)."""
+    """The originals: R@1 20, MdR 3 and 25 'samples' (specs/clip4clip-clip2video.md 6.3)."""
     sim = np.zeros((5, 5))
     for ties, rank in (("optimistic", 1.0), ("mean", 3.0), ("pessimistic", 5.0)):
         found = evaluate_matrix(sim, text_to_video=range(5), options=MetricOptions(ties=ties))

@@ -1,7 +1,6 @@
 """Frame rules against the originals' goldens, against naive twins, and against their promises."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,16 +24,14 @@ from reelvec.models.sampling.rules import (
     limit,
     pick_stored,
 )
+from tests.resources import GOLDENS
 
-GOLDENS = Path(__file__).parents[4] / "shared/goldens/frame_sampling.json"
 SLICE = ("head", "tail", "linspace")
 
 
 def goldens(table):
-    """Parameters from the golden table; one skipped case where ../shared is absent."""
-    if not GOLDENS.exists():
-        return [pytest.param({}, marks=pytest.mark.skip(reason="../shared absent"))]
-    return json.loads(GOLDENS.read_text())[table]
+    """Parameters from the golden table."""
+    return json.loads((GOLDENS / "frame_sampling.json").read_text())[table]
 
 
 def constant(n, *, fps=25.0, **window):
@@ -103,7 +100,7 @@ def test_adaclip_matches_its_golden(case):
     assert got.tolist() == case["index"]
 
 
-# Without ../shared: the same rules on the specs' own examples.
+# The same rules on the specifications' own examples.
 
 
 def test_clip4clip_examples_of_the_specs():

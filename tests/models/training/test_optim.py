@@ -1,7 +1,6 @@
 import copy
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,13 +23,11 @@ from reelvec.models.training.parameters import (
     parameter_groups,
 )
 from reelvec.models.training.schedules import adaclip_total_steps, clip4clip_total_steps, multiplier
-
-GOLDENS = Path(__file__).parents[3] / ".." / "shared" / "goldens" / "schedules.json"
-needs_goldens = pytest.mark.skipif(not GOLDENS.exists(), reason="../shared absent")
+from tests.resources import GOLDENS
 
 
 def goldens():
-    return json.loads(GOLDENS.read_text())
+    return json.loads((GOLDENS / "schedules.json").read_text())
 
 
 class Tiny(nn.Module):
@@ -71,7 +68,6 @@ def test_legacy_half_keeps_half_moments_and_follows_half_arithmetic():
     assert optimizer.state[p]["next_v"][2] < 1e-7 or p.grad[2] == 4.0
 
 
-@needs_goldens
 class TestGoldens:
     def test_learning_rates(self):
         for case in goldens()["lr"]:

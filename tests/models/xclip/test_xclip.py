@@ -60,7 +60,7 @@ def matrices(given, *, noise=0.1, seed=3):
 
 
 def naive_pair(s, w, v, f, m):
-    """The specification's lines (A1.4) for one text and one video, with loops where it has sums."""
+    """specs/xclip-adaclip.md A1.4 for one text and one video, with loops where it has sums."""
     tau = 0.01
 
     def weighed(x, matrix):
@@ -205,7 +205,7 @@ def test_keys_of_a_vit_b_32(options, keys):
 def test_shapes_of_the_published_variant():
     model = meta({"sim_header": "seqTransf"})
     state = model.state_dict()
-    assert sum(p.numel() for p in model.parameters()) == 164_454_065  # specs A1.6
+    assert sum(p.numel() for p in model.parameters()) == 164_454_065  # specs/xclip-adaclip.md A1.6
     assert state["global_mat_weight"].shape == (512, 512)
     assert state["word_mat_weight2"].shape == (32, 32)
     assert state["frame_logit_weight"].shape == (12, 12)

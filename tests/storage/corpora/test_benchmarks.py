@@ -11,11 +11,9 @@ import pytest
 
 from reelvec.storage.corpora import open_corpus
 from reelvec.storage.errors import CorpusError
+from tests.resources import ANNOTATIONS
 from tests.storage.corpora.contracts_corpora import CorpusReaderContract
 from tests.support.corpus_layouts import LAYOUTS, Item, Layout, some_items, write_layout
-
-ANNOTATIONS = Path(__file__).resolve().parents[4] / "shared" / "data" / "annotations"
-needs_shared = pytest.mark.skipif(not ANNOTATIONS.is_dir(), reason="../shared absent")
 
 PROTOCOLS = [
     ("msrvtt", "9k"),
@@ -190,7 +188,6 @@ def with_real_splits(tmp_path: Path, kind: str, protocol: str) -> Layout:
     return layout
 
 
-@needs_shared
 @pytest.mark.parametrize(
     ("kind", "protocol", "expected"),
     [

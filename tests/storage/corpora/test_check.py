@@ -8,7 +8,7 @@ from reelvec.storage.corpora.benchmarks.published import OBTAIN, PUBLISHED
 from reelvec.storage.corpora.check import Overlap, check_corpus
 from reelvec.storage.corpora.registry import BENCHMARKS, reader_class
 from reelvec.storage.errors import CorpusError
-from tests.storage.corpora.test_benchmarks import needs_shared, with_real_splits
+from tests.storage.corpora.test_benchmarks import with_real_splits
 from tests.support.corpus_layouts import LAYOUTS, Item, some_items, write_layout
 
 
@@ -16,7 +16,6 @@ def check(kind, layout):
     return check_corpus(kind, videos=layout.config.videos, annotations=layout.config.annotations)
 
 
-@needs_shared
 def test_real_msrvtt_counts_and_overlaps(tmp_path):
     start = time.process_time()
     found = check("msrvtt", with_real_splits(tmp_path, "msrvtt", "full"))
@@ -40,7 +39,6 @@ def test_real_msrvtt_counts_and_overlaps(tmp_path):
     assert as_published["9k", "test"] and not as_published["9k", "train"]  # one caption of twenty
 
 
-@needs_shared
 def test_real_vatex_overlaps(tmp_path):
     found = check("vatex", with_real_splits(tmp_path, "vatex", "random1k5"))
     assert Overlap(("hgr", "val"), ("random1k5", "test"), 776) in found.overlaps

@@ -265,7 +265,7 @@ def test_progress_is_reported_and_hashes_are_of_the_bytes(tmp_path):
     assert hash_file(tmp_path / "x") == xxhash.xxh3_128_hexdigest(b"abc" * 10**6)
 
 
-@pytest.mark.skipif(not CLIPS.exists(), reason="../shared absent")
+@pytest.mark.skipif(not CLIPS.exists(), reason="../shared/data/clips absent")
 def test_real_clips():
     clips = sorted([*CLIPS.glob("*.mp4"), *CLIPS.glob("*.mkv")])
     assert len(clips) == 23

@@ -188,7 +188,7 @@ def test_two_processes_equal_one(two_processes, header, rank):
 
 
 def test_legacy_scaling_halves_the_encoders_but_not_the_scale(two_processes):
-    """Specs/clip4clip-clip2video.md 3.2: ratio 0.5000, and 1.0000 for logit_scale."""
+    """By specs/clip4clip-clip2video.md 3.2: ratio 0.5000, and 1.0000 for logit_scale."""
     expected = plain("seqTransf")[1]
     found = two_processes[0]["legacy"][1]
     for name, gradient in expected.items():

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from tests.parity_common import DTYPES, FP32_COSINE, FP64, ROUNDING, Line, distance
+from tests.parity.common import DTYPES, FP32_COSINE, FP64, ROUNDING, Line, distance
 
 
 def check(golden):
@@ -73,7 +73,7 @@ def judge(golden, dtype, sim, outputs, suffix):
 
 
 def quantised(golden, suffix, reference, exact, scale):
-    """Videos float32 cannot tell apart (goldens README, note 3): those the file names.
+    """Videos float32 cannot tell apart: those the file names (tests/resources/goldens/README.md).
 
     Also those of a frame or less (their differences are masked whole) where the reference itself
     is off. With the legacy mask they spoil their whole group.

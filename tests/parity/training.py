@@ -6,7 +6,7 @@ from torch.nn.utils import clip_grad_norm_
 from reelvec.models.training.losses import weighted_symmetric_loss
 from reelvec.models.training.optim import OptimizerOptions, build_optimizer, rates
 from reelvec.models.training.parameters import clamp_logit_scale, freeze
-from tests.parity_common import DTYPES, FP64, ROUNDING, Line, distance
+from tests.parity.common import DTYPES, FP64, ROUNDING, Line, distance
 
 FP32 = {"train_loss": 1e-4, "train_grad_norm": 1e-3, "grad_first_step/": 1e-4, "final/": 1e-6}
 """Floors in float32; four times the file's own float32-float64 distance where that is more."""

@@ -20,8 +20,8 @@ from reelvec.models.sampling.originals import (
 from reelvec.models.sampling.rules import limit, pick_stored
 from reelvec.models.training.optim import BertAdam, OptimizerOptions
 from reelvec.models.training.schedules import adaclip_total_steps, clip4clip_total_steps, multiplier
-from tests.parity_common import Line
-from tests.parity_init import init_mapping
+from tests.parity.common import Line
+from tests.parity.init import init_mapping
 
 SLICE = ("head", "tail", "linspace")
 

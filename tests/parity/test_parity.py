@@ -1,29 +1,62 @@
-"""The parity harness over the shared goldens, and proof that it can fail."""
+"""The parity harness over the repository's goldens, and proof that it can fail."""
 
+import hashlib
 import json
-from pathlib import Path
+import shutil
+from functools import cache
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.parity import check_file, files, main
-from tests.parity_common import Golden, distance
-from tests.parity_training import without_noise
-
-GOLDENS = Path(__file__).parents[1] / ".." / "shared" / "goldens"
-FILES = files(GOLDENS) if GOLDENS.is_dir() else []
-needs_goldens = pytest.mark.skipif(not FILES, reason="../shared absent")
+from tests.parity.common import Golden, distance
+from tests.parity.harness import check_file, main
+from tests.parity.training import without_noise
+from tests.resources import GOLDENS, GOLDENS_OF_HEADS
 
 
-@needs_goldens
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_golden(path):
-    lines = list(check_file(path))
-    assert lines and [line for line in lines if not line.ok] == []
+def index(folder):
+    return json.loads((folder / "index.json").read_text(encoding="utf-8"))
 
 
-@needs_goldens
+@cache
+def lines(name):
+    return tuple(check_file(GOLDENS / name))
+
+
+@pytest.mark.parametrize("name", index(GOLDENS)["files"])
+def test_golden(name):
+    assert lines(name) and [line for line in lines(name) if not line.ok] == []
+
+
+def test_no_check_is_lost():
+    """What the golden tests above compare, counted: a file that is read in part would show."""
+    assert sum(len(lines(name)) for name in index(GOLDENS)["files"]) == 104
+
+
+@pytest.mark.parametrize(("folder", "count"), [(GOLDENS, 48), (GOLDENS_OF_HEADS, 18)])
+def test_goldens_are_whole(folder, count):
+    listed = index(folder)
+    found = {p.name: p.read_bytes() for p in folder.iterdir() if p.name != "README.md"}
+    del found["index.json"]
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in found.items()}
+    assert hashes == {name: entry["sha256"] for name, entry in listed["files"].items()}
+    assert len(hashes) == count
+    assert sum(map(len, found.values())) == listed["total_bytes"]
+
+
+def test_without_a_folder_the_repositorys_goldens_are_checked(capsys):
+    assert main(["--only", "init_mapping"]) == 0
+    assert "4 of 4 checks agree (4 files)" in capsys.readouterr().out
+
+
+def test_a_family_that_is_not_built_neither_agrees_nor_fails(capsys):
+    assert main([str(GOLDENS_OF_HEADS), "--only", "drl_ti"]) == 1
+    printed = capsys.readouterr().out
+    assert "no family yet: drl" in printed and "FAIL" not in printed
+    assert "0 of 1 checks agree (1 files, 1 of no family yet)" in printed
+
+
 @pytest.mark.parametrize(
     ("case", "key", "by"),
     [
@@ -43,7 +76,6 @@ def test_a_changed_number_is_seen(tmp_path, case, key, by):
     assert main([str(tmp_path)]) == 1
 
 
-@needs_goldens
 def test_columns_follow_the_inputs_in_whatever_order_groups_are_listed(tmp_path):
     golden = Golden.read(GOLDENS / "clip2video_TDB_selfA_TAB_TDB.safetensors")
     groups = json.dumps(golden.json("video_groups")[::-1])
@@ -53,7 +85,6 @@ def test_columns_follow_the_inputs_in_whatever_order_groups_are_listed(tmp_path)
     assert main([str(tmp_path)]) == 0
 
 
-@needs_goldens
 @pytest.mark.parametrize("source", ["clip", "zeros"])
 def test_a_variants_parameters_and_not_its_name_say_what_it_is(tmp_path, source):
     table = json.loads((GOLDENS / "init_mapping_clip4clip.json").read_text(encoding="utf-8"))
@@ -76,13 +107,15 @@ def test_only_parameters_whose_gradient_is_zero_may_differ_by_noise():
     assert without_noise(ours, wanted, outputs, "y") is ours
 
 
-@needs_goldens
 def test_what_cannot_be_checked_fails(tmp_path, capsys):
-    assert main([str(tmp_path)]) == 2
+    assert main([str(tmp_path)]) == 2 == main(["--only", "no such file"])
     (tmp_path / "mystery.json").write_text("{}")
     (tmp_path / "broken.safetensors").write_bytes(b"no")
+    shutil.copy(GOLDENS / "tokenizer.json", tmp_path)
     assert main([str(tmp_path)]) == 1
-    assert capsys.readouterr().out.count("FAIL") == 2
+    printed = capsys.readouterr().out
+    assert printed.count("FAIL") == 2 and "1 of 3 checks agree (3 files)" in printed
+    assert [line.ok for line in check_file(tmp_path / "absent.safetensors")] == [False]
 
 
 def test_distance_sees_nan_and_shape():

@@ -3,7 +3,7 @@
 import torch
 
 from reelvec.models.adaclip.policy import hard_top_k
-from tests.parity_common import DTYPES, Line, distance
+from tests.parity.common import DTYPES, Line, distance
 
 
 def check(golden):
