@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+import reelvec
 from reelvec.configs import PipelineConfig
 from reelvec.flows.console.output import print_table
 from reelvec.flows.console.stores import root_at
@@ -66,14 +67,14 @@ def _brief(record: logging.LogRecord) -> bool:
 
 def retry_failed(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -> dict[str, Any]:
     """Try failed videos of the last run again, and bring its tables up to date."""
-    from reelvec.tasks.recording import last_config, last_ledger
+    from reelvec.tasks.recording import last_config
     from reelvec.tasks.runs.retrying import RetryFilter
 
     retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
     config = last_config(store)
     if videos:
-        failed, _ = last_ledger(store)
-        retry.check_videos({str(row["video_id"]) for row in failed})
+        failed = reelvec.open(store).run().failures()
+        retry.check_videos({row.video_id for row in failed})
     from reelvec.flows.pipeline import pipeline
 
     return pipeline(config, retry=retry)

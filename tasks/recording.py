@@ -1,6 +1,6 @@
 """The runs of a store: which config, which artifacts at which snapshots, what each stage cost.
 
-`search`, `failures`, `retry` and the scheduled flow take the last run's config from here.
+`retry`, `evaluate` and the scheduled flow take the last run's config from here.
 """
 
 from __future__ import annotations
@@ -14,11 +14,8 @@ from reelvec.configs.loader import validate
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, StageRecord, latest_run, run_in_use, write_run
-from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
-from reelvec.tasks.frames.extract import frames_artifact
-from reelvec.tasks.ledger import counts, failures, ledger
 
-__all__ = ["is_last_run", "last_config", "last_ledger", "record_run"]
+__all__ = ["is_last_run", "last_config", "record_run"]
 
 #: keys that say how a run is worked on, not what it gives
 _HOW = {"store", "runner", "workers", "dask_address"}
@@ -77,14 +74,6 @@ def last_config(store: str) -> PipelineConfig:
             path=store,
         )
     return validate({**record.config, "store": store}, source=f"the last run of {store}")
-
-
-def last_ledger(store: str) -> tuple[list[dict[str, str | int]], dict[str, int]]:
-    """Failed and salvaged videos of the last run's corpus, and the counts of all."""
-    config = last_config(store)
-    corpus = read_corpus(corpus_artifact(config))
-    rows = list(ledger(corpus, frames=frames_artifact(config).latest()))
-    return failures(rows), counts(rows)
 
 
 def is_last_run(config: PipelineConfig, *, stages: Sequence[str]) -> bool:

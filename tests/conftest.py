@@ -40,3 +40,11 @@ def prefect_server():
 
     with prefect_test_harness(server_startup_timeout=120):
         yield
+
+
+@pytest.fixture(scope="session")
+def small_store(tmp_path_factory):
+    """A store to look at, never to write in: tests.support.small_store."""
+    from tests.support.small_store import make_small_store
+
+    return make_small_store(tmp_path_factory.mktemp("small"))

@@ -87,7 +87,7 @@ def _run(run: reelvec.Run) -> dict[str, Any]:
     return {
         "name": run.name,
         "run": run.identifier,
-        "ended": run.ended.isoformat(" ", "seconds"),
+        "ended": (run.ended or run.started).isoformat(" ", "seconds"),
         "made": ", ".join(run.artifacts),
     }
 

@@ -57,7 +57,7 @@ class Run:
     Attributes:
         name: given by its configuration; runs may share it.
         identifier: of this run alone, 8 hex digits.
-        started, ended: with their time zone.
+        started, ended: with their time zone (`ended` None: it is not known).
         artifacts: kind -> what its record names: `fingerprint` (the identity) and `number`.
     """
 
@@ -65,7 +65,7 @@ class Run:
         self.name = record.name
         self.identifier = record.identifier
         self.started = datetime.fromisoformat(record.started)
-        self.ended = datetime.fromisoformat(record.ended)
+        self.ended = datetime.fromisoformat(record.ended) if record.ended else None
         self._root = root
         self._record = record
         self._recorded = RecordedArtifacts(root, record, as_ended=as_ended)

@@ -94,7 +94,8 @@ class Table:
                 "pandas is not installed, which Table.pandas needs: pip install pandas, or use"
                 " Table.arrow"
             ) from None
-        return self.arrow(columns, split=split).to_pandas()
+        frame: pd.DataFrame = self.arrow(columns, split=split).to_pandas()
+        return frame
 
     def numpy(
         self, column: str = "embedding", *, split: str | None = None
@@ -116,7 +117,7 @@ class Table:
         (name,) = self._known([column])
         ids: list[str] = []
         pieces: list[npt.NDArray[np.generic]] = []
-        for piece in self.batches(dict.fromkeys([key, name]), split=split):
+        for piece in self.batches(list(dict.fromkeys([key, name])), split=split):
             ids += piece.column(key).to_pylist()
             pieces.append(array_of(piece.column(name)))
         return np.array(ids, dtype=np.str_), np.concatenate(pieces)

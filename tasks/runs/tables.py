@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from reelvec.configs import PipelineConfig
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.errors import MissingArtifactError
@@ -14,16 +12,14 @@ from reelvec.storage.roots import open_root
 from reelvec.storage.runs import latest_run
 from reelvec.tasks.corpus.ingest import Corpus, corpus_artifact, read_corpus
 from reelvec.tasks.embedding.embed import embeddings_artifact
-from reelvec.tasks.embedding.encoding import Encoder, EncoderRef, open_encoder, with_vectors
+from reelvec.tasks.embedding.encoding import Encoder, EncoderRef, open_encoder
 from reelvec.tasks.frames.extract import frames_artifact
-from reelvec.tasks.recording import last_config
 from reelvec.tasks.reports.facts import ReportSources
 from reelvec.tasks.scoring.evaluate import finished_evaluation
 from reelvec.tasks.scoring.logits import Scoring, scoring_of
-from reelvec.tasks.searching.search import SearchRow, search
 from reelvec.tasks.training.train import Trained, find_trained
 
-__all__ = ["Sources", "is_evaluated", "report_sources", "search_text", "sources_of"]
+__all__ = ["Sources", "is_evaluated", "report_sources", "sources_of"]
 
 
 @dataclass(frozen=True)
@@ -107,27 +103,6 @@ def report_sources(config: PipelineConfig, *, notes: Sequence[str] = ()) -> Repo
             "weights": trained.weights_hash,
         },
         notes=notes,
-    )
-
-
-def search_text(store: str, *, text: str, top: int) -> list[SearchRow]:
-    """The `top` videos of the store's last run for a text, best first.
-
-    Raises:
-        MissingArtifactError: the store has no run, or no tables yet.
-    """
-    sources = sources_of(last_config(store))
-    encoder = sources.encoder()
-    with torch.inference_mode():
-        tokens = encoder.model.tokenize([text]).to(encoder.device)
-        features = with_vectors(encoder.model, encoder.model.encode_text(tokens))
-    return search(
-        features.columns(),
-        embeddings=sources.embeddings,
-        corpus=sources.corpus,
-        frames=frames_artifact(sources.config).latest(),
-        top=top,
-        scoring=scoring_of(encoder.model),
     )
 
 

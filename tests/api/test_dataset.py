@@ -15,8 +15,8 @@ from reelvec.tasks.artifacts import SnapshotRef
 
 
 @pytest.fixture(scope="module")
-def run(made):
-    return reelvec.open(made.store).run()
+def run(small_store):
+    return reelvec.open(small_store.store).run()
 
 
 def same(one, other):

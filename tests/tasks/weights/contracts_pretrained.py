@@ -4,12 +4,14 @@ A test class subclasses `PretrainedContract` and gives the fixture `folder` (of 
 `reprocessed`; it says its vectors' `width`.
 """
 
+import reelvec
 from reelvec.configs import PipelineConfig
 from reelvec.models.conversion.weights import image_size_of, recognise
+from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, write_run
 from reelvec.storage.weights.pretrained import read_pretrained
-from reelvec.tasks.runs.tables import search_text, sources_of
+from reelvec.tasks.runs.tables import sources_of
 from reelvec.tasks.scoring.evaluate import evaluate
 from reelvec.tasks.training.starting import starting_model
 from reelvec.tasks.training.train import train, trained
@@ -65,9 +67,11 @@ class PretrainedContract:
         )
         assert len(snapshot.live("videos")) == 6
         started = "2026-01-01T00:00:00+00:00"
-        run = RunRecord(name="x", config=config.model_dump(mode="json"), started=started)
-        write_run(open_root(config.store), run)
-        found = search_text(config.store, text="a red circle", top=3)
+        root = open_root(config.store)
+        made = {a.kind: (a.fingerprint, a.latest().number) for a in Artifact.all(root)}
+        plain = config.model_dump(mode="json")
+        write_run(root, RunRecord("x", plain, artifacts=made, started=started))
+        found = reelvec.open(config.store).run("x").search("a red circle", top=3)
         assert [row.rank for row in found] == [1, 2, 3]
         columns = sources.encoder().model.video_columns
         assert columns["embedding"].shape == (self.width(folder),)

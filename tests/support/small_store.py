@@ -1,15 +1,13 @@
-"""One small store of a session: two runs of one name, with growth, a changed caption, a failure."""
+"""A small store that looks lived in: two runs of one name, growth, a changed caption, a failure."""
 
 from dataclasses import dataclass
-
-import pytest
 
 from reelvec.configs import PipelineConfig
 from tests.drills.bitflips import draw, run_again
 
 
 @dataclass(frozen=True)
-class Made:
+class SmallStore:
     """Where it is, and its last configuration."""
 
     store: str
@@ -27,9 +25,8 @@ def captions_file(folder, ids, *, changed=()):
     (folder / "captions.csv").write_text("\n".join(lines))
 
 
-@pytest.fixture(scope="session")
-def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("api")
+def make_small_store(folder):
+    """Nine videos, one of them broken: five listed with captions by the first run, all later."""
     drawn, write = draw(folder, videos=8)
     write(drawn)
     files = sorted((folder / "videos").iterdir())
@@ -56,4 +53,4 @@ def made(tmp_path_factory):
     run_again(config)
     captions_file(folder, [*(f"clip{n}" for n in range(8)), "broken"], changed=["clip1"])
     run_again(config)
-    return Made(config.store, config)
+    return SmallStore(config.store, config)
