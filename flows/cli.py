@@ -42,7 +42,7 @@ def main() -> None:
     from reelvec.configs import ConfigError
     from reelvec.models.errors import ModelError
     from reelvec.storage.errors import ReelvecError
-    from reelvec.tasks.ledger import TooManyFailedError
+    from reelvec.tasks.corpus.ledger import TooManyFailedError
 
     signal.signal(signal.SIGTERM, _end)
     try:

@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -15,10 +16,15 @@ from reelvec.configs import PipelineConfig
 from reelvec.flows.console.output import print_table
 from reelvec.flows.console.stores import root_at
 
-__all__ = ["launch", "repair_damage", "retry_failed", "show"]
+if TYPE_CHECKING:
+    from reelvec.storage.upkeep.repair import Repair
+    from reelvec.tasks.runs.outcome import RunSummary
+    from reelvec.tasks.scoring.rows import MetricRow
+
+__all__ = ["RepairSummary", "launch", "repair_damage", "retry_failed", "show"]
 
 
-def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> dict[str, Any]:
+def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> RunSummary:
     """Run the pipeline, or find in seconds that a finished run has nothing left to do.
 
     Without PREFECT_API_URL Prefect serves itself for the time of the run.
@@ -27,18 +33,18 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> di
         ConfigError: no store can be at config.store.
         StoreError: it cannot be made there.
     """
-    from reelvec.storage.upkeep.verify import lost_of_last_run
-    from reelvec.tasks.recording import is_last_run
-    from reelvec.tasks.runs.outcome import outcome_of
+    from reelvec.tasks.artifacts import Session
+    from reelvec.tasks.runs.outcome import summary_of
     from reelvec.tasks.runs.plan import plan_pipeline
     from reelvec.tasks.runs.preflight import choose_stages, settled
+    from reelvec.tasks.runs.recording import is_last_run
 
     config = settled(config)
     chosen = choose_stages(stages)
     root = root_at(config.store)
-    same = is_last_run(config, stages=chosen) and not lost_of_last_run(root)
-    if same and not plan_pipeline(config, stages=chosen):
-        return {**outcome_of(config), "changed": False, "stages": []}
+    session = Session(config)
+    if is_last_run(session, stages=chosen) and not plan_pipeline(session, stages=chosen):
+        return summary_of(session)
     root.new_scratch()  # where no store can be made, that is said before any work
     _say(f"reelvec: {config.name} -> {config.store}")
     from reelvec.flows.pipeline import pipeline
@@ -65,9 +71,9 @@ def _brief(record: logging.LogRecord) -> bool:
     return record.name != "prefect.flow_runs" or record.levelno < logging.ERROR
 
 
-def retry_failed(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -> dict[str, Any]:
+def retry_failed(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -> RunSummary:
     """Try failed videos of the last run again, and bring its tables up to date."""
-    from reelvec.tasks.recording import last_config
+    from reelvec.tasks.runs.recording import last_config
     from reelvec.tasks.runs.retrying import RetryFilter
 
     retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
@@ -80,7 +86,40 @@ def retry_failed(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -
     return pipeline(config, retry=retry)
 
 
-def repair_damage(store: str) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class RepairSummary:
+    """What a repair came to."""
+
+    store: str
+    repairs: tuple[Repair, ...]
+    videos: tuple[str, ...] = ()
+    """Ids of the videos that were redone."""
+    left: tuple[str, ...] = ()
+    """Files that are still damaged or gone."""
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As `reelvec repair --json` prints it."""
+        return {
+            "store": self.store,
+            "repaired": [
+                {
+                    "kind": repair.damage.kind,
+                    "identity": repair.damage.fingerprint,
+                    "path": repair.damage.path,
+                    "what": repair.damage.what,
+                    "keys": list(repair.damage.keys),
+                    "done": repair.done,
+                }
+                for repair in self.repairs
+            ],
+            "videos": list(self.videos),
+            "left": list(self.left),
+            "notes": list(self.notes),
+        }
+
+
+def repair_damage(store: str) -> RepairSummary:
     """Repair the store, run the stages of its last run, and say what was damaged and redone.
 
     Where all of an artifact is gone there is nothing to repair, and a run of it may take days: then
@@ -88,7 +127,7 @@ def repair_damage(store: str) -> dict[str, Any]:
     """
     from reelvec.storage.roots import open_root
     from reelvec.storage.upkeep.verify import lost_of_last_run, verify_store
-    from reelvec.tasks.recording import last_config
+    from reelvec.tasks.runs.recording import last_config
     from reelvec.tasks.upkeep.repair import repair, stages_to_run, videos_of
 
     done = repair(store)
@@ -105,65 +144,51 @@ def repair_damage(store: str) -> dict[str, Any]:
     notes += [f"{damage.path}: {damage.what}" for damage in left]
     if lost_of_last_run(root):
         notes.append("what is gone whole the same run makes again: give its command once more")
-    return {
-        "store": store,
-        "repaired": [
-            {
-                "kind": repair.damage.kind,
-                "identity": repair.damage.fingerprint,
-                "path": repair.damage.path,
-                "what": repair.damage.what,
-                "keys": list(repair.damage.keys),
-                "done": repair.done,
-            }
-            for repair in done.repairs
-        ],
-        "videos": videos,
-        "left": [damage.path for damage in left],
-        "notes": notes,
-    }
+    return RepairSummary(
+        store=store,
+        repairs=tuple(done.repairs),
+        videos=tuple(videos),
+        left=tuple(damage.path for damage in left),
+        notes=tuple(notes),
+    )
 
 
-def show(summary: dict[str, Any]) -> None:
+def show(summary: RunSummary) -> None:
     """The summary on stdout, for a person."""
-    from reelvec.flows.summary import describe
-
+    outcome = summary.outcome
     console = Console(markup=False, highlight=False, soft_wrap=True)
-    if not summary["changed"]:
+    if not summary.changed:
         console.print("Everything is up to date: nothing was done.")
     else:
         rows = [
-            {"stage": s["stage"], "done": describe(s), "seconds": float(s["seconds"])}
-            for s in summary["stages"]
+            {"stage": stage.stage, "done": stage.words, "seconds": stage.seconds}
+            for stage in summary.stages
         ]
-        print_table(summary["name"], rows, ["stage", "done", "seconds"])
-    coverage = ", ".join(f"{count} {name}" for name, count in summary["coverage"].items())
-    console.print(
-        f"\nVideos: {coverage}" + ("; see `reelvec failures`" if summary["failures"] else "")
-    )
-    for note in summary["notes"]:
+        print_table(outcome.name, rows, ["stage", "done", "seconds"])
+    more = "; see `reelvec failures`" if outcome.failures else ""
+    console.print(f"\nVideos: {outcome.coverage.words}{more}")
+    for note in summary.notes:
         console.print(f"Note: {note}")
-    if summary["metrics"]:
+    if outcome.metrics:
         console.print()
-        _show_metrics(summary["metrics"])
-    if summary["report"]:
-        console.print(f"\nReport: {summary['report']}", soft_wrap=True)
+        _show_metrics(outcome.metrics)
+    if outcome.report:
+        console.print(f"\nReport: {outcome.report}", soft_wrap=True)
 
 
-def _show_metrics(metrics: Sequence[dict[str, Any]]) -> None:
+def _show_metrics(metrics: Sequence[MetricRow]) -> None:
     """One line a direction, protocol and subset: R@k and medians beside each other."""
     lines: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in metrics:
-        key = (row["direction"], row["protocol"], row["subset"])
+        key = (row.direction, row.protocol, row.subset)
         line = lines.setdefault(
-            key,
-            {"direction": key[0], "protocol": key[1], "subset": key[2] or "all", "n": row["n"]},
+            key, {"direction": key[0], "protocol": key[1], "subset": key[2] or "all", "n": row.n}
         )
-        line[row["metric"]] = f"{row['value']:.1f}"
-        if row["metric"] == "R@1" and row["low"] is not None:
-            line["R@1 95 %"] = f"{row['low']:.1f} – {row['high']:.1f}"
-        if row["published"] is not None:
-            line[f"{row['metric']} expected"] = f"{row['published']:.1f}"
+        line[row.metric] = f"{row.value:.1f}"
+        if row.metric == "R@1" and row.low is not None:
+            line["R@1 95 %"] = f"{row.low:.1f} – {row.high:.1f}"
+        if row.published is not None:
+            line[f"{row.metric} expected"] = f"{row.published:.1f}"
     columns = list(dict.fromkeys(column for line in lines.values() for column in line))
     print_table("Metrics", list(lines.values()), columns)
 

@@ -1,38 +1,29 @@
-"""The whole pipeline as a numbered list."""
+"""The whole pipeline: its stages one after the other, on one session of the store."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
-from prefect import Flow, flow
+from prefect import flow
 
 from reelvec.configs import PipelineConfig
-from reelvec.flows import stages
 from reelvec.flows.runners import open_runner, task_runner
-from reelvec.flows.summary import publish_summary, summarise
-from reelvec.tasks.recording import record_run
+from reelvec.flows.stages import stage_flow
+from reelvec.flows.summary import publish_summary
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.runs.outcome import RunSummary, summary_of
 from reelvec.tasks.runs.preflight import choose_stages, settled
+from reelvec.tasks.runs.receipts import StageReceipt
+from reelvec.tasks.runs.recording import record_run
 from reelvec.tasks.runs.retrying import RetryFilter
 
 __all__ = ["pipeline"]
-
-_FLOWS: dict[str, Flow[..., stages.StageReceipt]] = {
-    "ingest": stages.ingest,  # 1. list, hash and probe the videos
-    "extract": stages.extract,  # 2. decode the frames that are missing
-    "train": stages.train,  # 3. train, or go on from the last checkpoint
-    "embed": stages.embed,  # 4. write both embedding tables
-    "evaluate": stages.evaluate,  # 5. score them
-    "report": stages.report,  # 6. one page to read
-}
-
-_RETRYING = ("ingest", "extract")
 
 
 @flow(name="pipeline", flow_run_name="{config.name}")
 def pipeline(
     config: PipelineConfig, only: list[str] | None = None, retry: RetryFilter | None = None
-) -> dict[str, Any]:
+) -> RunSummary:
     """Run the stages of `config` in order; each does what is missing and nothing else.
 
     Args:
@@ -41,20 +32,21 @@ def pipeline(
         retry: failed videos that are tried once more.
 
     Returns:
-        A summary: stage receipts, coverage, metrics, and where the report is.
+        What the stages did, coverage, metrics, and where the report is.
     """
     config = settled(config)
+    session = Session(config)
     chosen = choose_stages(only)
     started = datetime.now(UTC)
-    receipts: list[stages.StageReceipt] = []
+    receipts: list[StageReceipt] = []
     with open_runner(config) as placed:
         for name in chosen:
-            stage = _FLOWS[name].with_options(task_runner=task_runner(placed))
             if name == "report":
-                record_run(config, receipts, started=started)
-            receipts.append(stage(placed, retry) if name in _RETRYING else stage(placed))
+                record_run(session, receipts, started=started)
+            stage = stage_flow(name, session).with_options(task_runner=task_runner(placed))
+            receipts.append(stage(config, retry))
     if "report" not in chosen:
-        record_run(config, receipts, started=started)
-    summary = summarise(config, receipts)
+        record_run(session, receipts, started=started)
+    summary = summary_of(session, receipts)
     publish_summary(summary)
     return summary

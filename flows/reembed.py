@@ -5,24 +5,39 @@ It keeps the tables of a finished run true. Nothing is trained: the weights of t
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
 from reelvec.configs import PipelineConfig
 from reelvec.flows.pipeline import pipeline
-from reelvec.tasks.recording import last_config
-from reelvec.tasks.runs.plan import plan_reembed
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.runs.outcome import RunSummary
+from reelvec.tasks.runs.plan import PlannedWork, plan_reembed
 from reelvec.tasks.runs.preflight import settled
+from reelvec.tasks.runs.recording import last_config
 
-__all__ = ["reembed"]
+__all__ = ["Reembedded", "reembed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reembedded:
+    """What was missing or stale, and the run that made up for it; None: there was no run."""
+
+    plan: tuple[PlannedWork, ...]
+    summary: RunSummary | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was done."""
+        return self.summary is not None and self.summary.changed
 
 
 @flow(name="reembed", flow_run_name="reembed")
 def reembed(
     config: PipelineConfig | None = None, store: str | None = None, dry_run: bool = False
-) -> dict[str, Any]:
+) -> Reembedded:
     """Bring the embedding tables up to date with the videos.
 
     Args:
@@ -31,16 +46,16 @@ def reembed(
         dry_run: only say what would be done.
 
     Returns:
-        The plan (rows by reason), and the pipeline's summary unless it was a dry run.
+        The plan, and the pipeline's summary unless there was nothing to do or it was a dry run.
     """
     config = settled(config or last_config(store or PipelineConfig().store))
-    plan = plan_reembed(config)
-    rows = [{"stage": row.stage, "why": row.why, "count": row.count} for row in plan]
+    plan = plan_reembed(Session(config))
+    rows = [asdict(row) for row in plan]
     create_table_artifact(table=rows, key="reembed-plan", description="What is missing or stale")
     logger = get_run_logger()
     for row in plan:
         logger.info("%s: %d %s", row.stage, row.count, row.why)
     if dry_run or not plan:
-        return {"plan": rows, "changed": False}
+        return Reembedded(plan=tuple(plan))
     only = ["ingest", "extract", "embed", "evaluate", "report"]
-    return {"plan": rows, "changed": True, **pipeline(config, only=only)}
+    return Reembedded(plan=tuple(plan), summary=pipeline(config, only=only))

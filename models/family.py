@@ -23,7 +23,7 @@ from reelvec.models.clip.tokenizer import tokenize
 from reelvec.models.clip.towers import ClipTowers
 from reelvec.models.clip.weights import load_strictly
 from reelvec.models.errors import InputError, OptionsError
-from reelvec.models.features import Columns, TextFeatures, VideoFeatures
+from reelvec.models.features import EMBEDDING, Columns, TextFeatures, VideoFeatures
 from reelvec.models.training.losses import Terms
 
 __all__ = ["ClipFamily", "FamilyOptions", "OriginalSettings", "RetrievalModel"]
@@ -123,11 +123,11 @@ class RetrievalModel(nn.Module, ABC):
 
     def text_vectors(self, text: TextFeatures) -> Tensor:
         """Unit vectors [T, D] of a family whose `is_dot_product` holds."""
-        return text["embedding"]
+        return text[EMBEDDING]
 
     def video_vectors(self, video: VideoFeatures) -> Tensor:
         """Unit vectors [V, D] of a family whose `is_dot_product` holds."""
-        return video["embedding"]
+        return video[EMBEDDING]
 
     def similarity(self, text: TextFeatures, video: VideoFeatures) -> Tensor:
         """Logits [T, V], exp(logit_scale) included. Any rows may be combined, in any blocks."""

@@ -14,7 +14,10 @@ from torch import Tensor
 
 from reelvec.models.errors import FeatureError
 
-__all__ = ["Column", "Columns", "Features", "TextFeatures", "VideoFeatures"]
+__all__ = ["EMBEDDING", "Column", "Columns", "Features", "TextFeatures", "VideoFeatures"]
+
+EMBEDDING = "embedding"
+"""The column of unit vectors, where a score is their product."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ __all__ = [
 FAMILIES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "clip4clip": ("reelvec.models.clip4clip", "Clip4Clip"),
-        "clip2video": ("reelvec.models.clip2video", "Clip2Video"),
+        "clip2video": ("reelvec.models.clip2video.model", "Clip2Video"),
         "xclip": ("reelvec.models.xclip.model", "XClip"),
         "adaclip": ("reelvec.models.adaclip.model", "AdaClip"),
         "frozen": ("reelvec.models.frozen.clip", "Frozen"),

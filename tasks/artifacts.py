@@ -16,6 +16,7 @@ from typing import Any
 from reelvec.configs import PipelineConfig
 from reelvec.storage import layout
 from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
+from reelvec.storage.commits.views import ReadableArtifact
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import RunRecord, latest_run
@@ -43,7 +44,7 @@ class SnapshotRef:
         return cls.of(snapshot.artifact, number=snapshot.number)
 
     @classmethod
-    def of(cls, artifact: Artifact, *, number: int = 0) -> SnapshotRef:
+    def of(cls, artifact: ReadableArtifact, *, number: int = 0) -> SnapshotRef:
         """The reference to a snapshot of this artifact."""
         return cls(artifact.root.uri, artifact.kind, artifact.fingerprint, number)
 

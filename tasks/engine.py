@@ -5,7 +5,7 @@ worker died (prefect-dask re-runs even finished ones), so every task here begins
 committed output in the store and returns that. The store is the truth; Prefect's result cache is
 switched off, since a cached pointer can outlive the bytes it points at.
 
-A task returns a receipt, a small dict of plain values, never arrays.
+A task returns a receipt, a small record of plain values, never arrays.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
 
 from reelvec.storage.errors import ReelvecError
+from reelvec.tasks.shards import ShardReceipt
 
 __all__ = ["ShardTask", "gpu_slot", "task"]
 
-ShardTask = Task[..., dict[str, object]]
+ShardTask = Task[..., ShardReceipt]
 """A task that works on one shard and returns a receipt."""
 
 P = ParamSpec("P")

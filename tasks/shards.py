@@ -7,45 +7,26 @@ snapshot, finds the receipts it had already written and adopts them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import xxhash
 
-from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
+from reelvec.storage.commits.artifact import Artifact, Receipt
 from reelvec.storage.records import Outcome
-from reelvec.storage.roots import open_root
 
 __all__ = [
-    "ArtifactRef",
     "PartContents",
     "Shard",
-    "commit_shards",
+    "ShardReceipt",
     "make_shards",
     "run_shard",
     "split_finished",
 ]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class ArtifactRef:
-    """Names an artifact across processes: plain strings only."""
-
-    store: str
-    kind: str
-    fingerprint: str
-
-    def open(self) -> Artifact:
-        """The artifact itself."""
-        return Artifact.find(open_root(self.store), kind=self.kind, fingerprint=self.fingerprint)
-
-    @classmethod
-    def to(cls, artifact: Artifact, *, store: str) -> ArtifactRef:
-        return cls(store=store, kind=artifact.kind, fingerprint=artifact.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +45,24 @@ class PartContents:
     rows: int
     schema: str
     outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardReceipt:
+    """What a shard's task gives back: small and picklable; the store holds the rest."""
+
+    receipt: str
+    """Path of the part's receipt below the artifact's folder."""
+    done: int
+    """Items that were worked on."""
+    failed: int
+    """Those of them that are quarantined."""
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> ShardReceipt:
+        """Of the receipt in the store."""
+        counts = receipt.counts
+        return cls(receipt.path, done=counts.planned, failed=counts.quarantined)
 
 
 def make_shards(
@@ -101,14 +100,13 @@ def split_finished(
 
 
 def run_shard(
-    ref: ArtifactRef,
+    artifact: Artifact,
     shard: Shard[Any],
     *,
     suffix: str,
     write: Callable[[Path], PartContents],
 ) -> Receipt:
     """Write one part and its receipt: look for a committed output first, since engines re-run."""
-    artifact = ref.open()
     if _was_begun(artifact, shard):
         finished, _ = split_finished(artifact, [shard])
         if finished:
@@ -122,20 +120,3 @@ def _was_begun(artifact: Artifact, shard: Shard[Any]) -> bool:
     """Whether any receipt bears the shard's name; a listing is enough to look further."""
     names = artifact.root.list(f"{artifact.folder}/receipts")
     return any(name.startswith(f"{shard.table}-{shard.name}-") for name in names)
-
-
-def commit_shards(
-    artifact: Artifact,
-    receipts: Sequence[Receipt],
-    *,
-    supersede: Mapping[str, Collection[str]],
-    note: str,
-) -> Snapshot:
-    """Publish one snapshot with `receipts`; with nothing to say the latest stays as it is.
-
-    A first run over nothing still publishes, so that "no videos" is a fact and not an absence.
-    """
-    latest = artifact.latest()
-    if latest is not None and not receipts and not any(supersede.values()):
-        return latest
-    return artifact.publish(add=receipts, supersede=supersede, note=note)

@@ -43,8 +43,8 @@ def prefect_server():
 
 
 @pytest.fixture(scope="session")
-def small_store(tmp_path_factory):
-    """A store to look at, never to write in: tests.support.small_store."""
-    from tests.support.small_store import make_small_store
+def real_store(tmp_path_factory):
+    """A store to look at, never to write in: tests.support.real_store."""
+    from tests.support.real_store import make_real_store
 
-    return make_small_store(tmp_path_factory.mktemp("small"))
+    return make_real_store(tmp_path_factory.mktemp("real"))

@@ -84,6 +84,13 @@ def test_every_test_folder_is_a_package():
     assert [name(f) for f in folders if not (f / "__init__.py").exists()] == []
 
 
+def test_test_folders_mirror_the_code():
+    """What tests a room lies in the folder of its name."""
+    folders = {p.parent for package in PACKAGES for p in (ROOT / "tests" / package).rglob("*.py")}
+    rooms = {name(path.parent) for path in MODULES}
+    assert [name(f) for f in folders if f.relative_to(ROOT / "tests").as_posix() not in rooms] == []
+
+
 def test_only_the_engine_imports_prefect_tasks():
     """One door to the task engine; flows import flows, runners and artifacts, never `task`."""
     offenders = []

@@ -70,16 +70,17 @@ def repair(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     where = known_store(store)
     found = repair_damage(where)
     if as_json:
-        print_json(found)
-    elif not found["repaired"] and not found["left"]:
+        print_json(found.to_json())
+    elif not found.repairs and not found.left:
         typer.echo(f"{where}: nothing is damaged")
     else:
-        if found["repaired"]:
-            print_table(where, found["repaired"], ["kind", "path", "what", "done"])
-            typer.echo(f"Videos redone: {', '.join(found['videos']) or 'none'}")
-        for note in found["notes"]:
+        if found.repairs:
+            rows = found.to_json()["repaired"]
+            print_table(where, rows, ["kind", "path", "what", "done"])
+            typer.echo(f"Videos redone: {', '.join(found.videos) or 'none'}")
+        for note in found.notes:
             typer.echo(f"Note: {note}")
-    if found["left"]:
+    if found.left:
         raise typer.Exit(4)
 
 
@@ -96,7 +97,7 @@ def retry(
 
     summary = retry_failed(known_store(store), reasons=reason or (), videos=video or ())
     if as_json:
-        print_json(summary)
+        print_json(summary.to_json())
     else:
         show(summary)
 

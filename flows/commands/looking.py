@@ -94,17 +94,17 @@ def _run(run: reelvec.Run) -> dict[str, Any]:
 
 def failures(store: StoreOption = None, run: RunOption = None, as_json: JsonFlag = False) -> None:
     """List the videos of a run that failed or were salvaged, with the decoder's words."""
-    from reelvec.tasks.ledger import counts, failures
+    from reelvec.tasks.corpus.ledger import counts, failures
 
     opened = opened_store(store)
     ledger = opened.run(run).ledger()
-    rows, totals = failures(ledger), counts(ledger)
+    rows, totals = list(map(dataclasses.asdict, failures(ledger))), counts(ledger)
     if as_json:
-        print_json({"store": opened.uri, "counts": totals, "failures": rows})
+        print_json({"store": opened.uri, "counts": totals.to_json(), "failures": rows})
         return
     if rows:
         print_table(opened.uri, rows, ["video_id", "stage", "status", "reason", "message"])
-    typer.echo(", ".join(f"{count} {name}" for name, count in totals.items()))
+    typer.echo(totals.words)
 
 
 def presets(as_json: JsonFlag = False) -> None:

@@ -97,7 +97,7 @@ def evaluate(
     as_json: JsonFlag = False,
 ) -> None:
     """Score the tables of a run again, e.g. on another split: reads tables only."""
-    from reelvec.tasks.recording import last_config
+    from reelvec.tasks.runs.recording import last_config
 
     if source is None:
         document = last_config(known_store(store)).model_dump(mode="json")
@@ -123,6 +123,6 @@ def _launch(config: PipelineConfig, *, stages: Sequence[str] | None = None, as_j
 
     summary = launch(config, stages=stages)
     if as_json:
-        print_json(summary)
+        print_json(summary.to_json())
     else:
         show(summary)

@@ -47,11 +47,8 @@ class RunEncoder:
         self, recorded: RecordedArtifacts, config: PipelineConfig, *, device: str | None
     ) -> None:
         self._options = config.embed
-        checkpoint = _checkpoint_of(recorded)
         ref = EncoderRef(
-            store=checkpoint.root,
-            checkpoint=checkpoint.fingerprint,
-            number=checkpoint.number,
+            checkpoint=_checkpoint_of(recorded),
             model=config.model.model_dump_json(),
             device=config.embed.device if device is None else _known_device(device),
         )
@@ -118,13 +115,12 @@ def _checkpoint_of(recorded: RecordedArtifacts) -> SnapshotRef:
         wanted = recorded.snapshot("embeddings").artifact.identity["weights"]
     if recorded.has("checkpoint"):
         snapshot = recorded.snapshot("checkpoint")
-        best = best_checkpoint(checkpoints(snapshot)).weights_hash
-        if wanted in (None, best):
+        if wanted in (None, best_checkpoint(checkpoints(snapshot)).weights_hash):
             return SnapshotRef.to(snapshot)
     for artifact in Artifact.all(recorded.root):
-        found = finished(artifact) if artifact.kind == "checkpoint" else None
+        found = finished(artifact.latest()) if artifact.kind == "checkpoint" else None
         if found is not None and found.weights_hash == wanted:
-            return SnapshotRef.of(artifact, number=found.number)
+            return found.ref
     raise MissingArtifactError(
         f"the model of the run is not in the store ({recorded.root.uri}) any more: no checkpoint"
         f" has the weights {wanted}; `reelvec run` makes it anew",

@@ -16,12 +16,11 @@ from reelvec.errors import RequestError
 from reelvec.storage.errors import MissingArtifactError, StoreError
 from reelvec.storage.frames.contract import ClipFrames
 from reelvec.storage.frames.reader import FrameReader
-from reelvec.storage.records import Status
 from reelvec.storage.roots import Root
 from reelvec.storage.runs import RunRecord
 from reelvec.tasks.artifacts import SnapshotRef
-from reelvec.tasks.corpus.ingest import Corpus, key_of, read_corpus
-from reelvec.tasks.ledger import LedgerRow, ledger
+from reelvec.tasks.corpus.ingest import Corpus, corpus_at, key_of
+from reelvec.tasks.corpus.ledger import LedgerRow, failures, ledger
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from reelvec.api.dataset import FrameDataset
     from reelvec.api.encoding import RunEncoder
-    from reelvec.tasks.reports.rendering.contents import MetricRow
+    from reelvec.tasks.scoring.rows import MetricRow
     from reelvec.tasks.searching.search import SearchRow
 
 __all__ = ["TABLES", "Run"]
@@ -138,8 +137,7 @@ class Run:
 
     def failures(self) -> list[LedgerRow]:
         """The rows of the ledger that a person should look at: quarantined and salvaged."""
-        looked_at = (Status.QUARANTINED, Status.SALVAGED)
-        return [row for row in self.ledger() if row.status in looked_at]
+        return failures(self.ledger())
 
     def metrics(self) -> list[MetricRow]:
         """What the tables scored last; recalls are percent, ranks count from 1, bounds are 95 %.
@@ -273,8 +271,7 @@ class Run:
 
     @cached_property
     def _corpus(self) -> Corpus:
-        snapshot = self._recorded.snapshot("corpus")
-        return read_corpus(snapshot.artifact, snapshot=snapshot)
+        return corpus_at(self._recorded.snapshot("corpus"))
 
     @cached_property
     def _reader(self) -> FrameReader:

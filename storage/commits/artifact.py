@@ -62,18 +62,14 @@ class Artifact:
             IdentityError: it holds another identity than its folder's name says.
             StoreError: the identity has no JSON spelling, or the store cannot be written.
         """
-        artifact = cls(root, kind=kind, fingerprint=layout.fingerprint(identity))
-        path = layout.identity(artifact.folder)
-        if not root.exists(path):
+        fingerprint = layout.fingerprint(identity)
+        try:
+            return cls.find(root, kind=kind, fingerprint=fingerprint)
+        except MissingArtifactError:
+            path = layout.identity(layout.artifact(kind, fingerprint))
             with suppress(FileExistsError):  # another writer of the same identity was first
                 root.put_new(path, seal(identity, indent=2))
-        if layout.fingerprint(artifact.identity) != artifact.fingerprint:
-            raise IdentityError(
-                f"{path} holds {artifact.identity}, whose fingerprint is not its folder's name; "
-                "remove that file, the next run writes it anew",
-                path=path,
-            )
-        return artifact
+            return cls.find(root, kind=kind, fingerprint=fingerprint)
 
     @classmethod
     def find(cls, root: Root, *, kind: str, fingerprint: str) -> Artifact:
@@ -81,13 +77,24 @@ class Artifact:
 
         Raises:
             MissingArtifactError: the store has none.
+            IntegrityError: identity.json is damaged.
+            IdentityError: it holds another identity than its folder's name says.
         """
         artifact = cls(root, kind=kind, fingerprint=fingerprint)
-        if not root.exists(layout.identity(artifact.folder)):
+        path = layout.identity(artifact.folder)
+        try:
+            identity = artifact.identity
+        except MissingArtifactError:
             have = ", ".join(root.list(kind)) or "none"
             raise MissingArtifactError(
                 f"no {kind} artifact {fingerprint} in {root.uri} (there: {have})",
                 path=artifact.folder,
+            ) from None
+        if layout.fingerprint(identity) != fingerprint:
+            raise IdentityError(
+                f"{path} holds {identity}, whose fingerprint is not its folder's name; "
+                "remove that file, the next run writes it anew",
+                path=path,
             )
         return artifact
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from reelvec.configs import PipelineConfig
-from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
+from reelvec.storage.commits.artifact import Receipt, Snapshot
 from reelvec.storage.corpora import open_corpus
 from reelvec.storage.corpora.caption_list import CaptionStretch
 from reelvec.storage.records import (
@@ -25,18 +24,16 @@ from reelvec.storage.records import (
     clip_key,
     records_to_table,
 )
-from reelvec.storage.roots import open_root
 from reelvec.storage.stored_rows import StoredRows
 from reelvec.storage.tables import identity_metadata, schema_text, write_table
+from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.changes import caption_changes, video_changes
+from reelvec.tasks.decoding.files import ProbeOptions, probe_files
 from reelvec.tasks.digests import DigestSet, digests
-from reelvec.tasks.frames.decoding import ProbeOptions, probe_files
-from reelvec.tasks.identity import corpus_identity
 from reelvec.tasks.shards import (
-    ArtifactRef,
     PartContents,
     Shard,
-    commit_shards,
+    ShardReceipt,
     make_shards,
     run_shard,
     split_finished,
@@ -46,7 +43,7 @@ __all__ = [
     "Corpus",
     "IngestPlan",
     "commit_ingest",
-    "corpus_artifact",
+    "corpus_at",
     "ingest_shard",
     "key_of",
     "plan_ingest",
@@ -61,8 +58,7 @@ CAPTIONS_A_SHARD = 65536
 class Corpus:
     """A corpus as one snapshot holds it; its rows are read whenever they are iterated."""
 
-    fingerprint: str
-    number: int
+    ref: SnapshotRef
     videos: Sequence[Video]
     captions: Sequence[Caption]
 
@@ -71,7 +67,7 @@ class Corpus:
 class IngestPlan:
     """What differs between the files of now and the corpus tables."""
 
-    ref: ArtifactRef
+    target: SnapshotRef
     shards: list[Shard[Any]]
     adopted: list[Receipt]
     new: int
@@ -88,12 +84,6 @@ class IngestPlan:
         return self.captions + len(self.removed_captions)
 
 
-def corpus_artifact(config: PipelineConfig) -> Artifact:
-    """The corpus artifact of `config`, made if it is not there."""
-    root = open_root(config.store)
-    return Artifact.open(root, kind="corpus", identity=corpus_identity(config))
-
-
 def key_of(video: Video) -> str:
     """The clip_key of a corpus row; "" where its bytes could not be read."""
     if not video.content_hash:
@@ -103,31 +93,36 @@ def key_of(video: Video) -> str:
     )
 
 
-def read_corpus(artifact: Artifact, *, snapshot: Snapshot | None = None) -> Corpus:
-    """The corpus of the latest (or the given) snapshot; empty before the first ingest."""
-    snapshot = snapshot or artifact.latest()
+def read_corpus(session: Session) -> Corpus:
+    """The corpus of the run; empty before the first ingest."""
+    snapshot = session.latest(session.corpus)
     if snapshot is None:
-        return Corpus(artifact.fingerprint, 0, (), ())
+        return Corpus(SnapshotRef.of(session.corpus), (), ())
+    return corpus_at(snapshot)
+
+
+def corpus_at(snapshot: Snapshot) -> Corpus:
+    """The corpus of a snapshot."""
     return Corpus(
-        artifact.fingerprint,
-        snapshot.number,
+        SnapshotRef.to(snapshot),
         StoredRows(snapshot, "videos", record=Video),
         StoredRows(snapshot, "captions", record=Caption),
     )
 
 
 def plan_ingest(
-    config: PipelineConfig, *, again: Callable[[Video], bool] = lambda _: False
+    session: Session, *, again: Callable[[Video], bool] = lambda _: False
 ) -> IngestPlan:
     """Compare the listing of now with the corpus tables; opens no video.
 
     Args:
-        config: the run.
+        session: of the run.
         again: which rows of the corpus tables are probed once more.
     """
-    artifact = corpus_artifact(config)
-    listing = open_corpus(config.corpus, store_dir=artifact.root.local_folder).read()
-    snapshot = artifact.latest()
+    artifact = session.corpus
+    store_dir = session.root.local_folder
+    listing = open_corpus(session.config.corpus, store_dir=store_dir).read()
+    snapshot = session.latest(artifact)
     ids = DigestSet([digests(video.video_id for video in listing.videos)])
     videos = video_changes(listing.videos, ids=ids, snapshot=snapshot, again=again)
     captions = caption_changes(listing.captions, videos=ids, snapshot=snapshot)
@@ -137,7 +132,7 @@ def plan_ingest(
     ]
     adopted, todo = split_finished(artifact, shards)
     return IngestPlan(
-        ref=ArtifactRef.to(artifact, store=config.store),
+        target=session.ref(artifact),
         shards=todo,
         adopted=adopted,
         new=videos.new,
@@ -163,10 +158,9 @@ def _caption_shards(captions: Sequence[Caption]) -> Iterator[Shard[Any]]:
         yield dataclasses.replace(shard, items=cast("tuple[Caption, ...]", stretch))
 
 
-def ingest_shard(
-    ref: ArtifactRef, shard: Shard[Any], *, options: ProbeOptions
-) -> dict[str, object]:
+def ingest_shard(target: SnapshotRef, shard: Shard[Any], *, options: ProbeOptions) -> ShardReceipt:
     """Hash and probe a shard's new videos (or take its captions) and write its part."""
+    artifact = target.artifact()
 
     def write(path: Path) -> PartContents:
         if shard.table == "captions":
@@ -180,13 +174,11 @@ def ingest_shard(
                 Outcome(key=v.video_id, status=v.status, reason=v.reason, message=v.message)
                 for v in videos
             )
-        write_table(path, table, metadata=identity_metadata(ref.open().identity))
+        write_table(path, table, metadata=identity_metadata(artifact.identity))
         schema = schema_text(table.schema)
         return PartContents(rows=table.num_rows, schema=schema, outcomes=outcomes)
 
-    receipt = run_shard(ref, shard, suffix=".parquet", write=write)
-    counts = receipt.counts
-    return {"receipt": receipt.path, "done": counts.planned, "failed": counts.quarantined}
+    return ShardReceipt.of(run_shard(artifact, shard, suffix=".parquet", write=write))
 
 
 def _probed(videos: Iterable[Video], *, options: ProbeOptions) -> Iterator[Video]:
@@ -197,12 +189,12 @@ def _probed(videos: Iterable[Video], *, options: ProbeOptions) -> Iterator[Video
         yield video if (video.content_hash or video.reason) else next(fresh)
 
 
-def commit_ingest(plan: IngestPlan, receipts: Sequence[Receipt]) -> Snapshot:
+def commit_ingest(session: Session, plan: IngestPlan, receipts: Sequence[Receipt]) -> Snapshot:
     """Publish the new corpus: videos and captions by one snapshot."""
-    artifact = plan.ref.open()
     supersede = {
         "videos": [*plan.changed, *plan.removed],
         "captions": [*plan.changed_captions, *plan.removed_captions],
     }
     note = f"{plan.new} new, {len(plan.changed)} changed, {len(plan.removed)} removed"
-    return commit_shards(artifact, [*plan.adopted, *receipts], supersede=supersede, note=note)
+    add = [*plan.adopted, *receipts]
+    return session.publish(session.corpus, add=add, supersede=supersede, note=note)

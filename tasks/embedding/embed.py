@@ -12,22 +12,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reelvec.configs import PipelineConfig
-from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
+from reelvec.storage.commits.artifact import Receipt, Snapshot
 from reelvec.storage.records import Status
-from reelvec.storage.roots import open_root
-from reelvec.tasks.corpus.ingest import corpus_artifact
+from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.embedding.differences import (
     caption_differences,
     embedded_clips,
     video_differences,
 )
 from reelvec.tasks.embedding.parts import CaptionRow, VideoRow
-from reelvec.tasks.frames.extract import frames_artifact
-from reelvec.tasks.identity import embeddings_identity
-from reelvec.tasks.shards import ArtifactRef, Shard, commit_shards, make_shards, split_finished
+from reelvec.tasks.shards import Shard, make_shards, split_finished
 
-__all__ = ["EmbedPlan", "commit_embed", "embeddings_artifact", "plan_embed"]
+__all__ = ["EmbedPlan", "commit_embed", "plan_embed"]
 
 CAPTIONS_A_VIDEO = 8
 """A caption shard holds so many times more rows than a video shard."""
@@ -37,10 +33,9 @@ CAPTIONS_A_VIDEO = 8
 class EmbedPlan:
     """What differs between corpus and frames on one side and the tables on the other."""
 
-    ref: ArtifactRef
-    frames: ArtifactRef
-    frames_number: int
-    base_number: int
+    target: SnapshotRef
+    """The tables in force, which the plan compared with; rows may be copied from them."""
+    frames: SnapshotRef
     shards: list[Shard[Any]]
     adopted: list[Receipt]
     new: int
@@ -52,37 +47,22 @@ class EmbedPlan:
     orphaned_captions: list[str]
 
 
-def embeddings_artifact(config: PipelineConfig, *, weights_hash: str) -> Artifact:
-    """The embeddings artifact of `config` with these weights, made if it is not there."""
-    identity = embeddings_identity(
-        config,
-        weights_hash=weights_hash,
-        corpus=corpus_artifact(config).fingerprint,
-        frames=frames_artifact(config).fingerprint,
-    )
-    return Artifact.open(open_root(config.store), kind="embeddings", identity=identity)
-
-
-def plan_embed(config: PipelineConfig, *, weights_hash: str) -> EmbedPlan:
+def plan_embed(session: Session, *, weights_hash: str) -> EmbedPlan:
     """Which rows are missing, stale or orphaned; opens no frame."""
-    corpus = corpus_artifact(config).latest()
-    frames = frames_artifact(config)
-    frames_snapshot = frames.latest()
-    artifact = embeddings_artifact(config, weights_hash=weights_hash)
-    base = artifact.latest()
-    videos = video_differences(corpus, frames=frames_snapshot, base=base)
+    corpus, frames = session.latest(session.corpus), session.latest(session.frames)
+    artifact = session.embeddings(weights_hash=weights_hash)
+    base = session.latest(artifact)
+    videos = video_differences(corpus, frames=frames, base=base)
     captions = caption_differences(corpus, base=base)
     due, due_captions = _with_copies(videos.due, base=base), captions.due
     adopted, todo = split_finished(
-        artifact, _shards(due, due_captions, size=config.embed.shard_rows)
+        artifact, _shards(due, due_captions, size=session.config.embed.shard_rows)
     )
     stale = [row.video_id for row in due if row.video_id in videos.in_force]
     stale_captions = [r.caption_id for r in due_captions if r.caption_id in captions.in_force]
     return EmbedPlan(
-        ref=ArtifactRef.to(artifact, store=config.store),
-        frames=ArtifactRef.to(frames, store=config.store),
-        frames_number=frames_snapshot.number if frames_snapshot else 0,
-        base_number=base.number if base else 0,
+        target=session.ref(artifact),
+        frames=session.ref(session.frames),
         shards=todo,
         adopted=adopted,
         new=len(due) - len(stale),
@@ -129,11 +109,11 @@ def _with_copies(due: Sequence[VideoRow], *, base: Snapshot | None) -> list[Vide
     ]
 
 
-def commit_embed(plan: EmbedPlan, receipts: Sequence[Receipt]) -> Snapshot:
+def commit_embed(session: Session, plan: EmbedPlan, receipts: Sequence[Receipt]) -> Snapshot:
     """Publish both tables by one snapshot."""
-    return commit_shards(
-        plan.ref.open(),
-        [*plan.adopted, *receipts],
+    return session.publish(
+        session.find(plan.target.kind, plan.target.fingerprint),
+        add=[*plan.adopted, *receipts],
         supersede={
             "videos": [*plan.stale, *plan.orphaned],
             "captions": [*plan.stale_captions, *plan.orphaned_captions],

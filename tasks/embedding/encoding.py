@@ -15,12 +15,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from reelvec.configs.schema import EmbedConfig, ModelConfig
+from reelvec.configs.schema import EmbedConfig, ModelConfig, PipelineConfig
 from reelvec.models.family import RetrievalModel
-from reelvec.models.features import Columns, Features, TextFeatures, VideoFeatures
+from reelvec.models.features import EMBEDDING, Columns, Features, TextFeatures, VideoFeatures
 from reelvec.models.sampling.rules import pick_stored
 from reelvec.storage.frames.contract import FrameSource
-from reelvec.tasks.scoring.logits import EMBEDDING
+from reelvec.tasks.artifacts import SnapshotRef
+from reelvec.tasks.training.train import Trained, load_trained
 
 __all__ = ["Encoder", "EncoderRef", "encode_captions", "encode_videos", "open_encoder"]
 
@@ -32,16 +33,18 @@ TEXTS_A_VIDEO = 16
 
 @dataclass(frozen=True, slots=True)
 class EncoderRef:
-    """Names an encoder across processes: plain strings only."""
+    """Names an encoder in any process: plain values only."""
 
-    store: str
-    checkpoint: str
-    """Fingerprint of the checkpoint artifact."""
-    number: int
-    """Its snapshot."""
+    checkpoint: SnapshotRef
+    """Its best checkpoint is taken."""
     model: str
     """ModelConfig as JSON."""
     device: str = "auto"
+
+    @classmethod
+    def to(cls, trained: Trained, *, config: PipelineConfig) -> EncoderRef:
+        """The encoder of a finished training."""
+        return cls(trained.ref, config.model.model_dump_json(), device=config.embed.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,8 @@ class Encoder:
 @lru_cache(maxsize=1)
 def open_encoder(ref: EncoderRef) -> Encoder:
     """Load the model a reference names, in evaluation mode, on its device."""
-    from reelvec.tasks.training.train import load_trained
-
     config = ModelConfig.model_validate_json(ref.model)
-    model = load_trained(ref.store, fingerprint=ref.checkpoint, number=ref.number, model=config)
+    model = load_trained(ref.checkpoint, model=config)
     device = torch.device(choose_device(ref.device))
     return Encoder(model.to(device).eval(), config, device)
 

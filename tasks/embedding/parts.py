@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from reelvec.configs.schema import EmbedConfig
-from reelvec.storage.commits.artifact import Artifact, Snapshot
+from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Outcome, Status
 from reelvec.storage.tables import (
@@ -27,13 +27,14 @@ from reelvec.storage.tables import (
     schema_text,
     write_table,
 )
+from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.embedding.encoding import (
     EncoderRef,
     encode_captions,
     encode_videos,
     open_encoder,
 )
-from reelvec.tasks.shards import ArtifactRef, PartContents, Shard, run_shard
+from reelvec.tasks.shards import PartContents, Shard, ShardReceipt, run_shard
 
 __all__ = [
     "CaptionRow",
@@ -101,24 +102,22 @@ def caption_signature(*fields: str) -> str:
 
 @dataclass(frozen=True)
 class EmbedInputs:
-    """What every shard of one plan reads: the encoder, and pinned snapshots."""
+    """What every shard of one plan reads beside the tables in force."""
 
     encoder: EncoderRef
-    frames: ArtifactRef
-    frames_number: int
-    base_number: int
+    frames: SnapshotRef
     options: EmbedConfig
 
 
-def embed_shard(ref: ArtifactRef, shard: Shard[Any], *, inputs: EmbedInputs) -> dict[str, object]:
-    """Encode (or copy) a shard's rows and write its part."""
-    artifact = ref.open()
+def embed_shard(target: SnapshotRef, shard: Shard[Any], *, inputs: EmbedInputs) -> ShardReceipt:
+    """Encode a shard's rows (or copy them from the snapshot `target`) and write its part."""
+    artifact = target.artifact()
 
     def write(path: Path) -> PartContents:
         if shard.table == "captions":
             table = _caption_table(shard.items, inputs=inputs)
         else:
-            table = _video_table(shard.items, artifact=artifact, inputs=inputs)
+            table = _video_table(shard.items, target=target, inputs=inputs)
         write_table(path, table, metadata=identity_metadata(artifact.identity))
         return PartContents(
             rows=table.num_rows,
@@ -126,9 +125,7 @@ def embed_shard(ref: ArtifactRef, shard: Shard[Any], *, inputs: EmbedInputs) -> 
             outcomes=tuple(map(_outcome, shard.items)),
         )
 
-    receipt = run_shard(ref, shard, suffix=".parquet", write=write)
-    counts = receipt.counts
-    return {"receipt": receipt.path, "done": counts.planned, "failed": counts.quarantined}
+    return ShardReceipt.of(run_shard(artifact, shard, suffix=".parquet", write=write))
 
 
 def _outcome(row: VideoRow | CaptionRow) -> Outcome:
@@ -156,14 +153,14 @@ def _caption_table(rows: Sequence[CaptionRow], *, inputs: EmbedInputs) -> pa.Tab
     return _with_features(pa.table(facts), features)
 
 
-def _video_table(rows: Sequence[VideoRow], *, artifact: Artifact, inputs: EmbedInputs) -> pa.Table:
+def _video_table(rows: Sequence[VideoRow], *, target: SnapshotRef, inputs: EmbedInputs) -> pa.Table:
     """Rows in the shard's order: encoded ones, and copies of rows in force."""
     usable = [row for row in rows if row.status != Status.QUARANTINED]
     fresh = [row for row in usable if not row.copy_of]
     tables = []
     if fresh or not usable:
         encoder = open_encoder(inputs.encoder)
-        reader = FrameReader(inputs.frames.open().at(inputs.frames_number))
+        reader = FrameReader(inputs.frames.open())
         keys = [row.clip_key for row in fresh]
         features = encode_videos(encoder, reader, keys, options=inputs.options)
         facts = _video_facts(fresh).append_column(
@@ -172,7 +169,7 @@ def _video_table(rows: Sequence[VideoRow], *, artifact: Artifact, inputs: EmbedI
         tables.append(_with_features(facts, features))
     copies = [row for row in usable if row.copy_of]
     if copies:
-        source = _rows_in_force(artifact.at(inputs.base_number), [row.copy_of for row in copies])
+        source = _rows_in_force(target.open(), [row.copy_of for row in copies])
         table = _video_facts(copies)
         kept = source.drop_columns(table.column_names)
         for field in kept.schema:

@@ -23,10 +23,8 @@ from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import latest_run
 from reelvec.tasks.frames.extract import TABLE
 from reelvec.tasks.shards import (
-    ArtifactRef,
     PartContents,
     Shard,
-    commit_shards,
     make_shards,
     run_shard,
     split_finished,
@@ -85,10 +83,9 @@ def convert_frames(
         shards = [shard for shard, _ in parts]
         part_of = {shard.name: part for shard, part in parts}
         receipts, todo = split_finished(target, shards)
-        ref = ArtifactRef.to(target, store=store)
-        receipts += [_convert(ref, shard, part_of[shard.name], form=form) for shard in todo]
+        receipts += [_convert(target, shard, part_of[shard.name], form=form) for shard in todo]
         note = f"converted from {source.fingerprint} snapshot {snapshot.number}"
-        published = commit_shards(target, receipts, supersede={TABLE: again}, note=note)
+        published = target.publish(add=receipts, supersede={TABLE: again}, note=note)
     return Converted(source.fingerprint, published, sum(len(shard.items) for shard in shards))
 
 
@@ -156,7 +153,7 @@ def _is_due(row: Outcome, there: Outcome | None) -> bool:
     return there.status == Status.QUARANTINED and row.status != Status.QUARANTINED
 
 
-def _convert(ref: ArtifactRef, shard: Shard[Outcome], part: PartRef, *, form: _Form) -> Receipt:
+def _convert(target: Artifact, shard: Shard[Outcome], part: PartRef, *, form: _Form) -> Receipt:
     """One part, clip by clip."""
 
     def write(path: Path) -> PartContents:
@@ -170,7 +167,7 @@ def _convert(ref: ArtifactRef, shard: Shard[Outcome], part: PartRef, *, form: _F
                 _copy(reader, index[key], writer, payload=form.payload)
         return PartContents(rows=len(wanted), schema=form.schema, outcomes=shard.items)
 
-    return run_shard(ref, shard, suffix=SUFFIXES[form.format], write=write)
+    return run_shard(target, shard, suffix=SUFFIXES[form.format], write=write)
 
 
 def _copy(reader: FrameShardReader, i: int, writer: FrameShardWriter, *, payload: Payload) -> None:

@@ -13,23 +13,20 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import ExtractConfig
-from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
+from reelvec.storage.commits.artifact import Receipt, Snapshot
 from reelvec.storage.commits.ledgers import iter_ledger
 from reelvec.storage.frames.contract import ClipFrames
 from reelvec.storage.frames.formats import SUFFIXES, open_writer
 from reelvec.storage.records import Outcome, Reason, Status
-from reelvec.storage.roots import open_root
-from reelvec.tasks.corpus.ingest import Corpus, corpus_artifact, key_of, read_corpus
+from reelvec.tasks.artifacts import Session, SnapshotRef
+from reelvec.tasks.corpus.ingest import key_of, read_corpus
+from reelvec.tasks.decoding.files import ClipJob, DecodingOptions, decode_clips
 from reelvec.tasks.digests import Digests, DigestSet, digests
-from reelvec.tasks.frames.decoding import ClipJob, DecodingOptions, decode_clips
-from reelvec.tasks.identity import frames_identity
 from reelvec.tasks.shards import (
-    ArtifactRef,
     PartContents,
     Shard,
-    commit_shards,
+    ShardReceipt,
     make_shards,
     run_shard,
     split_finished,
@@ -40,7 +37,6 @@ __all__ = [
     "ExtractPlan",
     "commit_extract",
     "extract_shard",
-    "frames_artifact",
     "plan_extract",
 ]
 
@@ -62,7 +58,7 @@ class Clip:
 class ExtractPlan:
     """Which clips are to be decoded."""
 
-    ref: ArtifactRef
+    target: SnapshotRef
     shards: list[Shard[Clip]]
     adopted: list[Receipt]
     again: list[str]
@@ -70,30 +66,19 @@ class ExtractPlan:
     clips: int
 
 
-def frames_artifact(config: PipelineConfig) -> Artifact:
-    """The frames artifact of `config`, made if it is not there."""
-    root = open_root(config.store)
-    return Artifact.open(root, kind="frames", identity=frames_identity(config.extract))
-
-
 def plan_extract(
-    config: PipelineConfig,
-    *,
-    corpus: Corpus | None = None,
-    again: Callable[[Outcome], bool] = lambda _: False,
+    session: Session, *, again: Callable[[Outcome], bool] = lambda _: False
 ) -> ExtractPlan:
     """Compare the corpus with the frame store; opens no video.
 
     Args:
-        config: the run.
-        corpus: read already; None: the latest.
+        session: of the run.
         again: which clips are tried once more, by their ledger row.
     """
-    artifact = frames_artifact(config)
-    corpus = corpus or read_corpus(corpus_artifact(config))
-    settled, redo = _outcomes(artifact.latest(), again=again)
+    artifact = session.frames
+    settled, redo = _outcomes(session.latest(artifact), again=again)
     clips: dict[str, Clip] = {}
-    videos = iter(corpus.videos)
+    videos = iter(read_corpus(session).videos)
     while batch := list(islice(videos, _ROWS)):
         keys = [key_of(video) for video in batch]
         pending = (~settled.has(digests(keys))).tolist()
@@ -104,12 +89,12 @@ def plan_extract(
     shards = make_shards(
         list(clips.values()),
         table=TABLE,
-        size=config.extract.shard_videos,
+        size=session.config.extract.shard_videos,
         key=lambda clip: f"{clip.job.clip_key} {clip.attempts}",
     )
     adopted, todo = split_finished(artifact, shards)
     return ExtractPlan(
-        ref=ArtifactRef.to(artifact, store=config.store),
+        target=session.ref(artifact),
         shards=todo,
         adopted=adopted,
         again=[key for key in clips if key in redo],
@@ -137,8 +122,8 @@ def _is_due(outcome: Outcome, *, again: Callable[[Outcome], bool]) -> bool:
 
 
 def extract_shard(
-    ref: ArtifactRef, shard: Shard[Clip], *, extract: ExtractConfig
-) -> dict[str, object]:
+    target: SnapshotRef, shard: Shard[Clip], *, extract: ExtractConfig
+) -> ShardReceipt:
     """Decode a shard's clips in one sandboxed worker and write its part."""
     options = DecodingOptions.from_config(extract)
 
@@ -166,17 +151,15 @@ def extract_shard(
         schema = f"{extract.format}/{extract.payload} uint8 [T,{extract.size},{extract.size},3]"
         return PartContents(rows=rows, schema=schema, outcomes=tuple(outcomes))
 
-    receipt = run_shard(ref, shard, suffix=SUFFIXES[extract.format], write=write)
-    counts = receipt.counts
-    return {"receipt": receipt.path, "done": counts.planned, "failed": counts.quarantined}
+    suffix = SUFFIXES[extract.format]
+    return ShardReceipt.of(run_shard(target.artifact(), shard, suffix=suffix, write=write))
 
 
-def commit_extract(plan: ExtractPlan, receipts: Sequence[Receipt]) -> Snapshot:
+def commit_extract(session: Session, plan: ExtractPlan, receipts: Sequence[Receipt]) -> Snapshot:
     """Publish the new frames; clips that are tried again supersede their old rows."""
-    artifact = plan.ref.open()
-    return commit_shards(
-        artifact,
-        [*plan.adopted, *receipts],
+    return session.publish(
+        session.frames,
+        add=[*plan.adopted, *receipts],
         supersede={TABLE: plan.again},
         note=f"{plan.clips} clips",
     )

@@ -5,22 +5,21 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from reelvec.configs import PipelineConfig
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.records import Status
 from reelvec.storage.runs import RunRecord
-from reelvec.tasks.corpus.ingest import Corpus
-from reelvec.tasks.ledger import ledger
-from reelvec.tasks.reports.rendering.contents import CoverageRow, Failure, StageCost
+from reelvec.tasks.corpus.ledger import ledger
+from reelvec.tasks.reports.rendering.contents import Failure, StageCost
 from reelvec.tasks.reports.rendering.operations import duration
+from reelvec.tasks.reports.sources import ReportSources
+from reelvec.tasks.scoring.rows import CoverageRow
 
 __all__ = [
-    "ReportSources",
+    "checkpoint_facts",
     "failures_of",
     "identities_of",
     "notes_of",
@@ -31,35 +30,6 @@ __all__ = [
 ]
 
 _PACKAGES = ("reelvec", "torch", "numpy", "pyarrow", "av", "pillow", "prefect")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportSources:
-    """Pinned snapshots a report is made from, and what only the caller knows.
-
-    Attributes:
-        config: the run's.
-        corpus: as it was when the tables were made.
-        frames: snapshot the clips were encoded from.
-        embeddings: snapshot that was scored.
-        evaluation: snapshot with its metrics.
-        run: the run's record, for stage times.
-        history: of the training, a point an epoch: epoch, loss, R@1 of the selection split.
-        best_epoch: whose weights were used; 0: not trained.
-        checkpoint: facts about the weights to be shown, e.g. artifact and snapshot.
-        notes: what the stages want a reader to know, shown after the run's own note.
-    """
-
-    config: PipelineConfig
-    corpus: Corpus
-    frames: Snapshot
-    embeddings: Snapshot
-    evaluation: Snapshot
-    run: RunRecord | None = None
-    history: Sequence[Mapping[str, float]] = ()
-    best_epoch: int = 0
-    checkpoint: Mapping[str, str | int | float] = field(default_factory=dict)
-    notes: Sequence[str] = ()
 
 
 def subtitle_of(sources: ReportSources, coverage: Sequence[CoverageRow]) -> str:
@@ -162,7 +132,7 @@ Group = tuple[str, tuple[tuple[str, str], ...]]
 
 def provenance_of(sources: ReportSources) -> tuple[Group, ...]:
     """Fingerprints, snapshots, weights and software behind the numbers."""
-    corpus = f"{sources.corpus.fingerprint} · snapshot {sources.corpus.number}"
+    corpus = f"{sources.corpus.ref.fingerprint} · snapshot {sources.corpus.ref.number}"
     tables = (
         ("evaluation", _named(sources.evaluation)),
         ("embeddings", _named(sources.embeddings)),
@@ -175,7 +145,7 @@ def provenance_of(sources: ReportSources) -> tuple[Group, ...]:
     model = (
         ("weights (hash)", str(identity.get("weights", ""))),
         ("best epoch", str(sources.best_epoch or "not trained")),
-        *((f"checkpoint {name}", str(value)) for name, value in sources.checkpoint.items()),
+        *((f"checkpoint {name}", str(value)) for name, value in checkpoint_facts(sources).items()),
         ("started from", sources.config.model.weights or "random weights"),
         ("family", sources.config.model.family),
         ("options", json.dumps(sources.config.model.options, sort_keys=True)),
@@ -189,6 +159,18 @@ def provenance_of(sources: ReportSources) -> tuple[Group, ...]:
         except importlib.metadata.PackageNotFoundError:
             continue  # run from a checkout that is not installed
     return (("Tables", tables), ("Model", model), ("Software", tuple(software)))
+
+
+def checkpoint_facts(sources: ReportSources) -> dict[str, str | int]:
+    """Where the weights are from; empty where that is not known."""
+    ref = sources.checkpoint
+    if ref is None:
+        return {}
+    return {
+        "artifact": ref.fingerprint,
+        "snapshot": ref.number,
+        "weights": sources.weights_hash,
+    }
 
 
 def _named(snapshot: Snapshot) -> str:

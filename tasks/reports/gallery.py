@@ -10,9 +10,9 @@ import numpy as np
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.tables import read_table
 from reelvec.tasks.corpus.ingest import key_of
-from reelvec.tasks.reports.facts import ReportSources
 from reelvec.tasks.reports.rendering.contents import Query, Shown
 from reelvec.tasks.reports.rendering.gallery import STRIP_FRAMES, strip_jpeg
+from reelvec.tasks.reports.sources import ReportSources
 
 __all__ = ["choose_queries", "gallery_of"]
 

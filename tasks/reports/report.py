@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from reelvec.storage.commits.artifact import PartRef, Snapshot
+from reelvec.storage.commits.artifact import Artifact, PartRef, Snapshot
 from reelvec.storage.layout import canonical
 from reelvec.storage.records import Outcome
 from reelvec.storage.sealing import checksum_of_bytes
 from reelvec.storage.tables import read_table
+from reelvec.tasks.artifacts import Session
 from reelvec.tasks.reports.facts import (
-    ReportSources,
+    checkpoint_facts,
     failures_of,
     identities_of,
     notes_of,
@@ -28,6 +29,7 @@ from reelvec.tasks.reports.facts import (
 from reelvec.tasks.reports.gallery import gallery_of
 from reelvec.tasks.reports.rendering.contents import Ranks, ReportContents
 from reelvec.tasks.reports.rendering.page import render
+from reelvec.tasks.reports.sources import ReportSources
 from reelvec.tasks.scoring.evaluate import read_coverage, read_metrics
 
 __all__ = [
@@ -55,15 +57,14 @@ class Report:
     fresh: bool
 
 
-def report(sources: ReportSources) -> Report:
+def report(session: Session, sources: ReportSources) -> Report:
     """Draw the page and commit it to the evaluation artifact; nothing is done twice.
 
     Raises:
         IntegrityError: a table or shard is not what its receipt promised.
     """
-    artifact = sources.evaluation.artifact
-    latest = artifact.latest() or sources.evaluation
-    settings = _settings(sources)
+    artifact, settings = _artifact(session, sources), _settings(sources)
+    latest = session.latest(artifact) or sources.evaluation
     drawn = _drawn(latest)
     if drawn is not None and drawn.receipt.extra.get("settings") == settings:
         return Report(latest, drawn.path, fresh=False)
@@ -73,7 +74,7 @@ def report(sources: ReportSources) -> Report:
         receipt = writer.commit(
             rows=1, schema="text/html", outcomes=[Outcome(_TABLE)], extra={"settings": settings}
         )
-    snapshot = artifact.publish(add=[receipt], supersede={_TABLE: [_TABLE]}, note="report")
+    snapshot = session.publish(artifact, add=[receipt], supersede={_TABLE: [_TABLE]}, note="report")
     made: PartRef = snapshot.parts(_TABLE)[0]
     return Report(snapshot, made.path, fresh=True)
 
@@ -84,10 +85,14 @@ def report_in_force(evaluation: Snapshot) -> Path | None:
     return None if drawn is None else drawn.path
 
 
-def is_reported(sources: ReportSources) -> bool:
+def is_reported(session: Session, sources: ReportSources) -> bool:
     """Whether `report` would find its page there."""
-    drawn = _drawn(sources.evaluation.artifact.latest() or sources.evaluation)
+    drawn = _drawn(session.latest(_artifact(session, sources)) or sources.evaluation)
     return drawn is not None and drawn.receipt.extra.get("settings") == _settings(sources)
+
+
+def _artifact(session: Session, sources: ReportSources) -> Artifact:
+    return session.find("evaluation", sources.evaluation.artifact.fingerprint)
 
 
 def _drawn(evaluation: Snapshot) -> PartRef | None:
@@ -99,7 +104,7 @@ def _settings(sources: ReportSources) -> str:
     shown = {
         "recipe": REPORT_RECIPE,
         "config": sources.config.model_dump(mode="json", exclude=_HOW),
-        "checkpoint": dict(sources.checkpoint),
+        "checkpoint": checkpoint_facts(sources),
         "frames": sources.frames.number,
         "notes": list(sources.notes),
     }

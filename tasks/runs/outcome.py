@@ -2,41 +2,99 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from reelvec.configs import PipelineConfig
 from reelvec.storage.errors import MissingArtifactError
-from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
-from reelvec.tasks.frames.extract import frames_artifact
-from reelvec.tasks.ledger import counts, failures, ledger
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.corpus.ingest import read_corpus
+from reelvec.tasks.corpus.ledger import LedgerCounts, LedgerRow, counts, failures, ledger
 from reelvec.tasks.reports.facts import notes_of
 from reelvec.tasks.reports.report import report_in_force
-from reelvec.tasks.runs.tables import report_sources
-from reelvec.tasks.scoring.evaluate import Evaluation, read_coverage
+from reelvec.tasks.reports.sources import report_sources
+from reelvec.tasks.runs.receipts import StageReceipt
+from reelvec.tasks.scoring.evaluate import read_coverage, read_metrics
+from reelvec.tasks.scoring.rows import MetricRow
 
-__all__ = ["outcome_of"]
+__all__ = ["RunOutcome", "RunSummary", "outcome_of", "summary_of"]
 
 
-def outcome_of(config: PipelineConfig) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class RunOutcome:
+    """What the store says of a run, as far as it has come."""
+
+    name: str
+    store: str
+    coverage: LedgerCounts
+    failures: tuple[LedgerRow, ...]
+    """Videos that are quarantined or salvaged."""
+    notes: tuple[str, ...] = ()
+    metrics: tuple[MetricRow, ...] = ()
+    """Empty: not scored."""
+    report: str | None = None
+    """Path of the page; None: not drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """A run's outcome, and what its stages did for it; no stages: nothing was to do."""
+
+    outcome: RunOutcome
+    stages: tuple[StageReceipt, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether any stage did anything."""
+        return any(stage.changed for stage in self.stages)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know: of the outcome, then of the stages, each once."""
+        said = [note for stage in self.stages for note in stage.notes]
+        return tuple(dict.fromkeys([*self.outcome.notes, *said]))
+
+    def to_json(self) -> dict[str, Any]:
+        """As `reelvec run --json` prints it."""
+        outcome = self.outcome
+        return {
+            "name": outcome.name,
+            "store": outcome.store,
+            "coverage": outcome.coverage.to_json(),
+            "failures": [dataclasses.asdict(row) for row in outcome.failures],
+            "notes": list(self.notes),
+            "metrics": [dataclasses.asdict(row) for row in outcome.metrics],
+            "report": outcome.report,
+            "changed": self.changed,
+            "stages": [stage.to_json() for stage in self.stages],
+        }
+
+
+def summary_of(session: Session, stages: Sequence[StageReceipt] = ()) -> RunSummary:
+    """The outcome of a run after these stages."""
+    return RunSummary(outcome=outcome_of(session), stages=tuple(stages))
+
+
+def outcome_of(session: Session) -> RunOutcome:
     """Coverage, failures, notes, metrics and where the report is, as far as they exist."""
-    corpus = read_corpus(corpus_artifact(config))
-    rows = list(ledger(corpus, frames=frames_artifact(config).latest()))
-    outcome: dict[str, Any] = {
-        "name": config.name,
-        "store": config.store,
-        "coverage": counts(rows),
-        "failures": failures(rows),
-        "notes": [config.notes] if config.notes else [],
-        "metrics": [],
-        "report": None,
-    }
+    config = session.config
+    rows = list(ledger(read_corpus(session), frames=session.latest(session.frames)))
+    outcome = RunOutcome(
+        name=config.name,
+        store=config.store,
+        coverage=counts(rows),
+        failures=tuple(failures(rows)),
+        notes=(config.notes,) if config.notes else (),
+    )
     try:
-        sources = report_sources(config)
+        sources = report_sources(session)
     except MissingArtifactError:  # not embedded or not scored: there is nothing more to say
         return outcome
-    coverage = read_coverage(sources.evaluation)
-    outcome["notes"] = list(notes_of(sources, coverage))
-    outcome["metrics"] = Evaluation(sources.evaluation, fresh=False).metrics
-    page = report_in_force(sources.evaluation.artifact.latest() or sources.evaluation)
-    outcome["report"] = None if page is None else str(page)
-    return outcome
+    page = report_in_force(sources.evaluation)
+    return dataclasses.replace(
+        outcome,
+        notes=notes_of(sources, read_coverage(sources.evaluation)),
+        metrics=tuple(read_metrics(sources.evaluation)),
+        report=None if page is None else str(page),
+    )

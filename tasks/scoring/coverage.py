@@ -9,7 +9,7 @@ from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.errors import ReelvecError
 from reelvec.storage.records import Outcome, Status
 from reelvec.tasks.corpus.ingest import Corpus
-from reelvec.tasks.reports.rendering.contents import CoverageRow
+from reelvec.tasks.scoring.rows import CoverageRow
 from reelvec.tasks.scoring.split_rows import in_split
 
 __all__ = ["CoverageError", "coverage_rows"]

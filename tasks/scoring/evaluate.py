@@ -10,28 +10,28 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
 from reelvec.configs.schema import EvaluateConfig
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.receipts import Receipt
-from reelvec.storage.commits.views import ReadableArtifact
 from reelvec.storage.records import Outcome
 from reelvec.storage.tables import identity_metadata, read_table, schema_text, write_table
+from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import Corpus
-from reelvec.tasks.reports.rendering.contents import CoverageRow, MetricRow
+from reelvec.tasks.embedding.sources import sources_of
 from reelvec.tasks.scoring.coverage import coverage_rows
 from reelvec.tasks.scoring.logits import Scoring, dot_product
+from reelvec.tasks.scoring.rows import CoverageRow, MetricRow
 from reelvec.tasks.scoring.split_scores import score_split
 
 __all__ = [
     "EVALUATION_RECIPE",
     "Evaluation",
     "evaluate",
-    "evaluation_artifact",
     "finished_evaluation",
+    "is_evaluated",
     "read_coverage",
     "read_metrics",
 ]
@@ -68,38 +68,32 @@ class Evaluation:
     fresh: bool
 
     @property
-    def artifact(self) -> ReadableArtifact:
-        """Where it lies."""
-        return self.snapshot.artifact
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """Rows of the metrics table as plain dicts, `published` among them."""
-        rows: list[dict[str, Any]] = read_table(
-            self.snapshot, "metrics", schema=_METRICS
-        ).to_pylist()
-        return rows
+    def metrics(self) -> list[MetricRow]:
+        """Rows of the metrics table."""
+        return read_metrics(self.snapshot)
 
 
-def evaluation_artifact(embeddings: ReadableArtifact, *, options: EvaluateConfig) -> Artifact:
-    """The evaluation of these embeddings with these options, made if it is not there.
+def _evaluation_artifact(
+    session: Session, embeddings: Snapshot, *, options: EvaluateConfig
+) -> Artifact:
+    """The evaluation of these tables with these options, made if it is not there.
 
     `options.block` is how, not what, and is left out of the identity.
     """
     identity = {
         "kind": "evaluation",
         "recipe": EVALUATION_RECIPE,
-        "embeddings": embeddings.fingerprint,
+        "embeddings": embeddings.artifact.fingerprint,
         "options": options.model_dump(mode="json", exclude={"block"}),
     }
-    return Artifact.open(embeddings.root, kind="evaluation", identity=identity)
+    return session.open("evaluation", identity)
 
 
 def finished_evaluation(
-    embeddings: Snapshot, *, corpus: Corpus, options: EvaluateConfig
+    session: Session, embeddings: Snapshot, *, corpus: Corpus, options: EvaluateConfig
 ) -> Snapshot | None:
     """The evaluation in force, if it was made from exactly this embeddings and corpus snapshot."""
-    latest = evaluation_artifact(embeddings.artifact, options=options).latest()
+    latest = session.latest(_evaluation_artifact(session, embeddings, options=options))
     if latest is None:
         return None
     sources = _sources(embeddings, corpus)
@@ -107,7 +101,17 @@ def finished_evaluation(
     return latest if made_from == [sources] else None
 
 
+def is_evaluated(session: Session) -> bool:
+    """Whether the tables of the run are scored with its options already."""
+    sources = sources_of(session)
+    finished = finished_evaluation(
+        session, sources.embeddings, corpus=sources.corpus, options=session.config.evaluate
+    )
+    return finished is not None
+
+
 def evaluate(
+    session: Session,
     embeddings: Snapshot,
     *,
     corpus: Corpus,
@@ -117,6 +121,7 @@ def evaluate(
     """Score one split, both directions, and commit metrics, ranks and coverage as one snapshot.
 
     Args:
+        session: of the run.
         embeddings: pinned snapshot with the tables `videos` and `captions`.
         corpus: as it was when they were embedded.
         options: split, ties, re-rankings, bootstrap, published numbers.
@@ -132,12 +137,12 @@ def evaluate(
         UnscorableError: NaN scores.
         MissingColumnError: the tables lack the columns the score reads.
     """
-    finished = finished_evaluation(embeddings, corpus=corpus, options=options)
+    finished = finished_evaluation(session, embeddings, corpus=corpus, options=options)
     if finished is not None:
         return Evaluation(finished, fresh=False)
     coverage = coverage_rows(corpus, embeddings=embeddings, split=options.split)
     scores = score_split(embeddings, options=options, scoring=scoring or dot_product())
-    artifact = evaluation_artifact(embeddings.artifact, options=options)
+    artifact = _evaluation_artifact(session, embeddings, options=options)
     tables = {
         "metrics": (
             _metrics_table(scores.metrics, options.published),
@@ -153,15 +158,16 @@ def evaluate(
         for name, (table, keys) in tables.items()
         if keys
     ]
-    before = artifact.latest()
+    before = session.latest(artifact)
     old = {name: list(before.live(name)) for name in before.tables} if before else {}
-    note = f"embeddings {embeddings.number}, corpus {corpus.number}"
-    return Evaluation(artifact.publish(add=receipts, supersede=old, note=note), fresh=True)
+    note = f"embeddings {embeddings.number}, corpus {corpus.ref.number}"
+    snapshot = session.publish(artifact, add=receipts, supersede=old, note=note)
+    return Evaluation(snapshot, fresh=True)
 
 
 def read_metrics(evaluation: Snapshot) -> list[MetricRow]:
     """The metrics of an evaluation; empty where the split has no captions."""
-    rows = read_table(evaluation, "metrics", schema=_METRICS).drop_columns("published").to_pylist()
+    rows = read_table(evaluation, "metrics", schema=_METRICS).to_pylist()
     return [MetricRow(**row) for row in rows]
 
 
@@ -171,7 +177,7 @@ def read_coverage(evaluation: Snapshot) -> list[CoverageRow]:
 
 
 def _sources(embeddings: Snapshot, corpus: Corpus) -> dict[str, str | int | float]:
-    return {"embeddings": embeddings.number, "corpus": corpus.number}
+    return {"embeddings": embeddings.number, "corpus": corpus.ref.number}
 
 
 def _metric_keys(rows: Sequence[MetricRow]) -> list[str]:

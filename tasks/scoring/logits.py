@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 
 from reelvec.models.family import RetrievalModel
-from reelvec.models.features import TextFeatures, VideoFeatures
+from reelvec.models.features import EMBEDDING, TextFeatures, VideoFeatures
 
-__all__ = ["EMBEDDING", "Columns", "Scoring", "dot_product", "one_thread", "scoring_of"]
-
-EMBEDDING = "embedding"
+__all__ = ["Columns", "Scoring", "dot_product", "one_thread", "scoring_of"]
 
 Columns = Mapping[str, Tensor]
 """Table columns as tensors [rows, numbers a row]; floats as float32."""

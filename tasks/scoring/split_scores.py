@@ -22,8 +22,8 @@ from reelvec.models.ranking.rerank import RERANKINGS
 from reelvec.models.ranking.topk import block_topk
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.errors import ReelvecError
-from reelvec.tasks.reports.rendering.contents import MetricRow
 from reelvec.tasks.scoring.logits import Scoring, one_thread
+from reelvec.tasks.scoring.rows import MetricRow
 from reelvec.tasks.scoring.split_rows import SplitRows, open_rows
 
 __all__ = ["TOP", "Scores", "UnscorableError", "score_split"]

@@ -10,12 +10,13 @@ from typing import Any
 from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import TrainConfig
 from reelvec.models.training.schedules import multiplier
-from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.commits.artifact import Snapshot
+from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.training.checkpoints import CheckpointRef, best_checkpoint, checkpoints
 from reelvec.tasks.training.items import Item, read_items
 from reelvec.tasks.training.progress import History
 
-__all__ = ["Trained", "finished", "receipt_of"]
+__all__ = ["TrainReceipt", "Trained", "finished", "receipt_of"]
 
 
 @dataclass(frozen=True)
@@ -23,16 +24,19 @@ class Trained:
     """A finished training.
 
     Attributes:
-        fingerprint: of the checkpoint artifact.
-        number: its snapshot.
+        snapshot: of the checkpoint artifact.
         best: the checkpoint that is used.
         last: the checkpoint of the last step.
     """
 
-    fingerprint: str
-    number: int
+    snapshot: Snapshot
     best: CheckpointRef
     last: CheckpointRef
+
+    @property
+    def ref(self) -> SnapshotRef:
+        """Names it in any process."""
+        return SnapshotRef.to(self.snapshot)
 
     @property
     def weights_hash(self) -> str:
@@ -55,34 +59,61 @@ class Trained:
         return self.best.progress.epoch
 
 
-def finished(artifact: Artifact) -> Trained | None:
-    """The finished training of a checkpoint artifact, if it is finished."""
-    snapshot = artifact.latest()
+@dataclass(frozen=True, slots=True)
+class TrainReceipt:
+    """What a training came to, over all runs that contributed; small and picklable."""
+
+    part: str
+    """The best checkpoint, below the artifact's folder."""
+    weights_hash: str
+    epochs: int
+    steps: int
+    best_epoch: int
+    """From 1; 0: not trained."""
+    history: History
+    training_seconds: float
+    steps_done: int
+    """Of this call."""
+    notes: tuple[str, ...]
+    """What a reader of the numbers should know."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What is particular to the stage train in a run's JSON."""
+        return {
+            "part": self.part,
+            "weights_hash": self.weights_hash,
+            "epochs": self.epochs,
+            "steps": self.steps,
+            "best_epoch": self.best_epoch,
+            "history": [dict(point) for point in self.history],
+            "training_seconds": self.training_seconds,
+        }
+
+
+def finished(snapshot: Snapshot | None) -> Trained | None:
+    """The finished training of a snapshot of a checkpoint artifact, if it is finished."""
     refs = checkpoints(snapshot)
     if snapshot is None or not refs or not refs[-1].progress.finished:
         return None
-    return Trained(artifact.fingerprint, snapshot.number, best_checkpoint(refs), refs[-1])
+    return Trained(snapshot, best_checkpoint(refs), refs[-1])
 
 
 def receipt_of(
     found: Trained, config: PipelineConfig, *, items: Sequence[Item], done: int
-) -> dict[str, Any]:
+) -> TrainReceipt:
     """What `tasks.training.train.train` returns."""
     last = found.last.progress
-    return {
-        "kind": "checkpoint",
-        "artifact": found.fingerprint,
-        "snapshot": found.number,
-        "part": found.best.part.part,
-        "weights_hash": found.weights_hash,
-        "epochs": last.epoch,
-        "steps": last.step,
-        "best_epoch": found.best_epoch,
-        "history": [dict(point) for point in last.history],
-        "training_seconds": found.last.seconds,
-        "done": {"steps": done},
-        "notes": _notes(found, config, items=items),
-    }
+    return TrainReceipt(
+        part=found.best.part.part,
+        weights_hash=found.weights_hash,
+        epochs=last.epoch,
+        steps=last.step,
+        best_epoch=found.best_epoch,
+        history=last.history,
+        training_seconds=found.last.seconds,
+        steps_done=done,
+        notes=tuple(_notes(found, config, items=items)),
+    )
 
 
 def _notes(found: Trained, config: PipelineConfig, *, items: Sequence[Item]) -> list[str]:
@@ -90,8 +121,7 @@ def _notes(found: Trained, config: PipelineConfig, *, items: Sequence[Item]) -> 
     if config.train.epochs == 0:
         return []
     notes = []
-    snapshot = found.last.part.artifact.at(found.number)
-    then = {item.item_id: item for item in read_items(snapshot)}
+    then = {item.item_id: item for item in read_items(found.snapshot)}
     grown = [item for item in items if then.get(item.item_id) != item]
     if grown:
         notes.append(

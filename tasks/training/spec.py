@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from reelvec.configs.schema import ModelConfig, TrainConfig
+from reelvec.tasks.artifacts import SnapshotRef
 
 __all__ = ["TrainSpec", "read_spec", "write_spec"]
 
@@ -16,14 +17,10 @@ class TrainSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    store: str
-    """Root of the store."""
-    checkpoint: str
-    """Fingerprint of the checkpoint artifact, which holds the training set already."""
-    frames: str
-    """Fingerprint of the frames artifact."""
-    frames_number: int
-    """Snapshot of it that is read."""
+    checkpoint: SnapshotRef
+    """Where it commits: the artifact holds the training set already."""
+    frames: SnapshotRef
+    """What it reads."""
     model: ModelConfig
     """The model; `weights` is the path of what it starts from."""
     train: TrainConfig

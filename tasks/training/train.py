@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import ModelConfig
@@ -18,9 +17,9 @@ from reelvec.models.registry import family_class, trainable_names
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.records import Status
-from reelvec.storage.roots import Root, open_root
-from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
-from reelvec.tasks.frames.extract import frames_artifact
+from reelvec.storage.roots import Root
+from reelvec.tasks.artifacts import Session, SnapshotRef
+from reelvec.tasks.corpus.ingest import read_corpus
 from reelvec.tasks.training.checkpoints import (
     CHECKPOINTS,
     CheckpointRef,
@@ -32,7 +31,7 @@ from reelvec.tasks.training.checkpoints import (
     settle,
 )
 from reelvec.tasks.training.errors import TrainingError
-from reelvec.tasks.training.finished import Trained, finished, receipt_of
+from reelvec.tasks.training.finished import Trained, TrainReceipt, finished, receipt_of
 from reelvec.tasks.training.identity import checkpoint_identity
 from reelvec.tasks.training.items import Item, choose_items, commit_items, read_items, set_hash
 from reelvec.tasks.training.progress import Progress
@@ -45,103 +44,96 @@ __all__ = ["Trained", "find_trained", "load_trained", "train", "trained", "train
 FRAMES = "frames"
 
 
-def train(config: PipelineConfig, *, on_progress: OnProgress = lambda _: None) -> dict[str, Any]:
-    """Train the model of `config`, or find that it is trained.
+def train(session: Session, *, on_progress: OnProgress = lambda _: None) -> TrainReceipt:
+    """Train the model of a run, or find that it is trained.
 
     Args:
-        config: the run; corpus and frames must be committed.
+        session: of the run; corpus and frames must be committed.
         on_progress: is told `start`, `step`, `epoch`, `checkpoint` and `restart` events, in the
             calling thread.
-
-    Returns:
-        A receipt: kind, artifact, snapshot, part, weights_hash, epochs, steps, best_epoch,
-        history, training_seconds (over all runs that contributed), done (steps taken by this
-        call), notes.
 
     Raises:
         TrainingError: nothing to train on, a loss that is no number, too many crashes.
     """
-    items = training_items(config)
-    artifact = checkpoint_artifact(config, items=items)
-    found = finished(artifact)
-    if found is None and config.train.epochs == 0:
-        _commit_start(artifact, config)
-    before = settle(artifact, keep_last=config.train.keep_last)
-    steps_before = before[-1].progress.step if before else 0
-    found = found or finished(artifact)
+    items = training_items(session)
+    artifact = _checkpoint_artifact(session, items=items)
+    found = finished(session.latest(artifact))
+    steps = 0
     if found is None:
-        _run(artifact, config, items=items, before=before, on_progress=on_progress)
-    found = found or finished(artifact)
-    if found is None:
-        raise TrainingError(f"training ended without a finished checkpoint in {artifact.folder}")
-    return receipt_of(found, config, items=items, done=found.last.progress.step - steps_before)
+        before = _begun(session, artifact)
+        found = finished(session.latest(artifact))
+        if found is None:
+            _run(session, artifact, items=items, before=before, on_progress=on_progress)
+            found = finished(session.latest(artifact))
+        if found is None:
+            raise TrainingError(f"training ended without a finished checkpoint in {artifact!r}")
+        steps = found.last.progress.step - (before[-1].progress.step if before else 0)
+    return receipt_of(found, session.config, items=items, done=steps)
 
 
-def find_trained(config: PipelineConfig) -> Trained | None:
-    """The finished training of this config, if there is one; reads no weights."""
-    needs_items = config.train.when_corpus_grows == "retrain" and config.train.epochs > 0
-    items = training_items(config) if needs_items else []
-    return finished(checkpoint_artifact(config, items=items))
+def find_trained(session: Session) -> Trained | None:
+    """The finished training of the run, if there is one; reads no weights."""
+    options = session.config.train
+    needs_items = options.when_corpus_grows == "retrain" and options.epochs > 0
+    items = training_items(session) if needs_items else []
+    return finished(session.latest(_checkpoint_artifact(session, items=items)))
 
 
-def trained(config: PipelineConfig) -> Trained:
-    """The finished training of this config.
+def trained(session: Session) -> Trained:
+    """The finished training of the run.
 
     Raises:
         MissingArtifactError: it is not trained, or not to the end.
     """
-    found = find_trained(config)
+    found = find_trained(session)
     if found is None:
+        config = session.config
         raise MissingArtifactError(
             f"the model of ({config.name}) is not trained in {config.store}; run the stage train"
         )
     return found
 
 
-def load_trained(
-    store: str, *, fingerprint: str, number: int | None, model: ModelConfig
-) -> RetrievalModel:
+def load_trained(checkpoint: SnapshotRef, *, model: ModelConfig) -> RetrievalModel:
     """The best model of a checkpoint artifact, in fp32 on the CPU, in evaluation mode.
 
     Args:
-        store: root of the store.
-        fingerprint: of the artifact.
-        number: its snapshot; None: the latest.
+        checkpoint: snapshot of the artifact.
         model: family and options; sizes come from the checkpoint.
 
     Raises:
         MissingArtifactError: no such artifact, snapshot or checkpoint.
     """
-    artifact = Artifact.find(open_root(store), kind="checkpoint", fingerprint=fingerprint)
-    refs = checkpoints(artifact.latest() if number is None else artifact.at(number))
+    snapshot = checkpoint.open()
+    refs = checkpoints(snapshot)
     if not refs:
         raise MissingArtifactError(
-            f"{artifact.folder} holds no checkpoint yet", path=artifact.folder
+            f"{snapshot!r} holds no checkpoint yet", path=snapshot.artifact.folder
         )
     return model_from(best_checkpoint(refs).path, model)
 
 
-def checkpoint_artifact(config: PipelineConfig, *, items: Sequence[Item]) -> Artifact:
-    """The checkpoint artifact of `config`, made if it is not there."""
+def _checkpoint_artifact(session: Session, *, items: Sequence[Item]) -> Artifact:
+    """The checkpoint artifact of the run, made if it is not there."""
     identity = checkpoint_identity(
-        config,
-        start=hash_of_start(config.model),
-        corpus=corpus_artifact(config).fingerprint,
-        frames=frames_artifact(config).fingerprint,
+        session.config,
+        start=hash_of_start(session.config.model),
+        corpus=session.corpus.fingerprint,
+        frames=session.frames.fingerprint,
         training_set=set_hash(items),
     )
-    return Artifact.open(open_root(config.store), kind="checkpoint", identity=identity)
+    return session.open("checkpoint", identity)
 
 
-def training_items(config: PipelineConfig) -> list[Item]:
+def training_items(session: Session) -> list[Item]:
     """What would be trained and selected on, were training to start now."""
-    corpus = read_corpus(corpus_artifact(config))
+    corpus, options = read_corpus(session), session.config.train
     return choose_items(
         corpus.videos,
         corpus.captions,
-        frames=_clips(frames_artifact(config).latest()),
-        selection_split=config.train.selection_split,
-        joined=config.train.captions == "joined",
+        frames=_clips(session.latest(session.frames)),
+        selection_split=options.selection_split,
+        joined=options.captions == "joined",
     )
 
 
@@ -149,6 +141,16 @@ def _clips(frames: Snapshot | None) -> frozenset[str]:
     """Clips that have frames."""
     rows = frames.outcomes(FRAMES) if frames else iter(())
     return frozenset(row.key for row in rows if row.status != Status.QUARANTINED)
+
+
+def _begun(session: Session, artifact: Artifact) -> list[CheckpointRef]:
+    """Checkpoints there are already: a killed run's, or the starting weights of no training."""
+    config = session.config
+    if config.train.epochs == 0:
+        _commit_start(artifact, config)
+    before = settle(artifact, keep_last=config.train.keep_last)
+    session.forget(artifact)
+    return before
 
 
 def _commit_start(artifact: Artifact, config: PipelineConfig) -> None:
@@ -159,25 +161,23 @@ def _commit_start(artifact: Artifact, config: PipelineConfig) -> None:
 
 
 def _run(
+    session: Session,
     artifact: Artifact,
-    config: PipelineConfig,
     *,
     items: Sequence[Item],
     before: Sequence[CheckpointRef],
     on_progress: OnProgress,
 ) -> None:
     """Start the worker on the committed training set, and wait for its end."""
-    root = open_root(config.store)
-    with frames_artifact(config).pinned() as frames:
+    root, config = session.root, session.config
+    with session.frames.pinned(session.ref(session.frames).number or None) as frames:
         if not _can_go_on(artifact, before, frames=frames):
             _check_items(items, config)
             artifact.publish(supersede={CHECKPOINTS: [ref.key for ref in before]})
             commit_items(artifact, items)
         spec = TrainSpec(
-            store=root.uri,
-            checkpoint=artifact.fingerprint,
-            frames=frames.artifact.fingerprint,
-            frames_number=frames.number,
+            checkpoint=SnapshotRef.of(artifact),
+            frames=SnapshotRef.to(frames),
             model=config.model,
             train=config.train,
         )
@@ -188,6 +188,7 @@ def _run(
             supervise(launch, on_progress=on_progress)
         finally:
             path.unlink(missing_ok=True)
+            session.forget(artifact)
 
 
 def _can_go_on(artifact: Artifact, before: Sequence[CheckpointRef], *, frames: Snapshot) -> bool:

@@ -10,10 +10,8 @@ from pathlib import Path
 import torch
 
 from reelvec.models.errors import ModelError
-from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import ReelvecError
 from reelvec.storage.frames.reader import FrameReader
-from reelvec.storage.roots import open_root
 from reelvec.tasks.training.checkpoints import checkpoints
 from reelvec.tasks.training.events import emit
 from reelvec.tasks.training.guard import die_with_parent
@@ -43,15 +41,13 @@ def main(arguments: list[str]) -> int:
 
 
 def _train(spec: TrainSpec) -> None:
-    root = open_root(spec.store)
-    artifact = Artifact.find(root, kind="checkpoint", fingerprint=spec.checkpoint)
-    frames = Artifact.find(root, kind="frames", fingerprint=spec.frames).at(spec.frames_number)
+    artifact, frames = spec.checkpoint.artifact(), spec.frames.open()
     stored_size = int(frames.artifact.identity["settings"]["size"])
     group = Group.join(spec.train.device)
     latest = artifact.latest()
     number = group.tell(latest.number if latest else 0)
     if not number:
-        raise ReelvecError(f"checkpoint artifact {spec.checkpoint} holds no training set")
+        raise ReelvecError(f"{artifact!r} holds no training set")
     snapshot = artifact.at(number)
     reader = FrameReader(frames)
     trainer = Trainer(

@@ -9,7 +9,7 @@ from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import StoreError
 from reelvec.storage.roots import Root
 from reelvec.storage.upkeep.verify import Damage
-from reelvec.tasks.corpus.ingest import Corpus, key_of, read_corpus
+from reelvec.tasks.corpus.ingest import Corpus, corpus_at, key_of
 
 __all__ = ["affected_videos"]
 
@@ -61,7 +61,8 @@ def _names(root: Root, wanted: set[str]) -> dict[str, set[tuple[str, str]]]:
             continue
         for rows in (_of_videos, _of_captions):
             try:
-                for key, video_id in rows(read_corpus(artifact)):
+                snapshot = artifact.latest()
+                for key, video_id in rows(corpus_at(snapshot)) if snapshot else ():
                     if key in wanted:
                         names[key].add((artifact.fingerprint, video_id))
             except StoreError:

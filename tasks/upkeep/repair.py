@@ -16,7 +16,8 @@ from reelvec.storage.roots import open_root
 from reelvec.storage.runs import latest_run
 from reelvec.storage.upkeep.repair import Repair, repair_store
 from reelvec.storage.upkeep.verify import Damage
-from reelvec.tasks.corpus.ingest import corpus_artifact, key_of, read_corpus
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.corpus.ingest import key_of, read_corpus
 from reelvec.tasks.training.checkpoints import CHECKPOINTS
 
 __all__ = ["Repaired", "repair", "stages_to_run", "videos_of"]
@@ -76,7 +77,7 @@ def videos_of(config: PipelineConfig, damages: Iterable[Damage]) -> list[str]:
 
     Damage of checkpoints and evaluations concerns no video in particular.
     """
-    corpus = read_corpus(corpus_artifact(config))
+    corpus = read_corpus(Session(config))
     names: dict[str, set[str]] = {}
     for video in corpus.videos:
         names.setdefault(video.video_id, set()).add(video.video_id)

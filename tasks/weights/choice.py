@@ -19,7 +19,8 @@ from reelvec.models.registry import ZERO_SHOT
 from reelvec.storage.errors import MissingArtifactError, WeightsError
 from reelvec.storage.weights.paths import existing_file
 from reelvec.storage.weights.pretrained import is_pretrained
-from reelvec.tasks.recording import last_config
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.runs.recording import last_config
 from reelvec.tasks.training.train import find_trained
 from reelvec.tasks.weights.files import name_model
 
@@ -89,7 +90,7 @@ def _trained_here(store: str) -> ChosenModel | None:
 
 def _trained_by(config: PipelineConfig) -> str | None:
     """The file a finished training left."""
-    trained = find_trained(config)
+    trained = find_trained(Session(config))
     return None if trained is None else str(trained.path)
 
 

@@ -34,7 +34,8 @@ from reelvec.storage.weights.checkpoints import (
 )
 from reelvec.storage.weights.paths import check_output, new_output
 from reelvec.storage.weights.pretrained import PREFIX, is_pretrained, read_pretrained
-from reelvec.tasks.recording import last_config
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.runs.recording import last_config
 from reelvec.tasks.training.checkpoints import model_from
 from reelvec.tasks.training.train import trained
 
@@ -215,7 +216,8 @@ def export_file(
         raise WeightsError(f"no format ({layout}); there are {', '.join(EXPORT_FORMATS)}")
     _check_target(source, out, force=options.force)
     if source is None:
-        config, found = last_config(store).model, trained(last_config(store))
+        session = Session(last_config(store))
+        config, found = session.config.model, trained(session)
         model, epoch = model_from(found.path, config), found.best_epoch
     else:
         named = name_model(source, family=options.family)

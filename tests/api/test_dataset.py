@@ -15,8 +15,8 @@ from reelvec.tasks.artifacts import SnapshotRef
 
 
 @pytest.fixture(scope="module")
-def run(small_store):
-    return reelvec.open(small_store.store).run()
+def run(real_store):
+    return reelvec.open(real_store.store).run()
 
 
 def same(one, other):

@@ -28,8 +28,8 @@ NAMES = {"FrameDataset", "ReelvecError", "Run", "Sample", "Store", "Table", "ope
 
 
 @pytest.fixture(scope="module")
-def store(small_store):
-    return reelvec.open(small_store.store)
+def store(real_store):
+    return reelvec.open(real_store.store)
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +38,13 @@ def run(store):
 
 
 @pytest.fixture
-def copy(small_store, tmp_path):
+def copy(real_store, tmp_path):
     """A store to write in."""
-    return shutil.copytree(small_store.store, tmp_path / "copy")
+    return shutil.copytree(real_store.store, tmp_path / "copy")
 
 
-def latest(small_store, kind):
-    (found,) = (a for a in Artifact.all(open_root(small_store.store)) if a.kind == kind)
+def latest(real_store, kind):
+    (found,) = (a for a in Artifact.all(open_root(real_store.store)) if a.kind == kind)
     return found.latest()
 
 
@@ -81,9 +81,9 @@ def test_importing_it_imports_nothing_else():
     assert out.stdout.splitlines() == ["[]", "['reelvec', 'reelvec.errors']"]
 
 
-def test_looking_at_tables_needs_no_torch_and_no_orchestrator(small_store):
+def test_looking_at_tables_needs_no_torch_and_no_orchestrator(real_store):
     code = (
-        f"import sys, reelvec; run = reelvec.open({small_store.store!r}).run();"
+        f"import sys, reelvec; run = reelvec.open({real_store.store!r}).run();"
         "run.videos.numpy(); run.frames('clip1'); run.failures();"
         "print([m for m in ('torch', 'prefect', 'dask') if m in sys.modules])"
     )
@@ -110,14 +110,14 @@ def test_a_path_that_is_no_store_is_refused_and_stays_as_it_was(tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_reading_changes_nothing_in_the_store(small_store, run):
+def test_reading_changes_nothing_in_the_store(real_store, run):
     def files():
-        return {p: p.stat().st_mtime_ns for p in Path(small_store.store).rglob("*") if p.is_file()}
+        return {p: p.stat().st_mtime_ns for p in Path(real_store.store).rglob("*") if p.is_file()}
 
     before = files()
     run.search("a shape", top=1)
     run.dataset()[0]
-    reelvec.open(small_store.store).status()
+    reelvec.open(real_store.store).status()
     assert files() == before
 
 
@@ -202,8 +202,8 @@ def test_an_empty_store_has_no_run(tmp_path):
 # tables
 
 
-def test_superseded_rows_are_never_among_them(small_store, run):
-    parts = latest(small_store, "embeddings").parts("captions")
+def test_superseded_rows_are_never_among_them(real_store, run):
+    parts = latest(real_store, "embeddings").parts("captions")
     written = sum(pq.read_table(part.path).num_rows for part in parts)
     assert written > len(run.captions) == 18, "the store has superseded rows to leave out"
     texts = run.captions.numpy("text")[1].tolist()
@@ -213,8 +213,8 @@ def test_superseded_rows_are_never_among_them(small_store, run):
         assert len(rows) == 18
 
 
-def test_arrow_pandas_and_numpy_are_the_same_rows(small_store, run):
-    naive = read_table(latest(small_store, "embeddings"), "videos").to_pylist()
+def test_arrow_pandas_and_numpy_are_the_same_rows(real_store, run):
+    naive = read_table(latest(real_store, "embeddings"), "videos").to_pylist()
     assert run.videos.arrow().to_pylist() == naive
     ids, vectors = run.videos.numpy()
     assert ids.tolist() == [row["video_id"] for row in naive]
@@ -227,8 +227,8 @@ def test_arrow_pandas_and_numpy_are_the_same_rows(small_store, run):
     assert run.videos.numpy("frame_count")[1].tolist() == [row["frame_count"] for row in naive]
 
 
-def test_a_split_is_its_rows_and_those_of_none(small_store, run):
-    naive = read_table(latest(small_store, "embeddings"), "captions").to_pylist()
+def test_a_split_is_its_rows_and_those_of_none(real_store, run):
+    naive = read_table(latest(real_store, "embeddings"), "captions").to_pylist()
     wanted = [row["caption_id"] for row in naive if row["split"] in ("test", "")]
     assert 0 < len(wanted) < len(naive)
     assert run.captions.numpy("text", split="test")[0].tolist() == wanted
@@ -274,8 +274,8 @@ def test_without_pandas_the_remedy_is_said(run, monkeypatch):
 # frames and failures
 
 
-def test_frames_are_those_of_the_store_with_their_times(small_store, run):
-    reader = FrameReader(latest(small_store, "frames"))
+def test_frames_are_those_of_the_store_with_their_times(real_store, run):
+    reader = FrameReader(latest(real_store, "frames"))
     key = dict(zip(*run.videos.numpy("clip_key"), strict=True))["clip3"]
     clip = run.frames("clip3")
     np.testing.assert_array_equal(clip.frames, reader.frames(key))
@@ -350,7 +350,7 @@ def test_what_the_model_cannot_take_is_refused(run, call, words):
 # elsewhere
 
 
-def test_a_store_on_s3_is_read_alike(small_store, run, monkeypatch, tmp_path):
+def test_a_store_on_s3_is_read_alike(real_store, run, monkeypatch, tmp_path):
     with s3_server.s3_server() as url:
         for name, value in s3_server.environment(url).items():
             monkeypatch.setenv(name, value)
@@ -359,9 +359,9 @@ def test_a_store_on_s3_is_read_alike(small_store, run, monkeypatch, tmp_path):
         there = open_root(f"s3://{s3_server.BUCKET}/shop")
         with pytest.raises(MissingArtifactError, match="nothing of a store is below it"):
             reelvec.open(there.uri)
-        for file in sorted(Path(small_store.store).rglob("*")):
+        for file in sorted(Path(real_store.store).rglob("*")):
             if file.is_file():
-                there.put_new(str(file.relative_to(small_store.store)), file.read_bytes())
+                there.put_new(str(file.relative_to(real_store.store)), file.read_bytes())
         remote = reelvec.open(there.uri).run("demo")
         np.testing.assert_array_equal(remote.videos.numpy()[1], run.videos.numpy()[1])
         assert remote.frames("clip1").frames.tolist() == run.frames("clip1").frames.tolist()

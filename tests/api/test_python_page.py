@@ -22,12 +22,12 @@ print("FACTS", json.dumps({
 
 
 @pytest.fixture
-def folder(small_store, tmp_path):
+def folder(real_store, tmp_path):
     """A folder with a store, and modules of its own under five of our names."""
     for name in ("models/__init__.py", "configs/__init__.py", "storage.py", "tasks.py", "flows.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("raise ImportError('not ours')\n")
-    (tmp_path / "reelvec-store").symlink_to(small_store.store)
+    (tmp_path / "reelvec-store").symlink_to(real_store.store)
     return tmp_path
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from reelvec.storage.video.transform import fit
-from reelvec.tasks.frames.decoding import ClipJob, DecodingOptions, decode_clips
-from reelvec.tasks.frames.decoding_worker import decode_clip
+from reelvec.tasks.decoding.files import ClipJob, DecodingOptions, decode_clips
+from reelvec.tasks.decoding.worker import decode_clip
 from tests.benchmarks import decode
 from tests.support import media
 

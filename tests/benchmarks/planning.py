@@ -21,10 +21,10 @@ import pyarrow as pa
 from reelvec.configs import PipelineConfig
 from reelvec.storage.records import CAPTION_SCHEMA, VIDEO_SCHEMA, Outcome
 from reelvec.storage.tables import write_table
-from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
-from reelvec.tasks.embedding.embed import embeddings_artifact, plan_embed
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.corpus.ingest import read_corpus
+from reelvec.tasks.embedding.embed import plan_embed
 from reelvec.tasks.embedding.parts import CaptionRow, VideoRow
-from reelvec.tasks.frames.extract import frames_artifact
 
 PART = 65_536
 EVERY = 1000  # one video of so many differs
@@ -72,8 +72,8 @@ def _commit(artifact, table, outcomes, data=None):
 def generate(folder, *, videos):
     """The store; new videos have frames, changed ones other bytes, gone ones only table rows."""
     config = config_of(folder)
-    corpus, frames = corpus_artifact(config), frames_artifact(config)
-    tables = embeddings_artifact(config, weights_hash=WEIGHTS)
+    corpus, frames = Session(config).corpus, Session(config).frames
+    tables = Session(config).embeddings(weights_hash=WEIGHTS)
     for artifact, table, rows in (
         (corpus, "videos", _videos),
         (corpus, "captions", _captions),
@@ -159,15 +159,15 @@ def measured(work, folder):
 
 
 def plan(config):
-    found = plan_embed(config, weights_hash=WEIGHTS)
+    found = plan_embed(Session(config), weights_hash=WEIGHTS)
     return found.new, len(found.stale), len(found.orphaned), found.new_captions
 
 
 def objects(config):
     """One object a row: corpus and ledgers as they were read once."""
-    corpus = read_corpus(corpus_artifact(config))
-    frames = frames_artifact(config).latest().live("frames")
-    tables = embeddings_artifact(config, weights_hash=WEIGHTS).latest()
+    corpus = read_corpus(Session(config))
+    frames = Session(config).frames.latest().live("frames")
+    tables = Session(config).embeddings(weights_hash=WEIGHTS).latest()
     return len(corpus.videos), len(frames), len(tables.live("videos")), len(tables.live("captions"))
 
 

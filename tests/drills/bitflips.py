@@ -27,11 +27,12 @@ from reelvec.storage.roots import open_root
 from reelvec.storage.sealing import seal
 from reelvec.storage.upkeep.garbage import GcOptions, gc
 from reelvec.storage.upkeep.verify import verify_store
-from reelvec.tasks.recording import last_config, record_run
-from reelvec.tasks.runs.tables import sources_of
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.embedding.sources import sources_of
+from reelvec.tasks.runs.recording import last_config, record_run
 from reelvec.tasks.scoring.evaluate import evaluate
 from reelvec.tasks.upkeep.repair import repair
-from tests.support.engine_free import run_all
+from tests.support.engine_free import run_all, stage_receipts
 
 COMPARED = ("corpus", "frames", "checkpoint", "embeddings")
 
@@ -59,15 +60,11 @@ def run_again(config):
     """The pipeline without an engine, and its record."""
     started = datetime.now(UTC)
     run_all(config)
-    sources = sources_of(config)
-    evaluate(sources.embeddings, corpus=sources.corpus, options=config.evaluate)
-    latest = {a.kind: a.latest() for a in Artifact.all(open_root(config.store))}
-    stages = [
-        {"stage": kind, "seconds": 0.0, "kind": kind, "artifact": s.artifact.fingerprint,
-         "snapshot": s.number}
-        for kind, s in latest.items()
-    ]  # fmt: skip
-    record_run(config, stages, started=started)
+    session = Session(config)
+    sources = sources_of(session)
+    evaluate(session, sources.embeddings, corpus=sources.corpus, options=config.evaluate)
+    made = {a.kind: a.latest() for a in Artifact.all(open_root(config.store))}
+    record_run(session, stage_receipts(made), started=started)
 
 
 def draw(folder, *, videos):

@@ -19,8 +19,9 @@ from pathlib import Path
 from reelvec.configs import PipelineConfig
 from reelvec.storage.frames.formats import open_reader
 from reelvec.storage.records import Status
-from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
-from reelvec.tasks.ledger import counts, ledger
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.corpus.ingest import read_corpus
+from reelvec.tasks.corpus.ledger import counts, ledger
 from tests.support import media
 from tests.support.engine_free import run_extract, run_ingest
 
@@ -76,13 +77,13 @@ def run(folder, *, videos, damaged, seed=0):
     config = config_of(folder, damaged=damaged)
     run_ingest(config)
     _, frames = run_extract(config)
-    corpus = read_corpus(corpus_artifact(config))
+    corpus = read_corpus(Session(config))
     rows = list(ledger(corpus, frames=frames))
     return rows, list(_wrong(rows, frames, planned=videos))
 
 
 def _wrong(rows, frames, *, planned):
-    found = counts(rows)
+    found = counts(rows).to_json()
     outcomes = found["ok"] + found["salvaged"] + found["quarantined"]
     if not planned == found["planned"] == outcomes:
         yield f"counts do not reconcile: {found} of {planned}"

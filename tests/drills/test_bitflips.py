@@ -7,7 +7,7 @@ import pytest
 
 from reelvec.storage.roots import open_root
 from reelvec.storage.upkeep.verify import verify_store
-from reelvec.tasks.recording import last_config
+from reelvec.tasks.runs.recording import last_config
 from reelvec.tasks.upkeep.repair import repair, stages_to_run, videos_of
 from tests.drills.bitflips import build, checksums, files_of, flip, is_found, is_restored, run_again
 

@@ -10,9 +10,9 @@ from reelvec.flows.cli import main
 
 
 @pytest.fixture
-def words(monkeypatch, capsys, small_store):
+def words(monkeypatch, capsys, real_store):
     def call(*words):
-        monkeypatch.setattr(sys, "argv", ["reelvec", *words, "--store", small_store.store])
+        monkeypatch.setattr(sys, "argv", ["reelvec", *words, "--store", real_store.store])
         try:
             main()
             code = 0
@@ -24,9 +24,9 @@ def words(monkeypatch, capsys, small_store):
     return call
 
 
-def test_status_shows_names_and_whole_identities(words, small_store):
+def test_status_shows_names_and_whole_identities(words, real_store):
     code, out, _ = words("status")
-    store = reelvec.open(small_store.store)
+    store = reelvec.open(real_store.store)
     assert code == 0
     for artifact in store.status():
         assert len(artifact.fingerprint) == 32 and artifact.fingerprint in out.split()
@@ -35,17 +35,17 @@ def test_status_shows_names_and_whole_identities(words, small_store):
     assert line.split()[:3] == ["demo", last.identifier, "2"]
 
 
-def test_identities_stay_whole_on_a_narrow_terminal(words, small_store, monkeypatch):
+def test_identities_stay_whole_on_a_narrow_terminal(words, real_store, monkeypatch):
     monkeypatch.setattr("reelvec.flows.console.output._PIPE_COLUMNS", 72)
     _, out, _ = words("status")
-    for artifact in reelvec.open(small_store.store).status():
+    for artifact in reelvec.open(real_store.store).status():
         assert artifact.fingerprint in out.split()
 
 
-def test_status_as_json_says_what_the_api_says(words, small_store):
+def test_status_as_json_says_what_the_api_says(words, real_store):
     _, out, _ = words("status", "--json")
     found = json.loads(out)
-    store = reelvec.open(small_store.store)
+    store = reelvec.open(real_store.store)
     assert [run["run"] for run in found["runs"]] == [run.identifier for run in store.runs()]
     assert [a["checksum"] for a in found["artifacts"]] == [a.checksum for a in store.status()]
     embeddings = next(a for a in found["artifacts"] if a["kind"] == "embeddings")
@@ -53,15 +53,15 @@ def test_status_as_json_says_what_the_api_says(words, small_store):
     assert embeddings["parts"][0]["table"] in ("videos", "captions")
 
 
-def test_search_is_the_api_s(words, small_store):
+def test_search_is_the_api_s(words, real_store):
     _, out, _ = words("search", "a shape", "--top", "2", "--json")
     found = json.loads(out)["results"]
-    expected = reelvec.open(small_store.store).run().search("a shape", top=2)
+    expected = reelvec.open(real_store.store).run().search("a shape", top=2)
     assert found == [json.loads(json.dumps(row.as_dict())) for row in expected]
 
 
-def test_a_run_is_named_by_name_or_first_digits(words, small_store):
-    first, _ = reelvec.open(small_store.store).runs()
+def test_a_run_is_named_by_name_or_first_digits(words, real_store):
+    first, _ = reelvec.open(real_store.store).runs()
     for name in ("demo", first.identifier, first.identifier[:6]):
         assert words("search", "a shape", "--run", name)[0] == 0
         code, out, _ = words("failures", "--run", name, "--json")

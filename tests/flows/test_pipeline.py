@@ -7,7 +7,7 @@ import pytest
 
 import reelvec
 from reelvec.configs import PipelineConfig
-from reelvec.tasks.ledger import counts
+from reelvec.tasks.corpus.ledger import counts
 from reelvec.tasks.runs.status import describe_store
 
 pytestmark = pytest.mark.flow
@@ -68,13 +68,13 @@ def first(prefect_server, source, tmp_path_factory):
 
 def test_the_summary_reconciles(first):
     _, summary = first
-    assert summary["coverage"] == {
+    assert summary.outcome.coverage.to_json() == {
         "planned": 13, "ok": 12, "salvaged": 0, "quarantined": 1, "pending": 0,
     }  # fmt: skip
-    assert [row["video_id"] for row in summary["failures"]] == ["text"]
-    assert summary["report"].endswith(".html")
-    assert {row["metric"] for row in summary["metrics"]} >= {"R@1", "R@5", "R@10", "MdR", "MnR"}
-    assert any("trained on" in note for note in summary["notes"]), "memorising must be said"
+    assert [row.video_id for row in summary.outcome.failures] == ["text"]
+    assert summary.outcome.report.endswith(".html")
+    assert {row.metric for row in summary.outcome.metrics} >= {"R@1", "R@5", "R@10", "MdR", "MnR"}
+    assert any("trained on" in note for note in summary.notes), "memorising must be said"
 
 
 def test_a_second_run_changes_nothing(first, source):
@@ -82,7 +82,7 @@ def test_a_second_run_changes_nothing(first, source):
 
     store, _ = first
     before = describe_store(str(store))
-    assert pipeline(config_of(source, store))["changed"] is False
+    assert pipeline(config_of(source, store)).changed is False
     assert describe_store(str(store)) == before
 
 
@@ -91,8 +91,8 @@ def test_the_pipeline_is_current_without_a_flow(first, source):
 
     store, summary = first
     again = launch(config_of(source, store))
-    assert (again["changed"], again["stages"]) == (False, [])
-    assert again["metrics"] == summary["metrics"]
+    assert (again.changed, again.stages) == (False, ())
+    assert again.outcome == summary.outcome
 
 
 def test_the_record_means_the_same_from_another_folder(first, source, tmp_path, monkeypatch):
@@ -106,9 +106,9 @@ def test_the_record_means_the_same_from_another_folder(first, source, tmp_path, 
         "captions": f"{source.name}/captions.csv",
     }
     again = launch(PipelineConfig.model_validate(relative))
-    assert again["changed"] is False
+    assert again.changed is False
     monkeypatch.chdir(tmp_path)
-    assert counts(reelvec.open(store).run().ledger()) == summary["coverage"]
+    assert counts(reelvec.open(store).run().ledger()) == summary.outcome.coverage
 
 
 def test_dask_gives_the_same_checksums(first, source, tmp_path):
@@ -125,26 +125,26 @@ def test_reembed_does_what_is_new_and_nothing_else(first, source, tmp_path):
     store, _ = first
     mine = tmp_path / "store"
     shutil.copytree(store, mine)
-    assert reembed(store=str(mine))["changed"] is False
+    assert reembed(store=str(mine)).changed is False
     added = next(path for path in source.iterdir() if path.suffix == ".mkv")
     bytes_before = added.read_bytes()
     other = next(path for path in source.iterdir() if path.suffix == ".webm")
     try:
         added.write_bytes(other.read_bytes())
         result = reembed(store=str(mine))
-        assert result["changed"] is True
-        done = {stage["stage"]: stage["done"] for stage in result["stages"]}
+        assert result.changed is True
+        done = {stage.stage: stage.done for stage in result.summary.stages}
         assert done["ingest"] == {"new": 0, "changed": 1, "removed": 0}
         assert done["extract"]["new"] == 0, "these bytes were decoded already"
         assert (done["embed"]["stale"], done["embed"]["copied"]) == (1, 1)
-        assert reembed(store=str(mine))["changed"] is False
+        assert reembed(store=str(mine)).changed is False
     finally:
         added.write_bytes(bytes_before)
 
 
 def test_too_many_failures_fail_the_run(prefect_server, source, tmp_path):
     from reelvec.flows.pipeline import pipeline
-    from reelvec.tasks.ledger import TooManyFailedError
+    from reelvec.tasks.corpus.ledger import TooManyFailedError
 
     config = config_of(source, tmp_path)
     extract = config.extract.model_copy(update={"max_failed_fraction": 0.05})

@@ -5,52 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reelvec.tasks.scoring.rows import CoverageRow, MetricRow
+
 __all__ = [
-    "CoverageRow",
     "Failure",
-    "MetricRow",
     "Query",
     "Ranks",
     "ReportContents",
     "Shown",
     "StageCost",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetricRow:
-    """One number. Recalls are percent; ranks count from 1; `low`, `high` bound 95 %."""
-
-    direction: str
-    """t2v or v2t."""
-    protocol: str
-    """single or multi (captions a video); `+name` for a re-ranking."""
-    subset: str
-    """"" for all."""
-    metric: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
-    """Queries."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CoverageRow:
-    """Videos and captions of one split; planned = ok + salvaged + quarantined."""
-
-    split: str
-    planned: int
-    ok: int
-    salvaged: int
-    quarantined: int
-    with_captions: int
-    """Usable videos with at least one caption."""
-    captions: int
-    captions_scored: int
-    """Captions of usable videos."""
-    scored: bool
-    """Whether this is the split the metrics are about."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from reelvec.tasks.reports.rendering.contents import CoverageRow, Failure, StageCost
+from reelvec.tasks.reports.rendering.contents import Failure, StageCost
 from reelvec.tasks.reports.rendering.markup import Child, Markup, tag
+from reelvec.tasks.scoring.rows import CoverageRow
 
 __all__ = ["coverage_table", "failures_by_reason", "failures_table", "stage_table"]
 

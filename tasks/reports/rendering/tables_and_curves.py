@@ -14,8 +14,9 @@ from reelvec.tasks.reports.rendering.charts import (
     line_chart,
     linear_axis,
 )
-from reelvec.tasks.reports.rendering.contents import CoverageRow, MetricRow, Ranks, ReportContents
+from reelvec.tasks.reports.rendering.contents import Ranks, ReportContents
 from reelvec.tasks.reports.rendering.markup import Markup, tag
+from reelvec.tasks.scoring.rows import CoverageRow, MetricRow
 
 __all__ = ["curves", "metrics_table", "tiles", "training_charts"]
 

@@ -13,7 +13,7 @@ import pytest
 
 from reelvec.models.sampling.rules import Rule
 from reelvec.storage.sandbox.pool import Sandbox, SandboxOptions
-from reelvec.tasks.frames.decoding import ClipJob, DecodingOptions, decode_clips
+from reelvec.tasks.decoding.files import ClipJob, DecodingOptions, decode_clips
 from tests.drills.mutants import mutate
 from tests.support import media
 

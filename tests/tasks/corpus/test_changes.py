@@ -26,9 +26,10 @@ from reelvec.storage.records import (
 )
 from reelvec.storage.roots import open_root
 from reelvec.storage.tables import write_table
+from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus import changes, ingest
 from reelvec.tasks.corpus.changes import caption_changes, video_changes
-from reelvec.tasks.corpus.ingest import corpus_artifact, plan_ingest, read_corpus
+from reelvec.tasks.corpus.ingest import plan_ingest, read_corpus
 from reelvec.tasks.digests import DigestSet, digests
 from tests.support.engine_free import run_ingest
 
@@ -178,7 +179,7 @@ def test_captions_beyond_a_chunk_are_ingested_as_few_are(tmp_path, monkeypatch, 
     plan, snapshot = run_ingest(config)
     assert [len(s.items) for s in plan.shards if s.table == "captions"] == [4] * 7 + [2]
     assert len(snapshot.parts("captions")) == 8
-    corpus = read_corpus(corpus_artifact(config))
+    corpus = read_corpus(Session(config))
     assert [(c.video_id, c.text) for c in corpus.captions] == texts
     assert (len(corpus.captions), corpus.captions[-1].text) == (30, "text 29")
     again, same = run_ingest(config)
@@ -189,7 +190,7 @@ def test_captions_beyond_a_chunk_are_ingested_as_few_are(tmp_path, monkeypatch, 
     assert (grown.new, grown.captions, len(grown.changed_captions)) == (1, 2, 1)
     kept = {entry.checksum for entry in snapshot.entries}
     assert kept <= {entry.checksum for entry in latest.entries}, "growth rewrote a part"
-    found = {c.text for c in read_corpus(corpus_artifact(config)).captions}
+    found = {c.text for c in read_corpus(Session(config)).captions}
     assert found == {text for _, text in texts} | {"of a new video"}
 
 
@@ -198,19 +199,19 @@ def test_an_interrupted_ingest_adopts_the_captions_it_wrote(tmp_path, monkeypatc
     (tmp_path / "v0.mp4").write_bytes(b"")
     config = config_of(tmp_path, tmp_path / "c.parquet")
     write_captions(tmp_path / "c.parquet", [("v0", f"text {n}") for n in range(10)])
-    plan = plan_ingest(config)
+    plan = plan_ingest(Session(config))
     shard = [shard for shard in plan.shards if shard.table == "captions"][1]
     ingest.ingest_shard(plan.ref, shard, options=None)  # then: kill -9
     resumed, _ = run_ingest(config)
     names = [s.name for s in plan.shards if s.name != shard.name]
     assert [s.name for s in resumed.shards] == names
-    assert len(read_corpus(corpus_artifact(config)).captions) == 10
+    assert len(read_corpus(Session(config)).captions) == 10
 
 
 PEAK = """
 import sys
 from pathlib import Path
-from reelvec.tasks.corpus.ingest import corpus_artifact, plan_ingest
+from reelvec.tasks.corpus.ingest import plan_ingest
 from tests.tasks.corpus.test_changes import config_of
 plan = plan_ingest(config_of(Path(sys.argv[1]), sys.argv[2]))
 assert plan.captions == int(sys.argv[3])

@@ -17,7 +17,8 @@ from reelvec.storage.errors import CorpusError
 from reelvec.storage.roots import open_root
 from reelvec.storage.tables import read_table
 from reelvec.storage.upkeep.verify import verify_store
-from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.corpus.ingest import read_corpus
 from reelvec.tasks.searching.search import search
 from tests.support.engine_free import run_all, run_ingest
 
@@ -90,7 +91,7 @@ def config_of(tmp_path, **corpus):
 
 def found_by_its_own_vector(config, snapshot):
     """video_id -> (best video_id, its path) for every row of the table."""
-    corpus = read_corpus(corpus_artifact(config))
+    corpus = read_corpus(Session(config))
     answers = {}
     for row in read_table(snapshot, "videos").to_pylist():
         query = {"embedding": torch.tensor([row["embedding"]], dtype=torch.float32)}
@@ -126,7 +127,7 @@ def test_hostile_ids_round_trip(tmp_path, clips, monkeypatch):
     )
     config = config_of(tmp_path, captions=str(captions))
     _, snapshot = run_all(config)
-    listed = {video.video_id: video for video in read_corpus(corpus_artifact(config)).videos}
+    listed = {video.video_id: video for video in read_corpus(Session(config)).videos}
     assert {name: video.path for name, video in listed.items()} == {
         name: str(path) for name, path in paths.items()
     }
@@ -192,6 +193,6 @@ def test_paths_that_are_no_files_of_the_folder(tmp_path, clips, path, reason):
     captions.write_text(json.dumps({"video_id": "v", "path": path, "caption": "x"}))
     config = config_of(tmp_path, captions=str(captions))
     run_ingest(config)
-    found = {video.video_id: video for video in read_corpus(corpus_artifact(config)).videos}
+    found = {video.video_id: video for video in read_corpus(Session(config)).videos}
     assert (found["v"].reason or found["v"].status) == reason
     assert found["a"].status == "ok"

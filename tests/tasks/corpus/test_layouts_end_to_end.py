@@ -10,7 +10,8 @@ from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import FolderCorpus, SyntheticCorpus
 from reelvec.storage.corpora import open_corpus
 from reelvec.storage.tables import read_table
-from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.corpus.ingest import read_corpus
 from reelvec.tasks.scoring.evaluate import evaluate
 from tests.support.corpus_layouts import items_of, write_layout
 from tests.support.engine_free import run_all
@@ -74,9 +75,10 @@ def scored(kind, protocol, *, store, root, items):
         }
     )
     plans, embeddings = run_all(config)
-    corpus_now = read_corpus(corpus_artifact(config))
-    found = evaluate(embeddings, corpus=corpus_now, options=config.evaluate)
-    metrics = {(row["direction"], row["metric"]): row["value"] for row in found.metrics}
+    session = Session(config)
+    corpus_now = read_corpus(session)
+    found = evaluate(session, embeddings, corpus=corpus_now, options=config.evaluate)
+    metrics = {(row.direction, row.metric): row.value for row in found.metrics}
     metrics["queries"] = {(row["protocol"], row["direction"], row["n"]) for row in found.metrics}
     ranks = Counter()
     for row in read_table(found.snapshot, "ranks").to_pylist():

@@ -10,15 +10,17 @@ import pytest
 from reelvec.configs.schema import EvaluateConfig, TrainConfig
 from reelvec.storage.records import Caption, Outcome
 from reelvec.storage.runs import RunRecord
+from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.reports.facts import notes_of
 from reelvec.tasks.reports.gallery import choose_queries
 from reelvec.tasks.reports.rendering.charts import Axis, linear_axis
 from reelvec.tasks.reports.rendering.gallery import FRAME_PIXELS, strip_jpeg
 from reelvec.tasks.reports.rendering.markup import Markup, tag
-from reelvec.tasks.reports.report import ReportSources, is_reported, report, report_in_force
+from reelvec.tasks.reports.report import is_reported, report, report_in_force
+from reelvec.tasks.reports.sources import ReportSources
 from reelvec.tasks.scoring.coverage import coverage_rows
 from reelvec.tasks.scoring.evaluate import evaluate
-from tests.tasks.tables import make_store, plain_captions, plain_videos, video
+from tests.support.small_store import make_store, plain_captions, plain_videos, video
 
 EVIL = "<script>alert('x')</script> & \"quotes\""
 RUN = RunRecord(
@@ -66,7 +68,7 @@ def sources_of(store, *, config=None, **more):
     config = config or store.config
     options = EvaluateConfig(bootstrap=50, published={"t2v/R@1": 44.5}, published_source="a paper")
     config = config.model_copy(update={"evaluate": options})
-    made = evaluate(store.embeddings, corpus=store.corpus, options=options)
+    made = evaluate(store.session, store.embeddings, corpus=store.corpus, options=options)
     return ReportSources(
         config=config,
         corpus=store.corpus,
@@ -79,7 +81,7 @@ def sources_of(store, *, config=None, **more):
             {"epoch": 2.0, "loss": 2.0, "lr": 1e-4, "R@1": 30.0},
         ),
         best_epoch=2,
-        checkpoint={"artifact": "cc" * 16, "snapshot": 7},
+        checkpoint=SnapshotRef(store.root.uri, "checkpoint", "cc" * 16, 7),
         **more,
     )
 
@@ -100,13 +102,13 @@ def store(tmp_path):
 
 
 def test_the_page_says_what_it_must(store):
-    made = report(sources_of(store))
+    made = report(store.session, sources_of(store))
     page = Page(made.path.read_text())
     for words in (
         "fake", "95 %", "44.5", "a paper", "moov atom not found", "truncated", "missing",
         "bytestream error", '{"kept": 0.71}', "salvaged", "1 min 28 s",
         "300 steps", "Run of 2026-08-01 10:00:00 UTC, 1 min 40 s",
-        store.embeddings.artifact.fingerprint, store.corpus.fingerprint,
+        store.embeddings.artifact.fingerprint, store.corpus.ref.fingerprint,
         store.frames.artifact.fingerprint, "ab" * 16, "cc" * 16, "checkpoint snapshot 7",
         "torch", "Found first", "could not be used", "epoch 2 was used",
     ):  # fmt: skip
@@ -117,7 +119,7 @@ def test_the_page_says_what_it_must(store):
 
 
 def test_nothing_in_it_runs_or_loads(store):
-    page = Page(report(sources_of(store)).path.read_text())
+    page = Page(report(store.session, sources_of(store)).path.read_text())
     assert "script" not in page.tags
     assert not {"link", "iframe", "object", "form"} & set(page.tags)
     assert not [name for name, _ in page.attributes if name.startswith("on")]
@@ -128,11 +130,12 @@ def test_nothing_in_it_runs_or_loads(store):
 
 def test_a_second_report_changes_nothing_and_new_notes_draw_it_again(store):
     sources = sources_of(store)
-    first = report(sources)
-    again = report(replace(sources, run=replace(RUN, started="2027-01-01T00:00:00+00:00")))
+    first = report(store.session, sources)
+    later = replace(RUN, started="2027-01-01T00:00:00+00:00")
+    again = report(store.session, replace(sources, run=later))
     assert (first.fresh, again.fresh, again.path) == (True, False, first.path)
     told = store.config.model_copy(update={"notes": "Trained on very little."})
-    noted = report(sources_of(store, config=told))
+    noted = report(store.session, sources_of(store, config=told))
     assert noted.fresh
     assert "Trained on very little." in noted.path.read_text()
     assert len(noted.snapshot.parts("report")) == 1
@@ -147,8 +150,8 @@ def test_equal_runs_give_equal_bytes(tmp_path):
         videos = plain_videos(8)
         store = make_store(tmp_path / name, videos=videos, captions=plain_captions(videos))
         # the corpus identity holds the folder's path: everything else is equal
-        page = report(sources_of(store)).path.read_text()
-        for said in (store.corpus.fingerprint,):
+        page = report(store.session, sources_of(store)).path.read_text()
+        for said in (store.corpus.ref.fingerprint,):
             page = page.replace(said, "CORPUS")
         pages.append(page)
     assert pages[0] == pages[1]
@@ -158,18 +161,19 @@ def test_scoring_what_was_trained_on_is_said(tmp_path):
     videos = [video(i, split="") for i in range(6)]
     store = make_store(tmp_path, videos=videos, captions=plain_captions(videos))
     said = "6 of the 6 scored videos were trained on"
-    assert said in report(sources_of(store)).path.read_text()
+    assert said in report(store.session, sources_of(store)).path.read_text()
     untrained = store.config.model_copy(update={"train": TrainConfig(epochs=0)})
-    page = report(sources_of(store, config=untrained)).path.read_text()
+    page = report(store.session, sources_of(store, config=untrained)).path.read_text()
     assert said not in page
     assert "The weights are random" in page
     chosen = store.config.model_copy(update={"train": TrainConfig(selection_split="test")})
-    assert "chosen on the test split" in report(sources_of(store, config=chosen)).path.read_text()
+    page = report(store.session, sources_of(store, config=chosen)).path.read_text()
+    assert "chosen on the test split" in page
 
 
 def test_without_captions_there_is_still_a_page(tmp_path):
     store = make_store(tmp_path, videos=plain_videos(5), captions=[])
-    page = Page(report(sources_of(store)).path.read_text())
+    page = Page(report(store.session, sources_of(store)).path.read_text())
     assert "has no captions: nothing was scored" in page.text
     assert "Coverage and failures" in page.text
     assert "Recall at k" not in page.text
@@ -252,7 +256,7 @@ def test_captions_are_shown_as_written(tmp_path):
     videos = plain_videos(4, train=0)
     captions = [Caption(f"c{i}", v.video_id, f"日本語 {i} é") for i, v in enumerate(videos)]
     store = make_store(tmp_path, videos=videos, captions=captions)
-    assert "日本語 0 é" in report(sources_of(store)).path.read_text(encoding="utf-8")
+    assert "日本語 0 é" in report(store.session, sources_of(store)).path.read_text(encoding="utf-8")
 
 
 def test_a_split_nobody_is_in_is_named_with_those_there_are(tmp_path):
@@ -266,9 +270,11 @@ def test_a_split_nobody_is_in_is_named_with_those_there_are(tmp_path):
 def test_another_run_sees_the_page_there_is_and_knows_it_is_not_its_own(tmp_path):
     store = make_store(tmp_path, videos=plain_videos(5), captions=plain_captions(plain_videos(5)))
     sources = sources_of(store)
-    assert (report_in_force(sources.evaluation), is_reported(sources)) == (None, False)
-    made = report(sources)
-    assert (report_in_force(made.snapshot), is_reported(sources)) == (made.path, True)
+    assert report_in_force(sources.evaluation) is None
+    assert not is_reported(store.session, sources)
+    made = report(store.session, sources)
+    assert report_in_force(made.snapshot) == made.path
+    assert is_reported(store.session, sources)
     embedding = store.config.model_copy(update={"train": TrainConfig(epochs=0)})
     other = sources_of(store, config=embedding)
-    assert (report_in_force(made.snapshot), is_reported(other)) == (made.path, False)
+    assert not is_reported(store.session, other)

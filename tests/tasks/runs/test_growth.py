@@ -8,8 +8,9 @@ from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import SyntheticCorpus
 from reelvec.storage.corpora import open_corpus
 from reelvec.storage.tables import read_table
-from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
-from reelvec.tasks.ledger import counts, failures, ledger
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.corpus.ingest import read_corpus
+from reelvec.tasks.corpus.ledger import counts, failures, ledger
 from tests.support.engine_free import run_all, run_extract, run_ingest
 
 
@@ -126,13 +127,13 @@ def test_bad_files_are_typed_rows_and_counts_reconcile(videos, tmp_path, clips):
     corpus = {"kind": "folder", "videos": str(videos), "captions": str(captions)}
     config = config_of(videos, tmp_path, corpus=corpus)
     _, snapshot = run_all(config)
-    corpus = read_corpus(corpus_artifact(config))
+    corpus = read_corpus(Session(config))
     _, frames = run_extract(config)
     outcome = list(ledger(corpus, frames=frames))
-    found = {row["video_id"]: row["reason"] for row in failures(outcome)}
+    found = {row.video_id: row.reason for row in failures(outcome)}
     assert found.keys() == {"text", "empty", "cut", "gone"}
     assert (found["text"], found["empty"], found["gone"]) == ("unreadable", "empty", "missing")
-    assert counts(outcome) == {
+    assert counts(outcome).to_json() == {
         "planned": 8, "ok": 4, "salvaged": 0, "quarantined": 4, "pending": 0,
     }  # fmt: skip
     total = snapshot.counts("videos")
@@ -160,7 +161,7 @@ def test_a_failed_clip_is_tried_again_when_asked(videos, tmp_path):
     run_extract(config)
     quarantined_at_extract = [
         row
-        for row in ledger(read_corpus(corpus_artifact(config)), frames=run_extract(config)[1])
+        for row in ledger(read_corpus(Session(config)), frames=run_extract(config)[1])
         if row.status == "quarantined" and row.stage == "extract"
     ]
     plan, snapshot = run_extract(config, again=lambda outcome: outcome.reason == "truncated")
@@ -174,9 +175,9 @@ def test_an_interrupted_extract_adopts_what_was_committed(videos, tmp_path):
 
     config = config_of(videos, tmp_path)
     run_ingest(config)
-    plan = extract.plan_extract(config)
+    plan = extract.plan_extract(Session(config))
     assert len(plan.shards) == 2
-    extract.extract_shard(plan.ref, plan.shards[1], extract=config.extract)  # then: kill -9
+    extract.extract_shard(plan.target, plan.shards[1], extract=config.extract)  # then: kill -9
     resumed, snapshot = run_extract(config)
     assert [shard.name for shard in resumed.shards] == [plan.shards[0].name]
     assert snapshot.counts("frames").ok == 4

@@ -20,7 +20,7 @@ from reelvec.tasks.scoring.evaluate import (
 from reelvec.tasks.scoring.logits import Scoring, dot_product
 from reelvec.tasks.scoring.split_rows import MissingColumnError
 from reelvec.tasks.scoring.split_scores import UnscorableError
-from tests.tasks.tables import commit, make_store, plain_captions, plain_videos, video
+from tests.support.small_store import commit, make_store, plain_captions, plain_videos, video
 
 OPTIONS = EvaluateConfig(bootstrap=50, block=3)
 
@@ -63,7 +63,7 @@ def naive_ranks(store, split="test"):
 
 
 def test_metrics_are_those_of_the_naive_twin(store):
-    made = evaluate(store.embeddings, corpus=store.corpus, options=OPTIONS)
+    made = evaluate(store.session, store.embeddings, corpus=store.corpus, options=OPTIONS)
     expected = naive_ranks(store)
     rows = read_table(made.snapshot, "ranks").to_pylist()
     found = {row["caption_id"]: (row["rank"], row["top_video_ids"]) for row in rows}
@@ -76,7 +76,7 @@ def test_metrics_are_those_of_the_naive_twin(store):
 
 
 def test_own_score_and_best_scores_are_kept(store):
-    made = evaluate(store.embeddings, corpus=store.corpus, options=OPTIONS)
+    made = evaluate(store.session, store.embeddings, corpus=store.corpus, options=OPTIONS)
     for row in read_table(made.snapshot, "ranks").to_pylist():
         own = store.captions[row["caption_id"]] @ store.videos[row["video_id"]]
         best = store.captions[row["caption_id"]] @ store.videos[row["top_video_ids"][0]]
@@ -85,7 +85,7 @@ def test_own_score_and_best_scores_are_kept(store):
 
 
 def test_video_to_text_is_the_transpose_for_one_caption_a_video(store):
-    made = evaluate(store.embeddings, corpus=store.corpus, options=OPTIONS)
+    made = evaluate(store.session, store.embeddings, corpus=store.corpus, options=OPTIONS)
     videos = [v.video_id for v in store.corpus.videos if v.split == "test"]
     expected = {}
     for v in videos:
@@ -96,20 +96,26 @@ def test_video_to_text_is_the_transpose_for_one_caption_a_video(store):
     assert {row["video_id"]: row["rank"] for row in rows} == expected
 
 
+def finished(store, options):
+    return finished_evaluation(
+        store.session, store.embeddings, corpus=store.corpus, options=options
+    )
+
+
 def test_a_second_evaluation_changes_nothing(store):
-    first = evaluate(store.embeddings, corpus=store.corpus, options=OPTIONS)
-    again = evaluate(store.embeddings, corpus=store.corpus, options=OPTIONS)
+    first = evaluate(store.session, store.embeddings, corpus=store.corpus, options=OPTIONS)
+    again = evaluate(store.session, store.embeddings, corpus=store.corpus, options=OPTIONS)
     assert (first.fresh, again.fresh) == (True, False)
     assert again.snapshot.number == first.snapshot.number
     # the block is how, not what
     other = OPTIONS.model_copy(update={"block": 7})
-    assert finished_evaluation(store.embeddings, corpus=store.corpus, options=other) is not None
+    assert finished(store, other) is not None
     train = OPTIONS.model_copy(update={"split": "train"})
-    assert finished_evaluation(store.embeddings, corpus=store.corpus, options=train) is None
+    assert finished(store, train) is None
 
 
 def test_new_tables_are_scored_again_and_old_rows_leave(store):
-    first = evaluate(store.embeddings, corpus=store.corpus, options=OPTIONS)
+    first = evaluate(store.session, store.embeddings, corpus=store.corpus, options=OPTIONS)
     artifact = store.embeddings.artifact
     rows = read_table(store.embeddings, "videos")
     flipped = rows.set_column(
@@ -123,7 +129,7 @@ def test_new_tables_are_scored_again_and_old_rows_leave(store):
         [("videos", flipped.replace_schema_metadata(None), [Outcome(k) for k in keys], "new")],
         supersede={"videos": keys},
     )
-    made = evaluate(newer, corpus=store.corpus, options=OPTIONS)
+    made = evaluate(store.session, newer, corpus=store.corpus, options=OPTIONS)
     assert made.fresh
     assert made.snapshot.number > first.snapshot.number
     assert made.snapshot.rows_of("ranks") == first.snapshot.rows_of("ranks")
@@ -140,7 +146,7 @@ def test_bytes_do_not_depend_on_parts_or_mapping(tmp_path):
         store = make_store(folder, videos=videos, captions=captions, parts=parts)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(split_rows, "MAP_BYTES", mapped)
-            made = evaluate(store.embeddings, corpus=store.corpus, options=OPTIONS)
+            made = evaluate(store.session, store.embeddings, corpus=store.corpus, options=OPTIONS)
         sums.append({p.entry.table: p.entry.checksum for p in made.snapshot.parts()})
     assert sums[0] == sums[1]
     assert "t2v/multi//R@1" in made.snapshot.live("metrics")
@@ -149,7 +155,7 @@ def test_bytes_do_not_depend_on_parts_or_mapping(tmp_path):
 @pytest.mark.parametrize("block", [1, 5, 100])
 def test_ranks_do_not_depend_on_blocks(store, block):
     options = OPTIONS.model_copy(update={"block": block})
-    made = evaluate(store.embeddings, corpus=store.corpus, options=options)
+    made = evaluate(store.session, store.embeddings, corpus=store.corpus, options=options)
     rows = read_table(made.snapshot, "ranks").to_pylist()
     expected = naive_ranks(store)
     assert {r["caption_id"]: (r["rank"], r["top_video_ids"]) for r in rows} == expected
@@ -164,7 +170,13 @@ def test_half_precision_tables_are_scored_in_single(tmp_path):
         seen.append((texts["embedding"].dtype, videos["embedding"].dtype))
         return texts["embedding"] @ videos["embedding"].T
 
-    evaluate(store.embeddings, corpus=store.corpus, options=OPTIONS, scoring=Scoring(similarity))
+    evaluate(
+        store.session,
+        store.embeddings,
+        corpus=store.corpus,
+        options=OPTIONS,
+        scoring=Scoring(similarity),
+    )
     assert set(seen) == {(torch.float32, torch.float32)}
 
 
@@ -180,7 +192,7 @@ def test_coverage_reconciles_and_failed_videos_are_not_scored(tmp_path):
     }
     captions = [c for c in plain_captions(videos, each=2) if c.video_id != "v006"]
     store = make_store(tmp_path, videos=videos, captions=captions, failed=failed)
-    made = evaluate(store.embeddings, corpus=store.corpus, options=OPTIONS)
+    made = evaluate(store.session, store.embeddings, corpus=store.corpus, options=OPTIONS)
     rows = {row.split: row for row in read_coverage(made.snapshot)}
     test, train = rows["test"], rows["train"]
     assert (test.planned, test.ok, test.salvaged, test.quarantined) == (7, 4, 1, 2)
@@ -199,24 +211,24 @@ def test_a_video_that_is_nowhere_is_refused(store):
     stranger = video(99)
     corpus = replace(store.corpus, videos=[*store.corpus.videos, stranger])
     with pytest.raises(CoverageError, match=r"1 of the\s+corpus .* v099.*embed again"):
-        evaluate(store.embeddings, corpus=corpus, options=OPTIONS)
+        evaluate(store.session, store.embeddings, corpus=corpus, options=OPTIONS)
     gone = replace(store.corpus, videos=store.corpus.videos[1:])
     with pytest.raises(CoverageError, match="1 of the table are not"):
-        evaluate(store.embeddings, corpus=gone, options=OPTIONS)
+        evaluate(store.session, store.embeddings, corpus=gone, options=OPTIONS)
 
 
 def test_without_captions_there_is_coverage_and_no_metric(tmp_path):
     store = make_store(tmp_path, videos=plain_videos(6), captions=[])
-    made = evaluate(store.embeddings, corpus=store.corpus, options=OPTIONS)
+    made = evaluate(store.session, store.embeddings, corpus=store.corpus, options=OPTIONS)
     assert made.metrics == []
     assert [row.planned for row in read_coverage(made.snapshot)] == [4, 2]
-    assert not evaluate(store.embeddings, corpus=store.corpus, options=OPTIONS).fresh
+    assert not evaluate(store.session, store.embeddings, corpus=store.corpus, options=OPTIONS).fresh
 
 
 def test_a_video_without_split_is_in_every_split(tmp_path):
     videos = [video(i, split="") for i in range(6)]
     store = make_store(tmp_path, videos=videos, captions=plain_captions(videos))
-    made = evaluate(store.embeddings, corpus=store.corpus, options=OPTIONS)
+    made = evaluate(store.session, store.embeddings, corpus=store.corpus, options=OPTIONS)
     assert made.snapshot.rows_of("ranks") == 6
     assert [(row.split, row.scored) for row in read_coverage(made.snapshot)] == [("", True)]
 
@@ -226,11 +238,15 @@ def test_published_numbers_stand_beside_ours_only(store):
         update={"published": {"t2v/R@1": 44.5}, "rerank": ("dual_softmax",)}
     )
     made = evaluate(
-        store.embeddings, corpus=store.corpus, options=options, scoring=dot_product(scale=100.0)
+        store.session,
+        store.embeddings,
+        corpus=store.corpus,
+        options=options,
+        scoring=dot_product(scale=100.0),
     )
-    beside = [row for row in made.metrics if row["published"] is not None]
-    assert [(r["direction"], r["protocol"], r["subset"]) for r in beside] == [("t2v", "single", "")]
-    reranked = {row["protocol"] for row in made.metrics}
+    beside = [row for row in made.metrics if row.published is not None]
+    assert [(r.direction, r.protocol, r.subset) for r in beside] == [("t2v", "single", "")]
+    reranked = {row.protocol for row in made.metrics}
     assert reranked == {"single", "single+dual_softmax"}
     assert value(made, "t2v/MnR") == np.mean([rank for rank, _ in naive_ranks(store).values()])
 
@@ -238,7 +254,11 @@ def test_published_numbers_stand_beside_ours_only(store):
 def test_dual_softmax_is_that_of_the_whole_matrix(store):
     options = OPTIONS.model_copy(update={"rerank": ("dual_softmax",)})
     made = evaluate(
-        store.embeddings, corpus=store.corpus, options=options, scoring=dot_product(scale=20.0)
+        store.session,
+        store.embeddings,
+        corpus=store.corpus,
+        options=options,
+        scoring=dot_product(scale=20.0),
     )
     ids = [v.video_id for v in store.corpus.videos if v.split == "test"]
     texts = np.stack([store.captions[f"{v}-0"] for v in ids])
@@ -257,20 +277,30 @@ def test_nan_is_an_error_that_names_caption_and_video(store):
 
     with pytest.raises(UnscorableError, match=r"v004-0 × v005.*no rank"):
         evaluate(
-            store.embeddings, corpus=store.corpus, options=OPTIONS, scoring=Scoring(similarity)
+            store.session,
+            store.embeddings,
+            corpus=store.corpus,
+            options=OPTIONS,
+            scoring=Scoring(similarity),
         )
 
 
 def test_unknown_reranking_and_missing_column_name_the_remedy(store):
     options = OPTIONS.model_copy(update={"rerank": ("magic",)})
     with pytest.raises(UnscorableError, match=r"'magic'; there are: dual_softmax"):
-        evaluate(store.embeddings, corpus=store.corpus, options=options)
+        evaluate(store.session, store.embeddings, corpus=store.corpus, options=options)
     scoring = Scoring(dot_product().similarity, ("words",), ("frames_tensor",))
     with pytest.raises(MissingColumnError, match="no column frames_tensor"):
-        evaluate(store.embeddings, corpus=store.corpus, options=OPTIONS, scoring=scoring)
+        evaluate(
+            store.session,
+            store.embeddings,
+            corpus=store.corpus,
+            options=OPTIONS,
+            scoring=scoring,
+        )
 
 
 def test_scoring_does_not_change_the_number_of_threads(store):
     before = torch.get_num_threads()
-    evaluate(store.embeddings, corpus=store.corpus, options=OPTIONS)
+    evaluate(store.session, store.embeddings, corpus=store.corpus, options=OPTIONS)
     assert torch.get_num_threads() == before

@@ -15,8 +15,10 @@ from reelvec.storage.tables import read_table
 from reelvec.storage.video.contract import DecodeOptions
 from reelvec.storage.video.decoders import read_frames
 from reelvec.storage.video.probe import probe
-from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
-from reelvec.tasks.runs.tables import sources_of
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.corpus.ingest import read_corpus
+from reelvec.tasks.embedding.sources import sources_of
+from reelvec.tasks.scoring.logits import scoring_of
 from reelvec.tasks.scoring.split_rows import tensors_of
 from reelvec.tasks.training.starting import starting_model
 from reelvec.tasks.training.train import train
@@ -98,7 +100,7 @@ def config(tmp_path_factory):
 @pytest.fixture(scope="module")
 def clips(config):
     """The twin's own eyes: uint8 frames [V, F, S, S, 3] by video, and the corpus' captions."""
-    corpus = read_corpus(corpus_artifact(config))
+    corpus = read_corpus(Session(config))
     found = {}
     for video in corpus.videos:
         seen = probe(video.path)
@@ -125,9 +127,9 @@ def test_scores_from_tables_are_scores_from_videos(config, clips, variant):
     family, options = variant
     model_config = config.model.model_copy(update={"family": family, "options": options})
     config = config.model_copy(update={"model": model_config})
-    train(config)
+    train(Session(config))
     _, snapshot = run_embed(config)
-    scoring = sources_of(config).scoring()
+    scoring = scoring_of(sources_of(Session(config)).encoder().model)
     video_ids, videos = tables(snapshot, "videos", "video_id", scoring.video_columns)
     caption_ids, texts = tables(snapshot, "captions", "caption_id", scoring.text_columns)
     logits = scoring.similarity(texts, videos)

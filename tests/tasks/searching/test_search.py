@@ -11,7 +11,7 @@ from reelvec.storage.records import Outcome
 from reelvec.tasks.scoring.logits import Scoring
 from reelvec.tasks.scoring.split_rows import MissingColumnError
 from reelvec.tasks.searching.search import best_videos, search
-from tests.tasks.tables import commit, make_store, plain_captions, plain_videos
+from tests.support.small_store import commit, make_store, plain_captions, plain_videos
 
 
 @pytest.fixture

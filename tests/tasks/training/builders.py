@@ -22,8 +22,7 @@ from reelvec.storage.records import (
 )
 from reelvec.storage.tables import write_table
 from reelvec.storage.weights.checkpoints import WEIGHTS, save_checkpoint
-from reelvec.tasks.corpus.ingest import corpus_artifact
-from reelvec.tasks.frames.extract import frames_artifact
+from reelvec.tasks.artifacts import Session
 from reelvec.tasks.training.starting import build_sized
 
 SIZE = 16
@@ -103,7 +102,7 @@ def make_config(folder: Path, *, header="meanP", store="store", **train) -> Pipe
 
 
 def commit_corpus(config, listed, said):
-    artifact = corpus_artifact(config)
+    artifact = Session(config).corpus
     before = artifact.latest()
     live = {t: list(before.live(t)) for t in ("videos", "captions")} if before else {}
     receipts = []
@@ -123,7 +122,7 @@ def commit_corpus(config, listed, said):
 
 
 def commit_frames(config, listed):
-    artifact = frames_artifact(config)
+    artifact = Session(config).frames
     before = artifact.latest()
     known = before.live("frames") if before else {}
     new = [video for video in listed if video.content_hash not in known]

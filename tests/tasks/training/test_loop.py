@@ -7,7 +7,7 @@ from reelvec.models.family import RetrievalModel
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.roots import open_root
-from reelvec.tasks.frames.extract import frames_artifact
+from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.loop import Trainer
 from reelvec.tasks.training.processes import Group
@@ -23,19 +23,17 @@ def trainer_of(config, family, options):
     artifact = Artifact.open(
         open_root(config.store), kind="checkpoint", identity={"kind": "checkpoint", "of": family}
     )
-    frames = frames_artifact(config).latest()
+    frames = Session(config).frames.latest()
     spec = TrainSpec(
-        store=config.store,
-        checkpoint=artifact.fingerprint,
-        frames=frames.artifact.fingerprint,
-        frames_number=frames.number,
+        checkpoint=SnapshotRef.of(artifact),
+        frames=SnapshotRef.to(frames),
         model=config.model,
         train=config.train,
     )
     return Trainer(
         spec,
         artifact=artifact,
-        items=training_items(config),
+        items=training_items(Session(config)),
         frames=FrameReader(frames),
         group=Group(),
     )
@@ -81,4 +79,4 @@ def test_what_only_embeds_is_not_trained(small):
     model = {"family": "frozen", "options": {}, "weights": None, "max_words": MAX_WORDS}
     config = small.model_copy(update={"model": small.model.model_copy(update=model)})
     with pytest.raises(TrainingError, match=r"\(frozen\) is not trained.*clip4clip, clip2video"):
-        train(config)
+        train(Session(config))

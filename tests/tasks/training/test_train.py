@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from reelvec.models.clip4clip import Clip4Clip
-from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.records import Caption, Video
 from reelvec.storage.weights.checkpoints import load_checkpoint
+from reelvec.tasks.artifacts import Session
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.identity import checkpoint_identity
 from reelvec.tasks.training.items import read_items
@@ -40,18 +40,11 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     config = make_store(folder, header="seqTransf", epochs=4)
     events = []
-    return folder, config, train(config, on_progress=events.append), events
+    return folder, config, train(Session(config), on_progress=events.append), events
 
 
 def checksum(config):
-    found = find_trained(config)
-    return (
-        Artifact.find(
-            found.last.part.artifact.root, kind="checkpoint", fingerprint=found.fingerprint
-        )
-        .latest()
-        .checksum
-    )
+    return find_trained(Session(config)).snapshot.checksum
 
 
 def another(finished, tmp_path, **train_options):
@@ -69,13 +62,13 @@ def another(finished, tmp_path, **train_options):
 
 def test_receipt_and_events(finished):
     _, config, receipt, events = finished
-    assert receipt["epochs"] == 4
-    assert receipt["steps"] == 12
-    assert receipt["done"] == {"steps": 12}
-    assert [point["epoch"] for point in receipt["history"]] == [1, 2, 3, 4]
-    assert {"loss", "lr", "R@1", "MdR"} <= receipt["history"][0].keys()
-    assert receipt["history"][-1]["loss"] < receipt["history"][0]["loss"]
-    assert receipt["weights_hash"] == trained(config).weights_hash
+    assert receipt.epochs == 4
+    assert receipt.steps == 12
+    assert receipt.steps_done == 12
+    assert [point["epoch"] for point in receipt.history] == [1, 2, 3, 4]
+    assert {"loss", "lr", "R@1", "MdR"} <= receipt.history[0].keys()
+    assert receipt.history[-1]["loss"] < receipt.history[0]["loss"]
+    assert receipt.weights_hash == trained(Session(config)).weights_hash
     steps = [e for e in events if e["event"] == "step"]
     assert {"step", "epoch", "loss", "lr", "samples_per_second", "data_wait"} <= steps[0].keys()
     assert [e["step"] for e in events if e["event"] == "checkpoint"] == [2, 3, 4, 6, 8, 9, 10, 12]
@@ -84,19 +77,17 @@ def test_receipt_and_events(finished):
 def test_a_second_call_finds_it(finished):
     _, config, receipt, _ = finished
     started = time.monotonic()
-    again = train(config, on_progress=lambda e: pytest.fail(str(e)))
-    assert again == {**receipt, "done": {"steps": 0}}
+    again = train(Session(config), on_progress=lambda e: pytest.fail(str(e)))
+    assert again == replace(receipt, steps_done=0)
     assert time.monotonic() - started < 1
 
 
 def test_the_trained_model_loads(finished):
     _, config, receipt, _ = finished
-    found = find_trained(config)
-    model = load_trained(
-        config.store, fingerprint=found.fingerprint, number=found.number, model=config.model
-    )
+    found = find_trained(Session(config))
+    model = load_trained(found.ref, model=config.model)
     assert isinstance(model, Clip4Clip)
-    assert found.best_epoch == receipt["best_epoch"]
+    assert found.best_epoch == receipt.best_epoch
     saved = load_checkpoint(found.path).weights
     assert all(torch.equal(saved[k], v) for k, v in model.state_dict().items())
 
@@ -117,12 +108,13 @@ def test_processes_device_and_store_are_no_part_of_the_identity(finished):
 
 def test_nothing_is_trained_in_epochs_0(finished, tmp_path):
     config = another(finished, tmp_path, epochs=0)
-    receipt = train(config)
-    assert (receipt["epochs"], receipt["steps"], receipt["best_epoch"]) == (0, 0, 0)
-    start = load_checkpoint(trained(config).path).weights
+    receipt = train(Session(config))
+    assert (receipt.epochs, receipt.steps, receipt.best_epoch) == (0, 0, 0)
+    start = load_checkpoint(trained(Session(config)).path).weights
     given = load_checkpoint_weights(tmp_path)
     assert all(torch.equal(start[name], given[name]) for name in given)
-    assert train(config)["snapshot"] == receipt["snapshot"]
+    ref = trained(Session(config)).ref
+    assert (train(Session(config)), trained(Session(config)).ref) == (receipt, ref)
 
 
 def load_checkpoint_weights(folder):
@@ -133,15 +125,15 @@ def load_checkpoint_weights(folder):
 
 def test_not_trained_yet_is_said(finished, tmp_path):
     config = another(finished, tmp_path)
-    assert find_trained(config) is None
+    assert find_trained(Session(config)) is None
     with pytest.raises(MissingArtifactError, match="not trained"):
-        trained(config)
+        trained(Session(config))
 
 
 def test_without_captions_nothing_can_be_trained(tmp_path):
     config = make_store(tmp_path, captions=0)
     with pytest.raises(TrainingError, match="epochs=0"):
-        train(config)
+        train(Session(config))
 
 
 def test_a_grown_corpus_keeps_the_model_and_says_so(finished, tmp_path):
@@ -152,11 +144,11 @@ def test_a_grown_corpus_keeps_the_model_and_says_so(finished, tmp_path):
     commit_frames(config, [*listed, more])
     commit_corpus(config, [*listed, more], [*said, Caption("new#0", "new", "a new one")])
     try:
-        receipt = train(config)
-        assert receipt["done"] == {"steps": 0}
-        assert "1 captions are new" in receipt["notes"][0]
+        receipt = train(Session(config))
+        assert receipt.steps_done == 0
+        assert "1 captions are new" in receipt.notes[0]
         growing = make_config(folder, header="seqTransf", epochs=4, when_corpus_grows="retrain")
-        assert find_trained(growing) is None
+        assert find_trained(Session(growing)) is None
     finally:
         commit_corpus(config, listed, said)
 
@@ -164,28 +156,28 @@ def test_a_grown_corpus_keeps_the_model_and_says_so(finished, tmp_path):
 def test_a_loss_that_is_no_number_stops_with_step_and_videos(finished, tmp_path):
     config = another(finished, tmp_path, learning_rate=1e30, warmup=0.0)
     with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step \d+.*v\d\d"):
-        train(config)
-    assert find_trained(config) is None
+        train(Session(config))
+    assert find_trained(Session(config)) is None
 
 
 def test_the_last_epoch_is_best_without_a_selection_split(finished, tmp_path):
     config = another(finished, tmp_path, epochs=2)
     listed, said = videos_and_captions()
     commit_corpus(config, [replace(v, split="train") for v in listed], said)
-    receipt = train(config)
-    assert receipt["best_epoch"] == 2
-    assert "it is the last" in receipt["notes"][0]
+    receipt = train(Session(config))
+    assert receipt.best_epoch == 2
+    assert "it is the last" in receipt.notes[0]
 
 
 @pytest.mark.parametrize(("warmup", "moves"), [(0.1, False), (0.0, True)])
 def test_a_single_step_at_rate_zero_is_said(finished, tmp_path, warmup, moves):
     config = another(finished, tmp_path, epochs=1, batch_size=24, warmup=warmup)
-    receipt = train(config)
-    assert receipt["steps"] == 1
+    receipt = train(Session(config))
+    assert receipt.steps == 1
     start = load_checkpoint_weights(tmp_path)
-    found = load_checkpoint(trained(config).path).weights
+    found = load_checkpoint(trained(Session(config)).path).weights
     assert any(not torch.equal(found[name], start[name]) for name in start) is moves
-    assert any("one step" in note for note in receipt["notes"]) is not moves
+    assert any("one step" in note for note in receipt.notes) is not moves
 
 
 def test_two_processes_and_an_interruption_reach_the_same_weights(finished, tmp_path):
@@ -197,19 +189,19 @@ def test_two_processes_and_an_interruption_reach_the_same_weights(finished, tmp_
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(config, on_progress=stop)
+        train(Session(config), on_progress=stop)
     events = []
     two = config.model_copy(update={"train": config.train.model_copy(update={"processes": 2})})
-    receipt = train(two, on_progress=events.append)
+    receipt = train(Session(two), on_progress=events.append)
     start = next(e for e in events if e["event"] == "start")
     assert start["processes"] == 2
     assert 4 <= start["step"] < 12
-    assert receipt["done"] == {"steps": 12 - start["step"]}
+    assert receipt.steps_done == 12 - start["step"]
     _, one, expected, _ = finished
     for key in ("loss", "R@1"):
-        found = [point[key] for point in receipt["history"]]
+        found = [point[key] for point in receipt.history]
         assert found == pytest.approx([point[key] for point in expected["history"]], rel=1e-4)
-    weights = [load_checkpoint(find_trained(c).last.path).weights for c in (one, two)]
+    weights = [load_checkpoint(find_trained(Session(c)).last.path).weights for c in (one, two)]
     for name, tensor in weights[0].items():
         assert torch.allclose(weights[1][name], tensor, rtol=1e-3, atol=1e-5), name
 
@@ -222,22 +214,23 @@ def test_an_interrupted_run_goes_on_with_its_own_training_set(finished, tmp_path
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(config, on_progress=stop)
+        train(Session(config), on_progress=stop)
     listed, said = videos_and_captions()
     commit_corpus(config, listed, said[1:])
-    receipt = train(config)
+    receipt = train(Session(config))
     assert checksum(config) == checksum(finished[1])
-    found = trained(config)
+    found = trained(Session(config))
     assert len(read_items(found.last.part.artifact.latest())) == len(said)
-    assert receipt["notes"] == []  # one caption less is no new one
+    assert receipt.notes == ()  # one caption less is no new one
 
 
 RUN = """
 import sys
 from reelvec.configs import PipelineConfig
+from reelvec.tasks.artifacts import Session
 from reelvec.tasks.training.train import train
 config = PipelineConfig.model_validate_json(sys.argv[1])
-train(config, on_progress=lambda e: print(e["event"], e.get("step", 0), flush=True))
+train(Session(config), on_progress=lambda e: print(e["event"], e.get("step", 0), flush=True))
 """
 
 
@@ -261,7 +254,7 @@ def test_kill_9_at_random_moments_changes_no_byte(finished, tmp_path):
     assert len(set(resumed)) > 1, "no kill fell into the training"
     assert checksum(config) == checksum(finished[1])
     expected = finished[2]
-    assert trained(config).weights_hash == expected["weights_hash"]
+    assert trained(Session(config)).weights_hash == expected["weights_hash"]
 
 
 def start(config):

@@ -11,8 +11,10 @@ from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, write_run
 from reelvec.storage.weights.pretrained import read_pretrained
-from reelvec.tasks.runs.tables import sources_of
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.embedding.sources import sources_of
 from reelvec.tasks.scoring.evaluate import evaluate
+from reelvec.tasks.scoring.logits import scoring_of
 from reelvec.tasks.training.starting import starting_model
 from reelvec.tasks.training.train import train, trained
 from reelvec.tasks.weights.choice import choose_weights
@@ -56,14 +58,16 @@ class PretrainedContract:
         config = config_of(folder, tmp_path / "store")
         run_ingest(config)
         run_extract(config)
-        train(config)
+        train(Session(config))
         _, snapshot = run_embed(config)
-        sources = sources_of(config)
+        session = Session(config)
+        sources = sources_of(session)
         evaluate(
+            session,
             sources.embeddings,
             corpus=sources.corpus,
             options=config.evaluate,
-            scoring=sources.scoring(),
+            scoring=scoring_of(sources.encoder().model),
         )
         assert len(snapshot.live("videos")) == 6
         started = "2026-01-01T00:00:00+00:00"
@@ -84,8 +88,8 @@ class PretrainedContract:
         def weights(place):
             config = config_of(place, tmp_path / "store")
             run_ingest(config)
-            train(config)
-            return trained(config).weights_hash
+            train(Session(config))
+            return trained(Session(config)).weights_hash
 
         assert weights(folder) == weights(same) != weights(changed)
 
@@ -94,8 +98,8 @@ class PretrainedContract:
         gone = copied(folder, tmp_path / "gone")
         config = config_of(gone, tmp_path / "store")
         run_ingest(config)
-        train(config)
-        path = trained(config).path
+        train(Session(config))
+        path = trained(Session(config)).path
         for file in gone.iterdir():
             file.unlink()
         chosen = choose_weights(path, store=str(tmp_path / "store"))

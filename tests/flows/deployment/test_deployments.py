@@ -18,7 +18,7 @@ from reelvec.configs import PipelineConfig
 from reelvec.flows.deployment.bootstrap import bootstrap_server
 from reelvec.storage.errors import ReelvecError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PREFECT = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

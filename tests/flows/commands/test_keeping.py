@@ -14,10 +14,11 @@ from reelvec.flows.launch import launch
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import latest_run, write_run
-from reelvec.tasks.recording import record_run
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.runs.recording import record_run
 from tests.drills.bitflips import config_of, draw, files_of, flip
 from tests.support import s3_server
-from tests.support.engine_free import run_extract, run_ingest
+from tests.support.engine_free import run_extract, run_ingest, stage_receipts
 
 _STAGES = {"corpus": "ingest", "frames": "extract"}
 WORDS = ["verify", "repair", "gc", "status", "failures"]
@@ -32,12 +33,9 @@ def made(tmp_path_factory):
     config = config_of(folder, folder / "store")
     run_ingest(config)
     run_extract(config)
-    stages = [
-        {"stage": _STAGES[artifact.kind], "seconds": 0.0, "kind": artifact.kind,
-         "artifact": artifact.fingerprint, "snapshot": artifact.latest().number}
-        for artifact in Artifact.all(open_root(config.store))
-    ]  # fmt: skip
-    record_run(config, stages, started=datetime.now(UTC))
+    artifacts = Artifact.all(open_root(config.store))
+    made = {_STAGES[artifact.kind]: artifact.latest() for artifact in artifacts}
+    record_run(Session(config), stage_receipts(made), started=datetime.now(UTC))
     Artifact.open(open_root(config.store), kind="evaluation", identity={"planned": "only"})
     return config
 
@@ -111,7 +109,7 @@ def test_a_record_of_what_is_gone_is_not_up_to_date(made, store, monkeypatch):
     config = made.model_copy(update={"store": str(store)})
     ran = []
     monkeypatch.setattr("reelvec.flows.pipeline.pipeline", lambda *_, **__: ran.append(1) or {})
-    assert launch(config, stages=["ingest", "extract"])["changed"] is False
+    assert launch(config, stages=["ingest", "extract"]).changed is False
     root = open_root(store)
     last = latest_run(root)
     named = {kind: (found, number + 1) for kind, (found, number) in last.artifacts.items()}

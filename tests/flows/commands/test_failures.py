@@ -8,15 +8,14 @@ from datetime import UTC, datetime
 import pytest
 
 from reelvec.flows.cli import main
-from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.records import Outcome
-from reelvec.storage.roots import open_root
-from reelvec.tasks.corpus.ingest import corpus_artifact, read_corpus
-from reelvec.tasks.ledger import LedgerRow, TooManyFailedError, check_failed_fraction, ledger
-from reelvec.tasks.recording import record_run
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.corpus.ingest import read_corpus
+from reelvec.tasks.corpus.ledger import LedgerRow, TooManyFailedError, check_failed_fraction, ledger
+from reelvec.tasks.runs.recording import record_run
 from reelvec.tasks.runs.retrying import RetryFilter, UnknownVideoError
 from tests.drills.bitflips import config_of, draw
-from tests.support.engine_free import run_extract, run_ingest
+from tests.support.engine_free import run_extract, run_ingest, stage_receipts
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +34,9 @@ def config(tmp_path_factory):
     config = config_of(folder, folder / "store")
     run_ingest(config)
     run_extract(config)
-    stages = [
-        {"stage": name, "seconds": 0.0, "kind": kind, "artifact": artifact.fingerprint,
-         "snapshot": artifact.latest().number}
-        for name, kind in (("ingest", "corpus"), ("extract", "frames"))
-        for artifact in Artifact.all(open_root(config.store)) if artifact.kind == kind
-    ]  # fmt: skip
-    record_run(config, stages, started=datetime.now(UTC))
+    session = Session(config)
+    made = {"ingest": session.corpus.latest(), "extract": session.frames.latest()}
+    record_run(session, stage_receipts(made), started=datetime.now(UTC))
     return config
 
 
@@ -95,7 +90,7 @@ def test_failures_for_a_person_name_reason_and_counts(config, reelvec):
 )
 def test_retry_takes_what_it_names_and_nothing_else(config, filters, names):
     due = RetryFilter(**filters).check().at_ingest()
-    videos = read_corpus(corpus_artifact(config)).videos
+    videos = read_corpus(Session(config)).videos
     chosen = [video for video in videos if due(video)]
     if names == {"quarantined"}:
         assert chosen == [video for video in videos if video.status == "quarantined"]
@@ -107,7 +102,7 @@ def test_retry_takes_what_it_names_and_nothing_else(config, filters, names):
 def test_a_clip_that_is_tried_again_counts_its_attempts(config, tmp_path):
     again = config.model_copy(update={"store": str(tmp_path / "store")})
     shutil.copytree(config.store, again.store)
-    corpus = read_corpus(corpus_artifact(again))
+    corpus = read_corpus(Session(again))
     good = next(video for video in corpus.videos if video.status == "ok")
     rows = list(ledger(corpus, frames=run_extract(again)[1]))
     failed = [row for row in rows if row.stage == "extract" and row.status == "quarantined"]
@@ -122,7 +117,7 @@ def test_a_video_that_did_not_fail_is_not_retried(config, reelvec):
     code, out, err = reelvec("retry", "--store", config.store, "--video", "texd")
     assert (code, out) == (1, "")
     assert "no failed video is called (texd); the nearest are (text)" in err
-    good = next(v for v in read_corpus(corpus_artifact(config)).videos if v.status == "ok")
+    good = next(v for v in read_corpus(Session(config)).videos if v.status == "ok")
     retry = RetryFilter(videos=("text", good.video_id))
     with pytest.raises(UnknownVideoError, match=rf"called \({good.video_id}\)"):
         retry.check_videos({"text"})

@@ -138,7 +138,7 @@ def decode_clips(jobs: Iterable[ClipJob], *, options: DecodingOptions) -> Genera
             yield {**dataclasses.asdict(job), **shared}
 
     limits = _limits(options)
-    with Sandbox("reelvec.tasks.frames.decoding_worker:decode_clip", options=limits) as sandbox:
+    with Sandbox("reelvec.tasks.decoding.worker:decode_clip", options=limits) as sandbox:
         for result in sandbox.run(payloads()):
             yield _clip_result(begun.popleft(), result)
 
@@ -160,7 +160,7 @@ def probe_files(videos: Iterable[Video], *, options: ProbeOptions) -> Iterator[V
             yield {"path": video.path, "max_pixels": options.max_pixels}
 
     limits = _limits(options)
-    with Sandbox("reelvec.tasks.frames.decoding_worker:probe_file", options=limits) as sandbox:
+    with Sandbox("reelvec.tasks.decoding.worker:probe_file", options=limits) as sandbox:
         for result in sandbox.run(payloads()):
             facts = result.value or _quarantined(result)
             yield dataclasses.replace(begun.popleft(), **facts)
@@ -172,7 +172,7 @@ def _limits(options: DecodingOptions | ProbeOptions) -> SandboxOptions:
         deadline_seconds=options.deadline_seconds,
         no_progress_seconds=options.no_progress_seconds,
         memory_mb=options.memory_mb,
-        preload=("av", "numpy", "torch", "reelvec.tasks.frames.decoding_worker"),
+        preload=("av", "numpy", "torch", "reelvec.tasks.decoding.worker"),
     )
 
 

@@ -1,6 +1,6 @@
 """What runs inside a sandbox worker: from a path to frames, or to a hash and facts.
 
-Functions of JSON values (see storage.sandbox.worker.Target), kept apart from tasks.frames.decoding
+Functions of JSON values (see storage.sandbox.worker.Target), kept apart from tasks.decoding.files
 so that a worker imports nothing it does not need.
 """
 

@@ -15,6 +15,7 @@ from reelvec.storage.records import Outcome, Reason, Status, Video
 from reelvec.tasks.corpus.ingest import Corpus, key_of
 
 __all__ = [
+    "LedgerCounts",
     "LedgerRow",
     "TooManyFailedError",
     "check_failed_fraction",
@@ -44,6 +45,26 @@ class LedgerRow:
     message: str
     detail: str
     attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerCounts:
+    """Videos by what became of them; planned is the sum of the others."""
+
+    planned: int
+    ok: int
+    salvaged: int
+    quarantined: int
+    pending: int
+
+    def to_json(self) -> dict[str, int]:
+        """By name, in this order."""
+        return asdict(self)
+
+    @property
+    def words(self) -> str:
+        """On one line."""
+        return ", ".join(f"{count} {name}" for name, count in self.to_json().items())
 
 
 def ledger(corpus: Corpus, *, frames: Snapshot | None) -> Iterator[LedgerRow]:
@@ -78,16 +99,21 @@ def _row(video: Video, *, live: Mapping[str, Outcome]) -> LedgerRow:
     )
 
 
-def failures(rows: Iterable[LedgerRow]) -> list[dict[str, str | int]]:
-    """The rows a person should look at (quarantined and salvaged), as plain dicts."""
-    return [asdict(row) for row in rows if row.status in (Status.QUARANTINED, Status.SALVAGED)]
+def failures(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
+    """The rows a person should look at: quarantined and salvaged."""
+    return [row for row in rows if row.status in (Status.QUARANTINED, Status.SALVAGED)]
 
 
-def counts(rows: Iterable[LedgerRow]) -> dict[str, int]:
-    """planned, ok, salvaged, quarantined and pending; the last four add up to the first."""
-    by_status = Counter(row.status for row in rows)
-    names = [Status.OK, Status.SALVAGED, Status.QUARANTINED, PENDING]
-    return {"planned": by_status.total()} | {str(name): by_status[name] for name in names}
+def counts(rows: Iterable[LedgerRow]) -> LedgerCounts:
+    """How many videos there are, and what became of them."""
+    by_status = Counter(str(row.status) for row in rows)
+    return LedgerCounts(
+        planned=by_status.total(),
+        ok=by_status[Status.OK],
+        salvaged=by_status[Status.SALVAGED],
+        quarantined=by_status[Status.QUARANTINED],
+        pending=by_status[PENDING],
+    )
 
 
 def check_failed_fraction(rows: Iterable[LedgerRow], *, limit: float) -> None:

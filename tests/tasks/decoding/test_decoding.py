@@ -10,7 +10,7 @@ from reelvec.configs.schema import ExtractConfig, SamplingConfig
 from reelvec.models.sampling.rules import Rule
 from reelvec.storage.records import Video, clip_key
 from reelvec.storage.video.content import hash_file
-from reelvec.tasks.frames.decoding import (
+from reelvec.tasks.decoding.files import (
     ClipJob,
     DecodingOptions,
     ProbeOptions,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,8 @@ from reelvec.configs.loader import validate
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, StageRecord, latest_run, run_in_use, write_run
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.runs.receipts import StageReceipt
 
 __all__ = ["is_last_run", "last_config", "record_run"]
 
@@ -21,39 +24,35 @@ __all__ = ["is_last_run", "last_config", "record_run"]
 _HOW = {"store", "runner", "workers", "dask_address"}
 
 
-def record_run(
-    config: PipelineConfig, stages: Sequence[Mapping[str, Any]], *, started: datetime
-) -> None:
+def record_run(session: Session, stages: Sequence[StageReceipt], *, started: datetime) -> None:
     """Write the run's record, unless it did nothing the last record does not say already."""
-    root = open_root(config.store)
-    artifacts = {
-        stage["kind"]: (stage["artifact"], stage["snapshot"]) for stage in stages if "kind" in stage
-    }
+    config = session.config
+    artifacts = {stage.made.kind: (stage.made.fingerprint, stage.made.number) for stage in stages}
     plain = config.model_dump(mode="json")
-    last = latest_run(root)
+    last = latest_run(session.root)  # not the session's: another run may have ended meanwhile
     if (
         last is not None
         and last.config == plain
         and set(artifacts.items()) <= set(last.artifacts.items())
     ):
+        session.last_run = last
         return
     kept = {}
     if last is not None and _same_results(last.config, plain):
         kept = dict(last.artifacts)  # a run of some stages stands on the others' artifacts
-    write_run(
-        root,
-        RunRecord(
-            name=config.name,
-            config=plain,
-            artifacts=kept | artifacts,
-            stages=[
-                StageRecord(name=s["stage"], seconds=s["seconds"], counts=s.get("done", {}))
-                for s in stages
-            ],
-            started=started.isoformat(),
-            ended=datetime.now(UTC).isoformat(),
-        ),
+    record = RunRecord(
+        name=config.name,
+        config=plain,
+        artifacts=kept | artifacts,
+        stages=[
+            StageRecord(name=stage.stage, seconds=stage.seconds, counts=dict(stage.done))
+            for stage in stages
+        ],
+        started=started.isoformat(),
+        ended=datetime.now(UTC).isoformat(),
     )
+    identifier = write_run(session.root, record)
+    session.last_run = replace(record, identifier=identifier)
 
 
 def _same_results(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -76,10 +75,10 @@ def last_config(store: str) -> PipelineConfig:
     return validate({**record.config, "store": store}, source=f"the last run of {store}")
 
 
-def is_last_run(config: PipelineConfig, *, stages: Sequence[str]) -> bool:
-    """Whether the store's last run was this one, with at least these stages."""
-    record = latest_run(open_root(config.store))
+def is_last_run(session: Session, *, stages: Sequence[str]) -> bool:
+    """Whether the store's last run was this one, with at least these stages, and is all there."""
+    record, config = session.last_run, session.config
     if record is None or not _same_results(record.config, config.model_dump(mode="json")):
         return False
     recorded = {stage["name"] for stage in record.stages} | {"report"}
-    return recorded.issuperset(stages)
+    return recorded.issuperset(stages) and session.has_all_of(record)

@@ -1,0 +1,80 @@
+"""What a report is made from: pinned snapshots, and what only the caller knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from reelvec.configs import PipelineConfig
+from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.errors import MissingArtifactError
+from reelvec.storage.runs import RunRecord
+from reelvec.tasks.artifacts import Session, SnapshotRef
+from reelvec.tasks.corpus.ingest import Corpus
+from reelvec.tasks.embedding.sources import sources_of
+from reelvec.tasks.scoring.evaluate import finished_evaluation
+
+__all__ = ["ReportSources", "report_sources"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSources:
+    """Pinned snapshots a report is made from, and what only the caller knows.
+
+    Attributes:
+        config: the run's.
+        corpus: as it was when the tables were made.
+        frames: snapshot the clips were encoded from.
+        embeddings: snapshot that was scored.
+        evaluation: snapshot with its metrics.
+        run: the run's record, for stage times.
+        history: of the training, a point an epoch: epoch, loss, R@1 of the selection split.
+        best_epoch: whose weights were used; 0: not trained.
+        checkpoint: snapshot the weights are from; None: not known.
+        weights_hash: of these weights.
+        notes: what the stages want a reader to know, shown after the run's own note.
+    """
+
+    config: PipelineConfig
+    corpus: Corpus
+    frames: Snapshot
+    embeddings: Snapshot
+    evaluation: Snapshot
+    run: RunRecord | None = None
+    history: Sequence[Mapping[str, float]] = ()
+    best_epoch: int = 0
+    checkpoint: SnapshotRef | None = None
+    weights_hash: str = ""
+    notes: Sequence[str] = ()
+
+
+def report_sources(session: Session, *, notes: Sequence[str] = ()) -> ReportSources:
+    """What the report of a run's evaluation is made from.
+
+    Raises:
+        MissingArtifactError: the tables are not made or not scored yet.
+    """
+    config, sources = session.config, sources_of(session)
+    evaluation = finished_evaluation(
+        session, sources.embeddings, corpus=sources.corpus, options=config.evaluate
+    )
+    frames = session.latest(session.frames)
+    if evaluation is None or frames is None:
+        raise MissingArtifactError(
+            f"the tables of the run ({config.name}) are not scored; run the stage evaluate",
+            path=config.store,
+        )
+    trained = sources.trained
+    return ReportSources(
+        config=config,
+        corpus=sources.corpus,
+        frames=frames,
+        embeddings=sources.embeddings,
+        evaluation=evaluation,
+        run=session.last_run,
+        history=trained.history,
+        best_epoch=trained.best_epoch,
+        checkpoint=trained.ref,
+        weights_hash=trained.weights_hash,
+        notes=notes,
+    )
