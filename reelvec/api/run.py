@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from reelvec.api.recorded import RecordedArtifacts
-from reelvec.api.table import Table
+from reelvec.api.table import TABLES, Table
 from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.configs.loader import validate
 from reelvec.errors import RequestError
@@ -31,20 +31,7 @@ if TYPE_CHECKING:
     from reelvec.tasks.scoring.rows import MetricRow
     from reelvec.tasks.searching.search import SearchRow
 
-__all__ = ["TABLES", "Run"]
-
-TABLES: Mapping[str, tuple[str, str]] = {
-    "videos": ("embeddings", "videos"),
-    "captions": ("embeddings", "captions"),
-    "metrics": ("evaluation", "metrics"),
-    "ranks": ("evaluation", "ranks"),
-    "video_ranks": ("evaluation", "video_ranks"),
-    "coverage": ("evaluation", "coverage"),
-    "corpus_videos": ("corpus", "videos"),
-    "corpus_captions": ("corpus", "captions"),
-    "training_set": ("checkpoint", "training_set"),
-}
-"""Name -> (kind of artifact, table in it)."""
+__all__ = ["Run"]
 
 
 class Run:

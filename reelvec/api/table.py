@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,9 +19,23 @@ from reelvec.storage.tables import iter_tables, read_table
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Table", "array_of"]
+__all__ = ["TABLES", "Table", "array_of"]
 
 _ROWS = 16_384
+
+
+TABLES: Mapping[str, tuple[str, str]] = {
+    "videos": ("embeddings", "videos"),
+    "captions": ("embeddings", "captions"),
+    "metrics": ("evaluation", "metrics"),
+    "ranks": ("evaluation", "ranks"),
+    "video_ranks": ("evaluation", "video_ranks"),
+    "coverage": ("evaluation", "coverage"),
+    "corpus_videos": ("corpus", "videos"),
+    "corpus_captions": ("corpus", "captions"),
+    "training_set": ("checkpoint", "training_set"),
+}
+"""Name -> (kind of artifact, table in it)."""
 
 
 class Table:

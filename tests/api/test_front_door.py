@@ -134,7 +134,7 @@ def test_runs_have_names_and_identifiers(store, run):
 
 def test_a_run_of_the_list_is_read_as_it_ended(store):
     first, second = store.runs()
-    assert len(first.captions) == 12 and len(second.captions) == 18
+    assert len(first.captions) == 12 and len(second.captions) == 20
     assert "a shape, take 0 of clip 1" in first.captions.numpy("text")[1]
     assert first.artifacts["embeddings"].number == first.captions.snapshot == 1
 
@@ -167,7 +167,9 @@ def test_a_run_that_only_scored_finds_the_tables_it_scored(copy, run):
     root = open_root(copy)
     last = list_runs(root)[-1]
     artifacts = {"evaluation": last.artifacts["evaluation"]}
-    write_run(root, replace(last, name="scored", identifier="", artifacts=artifacts))
+    write_run(
+        root, replace(last, name="scored", identifier="", started=last.ended, artifacts=artifacts)
+    )
     scored = reelvec.open(copy).run()
     assert (scored.name, scored.metrics()) == ("scored", run.metrics())
     assert scored.videos.identity == run.videos.identity
@@ -179,7 +181,9 @@ def test_a_run_without_tables_says_which_stage_makes_them(copy):
     root = open_root(copy)
     last = list_runs(root)[-1]
     artifacts = {"corpus": last.artifacts["corpus"]}
-    write_run(root, replace(last, name="listed", identifier="", artifacts=artifacts))
+    write_run(
+        root, replace(last, name="listed", identifier="", started=last.ended, artifacts=artifacts)
+    )
     store = reelvec.open(copy)
     assert (store.run().name, store.runs()[-1].name) == ("demo", "listed")
     listed = store.run("listed")
@@ -205,12 +209,12 @@ def test_an_empty_store_has_no_run(tmp_path):
 def test_superseded_rows_are_never_among_them(real_store, run):
     parts = latest(real_store, "embeddings").parts("captions")
     written = sum(pq.read_table(part.path).num_rows for part in parts)
-    assert written > len(run.captions) == 18, "the store has superseded rows to leave out"
+    assert written > len(run.captions) == 20, "the store has superseded rows to leave out"
     texts = run.captions.numpy("text")[1].tolist()
-    assert len(texts) == 18 and "a shape, take 0 of clip 1" not in texts
+    assert len(texts) == 20 and "a shape, take 0 of clip 1" not in texts
     assert "another shape, take 0 of clip 1" in texts
     for rows in (run.captions.arrow(), run.captions.pandas()):
-        assert len(rows) == 18
+        assert len(rows) == 20
 
 
 def test_arrow_pandas_and_numpy_are_the_same_rows(real_store, run):
@@ -287,18 +291,21 @@ def test_frames_are_those_of_the_store_with_their_times(real_store, run):
 def test_a_video_without_frames_says_why(run):
     with pytest.raises(MissingArtifactError, match=r"\(broken\) .* quarantined \(unreadable"):
         run.frames("broken")
+    with pytest.raises(MissingArtifactError, match=r"\(cut\) .* quarantined \("):
+        run.frames("cut")
     with pytest.raises(RequestError, match=r"called \(clip33\) .* nearest are clip3"):
         run.frames("clip33")
 
 
 def test_every_video_is_in_the_ledger_and_the_failed_ones_in_failures(run):
-    assert [row.video_id for row in run.ledger()] == ["broken", *(f"clip{n}" for n in range(8))]
-    (failed,) = run.failures()
-    assert (failed.video_id, failed.status, failed.reason) == (
-        "broken",
-        "quarantined",
-        "unreadable",
-    )
+    videos = ["broken", *(f"clip{n}" for n in range(8)), "cut"]
+    assert [row.video_id for row in run.ledger()] == videos
+    failed = {row.video_id: row for row in run.failures()}
+    assert {name: (row.stage, row.status) for name, row in failed.items()} == {
+        "broken": ("ingest", "quarantined"),
+        "cut": ("extract", "quarantined"),
+    }
+    assert failed["broken"].reason == "unreadable" and failed["cut"].message
 
 
 def test_metrics_are_records_in_percent(run):
@@ -310,7 +317,7 @@ def test_metrics_are_records_in_percent(run):
 
 
 def test_texts_and_clips_are_encoded_as_the_tables_were(run):
-    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
     _, vectors = run.captions.numpy()
     texts = run.captions.numpy("text")[1].tolist()
     np.testing.assert_allclose(run.encode_texts(texts), vectors, atol=1e-6)
@@ -318,7 +325,8 @@ def test_texts_and_clips_are_encoded_as_the_tables_were(run):
     clips = [run.frames(name).frames for name in names]
     np.testing.assert_allclose(run.encode_frames(clips), of_videos, atol=1e-6)
     assert run.encode_texts([]).shape == (0, vectors.shape[1])
-    assert torch.get_num_threads() == threads, "a caller's thread count is the caller's"
+    run.search("a shape")
+    assert torch.get_num_threads() == 2, "a caller's thread count is the caller's"
 
 
 def test_search_is_the_order_of_the_product(run):

@@ -45,12 +45,12 @@ def test_the_page_runs(folder):
     assert facts == {
         "ids": [f"clip{n}" for n in range(8)],
         "vectors": [8, 128],
-        "similarity": [18, 8],
+        "similarity": [20, 8],
         "test": [f"clip{n}" for n in range(4, 8)],
         "frames": [4, 64, 64, 3],
         "train": 8,
         "batch": [4, 4, 64, 64, 3],
         "queries": [2, 128],
         "damaged": 0,
-        "failed": ["broken"],
+        "failed": ["broken", "cut"],
     }

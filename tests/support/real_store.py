@@ -1,4 +1,4 @@
-"""A small store that looks lived in: two runs of one name, growth, a changed caption, a failure."""
+"""A small store that looks lived in: two runs of one name, growth, a changed caption, failures."""
 
 from dataclasses import dataclass
 
@@ -26,13 +26,15 @@ def captions_file(folder, ids, *, changed=()):
 
 
 def make_real_store(folder):
-    """Nine videos, one of them broken: five listed with captions by the first run, all later."""
+    """Ten videos, of which two fail: six have captions in the first run, all in the second."""
     drawn, write = draw(folder, videos=8)
     write(drawn)
     files = sorted((folder / "videos").iterdir())
     for number, file in enumerate(files):
         file.rename(file.with_name(f"clip{number}.mp4"))
     (folder / "videos" / "broken.mp4").write_text("no video at all")
+    whole = (folder / "videos" / "clip3.mp4").read_bytes()  # Matroska: its head stays readable
+    (folder / "videos" / "cut.mp4").write_bytes(whole[: len(whole) * 7 // 10])
     config = PipelineConfig.model_validate(
         {
             "name": "demo",
@@ -51,6 +53,6 @@ def make_real_store(folder):
     )
     captions_file(folder, ["clip0", "clip1", "clip2", "clip3", "clip4", "broken"])
     run_again(config)
-    captions_file(folder, [*(f"clip{n}" for n in range(8)), "broken"], changed=["clip1"])
+    captions_file(folder, [*(f"clip{n}" for n in range(8)), "broken", "cut"], changed=["clip1"])
     run_again(config)
     return RealStore(config.store, config)
