@@ -13,7 +13,7 @@ help:  ## show this
 setup: $(READY)  ## make .venv with everything pinned (a second time it does nothing)
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in ((3, 11), (3, 12)) and f"Python {v[0]}.{v[1]} is here; Reelvec needs 3.11 or 3.12: make setup PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 14) and f"Python {v[0]}.{v[1]} is here; Reelvec needs 3.11 to 3.14: make setup PYTHON=python3.13")'
 	@echo "setting up $(VENV) (a few minutes, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock

@@ -1,4 +1,4 @@
-"""What a run is: frozen options, and the strict loader that reads them."""
+"""The configuration of a run: frozen options, and the strict loader that reads them."""
 
 from reelvec.configs.errors import ConfigError
 from reelvec.configs.loader import load

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 __all__ = [
     "BenchmarkCorpus",
     "CorpusConfig",
     "FolderCorpus",
+    "LocalPath",
     "Options",
     "SyntheticCorpus",
     "anchored",
 ]
+
+_ANCHORING: dict[str, Any] = {"anchor": True}
+
+
+def _absolute_if_asked(path: str, info: ValidationInfo) -> str:
+    if info.context == _ANCHORING:
+        return str(Path(path).expanduser().resolve())
+    return path
+
+
+LocalPath = Annotated[str, AfterValidator(_absolute_if_asked)]
+"""A path of this machine, kept as given until `anchored` makes it absolute. Every option that is a
+path has this type: a relative one would mean another place from another working directory."""
 
 CaptionRole = Literal["video_id", "path", "caption", "subset", "split", "start", "end"]
 
@@ -29,9 +43,9 @@ class FolderCorpus(Options):
     """Your own videos: a folder (searched recursively), captions optional."""
 
     kind: Literal["folder"] = "folder"
-    videos: str
+    videos: LocalPath
     """Folder of videos, searched recursively (video_id = path below it, without extension)."""
-    captions: str | dict[str, str] | None = None
+    captions: LocalPath | dict[str, LocalPath] | None = None
     """CSV, TSV, JSONL or Parquet with the columns below, or one such file for each split, e.g.
     {train: train.csv, test: test.csv}; none: embed videos only."""
     columns: dict[CaptionRole, str] = Field(default_factory=dict)
@@ -82,9 +96,9 @@ class BenchmarkCorpus(Options):
     """A benchmark of the field in its original file formats."""
 
     kind: Literal["msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex", "adaclip"]
-    videos: str
+    videos: LocalPath
     """Folder of the videos, searched recursively."""
-    annotations: str
+    annotations: LocalPath
     """Folder of the original annotation files."""
     protocol: str = "default"
     """Which published protocol: 9k, 7k or full (MSR-VTT), hgr or random1k5 (VATEX), …"""
@@ -97,15 +111,4 @@ CorpusConfig = Annotated[
 
 def anchored(corpus: CorpusConfig) -> CorpusConfig:
     """`corpus` with absolute paths, so that it means the same from every working directory."""
-    changes: dict[str, object] = {}
-    for name in ("videos", "captions", "annotations"):
-        value = getattr(corpus, name, None)
-        if isinstance(value, str):
-            changes[name] = _absolute(value)
-        elif isinstance(value, dict):
-            changes[name] = {split: _absolute(file) for split, file in value.items()}
-    return corpus.model_copy(update=changes)
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().resolve())
+    return type(corpus).model_validate(corpus.model_dump(), context=_ANCHORING)

@@ -1,4 +1,4 @@
-"""What a run is: frozen options, one documented field each, with its unit.
+"""The configuration of a run: frozen options, each field documented with its unit.
 
 The same classes are the YAML schema, the command line's ``--set`` targets and the flows'
 parameters (so the Prefect UI draws their form). Nothing here computes; classes further up
@@ -23,6 +23,7 @@ from reelvec.configs.presets import merge, read_preset
 __all__ = [
     "STAGES",
     "BenchmarkCorpus",
+    "CompactionConfig",
     "CorpusConfig",
     "EmbedConfig",
     "EvaluateConfig",
@@ -53,6 +54,8 @@ class SamplingConfig(Options):
     """At most so many; None: no limit."""
     limit: Literal["head", "tail", "linspace"] = "linspace"
     """How the limit chooses."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Of the rules that draw frames (adaclip_random, adaclip_subset_random, clip2video_train)."""
 
 
 class ExtractConfig(Options):
@@ -180,6 +183,8 @@ class EvaluateConfig(Options):
     """Split that is scored."""
     ties: Literal["pessimistic", "optimistic", "mean"] = "mean"
     """Rank among equal scores."""
+    rivals: Literal["videos", "captions"] = "videos"
+    """Whom a video's best caption is ranked against: other videos' best, or (AdaCLIP) every one."""
     rerank: tuple[str, ...] = ()
     """Re-rankings reported apart: dual_softmax, …"""
     bootstrap: int = Field(default=1000, ge=0)
@@ -190,6 +195,21 @@ class EvaluateConfig(Options):
     """Numbers this preset should reach, e.g. {t2v/R@1: 44.5}; shown beside ours."""
     published_source: str = ""
     """Where they are from."""
+
+
+class CompactionConfig(Options):
+    """When `reembed` merges parts that have become small or hollow, and how many in one night."""
+
+    least_parts: int = Field(default=16, ge=2)
+    """Small parts of a table side by side that are merged into one; fewer wait for more."""
+    small_mb: float = Field(default=16.0, gt=0)
+    """A part below it is small, MiB."""
+    superseded: float = Field(default=0.5, ge=0, lt=1)
+    """A part of which a larger share is superseded is written anew without it, small or not."""
+    target_mb: float = Field(default=256.0, gt=0)
+    """Merged parts do not grow beyond it, MiB."""
+    limit_mb: float = Field(default=1024.0, ge=0)
+    """MiB read and written anew by one reembed, the rest waits; 0: nothing is ever merged."""
 
 
 class PipelineConfig(Options):
@@ -215,6 +235,8 @@ class PipelineConfig(Options):
     """Tables."""
     evaluate: EvaluateConfig = EvaluateConfig()
     """Metrics."""
+    compaction: CompactionConfig = CompactionConfig()
+    """Upkeep of the tables as they grow night by night."""
     runner: Literal["threads", "dask"] = "threads"
     """Where shard tasks run: threads of this machine, or a Dask cluster."""
     workers: int = Field(default=0, ge=0)

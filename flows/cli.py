@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
@@ -32,9 +33,30 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 for group in (running, looking, corpora, keeping, weights):
     group.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        from reelvec.storage.store_format import FORMAT
+
+        typer.echo(f"reelvec {version('reelvec')} (store format {FORMAT})")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_every_command(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Turn videos and captions into retrieval-ready embedding tables, and keep them true."""
 
 
 def main() -> None:
@@ -70,7 +92,7 @@ def main() -> None:
 
 
 def _end(number: int, _: object) -> None:
-    """As after Ctrl-C: what was started, Prefect's own server too, ends with this process."""
+    """Exit as after Ctrl-C, so that what was started here, Prefect's own server too, ends."""
     sys.exit(128 + number)
 
 

@@ -1,4 +1,4 @@
-"""What would go wrong later on this machine: versions, codecs, disk, shared memory, the server."""
+"""Check this machine for what would fail later: versions, codecs, disk, memory, the server."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def _row(check: str, result: str, found: str, remedy: str = "") -> Check:
 
 def _python() -> Check:
     found = ".".join(map(str, sys.version_info[:3]))
-    fits = sys.version_info[:2] in ((3, 11), (3, 12))
-    return _row("python", "ok" if fits else "bad", found, "" if fits else "use 3.11 or 3.12")
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 14)
+    return _row("python", "ok" if fits else "bad", found, "" if fits else "use 3.11 to 3.14")
 
 
 def _versions() -> list[Check]:
@@ -159,7 +159,7 @@ def _server() -> Check:
 
 
 def _stray_weights() -> list[Check]:
-    """Weights dropped into a code folder are shipped with it, or shadow it."""
+    """Weights files inside the code folders, which would be shipped with the code."""
     home = Path(__file__).parents[1]
     suffixes = {".pt", ".pth", ".bin", ".safetensors"}
     strays = [

@@ -36,10 +36,10 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> Ru
     from reelvec.tasks.artifacts import Session
     from reelvec.tasks.runs.outcome import summary_of
     from reelvec.tasks.runs.plan import plan_pipeline
-    from reelvec.tasks.runs.preflight import choose_stages, settled
+    from reelvec.tasks.runs.preflight import checked_config, choose_stages
     from reelvec.tasks.runs.recording import is_last_run
 
-    config = settled(config)
+    config = checked_config(config)
     chosen = choose_stages(stages)
     root = root_at(config.store)
     session = Session(config)
@@ -54,7 +54,7 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> Ru
 
 
 def _quieten() -> None:
-    """No traceback on the terminal: what failed is said once, by the command line."""
+    """Keep tracebacks off the terminal: the command line reports a failure once."""
     from prefect.logging.handlers import PrefectConsoleHandler
 
     for handler in logging.getLogger().handlers:  # Prefect's import has set them up

@@ -12,7 +12,7 @@ from reelvec.flows.stages import stage_flow
 from reelvec.flows.summary import publish_summary
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.outcome import RunSummary, summary_of
-from reelvec.tasks.runs.preflight import choose_stages, settled
+from reelvec.tasks.runs.preflight import checked_config, choose_stages
 from reelvec.tasks.runs.receipts import StageReceipt
 from reelvec.tasks.runs.recording import record_run
 from reelvec.tasks.runs.retrying import RetryFilter
@@ -34,7 +34,7 @@ def pipeline(
     Returns:
         What the stages did, coverage, metrics, and where the report is.
     """
-    config = settled(config)
+    config = checked_config(config)
     session = Session(config)
     chosen = choose_stages(only)
     started = datetime.now(UTC)

@@ -15,8 +15,9 @@ from reelvec.flows.pipeline import pipeline
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.outcome import RunSummary
 from reelvec.tasks.runs.plan import PlannedWork, plan_reembed
-from reelvec.tasks.runs.preflight import settled
+from reelvec.tasks.runs.preflight import checked_config
 from reelvec.tasks.runs.recording import last_config
+from reelvec.tasks.upkeep.compact import compact_run
 
 __all__ = ["Reembedded", "reembed"]
 
@@ -48,8 +49,9 @@ def reembed(
     Returns:
         The plan, and the pipeline's summary unless there was nothing to do or it was a dry run.
     """
-    config = settled(config or last_config(store or PipelineConfig().store))
-    plan = plan_reembed(Session(config))
+    config = checked_config(config or last_config(store or PipelineConfig().store))
+    session = Session(config)
+    plan = plan_reembed(session)
     rows = [asdict(row) for row in plan]
     create_table_artifact(table=rows, key="reembed-plan", description="What is missing or stale")
     logger = get_run_logger()
@@ -57,5 +59,7 @@ def reembed(
         logger.info("%s: %d %s", row.stage, row.count, row.why)
     if dry_run or not plan:
         return Reembedded(plan=tuple(plan))
+    for merged in compact_run(session):
+        logger.info("%s: %d parts became %d", merged.kind, merged.parts_before, merged.parts_after)
     only = ["ingest", "extract", "embed", "evaluate", "report"]
     return Reembedded(plan=tuple(plan), summary=pipeline(config, only=only))

@@ -65,8 +65,7 @@ def stage_flow(name: str, session: Session) -> Flow[..., StageReceipt]:
 def ingest(session: Session, retry: RetryFilter | None) -> StageReceipt:
     """List the corpus; hash and probe what is new or changed, and what `retry` names."""
     started = time.monotonic()
-    again = retry.at_ingest() if retry else _none
-    plan = ingestion.plan_ingest(session, again=again)
+    plan = ingestion.plan_ingest(session, retry=retry.at_ingest() if retry else _none)
     options = ProbeOptions(max_pixels=session.config.extract.max_pixels)
     work = _Work(session, plan.target, plan.shards, unit="rows")
     receipts = work.map("ingest", ingest_shard, options=options)
@@ -80,13 +79,12 @@ def extract(session: Session, retry: RetryFilter | None) -> StageReceipt:
     """Decode the clips the frame store does not hold yet, and those `retry` names."""
     started = time.monotonic()
     options, corpus = session.config.extract, ingestion.read_corpus(session)
-    again = retry.at_extract(corpus) if retry else _none
-    plan = extraction.plan_extract(session, again=again)
+    plan = extraction.plan_extract(session, retry=retry.at_extract(corpus) if retry else _none)
     work = _Work(session, plan.target, plan.shards, unit="videos")
     receipts = work.map("extract", extract_shard, extract=options)
     snapshot = extraction.commit_extract(session, plan, receipts)
     check_failed_fraction(ledger(corpus, frames=snapshot), limit=options.max_failed_fraction)
-    done = {"new": plan.clips - len(plan.again), "again": len(plan.again)}
+    done = {"new": plan.clips - len(plan.retried), "again": len(plan.retried)}
     return StageReceipt.of("extract", snapshot, done=done, seconds=time.monotonic() - started)
 
 
@@ -137,19 +135,19 @@ def evaluate(session: Session, _: RetryFilter | None) -> StageReceipt:
     """Score the tables; reads no video."""
     started = time.monotonic()
     sources, options = sources_of(session), session.config.evaluate
-    found = evaluation.finished_evaluation(
+    snapshot = evaluation.finished_evaluation(
         session, sources.embeddings, corpus=sources.corpus, options=options
     )
-    done = {"evaluations": int(found is None)}
-    if found is None:  # only now is the model read
-        found = evaluation.evaluate(
+    done = {"evaluations": int(snapshot is None)}
+    if snapshot is None:  # only now is the model read
+        snapshot = evaluation.evaluate(
             session,
             sources.embeddings,
             corpus=sources.corpus,
             options=options,
             scoring=scoring_of(sources.encoder().model),
         ).snapshot
-    return StageReceipt.of("evaluate", found, done=done, seconds=time.monotonic() - started)
+    return StageReceipt.of("evaluate", snapshot, done=done, seconds=time.monotonic() - started)
 
 
 def report(session: Session, _: RetryFilter | None) -> StageReceipt:

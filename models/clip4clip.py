@@ -30,7 +30,7 @@ class Clip4Clip(HeaderFamily):
 
     @property
     def is_dot_product(self) -> bool:
-        """True but for tightTransf."""
+        """True, except for tightTransf."""
         return self.header != "tightTransf"
 
     @property

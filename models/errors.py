@@ -1,4 +1,4 @@
-"""Everything models can refuse, each saying value, rule and remedy.
+"""Errors of models; each message gives the value, the rule and the remedy.
 
 ModelError
 ├── OptionsError     a family, architecture or option that does not exist or does not fit
@@ -15,7 +15,7 @@ __all__ = ["FeatureError", "InputError", "ModelError", "OptionsError", "WeightsE
 
 
 class ModelError(ReelvecError, ValueError):
-    """Root of what `models` refuses; the command line shows its text alone."""
+    """Base class of the errors in `models`; the command line shows its message alone."""
 
 
 class OptionsError(ModelError):

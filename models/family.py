@@ -1,4 +1,4 @@
-"""The shape of a family: what every retrieval model has, and nothing else in the system asks.
+"""The interface of a model family: all that the rest of the system uses of a retrieval model.
 
 `RetrievalModel` is the contract; `ClipFamily` is its half that all CLIP-based systems share: two
 towers under `clip`, checkpoint keys as the originals write them (`state_dict()` *is* the original
@@ -26,13 +26,21 @@ from reelvec.models.errors import InputError, OptionsError
 from reelvec.models.features import EMBEDDING, Columns, TextFeatures, VideoFeatures
 from reelvec.models.training.losses import Terms
 
-__all__ = ["ClipFamily", "FamilyOptions", "OriginalSettings", "RetrievalModel"]
+__all__ = ["ClipFamily", "FamilyOptions", "OriginalSettings", "RetrievalModel", "at_least_fp32"]
 
 
 class FamilyOptions(BaseModel):
     """A family's own options: frozen, unknown keys refused, one documented field each."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def sees_batch(self, *, training: bool) -> bool:
+        """Whether a row's numbers depend on the rows it is encoded with, beyond rounding.
+
+        In training also by noise that is drawn for a batch as a whole, or statistics over it.
+        """
+        del training
+        return False
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ class RetrievalModel(nn.Module, ABC):
     @property
     @abstractmethod
     def logit_scale(self) -> Tensor:
-        """Logarithm of what cosines are multiplied by: a scalar parameter."""
+        """Logarithm of the factor on cosines: a scalar parameter."""
 
     @abstractmethod
     def encode_text(self, tokens: Tensor) -> TextFeatures:
@@ -201,7 +209,7 @@ class RetrievalModel(nn.Module, ABC):
         )
 
     def start_epoch(self, epoch: int) -> None:
-        """Told before each training epoch, counted from 0; a family's own schedules live here."""
+        """Called before each training epoch, counted from 0; for a family's own schedules."""
         del epoch
 
     def set_activation_checkpointing(self, on: bool) -> None:

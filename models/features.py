@@ -31,7 +31,7 @@ class Column:
 
     @property
     def size(self) -> int:
-        """Numbers a row."""
+        """How many numbers a row has."""
         return int(torch.Size(self.shape).numel())
 
 
@@ -54,9 +54,9 @@ class Features:
     def __post_init__(self) -> None:
         lengths = {name: tensor.shape[:1] for name, tensor in self.tensors.items()}
         if not lengths or len(set(lengths.values())) != 1 or torch.Size() in lengths.values():
-            found = {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+            shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
             raise FeatureError(
-                f"feature tensors {found} do not share a first axis; give each one row an item"
+                f"feature tensors {shapes} do not share a first axis; give each one row an item"
             )
 
     def __len__(self) -> int:
@@ -111,7 +111,7 @@ class Features:
         return type(self)({name: moved(tensor) for name, tensor in self.tensors.items()})
 
     def detach(self) -> Self:
-        """The same numbers without their history."""
+        """The same tensors, detached from the autograd graph."""
         return type(self)({name: tensor.detach() for name, tensor in self.tensors.items()})
 
     def columns(self) -> dict[str, Tensor]:

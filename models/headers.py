@@ -77,10 +77,10 @@ def header_options(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], set[str
         "seqTransf": "transformerClip.",
         "seqLSTM": "lstm_visual.",
     }
-    found: Header = "meanP"
+    kind: Header = "meanP"
     for header, mark in marks.items():
         if any(key.startswith(mark) for key in state):
-            found = header
+            kind = header
             break
     layers = sum(
         key.startswith(("cross.transformer.", "transformerClip.")) and key.endswith("ln_1.bias")
@@ -88,7 +88,7 @@ def header_options(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], set[str
     )
     known = ("clip.", "frame_position_embeddings.", "similarity_dense.", *marks.values())
     options: dict[str, Any] = {
-        "sim_header": found,
+        "sim_header": kind,
         "linear_patch": "3d" if "clip.visual.conv2.weight" in state else "2d",
     }
     if layers:
@@ -108,6 +108,10 @@ class HeaderOptions(FamilyOptions):
     frame_position_std: float = Field(default=HEADER_STD, gt=0)
     """Spread of seqTransf's frame positions where they start at random. From scratch, frames differ
     by far more than 0.02, so their order is hardly seen; from a CLIP archive this is not used."""
+
+    def sees_batch(self, *, training: bool) -> bool:
+        """In training, by the cross encoder's dropout."""
+        return training and self.sim_header == "tightTransf"
 
 
 class HeaderFamily(ClipFamily):
@@ -180,7 +184,7 @@ class HeaderFamily(ClipFamily):
             table.copy_(clip["positional_embedding"])
             copy_text_blocks(self.cross.transformer, clip)
 
-    def temporal(self, frames: Tensor, mask: Tensor) -> Tensor:
+    def temporal(self, frame_features: Tensor, mask: Tensor) -> Tensor:
         """Frame features [V, F, D] after the header, residual included; meanP: as they are.
 
         Past a video's end the result means nothing and must be masked, as `pool` does: what costs
@@ -189,38 +193,40 @@ class HeaderFamily(ClipFamily):
         if self.header == "seqLSTM":
             # causal, so the valid prefix needs no packing; the originals' packing changes only
             # what stands past the end
-            recurrent: Tensor = self.lstm_visual(frames)[0]
-            return frames + recurrent
+            recurrent: Tensor = self.lstm_visual(frame_features)[0]
+            return frame_features + recurrent
         if self.header == "seqTransf":
-            positions = self.frame_position_embeddings.weight[: frames.shape[1]]
-            added = key_mask(mask, heads=self.transformerClip.heads, dtype=frames.dtype)
+            positions = self.frame_position_embeddings.weight[: frame_features.shape[1]]
+            added = key_mask(mask, heads=self.transformerClip.heads, dtype=frame_features.dtype)
             real = mask.to(torch.bool)
-            return frames + self.transformerClip.of_real(frames + positions, real, mask=added)
-        return frames
+            return frame_features + self.transformerClip.of_real(
+                frame_features + positions, real, mask=added
+            )
+        return frame_features
 
-    def cross_score(self, sentence: Tensor, frames: Tensor, mask: Tensor) -> Tensor:
+    def cross_score(self, sentence: Tensor, frame_features: Tensor, mask: Tensor) -> Tensor:
         """Logits [T, V] of tightTransf: sentences [T, D] with frames [V, F, D], mask [V, F].
 
         One forward pass a pair, in slices of texts and videos that bound the memory.
         """
-        if frames.shape[1] >= self.architecture.context_length:
+        if frame_features.shape[1] >= self.architecture.context_length:
             raise InputError(
-                f"{frames.shape[1]} frames: the cross encoder has "
+                f"{frame_features.shape[1]} frames: the cross encoder has "
                 f"{self.architecture.context_length} positions, one of them the sentence's"
             )
-        wide = min(len(frames), _PAIRS) or 1
+        wide = min(len(frame_features), _PAIRS) or 1
         tall = max(_PAIRS // wide, 1)
-        parts = list(zip(torch.split(frames, wide), torch.split(mask, wide), strict=True))
+        parts = list(zip(torch.split(frame_features, wide), torch.split(mask, wide), strict=True))
         rows = [
             torch.cat([self._cross_block(s, f, m) for f, m in parts], dim=1)
             for s in torch.split(sentence, tall)
         ]
         return torch.cat(rows)
 
-    def _cross_block(self, sentence: Tensor, frames: Tensor, mask: Tensor) -> Tensor:
-        texts, videos, count = len(sentence), len(frames), frames.shape[1]
+    def _cross_block(self, sentence: Tensor, frame_features: Tensor, mask: Tensor) -> Tensor:
+        texts, videos, count = len(sentence), len(frame_features), frame_features.shape[1]
         first = sentence[:, None, None, :].expand(-1, videos, -1, -1)
-        rest = frames[None].expand(texts, -1, -1, -1)
+        rest = frame_features[None].expand(texts, -1, -1, -1)
         tokens = torch.cat([first, rest], dim=2).flatten(0, 1)
         seen = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)
         seen = seen[None].expand(texts, -1, -1).reshape(-1, count + 1)

@@ -1,4 +1,4 @@
-"""Families by name. The one place that knows which there are; modules load when asked for."""
+"""Model families by name: the only list of them; a family is imported when it is asked for."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def family_class(family: str) -> type[RetrievalModel]:
             f"{_nearest(family, FAMILIES)}"
         )
     module, name = FAMILIES[family]
-    found: type[RetrievalModel] = getattr(importlib.import_module(module), name)
-    return found
+    cls: type[RetrievalModel] = getattr(importlib.import_module(module), name)
+    return cls
 
 
 def validate_options(family: str, options: Mapping[str, Any]) -> FamilyOptions:

@@ -31,23 +31,23 @@ stays a softmax."""
 
 
 def unit(x: Tensor) -> Tensor:
-    """`x` over its length along the last axis; no epsilon, so a zero vector gives NaN."""
+    """`x` divided by its L2 norm along the last axis; no epsilon, so a zero vector gives NaN."""
     out: Tensor = x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return out
 
 
-def pool(frames: Tensor, mask: Tensor) -> Tensor:
+def pool(frame_features: Tensor, mask: Tensor) -> Tensor:
     """One unit vector a video: unit frames, their mean over the mask, unit again.
 
     Args:
-        frames: [V, F, D].
+        frame_features: [V, F, D].
         mask: [V, F], 1 where a frame is real; a row of zeros gives NaN, never a zero vector.
 
     Returns:
         [V, D].
     """
-    weights = mask.to(frames.dtype)
-    total = (unit(frames) * weights[..., None]).sum(dim=1)
+    weights = mask.to(frame_features.dtype)
+    total = (unit(frame_features) * weights[..., None]).sum(dim=1)
     count = weights.sum(dim=1, keepdim=True)
     return unit(total / count.masked_fill(count == 0, 1.0))
 

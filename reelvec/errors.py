@@ -9,7 +9,7 @@ __all__ = ["ReelvecError", "RequestError"]
 
 
 class ReelvecError(Exception):
-    """What a person can cause or cure; the command line shows its text alone."""
+    """Base class of errors a person can cause or cure; the command line shows the message alone."""
 
 
 class RequestError(ReelvecError, ValueError):

@@ -1,7 +1,8 @@
-"""Everything storage can refuse, each saying value, rule and remedy.
+"""Errors of storage; each message gives the value, the rule and the remedy.
 
 ReelvecError
 ├── StoreError(path)                 the store itself
+│   ├── FormatError                  a store of a newer format than this program knows
 │   ├── IntegrityError               bytes that are not what a receipt promised
 │   ├── CommitError                  a snapshot that must not be published
 │   ├── MissingArtifactError         asked for what was never made
@@ -18,6 +19,7 @@ from reelvec.errors import ReelvecError
 __all__ = [
     "CommitError",
     "CorpusError",
+    "FormatError",
     "IdentityError",
     "IntegrityError",
     "MissingArtifactError",
@@ -34,6 +36,10 @@ class StoreError(ReelvecError, OSError):
     def __init__(self, message: str, *, path: str = "") -> None:
         super().__init__(message)
         self.path = path
+
+
+class FormatError(StoreError):
+    """The store is of a newer format than this program knows."""
 
 
 class IntegrityError(StoreError):

@@ -9,6 +9,7 @@
                          removals/{n:08d}.json, .done     what gc is about to delete, and did
                          pins/{n:08d}-{unique}.json       snapshots a reader holds on to
     runs/{stamp}-{id}.json
+    format/{n:08d}.json                  the store's format: the largest n
     sources/synthetic/{fingerprint}/…
     .damaged/…                           what `reelvec repair` set aside, under its old path
 """
@@ -25,6 +26,7 @@ import xxhash
 from reelvec.storage.errors import StoreError
 
 __all__ = [
+    "FORMATS",
     "KINDS",
     "RUNS",
     "SCRATCH",
@@ -41,12 +43,14 @@ __all__ = [
     "removal",
     "run",
     "snapshot",
+    "store_format",
     "synthetic",
 ]
 
 KINDS = ("corpus", "frames", "checkpoint", "embeddings", "evaluation")
 SCRATCH = ".scratch"
 RUNS = "runs"
+FORMATS = "format"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,63}")
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -148,8 +152,13 @@ def run(stamp: str, identifier: str) -> str:
     return f"{RUNS}/{stamp}-{identifier}.json"
 
 
+def store_format(number: int) -> str:
+    """The record that says the store is of this format, or a newer one."""
+    return f"{FORMATS}/{number:08d}.json"
+
+
 def damaged(path: str) -> str:
-    """Where a damaged file is set aside; never used before."""
+    """A path where a damaged file is set aside; never used before."""
     return f".damaged/{path}.{secrets.token_hex(4)}"
 
 

@@ -1,4 +1,4 @@
-"""The vocabulary: each record as a frozen dataclass, with its Arrow schema beside it."""
+"""The records of the store: frozen dataclasses, each with its Arrow schema beside it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,12 @@ __all__ = [
 
 R = TypeVar("R")
 
+_SAME_TIME_SECONDS = 0.0005
+"""Times closer than this are one, as they are where frames are chosen."""
+
 
 class Status(StrEnum):
-    """How an input ended; there is no fourth way."""
+    """The outcome of an input: one of these three."""
 
     OK = "ok"
     SALVAGED = "salvaged"
@@ -156,5 +159,11 @@ def clip_key(
     """
     if start_seconds is None and end_seconds is None:
         return content_hash
-    end = "" if end_seconds is None else f"{end_seconds:g}"
-    return f"{content_hash}@{start_seconds or 0:g}-{end}"
+    end = "" if end_seconds is None else _seconds(end_seconds)
+    return f"{content_hash}@{_seconds(start_seconds or 0)}-{end}"
+
+
+def _seconds(time: float) -> str:
+    """Six digits where they are near enough; hours into a file they are tenths of a second."""
+    short = f"{time:g}"
+    return short if abs(float(short) - time) < _SAME_TIME_SECONDS else repr(float(time))

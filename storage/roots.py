@@ -1,74 +1,35 @@
-"""Where a store lives: the few verbs it needs, and who offers them at an address.
+"""Where a store lives: the one door to its root, whatever offers it.
 
-No verb renames, appends or overwrites, and no caller may trust a listing for correctness: what
-is published is created once, whole, under a name nobody else uses, or not at all. An object
-store offers the same verbs with a conditional put.
+Every reader and writer comes through here, so a store of a newer format is refused in one place.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from reelvec.storage.errors import StoreError
+from reelvec.storage.places.contract import Root
 from reelvec.storage.places.local import LocalRoot
+from reelvec.storage.store_format import check_format
 
 __all__ = ["Root", "open_root"]
-
-
-class Root(Protocol):
-    """The verbs of a store. Paths are relative, with forward slashes, composed by layout."""
-
-    uri: str
-    local_folder: Path
-    """Of this machine, for what must be plain files beside the store: logs, generated videos."""
-
-    def put_new(self, path: str, data: bytes) -> None:
-        """Creates `path` with `data`, whole and durable; FileExistsError where it is taken."""
-
-    def put_file(self, path: str, file: Path) -> None:
-        """The same with the bytes of a local file, which may be gone afterwards."""
-
-    def new_file(self, path: str) -> AbstractContextManager[Path]:
-        """A local path to write; published as `path` on clean exit, dropped on an exception."""
-
-    def new_scratch(self, suffix: str = "") -> Path:
-        """A fresh local path nobody else uses, cheap to `put_file` from."""
-
-    def read(self, path: str) -> bytes:
-        """All bytes; MissingArtifactError where there is nothing."""
-
-    def exists(self, path: str) -> bool:
-        """Whether `path` has been published."""
-
-    def list(self, prefix: str) -> list[str]:
-        """Sorted names directly under `prefix`; a hint, never proof of absence."""
-
-    def size(self, path: str) -> int:
-        """Bytes; MissingArtifactError where there is nothing."""
-
-    def age_seconds(self, path: str) -> float:
-        """Seconds since `path` was written, never negative (a clock may have gone back)."""
-
-    def delete(self, *paths: str) -> None:
-        """Removes the paths that are there, durably."""
-
-    def local_path(self, path: str, *, fresh: bool = False) -> Path:
-        """A local file with the bytes of `path`, to be mapped; MissingArtifactError.
-
-        A remote root keeps copies and asks only whether they are of today's version; `fresh`
-        fetches the bytes again whatever is there.
-        """
 
 
 def open_root(uri: str | Path) -> Root:
     """The root at `uri`: a folder's path, file:// or s3://bucket/prefix; opening creates nothing.
 
     Raises:
-        StoreError: a file is there; the scheme is not known, or its package is not installed.
+        FormatError: the store there is of a newer format than this program knows.
+        StoreError: a file is there; the scheme is not known, or its package is not installed; an
+            object store cannot be reached.
     """
+    root = _root_at(uri)
+    check_format(root)
+    return root
+
+
+def _root_at(uri: str | Path) -> Root:
     parts = urlsplit(str(uri))
     if parts.scheme == "file":
         return _local_root(unquote(parts.path))

@@ -1,4 +1,4 @@
-"""What happened when: one record a run, written once, when it ends."""
+"""Records of runs: one for each run, written once, when it ends."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from reelvec.storage import layout
 from reelvec.storage.errors import StoreError
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
+from reelvec.storage.store_format import stamp_format
 
 __all__ = [
     "RunRecord",
@@ -63,6 +64,7 @@ def write_run(root: Root, record: RunRecord) -> str:
     Raises:
         StoreError: `started` is no time with a zone, or the store cannot be written.
     """
+    stamp_format(root)
     stamp = _after_the_last(root, _stamp(record.started))
     identifier = record.identifier or secrets.token_hex(4)
     body = dataclasses.asdict(record) | {"identifier": identifier}
@@ -107,7 +109,7 @@ def run_in_use(root: Root, *, name: str | None = None) -> RunRecord | None:
 def _read(root: Root, file: str) -> RunRecord:
     path = f"{layout.RUNS}/{file}"
     body = unseal(root.read(path), path=path)
-    artifacts = {kind: (found[0], found[1]) for kind, found in body.pop("artifacts").items()}
+    artifacts = {kind: (place[0], place[1]) for kind, place in body.pop("artifacts").items()}
     return RunRecord(**body, artifacts=artifacts)
 
 

@@ -25,7 +25,9 @@ __all__ = [
     "concat_tables",
     "identity_metadata",
     "identity_of",
+    "iter_part",
     "iter_tables",
+    "open_parquet",
     "read_table",
     "schema_text",
     "write_table",
@@ -46,10 +48,10 @@ def identity_of(path: Path) -> dict[str, Any] | None:
     """The identity a Parquet file carries; None where it is another file, or damaged there."""
     try:
         text = (pq.read_schema(path).metadata or {}).get(IDENTITY.encode())
-        found = json.loads(text) if text else None
+        document = json.loads(text) if text else None
     except (OSError, ValueError, pa.ArrowException):
         return None
-    return found if isinstance(found, dict) else None
+    return document if isinstance(document, dict) else None
 
 
 def schema_text(schema: pa.Schema) -> str:
@@ -205,5 +207,5 @@ def concat_tables(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def _identity(table: pa.Table) -> str:
-    found = (table.schema.metadata or {}).get(IDENTITY.encode(), b"")
-    return found.decode() if isinstance(found, bytes) else ""
+    text = (table.schema.metadata or {}).get(IDENTITY.encode(), b"")
+    return text.decode() if isinstance(text, bytes) else ""

@@ -180,10 +180,10 @@ class Session:
     def has_all_of(self, run: RunRecord) -> bool:
         """Whether every snapshot the run names is there, or a later one in its place."""
         try:
-            found = [
+            pairs = [
                 (self.latest(self.find(kind, fingerprint)), number)
                 for kind, (fingerprint, number) in run.artifacts.items()
             ]
         except MissingArtifactError:
             return False
-        return all(there is not None and there.number >= number for there, number in found)
+        return all(there is not None and there.number >= number for there, number in pairs)

@@ -1,4 +1,4 @@
-"""Sets of texts by their digests: sixteen bytes a text, found by halving, however many there are.
+"""Sets of texts kept as digests: sixteen bytes a text, looked up by binary search.
 
 Two texts are taken for equal where their xxh3-128 are: the strength by which the store knows
 videos at all.
@@ -24,7 +24,7 @@ def digests(texts: Iterable[str]) -> Digests:
 
 
 class DigestSet:
-    """Which of many digests are here, and where."""
+    """A set of digests that also knows the position of each."""
 
     def __init__(self, parts: Sequence[Digests]) -> None:
         whole = np.concatenate([np.empty((0, 2), np.uint64), *parts])
@@ -37,7 +37,7 @@ class DigestSet:
 
     def find(self, wanted: Digests) -> NDArray[np.int64]:
         """The position of each in the parts, end to end, int64 [N]; -1 where it is not here."""
-        found = np.full(len(wanted), -1, np.int64)
+        positions = np.full(len(wanted), -1, np.int64)
         at = np.empty(len(wanted), np.int64)
         order = np.argsort(wanted[:, 0])  # a search in order stays in the cache
         at[order] = np.searchsorted(self._high, wanted[order, 0])
@@ -46,11 +46,11 @@ class DigestSet:
             here = at[unsure]
             near = self._high[here] == wanted[unsure, 0]
             same = near & (self._low[here] == wanted[unsure, 1])
-            found[unsure[same]] = self._order[here[same]]
+            positions[unsure[same]] = self._order[here[same]]
             unsure = unsure[near & ~same]
             at[unsure] += 1
             unsure = unsure[at[unsure] < len(self._high)]
-        return found
+        return positions
 
     def has(self, wanted: Digests) -> NDArray[np.bool_]:
         """Which are here, bool [N]."""

@@ -1,8 +1,10 @@
-"""What decides what an artifact's rows mean: the dict whose fingerprint names its directory.
+"""Identities: the settings that decide an artifact's rows; their fingerprint names its folder.
 
 Only what changes results is in here. Where a run's shards are worked on, how many processes train
 and where the store lies are not: two runs that agree on the rest share their artifacts.
-A recipe number is raised when code changes what the same settings give.
+A recipe number is raised when code changes what the same settings give. Rounding does not count:
+a device, threads and the size of a batch change the last bits, unless a model's rows see each
+other. tests/tasks/test_identity_table.py says of each field which identities it changes.
 """
 
 from __future__ import annotations
@@ -10,43 +12,54 @@ from __future__ import annotations
 from typing import Any
 
 from reelvec.configs.corpora import anchored
-from reelvec.configs.schema import ExtractConfig, PipelineConfig
+from reelvec.configs.schema import EmbedConfig, EvaluateConfig, ExtractConfig, PipelineConfig
 
 __all__ = [
     "CORPUS_RECIPE",
     "EMBEDDING_RECIPE",
+    "EVALUATION_RECIPE",
     "FRAMES_RECIPE",
     "corpus_identity",
     "embeddings_identity",
+    "evaluation_identity",
     "frames_identity",
 ]
 
 CORPUS_RECIPE = 1
 FRAMES_RECIPE = 1
 EMBEDDING_RECIPE = 1
+EVALUATION_RECIPE = 1
 
 _FRAME_KEYS = {"sampling", "size", "resize", "damaged", "format", "payload"}
+_UNNAMED_BATCHES = {"batch_size": 16, "shard_rows": 512}
+"""Batches that identities do not name; written in stores, whatever becomes of the defaults."""
 
 
 def corpus_identity(config: PipelineConfig) -> dict[str, Any]:
-    """Which listing of videos and captions; paths made absolute, contents left out (they grow)."""
+    """Identity of a corpus: its settings with absolute paths; not its contents, which grow."""
     settings = anchored(config.corpus).model_dump(mode="json")
     return {"kind": "corpus", "recipe": CORPUS_RECIPE, "settings": settings}
 
 
 def frames_identity(extract: ExtractConfig) -> dict[str, Any]:
-    """Which frames of a clip, and in what form. No corpus: the same bytes are decoded once.
+    """Identity of frames: which of a clip, in what form. No corpus: equal bytes are decoded once.
 
-    The decoder is not in it: all of them give the same frames, or are not used for that file.
+    The decoder is not in it: all of them give the same frames, or are not used for that file. But
+    they stop at other places of a damaged file, so a decoder named to salvage with is. Nor is the
+    default seed, so that frames made before there was a choice are found.
     """
     settings = extract.model_dump(mode="json", include=_FRAME_KEYS)
+    if not extract.sampling.seed:
+        del settings["sampling"]["seed"]
+    if extract.damaged == "salvage" and extract.decoder != "auto":
+        settings["decoder"] = extract.decoder
     return {"kind": "frames", "recipe": FRAMES_RECIPE, "settings": settings}
 
 
 def embeddings_identity(
     config: PipelineConfig, *, weights_hash: str, corpus: str, frames: str
 ) -> dict[str, Any]:
-    """Which vectors: weights by their hash (never a name), input selection, precision.
+    """Identity of embeddings: weights by hash (never by name), input selection, precision.
 
     Args:
         config: the run.
@@ -55,7 +68,7 @@ def embeddings_identity(
         frames: fingerprint of the frames artifact.
     """
     model = config.model.model_dump(mode="json", exclude={"weights", "architecture"})
-    return {
+    identity = {
         "kind": "embeddings",
         "recipe": EMBEDDING_RECIPE,
         "weights": weights_hash,
@@ -64,3 +77,35 @@ def embeddings_identity(
         "corpus": corpus,
         "frames": frames,
     }
+    batches = _batches(config.embed)
+    if batches and _rows_see_each_other(config):
+        identity["batches"] = batches
+    return identity
+
+
+def evaluation_identity(options: EvaluateConfig, *, embeddings: str) -> dict[str, Any]:
+    """Which metrics of these embeddings (a fingerprint).
+
+    `options.block` is how, not what, and is left out; so are rivals that are the default, so that
+    evaluations made before there was a choice are found.
+    """
+    left_out = {"block"} if options.rivals != "videos" else {"block", "rivals"}
+    return {
+        "kind": "evaluation",
+        "recipe": EVALUATION_RECIPE,
+        "embeddings": embeddings,
+        "options": options.model_dump(mode="json", exclude=left_out),
+    }
+
+
+def _batches(embed: EmbedConfig) -> dict[str, int]:
+    """What decides which rows are encoded together, where it is not as identities assume."""
+    given = embed.model_dump(include=set(_UNNAMED_BATCHES))
+    return {name: size for name, size in given.items() if size != _UNNAMED_BATCHES[name]}
+
+
+def _rows_see_each_other(config: PipelineConfig) -> bool:
+    from reelvec.models.registry import validate_options
+
+    options = validate_options(config.model.family, config.model.options)
+    return options.sees_batch(training=False)

@@ -1,4 +1,4 @@
-"""Shards, the unit of everything: retry, checkpoint, parallelism. Engine-free.
+"""Shards: the unit of retries, checkpoints and parallel work. Knows no engine.
 
 A stage plans shards from what is missing, lets a runner work on them, and publishes one snapshot.
 A shard's name is a digest of the keys in it, so an interrupted run, planned again from the same

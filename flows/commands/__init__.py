@@ -1,1 +1,1 @@
-"""The words of the command line, by what a person wants: run, look, keep."""
+"""The commands of `reelvec`, by what a person wants: run, look, keep."""

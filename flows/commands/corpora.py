@@ -1,4 +1,4 @@
-"""Words about corpora: corpus check."""
+"""Commands about corpora: corpus check."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def check(
         "annotations": annotations or _under(root, "annotations"),
         "protocol": protocol,
     }
-    found = _check(source, given={key: value for key, value in given.items() if value})
+    result = _check(source, given={key: value for key, value in given.items() if value})
     if as_json:
-        print_json({**dataclasses.asdict(found), "complete": found.complete})
+        print_json({**dataclasses.asdict(result), "complete": result.complete})
     else:
-        _show(found)
-    if not found.complete:
+        _show(result)
+    if not result.complete:
         raise typer.Exit(1)
 
 
@@ -107,28 +107,28 @@ def _check(source: str, *, given: dict[str, str]) -> CorpusCheck:
     return check_corpus(protocols=[config.corpus.protocol], **settings)
 
 
-def _show(found: CorpusCheck) -> None:
-    rows = [_row(split) for split in found.splits]
+def _show(result: CorpusCheck) -> None:
+    rows = [_row(split) for split in result.splits]
     columns = ["protocol", "split", "videos", "captions", "missing files", "as published"]
-    absent = () if any(split.published for split in found.splits) else ("protocol", "as published")
+    absent = () if any(split.published for split in result.splits) else ("protocol", "as published")
     if rows:
-        print_table(found.kind, rows, [name for name in columns if name not in absent])
+        print_table(result.kind, rows, [name for name in columns if name not in absent])
     for source in dict.fromkeys(
-        split.published.source for split in found.splits if split.published
+        split.published.source for split in result.splits if split.published
     ):
         typer.echo(f"published: {source}")
-    for overlap in found.overlaps:
+    for overlap in result.overlaps:
         one, other = (" ".join(part) for part in (overlap.one, overlap.other))
         typer.echo(f"overlap: {one} and {other} share {overlap.videos} videos")
-    for note in found.notes:
+    for note in result.notes:
         typer.echo(f"note: {note}")
-    for problem in found.problems:
+    for problem in result.problems:
         typer.echo(f"problem: {problem}")
-    if found.complete:
+    if result.complete:
         typer.echo("complete")
         return
-    typer.echo("incomplete" + ("; where to obtain what is missing:" if found.obtain else ""))
-    for place in found.obtain:
+    typer.echo("incomplete" + ("; where to obtain what is missing:" if result.obtain else ""))
+    for place in result.obtain:
         typer.echo(f"  {place}")
 
 

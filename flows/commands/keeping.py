@@ -1,4 +1,4 @@
-"""Words that keep a store true: verify, repair, retry, gc, convert, bootstrap."""
+"""Commands that keep a store right: verify, repair, retry, gc, compact, convert, bootstrap."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command()(repair)
     app.command()(retry)
     app.command()(gc)
+    app.command()(compact)
     app.command()(convert)
     app.command()(bootstrap)
 
@@ -37,7 +38,7 @@ def verify(store: StoreOption = None, as_json: JsonFlag = False) -> None:
 
     where = known_store(store)
     root = open_root(where)
-    found = verify_store(root)
+    damages = verify_store(root)
     damage = [
         {
             "kind": one.kind,
@@ -47,7 +48,7 @@ def verify(store: StoreOption = None, as_json: JsonFlag = False) -> None:
             "keys": list(one.keys),
             "videos": list(videos),
         }
-        for one, videos in zip(found, affected_videos(root, found), strict=True)
+        for one, videos in zip(damages, affected_videos(root, damages), strict=True)
     ]
     if as_json:
         print_json({"store": where, "damage": damage})
@@ -68,19 +69,19 @@ def repair(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     from reelvec.flows.launch import repair_damage
 
     where = known_store(store)
-    found = repair_damage(where)
+    repaired = repair_damage(where)
     if as_json:
-        print_json(found.to_json())
-    elif not found.repairs and not found.left:
+        print_json(repaired.to_json())
+    elif not repaired.repairs and not repaired.left:
         typer.echo(f"{where}: nothing is damaged")
     else:
-        if found.repairs:
-            rows = found.to_json()["repaired"]
+        if repaired.repairs:
+            rows = repaired.to_json()["repaired"]
             print_table(where, rows, ["kind", "path", "what", "done"])
-            typer.echo(f"Videos redone: {', '.join(found.videos) or 'none'}")
-        for note in found.notes:
+            typer.echo(f"Videos redone: {', '.join(repaired.videos) or 'none'}")
+        for note in repaired.notes:
             typer.echo(f"Note: {note}")
-    if found.left:
+    if repaired.left:
         raise typer.Exit(4)
 
 
@@ -141,6 +142,40 @@ def gc(
         return
     files = sum(len(c.files) for c in collected)
     typer.echo(f"{where}: {files} files {'would be ' if dry_run else ''}removed")
+
+
+def compact(
+    store: StoreOption = None,
+    kind: Annotated[
+        Literal["corpus", "frames", "embeddings"] | None, typer.Option(help="Only this kind.")
+    ] = None,
+    identity: Annotated[
+        str, typer.Option(help="Only this one: the first digits `status` shows.")
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Merge small parts into large ones and leave superseded rows behind; the rows stay the same.
+
+    `gc` removes the old parts once no kept snapshot names them; the next run scores tables anew.
+    """
+    from reelvec.tasks.upkeep.compact import compact_store
+
+    where = known_store(store)
+    merged = compact_store(where, kind=kind or "", identity=identity, dry_run=dry_run)
+    rows = [dataclasses.asdict(one) for one in merged]
+    if as_json:
+        print_json({"store": where, "dry_run": dry_run, "compacted": rows})
+    elif rows:
+        shown = [
+            {**row, "identity": row["identity"][:12], "MiB": row["bytes"] / 2**20} for row in rows
+        ]
+        title = f"{where}{' (dry run: nothing is changed)' if dry_run else ''}"
+        print_table(title, shown, ["kind", "identity", "parts_before", "parts_after", "MiB"])
+    else:
+        typer.echo(f"{where}: there are no small parts to merge")
 
 
 def convert(

@@ -1,4 +1,4 @@
-"""Words that look: search, status, failures, presets, doctor."""
+"""Commands that only read: search, status, failures, presets, doctor."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def search(
     as_json: JsonFlag = False,
 ) -> None:
     """Rank the videos of a run by a text."""
-    found = opened_store(store).run(run).search(text, top=top)
-    rows = [row.as_dict() for row in found]
+    answers = opened_store(store).run(run).search(text, top=top)
+    rows = [row.as_dict() for row in answers]
     if as_json:
         print_json({"query": text, "results": rows})
         return

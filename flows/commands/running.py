@@ -1,4 +1,4 @@
-"""Words that do work: demo, run, embed, evaluate."""
+"""Commands that run the pipeline: demo, run, embed, evaluate."""
 
 from __future__ import annotations
 

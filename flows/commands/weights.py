@@ -1,4 +1,4 @@
-"""Words about weights files: what one holds, taking one over, giving one back to the originals."""
+"""Commands about weights files: inspect one, import one, export one for the originals."""
 
 from __future__ import annotations
 

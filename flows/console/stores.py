@@ -1,4 +1,4 @@
-"""Whether a store is where a command looks for one: a mistyped path is no healthy store."""
+"""Find the store of a command; a mistyped path is an error, not an empty store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pull step of the deployments: where a worker's runs take relative paths from.
+"""The pull step of the deployments: enter the folder that relative paths start from.
 
 A process worker starts each run in a temporary folder that is deleted afterwards, and Prefect's own
 `set_working_directory` step writes a path of the deploying machine into the deployment. Here it is

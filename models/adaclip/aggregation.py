@@ -66,7 +66,7 @@ class WeighingFamily(ClipFamily):
 
     @property
     def is_dot_product(self) -> bool:
-        """True but for qscore, whose video vector depends on the query."""
+        """True, except for qscore, whose video vector depends on the query."""
         return self.options.frame_agg != "qscore"
 
     @property
@@ -102,21 +102,21 @@ class WeighingFamily(ClipFamily):
         """Logits [T, V]; qscore weighs frames anew for each query."""
         if self.is_dot_product:
             return super().similarity(text, video)
-        queries, frames = text["embedding"], video["frames"]
-        rows = max(_HELD // max(frames.shape[0] * frames.shape[1], 1), 1)
-        scores = [self._query_scores(part, frames) for part in torch.split(queries, rows)]
+        queries, frame_features = text["embedding"], video["frames"]
+        rows = max(_HELD // max(frame_features.shape[0] * frame_features.shape[1], 1), 1)
+        scores = [self._query_scores(part, frame_features) for part in torch.split(queries, rows)]
         return self.logit_scale.exp() * torch.cat(scores)
 
-    def _query_scores(self, queries: Tensor, frames: Tensor) -> Tensor:
+    def _query_scores(self, queries: Tensor, frame_features: Tensor) -> Tensor:
         """Cosines [T, V] of unit queries with frames weighed by them.
 
         cos = sum_k w_k (t . x_k) / |sum_k w_k x_k|, the length from the Gram matrix of the frames:
         T V K^2 operations, where the weighted sums themselves are T V K D numbers.
         """
-        lengths = torch.linalg.vector_norm(frames, dim=2)
-        dots = torch.einsum("td,vkd->tvk", queries, frames)
+        lengths = torch.linalg.vector_norm(frame_features, dim=2)
+        dots = torch.einsum("td,vkd->tvk", queries, frame_features)
         weights = torch.softmax(dots / lengths / self.options.frame_agg_temp, dim=2)
-        gram = frames @ frames.transpose(1, 2)
+        gram = frame_features @ frame_features.transpose(1, 2)
         square = (torch.einsum("tvk,vkj->tvj", weights, gram) * weights).sum(2)
         return (weights * dots).sum(2) / square.sqrt()
 

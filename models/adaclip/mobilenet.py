@@ -49,7 +49,7 @@ _STEM, _LAST = 16, 960
 
 
 class _Squeeze(nn.Module):
-    """Scale channels by what their averages say."""
+    """Squeeze-and-excitation: scale each channel by a gate computed from the channels' means."""
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class _Squeeze(nn.Module):
 
 
 class _Inverted(nn.Module):
-    """Expand, depthwise, squeeze, project; residual where the shape stays."""
+    """Inverted residual: expand, depthwise, squeeze, project; a sum where the shape stays."""
 
     def __init__(self, channels: int, row: _Row) -> None:
         super().__init__()

@@ -76,7 +76,7 @@ class AdaClip(WeighingFamily):
                 mlp=options.mlp_type == "mlp",
                 hidden=options.hidden_dim,
                 mlp_hidden=options.mlp_hidden_dim,
-                frames=max_frames,
+                n_frames=max_frames,
                 head_dim=architecture.head_dim,
             )
         self._add_header()
@@ -141,17 +141,17 @@ class AdaClip(WeighingFamily):
 
     @classmethod
     def original_settings(cls, given: Mapping[str, Any]) -> OriginalSettings:
-        """Ours from AdaCLIP's configuration."""
+        """Our settings from AdaCLIP's own configuration."""
         return read_config(given)
 
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> OriginalSettings | None:
-        """What keys and shapes tell."""
+        """Settings read from a checkpoint's keys and shapes."""
         return read_shapes(state)
 
     @property
     def has_policy(self) -> bool:
-        """Whether frames are chosen."""
+        """Whether a policy chooses among the frames."""
         return self.options.policy != "none"
 
     @property
@@ -170,11 +170,11 @@ class AdaClip(WeighingFamily):
         self.temperature = temperature(epoch)
         anneal = self.options.warmup_epochs if self.has_policy else 0
         self._training_k = int(
-            annealed_k(epoch, frames=self.max_frames, top_k=self.kept, warmup_epochs=anneal)
+            annealed_k(epoch, n_frames=self.max_frames, top_k=self.kept, warmup_epochs=anneal)
         )
 
     def train(self, mode: bool = True) -> Self:
-        """As ever; a frozen MobileNet keeps its statistics unless ``batch_norm`` is legacy."""
+        """Set the mode; a frozen MobileNet keeps its statistics unless ``batch_norm`` is legacy."""
         super().train(mode)
         options = self.options
         steady = options.freeze_cnn and options.batch_norm == "fixed"
@@ -183,7 +183,7 @@ class AdaClip(WeighingFamily):
         return self
 
     def prepare(self, frames: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """As every family; policies that look at pixels also get theirs, ``policy_frames``.
+        """Inputs of `encode_video`; for policies that look at pixels also ``policy_frames``.
 
         raw: grey [V, F, 1, r, r] in [0, 1]; MobileNet: [V, F, 3, S, S] with ImageNet's mean and
         std. Both see the stored (cropped) frame, where the original resized the whole frame.
@@ -271,7 +271,7 @@ class AdaClip(WeighingFamily):
 
 
 def _evenly(mask: Tensor) -> Tensor:
-    """Which frame stands at each place, [V, N]: itself, or floor(i n / N) of n < N real ones."""
+    """Index of the frame at each place, [V, N]: floor(i n / N) where only n < N are real."""
     real = mask != 0
     order = real.int().argsort(dim=1, descending=True, stable=True)
     count = real.sum(dim=1, keepdim=True)

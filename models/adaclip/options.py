@@ -53,6 +53,10 @@ class AdaClipOptions(FamilyOptions):
     mask_layout: MaskLayout = "fixed"
     """legacy: word_agg transformer masks heads as released; a text then depends on its batch."""
 
+    def sees_batch(self, *, training: bool) -> bool:
+        """By the legacy masks; in training, by the policy's noise and MobileNet's statistics."""
+        return self.mask_layout == "legacy" or (training and self.policy != "none")
+
 
 _BY_NAME = {"policy_backbone": "policy"}
 
@@ -106,23 +110,23 @@ def read_shapes(state: Mapping[str, Tensor]) -> OriginalSettings | None:
 
 def _policy_options(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Options of the policy by the shapes under ``sampler.``."""
-    found: dict[str, Any] = {"rnn": "none", "mlp_type": "fc"}
+    options: dict[str, Any] = {"rnn": "none", "mlp_type": "fc"}
     first = "sampler.linear.0.weight"
     if "sampler.linear.2.weight" in state:
-        found |= {"mlp_type": "mlp", "mlp_hidden_dim": len(state[first])}
+        options |= {"mlp_type": "mlp", "mlp_hidden_dim": len(state[first])}
     if "sampler.projection.0.weight" in state:
         first = "sampler.projection.0.weight"
-        found |= {"rnn": "transformer", "hidden_dim": len(state[first])}
+        options |= {"rnn": "transformer", "hidden_dim": len(state[first])}
     elif "sampler.rnn.weight_ih_l0" in state:
         first = "sampler.rnn.weight_ih_l0"
         both = "sampler.rnn.weight_ih_l0_reverse" in state
         hidden = state["sampler.rnn.weight_hh_l0"].shape[1]
-        found |= {"rnn": "bilstm" if both else "lstm", "hidden_dim": hidden}
+        options |= {"rnn": "bilstm" if both else "lstm", "hidden_dim": hidden}
     features = state[first].shape[1]
     if any(key.startswith("sampler.cnn_model.") for key in state):
-        found["policy"] = "mobilenet_v3_large"
+        options["policy"] = "mobilenet_v3_large"
     elif features == state["clip.text_projection"].shape[1]:
-        found["policy"] = "clip"
+        options["policy"] = "clip"
     else:
-        found |= {"policy": "raw", "rescale_size": math.isqrt(features)}
-    return found
+        options |= {"policy": "raw", "rescale_size": math.isqrt(features)}
+    return options

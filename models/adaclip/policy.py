@@ -53,7 +53,7 @@ class FramePolicy(nn.Module):
         mlp: bool,
         hidden: int,
         mlp_hidden: int,
-        frames: int,
+        n_frames: int,
         head_dim: int,
     ) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class FramePolicy(nn.Module):
         self._kind = rnn
         if rnn == "transformer":
             self.projection = nn.Sequential(nn.Linear(features, hidden))
-            self.frame_position_embeddings = nn.Embedding(frames, hidden)
+            self.frame_position_embeddings = nn.Embedding(n_frames, hidden)
             self.transformer = Transformer(hidden, layers=1, heads=hidden // head_dim)
         elif rnn != "none":
             self.rnn = nn.LSTM(features, hidden, batch_first=True, bidirectional=rnn == "bilstm")
@@ -141,14 +141,14 @@ def temperature(
     return max(initial * math.exp(-decay * epoch), least)
 
 
-def annealed_k(epoch: int, *, frames: int, top_k: int, warmup_epochs: int = 0) -> float:
+def annealed_k(epoch: int, *, n_frames: int, top_k: int, warmup_epochs: int = 0) -> float:
     """How many frames an epoch (from 0) keeps: from frames - 1 down to top_k, in a straight line.
 
     The policy keeps the integer part. Without warm-up epochs, as in the recipes, it is top_k.
     """
     if epoch >= warmup_epochs:
         return top_k
-    return (frames - 1) - epoch * (frames - 1 - top_k) / warmup_epochs
+    return (n_frames - 1) - epoch * (n_frames - 1 - top_k) / warmup_epochs
 
 
 def grey_frames(frames: Tensor, *, size: int) -> Tensor:

@@ -15,6 +15,10 @@ from reelvec.models.errors import OptionsError, WeightsError
 __all__ = ["ARCHITECTURES", "SMALLEST", "Architecture", "architecture"]
 
 
+_PUBLISHED_HEAD_DIM = 64
+"""Of all published CLIPs."""
+
+
 @dataclass(frozen=True)
 class Architecture:
     """Sizes of both towers (specs/clip4clip-clip2video.md 1.1).
@@ -31,7 +35,7 @@ class Architecture:
     text_layers: int
     context_length: int = 77
     vocab_size: int = 49408
-    head_dim: int = 64
+    head_dim: int = _PUBLISHED_HEAD_DIM
 
     def __post_init__(self) -> None:
         for name in ("vision_width", "text_width"):
@@ -62,12 +66,13 @@ class Architecture:
         return self.image_size // self.patch_size
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Tensor], *, head_dim: int = 64) -> Self:
+    def from_state(cls, state: Mapping[str, Tensor], *, head_dim: int | None = None) -> Self:
         """Sizes of a CLIP in OpenAI layout (keys without prefix), from its tensors' shapes.
 
         Args:
             state: OpenAI CLIP state dict; only shapes are read.
-            head_dim: width of an attention head, which no shape tells.
+            head_dim: width of an attention head, which no shape tells; None: that of our named
+                sizes where these are some of them, else 64.
 
         Raises:
             WeightsError: no vision transformer in the state (ResNet CLIPs have no `visual.proj`).
@@ -80,24 +85,32 @@ class Architecture:
         try:
             width, _, _, patch = state["visual.conv1.weight"].shape
             grid = round((state["visual.positional_embedding"].shape[0] - 1) ** 0.5)
-            return cls(
-                embed_dim=state["text_projection"].shape[1],
-                image_size=patch * grid,
-                vision_layers=_layers(state, "visual.transformer.resblocks."),
-                vision_width=width,
-                patch_size=patch,
-                text_width=state["ln_final.weight"].shape[0],
-                text_layers=_layers(state, "transformer.resblocks."),
-                context_length=state["positional_embedding"].shape[0],
-                vocab_size=state["token_embedding.weight"].shape[0],
-                head_dim=head_dim,
-            )
+            sizes = {
+                "embed_dim": state["text_projection"].shape[1],
+                "image_size": patch * grid,
+                "vision_layers": _layers(state, "visual.transformer.resblocks."),
+                "vision_width": width,
+                "patch_size": patch,
+                "text_width": state["ln_final.weight"].shape[0],
+                "text_layers": _layers(state, "transformer.resblocks."),
+                "context_length": state["positional_embedding"].shape[0],
+                "vocab_size": state["token_embedding.weight"].shape[0],
+            }
+            return cls(**sizes, head_dim=head_dim or _head_dim(sizes))
         except KeyError as error:
             raise WeightsError(f"CLIP tensor {error} is missing; the file is not whole") from None
 
 
 def _layers(state: Mapping[str, Tensor], prefix: str) -> int:
     return sum(k.startswith(prefix) and k.endswith(".attn.in_proj_weight") for k in state)
+
+
+def _head_dim(sizes: Mapping[str, int]) -> int:
+    """Of the named sizes that agree in all else: `micro` read back must not have fewer heads."""
+    for known in ARCHITECTURES.values():
+        if sizes.items() <= vars(known).items():
+            return known.head_dim
+    return _PUBLISHED_HEAD_DIM
 
 
 _VIT_B_32 = Architecture(

@@ -23,10 +23,10 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 
 class Places:
-    """Where packed tokens [N, W] stand in sequences [B, L, W] padded at their ends."""
+    """Positions of packed tokens [N, W] in sequences [B, L, W] that are padded at their ends."""
 
     def __init__(self, real: Tensor) -> None:
-        """Of a mask, bool [B, L], with at least one token."""
+        """Positions of the true entries of a mask, bool [B, L], which has at least one."""
         self.shape = real.shape
         self._index = real.flatten().nonzero()[:, 0]
         self._shown = (real.flatten().cumsum(0) - 1).clamp_(min=0)
@@ -36,7 +36,7 @@ class Places:
         return x.flatten(0, 1).index_select(0, self._index)
 
     def spread(self, x: Tensor) -> Tensor:
-        """Sequences [B, L, W]; padding shows the token before it, so never another's NaN."""
+        """Sequences [B, L, W]; padding copies the token before it, never another row's NaN."""
         return x.index_select(0, self._shown).view(*self.shape, -1)
 
 
@@ -175,7 +175,7 @@ class Transformer(nn.Module):
         return x[:, :1] if first_only else x
 
     def of_real(self, x: Tensor, real: Tensor, *, mask: Tensor) -> Tensor:
-        """Blocks over the real tokens of `x` [B, L, W] alone; what comes back for others is none's.
+        """Apply the blocks to the real tokens of `x` [B, L, W] only; ignore the output at padding.
 
         All layers but attention work token by token, so padding costs them nothing.
 

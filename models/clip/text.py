@@ -12,7 +12,7 @@ __all__ = ["TextTower"]
 
 
 class TextTower(nn.Module):
-    """Causal transformer; padding is not masked, it only stands after what it cannot change."""
+    """CLIP's causal transformer; padding needs no mask, since it stands after all real tokens."""
 
     def __init__(self, sizes: Architecture) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class TextTower(nn.Module):
 
     @torch.no_grad()
     def _reset(self) -> None:
-        """Start as CLIP starts (openai/CLIP, model.py, initialize_parameters)."""
+        """Initialise as CLIP does (openai/CLIP, model.py, initialize_parameters)."""
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.positional_embedding, std=0.01)
         width, layers = self.transformer.width, len(self.transformer.resblocks)

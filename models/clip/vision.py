@@ -9,7 +9,7 @@ from reelvec.models.clip.architecture import Architecture
 from reelvec.models.clip.blocks import LayerNorm, Transformer
 from reelvec.models.errors import OptionsError
 
-__all__ = ["VisionTower"]
+__all__ = ["VisionTower", "conv2_from_conv1"]
 
 
 class VisionTower(nn.Module):

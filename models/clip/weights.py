@@ -1,4 +1,4 @@
-"""CLIP tensors into towers and back, strictly: nothing missing, unexpected or misshaped passes."""
+"""Load CLIP tensors strictly: a missing, unexpected or misshaped tensor is an error."""
 
 from __future__ import annotations
 

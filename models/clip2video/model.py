@@ -81,7 +81,7 @@ class Clip2Video(ClipFamily):
 
     @torch.no_grad()
     def _init_headers_from_clip(self, clip: Mapping[str, Tensor]) -> None:
-        """From CLIP's text tower; nothing of it unless sim_type is seqTransf."""
+        """Start the headers from CLIP's text tower; only where sim_type is seqTransf."""
         if self.options.sim_type != "seqTransf":
             return
         self.frame_position_embeddings.weight.copy_(clip["positional_embedding"])
@@ -236,7 +236,7 @@ class Clip2Video(ClipFamily):
         return out
 
     def _align(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Where tokens [B, N, D] lie around the shared centres: one unit vector [B, D]."""
+        """Tokens [B, N, D] by their offsets from the shared centres: unit vectors [B, D]."""
         shares = torch.softmax(x @ self.weight_center.T, dim=2) * mask.to(x.dtype)[..., None]
         sums = shares.transpose(1, 2) @ x - shares.sum(dim=1)[..., None] * self.emb_center
         return unit(unit(sums).mean(dim=1))

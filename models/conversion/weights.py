@@ -24,7 +24,6 @@ __all__ = [
     "Layout",
     "architecture_of",
     "build_for",
-    "clip_tensors",
     "export_checkpoint",
     "export_clip",
     "image_size_of",
@@ -69,7 +68,7 @@ def clip_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def architecture_of(state: Mapping[str, Tensor], *, head_dim: int = 64) -> Architecture:
+def architecture_of(state: Mapping[str, Tensor], *, head_dim: int | None = None) -> Architecture:
     """Tower sizes from the shapes of an archive or a checkpoint.
 
     Raises:
@@ -154,8 +153,8 @@ def recognise(
         return [(ZERO_SHOT, OriginalSettings())]
     if isinstance(config, Mapping) and {"num_frm", "max_txt_len"} <= set(config):
         return [("adaclip", family_class("adaclip").original_settings(config))]
-    found = [(name, family_class(name).recognise(state)) for name in family_names()]
-    return [(name, settings) for name, settings in found if settings is not None]
+    recognised = [(name, family_class(name).recognise(state)) for name in family_names()]
+    return [(name, settings) for name, settings in recognised if settings is not None]
 
 
 def load_checkpoint(model: RetrievalModel, state: Mapping[str, Tensor]) -> None:

@@ -15,7 +15,7 @@ __all__ = ["Frozen", "FrozenOptions"]
 
 
 class FrozenOptions(FamilyOptions):
-    """Nothing to choose."""
+    """No options."""
 
 
 class Frozen(ClipFamily):

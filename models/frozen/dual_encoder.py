@@ -54,16 +54,16 @@ class DualEncoder(RetrievalModel):
             OptionsError: the extra `[hf]` is not installed.
             WeightsError: files missing, or a model of a kind that is not supported.
         """
-        found = unpacked(files)
-        config = _json(found, "config.json")
+        contents = unpacked(files)
+        config = _json(contents, "config.json")
         _check_kind(config)
-        image_size, self.mean, self.std = _preprocessing(found)
+        image_size, self.mean, self.std = _preprocessing(contents)
         super().__init__(
             image_size=image_size,
             max_words=int(_tower(config, "text_config", "max_position_embeddings", default=77)),
             max_frames=max_frames,
         )
-        self.encoder, self._tokenizer = _load(found)
+        self.encoder, self._tokenizer = _load(contents)
         self._width = _width(config)
         self._patch = _patch(config) if config["model_type"] == "siglip2" else 0
         self.register_buffer("files", files.clone())
@@ -89,10 +89,10 @@ class DualEncoder(RetrievalModel):
         """Token ids int64 [T, max_words] as the checkpoint's tokenizer gives them."""
         if not texts:
             return torch.zeros(0, self.max_words, dtype=torch.int64)
-        found = self._tokenizer(
+        encoded = self._tokenizer(
             list(texts), padding="max_length", truncation=True, max_length=self.max_words
         )
-        return torch.tensor(found["input_ids"], dtype=torch.int64)
+        return torch.tensor(encoded["input_ids"], dtype=torch.int64)
 
     def encode_text(self, tokens: Tensor) -> TextFeatures:
         """`embedding` [T, D], unit."""
@@ -210,7 +210,7 @@ def _width(config: Mapping[str, Any]) -> int:
     return int(config.get("projection_dim", 512))
 
 
-def _vector(found: Any) -> Tensor:
+def _vector(output: Any) -> Tensor:
     """What `get_*_features` gave: a tensor up to transformers 4, an output with one since."""
-    vector: Tensor = found if isinstance(found, Tensor) else found.pooler_output
+    vector: Tensor = output if isinstance(output, Tensor) else output.pooler_output
     return vector.float() if vector.dtype in (torch.float16, torch.bfloat16) else vector

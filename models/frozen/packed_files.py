@@ -1,4 +1,4 @@
-"""A checkpoint's small files in one tensor, as storage.weights.pretrained packs them: read here.
+"""Read a checkpoint's small files out of the tensor storage.weights.pretrained packs them into.
 
 Packed are a line of JSON {name: bytes}, then the contents in the order of the names.
 """
@@ -24,11 +24,11 @@ def unpacked(files: Tensor) -> dict[str, bytes]:
     """Contents by name of packed files (uint8)."""
     data = files.numpy().tobytes()
     head, _, body = data.partition(b"\n")
-    found, at = {}, 0
+    contents, at = {}, 0
     for name, size in sorted(json.loads(head).items()):
-        found[Path(name).name] = body[at : at + size]
+        contents[Path(name).name] = body[at : at + size]
         at += size
-    return found
+    return contents
 
 
 def is_open_clip(files: Tensor) -> bool:
@@ -52,9 +52,9 @@ def json_file(files: Mapping[str, bytes], name: str, *, remedy: str) -> dict[str
             f"the checkpoint has no {name} (only {', '.join(sorted(files)) or 'tensors'}); {remedy}"
         )
     try:
-        found = json.loads(files[name])
+        document = json.loads(files[name])
     except ValueError as error:
         raise WeightsError(f"the checkpoint's {name} is no JSON ({error}); {remedy}") from None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise WeightsError(f"the checkpoint's {name} is no JSON object; {remedy}")
-    return found
+    return document

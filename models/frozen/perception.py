@@ -36,7 +36,7 @@ CLIP_VOCABULARY = 49_408
 
 @dataclass(frozen=True)
 class Trunk:
-    """What no tensor's shape tells of an image tower."""
+    """Facts about an image tower that no tensor's shape tells."""
 
     heads: int
     rotary_grid: int
@@ -197,19 +197,19 @@ def _config(files: Tensor) -> dict[str, Any]:
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = config.get(name)
-    if not isinstance(found, Mapping):
+    section = config.get(name)
+    if not isinstance(section, Mapping):
         raise WeightsError(f"{OPEN_CLIP_CONFIG} says no {name}; take the checkpoint's own")
-    return found
+    return section
 
 
 def _number(section: Mapping[str, Any], name: str) -> int:
-    found = section.get(name)
-    if type(found) is not int or found < 1:
+    number = section.get(name)
+    if type(number) is not int or number < 1:
         raise WeightsError(
-            f"{OPEN_CLIP_CONFIG} gives {name} as ({found}); it must be a whole number from 1 up"
+            f"{OPEN_CLIP_CONFIG} gives {name} as ({number}); it must be a whole number from 1 up"
         )
-    return found
+    return number
 
 
 def _vision(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -217,7 +217,7 @@ def _vision(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _trunk(vision: Mapping[str, Any]) -> Trunk:
-    """The tower that is named, which must be pooled and projected as the published ones are."""
+    """The image tower of that name; refused where it is pooled or projected in another way."""
     name = str(vision.get("timm_model_name")).partition(".")[0]
     if name not in TRUNKS:
         raise WeightsError(
@@ -236,13 +236,13 @@ def _trunk(vision: Mapping[str, Any]) -> Trunk:
 def _colours(config: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation a channel."""
     images = _section(config, "preprocess_cfg")
-    found = []
+    triples = []
     for name in ("mean", "std"):
         values = images.get(name)
         if not isinstance(values, list) or len(values) != 3:
             raise WeightsError(f"preprocess_cfg.{name} is ({values}); it must be three numbers")
-        found.append(tuple(map(float, values)))
-    return found[0], found[1]
+        triples.append(tuple(map(float, values)))
+    return triples[0], triples[1]
 
 
 def _shape(state: Mapping[str, Tensor], name: str, *, axes: int) -> tuple[int, ...]:

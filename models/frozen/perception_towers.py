@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from reelvec.models.clip.blocks import CLIP_EPS, LayerNorm, Transformer
 
-__all__ = ["ImageSizes", "ImageTower", "PerceptionTowers", "TextSizes", "TextTower"]
+__all__ = ["POOL_HEADS", "ImageSizes", "PerceptionTowers", "TextSizes"]
 
 POOL_HEADS, POOL_RATIO, TEXT_RATIO = 8, 4, 4
 """Heads of the attention pooling; hidden widths of its and the text tower's MLPs over their own."""
@@ -51,7 +51,7 @@ class TextSizes:
 
 
 class RotaryAttention(nn.Module):
-    """Self-attention that turns queries and keys by the angles of their places."""
+    """Self-attention with rotary position embedding of queries and keys."""
 
     def __init__(self, width: int, *, heads: int) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class AttentionPool(nn.Module):
 
 
 class ImageTower(nn.Module):
-    """Frames to vectors: patches, learned places, blocks with rotary places, pooling, projection.
+    """Frames to vectors: patches, learned and rotary positions, blocks, pooling, projection.
 
     Args:
         sizes: of the tower.
@@ -182,7 +182,7 @@ class TextMlp(nn.Module):
 
 
 class TextTower(nn.Module):
-    """CLIP's causal transformer with the exact GELU; padding stands after what it cannot change."""
+    """CLIP's causal transformer with the exact GELU; padding stands last and needs no mask."""
 
     def __init__(self, sizes: TextSizes, *, embed_dim: int) -> None:
         super().__init__()
@@ -248,7 +248,7 @@ def by_heads(x: Tensor, *, heads: int) -> Tensor:
 
 
 def turned(x: Tensor, turns: Tensor) -> Tensor:
-    """Neighbouring numbers of the last axis of `x` [..., N, K] as points, each turned."""
+    """Rotate each pair of neighbouring numbers on the last axis of `x` [..., N, K]."""
     cos, sin = turns.to(x.dtype)
     first, second = x[..., 0::2], x[..., 1::2]
     pairs = torch.stack([first * cos - second * sin, second * cos + first * sin], dim=-1)

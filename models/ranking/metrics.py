@@ -2,13 +2,12 @@
 
 Rank = 1 + number of strictly better candidates + ties by the declared policy; NaN is an error.
 The originals count ties as extra queries and drop NaN rows, which moves recall; neither happens
-here. Protocols (specs/clip4clip-clip2video.md 6.3, specs/xclip-adaclip.md A6 and B6):
+here. Where videos have several captions, the originals differ (specs/clip4clip-clip2video.md 6.3,
+specs/xclip-adaclip.md A6 and B6) in whom a video's best caption is ranked against, its rivals:
 
-- ``grouped`` (CLIP4Clip, CLIP2Video, X-CLIP): text to video per caption, with the lower median
-  where videos have several captions; video to text ranks a video's best caption against the other
-  videos' best captions. With one caption a video this is the transpose.
-- ``captions`` (AdaCLIP): the ordinary median; video to text ranks a video's best caption among all
-  captions.
+- ``videos`` (CLIP4Clip, CLIP2Video, X-CLIP): the other videos, each by its best caption. Text to
+  video is per caption, with the lower median. With one caption a video this is the transpose.
+- ``captions`` (AdaCLIP): all captions of the other videos. The medians are the ordinary ones.
 """
 
 from __future__ import annotations
@@ -18,12 +17,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reelvec.models.ranking.ranks import (
     Blocks,
     Passes,
-    Protocol,
+    Rivals,
     Ties,
     checked_owners,
     text_to_video_ranks,
@@ -35,7 +33,6 @@ __all__ = [
     "DirectionMetrics",
     "MetricOptions",
     "RetrievalMetrics",
-    "evaluate_matrix",
     "evaluate_similarity",
     "summarize_ranks",
 ]
@@ -49,7 +46,7 @@ class MetricOptions:
 
     Attributes:
         ties: What a tied candidate adds to a rank: pessimistic 1, mean 1/2, optimistic 0.
-        protocol: See the module's text.
+        rivals: Videos or captions; see the module's text.
         ks: The k of R@k.
         bootstrap: Resamples of the 95 % interval; 0 for none. Videos are resampled, each with all
             its captions, because captions of one video are not independent.
@@ -59,7 +56,7 @@ class MetricOptions:
     """
 
     ties: Ties = "mean"
-    protocol: Protocol = "grouped"
+    rivals: Rivals = "videos"
     ks: tuple[int, ...] = (1, 5, 10, 50)
     bootstrap: int = 0
     seed: int = 0
@@ -117,7 +114,7 @@ def evaluate_similarity(
             at a few blocks, provided that the captions of a video are consecutive.
         text_to_video: [T] column of the video each text describes.
         n_videos: V; videos without captions are candidates but no queries.
-        options: Ties, protocol, bootstrap.
+        options: Ties, rivals, bootstrap.
         subsets: [T] name of the subset of each caption ("" for none).
 
     Raises:
@@ -128,12 +125,12 @@ def evaluate_similarity(
     ranks_t2v, own = text_to_video_ranks(passes, ties=options.ties)
     described = np.bincount(owners, minlength=n_videos)
     ranks_v2t = video_to_text_ranks(
-        passes, own=own, described=described, protocol=options.protocol, ties=options.ties
+        passes, own=own, described=described, rivals=options.rivals, ties=options.ties
     )
 
     def both(texts: NDArray[np.bool_]) -> tuple[DirectionMetrics, DirectionMetrics]:
         videos = np.unique(owners[texts])
-        lower = options.protocol == "grouped" and bool((described > 1).any())
+        lower = options.rivals == "videos" and bool((described > 1).any())
         return (
             summarize_ranks(ranks_t2v[texts], groups=owners[texts], lower=lower, options=options),
             summarize_ranks(ranks_v2t[videos], options=options),
@@ -143,23 +140,6 @@ def evaluate_similarity(
     names = np.array([] if subsets is None else list(subsets), dtype=object)
     parts = {str(name): both(names == name) for name in sorted(set(names)) if name}
     return RetrievalMetrics(t2v, v2t, ranks_t2v, ranks_v2t, parts)
-
-
-def evaluate_matrix(
-    similarity: Tensor | NDArray[np.floating],
-    *,
-    text_to_video: Sequence[int] | NDArray[np.int64],
-    options: MetricOptions = MetricOptions(),
-    subsets: Sequence[str] | None = None,
-) -> RetrievalMetrics:
-    """`evaluate_similarity` for a matrix [T, V] that is in memory already."""
-    return evaluate_similarity(
-        lambda: [similarity],
-        text_to_video=text_to_video,
-        n_videos=int(similarity.shape[1]),
-        options=options,
-        subsets=subsets,
-    )
 
 
 def summarize_ranks(

@@ -13,7 +13,7 @@ from torch import Tensor
 __all__ = [
     "Blocks",
     "Passes",
-    "Protocol",
+    "Rivals",
     "Ties",
     "checked_owners",
     "text_to_video_ranks",
@@ -23,7 +23,7 @@ __all__ = [
 Blocks = Callable[[], Iterable[Tensor | NDArray[np.floating]]]
 """Starts a pass over the similarity matrix: blocks [t, V] of consecutive texts, all videos."""
 
-Protocol = Literal["grouped", "captions"]
+Rivals = Literal["videos", "captions"]
 Ties = Literal["pessimistic", "optimistic", "mean"]
 _TIE_WEIGHT = {"pessimistic": 1.0, "mean": 0.5, "optimistic": 0.0}
 _SHOWN = 5
@@ -116,7 +116,7 @@ def video_to_text_ranks(
     *,
     own: NDArray[np.float64],
     described: NDArray[np.int64],
-    protocol: Protocol,
+    rivals: Rivals,
     ties: Ties,
 ) -> NDArray[np.float64]:
     """Ranks [V] of each video's best own caption among its rivals; NaN without captions.
@@ -125,17 +125,17 @@ def video_to_text_ranks(
         passes: The matrix.
         own: [T] score of each text with its own video.
         described: [V] number of captions of each video.
-        protocol: Rivals: the other videos' best captions (grouped), or all their captions.
+        rivals: The other videos' best captions (videos), or all their captions (captions).
         ties: What an equal rival adds.
     """
-    if protocol not in ("grouped", "captions"):
-        raise ValueError(f"protocol={protocol!r} is unknown; use grouped or captions")
+    if rivals not in ("videos", "captions"):
+        raise ValueError(f"rivals={rivals!r} is unknown; use videos or captions")
     best = np.full(len(described), -np.inf)
     np.maximum.at(best, passes.owners, own)
     better = np.zeros(len(described), dtype=np.int64)
     equal = np.zeros(len(described), dtype=np.int64)
-    rivals = _captions(passes) if protocol == "captions" else _group_maxima(passes, described)
-    for videos, scores in rivals:
+    scored = _captions(passes) if rivals == "captions" else _group_maxima(passes, described)
+    for videos, scores in scored:
         target = torch.as_tensor(best, device=scores.device).to(scores.dtype)
         mine = torch.as_tensor(videos, device=scores.device)[:, None]
         rival = torch.ones_like(scores, dtype=torch.bool).scatter_(1, mine, value=False)
@@ -146,16 +146,16 @@ def video_to_text_ranks(
     return ranks
 
 
-_Rivals = Iterator[tuple[NDArray[np.int64], Tensor]]
+_Scored = Iterator[tuple[NDArray[np.int64], Tensor]]
 """(videos [n], scores [n, V] of a caption or group of each of them)."""
 
 
-def _captions(passes: Passes) -> _Rivals:
+def _captions(passes: Passes) -> _Scored:
     for first, block in passes:
         yield passes.owners[first : first + block.shape[0]], block
 
 
-def _group_maxima(passes: Passes, described: NDArray[np.int64]) -> _Rivals:
+def _group_maxima(passes: Passes, described: NDArray[np.int64]) -> _Scored:
     """Maxima over each video's captions, each video once.
 
     A group that ends in its block is reduced there; others wait as one row each, so that memory

@@ -1,4 +1,4 @@
-"""Re-ranking that knows the whole query set; reported apart, never mixed with plain scores."""
+"""Re-ranking that uses all queries at once; reported apart, never mixed with plain scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The k best of many, in blocks, without sorting what is not returned.
+"""The k best of many scores, block by block, without sorting the rest.
 
 Ties are always broken by the lower index, so a result never depends on the block sizes, the
 thread count or the device. A whole `argsort` costs about 8 times the matrix product here; blocks
@@ -7,16 +7,12 @@ of 256 queries and `topk` cost 1.2 times (notes/decoding-and-stores.md 5).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["QUERY_BLOCK", "TopK", "block_topk", "merge_topk", "search"]
-
-QUERY_BLOCK = 256
-ITEM_BLOCK = 16384
+__all__ = ["TopK", "block_topk", "merge_topk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,42 +48,6 @@ def merge_topk(left: TopK, right: TopK, *, k: int) -> TopK:
     """The k best of two results over different items."""
     scores = torch.cat([left.scores, right.scores], dim=1)
     return _ordered(scores, torch.cat([left.indices, right.indices], dim=1), k)
-
-
-def search(
-    similarity: Callable[[slice, slice], Tensor],
-    *,
-    n_queries: int,
-    n_items: int,
-    k: int,
-    query_block: int = QUERY_BLOCK,
-    item_block: int = ITEM_BLOCK,
-) -> TopK:
-    """The k best items of each query, from blocks of scores.
-
-    Args:
-        similarity: Scores [q, n] of a slice of queries and a slice of items; called once a block.
-        n_queries: Q.
-        n_items: N, at least 1.
-        k: How many; at most N come back.
-        query_block: Queries scored at once.
-        item_block: Items scored at once; memory is ``query_block * item_block`` scores.
-    """
-    if n_queries < 1 or n_items < 1:
-        raise ValueError(
-            f"{n_queries} queries over {n_items} items: there must be at least one of each"
-        )
-    found = []
-    for start in range(0, n_queries, query_block):
-        queries = slice(start, min(start + query_block, n_queries))
-        best: TopK | None = None
-        for first in range(0, n_items, item_block):
-            items = slice(first, min(first + item_block, n_items))
-            part = block_topk(similarity(queries, items), k=k, first_item=first)
-            best = part if best is None else merge_topk(best, part, k=k)
-        if best is not None:
-            found.append(best)
-    return TopK(torch.cat([f.scores for f in found]), torch.cat([f.indices for f in found]))
 
 
 def _ordered(scores: Tensor, indices: Tensor, k: int) -> TopK:

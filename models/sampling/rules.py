@@ -1,4 +1,4 @@
-"""Which frames: integers in, integers out. No decoder, no file.
+"""Rules that choose frames: from frame times to frame indices, without decoder or file.
 
 A *policy* is a named rule from a clip's timeline to display indices. Ours go by the true
 presentation times, so variable frame rates and 29.97 fps need no special case; the originals' are
@@ -43,7 +43,7 @@ CLIP2VIDEO_JPEGS_A_SECOND = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """How frames are chosen; the fields of configs.schema.SamplingConfig, and a seed."""
+    """How frames are chosen; the fields of configs.schema.SamplingConfig."""
 
     policy: str = "per_second"
     """A key of POLICIES."""

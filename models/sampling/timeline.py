@@ -1,4 +1,4 @@
-"""When the frames of a clip are shown, and which part of it is meant."""
+"""Presentation times of a file's frames, and the part of the file that is the clip."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SAME_TIME_SECONDS = 0.0005
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """When each frame of a file is shown, and the window of it that is meant.
+    """Presentation times of a file's frames, and the window that is the clip.
 
     `pts_seconds` [N] ascends, in display order, from 0 at the first frame shown.
     """
@@ -46,7 +46,7 @@ class Timeline:
 
     @property
     def end_of_last_frame(self) -> float:
-        """Seconds at which the last frame's time is over."""
+        """End of the last frame, seconds."""
         if len(self.pts_seconds) == 0:
             return 0.0
         if self.fps > 0:

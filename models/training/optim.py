@@ -35,11 +35,8 @@ class OptimizerOptions:
         name: bert_adam (no bias correction, as the originals) or adamw.
         learning_rate: Peak rate of parameters outside ``clip.*``.
         clip_rate_factor: The rate of ``clip.*`` is the learning rate times this.
-        weight_decay: Decoupled decay; scaled by the rate.
-        decay: by_name: all but names with ``bias``, as the originals (CLIP's LayerNorm weights,
-            embeddings and logit_scale *are* decayed); matrices: parameters of two axes or more
-            that are no embeddings.
-        order: Order of the four groups in a saved optimizer: clip4clip (also X-CLIP) or adaclip.
+        weight_decay: Decoupled decay, scaled by the rate, of all but names with ``bias``, as the
+            originals (CLIP's LayerNorm weights, embeddings and logit_scale *are* decayed).
         schedule, warmup, total_steps: See `models.training.schedules.multiplier`.
         betas, eps: Of the moments; eps stands outside the root.
         max_grad_norm: Limit per parameter, after the loop's global limit; -1: none.
@@ -49,8 +46,6 @@ class OptimizerOptions:
     learning_rate: float = 1e-4
     clip_rate_factor: float = 1e-3
     weight_decay: float = 0.2
-    decay: Literal["by_name", "matrices"] = "by_name"
-    order: Literal["clip4clip", "adaclip"] = "clip4clip"
     schedule: str = "warmup_cosine"
     warmup: float = 0.1
     total_steps: float = -1
@@ -161,8 +156,6 @@ def build_optimizer(model: nn.Module, *, options: OptimizerOptions) -> BertAdam 
         learning_rate=options.learning_rate,
         clip_rate_factor=options.clip_rate_factor,
         weight_decay=options.weight_decay,
-        decay=options.decay,
-        order=options.order,
     )
     if options.name == "bert_adam":
         return BertAdam(groups, options=options)
@@ -173,7 +166,7 @@ def build_optimizer(model: nn.Module, *, options: OptimizerOptions) -> BertAdam 
 
 def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     """The rate of the *next* step for each part: ``{"clip": …, "other": …}`` (empty parts out)."""
-    found: dict[str, float] = {}
+    next_rates: dict[str, float] = {}
     for group in optimizer.param_groups:
         if not group["params"]:
             continue
@@ -184,8 +177,8 @@ def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
                 int(optimizer.state[p]["step"]) for p in group["params"] if p in optimizer.state
             ]
             peak, taken = group["lr"], max(steps, default=0)
-        found[group.get("part", "other")] = _rate({**group, "lr": peak}, taken)
-    return found
+        next_rates[group.get("part", "other")] = _rate({**group, "lr": peak}, taken)
+    return next_rates
 
 
 def export_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

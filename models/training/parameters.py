@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 __all__ = ["clamp_logit_scale", "freeze", "is_frozen", "parameter_groups"]
 
-Decay = Literal["by_name", "matrices"]
-Order = Literal["clip4clip", "adaclip"]
 Named = Iterable[tuple[str, nn.Parameter]]
 _MAX_LOGIT_SCALE = math.log(100)
 _ALWAYS_TRAINED = ("ln_final.", "text_projection", "logit_scale", "visual.ln_post.", "visual.proj")
@@ -28,8 +26,6 @@ def parameter_groups(
     learning_rate: float,
     clip_rate_factor: float,
     weight_decay: float,
-    decay: Decay = "by_name",
-    order: Order = "clip4clip",
 ) -> list[dict[str, Any]]:
     """Four groups {clip, other} x {decay, no decay}, each with params, names, lr, weight_decay.
 
@@ -40,23 +36,18 @@ def parameter_groups(
         named: (name, parameter) pairs of the model.
         learning_rate: Peak rate outside ``clip.*``.
         clip_rate_factor: Times that for ``clip.*``.
-        weight_decay: Of the decayed groups.
-        decay: Which parameters decay: all but those with ``bias`` in their name (by_name, as the
-            originals: CLIP's LayerNorm weights, embeddings and logit_scale decay), or those of two
-            axes or more that are no embeddings (matrices).
-        order: Order of the groups in a saved optimizer.
+        weight_decay: Of the decayed groups: all parameters but those with ``bias`` in their name,
+            as in the originals (CLIP's LayerNorm weights, embeddings and logit_scale decay too).
     """
-    found: dict[tuple[bool, bool], list[tuple[str, nn.Parameter]]] = {}
+    groups: dict[tuple[bool, bool], list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in named:
-        key = ("clip." in name, _is_decayed(name, parameter, decay))
-        found.setdefault(key, []).append((name, parameter))
+        key = ("clip." in name, "bias" not in name)
+        groups.setdefault(key, []).append((name, parameter))
     kinds = [(True, True), (False, True), (True, False), (False, False)]
-    if order == "adaclip":
-        kinds = [(True, True), (True, False), (False, True), (False, False)]
     return [
         {
-            "params": [parameter for _, parameter in found.get((clip, decayed), [])],
-            "param_names": [name for name, _ in found.get((clip, decayed), [])],
+            "params": [parameter for _, parameter in groups.get((clip, decayed), [])],
+            "param_names": [name for name, _ in groups.get((clip, decayed), [])],
             "part": "clip" if clip else "other",
             "lr": learning_rate * (clip_rate_factor if clip else 1.0),
             "weight_decay": weight_decay if decayed else 0.0,
@@ -72,7 +63,7 @@ def is_frozen(name: str, *, freeze_layers: int) -> bool:
         name: Full name; only ``clip.*`` is ever frozen.
         freeze_layers: -1 freezes nothing. n >= 0: position tables, token and class embeddings,
             conv1, ln_pre and blocks below n of both towers. A 3d patch (conv2) is trained; the
-            originals test for it wrongly and then freeze nothing at all.
+            originals test for it wrongly and then freeze nothing at all, as -1 does.
     """
     if freeze_layers < 0 or not name.startswith("clip."):
         return False
@@ -84,14 +75,9 @@ def is_frozen(name: str, *, freeze_layers: int) -> bool:
     return True
 
 
-def freeze(model: nn.Module, *, freeze_layers: int, legacy_3d: bool = False) -> list[str]:
-    """Stop gradients of what `is_frozen` names; returns the frozen names.
-
-    With ``legacy_3d`` a model that has a 3d patch is left wholly trainable, as in the originals.
-    """
+def freeze(model: nn.Module, *, freeze_layers: int) -> list[str]:
+    """Stop gradients of what `is_frozen` names; returns the frozen names."""
     names = [name for name, _ in model.named_parameters()]
-    if legacy_3d and any("conv2." in name for name in names):
-        return []
     frozen = [name for name in names if is_frozen(name, freeze_layers=freeze_layers)]
     for name in frozen:
         model.get_parameter(name).requires_grad_(False)
@@ -104,9 +90,3 @@ def clamp_logit_scale(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if name.endswith("logit_scale"):
             parameter.clamp_(max=_MAX_LOGIT_SCALE)
-
-
-def _is_decayed(name: str, parameter: nn.Parameter, rule: str) -> bool:
-    if rule == "by_name":
-        return "bias" not in name
-    return parameter.ndim >= 2 and "embedding" not in name

@@ -14,8 +14,6 @@ from collections.abc import Callable
 
 __all__ = [
     "SCHEDULES",
-    "adaclip_total_steps",
-    "clip4clip_total_steps",
     "multiplier",
 ]
 
@@ -68,13 +66,3 @@ def multiplier(schedule: str, *, step: int, total_steps: float, warmup: float) -
             f"total_steps={total_steps}; it must be above 0, or -1 for a constant rate"
         )
     return SCHEDULES[schedule](step / total_steps, warmup)
-
-
-def clip4clip_total_steps(*, loader_length: int, accumulation: int, epochs: int) -> float:
-    """Total steps as CLIP4Clip and X-CLIP compute them: a float division, not a ceiling."""
-    return ((loader_length + accumulation - 1) / accumulation) * epochs
-
-
-def adaclip_total_steps(*, items: int, global_batch: int, accumulation: int, epochs: int) -> int:
-    """Total steps as AdaCLIP computes them (it drops the last batch, so takes slightly fewer)."""
-    return math.ceil(epochs * items / (global_batch * accumulation))

@@ -81,22 +81,22 @@ def plain_scores(sides: Sides, matrices: Matrices) -> Tensor:
 def fast_scores(sides: Sides, matrices: Matrices) -> Tensor:
     """`plain_scores` without gradients, in blocks: memory beside the result does not grow."""
     texts, videos = len(sides.sentence), len(sides.video)
-    words, frames = sides.words.shape[1], sides.frames.shape[1]
+    n_words, n_frames = sides.words.shape[1], sides.frames.shape[1]
     device = "cpu" if sides.words.device.type == "cpu" else "cuda"
     held, threads = _HELD[device], torch.get_num_threads()
     if device == "cpu" and threads > 1:
         held *= threads * _LONGER
     if texts < _FEW:
         return _scores_of_few(
-            sides, matrices, wide=max(held // (max(texts, 1) * words * frames), 1)
+            sides, matrices, wide=max(held // (max(texts, 1) * n_words * n_frames), 1)
         )
-    wide = min(max(held // (words * frames), 1), _WIDE[device], videos)
-    step = min(max(held // (words * frames * wide), 1), texts)
+    wide = min(max(held // (n_words * n_frames), 1), _WIDE[device], videos)
+    step = min(max(held // (n_words * n_frames * wide), 1), texts)
     tall = max(_TALL // step, 1) * step
-    on_words = texts * words <= videos * frames  # local_mat goes to the smaller side
+    on_words = texts * n_words <= videos * n_frames  # local_mat goes to the smaller side
     localised = sides.words @ matrices.local_mat_weight if on_words else sides.words
     out = sides.sentence.new_empty(texts, videos)
-    scratch = out.new_empty(3, step * words * frames * wide)
+    scratch = out.new_empty(3, step * n_words * n_frames * wide)
     for left in range(0, videos, wide):
         columns = slice(left, min(left + wide, videos))
         some = sides._replace(video=sides.video[columns], frames=sides.frames[columns])
@@ -175,8 +175,8 @@ class _VideoBlock:
 
         None where the shared exponential has over- or underflowed.
         """
-        (texts, length, _), (frames, videos) = words.shape, self._shape
-        over_words, by_frame = words.new_empty(2, texts, 1, frames * videos)
+        (texts, length, _), (n_frames, videos) = words.shape, self._shape
+        over_words, by_frame = words.new_empty(2, texts, 1, n_frames * videos)
         over_frames, by_word = words.new_empty(2, texts * length, 1, videos)
         parts = zip(
             torch.split(words.flatten(0, 1), self._step * length),
@@ -190,7 +190,7 @@ class _VideoBlock:
         if not (torch.minimum(low, over_frames.amin()) > _SMALLEST and high < torch.inf):
             return None
         return (
-            by_frame.div_(over_words).view(texts, frames, videos),
+            by_frame.div_(over_words).view(texts, n_frames, videos),
             by_word.div_(over_frames).view(texts, length, videos),
         )
 
@@ -228,8 +228,8 @@ class _VideoBlock:
             torch.bmm(ones, mixed, out=weighed)
 
     def _room(self, rows: int, texts: int) -> _Room:
-        m, (frames, videos) = self._matrices, self._shape
-        scratch = self._scratch[:, : rows * frames * videos]
+        m, (n_frames, videos) = self._matrices, self._shape
+        scratch = self._scratch[:, : rows * n_frames * videos]
 
         def seen(matrix: Tensor, *shape: int) -> tuple[Tensor, ...]:
             mix, ones = (x[:, : len(matrix)].expand(shape[0], -1, -1) for x in (matrix, self._ones))
@@ -239,13 +239,13 @@ class _VideoBlock:
             product=scratch[0].view(rows, -1),
             g=scratch[0],
             shared=scratch[1],
-            by_text=seen(m.word_mat_weight, texts, rows // texts, frames * videos),
-            by_row=seen(m.frame_mat_weight, rows, frames, videos),
+            by_text=seen(m.word_mat_weight, texts, rows // texts, n_frames * videos),
+            by_row=seen(m.frame_mat_weight, rows, n_frames, videos),
         )
 
 
 class _Room(NamedTuple):
-    """The scratch as a step sees it, laid out once: a view costs as much as a small operation."""
+    """Views of the scratch memory, made once: making a view costs as much as a small operation."""
 
     product: Tensor
     """G [t L, F v]."""

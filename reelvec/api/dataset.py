@@ -153,7 +153,7 @@ class FrameDataset(Dataset[Sample]):
 
     def _clips(self, corpus: Snapshot) -> dict[str, str]:
         """video_id -> clip_key of the videos of the split that have frames."""
-        found: dict[str, str] = {}
+        clips: dict[str, str] = {}
         for piece in iter_tables(corpus, "videos", columns=["video_id", "split", "status", *_CLIP]):
             for row in piece.to_pylist():
                 if row["status"] == Status.QUARANTINED or not row["content_hash"]:
@@ -166,8 +166,8 @@ class FrameDataset(Dataset[Sample]):
                     end_seconds=row["end_seconds"],
                 )
                 if key in self._reader:
-                    found[row["video_id"]] = key
-        return found
+                    clips[row["video_id"]] = key
+        return clips
 
     @property
     def _splits(self) -> list[str]:

@@ -70,8 +70,8 @@ class RunEncoder:
     def texts(self, texts: Sequence[str], *, column: str) -> npt.NDArray[np.generic]:
         """One column of texts, [N, D] in the tables' type."""
         with one_thread():
-            found = encode_captions(self._encoder, _checked_texts(texts), options=self._options)
-        return _column(found, column)
+            columns = encode_captions(self._encoder, _checked_texts(texts), options=self._options)
+        return _column(columns, column)
 
     def frames(
         self, clips: Sequence[npt.NDArray[np.uint8]], *, column: str
@@ -79,8 +79,8 @@ class RunEncoder:
         """One column of clips, [N, D] in the tables' type."""
         source = _GivenClips(clips, side=self._encoder.model.image_size)
         with one_thread():
-            found = encode_videos(self._encoder, source, source.keys, options=self._options)
-        return _column(found, column)
+            columns = encode_videos(self._encoder, source, source.keys, options=self._options)
+        return _column(columns, column)
 
 
 class _GivenClips:
@@ -118,9 +118,9 @@ def _checkpoint_of(recorded: RecordedArtifacts) -> SnapshotRef:
         if wanted in (None, best_checkpoint(checkpoints(snapshot)).weights_hash):
             return SnapshotRef.to(snapshot)
     for artifact in Artifact.all(recorded.root):
-        found = finished(artifact.latest()) if artifact.kind == "checkpoint" else None
-        if found is not None and found.weights_hash == wanted:
-            return found.ref
+        trained = finished(artifact.latest()) if artifact.kind == "checkpoint" else None
+        if trained is not None and trained.weights_hash == wanted:
+            return trained.ref
     raise MissingArtifactError(
         f"the model of the run is not in the store ({recorded.root.uri}) any more: no checkpoint"
         f" has the weights {wanted}; `reelvec run` makes it anew",
@@ -144,7 +144,7 @@ def _checked_texts(texts: Sequence[str]) -> list[str]:
     return list(texts)
 
 
-def _column(found: Mapping[str, pa.Array], name: str) -> npt.NDArray[np.generic]:
-    if name not in found:
-        raise RequestError(f"this model gives no column ({name}); it gives {', '.join(found)}")
-    return array_of(found[name])
+def _column(columns: Mapping[str, pa.Array], name: str) -> npt.NDArray[np.generic]:
+    if name not in columns:
+        raise RequestError(f"this model gives no column ({name}); it gives {', '.join(columns)}")
+    return array_of(columns[name])

@@ -100,9 +100,9 @@ class Store:
 def _identified(runs: Sequence[Run], digits: str, *, store: str) -> Run:
     """The one run whose identifier starts so."""
     wanted = digits.strip().lower()
-    found = [run for run in runs if run.identifier.startswith(wanted)]
-    if len(found) == 1 and len(wanted) >= _FEWEST_DIGITS:
-        return found[0]
+    named = [run for run in runs if run.identifier.startswith(wanted)]
+    if len(named) == 1 and len(wanted) >= _FEWEST_DIGITS:
+        return named[0]
     names = ", ".join(dict.fromkeys(run.name for run in runs))
     raise MissingArtifactError(
         f"no run is called ({digits}) in the store ({store}); there are: {names}", path=store
@@ -126,5 +126,7 @@ def _holds_store(root: Root) -> bool:
         return True
     kinds = [kind for kind in layout.KINDS if kind in names]
     if any(layout.is_fingerprint(name) for kind in kinds for name in root.list(kind)):
+        return True
+    if layout.FORMATS in names and root.exists(layout.store_format(1)):
         return True
     return any(name.endswith(".json") for name in root.list(layout.RUNS))

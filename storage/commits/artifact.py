@@ -22,7 +22,6 @@ from reelvec.storage.commits.merging import Change
 from reelvec.storage.commits.publishing import publish_change
 from reelvec.storage.commits.receipts import (
     COMPACTED,
-    Counts,
     PartWriter,
     Receipt,
     check_receipt,
@@ -35,8 +34,9 @@ from reelvec.storage.errors import CommitError, IdentityError, IntegrityError, M
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
+from reelvec.storage.store_format import stamp_format
 
-__all__ = ["Artifact", "Counts", "PartRef", "PartWriter", "Receipt", "Snapshot"]
+__all__ = ["Artifact", "PartRef", "PartWriter", "Receipt", "Snapshot"]
 
 _CACHED_INPUTS = 500_000  # ledger rows of receipts kept in memory, about 100 MB
 
@@ -67,6 +67,7 @@ class Artifact:
             return cls.find(root, kind=kind, fingerprint=fingerprint)
         except MissingArtifactError:
             path = layout.identity(layout.artifact(kind, fingerprint))
+            stamp_format(root)
             with suppress(FileExistsError):  # another writer of the same identity was first
                 root.put_new(path, seal(identity, indent=2))
             return cls.find(root, kind=kind, fingerprint=fingerprint)
@@ -97,6 +98,14 @@ class Artifact:
                 path=path,
             )
         return artifact
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Artifact:
+        """The artifact a snapshot belongs to, to write to it."""
+        artifact = snapshot.artifact
+        if isinstance(artifact, cls):
+            return artifact
+        return cls(artifact.root, kind=artifact.kind, fingerprint=artifact.fingerprint)
 
     @classmethod
     def all(cls, root: Root) -> list[Artifact]:
@@ -230,7 +239,7 @@ class Artifact:
         known = {layout.receipt_of(part) for part in parts}
         for removal in removals_after(self.root, self.folder, number=base.removals if base else 0):
             known |= removal.files
-        found = []
+        orphans = []
         for name in self.root.list(f"{self.folder}/receipts"):
             path = f"receipts/{name}"
             if path in known:
@@ -244,8 +253,8 @@ class Artifact:
                     self.verified_path(receipt.part, size=receipt.bytes, checksum=receipt.checksum)
             except (IntegrityError, MissingArtifactError, CommitError):
                 continue
-            found.append(receipt)
-        return found
+            orphans.append(receipt)
+        return orphans
 
     def receipt(self, path: str) -> Receipt:
         """The receipt at `path` below the artifact's folder (cached: receipts are immutable)."""

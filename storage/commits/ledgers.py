@@ -1,16 +1,25 @@
-"""Ledger rows of a snapshot as columns, one receipt at a time: for ledgers of millions of rows."""
+"""Ledger rows of a snapshot as columns, one receipt at a time: for ledgers of millions of rows.
+
+A small ledger's receipts are kept by its artifact, so that a run reads each once; a large one's are
+read again each time and not kept.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 from reelvec.storage import layout
-from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.commits.receipts import ledger_columns
+from reelvec.storage.commits.views import PartRef, Snapshot
 from reelvec.storage.errors import IntegrityError
+from reelvec.storage.records import Outcome
 
 __all__ = ["iter_ledger"]
+
+_KEPT_ROWS = 50_000  # about 10 MB
+_FIELDS = tuple(field.name for field in fields(Outcome))
 
 
 def iter_ledger(snapshot: Snapshot | None, table: str) -> Iterator[dict[str, list[Any]]]:
@@ -19,15 +28,27 @@ def iter_ledger(snapshot: Snapshot | None, table: str) -> Iterator[dict[str, lis
     Raises:
         IntegrityError: a receipt is not the one that was published.
     """
-    for part in snapshot.parts(table) if snapshot else []:
-        path = layout.receipt_of(part.part)
-        artifact = part.artifact
-        columns, seal = ledger_columns(artifact.root, artifact.folder, path)
-        if seal != part.entry.seal:
-            raise IntegrityError(
-                f"{artifact.folder}/{path} is not the receipt that was published", path=path
-            )
+    if snapshot is None:
+        return
+    small = snapshot.counts(table).planned <= _KEPT_ROWS
+    for part in snapshot.parts(table):
+        columns = _kept(part) if small else _read(part)
         if part.dropped:
             kept = [i for i, key in enumerate(columns["key"]) if key not in part.dropped]
             columns = {name: [values[i] for i in kept] for name, values in columns.items()}
         yield columns
+
+
+def _kept(part: PartRef) -> dict[str, list[Any]]:
+    outcomes = part.receipt.outcomes
+    return {name: [getattr(row, name) for row in outcomes] for name in _FIELDS}
+
+
+def _read(part: PartRef) -> dict[str, list[Any]]:
+    path, artifact = layout.receipt_of(part.part), part.artifact
+    columns, seal = ledger_columns(artifact.root, artifact.folder, path)
+    if seal != part.entry.seal:
+        raise IntegrityError(
+            f"{artifact.folder}/{path} is not the receipt that was published", path=path
+        )
+    return columns

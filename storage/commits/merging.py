@@ -1,4 +1,4 @@
-"""What the next snapshot holds: pure functions from entries and changes to entries.
+"""The contents of the next snapshot: pure functions from entries and changes to entries.
 
 An entry is one part in force, with the keys of it that are not. Because `merge` is a function of
 the base snapshot, a writer that lost the race simply applies it again to the winner's.
@@ -106,6 +106,7 @@ def merge(
 
     Parts that are in `base` or `settled` already are not added again. A part none of whose keys
     is in force leaves the entries and is settled: it is no orphan that could be adopted later.
+    A part that replaces others stands where the first of them stood, so that rows keep their order.
 
     Args:
         base: entries of the snapshot published last, in its order.
@@ -121,9 +122,12 @@ def merge(
     offered = {receipt.part: receipt for receipt in change.add}
     add = [receipt for part, receipt in offered.items() if part not in known]
     allowed = _replaced_keys(base, change, receipt_of=receipt_of) if add else {}
-    kept = [entry for entry in base if entry.part not in change.replace]
+    places = _places(base, change, add=add, receipt_of=receipt_of)
     entries: list[Entry] = []
-    for entry in kept:
+    for place, entry in enumerate(base):
+        if entry.part in change.replace:
+            continue
+        places[entry.part] = place
         gone = change.supersede.get(entry.table)
         entries.append(_without(entry, gone, receipt_of=receipt_of) if gone else entry)
     live = _live_keys(entries, tables={r.table for r in add if r.outcomes}, receipt_of=receipt_of)
@@ -135,6 +139,7 @@ def merge(
             dropped |= keys - allowed.get(receipt.table, set())
         taken |= keys - dropped
         entries.append(Entry.of(receipt, dropped=dropped))
+    entries.sort(key=lambda entry: places[entry.part])
     alive = tuple(entry for entry in entries if _in_force(entry))
     parts = {entry.part for entry in alive}
     dead = {entry.part for entry in base} | {receipt.part for receipt in add}
@@ -162,6 +167,26 @@ def _replaced_keys(
     replaced = [entry for entry in base if entry.part in change.replace]
     live = _live_keys(replaced, receipt_of=receipt_of)
     return {table: keys - change.supersede.get(table, frozenset()) for table, keys in live.items()}
+
+
+def _places(
+    base: Sequence[Entry],
+    change: Change,
+    *,
+    add: Sequence[Receipt],
+    receipt_of: Callable[[Entry], Receipt],
+) -> dict[str, int]:
+    """Where each added part stands among the entries of `base`; the end is behind them all."""
+    first: dict[tuple[str, str], int] = {}
+    for place, entry in enumerate(base if add else ()):
+        if entry.part in change.replace:
+            for key in _keys(entry, receipt_of(entry)):
+                first.setdefault((entry.table, key), place)
+    end = len(base)
+    return {
+        receipt.part: min((first.get((receipt.table, k), end) for k in receipt.keys), default=end)
+        for receipt in add
+    }
 
 
 def _live_keys(

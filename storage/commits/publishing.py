@@ -13,6 +13,7 @@ from reelvec.storage.commits.retention import Removal, removals_after, retire_sn
 from reelvec.storage.commits.views import ReadableArtifact, Snapshot
 from reelvec.storage.errors import CommitError
 from reelvec.storage.sealing import seal
+from reelvec.storage.store_format import stamp_format
 
 __all__ = ["publish_change"]
 
@@ -26,6 +27,7 @@ def publish_change(artifact: ReadableArtifact, change: Change, *, note: str) -> 
     """
     for receipt in change.add:
         check_receipt(receipt)
+    stamp_format(artifact.root)
     while True:
         base = artifact.latest()
         number = base.number + 1 if base else 1

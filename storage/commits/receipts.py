@@ -1,4 +1,4 @@
-"""What a worker leaves behind: a part, and the receipt that says what is in it.
+"""Receipts: what a worker writes beside a part to say what is in it.
 
 The part is durable before its receipt exists, so a receipt is a promise that can be kept: rows,
 bytes, checksum, and every planned input with its outcome.
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reelvec.storage import layout
+from reelvec.storage.commits.columns import pack, unpack
 from reelvec.storage.errors import CommitError, StoreError
 from reelvec.storage.records import Outcome, Status
 from reelvec.storage.roots import Root
@@ -51,7 +52,7 @@ class Counts:
 
     @property
     def reconciled(self) -> bool:
-        """Nothing vanished: every planned input has one of the three outcomes."""
+        """Whether every planned input has one of the three outcomes."""
         return self.planned == self.ok + self.salvaged + self.quarantined
 
     @property
@@ -165,7 +166,7 @@ def write_receipt(root: Root, folder: str, receipt: Receipt) -> Receipt:
         "checksum": receipt.checksum,
         "schema": receipt.schema,
         "extra": dict(receipt.extra),
-        "inputs": columns,
+        "inputs": pack(columns),
     }
     data = seal(body)
     root.put_new(f"{folder}/{receipt.path}", data)
@@ -198,7 +199,7 @@ def ledger_columns(root: Root, folder: str, path: str) -> tuple[dict[str, list[A
 def _read(root: Root, folder: str, path: str) -> tuple[dict[str, Any], dict[str, list[Any]], str]:
     data = root.read(f"{folder}/{path}")
     body = unseal(data, path=f"{folder}/{path}")
-    written = body.pop("inputs")
+    written = unpack(body.pop("inputs"))
     count = len(written["key"])
     columns = {name: written.get(name) or [_DEFAULTS[name]] * count for name in _FIELDS}
     return body, columns, checksum_of_bytes(data)

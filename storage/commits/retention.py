@@ -1,4 +1,4 @@
-"""What gc and everybody else tell each other: removals, and pins.
+"""Removals and pins: how gc and the other processes tell each other what is in use.
 
 gc writes down what it is about to delete before it deletes anything, then looks again at what
 was published and pinned meanwhile. A publisher or reader does the opposite: publishes or pins,
@@ -52,12 +52,12 @@ def last_removal(root: Root, folder: str) -> Removal | None:
 
 def removals_after(root: Root, folder: str, *, number: int) -> list[Removal]:
     """Removals with a larger number, oldest first, found by probing (no listing is trusted)."""
-    found: list[Removal] = []
+    removals: list[Removal] = []
     number = max(number, 0) + 1
     while root.exists(layout.removal(folder, number)):
-        found.append(_read_removal(root, folder, number))
+        removals.append(_read_removal(root, folder, number))
         number += 1
-    return found
+    return removals
 
 
 def _read_removal(root: Root, folder: str, number: int) -> Removal:
@@ -87,7 +87,7 @@ def write_removal(
     snapshots: Collection[int],
     files: Sequence[str],
 ) -> Removal:
-    """Writes down an intent; nothing may be deleted before.
+    """Writes down what is going to be deleted, before anything is deleted.
 
     Raises:
         FileExistsError: another gc wrote one at the same moment.

@@ -27,12 +27,12 @@ class VerifiedParts:
             MissingArtifactError: the part is gone.
         """
         promised = (size, checksum)
-        path, found = self._checked(part, promised=promised)
-        if found != promised:  # perhaps only a local copy of it is damaged
-            path, found = self._checked(part, promised=promised, fresh=True)
-        if found != promised:
+        path, actual = self._checked(part, promised=promised)
+        if actual != promised:  # perhaps only a local copy of it is damaged
+            path, actual = self._checked(part, promised=promised, fresh=True)
+        if actual != promised:
             raise IntegrityError(
-                f"{path} is damaged: {found[0]} bytes with checksum {found[1]}, its receipt "
+                f"{path} is damaged: {actual[0]} bytes with checksum {actual[1]}, its receipt "
                 f"promises {size} with {checksum}; `reelvec verify` names what must be redone",
                 path=str(path),
             )
@@ -48,7 +48,7 @@ class VerifiedParts:
             version = (part, file.st_ino, file.st_mtime_ns)
             if version in self._verified:
                 return path, promised
-            found = (file.st_size, checksum_of_file(path))
-        if found == promised:
+            actual = (file.st_size, checksum_of_file(path))
+        if actual == promised:
             self._verified.add(version)
-        return path, found
+        return path, actual

@@ -1,4 +1,4 @@
-"""What a reader sees: one numbered snapshot, and its parts.
+"""Snapshots as a reader sees them: one numbered snapshot, and its parts.
 
 A snapshot never changes, so everything read through it belongs together, whatever is published
 meanwhile.

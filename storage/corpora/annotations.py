@@ -16,12 +16,10 @@ from reelvec.storage.errors import CorpusError
 
 __all__ = [
     "Place",
-    "line_of",
     "read_json",
     "read_lines",
     "read_pickled_captions",
     "read_rows",
-    "read_text",
     "refused",
     "typed",
 ]
@@ -32,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something was said: a file and its line (0: no lines, or the whole file).
+    """A place in an annotation file: the file and its line (0: no lines, or the whole file).
 
     JSON entries have no line of their own: there ``key``, a text of the entry, finds it, and only
     when an error needs it.
@@ -42,7 +40,7 @@ class Place:
     line: int = 0
     key: str = ""
 
-    def found(self) -> Place:
+    def located(self) -> Place:
         """The same place with its line looked up."""
         if self.line or not self.key:
             return self
@@ -52,13 +50,13 @@ class Place:
         return Place(self.path, next(filter(None, lines), 0))
 
     def __str__(self) -> str:
-        place = self.found()
+        place = self.located()
         return f"{place.path}, line {place.line}" if place.line else str(place.path)
 
 
 def refused(place: Place, message: str) -> CorpusError:
     """The error that names what stands at ``place``, to be raised."""
-    place = place.found()
+    place = place.located()
     return CorpusError(f"{place}: {message}", path=str(place.path), line=place.line)
 
 
@@ -142,14 +140,14 @@ def read_json(path: Path, kind: type[T]) -> T:
     text = read_text(path)
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
+        document = dict(pairs)
+        if len(document) != len(pairs):
             key = Counter(key for key, _ in pairs).most_common(1)[0][0]
             raise refused(
                 Place(path, line_of(text, json.dumps(key), nth=2)),
                 f"{key!r} stands twice in one object; an id is described once: merge the entries",
             )
-        return found
+        return document
 
     try:
         content = json.loads(text, object_pairs_hook=unique)

@@ -95,8 +95,8 @@ def check_corpus(
     for protocol in protocols or reader_of.protocols:
         reader = reader_of(videos, annotations=annotations, protocol=protocol)
         reader.files = files
-        listings[reader.protocol], found = _read(reader)
-        problems.update(dict.fromkeys(found))
+        listings[reader.protocol], refusals = _read(reader)
+        problems.update(dict.fromkeys(refusals))
     return CorpusCheck(
         kind,
         tuple(
@@ -105,7 +105,7 @@ def check_corpus(
         tuple(_overlaps(listings)),
         tuple(problems),
         tuple({note: None for listing in listings.values() for note in listing.notes}),
-        OBTAIN[kind],
+        OBTAIN.get(kind, ()),
     )
 
 

@@ -24,7 +24,7 @@ by name later, never passed over in silence."""
 
 
 def is_there(path: str) -> bool:
-    """False also for what can be no file's name, one too long say: such a video is missing."""
+    """Whether the file is there; False also where the name is impossible, such as too long."""
     try:
         return Path(path).exists()
     except OSError:
@@ -45,7 +45,7 @@ def video_files(folder: Path) -> Iterator[str]:
             f"{folder}: no such folder; `videos` names the folder that holds the video files",
             path=str(folder),
         )
-    found: list[str] = []
+    paths: list[str] = []
     seen: set[tuple[int, int]] = set()
     pending = [("", folder)]
     while pending:
@@ -67,8 +67,8 @@ def video_files(folder: Path) -> Iterator[str]:
             if entry.is_dir():
                 pending.append((f"{prefix}{entry.name}/", Path(entry.path)))
             elif stem_of(entry.name) != entry.name:
-                found.append(prefix + entry.name)
-    return iter(sorted(found))
+                paths.append(prefix + entry.name)
+    return iter(sorted(paths))
 
 
 def stem_of(path: str) -> str:

@@ -13,7 +13,7 @@ __all__ = ["ListingBuilder", "unnameable"]
 
 
 def _storable(text: str) -> bool:
-    """Whether tables can hold it: half a surrogate pair is no text."""
+    """Whether tables can hold the text: half a surrogate pair is no text."""
     try:
         text.encode()
     except UnicodeEncodeError:

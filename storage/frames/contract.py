@@ -1,4 +1,4 @@
-"""What a frame shard is, whatever its format: clips by key, in the order they were added.
+"""The contract of frame shards in every format: clips by key, in the order they were added.
 
 A shard holds the sampled frames of many clips, RGB uint8 ``[T, S, S, 3]`` each, with their
 presentation times (seconds) and display indices. Payload ``raw`` is exact; ``jpeg`` (quality 95,
@@ -101,7 +101,7 @@ class FrameShardReader(Protocol):
         """The payload of clip `i` as it is stored: raw frames, or one JPEG a frame."""
 
     def close(self) -> None:
-        """Lets the file go; views taken before stay valid."""
+        """Closes the file; views taken before stay valid."""
 
 
 class FrameSource(Protocol):

@@ -1,4 +1,4 @@
-"""What the system says when a file cannot be read or written, with path, need and remedy."""
+"""Errors of the file system as StoreErrors, with path, need and remedy."""
 
 from __future__ import annotations
 

@@ -152,9 +152,9 @@ class ObjectRoot:
                 page = _connected().files.call_s3(
                     "list_objects_v2", Bucket=self._bucket, Prefix=start, Delimiter="/", **more
                 )
-            found = [entry["Key"] for entry in page.get("Contents", ())]
-            found += [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
-            names.update(key[len(start) :].rstrip("/") for key in found)
+            keys = [entry["Key"] for entry in page.get("Contents", ())]
+            keys += [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
+            names.update(key[len(start) :].rstrip("/") for key in keys)
             if not page.get("IsTruncated"):
                 return sorted(names - {"", _PROBE})
             more = {"ContinuationToken": page["NextContinuationToken"]}

@@ -1,4 +1,4 @@
-"""What an object store says when it refuses, with URI, need and remedy."""
+"""Errors of an object store as StoreErrors, with URI, need and remedy."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def explained_remote(action: str, *, uri: str, need: int = 0) -> Iterator[None]:
 
 def _code_of(error: BaseException) -> str:
     """The server's error code; "" where no server answered."""
-    for found in (error, error.__cause__):
-        if isinstance(found, refusals.ClientError):
-            return str(found.response.get("Error", {}).get("Code", ""))
+    for cause in (error, error.__cause__):
+        if isinstance(cause, refusals.ClientError):
+            return str(cause.response.get("Error", {}).get("Code", ""))
     return ""
 
 

@@ -81,10 +81,10 @@ class PartCache:
         try:
             fetch(temporary)
             with explained("write", path=path, need=size):
-                found = temporary.stat().st_size
-                if found != size:
+                arrived = temporary.stat().st_size
+                if arrived != size:
                     raise StoreError(
-                        f"{found} bytes came for {path.name}, {size} were announced; run again",
+                        f"{arrived} bytes came for {path.name}, {size} were announced; run again",
                         path=str(path),
                     )
                 temporary.replace(path)
@@ -99,13 +99,13 @@ class PartCache:
         total = size
         for entry in os.scandir(self._folder):
             try:
-                found = entry.stat()
+                on_disk = entry.stat()
             except FileNotFoundError:
                 continue  # another process was faster
-            left = entry.name.endswith(_TEMPORARY) and now - found.st_mtime > _DAY
-            total += found.st_size
+            left = entry.name.endswith(_TEMPORARY) and now - on_disk.st_mtime > _DAY
+            total += on_disk.st_size
             if left or not entry.name.endswith(_TEMPORARY):
-                copies.append((0.0 if left else found.st_atime, found.st_size, entry.path))
+                copies.append((0.0 if left else on_disk.st_atime, on_disk.st_size, entry.path))
         for used, bytes_, path in sorted(copies):
             if total <= self._options.limit_bytes or now - used < self._options.grace_seconds:
                 break
@@ -116,10 +116,10 @@ class PartCache:
 def _touch(path: Path, *, size: int) -> bool:
     """Marks a copy as used now, without touching its mtime; False where there is none whole."""
     try:
-        found = path.stat()
-        if found.st_size != size:
+        on_disk = path.stat()
+        if on_disk.st_size != size:
             return False
-        os.utime(path, ns=(time.time_ns(), found.st_mtime_ns))
+        os.utime(path, ns=(time.time_ns(), on_disk.st_mtime_ns))
     except FileNotFoundError:
         return False
     return True

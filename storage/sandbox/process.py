@@ -16,7 +16,7 @@ from reelvec.storage.sandbox.slots import ArrayPlace, Slot
 from reelvec.storage.sandbox.worker import READY
 from reelvec.storage.sandbox.zygote import Zygote
 
-__all__ = ["Job", "Limits", "WorkerProcess", "resident_mb"]
+__all__ = ["Job", "Limits", "WorkerProcess"]
 
 MESSAGE_LIMIT = 16 * 2**20
 """Bytes of one answer; its arrays do not count."""
@@ -45,7 +45,7 @@ class Limits(Protocol):
 
 @dataclass
 class Job:
-    """A job and how often it was begun."""
+    """A job, and how many times it was started."""
 
     number: int
     payload: dict[str, Any]
@@ -103,7 +103,7 @@ class WorkerProcess:
         return None
 
     def _understand(self, line: bytes) -> dict[str, Any]:
-        """The answer with its arrays; a worker that talks nonsense is as good as crashed."""
+        """The answer with its arrays; a worker that sends nonsense counts as crashed."""
         try:
             answer = dict(json.loads(line))
             places = [ArrayPlace(o, tuple(s), d) for o, s, d in answer.pop("arrays")]

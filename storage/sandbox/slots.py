@@ -96,11 +96,11 @@ class SlotWriter:
         self.places: list[ArrayPlace] = []
 
     def beat(self) -> None:
-        """Leave a sign of life."""
+        """Record a heartbeat."""
         self._header[0] = time.monotonic()
 
     def clear(self) -> None:
-        """Begin the next job's arrays at the beginning."""
+        """Start the next job's arrays at the beginning of the slot."""
         self.places = []
 
     def allocate(self, shape: tuple[int, ...], dtype: npt.DTypeLike = np.uint8) -> npt.NDArray[Any]:

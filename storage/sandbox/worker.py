@@ -27,7 +27,7 @@ READY = b"ready"
 
 
 class Worker:
-    """What a target is given beside its job: memory for results, and a way to show it lives."""
+    """Given to a target beside its job: memory for results, and a heartbeat."""
 
     def __init__(self, slot: SlotWriter) -> None:
         self._slot = slot
@@ -50,7 +50,7 @@ Target = Callable[[dict[str, Any], Worker], dict[str, Any]]
 
 
 def live(target: str, fds: list[int], *, options: Any, parent: int) -> NoReturn:
-    """Run in a fresh fork; ends the process.
+    """Run the worker in a fresh fork; ends the process.
 
     Args:
         target: "package.module:function".
@@ -105,7 +105,7 @@ def _find(target: str) -> Target:
 
 
 def _quiet(messages: int) -> None:
-    """No input, no output; what libraries write to stderr is kept for the owner to quote."""
+    """Close input and output; keep what libraries write to stderr for the owner to quote."""
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)

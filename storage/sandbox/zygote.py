@@ -121,7 +121,7 @@ def _zygote(pid: int, preload: tuple[str, ...]) -> Zygote:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with our import path and without thread pools: a fork keeps none of their threads."""
+    """Our environment with our import path and no thread pools, whose threads a fork would lose."""
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     path = os.pathsep.join(entry for entry in sys.path if entry)
     return {**os.environ, **single, "PYTHONPATH": path}

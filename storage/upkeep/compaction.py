@@ -1,18 +1,21 @@
 """Many small parts into few large ones, in memory that does not grow with them.
 
 Parts are copied as they are stored (a JPEG is not encoded again), superseded rows are left
-behind, and one snapshot replaces the old parts by the new. A row somebody supersedes meanwhile
-stays superseded (`storage.commits.merging.Change.replace`).
+behind, and one snapshot replaces the old parts by the new, where the old ones stood. A row somebody
+supersedes meanwhile stays superseded (`storage.commits.merging.Change.replace`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from reelvec.configs.schema import CompactionConfig
 from reelvec.storage.commits.artifact import Artifact, Snapshot
+from reelvec.storage.commits.merging import Entry
 from reelvec.storage.commits.receipts import COMPACTED, Receipt
 from reelvec.storage.commits.views import PartRef
 from reelvec.storage.errors import StoreError
@@ -20,51 +23,89 @@ from reelvec.storage.frames.formats import SUFFIXES, format_of, open_reader, ope
 from reelvec.storage.records import Outcome
 from reelvec.storage.tables import iter_part, open_parquet
 
-__all__ = ["compact"]
+__all__ = ["EVERYTHING", "Merge", "compact", "plan_compaction"]
 
 _ROWS = 4096
+_MIB = 1 << 20
+
+EVERYTHING = CompactionConfig(
+    least_parts=2, small_mb=256.0, superseded=0.0, target_mb=256.0, limit_mb=float("inf")
+)
+"""Merges whatever can be merged: for a person who asks for it, not for every night."""
 
 
-def compact(artifact: Artifact, *, target_bytes: int = 1 << 28) -> Snapshot | None:
-    """Merges neighbouring parts of each table until they reach about `target_bytes`.
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Neighbouring parts of one table that become one."""
 
-    Parts that are large enough and have no superseded rows are left alone. Returns the snapshot
+    parts: tuple[PartRef, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the parts as they are."""
+        return sum(part.entry.bytes for part in self.parts)
+
+
+def plan_compaction(snapshot: Snapshot, *, options: CompactionConfig = EVERYTHING) -> list[Merge]:
+    """What `compact` would merge, within the options' limit; reads receipts of such parts only."""
+    chosen: list[Merge] = []
+    room = options.limit_mb * _MIB
+    for table in snapshot.tables:
+        for merge in _merges(snapshot.parts(table), options=options):
+            if merge.bytes <= room:
+                chosen.append(merge)
+                room -= merge.bytes
+    return chosen
+
+
+def compact(artifact: Artifact, *, options: CompactionConfig = EVERYTHING) -> Snapshot | None:
+    """Merges neighbouring small parts of each table, and rewrites parts with superseded rows.
+
+    All others are left alone, and so is what lists no inputs (a checkpoint). Returns the snapshot
     that holds the result (the latest one where there was nothing to do; None where there is none).
 
     Raises:
         IntegrityError: a part is damaged; nothing is published.
-        StoreError: no room for the new parts; nothing is published.
+        StoreError: no room for the new parts, or parts of a kind that cannot be merged; nothing is
+            published.
     """
     snapshot = artifact.latest()
     if snapshot is None:
         return None
+    merges = plan_compaction(snapshot, options=options)
+    if not merges:
+        return snapshot
     with artifact.pinned(snapshot.number):
-        made: list[Receipt] = []
-        replaced: list[str] = []
-        for group in _groups(snapshot, target_bytes=target_bytes):
-            made.append(_merge_parts(artifact, group))
-            replaced.extend(part.part for part in group)
-        if not made:
-            return snapshot
+        made = [_merge_parts(artifact, merge.parts) for merge in merges]
+        replaced = [part.part for merge in merges for part in merge.parts]
         note = f"compacted {len(replaced)} parts into {len(made)}"
         return artifact.publish(add=made, replace=replaced, note=note)
 
 
-def _groups(snapshot: Snapshot, *, target_bytes: int) -> Iterator[list[PartRef]]:
-    """Runs of neighbouring small parts of one table, schema and format."""
-    for table in snapshot.tables:
-        group: list[PartRef] = []
-        for part in snapshot.parts(table):
-            if not part.receipt.outcomes:
-                continue  # no table of outcomes (a checkpoint): nothing to merge
-            room = sum(other.entry.bytes for other in group) + part.entry.bytes <= target_bytes
-            if group and not (room and _like(group[0], part)):
-                yield from _worth(group)
-                group = []
-            if part.entry.bytes >= target_bytes and not part.dropped:
-                continue
+def _merges(parts: Sequence[PartRef], *, options: CompactionConfig) -> Iterator[Merge]:
+    """Runs of neighbours worth merging. A part that is left alone ends a run: rows keep order."""
+    target = min(options.target_mb, options.limit_mb) * _MIB
+    group: list[PartRef] = []
+    for part in parts:
+        is_due = _is_due(part.entry, options=options)
+        fits = sum(other.entry.bytes for other in group) + part.entry.bytes <= target
+        if group and not (is_due and fits and _like(group[0], part)):
+            yield from _worth(group, options=options)
+            group = []
+        if is_due:
             group.append(part)
-        yield from _worth(group)
+    yield from _worth(group, options=options)
+
+
+def _is_due(entry: Entry, *, options: CompactionConfig) -> bool:
+    if not (entry.counts.planned or entry.dropped):
+        return False  # no table of outcomes (a checkpoint): nothing to merge
+    return entry.bytes < options.small_mb * _MIB or _is_hollow(entry, options=options)
+
+
+def _is_hollow(entry: Entry, *, options: CompactionConfig) -> bool:
+    gone = len(entry.dropped)
+    return gone > options.superseded * (gone + entry.counts.planned)
 
 
 def _like(one: PartRef, other: PartRef) -> bool:
@@ -72,9 +113,10 @@ def _like(one: PartRef, other: PartRef) -> bool:
     return same and Path(one.part).suffix == Path(other.part).suffix
 
 
-def _worth(group: list[PartRef]) -> Iterator[list[PartRef]]:
-    if len(group) > 1 or any(part.dropped for part in group):
-        yield group
+def _worth(group: Sequence[PartRef], *, options: CompactionConfig) -> Iterator[Merge]:
+    hollow = any(_is_hollow(part.entry, options=options) for part in group)
+    if hollow or len(group) >= options.least_parts:
+        yield Merge(tuple(group))
 
 
 def _merge_parts(artifact: Artifact, group: Sequence[PartRef]) -> Receipt:

@@ -143,7 +143,7 @@ def _unreachable(
 
 
 def _carry_out(artifact: Artifact, removal: Removal, *, options: GcOptions) -> Removal:
-    """Deletes what a removal lists, but for what was published or pinned meanwhile."""
+    """Deletes what a removal lists, except what was published or pinned meanwhile."""
     root, folder = artifact.root, artifact.folder
     pinned = pinned_numbers(root, folder, expires_seconds=options.pin_expires_seconds)
     numbers = set(artifact.numbers()) - (removal.snapshots - pinned)

@@ -51,29 +51,31 @@ def repair_store(root: Root, *, together: Together = lambda _, parts: parts) -> 
         if damage.kind == layout.RUNS:
             _set_aside(root, damage.path)
             repairs.append(Repair(damage, "set aside; the runs before it are known"))
+        elif damage.kind == layout.FORMATS:
+            repairs.append(Repair(damage, _mend_format(root, damage.path)))
     return repairs
 
 
 def _repair(artifact: Artifact, *, together: Together) -> list[Repair]:
     """Small files first, since what is in force is known through them; then receipts and parts."""
-    found = verify_artifact(artifact)
+    damages = verify_artifact(artifact)
     repairs: list[Repair] = []
     for place, mend in (
         ("identity.json", _mend_identity),
         ("removals", _mend_removal),
         ("pins", _mend_pin),
     ):
-        for damage in found:
+        for damage in damages:
             if _place(artifact, damage) == place:
                 repairs.append(Repair(damage, mend(artifact, damage.path)))
     artifact = Artifact(artifact.root, kind=artifact.kind, fingerprint=artifact.fingerprint)
     if repairs:
-        found = verify_artifact(artifact)
-    snapshots = [damage for damage in found if _place(artifact, damage) == "snapshots"]
+        damages = verify_artifact(artifact)
+    snapshots = [damage for damage in damages if _place(artifact, damage) == "snapshots"]
     if snapshots:
         repairs += _mend_snapshots(artifact, snapshots)
-        found = verify_artifact(artifact)
-    contents = [d for d in found if _place(artifact, d) in ("parts", "receipts")]
+        damages = verify_artifact(artifact)
+    contents = [d for d in damages if _place(artifact, d) in ("parts", "receipts")]
     if contents:
         repairs += _take_out(artifact, contents, together=together)
     return repairs
@@ -92,7 +94,7 @@ def _set_aside(root: Root, *paths: str) -> None:
 
 
 def _mend_identity(artifact: Artifact, path: str) -> str:
-    """Tables carry the identity too; its fingerprint, the folder's name, proves it right."""
+    """Restore the identity from a table; its fingerprint, the folder's name, proves it right."""
     _set_aside(artifact.root, path)
     for name in artifact.root.list(f"{artifact.folder}/parts"):
         identity = identity_of(artifact.root.local_path(f"{artifact.folder}/parts/{name}"))
@@ -103,15 +105,25 @@ def _mend_identity(artifact: Artifact, path: str) -> str:
 
 
 def _mend_pin(artifact: Artifact, path: str) -> str:
-    """The pin's name says all; a reader may still count on it."""
+    """Write a pin anew from its name, which says all; a reader may still count on it."""
     _set_aside(artifact.root, path)
     number = layout.number_of(path.rpartition("/")[2])
     artifact.root.put_new(path, seal({"pinned": number}))
     return "written anew from its name"
 
 
+def _mend_format(root: Root, path: str) -> str:
+    """Write the record anew from its name, at once: its absence would mean something else."""
+    number = layout.number_of(path.rpartition("/")[2])
+    _set_aside(root, path)
+    if number is None:
+        return "set aside; its name is none of ours"
+    root.put_new(path, seal({"format": number}))
+    return "written anew from its name"
+
+
 def _mend_removal(artifact: Artifact, path: str) -> str:
-    """What gc wanted and what it did say the same once it is done; else the store itself says."""
+    """Write a removal anew: from its other file once gc is done, else from the store itself."""
     root, folder = artifact.root, artifact.folder
     number = layout.number_of(path.rpartition("/")[2]) or 0
     intent, done = layout.removal(folder, number), layout.removal(folder, number, done=True)

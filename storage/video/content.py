@@ -1,4 +1,4 @@
-"""The file itself: is it there, may it be read, which bytes are they."""
+"""A video file as bytes: whether it can be read, and the hash of its content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHUNK_BYTES = 2**20
 
 
 def no_progress() -> None:
-    """The default of every `progress` argument: nobody is watching."""
+    """The default of every `progress` argument: does nothing."""
 
 
 def check_file(path: str | Path) -> None:
@@ -33,8 +33,8 @@ def check_file(path: str | Path) -> None:
     if "\0" in str(path):
         raise refuse(Reason.MISSING, "a path with a NUL byte names no file")
     try:
-        found = Path(path).stat()
-        if not stat.S_ISREG(found.st_mode):
+        on_disk = Path(path).stat()
+        if not stat.S_ISREG(on_disk.st_mode):
             raise refuse(Reason.UNREADABLE, "not a regular file")
         with Path(path).open("rb"):
             pass
@@ -44,7 +44,7 @@ def check_file(path: str | Path) -> None:
         raise refuse(Reason.MISSING, "no such file") from error
     except OSError as error:  # a name too long, a loop of links, an I/O error
         raise refuse(Reason.MISSING, f"cannot be reached ({error.strerror})") from error
-    if found.st_size == 0:
+    if on_disk.st_size == 0:
         raise refuse(Reason.EMPTY, "zero bytes; fetch the file again")
 
 

@@ -1,4 +1,4 @@
-"""What every decoder is given and gives back."""
+"""The decoders' contract: what each is given and gives back."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ rounding of times to milliseconds."""
 
 @dataclass(frozen=True, order=True, kw_only=True)
 class FileKind:
-    """What decides whether a decoder's frames can be trusted, all known before decoding."""
+    """The facts that decide whether a decoder's frames can be trusted, known before decoding."""
 
     container: str
     codec: str
@@ -51,7 +51,7 @@ class FileKind:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What was found on one kind of file."""
+    """The decoders that are right on one kind of file, and what they cost."""
 
     right: frozenset[str]
     """Decoders whose every frame was the one asked for, bit for bit that of a full decode."""
@@ -84,7 +84,7 @@ class DecoderTable:
 
     @classmethod
     def read(cls, path: Path) -> DecoderTable:
-        """From its file.
+        """Read the table from its file.
 
         Raises:
             ValueError: a kind is there twice, or a kind leaves no decoder to try.

@@ -29,9 +29,9 @@ LAST_WORDS = 400
 
 def ffmpeg_program() -> str:
     """Path of the ffmpeg to run: the system's, or the one imageio-ffmpeg brings."""
-    found = shutil.which("ffmpeg")
-    if found:
-        return found
+    program = shutil.which("ffmpeg")
+    if program:
+        return program
     import imageio_ffmpeg
 
     return str(imageio_ffmpeg.get_ffmpeg_exe())

@@ -130,11 +130,11 @@ def probe(
     with open_container(path, max_pixels=max_pixels) as container:
         stream = _video_stream(container, path)
         _check_size(path, stream.codec_context, max_pixels)
-        found = demux(container, stream, progress=progress)
-        result = _describe(str(path), container, stream, found)
+        demuxed = demux(container, stream, progress=progress)
+        result = _describe(str(path), container, stream, demuxed)
     if result.frames_counted == 0:
         reason = Reason.TRUNCATED if result.truncated else Reason.NO_FRAMES
-        words = result.truncated or found.error or "its video stream has no packet"
+        words = result.truncated or demuxed.error or "its video stream has no packet"
         raise VideoError(f"{path}: no frame can be shown ({words})", path=str(path), reason=reason)
     return result
 
@@ -221,13 +221,13 @@ def _declared_size(path: str | Path) -> tuple[int, int]:
         return context.width, context.height
 
 
-def _describe(path: str, container: Any, stream: Any, found: Demuxed) -> ProbeResult:
+def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> ProbeResult:
     name = container.format.name.split(",")[0]
     context = stream.codec_context
     fps = stream.average_rate or stream.guessed_rate or Fraction(0)
-    table, shown = found.packets, found.packets.shown
+    table, shown = demuxed.packets, demuxed.packets.shown
     # AVI stores no presentation times: where the codec reorders, FFmpeg's are invented
-    by_time = found.times_complete and not (name == "avi" and context.has_b_frames)
+    by_time = demuxed.times_complete and not (name == "avi" and context.has_b_frames)
     time_base = float(stream.time_base)
     if by_time:
         ticks = np.sort(table.pts[shown])
@@ -235,8 +235,8 @@ def _describe(path: str, container: Any, stream: Any, found: Demuxed) -> ProbeRe
     else:
         pts_seconds = np.arange(int(shown.sum())) / float(fps or 25)
     declared = _declared_seconds(container, stream, name)
-    truncated, present = _truncation(path, stream, found, declared)
-    turned = found.rotation % 180 == 90
+    truncated, present = _truncation(path, stream, demuxed, declared)
+    turned = demuxed.rotation % 180 == 90
     return ProbeResult(
         path=path,
         container=name,
@@ -244,7 +244,7 @@ def _describe(path: str, container: Any, stream: Any, found: Demuxed) -> ProbeRe
         codec=context.codec.canonical_name,
         width=context.height if turned else context.width,
         height=context.width if turned else context.height,
-        rotation=found.rotation,
+        rotation=demuxed.rotation,
         time_base=Fraction(stream.time_base),
         fps=Fraction(fps),
         frames_from_header=stream.frames,
@@ -253,8 +253,8 @@ def _describe(path: str, container: Any, stream: Any, found: Demuxed) -> ProbeRe
         packets=table,
         by_time=by_time,
         reorders=bool(context.has_b_frames),
-        refreshes=found.refreshes,
-        skipped_at_start=found.skipped_at_start,
+        refreshes=demuxed.refreshes,
+        skipped_at_start=demuxed.skipped_at_start,
         truncated=truncated,
         fraction_present=present,
     )
@@ -273,24 +273,24 @@ def _declared_seconds(container: Any, stream: Any, name: str) -> float:
     return container.duration / av.time_base if container.duration else 0.0
 
 
-def _truncation(path: str, stream: Any, found: Demuxed, declared: float) -> tuple[str, float]:
+def _truncation(path: str, stream: Any, demuxed: Demuxed, declared: float) -> tuple[str, float]:
     """Why the file is known to end early ("" if not), and the fraction of its time found."""
     frame = float(1 / stream.average_rate) if stream.average_rate else 0.04
     declared = max(declared, stream.frames * frame)  # an AVI without its index shortens the other
     absolute = stream.container.format.name.startswith(TIMES_FROM_ZERO)
-    present = found.end_seconds - (0.0 if absolute else found.start_seconds)
+    present = demuxed.end_seconds - (0.0 if absolute else demuxed.start_seconds)
     missing = declared - present
     fraction = min(1.0, present / declared) if declared > 0 else 1.0
     state = completeness(path)
-    if state is Completeness.COMPLETE and not found.error:
+    if state is Completeness.COMPLETE and not demuxed.error:
         return "", 1.0  # every promised byte is there: a longer declared time is the header's error
-    lost = stream.frames - found.packets_read
+    lost = stream.frames - demuxed.packets_read
     slack = max(TRUNCATION_SLACK_SECONDS, TRUNCATION_SLACK_FRACTION * declared)
     timeless = stream.container.format.name in TIMELESS  # nothing declared to be compared with
-    gone = timeless or missing > 0.75 * frame or lost > 0 or found.cut_packet
+    gone = timeless or missing > 0.75 * frame or lost > 0 or demuxed.cut_packet
     cut = state is Completeness.CUT and gone
     short = declared > 0 and missing > slack
-    if not (cut or short or found.error):
+    if not (cut or short or demuxed.error):
         return "", 1.0
     words = f"{present:.2f} s of {declared:.2f} s declared are there" if declared else "cut short"
-    return words + (f"; the demuxer says: {found.error}" if found.error else ""), fraction
+    return words + (f"; the demuxer says: {demuxed.error}" if demuxed.error else ""), fraction

@@ -1,4 +1,4 @@
-"""Does an H.264 keyframe start clean, or does the picture only become whole some frames later?
+"""Whether an H.264 keyframe starts clean, or the picture only becomes whole some frames later.
 
 Intra refresh has no clean starts but the first: its "keyframes" carry a recovery point message
 (ITU-T H.264 D.1.8) that says after how many frames the picture is right. Open groups' say 0.

@@ -1,4 +1,4 @@
-"""Are all the bytes a container promises there? Sizes of its outermost boxes, nothing more.
+"""Whether all the bytes a container promises are there, by the sizes of its outermost boxes.
 
 A header can lie about times and counts; the length of the outermost box against the length of the
 file cannot be confused with that, so it tells a truncated file from a boastful header.

@@ -52,7 +52,7 @@ def read_archive(path: Path) -> Any:
 
 
 class Holder(dict[str, Any]):
-    """Stands for a class instance: its attributes or items, and no behaviour."""
+    """A stand-in for a class instance: its attributes or items, and no behaviour."""
 
     def __setstate__(self, state: object) -> None:
         if isinstance(state, dict):

@@ -1,4 +1,4 @@
-"""Weights on disk: our checkpoints, and everybody else's, read safely.
+"""Weights files: our checkpoints, and those of others, read safely.
 
 Ours are one safetensors file: tensors by name, and one JSON document in its header. Names that
 begin with ``weights/`` are the model's; others (optimizer state, say) are the trainer's.
@@ -153,16 +153,16 @@ def open_weights(path: Path) -> WeightsFile:
         facts = json.loads(header[_HEADER]) if _HEADER in header else {}
         container = "checkpoint of reelvec (safetensors)" if facts else "safetensors"
         return WeightsFile(_model_tensors(tensors), container, facts)
-    found = _unpickled(path)
-    state = _state_of(found)
+    content = _unpickled(path)
+    state = _state_of(content)
     if not state:
         raise WeightsError(f"{path} holds no tensors by name", path=str(path))
     if all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    if isinstance(found, Holder):
+    if isinstance(content, Holder):
         return WeightsFile(state, "TorchScript archive", {})
-    if any(isinstance(found.get(name), dict) for name in _NESTED):
-        facts = {name: _plain(found[name]) for name in _FACTS if name in found}
+    if any(isinstance(content.get(name), dict) for name in _NESTED):
+        facts = {name: _plain(content[name]) for name in _FACTS if name in content}
         return WeightsFile(state, "torch.save of a state dict with other things", facts)
     return WeightsFile(state, "torch.save of a state dict", {})
 
@@ -183,7 +183,7 @@ def _unpickled(path: Path) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Plain data out of what an unpickler gave; what is none becomes its description."""
+    """Plain data out of an unpickled object; anything else becomes its description."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
@@ -223,19 +223,19 @@ def _model_tensors(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name.removeprefix(WEIGHTS): ours[name] for name in ours} or tensors
 
 
-def _state_of(found: Any, *, prefix: str = "") -> dict[str, torch.Tensor]:
+def _state_of(content: Any, *, prefix: str = "") -> dict[str, torch.Tensor]:
     """Tensors by dotted name out of a state dict, a checkpoint that holds one, or a module."""
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         return {}
     if not prefix:
         for name in _NESTED:
-            if isinstance(found.get(name), dict):
-                return _state_of(found[name])
+            if isinstance(content.get(name), dict):
+                return _state_of(content[name])
     state: dict[str, torch.Tensor] = {}
-    for name, value in found.items():
+    for name, value in content.items():
         if isinstance(value, torch.Tensor):
             state[f"{prefix}{name}"] = value
-        elif isinstance(found, Holder):  # a module's submodule
+        elif isinstance(content, Holder):  # a module's submodule
             state |= _state_of(value, prefix=f"{prefix}{name}.")
     return state
 

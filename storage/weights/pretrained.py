@@ -89,7 +89,7 @@ def _from_hub(source: str) -> Path:
             path=source,
         ) from None
     try:
-        found = snapshot_download(
+        folder = snapshot_download(
             repository,
             revision=revision or None,
             allow_patterns=["*.safetensors", _INDEX, *SMALL_FILES, *OPEN_CLIP_FILES],
@@ -100,7 +100,7 @@ def _from_hub(source: str) -> Path:
             f" ({type(error).__name__}: {error}); check the name, the network and `hf auth login`",
             path=source,
         ) from error
-    return Path(found)
+    return Path(folder)
 
 
 def read_pretrained(name: str) -> dict[str, torch.Tensor]:
@@ -169,8 +169,8 @@ def _parts(folder: Path) -> list[Path]:
 def _packed(folder: Path) -> torch.Tensor:
     """The small files as one uint8 tensor: a line of JSON {name: bytes}, then their bytes."""
     names = OPEN_CLIP_FILES if _is_open_clip(folder) else SMALL_FILES
-    found = {name: folder / name for name in names if (folder / name).is_file()}
-    contents = {name: path.read_bytes() for name, path in found.items()}
+    paths = {name: folder / name for name in names if (folder / name).is_file()}
+    contents = {name: path.read_bytes() for name, path in paths.items()}
     head = canonical({name: len(data) for name, data in contents.items()})
     body = b"".join(contents[name] for name in sorted(contents))
     return torch.frombuffer(bytearray(head + b"\n" + body), dtype=torch.uint8)

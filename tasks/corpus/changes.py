@@ -1,4 +1,4 @@
-"""How the files of now differ from the corpus tables, in memory that does not grow with captions.
+"""Compare the files with the corpus tables, in memory that does not grow with the captions.
 
 Both tables are streamed. Videos are told by one digest of their id each. The captions of a video
 are told by the sum of their digests, whatever their order; one by one are compared only those of
@@ -59,7 +59,7 @@ def video_changes(
     *,
     ids: DigestSet,
     snapshot: Snapshot | None,
-    again: Callable[[Video], bool],
+    retry: Callable[[Video], bool],
 ) -> VideoChanges:
     """Compare listed videos with the corpus table; looks at sizes and mtimes, opens no video.
 
@@ -69,7 +69,7 @@ def video_changes(
         listed: the videos of now.
         ids: digests of their ids, in the same order.
         snapshot: the corpus in force.
-        again: which rows in force are probed once more.
+        retry: which rows in force are probed once more.
     """
     known = np.zeros(len(listed), bool)
     moved: dict[int, Video] = {}
@@ -81,7 +81,7 @@ def video_changes(
                 removed.append(row.video_id)
                 continue
             known[place] = True
-            now = _unlike(row, listed[place], again=again)
+            now = _unlike(row, listed[place], retry=retry)
             if now is not None:
                 moved[place] = now
     due: list[Video] = []
@@ -99,10 +99,10 @@ def _videos_in_force(snapshot: Snapshot | None) -> Iterator[list[Video]]:
             yield records_from_table(piece, record=Video)
 
 
-def _unlike(row: Video, listed: Video, *, again: Callable[[Video], bool]) -> Video | None:
-    """The row to write in place of `row`; None where it is as it should be."""
+def _unlike(row: Video, listed: Video, *, retry: Callable[[Video], bool]) -> Video | None:
+    """The row to write in place of `row`; None where `row` is up to date."""
     size, mtime_ns = _size_and_mtime(listed.path)
-    if (row.path, row.bytes, row.mtime_ns) != (listed.path, size, mtime_ns) or again(row):
+    if (row.path, row.bytes, row.mtime_ns) != (listed.path, size, mtime_ns) or retry(row):
         return _as_found(listed, size, mtime_ns)
     meant = (listed.split, listed.start_seconds, listed.end_seconds)
     if (row.split, row.start_seconds, row.end_seconds) == meant:
@@ -118,10 +118,10 @@ def _as_found(video: Video, size: int, mtime_ns: int) -> Video:
 def _size_and_mtime(path: str) -> tuple[int, int]:
     """Bytes and mtime in nanoseconds; zeros where there is no regular file."""
     try:
-        found = Path(path).stat()
+        on_disk = Path(path).stat()
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return 0, 0
-    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (0, 0)
+    return (on_disk.st_size, on_disk.st_mtime_ns) if stat.S_ISREG(on_disk.st_mode) else (0, 0)
 
 
 def caption_changes(
@@ -174,7 +174,7 @@ def _in_force(snapshot: Snapshot) -> Iterator[list[CaptionFields]]:
 
 
 def _sums(batches: Iterable[list[CaptionFields]], *, videos: DigestSet) -> NDArray[np.uint64]:
-    """What the digests of each video's captions add up to, uint64 [V + 1, 2]; last: no video's."""
+    """Sum of the digests of each video's captions, uint64 [V + 1, 2]; last: of no video."""
     sums = np.zeros((len(videos) + 1, 2), np.uint64)
     for rows in batches:
         np.add.at(sums, videos.find(digests(row[1] for row in rows)), _digests(rows))

@@ -65,7 +65,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class IngestPlan:
-    """What differs between the files of now and the corpus tables."""
+    """Differences between the files and the corpus tables."""
 
     target: SnapshotRef
     shards: list[Shard[Any]]
@@ -111,20 +111,20 @@ def corpus_at(snapshot: Snapshot) -> Corpus:
 
 
 def plan_ingest(
-    session: Session, *, again: Callable[[Video], bool] = lambda _: False
+    session: Session, *, retry: Callable[[Video], bool] = lambda _: False
 ) -> IngestPlan:
-    """Compare the listing of now with the corpus tables; opens no video.
+    """Compare the files' listing with the corpus tables; opens no video.
 
     Args:
         session: of the run.
-        again: which rows of the corpus tables are probed once more.
+        retry: which rows of the corpus tables are probed once more.
     """
     artifact = session.corpus
     store_dir = session.root.local_folder
     listing = open_corpus(session.config.corpus, store_dir=store_dir).read()
     snapshot = session.latest(artifact)
     ids = DigestSet([digests(video.video_id for video in listing.videos)])
-    videos = video_changes(listing.videos, ids=ids, snapshot=snapshot, again=again)
+    videos = video_changes(listing.videos, ids=ids, snapshot=snapshot, retry=retry)
     captions = caption_changes(listing.captions, videos=ids, snapshot=snapshot)
     shards: list[Shard[Any]] = [
         *make_shards(videos.due, table="videos", size=VIDEOS_A_SHARD, key=dataclasses.astuple),

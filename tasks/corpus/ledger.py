@@ -1,4 +1,4 @@
-"""The ledger: for every video of a corpus, what became of it, and at which stage.
+"""The ledger: the outcome of every video of a corpus, and the stage that decided it.
 
 Nothing vanishes: a video is ok, salvaged, quarantined with a reason, or still to be done.
 """

@@ -105,7 +105,7 @@ class ProbeOptions:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClipResult:
-    """What became of one ClipJob; arrays are empty (T = 0) where it is quarantined."""
+    """The result of one ClipJob; arrays are empty (T = 0) where it is quarantined."""
 
     clip_key: str
     outcome: Outcome
@@ -190,7 +190,7 @@ def _shared_fields(options: DecodingOptions) -> dict[str, Any]:
 
 
 def _quarantined(result: SandboxResult) -> dict[str, Any]:
-    """What the sandbox itself has to say of a job that gave no answer."""
+    """Outcome fields of a job that the sandbox ended before it answered."""
     unforeseen = result.reason == "error"  # an exception nobody expected is that file's alone
     return {
         "status": str(Status.QUARANTINED),

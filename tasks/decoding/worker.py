@@ -35,15 +35,15 @@ def probe_file(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
     path = job["path"]
     facts: dict[str, Any] = {}
     try:
-        found = _stat(path)
-        if found is not None:
+        on_disk = _stat(path)
+        if on_disk is not None:
             facts = {
                 "content_hash": hash_file(path, progress=worker.heartbeat),
-                "bytes": found.st_size,
-                "mtime_ns": found.st_mtime_ns,
+                "bytes": on_disk.st_size,
+                "mtime_ns": on_disk.st_mtime_ns,
             }
         result = probe(path, max_pixels=job["max_pixels"], progress=worker.heartbeat)
-        _check_unchanged(path, found)
+        _check_unchanged(path, on_disk)
     except VideoError as error:
         return {**facts, **_refusal(error)}
     return {**facts, **_describe(result)}
@@ -189,7 +189,7 @@ def _refusal(error: VideoError) -> dict[str, Any]:
 
 
 def _stat(path: str) -> os.stat_result | None:
-    """None where there is nothing to hash: the probe says why."""
+    """Size and times of the file; None where there is none to read (the probe says why)."""
     try:
         file = Path(path)
         return file.stat() if file.is_file() and os.access(path, os.R_OK) else None
@@ -199,10 +199,10 @@ def _stat(path: str) -> os.stat_result | None:
 
 def _check_content(job: dict[str, Any], worker: Worker) -> None:
     """Raise where the bytes are not those that were listed."""
-    found = _stat(job["path"])
-    if found is None or not job["content_hash"]:
+    on_disk = _stat(job["path"])
+    if on_disk is None or not job["content_hash"]:
         return
-    if (found.st_size, found.st_mtime_ns) == (job["bytes"], job["mtime_ns"]):
+    if (on_disk.st_size, on_disk.st_mtime_ns) == (job["bytes"], job["mtime_ns"]):
         return
     if hash_file(job["path"], progress=worker.heartbeat) != job["content_hash"]:
         raise _changed(job["path"], "since the corpus was listed; run ingest again")

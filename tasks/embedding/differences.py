@@ -1,4 +1,4 @@
-"""Which rows of the tables differ from corpus and frames, in memory that hardly grows with them.
+"""Compare the tables with corpus and frames, in memory that hardly grows with them.
 
 Rows that are in force as they should be are told by one digest of key and signature, sixteen bytes
 a row, in a stream over corpus tables and receipts. Only the others are made into objects: a plan
@@ -37,7 +37,7 @@ _CAPTIONS = tuple(CAPTION_SCHEMA.names)
 
 @dataclass(frozen=True)
 class Differences(Generic[Row]):
-    """What is not as it should be: rows to write, and rows in force that are stale or orphaned."""
+    """Rows to write, and rows in force that are stale or orphaned."""
 
     due: list[Row]
     in_force: dict[str, Outcome]
@@ -66,7 +66,7 @@ def caption_differences(
 
 def embedded_clips(base: Snapshot | None, *, wanted: Collection[str]) -> dict[str, str]:
     """clip_key -> a video_id whose row is in force with that clip, for the clips `wanted`."""
-    found: dict[str, str] = {}
+    owner_of: dict[str, str] = {}
     if wanted:
         for ledger in iter_ledger(base, "videos"):
             for key, status, detail in zip(
@@ -74,8 +74,8 @@ def embedded_clips(base: Snapshot | None, *, wanted: Collection[str]) -> dict[st
             ):
                 clip = detail.partition(" ")[0]
                 if clip in wanted and status != _QUARANTINED:
-                    found[clip] = key
-    return found
+                    owner_of[clip] = key
+    return owner_of
 
 
 def _compare(
@@ -85,9 +85,9 @@ def _compare(
     as_planned = np.zeros(len(live), bool)
     due: list[Row] = []
     for texts, rows in batches:
-        found = live.find(digests(texts))
-        as_planned[found[found >= 0]] = True
-        due.extend(make(*rows[i]) for i in np.flatnonzero(found < 0).tolist())
+        positions = live.find(digests(texts))
+        as_planned[positions[positions >= 0]] = True
+        due.extend(make(*rows[i]) for i in np.flatnonzero(positions < 0).tolist())
     in_force: dict[str, Outcome] = {}
     if not as_planned.all():
         start = 0

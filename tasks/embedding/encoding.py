@@ -23,7 +23,14 @@ from reelvec.storage.frames.contract import FrameSource
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.training.train import Trained, load_trained
 
-__all__ = ["Encoder", "EncoderRef", "encode_captions", "encode_videos", "open_encoder"]
+__all__ = [
+    "Encoder",
+    "EncoderRef",
+    "encode_captions",
+    "encode_videos",
+    "open_encoder",
+    "with_vectors",
+]
 
 F = TypeVar("F", bound=Features)
 

@@ -183,14 +183,14 @@ def _video_table(rows: Sequence[VideoRow], *, target: SnapshotRef, inputs: Embed
 def _rows_in_force(snapshot: Snapshot, video_ids: Sequence[str]) -> pa.Table:
     """Rows of the video table by id, in the order of `video_ids` (one may be named twice)."""
     wanted = pa.array(sorted(set(video_ids)), pa.string())
-    found = concat_tables(
+    rows = concat_tables(
         [
             piece.filter(pc.is_in(piece.column("video_id"), value_set=wanted))
             for piece in iter_tables(snapshot, "videos")
         ]
     )
-    at = {video_id: row for row, video_id in enumerate(found.column("video_id").to_pylist())}
-    return found.take(pa.array([at[video_id] for video_id in video_ids], pa.int64()))
+    at = {video_id: row for row, video_id in enumerate(rows.column("video_id").to_pylist())}
+    return rows.take(pa.array([at[video_id] for video_id in video_ids], pa.int64()))
 
 
 def _video_facts(rows: Sequence[VideoRow]) -> pa.Table:

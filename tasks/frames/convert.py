@@ -1,4 +1,4 @@
-"""Convert: the frames of one artifact in another format, as the artifact extraction would make.
+"""Convert frames to another format: the artifact that extraction in that format would make.
 
 Clips are copied as they are stored, one at a time, so the frames are the same bytes either way and
 the memory is that of one clip. A JPEG payload is made from raw frames as extraction makes it; raw
@@ -35,7 +35,7 @@ __all__ = ["Converted", "convert_frames"]
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What a conversion came to."""
+    """The result of a conversion."""
 
     source: str
     target: Snapshot
@@ -79,13 +79,13 @@ def convert_frames(
     source = _source(open_root(store), fingerprint=fingerprint)
     with source.pinned() as snapshot:
         target, form = _target(source, format=format, payload=payload)
-        parts, again = _pending(snapshot, target.latest())
+        parts, superseded = _pending(snapshot, target.latest())
         shards = [shard for shard, _ in parts]
         part_of = {shard.name: part for shard, part in parts}
         receipts, todo = split_finished(target, shards)
         receipts += [_convert(target, shard, part_of[shard.name], form=form) for shard in todo]
         note = f"converted from {source.fingerprint} snapshot {snapshot.number}"
-        published = target.publish(add=receipts, supersede={TABLE: again}, note=note)
+        published = target.publish(add=receipts, supersede={TABLE: superseded}, note=note)
     return Converted(source.fingerprint, published, sum(len(shard.items) for shard in shards))
 
 
@@ -133,17 +133,17 @@ def _pending(
     """A shard for each part with clips the target lacks, and keys that it only has as failed."""
     live = have.live(TABLE) if have else {}
     shards: list[tuple[Shard[Outcome], PartRef]] = []
-    again: list[str] = []
+    superseded: list[str] = []
     for part in snapshot.parts(TABLE):
         rows = [row for row in part.outcomes() if _is_due(row, live.get(row.key))]
-        again += [row.key for row in rows if row.key in live]
+        superseded += [row.key for row in rows if row.key in live]
         named = make_shards(rows, table=TABLE, size=max(len(rows), 1), key=_name_in_extract)
         shards += [(shard, part) for shard in named]
-    return shards, again
+    return shards, superseded
 
 
 def _name_in_extract(row: Outcome) -> str:
-    """Extraction gives shards their names from this: both ways end with equal checksums."""
+    """The key that extraction names shards by, so that both ways end with equal checksums."""
     return f"{row.key} {row.attempts - 1}"
 
 

@@ -33,6 +33,7 @@ from reelvec.tasks.shards import (
 )
 
 __all__ = [
+    "TABLE",
     "Clip",
     "ExtractPlan",
     "commit_extract",
@@ -61,27 +62,27 @@ class ExtractPlan:
     target: SnapshotRef
     shards: list[Shard[Clip]]
     adopted: list[Receipt]
-    again: list[str]
+    retried: list[str]
 
     clips: int
 
 
 def plan_extract(
-    session: Session, *, again: Callable[[Outcome], bool] = lambda _: False
+    session: Session, *, retry: Callable[[Outcome], bool] = lambda _: False
 ) -> ExtractPlan:
     """Compare the corpus with the frame store; opens no video.
 
     Args:
         session: of the run.
-        again: which clips are tried once more, by their ledger row.
+        retry: which clips are tried once more, by their ledger row.
     """
     artifact = session.frames
-    settled, redo = _outcomes(session.latest(artifact), again=again)
+    finished, redo = _outcomes(session.latest(artifact), retry=retry)
     clips: dict[str, Clip] = {}
     videos = iter(read_corpus(session).videos)
     while batch := list(islice(videos, _ROWS)):
         keys = [key_of(video) for video in batch]
-        pending = (~settled.has(digests(keys))).tolist()
+        pending = (~finished.has(digests(keys))).tolist()
         for video, key, is_due in zip(batch, keys, pending, strict=True):
             if key and video.status != Status.QUARANTINED and is_due:
                 attempts = redo[key].attempts if key in redo else 0
@@ -97,28 +98,28 @@ def plan_extract(
         target=session.ref(artifact),
         shards=todo,
         adopted=adopted,
-        again=[key for key in clips if key in redo],
+        retried=[key for key in clips if key in redo],
         clips=len(clips),
     )
 
 
 def _outcomes(
-    snapshot: Snapshot | None, *, again: Callable[[Outcome], bool]
+    snapshot: Snapshot | None, *, retry: Callable[[Outcome], bool]
 ) -> tuple[DigestSet, dict[str, Outcome]]:
     """Clips that are done with, by digest, and the ledger rows of those that are tried again."""
-    settled: list[Digests] = []
+    finished: list[Digests] = []
     redo: dict[str, Outcome] = {}
     for ledger in iter_ledger(snapshot, TABLE):
         rows = [Outcome(*values) for values in zip(*ledger.values(), strict=True)]
-        due = {row.key: row for row in rows if _is_due(row, again=again)}
-        settled.append(digests(row.key for row in rows if row.key not in due))
+        due = {row.key: row for row in rows if _is_due(row, retry=retry)}
+        finished.append(digests(row.key for row in rows if row.key not in due))
         redo |= due
-    return DigestSet(settled), redo
+    return DigestSet(finished), redo
 
 
-def _is_due(outcome: Outcome, *, again: Callable[[Outcome], bool]) -> bool:
+def _is_due(outcome: Outcome, *, retry: Callable[[Outcome], bool]) -> bool:
     passing = outcome.status == Status.QUARANTINED and outcome.reason in PASSING
-    return passing or again(outcome)
+    return passing or retry(outcome)
 
 
 def extract_shard(
@@ -160,6 +161,6 @@ def commit_extract(session: Session, plan: ExtractPlan, receipts: Sequence[Recei
     return session.publish(
         session.frames,
         add=[*plan.adopted, *receipts],
-        supersede={TABLE: plan.again},
+        supersede={TABLE: plan.retried},
         note=f"{plan.clips} clips",
     )

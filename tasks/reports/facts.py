@@ -178,8 +178,9 @@ def _named(snapshot: Snapshot) -> str:
 
 
 def identities_of(sources: ReportSources) -> tuple[tuple[str, str], ...]:
-    """What the fingerprints are fingerprints of."""
+    """The identities behind the fingerprints, as JSON."""
     artifacts = [s.artifact for s in (sources.evaluation, sources.embeddings, sources.frames)]
     return tuple(
-        (found.kind, json.dumps(found.identity, indent=2, sort_keys=True)) for found in artifacts
+        (artifact.kind, json.dumps(artifact.identity, indent=2, sort_keys=True))
+        for artifact in artifacts
     )

@@ -107,8 +107,10 @@ class _Strips:
     def shown(self, video_id: str, *, rank: float, score: float, true: bool) -> Shown:
         if video_id not in self._made:
             self._made[video_id] = self._strip(self._keys.get(video_id, ""))
-        jpeg, frames = self._made[video_id]
-        return Shown(video_id=video_id, rank=rank, score=score, true=true, jpeg=jpeg, frames=frames)
+        jpeg, frame_count = self._made[video_id]
+        return Shown(
+            video_id=video_id, rank=rank, score=score, true=true, jpeg=jpeg, frame_count=frame_count
+        )
 
     def _strip(self, key: str) -> tuple[bytes, int]:
         if key not in self._reader:

@@ -142,10 +142,10 @@ def _usable(sources: ReportSources) -> int:
 
 
 def _ranks(evaluation: Snapshot, *, candidates: int) -> tuple[Ranks, ...]:
-    found = []
+    directions = []
     for direction, table in (("t2v", "ranks"), ("v2t", "video_ranks")):
         if table in evaluation.tables:
             ranks = read_table(evaluation, table, columns=["rank"]).column("rank").to_pylist()
             count = candidates if direction == "t2v" else len(ranks)
-            found.append(Ranks(direction=direction, ranks=tuple(ranks), candidates=count))
-    return tuple(found)
+            directions.append(Ranks(direction=direction, ranks=tuple(ranks), candidates=count))
+    return tuple(directions)

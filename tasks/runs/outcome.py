@@ -1,4 +1,4 @@
-"""What a run has come to, read from the store: coverage, failures, notes, metrics, report."""
+"""The results of a run, read from the store: coverage, failures, notes, metrics, report."""
 
 from __future__ import annotations
 

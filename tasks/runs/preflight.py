@@ -1,4 +1,4 @@
-"""What can be known to be wrong before any work is done."""
+"""Checks of a configuration before any work is done."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reelvec.models.training.schedules import SCHEDULES
 from reelvec.storage.weights.pretrained import is_pretrained
 from reelvec.tasks.training.starting import rehearse_start
 
-__all__ = ["check_config", "choose_stages", "settled"]
+__all__ = ["check_config", "checked_config", "choose_stages"]
 
 
 def choose_stages(names: Sequence[str] | None) -> list[str]:
@@ -60,7 +60,7 @@ def check_config(config: PipelineConfig) -> None:
 
 
 def _check_names(config: PipelineConfig) -> None:
-    """Names that the schema leaves open: found wrong later, hours may have gone."""
+    """Check names that the schema leaves open, before hours of work depend on them."""
     try:
         Rule(**config.extract.sampling.model_dump())
     except ValueError as error:
@@ -81,14 +81,14 @@ def _check_names(config: PipelineConfig) -> None:
         return
     file = Path(weights).expanduser()
     if not file.is_file():
-        found = "is a folder; name the file in it" if file.is_dir() else "is not there"
+        problem = "is a folder; name the file in it" if file.is_dir() else "is not there"
         raise ConfigError(
-            f"model.weights ({weights}) {found}; give the path of an archive or checkpoint",
+            f"model.weights ({weights}) {problem}; give the path of an archive or checkpoint",
             key="model.weights",
         )
 
 
-def settled(config: PipelineConfig) -> PipelineConfig:
+def checked_config(config: PipelineConfig) -> PipelineConfig:
     """`config` checked, and with absolute paths: its record means the same from anywhere.
 
     Raises:

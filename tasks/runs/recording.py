@@ -1,4 +1,4 @@
-"""The runs of a store: which config, which artifacts at which snapshots, what each stage cost.
+"""Records of a store's runs: the config, the artifacts' snapshots, the cost of each stage.
 
 `retry`, `evaluate` and the scheduled flow take the last run's config from here.
 """
@@ -21,7 +21,7 @@ from reelvec.tasks.runs.receipts import StageReceipt
 __all__ = ["is_last_run", "last_config", "record_run"]
 
 #: keys that say how a run is worked on, not what it gives
-_HOW = {"store", "runner", "workers", "dask_address"}
+_HOW = {"store", "runner", "workers", "dask_address", "compaction"}
 
 
 def record_run(session: Session, stages: Sequence[StageReceipt], *, started: datetime) -> None:

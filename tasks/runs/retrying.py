@@ -1,4 +1,4 @@
-"""Which failed videos are tried once more."""
+"""The failed videos that are tried once more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reelvec.storage.errors import ReelvecError
 from reelvec.storage.records import Outcome, Reason, Status, Video
 from reelvec.tasks.corpus.ingest import Corpus, key_of
 
-__all__ = ["RetryFilter", "UnknownReasonError", "UnknownVideoError"]
+__all__ = ["RetryFilter", "UnknownVideoError"]
 
 
 class UnknownReasonError(ReelvecError, ValueError):

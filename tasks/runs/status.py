@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reelvec.storage.commits.artifact import Artifact, Counts, Snapshot
+from reelvec.storage.commits.artifact import Artifact, Snapshot
+from reelvec.storage.commits.receipts import Counts
 from reelvec.storage.errors import MissingArtifactError, StoreError
 from reelvec.storage.roots import open_root
 
@@ -53,7 +54,7 @@ def describe_store(store: str) -> list[ArtifactStatus]:
 
 
 def full_fingerprint(store: str, *, kind: str, prefix: str) -> str:
-    """The fingerprint of the one artifact of this kind whose fingerprint starts with `prefix`.
+    """The fingerprint of the one artifact of this kind that starts with `prefix`; "": of any kind.
 
     Raises:
         StoreError: fewer than 6 hex digits, or several artifacts start with them.
@@ -66,20 +67,21 @@ def full_fingerprint(store: str, *, kind: str, prefix: str) -> str:
             "`reelvec status` shows them",
             path=store,
         )
-    there = [a.fingerprint for a in Artifact.all(open_root(store)) if a.kind == kind]
-    found = [fingerprint for fingerprint in there if fingerprint.startswith(wanted)]
-    if not found:
+    there = [a.fingerprint for a in Artifact.all(open_root(store)) if kind in ("", a.kind)]
+    matching = [fingerprint for fingerprint in there if fingerprint.startswith(wanted)]
+    if not matching:
         raise MissingArtifactError(
-            f"no {kind} in the store ({store}) start with ({prefix}); there are: "
+            f"no {kind or 'artifacts'} in the store ({store}) start with ({prefix}); there are: "
             f"{', '.join(there) or 'none'}",
             path=store,
         )
-    if len(found) > 1:
+    if len(matching) > 1:
         raise StoreError(
-            f"({prefix}) may be any of these {kind}: {', '.join(found)}; give more digits",
+            f"({prefix}) may be any of these {kind or 'artifacts'}: {', '.join(matching)}; "
+            "give more digits",
             path=store,
         )
-    return found[0]
+    return matching[0]
 
 
 def _describe(artifact: Artifact, snapshot: Snapshot | None) -> ArtifactStatus:

@@ -1,4 +1,4 @@
-"""Who is scored and who is not, and why: corpus and tables reconciled video by video."""
+"""Which videos are scored, and why the others are not: corpus and tables compared."""
 
 from __future__ import annotations
 

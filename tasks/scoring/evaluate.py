@@ -21,13 +21,13 @@ from reelvec.storage.tables import identity_metadata, read_table, schema_text, w
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import Corpus
 from reelvec.tasks.embedding.sources import sources_of
+from reelvec.tasks.identity import evaluation_identity
 from reelvec.tasks.scoring.coverage import coverage_rows
 from reelvec.tasks.scoring.logits import Scoring, dot_product
 from reelvec.tasks.scoring.rows import CoverageRow, MetricRow
 from reelvec.tasks.scoring.split_scores import score_split
 
 __all__ = [
-    "EVALUATION_RECIPE",
     "Evaluation",
     "evaluate",
     "finished_evaluation",
@@ -35,9 +35,6 @@ __all__ = [
     "read_coverage",
     "read_metrics",
 ]
-
-EVALUATION_RECIPE = 1
-"""Raised when code changes what the same tables give."""
 
 _METRICS = pa.schema(
     [
@@ -76,16 +73,8 @@ class Evaluation:
 def _evaluation_artifact(
     session: Session, embeddings: Snapshot, *, options: EvaluateConfig
 ) -> Artifact:
-    """The evaluation of these tables with these options, made if it is not there.
-
-    `options.block` is how, not what, and is left out of the identity.
-    """
-    identity = {
-        "kind": "evaluation",
-        "recipe": EVALUATION_RECIPE,
-        "embeddings": embeddings.artifact.fingerprint,
-        "options": options.model_dump(mode="json", exclude={"block"}),
-    }
+    """The evaluation of these tables with these options, made if it is not there."""
+    identity = evaluation_identity(options, embeddings=embeddings.artifact.fingerprint)
     return session.open("evaluation", identity)
 
 

@@ -93,11 +93,11 @@ def open_rows(
     """
     key = facts[0]
     check_columns(snapshot, table=table, features=features)
-    found = _facts(snapshot, table=table, facts=facts, split=split)
+    kept = _facts(snapshot, table=table, facts=facts, split=split)
     if within is not None:
         known = pa.array(sorted(within), pa.string())
-        found = found.filter(pc.is_in(found.column("video_id"), value_set=known))
-    place = {name: row for row, name in enumerate(found.column(key).to_pylist())}
+        kept = kept.filter(pc.is_in(kept.column("video_id"), value_set=known))
+    place = {name: row for row, name in enumerate(kept.column(key).to_pylist())}
     with tempfile.TemporaryDirectory(prefix="reelvec-rows-") as folder:
         columns: dict[str, npt.NDArray[np.generic]] = {}
         for part in iter_tables(snapshot, table, columns=[key, *features]) if place else ():
@@ -107,7 +107,7 @@ def open_rows(
             if taken:
                 rows = np.array(taken, dtype=np.int64)
                 _fill(columns, part, features=features, rows=rows, size=len(place), folder=folder)
-        yield SplitRows(found, columns)
+        yield SplitRows(kept, columns)
 
 
 def check_columns(snapshot: Snapshot, *, table: str, features: Sequence[str]) -> None:
@@ -164,13 +164,13 @@ def _new_array(
 
 def tensors_of(table: pa.Table, names: Sequence[str]) -> dict[str, Tensor]:
     """Fixed-size list columns of a table as tensors [rows, numbers a row], as stored."""
-    found = {}
+    tensors = {}
     for name in names:
         column = table.column(name).combine_chunks()
         array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
         flat = array.flatten().to_numpy(zero_copy_only=False)
-        found[name] = torch.from_numpy(np.array(flat.reshape(len(array), array.type.list_size)))
-    return found
+        tensors[name] = torch.from_numpy(np.array(flat.reshape(len(array), array.type.list_size)))
+    return tensors
 
 
 def _tensor(values: npt.NDArray[np.generic]) -> Tensor:

@@ -105,7 +105,7 @@ def _score(
         return Scores([], _RANKS.empty_table(), ranks)
     blocks = _BlocksWithTop(texts, videos, owners=owners, scoring=scoring, size=options.block)
     subsets = texts.ids("subset")
-    settings = MetricOptions(ties=options.ties, bootstrap=options.bootstrap)
+    settings = MetricOptions(ties=options.ties, rivals=options.rivals, bootstrap=options.bootstrap)
 
     def measured(scores: Blocks) -> RetrievalMetrics:
         return evaluate_similarity(
@@ -121,8 +121,10 @@ def _score(
     metrics = _rows(plain, protocol)
     for name in options.rerank:
         for direction in ("t2v", "v2t"):
-            again = measured(RERANKINGS[name](blocks, direction=direction))
-            metrics += [r for r in _rows(again, f"{protocol}+{name}") if r.direction == direction]
+            reranked = measured(RERANKINGS[name](blocks, direction=direction))
+            metrics += [
+                r for r in _rows(reranked, f"{protocol}+{name}") if r.direction == direction
+            ]
     ranked = ~np.isnan(plain.ranks_v2t)
     described = [video_id for video_id, there in zip(video_ids, ranked, strict=True) if there]
     return Scores(
@@ -195,8 +197,8 @@ class _BlocksWithTop:
         )
 
 
-def _rows(found: RetrievalMetrics, protocol: str) -> list[MetricRow]:
-    pairs = [("", (found.t2v, found.v2t)), *found.subsets.items()]
+def _rows(result: RetrievalMetrics, protocol: str) -> list[MetricRow]:
+    pairs = [("", (result.t2v, result.v2t)), *result.subsets.items()]
     return [
         row
         for subset, both in pairs
@@ -227,14 +229,14 @@ def _direction(
 
 
 def _ranks_table(
-    texts: SplitRows, found: RetrievalMetrics, *, top: _BlocksWithTop, video_ids: Sequence[str]
+    texts: SplitRows, result: RetrievalMetrics, *, top: _BlocksWithTop, video_ids: Sequence[str]
 ) -> pa.Table:
     return pa.table(
         {
             "caption_id": texts.ids("caption_id"),
             "video_id": texts.ids("video_id"),
             "subset": texts.ids("subset"),
-            "rank": found.ranks_t2v,
+            "rank": result.ranks_t2v,
             "score": top.own,
             "top_video_ids": [[video_ids[i] for i in row] for row in top.indices],
             "top_scores": top.scores,

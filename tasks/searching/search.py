@@ -63,13 +63,13 @@ def search(
         top: how many, at least 1; fewer come back from a smaller table.
         scoring: `scoring.logits.scoring_of(model)`; None: the plain product of `embedding`.
     """
-    found = best_videos(query, embeddings=embeddings, top=top, scoring=scoring)
+    ranked = best_videos(query, embeddings=embeddings, top=top, scoring=scoring)
     known = {video.video_id: video for video in corpus.videos}
     reader = FrameReader(frames) if frames is not None else None
     try:
         return [
             _row(rank, score, known.get(name) or Video(name, ""), reader=reader)
-            for rank, (name, score) in enumerate(found, start=1)
+            for rank, (name, score) in enumerate(ranked, start=1)
         ]
     finally:
         if reader is not None:

@@ -37,8 +37,8 @@ __all__ = [
     "checkpoints",
     "commit",
     "model_from",
+    "recover",
     "restore",
-    "settle",
 ]
 
 CHECKPOINTS = "checkpoints"
@@ -77,12 +77,12 @@ class CheckpointRef:
 
 def checkpoints(snapshot: Snapshot | None) -> list[CheckpointRef]:
     """Checkpoints in force, oldest first; reads receipts only."""
-    found = [_ref(part) for part in snapshot.parts(CHECKPOINTS)] if snapshot else []
-    return sorted(found, key=lambda ref: ref.progress.step)
+    refs = [_ref(part) for part in snapshot.parts(CHECKPOINTS)] if snapshot else []
+    return sorted(refs, key=lambda ref: ref.progress.step)
 
 
 def best_checkpoint(refs: Sequence[CheckpointRef]) -> CheckpointRef:
-    """The one the last of them calls the best; the last where none is."""
+    """The checkpoint that the newest one calls the best; the newest where it calls none so."""
     last = refs[-1]
     best = last.progress.best
     return next((ref for ref in refs if best and ref.progress.step == best.step), last)
@@ -134,12 +134,12 @@ def _superseded(
     return [r.key for r in others if r.key not in kept and r.progress.step != best]
 
 
-def settle(artifact: Artifact, *, keep_last: int) -> list[CheckpointRef]:
+def recover(artifact: Artifact, *, keep_last: int) -> list[CheckpointRef]:
     """Checkpoints in force, after adopting what a killed run had written but not published."""
     orphans = [r for r in artifact.orphan_receipts(verify=True) if r.table == CHECKPOINTS]
     if orphans:
-        found = checkpoints(artifact.publish(add=orphans, note="adopted after an interruption"))
-        gone = _superseded(found[:-1], found[-1].progress, keep_last=keep_last)
+        refs = checkpoints(artifact.publish(add=orphans, note="adopted after an interruption"))
+        gone = _superseded(refs[:-1], refs[-1].progress, keep_last=keep_last)
         if gone:
             artifact.publish(supersede={CHECKPOINTS: gone}, note="adopted after an interruption")
     return checkpoints(artifact.latest())

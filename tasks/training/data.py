@@ -41,7 +41,7 @@ class ClipBatch:
         )
 
     def rows(self, rows: slice) -> ClipBatch:
-        """Some of its clips."""
+        """The clips of these rows."""
         return ClipBatch(self.frames[rows], self.mask[rows])
 
 

@@ -1,4 +1,4 @@
-"""Lines by which a worker tells its supervisor how it goes: JSON objects, one a line, on stdout."""
+"""Events a worker sends to its supervisor: JSON objects, one a line, on stdout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a finished training is, and what is said of it: its receipt, and notes for a reader."""
+"""A finished training, its receipt, and notes for who reads its numbers."""
 
 from __future__ import annotations
 
@@ -99,36 +99,36 @@ def finished(snapshot: Snapshot | None) -> Trained | None:
 
 
 def receipt_of(
-    found: Trained, config: PipelineConfig, *, items: Sequence[Item], done: int
+    trained: Trained, config: PipelineConfig, *, items: Sequence[Item], done: int
 ) -> TrainReceipt:
     """What `tasks.training.train.train` returns."""
-    last = found.last.progress
+    last = trained.last.progress
     return TrainReceipt(
-        part=found.best.part.part,
-        weights_hash=found.weights_hash,
+        part=trained.best.part.part,
+        weights_hash=trained.weights_hash,
         epochs=last.epoch,
         steps=last.step,
-        best_epoch=found.best_epoch,
+        best_epoch=trained.best_epoch,
         history=last.history,
-        training_seconds=found.last.seconds,
+        training_seconds=trained.last.seconds,
         steps_done=done,
-        notes=tuple(_notes(found, config, items=items)),
+        notes=tuple(_notes(trained, config, items=items)),
     )
 
 
-def _notes(found: Trained, config: PipelineConfig, *, items: Sequence[Item]) -> list[str]:
+def _notes(trained: Trained, config: PipelineConfig, *, items: Sequence[Item]) -> list[str]:
     """What a reader of the numbers should know."""
     if config.train.epochs == 0:
         return []
     notes = []
-    then = {item.item_id: item for item in read_items(found.snapshot)}
+    then = {item.item_id: item for item in read_items(trained.snapshot)}
     grown = [item for item in items if then.get(item.item_id) != item]
     if grown:
         notes.append(
             f"{len(grown)} captions are new or changed since this model was trained; "
             "train.when_corpus_grows=retrain trains it anew"
         )
-    if found.last.progress.step == 1 and _first_rate(config.train) == 0:
+    if trained.last.progress.step == 1 and _first_rate(config.train) == 0:
         notes.append(
             "Training had one step, and warm-up begins at rate 0: the weights are those it began "
             "with. More train.epochs or a smaller train.batch_size make more steps."

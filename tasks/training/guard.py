@@ -1,4 +1,4 @@
-"""A worker never outlives those who started it.
+"""End a training worker when the process that started it ends.
 
 The kernel kills it with its parent, and, where the supervisor says so, it kills itself when the
 supervisor's end of its standard input closes: a torchrun agent that is killed leaves its workers
@@ -22,7 +22,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Call once, before anything else."""
+    """Make this process end with its parent; call it once, before anything else."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.environ.get(WATCH):

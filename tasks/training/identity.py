@@ -1,16 +1,18 @@
-"""What decides a trained model: the dict whose fingerprint names its checkpoint artifact."""
+"""The identity of a trained model: its fingerprint names the checkpoint artifact."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from reelvec.configs.schema import PipelineConfig
+from reelvec.models.registry import validate_options
 
 __all__ = ["TRAINING_RECIPE", "checkpoint_identity"]
 
 TRAINING_RECIPE = 1
 
-#: how a run is worked on, and what is kept of it; up to rounding they do not change the weights
+#: how a run is worked on, and what is kept of it; up to rounding they do not change the weights,
+#: but for what `_cuts` names
 _HOW = {
     "accumulation",
     "activation_checkpointing",
@@ -27,7 +29,7 @@ _HOW = {
 def checkpoint_identity(
     config: PipelineConfig, *, start: str | None, corpus: str, frames: str, training_set: str
 ) -> dict[str, Any]:
-    """Which weights. An untrained model depends on nothing but itself.
+    """Identity of the weights; an untrained model depends on its own settings alone.
 
     Args:
         config: the run.
@@ -46,9 +48,20 @@ def checkpoint_identity(
     if config.train.epochs == 0:
         return {**identity, "train": {"epochs": 0, "seed": config.train.seed}}
     train = config.train.model_dump(mode="json", exclude=_HOW)
-    if config.train.gradient_scaling == "legacy":
-        train["processes"] = config.train.processes
+    train |= _cuts(config)
     identity |= {"train": train, "corpus": corpus, "frames": frames}
     if config.train.when_corpus_grows == "retrain":
         identity["training_set"] = training_set
     return identity
+
+
+def _cuts(config: PipelineConfig) -> dict[str, int]:
+    """How batches are cut, where more than rounding follows from it: named if they are cut."""
+    options = validate_options(config.model.family, config.model.options)
+    cuts: dict[str, int] = {}
+    if options.sees_batch(training=True):
+        given = {"accumulation": config.train.accumulation, "processes": config.train.processes}
+        cuts |= {name: parts for name, parts in given.items() if parts > 1}
+    if config.train.gradient_scaling == "legacy":
+        cuts["processes"] = config.train.processes
+    return cuts

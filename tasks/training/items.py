@@ -62,7 +62,7 @@ def choose_items(
     videos: Sequence[Video],
     captions: Sequence[Caption],
     *,
-    frames: Collection[str],
+    clips_with_frames: Collection[str],
     selection_split: str,
     joined: bool = False,
 ) -> list[Item]:
@@ -71,11 +71,11 @@ def choose_items(
     Args:
         videos: of the corpus; one without split takes part in both roles.
         captions: of the corpus, in its order.
-        frames: clip keys that have frames.
+        clips_with_frames: clip keys that have frames.
         selection_split: the split on which the best epoch is chosen.
         joined: one item a video, its captions in their order as a paragraph.
     """
-    usable = {v.video_id: v for v in videos if _clip_of(v) in frames}
+    usable = {v.video_id: v for v in videos if _clip_of(v) in clips_with_frames}
     texts: dict[str, list[Caption]] = defaultdict(list)
     for caption in captions:
         if caption.video_id in usable:

@@ -28,13 +28,13 @@ from reelvec.tasks.training.spec import TrainSpec
 from reelvec.tasks.training.starting import make_optimizer, make_trainable, starting_model
 from reelvec.tasks.training.step import PairBatch, StepOptions, contrastive_backward
 
-__all__ = ["Trainer", "grouped", "planned"]
+__all__ = ["Trainer"]
 
 _SHOWN = 8
 
 
 def grouped(items: Sequence[Item], *, one_per_video: bool) -> list[list[int]]:
-    """Positions of items that stand for one another in an epoch."""
+    """Positions of items in groups; an epoch takes one item of each group."""
     if not one_per_video:
         return [[position] for position in range(len(items))]
     by_video: dict[str, list[int]] = {}
@@ -44,7 +44,7 @@ def grouped(items: Sequence[Item], *, one_per_video: bool) -> list[list[int]]:
 
 
 def planned(order: Order, *, epochs: int, training_set: str) -> Progress:
-    """The beginning of a run."""
+    """The progress of a run before its first step."""
     steps = order.steps
     return Progress(steps_per_epoch=steps, total_steps=steps * epochs, training_set=training_set)
 
@@ -58,7 +58,7 @@ class Trainer:
         *,
         artifact: Artifact,
         items: Sequence[Item],
-        frames: FrameSource,
+        reader: FrameSource,
         group: Group,
     ) -> None:
         """Build model, optimizer and batches; nothing is trained or written yet."""
@@ -74,7 +74,7 @@ class Trainer:
         model = starting_model(spec.model, seed=options.seed)
         make_trainable(model, options, device=group.device)
         self.loader = ClipLoader(
-            frames,
+            reader,
             max_frames=spec.model.max_frames,
             selection=spec.model.frame_selection,
             image_size=model.image_size,
@@ -152,9 +152,9 @@ class Trainer:
         batches = self.order.epoch(epoch)[done:]
         keys = [[self.items[row].clip_key for row in rows[self.mine]] for rows in batches]
         with closing(self.loader.batches(keys)) as clips:
-            for rows, frames in zip(batches, clips, strict=True):
+            for rows, batch in zip(batches, clips, strict=True):
                 chosen = torch.from_numpy(rows[self.mine])
-                self._step(rows, PairBatch(self.tokens[chosen], frames, len(rows)))
+                self._step(rows, PairBatch(self.tokens[chosen], batch, len(rows)))
 
     def _step(self, rows: Sequence[int], batch: PairBatch) -> None:
         model, optimizer, progress = self.state.model, self.state.optimizer, self.state.progress

@@ -1,4 +1,4 @@
-"""The processes of one run: who is here, and the few things they do together.
+"""The processes of one training run, and what they do together: gather, sum, broadcast, end.
 
 One process needs no process group: every verb is then the identity. CPU tensors travel through
 gloo and CUDA tensors through NCCL, whichever the tensor is.
@@ -18,7 +18,10 @@ from torch import Tensor
 
 from reelvec.tasks.training.errors import TrainingError
 
-__all__ = ["Group", "choose_device"]
+__all__ = ["MEETING", "Group"]
+
+MEETING = "REELVEC_TRAIN_MEETING"
+"""Environment variable: the file through which the processes of a run find each other."""
 
 _TIMEOUT = timedelta(hours=2)  # a rank may validate or write a checkpoint meanwhile
 _BUCKET = 1 << 25  # elements a reduction, so that no copy of all gradients is made
@@ -58,12 +61,16 @@ class Group:
             torch.cuda.set_device(place)
         if world > 1 and not dist.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
-            dist.init_process_group(backend, timeout=_TIMEOUT)
+            meeting = os.environ.get(MEETING)
+            where = f"file://{meeting}" if meeting else "env://"
+            dist.init_process_group(
+                backend, init_method=where, rank=rank, world_size=world, timeout=_TIMEOUT
+            )
         return cls(rank, world, place)
 
     @property
     def is_first(self) -> bool:
-        """Whether this process speaks and writes for all."""
+        """Whether this process reports and writes for all of them."""
         return self.rank == 0
 
     def gather(self, tensor: Tensor, *, sizes: Sequence[int]) -> Tensor:
@@ -106,7 +113,7 @@ class Group:
                     tensor.copy_(piece.view_as(tensor))
 
     def tell(self, value: int) -> int:
-        """What process 0 says, to all."""
+        """Send the value of process 0 to all processes."""
         if self.world == 1:
             return value
         told = torch.tensor([value], dtype=torch.int64, device=self.device)

@@ -1,4 +1,4 @@
-"""Where a run stands: what a checkpoint says in words, beside its tensors."""
+"""The progress of a training run, stored in a checkpoint beside its tensors."""
 
 from __future__ import annotations
 

@@ -57,10 +57,10 @@ class SelectionSet:
             for first in range(0, len(texts), _TEXTS_A_BLOCK):
                 yield model.similarity(texts.index(slice(first, first + _TEXTS_A_BLOCK)), videos)
 
-        found = evaluate_similarity(
+        metrics = evaluate_similarity(
             blocks, text_to_video=self.owners, n_videos=len(self.keys)
         ).t2v.as_dict()
-        return {name: found[name] for name in ("R@1", "R@5", "R@10", "MdR", "MnR")}
+        return {name: metrics[name] for name in ("R@1", "R@5", "R@10", "MdR", "MnR")}
 
     def _texts(self, model: RetrievalModel, group: Group) -> dict[str, Tensor]:
         rows = _share(len(self), group)

@@ -26,7 +26,6 @@ __all__ = [
     "hash_of_start",
     "make_optimizer",
     "make_trainable",
-    "read_start",
     "rehearse_start",
     "starting_model",
 ]

@@ -1,4 +1,7 @@
-"""Starts torchrun and stays with it: events, log, cancellation, restarts from the last checkpoint.
+"""Starts the workers and stays with them: events, log, cancellation, restarts.
+
+One worker needs no launcher. Several are started by torchrun and meet through files: torch's
+network store listens on every address of the machine, whatever address it is given.
 
 The workers live in sessions of their own (torchrun's doing), so no process group holds them all.
 What does is the pipe on their standard input: only this process has its writing end, so it closes
@@ -9,8 +12,10 @@ from __future__ import annotations
 
 import os
 import queue
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -24,6 +29,7 @@ import psutil
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import parse
 from reelvec.tasks.training.guard import WATCH
+from reelvec.tasks.training.processes import MEETING
 
 __all__ = ["Launch", "OnProgress", "supervise"]
 
@@ -40,7 +46,7 @@ class Launch:
 
     Attributes:
         spec: path of its JSON spec.
-        processes: how many on this machine.
+        processes: how many on this machine, one or more.
         log: file that everything the processes say is appended to.
         restarts: times it is started again without having committed a checkpoint in between.
     """
@@ -50,20 +56,24 @@ class Launch:
     log: Path
     restarts: int = _RESTARTS
 
-    @property
-    def command(self) -> list[str]:
-        """One run of torchrun, on this machine alone."""
-        return [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
+    def command(self, meeting: Path) -> list[str]:
+        """One run of the workers, on this machine alone.
+
+        Args:
+            meeting: an empty folder, through which several find each other.
+        """
+        worker = ["-m", "reelvec.tasks.training.worker", str(self.spec)]
+        if self.processes == 1:
+            return [sys.executable, *worker]
+        torchrun = [
+            "--rdzv-backend=c10d",
+            "--rdzv-conf=store_type=file",
+            f"--rdzv-endpoint={meeting / 'launcher'}",
+            f"--rdzv-id={meeting.name}",
             "--local-addr=127.0.0.1",
             f"--nproc_per_node={self.processes}",
-            "-m",
-            "reelvec.tasks.training.worker",
-            str(self.spec),
         ]
+        return [sys.executable, "-m", "torch.distributed.run", *torchrun, *worker]
 
 
 def supervise(launch: Launch, *, on_progress: OnProgress) -> None:
@@ -127,9 +137,12 @@ def _run_once(launch: Launch, *, on_progress: OnProgress) -> _End:
 
 @contextmanager
 def _child(launch: Launch) -> Iterator[subprocess.Popen[str]]:
+    meeting = Path(tempfile.mkdtemp(prefix="reelvec-train-"))
     environment = {
         **os.environ,
         WATCH: "1",
+        MEETING: str(meeting / "workers"),
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # else torchrun opens a network store after all
         "PYTHONPATH": _python_path(),
         "PYTHONUNBUFFERED": "1",
     }
@@ -138,7 +151,7 @@ def _child(launch: Launch) -> Iterator[subprocess.Popen[str]]:
     if sys.platform == "linux":  # one machine: gloo need not find out its address in a network
         environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
     child = subprocess.Popen(
-        launch.command,
+        launch.command(meeting),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -152,6 +165,7 @@ def _child(launch: Launch) -> Iterator[subprocess.Popen[str]]:
         yield child
     finally:
         _end(child)
+        shutil.rmtree(meeting, ignore_errors=True)
 
 
 def _python_path() -> str:
@@ -188,7 +202,7 @@ def _read(stream: IO[str], lines: queue.Queue[str | None]) -> None:
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    """Let nothing of the child live on."""
+    """End the child and every process it started."""
     family = []
     with suppress(psutil.Error):
         family = psutil.Process(child.pid).children(recursive=True)

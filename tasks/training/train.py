@@ -28,7 +28,7 @@ from reelvec.tasks.training.checkpoints import (
     checkpoints,
     commit,
     model_from,
-    settle,
+    recover,
 )
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.finished import Trained, TrainReceipt, finished, receipt_of
@@ -57,18 +57,18 @@ def train(session: Session, *, on_progress: OnProgress = lambda _: None) -> Trai
     """
     items = training_items(session)
     artifact = _checkpoint_artifact(session, items=items)
-    found = finished(session.latest(artifact))
+    trained_model = finished(session.latest(artifact))
     steps = 0
-    if found is None:
+    if trained_model is None:
         before = _begun(session, artifact)
-        found = finished(session.latest(artifact))
-        if found is None:
+        trained_model = finished(session.latest(artifact))
+        if trained_model is None:
             _run(session, artifact, items=items, before=before, on_progress=on_progress)
-            found = finished(session.latest(artifact))
-        if found is None:
+            trained_model = finished(session.latest(artifact))
+        if trained_model is None:
             raise TrainingError(f"training ended without a finished checkpoint in {artifact!r}")
-        steps = found.last.progress.step - (before[-1].progress.step if before else 0)
-    return receipt_of(found, session.config, items=items, done=steps)
+        steps = trained_model.last.progress.step - (before[-1].progress.step if before else 0)
+    return receipt_of(trained_model, session.config, items=items, done=steps)
 
 
 def find_trained(session: Session) -> Trained | None:
@@ -85,13 +85,13 @@ def trained(session: Session) -> Trained:
     Raises:
         MissingArtifactError: it is not trained, or not to the end.
     """
-    found = find_trained(session)
-    if found is None:
+    trained_model = find_trained(session)
+    if trained_model is None:
         config = session.config
         raise MissingArtifactError(
             f"the model of ({config.name}) is not trained in {config.store}; run the stage train"
         )
-    return found
+    return trained_model
 
 
 def load_trained(checkpoint: SnapshotRef, *, model: ModelConfig) -> RetrievalModel:
@@ -131,7 +131,7 @@ def training_items(session: Session) -> list[Item]:
     return choose_items(
         corpus.videos,
         corpus.captions,
-        frames=_clips(session.latest(session.frames)),
+        clips_with_frames=_clips(session.latest(session.frames)),
         selection_split=options.selection_split,
         joined=options.captions == "joined",
     )
@@ -148,7 +148,7 @@ def _begun(session: Session, artifact: Artifact) -> list[CheckpointRef]:
     config = session.config
     if config.train.epochs == 0:
         _commit_start(artifact, config)
-    before = settle(artifact, keep_last=config.train.keep_last)
+    before = recover(artifact, keep_last=config.train.keep_last)
     session.forget(artifact)
     return before
 

@@ -1,4 +1,4 @@
-"""What torchrun starts, one a process: ``python -m reelvec.tasks.training.worker SPEC.json``."""
+"""One process of a training run: ``python -m reelvec.tasks.training.worker SPEC.json``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _train(spec: TrainSpec) -> None:
     snapshot = artifact.at(number)
     reader = FrameReader(frames)
     trainer = Trainer(
-        spec, artifact=artifact, items=read_items(snapshot), frames=reader, group=group
+        spec, artifact=artifact, items=read_items(snapshot), reader=reader, group=group
     )
     trainer.check_size(stored_size)
     before = checkpoints(snapshot)

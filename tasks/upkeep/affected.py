@@ -1,4 +1,4 @@
-"""Which videos a damage concerns, by the ids a person knows them by."""
+"""The video ids that a damaged file belongs to."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def affected_videos(root: Root, damages: Sequence[Damage]) -> list[tuple[str, ..
     """
     wanted = {key for damage in damages for key in _keys(damage)}
     names = _names(root, wanted) if wanted else {}
-    found = []
+    ids_of_damages = []
     for damage in damages:
         corpora = _corpora(root, damage)
         ids: set[str] = set()
         for key in _keys(damage):
             known = [v for corpus, v in names.get(key, ()) if corpora is None or corpus in corpora]
             ids.update(known or [key])
-        found.append(tuple(sorted(ids)))
-    return found
+        ids_of_damages.append(tuple(sorted(ids)))
+    return ids_of_damages
 
 
 def _keys(damage: Damage) -> tuple[str, ...]:

@@ -84,9 +84,9 @@ def videos_of(config: PipelineConfig, damages: Iterable[Damage]) -> list[str]:
         names.setdefault(key_of(video), set()).add(video.video_id)
     for caption in corpus.captions:
         names.setdefault(caption.caption_id, set()).add(caption.video_id)
-    found: set[str] = set()
+    redone: set[str] = set()
     for damage in damages:
         if damage.kind in ("corpus", "frames", "embeddings"):
             for key in damage.keys:
-                found |= names.get(key, set())
-    return sorted(found)
+                redone |= names.get(key, set())
+    return sorted(redone)

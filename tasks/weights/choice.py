@@ -60,13 +60,13 @@ def choose_weights(named: str | Path | None, *, store: str) -> ChosenModel:
 
 def _from_file(name: str) -> ChosenModel:
     weights = name if is_pretrained(name) else str(existing_file(Path(name)).resolve())
-    found = name_model(weights)
+    recognised = name_model(weights)
     try:
-        size = image_size_of(found.file.tensors)
+        size = image_size_of(recognised.file.tensors)
     except ModelError as error:
         raise WeightsError(f"({name}) fits no model family: {error}", path=name) from None
-    model = found.config(weights).model_dump(mode="json", exclude={"architecture"})
-    return ChosenModel(model, {"size": size}, f"Embedded with {name} ({found.family}).")
+    model = recognised.config(weights).model_dump(mode="json", exclude={"architecture"})
+    return ChosenModel(model, {"size": size}, f"Embedded with {name} ({recognised.family}).")
 
 
 def _trained_here(store: str) -> ChosenModel | None:
@@ -96,8 +96,8 @@ def _trained_by(config: PipelineConfig) -> str | None:
 
 def _downloaded() -> ChosenModel | None:
     cache = Path.home() / ".cache" / "clip"
-    found = [cache / name for name in ARCHIVES if (cache / name).is_file()]
-    return _from_file(str(found[0])) if found else None
+    archives = [cache / name for name in ARCHIVES if (cache / name).is_file()]
+    return _from_file(str(archives[0])) if archives else None
 
 
 def _untrained() -> ChosenModel:

@@ -217,8 +217,8 @@ def export_file(
     _check_target(source, out, force=options.force)
     if source is None:
         session = Session(last_config(store))
-        config, found = session.config.model, trained(session)
-        model, epoch = model_from(found.path, config), found.best_epoch
+        config, trained_model = session.config.model, trained(session)
+        model, epoch = model_from(trained_model.path, config), trained_model.best_epoch
     else:
         named = name_model(source, family=options.family)
         config, model = named.config(), named.build()

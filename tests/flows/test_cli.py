@@ -10,8 +10,8 @@ from typer.main import get_command
 from reelvec.flows.cli import app, main
 
 WORDS = {
-    "bootstrap", "convert", "corpus", "demo", "doctor", "embed", "evaluate", "failures", "gc",
-    "presets", "repair", "retry", "run", "search", "status", "verify", "weights",
+    "bootstrap", "compact", "convert", "corpus", "demo", "doctor", "embed", "evaluate", "failures",
+    "gc", "presets", "repair", "retry", "run", "search", "status", "verify", "weights",
 }  # fmt: skip
 
 

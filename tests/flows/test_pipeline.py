@@ -1,6 +1,7 @@
 """The flows on a real Prefect server: whole, again, on Dask, and the scheduled one."""
 
 import csv
+import os
 import shutil
 
 import pytest
@@ -9,6 +10,7 @@ import reelvec
 from reelvec.configs import PipelineConfig
 from reelvec.tasks.corpus.ledger import counts
 from reelvec.tasks.runs.status import describe_store
+from tests.support.programs import Watched, watching
 
 pytestmark = pytest.mark.flow
 
@@ -112,11 +114,14 @@ def test_the_record_means_the_same_from_another_folder(first, source, tmp_path, 
 
 
 def test_dask_gives_the_same_checksums(first, source, tmp_path):
+    """And its scheduler and workers listen on loopback alone."""
     from reelvec.flows.pipeline import pipeline
 
     store, _ = first
-    pipeline(config_of(source, tmp_path, runner="dask", workers=2))
+    with watching(os.getpid(), Watched()) as watched:
+        pipeline(config_of(source, tmp_path, runner="dask", workers=2))
     assert checksums(tmp_path) == checksums(store)
+    assert watched.listened and watched.open_doors == set()
 
 
 def test_reembed_does_what_is_new_and_nothing_else(first, source, tmp_path):

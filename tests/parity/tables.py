@@ -8,7 +8,7 @@ from torch import nn
 
 from reelvec.models.adaclip.policy import annealed_k, temperature
 from reelvec.models.clip.tokenizer import encode, tokenize
-from reelvec.models.ranking.metrics import MetricOptions, evaluate_matrix
+from reelvec.models.ranking.metrics import MetricOptions
 from reelvec.models.sampling.originals import (
     adaclip_segment,
     adaclip_subset,
@@ -19,9 +19,10 @@ from reelvec.models.sampling.originals import (
 )
 from reelvec.models.sampling.rules import limit, pick_stored
 from reelvec.models.training.optim import BertAdam, OptimizerOptions
-from reelvec.models.training.schedules import adaclip_total_steps, clip4clip_total_steps, multiplier
+from reelvec.models.training.schedules import multiplier
 from tests.parity.common import Line
 from tests.parity.init import init_mapping
+from tests.support.matrices import evaluate_matrix
 
 SLICE = ("head", "tail", "linspace")
 
@@ -105,19 +106,19 @@ def _clip4clip(i, case):
 
 def retrieval_metrics(table):
     for i, case in enumerate(table["single"]):
-        yield from _metrics(f"single {i}", case, "grouped", ("t2v", "v2t"))
+        yield from _metrics(f"single {i}", case, "videos", ("t2v", "v2t"))
     for i, case in enumerate(table["multi"]):
-        yield from _metrics(f"multi {i}", case, "grouped", ("t2v", "v2t"))
+        yield from _metrics(f"multi {i}", case, "videos", ("t2v", "v2t"))
         yield from _metrics(f"multi {i}", case, "captions", ("adaclip_t2v", "adaclip_v2t"))
 
 
-def _metrics(label, case, protocol, keys):
+def _metrics(label, case, rivals, keys):
     sim = np.array(case["sim"], dtype=np.float64)
     counts = case.get("captions_per_video", [1] * sim.shape[1])
     found = evaluate_matrix(
         torch.from_numpy(sim),
         text_to_video=np.repeat(np.arange(len(counts)), counts),
-        options=MetricOptions(protocol=protocol),
+        options=MetricOptions(rivals=rivals),
     )
     for key, direction in zip(keys, (found.t2v, found.v2t), strict=True):
         ours = {"MR": direction.median_rank, "MeanR": direction.mean_rank}
@@ -148,12 +149,11 @@ def schedules(table):
         for epoch, (wanted, used) in enumerate(zip(case["k"], case["used"], strict=True)):
             found = annealed_k(
                 epoch,
-                frames=case["num_frm"],
+                n_frames=case["num_frm"],
                 top_k=case["top_k"],
                 warmup_epochs=case["warmup_epochs"],
             )
             yield f"k {epoch}", abs(found - wanted) <= 1e-12 and int(found) == used
-    yield from _total_steps(table["t_total"])
 
 
 def _bertadam(case):
@@ -177,25 +177,6 @@ def _bertadam(case):
         if not (parameter.detach() - torch.tensor(wanted, dtype=dtype)).abs().max() <= limit_:
             return False
     return True
-
-
-def _total_steps(cases):
-    for i, case in enumerate(cases):
-        if "clip4clip_t_total" in case:
-            found = clip4clip_total_steps(
-                loader_length=case["loader_length"],
-                accumulation=case["gradient_accumulation_steps"],
-                epochs=case["epochs"],
-            )
-            yield f"t_total {i}", found == case["clip4clip_t_total"]
-        else:
-            found = adaclip_total_steps(
-                items=case["dataset_length"],
-                global_batch=case["world_size"] * case["batch_size"],
-                accumulation=case["gradient_accumulation_steps"],
-                epochs=case["epochs"],
-            )
-            yield f"t_total {i}", found == case["adaclip_t_total"]
 
 
 TABLES = {

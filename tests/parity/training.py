@@ -27,7 +27,7 @@ def run(golden, dtype):
     model = golden.model(dtype).train()
     if "tau" in how:
         model.temperature = how["tau"]
-    frozen = freeze(model, freeze_layers=how["freeze_layer_num"], legacy_3d=True)
+    frozen = freeze(model, freeze_layers=how["freeze_layer_num"])
     optimizer = build_optimizer(model, options=optimizer_options(how))
     trained = [p for p in model.parameters() if p.requires_grad]
     found = {"train_loss": [], "train_grad_norm": [], "train_lr": [], "train_lr_clip": []}

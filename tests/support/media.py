@@ -174,6 +174,7 @@ def ffmpeg(*arguments, stdin=b""):
         raise RuntimeError(done.stderr.decode(errors="replace"))
 
 
+@functools.cache
 def painted(count=FRAMES, *, width=WIDTH, height=HEIGHT):
     """[count, height, width, 3] uint8: frame i shows the barcode i under a moving texture."""
     y, x = np.mgrid[0:height, 0:width]
@@ -253,6 +254,18 @@ def library():
 def video(name):
     """Path of the session's file of kind `name`, encoded on first use."""
     return encode_kind(library().name, name)
+
+
+def damaged(name, kind, *, keep=1.0, hole=(0.0, 0.0)):
+    """Path of the session's damaged copy of a kind: its end cut off, or zeros in a part of it."""
+    path = Path(library().name) / name
+    if not path.exists():
+        data = bytearray(video(kind).read_bytes())
+        del data[int(len(data) * keep) :]
+        start, stop = (int(len(data) * part) for part in hole)
+        data[start:stop] = bytes(stop - start)
+        path.write_bytes(data)
+    return path
 
 
 def kept(name):

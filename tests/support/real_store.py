@@ -33,8 +33,8 @@ def make_real_store(folder):
     for number, file in enumerate(files):
         file.rename(file.with_name(f"clip{number}.mp4"))
     (folder / "videos" / "broken.mp4").write_text("no video at all")
-    whole = (folder / "videos" / "clip3.mp4").read_bytes()  # Matroska: its head stays readable
-    (folder / "videos" / "cut.mp4").write_bytes(whole[: len(whole) * 7 // 10])
+    whole = (folder / "videos" / "clip2.mp4").read_bytes()  # its head stays readable
+    (folder / "videos" / "cut.mp4").write_bytes(whole[: len(whole) * 8 // 10])
     config = PipelineConfig.model_validate(
         {
             "name": "demo",

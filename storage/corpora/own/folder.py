@@ -71,8 +71,8 @@ class FolderReader:
         Videos are in the order of their ids. A caption file's paths are absolute, relative to
         the folder or else to the file itself; what is missing is listed all the same.
         """
-        found = ids_of(list(video_files(self._folder)))
-        names = _Names(self._folder, found)
+        ids = ids_of(list(video_files(self._folder)))
+        names = _Names(self._folder, ids)
         listing = ListingBuilder()
         has_splits = any(self._files)
         uncaptioned: dict[Path, None] = {}
@@ -91,7 +91,7 @@ class FolderReader:
                 " --set corpus.columns.caption=text"
             )
         named = {video.path for video in listing.videos.values()}
-        for path, video_id in found.items():
+        for path, video_id in ids.items():
             full = str(self._folder / path)
             if full not in named:
                 video = unnameable(video_id, full) or Video(video_id, full)
@@ -130,12 +130,12 @@ class FolderReader:
 
 
 class _Names:
-    """From a row of a caption file to the video it means."""
+    """Finds the video that a row of a caption file means."""
 
-    def __init__(self, folder: Path, found: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, ids: Mapping[str, str]) -> None:
         self._folder = folder
-        self._ids = {str(folder / path): video_id for path, video_id in found.items()}
-        self._paths = {path: str(folder / path) for path in found}
+        self._ids = {str(folder / path): video_id for path, video_id in ids.items()}
+        self._paths = {path: str(folder / path) for path in ids}
         self._paths |= {video_id: path for path, video_id in self._ids.items()}
         self._known: dict[tuple[str, str, Path], tuple[str, str]] = {}  # rows repeat their video
 
@@ -179,7 +179,7 @@ def _absolute(path: str) -> Path:
 
 
 def _add_once(listing: ListingBuilder, video: Video, at: Place) -> None:
-    """A video may have many rows, if all say the same of it."""
+    """Add a video of a caption file once; its rows must all say the same of it."""
     known = listing.videos.get(video.video_id)
     if known is None or known.split != video.split:
         listing.add_video(video, at=at)

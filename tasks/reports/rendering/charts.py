@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from reelvec.tasks.reports.rendering.markup import Markup, tag
 
-__all__ = ["Axis", "Bars", "Series", "bar_chart", "compact", "line_chart", "linear_axis"]
+__all__ = ["Axis", "Bars", "Series", "bar_chart", "line_chart", "linear_axis"]
 
 WIDTH, HEIGHT = 560, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 14, 46

@@ -51,7 +51,7 @@ class Shown:
     true: bool
     jpeg: bytes
     """Frames side by side; b"" where the frame store does not hold them."""
-    frames: int
+    frame_count: int
     """How many frames the strip shows."""
 
 

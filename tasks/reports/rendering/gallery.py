@@ -51,11 +51,11 @@ def query_card(query: Query) -> Markup:
 
 
 def _answer(video: Shown) -> Markup:
-    words = f"{video.frames} frames of {video.video_id}"
+    words = f"{video.frame_count} frames of {video.video_id}"
     if video.jpeg:
         data = base64.b64encode(video.jpeg).decode("ascii")
         source = f"data:image/jpeg;base64,{data}"
-        width = video.frames * (FRAME_PIXELS + _GAP) - _GAP
+        width = video.frame_count * (FRAME_PIXELS + _GAP) - _GAP
         picture = tag("img", src=source, alt=words, title=words, width=width, height=FRAME_PIXELS)
     else:
         picture = tag("div", "its frames are not in the frame store", class_="none")

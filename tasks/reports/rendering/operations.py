@@ -9,14 +9,14 @@ from reelvec.tasks.reports.rendering.contents import Failure, StageCost
 from reelvec.tasks.reports.rendering.markup import Child, Markup, tag
 from reelvec.tasks.scoring.rows import CoverageRow
 
-__all__ = ["coverage_table", "failures_by_reason", "failures_table", "stage_table"]
+__all__ = ["coverage_table", "duration", "failures_by_reason", "failures_table", "stage_table"]
 
 MOST_FAILURES = 200
 _ENOUGH = 10
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """Seconds in words, such as 3 min 20 s."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -100,18 +100,18 @@ def coverage_table(coverage: Sequence[CoverageRow]) -> Markup:
 
 
 def failures_by_reason(failures: Sequence[Failure]) -> Markup:
-    """How many videos for each reason, with the decoder's words heard most often."""
+    """How many videos failed for each reason, with the decoder's most frequent message."""
     groups: dict[tuple[str, str, str], list[Failure]] = {}
     for failure in failures:
         groups.setdefault((failure.status, failure.reason, failure.stage), []).append(failure)
     body = []
-    for (status, reason, stage), found in sorted(groups.items(), key=lambda g: (-len(g[1]), g[0])):
-        words, times = Counter(failure.message for failure in found).most_common(1)[0]
-        often = f" ({times} of {len(found)})" if times < len(found) else ""
+    for (status, reason, stage), alike in sorted(groups.items(), key=lambda g: (-len(g[1]), g[0])):
+        words, times = Counter(failure.message for failure in alike).most_common(1)[0]
+        often = f" ({times} of {len(alike)})" if times < len(alike) else ""
         cells = [
             tag("td", tag("span", reason or "?", class_=f"pill {status}")),
             tag("td", status),
-            tag("td", f"{len(found):,}", class_="n"),
+            tag("td", f"{len(alike):,}", class_="n"),
             tag("td", stage),
             tag("td", tag("code", words), tag("span", often, class_="faint"), class_="words"),
         ]

@@ -107,7 +107,7 @@ def test_a_clip_that_is_tried_again_counts_its_attempts(config, tmp_path):
     rows = list(ledger(corpus, frames=run_extract(again)[1]))
     failed = [row for row in rows if row.stage == "extract" and row.status == "quarantined"]
     retry = RetryFilter(videos=(good.video_id, *(row.video_id for row in failed)))
-    plan, snapshot = run_extract(again, again=retry.at_extract(corpus))
+    plan, snapshot = run_extract(again, retry=retry.at_extract(corpus))
     assert plan.clips == len(failed), "a video that is ok is not decoded again"
     for row in failed:
         assert snapshot.live("frames")[row.clip_key].attempts == 2

@@ -44,9 +44,9 @@ def test_the_deployments_are_these():
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_entrypoints_are_dotted(name):
-    """A colon makes Prefect load the file by path, as another module (tasks/ would be shadowed)."""
+    """A colon makes Prefect load the file by path: a second copy of its module, from a checkout."""
     entrypoint = DEPLOYMENTS[name]["entrypoint"]
-    assert ":" not in entrypoint and entrypoint.startswith("flows.")
+    assert ":" not in entrypoint and entrypoint.startswith("reelvec.flows.")
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
@@ -248,7 +248,7 @@ def test_videos_are_read_only_and_the_store_is_shared():
 
 def test_the_image_runs_as_an_ordinary_user_on_a_supported_python():
     froms = re.findall(r"^FROM (\S+)", DOCKERFILE, flags=re.M)
-    assert re.fullmatch(r"python:3\.1[12]\.\d+-slim-\w+", froms[0])
+    assert re.fullmatch(r"python:3\.1[1-4]\.\d+-slim-\w+", froms[0])
     assert re.search(r"^USER 10001", DOCKERFILE, flags=re.M)
     assert "ARG TORCH_INDEX=" in DOCKERFILE
 
@@ -257,7 +257,7 @@ def test_the_image_ships_what_the_wheel_needs():
     kept = {
         line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
     }
-    packages = {"flows", "tasks", "storage", "models", "configs"}
+    packages = {"reelvec", "flows", "tasks", "storage", "models", "configs"}
     assert packages | {"pyproject.toml", "README.md", "LICENSE"} <= kept
     assert {"requirements.lock", "prefect.yaml"} <= kept
     assert all((ROOT / path).exists() for path in kept)

@@ -191,7 +191,7 @@ def test_training_uses_the_epochs_temperature_and_number_of_frames():
     assert (
         kept
         == [3, 2, 1, 1]
-        == [int(annealed_k(e, frames=4, top_k=1, warmup_epochs=2)) for e in range(4)]
+        == [int(annealed_k(e, n_frames=4, top_k=1, warmup_epochs=2)) for e in range(4)]
     )
     assert model.eval().encode_video(**given)["selected"].shape[1] == 1
 
@@ -345,7 +345,7 @@ def test_policy_reads_flat_or_image_features():
         mlp=False,
         hidden=8,
         mlp_hidden=4,
-        frames=4,
+        n_frames=4,
         head_dim=4,
     )
     x = torch.randn(2, 4, 9)

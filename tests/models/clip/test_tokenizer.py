@@ -1,17 +1,26 @@
 """Captions to ids: exact to the reference, and its promises on any string."""
 
+import gzip
+import hashlib
 import json
+import subprocess
+import sys
+import unicodedata
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reelvec.models.clip.tokenizer import END, START, clean, encode, tokenize
+from reelvec.models.clip.tokenizer import END, MERGES_PATH, START, clean, encode, tokenize
 from reelvec.models.errors import InputError
+from tests.models.clip import simple_tokenizer
 from tests.resources import GOLDENS
 
 CASES = json.loads((GOLDENS / "tokenizer.json").read_text())["cases"]
+#: texts drawn at random seldom hold these
+FRAGMENTS = [*"'sſS1²Ⅷ!éİ \n\x1c\u200d\u2028\u0345\ud800", "'ſ", "'ll", "dog", "ᾳ", "&amp;#x1c;"]
+FRAGMENTS += ["<|", "|>", "<|startoftext|>", "<|ſtartoftext|>", "<|endoftext|>", "&lt;|endoftext|>"]
 
 
 @pytest.mark.parametrize("words", [32, 64])
@@ -60,6 +69,7 @@ def test_truncation_keeps_the_end():
         tokenize(["dog"], max_words=1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=60), max_size=4), st.integers(2, 20))
 def test_any_text_gives_one_sentence(texts, words):
     ids = tokenize(texts, max_words=words)
@@ -68,3 +78,48 @@ def test_any_text_gives_one_sentence(texts, words):
         end = row.index(END)
         assert row[0] == START and row.count(END) == 1 and row.count(START) == 1
         assert not any(row[end + 1 :]) and max(row) == END
+
+
+def assigned(block):
+    """Characters of a block of 256 that this Python's Unicode knows, surrogates apart."""
+    characters = map(chr, range(block * 256, block * 256 + 256))
+    return [c for c in characters if unicodedata.category(c) not in ("Cn", "Co", "Cs")]
+
+
+@pytest.mark.parametrize("special_tokens", ["text", "legacy"])
+@settings(deadline=None)  # the first example loads the table
+@given(st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.text(assigned(0) + assigned(3)))))
+def test_any_text_is_read_as_its_naive_twin_reads_it(special_tokens, parts):
+    text = "".join(parts)
+    wanted = simple_tokenizer.encode(text, special_tokens)
+    assert encode(text, special_tokens=special_tokens) == wanted
+
+
+def test_any_character_is_read_as_its_naive_twin_reads_it():
+    """Every block below U+3400, then one in 16: ideographs and Hangul, tens of thousands, alike."""
+    for block in [*range(0x34), *range(0x34, 0x200, 16), *range(0x1F0, 0x200)]:
+        text = " ".join(f"a{c}1{c}-{c}'{c}" for c in assigned(block))
+        assert encode(text) == simple_tokenizer.encode(text), hex(block * 256)
+
+
+def test_the_table_is_the_published_one():
+    lines = gzip.decompress(MERGES_PATH.read_bytes())
+    wanted = "685491abbdad36159d094ecdc23bebc0dd53f8d1df35c4d74ef6036db2ba7572"
+    assert hashlib.sha256(lines).hexdigest() == wanted
+    assert "OpenAI" in MERGES_PATH.with_name("merges.LICENSE").read_text()
+
+
+def test_the_library_is_loaded_late_and_survives_a_fork_in_silence():
+    program = """
+import os, sys
+from reelvec.models.clip.tokenizer import encode
+late = "tokenizers" not in sys.modules
+before = encode("a dog")
+child = os.fork()
+if child == 0:
+    os._exit(encode("a dog runs")[:2] != before)
+sys.exit(not late or os.waitpid(child, 0)[1])
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

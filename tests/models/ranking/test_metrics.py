@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from reelvec.models.ranking.metrics import (
     MetricOptions,
-    evaluate_matrix,
     evaluate_similarity,
     summarize_ranks,
 )
 from tests.resources import GOLDENS
+from tests.support.matrices import evaluate_matrix
 
 NAMES = {"R1": "R@1", "R5": "R@5", "R10": "R@10", "MR": "MdR", "MeanR": "MnR"}
 TIES = {"pessimistic": 1.0, "mean": 0.5, "optimistic": 0.0}
@@ -24,7 +24,7 @@ def naive_rank(score, rivals, ties):
     return 1 + better + TIES[ties] * equal
 
 
-def naive_ranks(sim, owners, *, ties, protocol):
+def naive_ranks(sim, owners, *, ties, rivals):
     n_texts, n_videos = sim.shape
     t2v = [
         naive_rank(sim[t, owners[t]], [sim[t, v] for v in range(n_videos) if v != owners[t]], ties)
@@ -35,11 +35,11 @@ def naive_ranks(sim, owners, *, ties, protocol):
     for v, mine in groups.items():
         if not mine:
             continue
-        if protocol == "captions":
-            rivals = [sim[t, v] for t in range(n_texts) if owners[t] != v]
+        if rivals == "captions":
+            others = [sim[t, v] for t in range(n_texts) if owners[t] != v]
         else:
-            rivals = [max(sim[t, v] for t in g) for u, g in groups.items() if g and u != v]
-        v2t[v] = naive_rank(max(sim[t, v] for t in mine), rivals, ties)
+            others = [max(sim[t, v] for t in g) for u, g in groups.items() if g and u != v]
+        v2t[v] = naive_rank(max(sim[t, v] for t in mine), others, ties)
     return np.array(t2v), v2t
 
 
@@ -70,16 +70,16 @@ def problems(draw):
 @given(
     problem=problems(),
     ties=st.sampled_from(list(TIES)),
-    protocol=st.sampled_from(["grouped", "captions"]),
+    rivals=st.sampled_from(["videos", "captions"]),
     keep=st.sampled_from([0, 64, 1 << 20]),
 )
-def test_ranks_equal_the_naive_ones(problem, ties, protocol, keep):
+def test_ranks_equal_the_naive_ones(problem, ties, rivals, keep):
     sim, owners, sizes = problem
-    options = MetricOptions(ties=ties, protocol=protocol, keep_bytes=keep)
+    options = MetricOptions(ties=ties, rivals=rivals, keep_bytes=keep)
     found = evaluate_similarity(
         blocks_of(sim, sizes), text_to_video=owners, n_videos=sim.shape[1], options=options
     )
-    t2v, v2t = naive_ranks(sim, owners, ties=ties, protocol=protocol)
+    t2v, v2t = naive_ranks(sim, owners, ties=ties, rivals=rivals)
     np.testing.assert_array_equal(found.ranks_t2v, t2v)
     np.testing.assert_array_equal(found.ranks_v2t, v2t)
     assert found.v2t.queries == len(set(owners.tolist()))
@@ -97,11 +97,11 @@ class TestGoldens:
     def test_single(self):
         for case in self.cases("single"):
             sim = np.array(case["sim"], dtype=np.float64)
-            for protocol in ("grouped", "captions"):  # the same where captions are single
+            for rivals in ("videos", "captions"):  # the same where captions are single
                 found = evaluate_matrix(
                     sim,
                     text_to_video=range(len(sim)),
-                    options=MetricOptions(protocol=protocol),
+                    options=MetricOptions(rivals=rivals),
                 )
                 self.agree(found.t2v, case["t2v"])
                 self.agree(found.v2t, case["v2t"])
@@ -113,7 +113,7 @@ class TestGoldens:
             found = evaluate_matrix(sim, text_to_video=owners)
             self.agree(found.t2v, case["t2v"], tolerance=1e-4)  # through float32 there
             self.agree(found.v2t, case["v2t"])
-            options = MetricOptions(protocol="captions")
+            options = MetricOptions(rivals="captions")
             found = evaluate_matrix(sim, text_to_video=owners, options=options)
             self.agree(found.t2v, case["adaclip_t2v"], tolerance=1e-4)
             self.agree(found.v2t, case["adaclip_v2t"])
@@ -163,7 +163,7 @@ def test_shapes_are_checked(owners, n_videos, message):
 
 
 def test_unknown_policies_are_refused():
-    for options in (MetricOptions(ties="best"), MetricOptions(protocol="msvd")):
+    for options in (MetricOptions(ties="best"), MetricOptions(rivals="msvd")):
         with pytest.raises(ValueError, match="use"):
             evaluate_matrix(np.eye(2), text_to_video=[0, 1], options=options)
 
@@ -238,6 +238,6 @@ def test_any_float_type(dtype):
     sim = torch.randn(8, 5, generator=torch.Generator().manual_seed(0)).to(dtype)
     owners = [0, 1, 2, 3, 4, 0, 1, 2]
     found = evaluate_matrix(sim, text_to_video=owners)
-    t2v, v2t = naive_ranks(sim.double().numpy(), np.array(owners), ties="mean", protocol="grouped")
+    t2v, v2t = naive_ranks(sim.double().numpy(), np.array(owners), ties="mean", rivals="videos")
     np.testing.assert_array_equal(found.ranks_t2v, t2v)
     np.testing.assert_array_equal(found.ranks_v2t, v2t)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reelvec.models.ranking.topk import block_topk, merge_topk, search
+from reelvec.models.ranking.topk import block_topk, merge_topk
 
 
 def naive(scores, k):
@@ -21,24 +21,19 @@ def naive(scores, k):
     k=st.integers(1, 12),
     levels=st.integers(1, 6),
     seed=st.integers(0, 10_000),
-    query_block=st.integers(1, 4),
-    item_block=st.integers(1, 11),
+    block=st.integers(1, 11),
 )
-def test_search_equals_a_full_sort(n_queries, n_items, k, levels, seed, query_block, item_block):
+def test_merged_blocks_equal_a_full_sort(n_queries, n_items, k, levels, seed, block):
     scores = torch.from_numpy(
         np.random.default_rng(seed).integers(0, levels, (n_queries, n_items)).astype(np.float32)
     )
-    found = search(
-        lambda q, i: scores[q, i],
-        n_queries=n_queries,
-        n_items=n_items,
-        k=k,
-        query_block=query_block,
-        item_block=item_block,
-    )
+    best = block_topk(scores[:, :block], k=k)
+    for first in range(block, n_items, block):
+        part = block_topk(scores[:, first : first + block], k=k, first_item=first)
+        best = merge_topk(best, part, k=k)
     want, index = naive(scores, k)
-    assert torch.equal(found.indices, index)
-    assert torch.equal(found.scores, want)
+    assert torch.equal(best.indices, index)
+    assert torch.equal(best.scores, want)
 
 
 def test_wide_blocks_with_many_ties_keep_the_lowest_indices():
@@ -59,12 +54,10 @@ def test_merge_is_the_same_either_way():
     assert one.indices.tolist() == [[0, 1, 3]] * 2
 
 
-def test_nan_and_empty_are_refused():
+def test_nan_and_none_asked_for_are_refused():
     scores = torch.zeros(2, 5)
     scores[1, 3] = torch.nan
     with pytest.raises(ValueError, match="NaN"):
         block_topk(scores, k=1)
     with pytest.raises(ValueError, match="k=0"):
         block_topk(scores, k=0)
-    with pytest.raises(ValueError, match="0 items"):
-        search(lambda q, i: scores, n_queries=2, n_items=0, k=1)

@@ -18,12 +18,20 @@ pytest.importorskip("moto.server", reason="moto's server is not installed")
 import boto3
 from botocore.exceptions import ClientError
 
+from reelvec.storage import layout
 from reelvec.storage.commits.artifact import Artifact
-from reelvec.storage.errors import IntegrityError, MissingArtifactError, ReelvecError, StoreError
+from reelvec.storage.errors import (
+    FormatError,
+    IntegrityError,
+    MissingArtifactError,
+    ReelvecError,
+    StoreError,
+)
 from reelvec.storage.places import object as object_root
 from reelvec.storage.places.object import ObjectRoot
 from reelvec.storage.places.part_cache import CacheOptions
 from reelvec.storage.roots import Root, open_root
+from reelvec.storage.store_format import FORMAT
 from reelvec.storage.upkeep.verify import verify_artifact
 from tests.storage.commits.contracts import ok, rows_in_force, write_part
 from tests.storage.places.contracts import RootContract
@@ -273,3 +281,11 @@ def test_a_client_is_made_anew_after_a_fork(uri: str) -> None:
     with os.fdopen(reading) as stream:
         assert json.load(stream) == "from the parent"
     os.waitpid(child, 0)
+
+
+def test_a_store_there_says_its_format_too(uri: str) -> None:
+    artifact = Artifact.open(open_root(uri), kind="corpus", identity={"a": 1})
+    assert artifact.root.exists(layout.store_format(FORMAT))
+    artifact.root.put_new(layout.store_format(FORMAT + 1), b"newer")
+    with pytest.raises(FormatError, match=rf"{uri} is of format {FORMAT + 1}"):
+        open_root(uri)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reelvec.configs.schema import CompactionConfig
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import IntegrityError, StoreError
 from reelvec.storage.frames.contract import ClipFrames, Payload
@@ -16,7 +17,7 @@ from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Outcome
 from reelvec.storage.roots import open_root
 from reelvec.storage.tables import write_table
-from reelvec.storage.upkeep.compaction import compact
+from reelvec.storage.upkeep.compaction import EVERYTHING, compact, plan_compaction
 from reelvec.storage.upkeep.verify import verify_artifact
 from tests.storage.commits.contracts import TABLE, Row, flip_bit, ok, rows_in_force, write_part
 from tests.storage.frames.contracts import SIZE, make_clips
@@ -25,6 +26,11 @@ from tests.storage.frames.contracts import SIZE, make_clips
 @pytest.fixture
 def artifact(tmp_path: Path) -> Artifact:
     return Artifact.open(open_root(tmp_path), kind="embeddings", identity={"a": 1})
+
+
+def up_to(target: int) -> CompactionConfig:
+    """Parts below so many bytes become parts of so many bytes."""
+    return EVERYTHING.model_copy(update={"small_mb": target / 2**20, "target_mb": target / 2**20})
 
 
 def test_nothing_to_do(artifact: Artifact) -> None:
@@ -56,7 +62,7 @@ def test_readers_see_the_same_rows(
     for number, rows in enumerate(parts):
         add = [write_part(artifact, rows), write_part(artifact, ok(f"c{number}"), table="captions")]
         before = artifact.publish(add=add, supersede={TABLE: rows})
-    after = compact(artifact, target_bytes=target)
+    after = compact(artifact, options=up_to(target))
     assert after is not None
     for table in (TABLE, "captions"):
         assert rows_in_force(after, table=table) == rows_in_force(before, table=table)
@@ -68,9 +74,77 @@ def test_readers_see_the_same_rows(
         assert len(after.entries) == 2
     assert verify_artifact(artifact) == []
     assert artifact.orphan_receipts() == []
-    again = compact(artifact, target_bytes=target)
+    again = compact(artifact, options=up_to(target))
     assert again is not None
     assert rows_in_force(again) == rows_in_force(before)
+
+
+def grow(artifact: Artifact, *sizes: int, table: str = TABLE) -> int:
+    """Parts of so many rows each, keys counted up; the bytes of the largest."""
+    first = sum(snapshot.rows for snapshot in [artifact.latest()] if snapshot)
+    receipts = []
+    for size in sizes:
+        keys = [f"k{first + n:05d}" for n in range(size)]
+        receipts.append(write_part(artifact, ok(*keys), table=table))
+        first += size
+    artifact.publish(add=receipts)
+    return max(receipt.bytes for receipt in receipts)
+
+
+def keys_in_order(artifact: Artifact) -> list[str]:
+    snapshot = artifact.latest()
+    return [row.key for row in snapshot.outcomes(TABLE)] if snapshot else []
+
+
+def test_merged_parts_stand_where_the_old_ones_stood(artifact: Artifact) -> None:
+    large = grow(artifact, 1, 2, 5000, 1, 1, 5000, 1)
+    before = keys_in_order(artifact)
+    after = compact(artifact, options=up_to(large // 2))
+    assert after is not None
+    assert [entry.rows for entry in after.entries] == [3, 5000, 2, 5000, 1]
+    assert keys_in_order(artifact) == before
+
+
+def test_large_and_few_parts_are_left_to_another_night(artifact: Artifact) -> None:
+    large = grow(artifact, *[1] * 7, 5000, *[1] * 5)
+    options = up_to(large // 2).model_copy(update={"least_parts": 6, "superseded": 0.5})
+    after = compact(artifact, options=options)
+    assert after is not None
+    assert [entry.rows for entry in after.entries] == [7, 5000, *[1] * 5]
+    same = compact(artifact, options=options)
+    assert same is not None
+    assert same.number == after.number
+
+
+def test_a_part_is_written_anew_once_most_of_it_is_superseded(artifact: Artifact) -> None:
+    options = CompactionConfig(superseded=0.5, small_mb=1e-6)
+    grow(artifact, 10, 10)
+    keys = keys_in_order(artifact)
+    artifact.publish(supersede={TABLE: keys[:5]})
+    snapshot = artifact.latest()
+    assert snapshot is not None
+    assert plan_compaction(snapshot, options=options) == []
+    artifact.publish(supersede={TABLE: keys[5:6]})
+    after = compact(artifact, options=options)
+    assert after is not None
+    assert [(e.rows, len(e.dropped)) for e in after.entries] == [(4, 0), (10, 0)]
+    assert keys_in_order(artifact) == keys[6:]
+
+
+def test_no_more_than_the_limit_is_read(artifact: Artifact) -> None:
+    for table in ("a", "b", "c"):
+        grow(artifact, 1, 1, table=table)
+    snapshot = artifact.latest()
+    assert snapshot is not None
+    pair = snapshot.bytes // 3
+    options = EVERYTHING.model_copy(update={"limit_mb": 2.5 * pair / 2**20})
+    assert len(plan_compaction(snapshot)) == 3
+    assert [m.parts[0].entry.table for m in plan_compaction(snapshot, options=options)] == [
+        "a",
+        "b",
+    ]
+    nothing = options.model_copy(update={"limit_mb": 0.0})
+    assert plan_compaction(snapshot, options=nothing) == []
 
 
 @pytest.mark.parametrize("format", ["arrow", "hdf5"])
@@ -201,7 +275,7 @@ def test_memory_does_not_grow_with_the_parts(artifact: Artifact) -> None:
     artifact.publish(add=receipts)
     del table, values, frames
     start = pa.default_memory_pool().max_memory()
-    after = compact(artifact, target_bytes=1 << 30)
+    after = compact(artifact, options=up_to(1 << 30))
     assert after is not None
     assert len(after.entries) == 2
     assert pa.default_memory_pool().max_memory() - start < 60 << 20

@@ -121,7 +121,7 @@ def test_videos_are_compared_as_a_dict_would(tmp_path_factory, before, now):
     def again(row):
         return row.status == "quarantined"
 
-    found = video_changes(now, ids=index(now), snapshot=snapshot, again=again)
+    found = video_changes(now, ids=index(now), snapshot=snapshot, retry=again)
     due, changed, removed = naive_videos(now, before, again)
     assert (found.due, found.changed, set(found.removed)) == (due, changed, removed)
     assert found.new == len(due) - len(changed)
@@ -211,9 +211,10 @@ def test_an_interrupted_ingest_adopts_the_captions_it_wrote(tmp_path, monkeypatc
 PEAK = """
 import sys
 from pathlib import Path
+from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import plan_ingest
 from tests.tasks.corpus.test_changes import config_of
-plan = plan_ingest(config_of(Path(sys.argv[1]), sys.argv[2]))
+plan = plan_ingest(Session(config_of(Path(sys.argv[1]), sys.argv[2])))
 assert plan.captions == int(sys.argv[3])
 for shard in plan.shards:
     assert all(shard.items)

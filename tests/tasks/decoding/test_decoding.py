@@ -17,6 +17,7 @@ from reelvec.tasks.decoding.files import (
     decode_clips,
     probe_files,
 )
+from reelvec.tasks.identity import frames_identity
 from tests.support import media
 
 
@@ -43,6 +44,23 @@ def decode_one(video, **changes):
     job = ClipJob.from_video(video, clip_key=key)
     (result,) = decode_clips([job], options=options(**changes))
     return result
+
+
+def test_a_rule_that_draws_draws_by_its_seed(copy):
+    """The default seed is not in the identity: frames from before there was a seed are found."""
+    video = listed(copy)
+    rules = {"policy": "adaclip_random", "count": 5}
+    configs = {seed: ExtractConfig(sampling={**rules, "seed": seed}) for seed in (0, 1)}
+    drawn = {
+        seed: decode_one(video, rule=DecodingOptions.from_config(c).rule).frame_index.tolist()
+        for seed, c in configs.items()
+    }
+    for seed, frames in drawn.items():
+        random = np.random.RandomState(seed)
+        assert frames == sorted(random.choice(150, 5, replace=False))
+    settings = {seed: frames_identity(c)["settings"]["sampling"] for seed, c in configs.items()}
+    assert settings[1] == settings[0] | {"seed": 1}
+    assert "seed" not in settings[0]
 
 
 def test_probe_fills_the_record(copy):

@@ -164,7 +164,7 @@ def test_a_failed_clip_is_tried_again_when_asked(videos, tmp_path):
         for row in ledger(read_corpus(Session(config)), frames=run_extract(config)[1])
         if row.status == "quarantined" and row.stage == "extract"
     ]
-    plan, snapshot = run_extract(config, again=lambda outcome: outcome.reason == "truncated")
+    plan, snapshot = run_extract(config, retry=lambda outcome: outcome.reason == "truncated")
     assert plan.clips == len(quarantined_at_extract)
     for row in quarantined_at_extract:
         assert snapshot.live("frames")[row.clip_key].attempts == 2

@@ -62,6 +62,39 @@ def naive_ranks(store, split="test"):
     return ranks
 
 
+def test_rivals_are_the_videos_best_captions_or_every_caption(tmp_path):
+    """As the three, or as AdaCLIP; where each video has one caption both are the same."""
+    videos = plain_videos(120)
+    store = make_store(tmp_path, videos=videos, captions=plain_captions(videos, each=3))
+    made = {
+        rivals: evaluate(
+            store.session,
+            store.embeddings,
+            corpus=store.corpus,
+            options=OPTIONS.model_copy(update={"rivals": rivals}),
+        )
+        for rivals in ("videos", "captions")
+    }
+    usable = [v.video_id for v in videos if v.split == "test"]
+    captions = [c for c in store.corpus.captions if c.video_id in usable]
+    ranks = {"videos": [], "captions": []}
+    for name in usable:
+        scores = [store.captions[c.caption_id] @ store.videos[name] for c in captions]
+        own = max(s for s, c in zip(scores, captions, strict=True) if c.video_id == name)
+        better = [c.video_id for s, c in zip(scores, captions, strict=True) if s > own]
+        ranks["captions"].append(1 + len(better))
+        ranks["videos"].append(1 + len(set(better)))
+    assert ranks["videos"] != ranks["captions"]
+    for rivals, evaluation in made.items():
+        mean = value(evaluation, "v2t/MnR", protocol="multi")
+        assert mean == pytest.approx(np.mean(ranks[rivals]))
+    before_the_choice = made["videos"].snapshot.artifact.identity["options"]
+    assert "rivals" not in before_the_choice
+    assert made["captions"].snapshot.artifact.identity["options"] == before_the_choice | {
+        "rivals": "captions"
+    }
+
+
 def test_metrics_are_those_of_the_naive_twin(store):
     made = evaluate(store.session, store.embeddings, corpus=store.corpus, options=OPTIONS)
     expected = naive_ranks(store)

@@ -14,8 +14,8 @@ from reelvec.tasks.training.checkpoints import (
     checkpoints,
     commit,
     model_from,
+    recover,
     restore,
-    settle,
 )
 from reelvec.tasks.training.progress import Best, Progress
 from reelvec.tasks.training.starting import make_optimizer
@@ -88,8 +88,8 @@ def test_what_was_written_but_not_published_is_adopted_and_pruned(artifact):
         put(artifact, step)
     _write(artifact, state(3), config=model_config(), seconds=3)
     assert steps(artifact) == [1, 2]
-    assert [ref.progress.step for ref in settle(artifact, keep_last=2)] == [2, 3]
-    assert settle(artifact, keep_last=2)[-1].seconds == 3
+    assert [ref.progress.step for ref in recover(artifact, keep_last=2)] == [2, 3]
+    assert recover(artifact, keep_last=2)[-1].seconds == 3
     assert artifact.latest().counts(CHECKPOINTS).ok == 2
 
 

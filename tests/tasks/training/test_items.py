@@ -28,7 +28,9 @@ FRAMES = {"a", "b", "c", "d", "e", "a@1-2"}
 
 
 def chosen(**options):
-    return choose_items(VIDEOS, CAPTIONS, frames=FRAMES, **{"selection_split": "val", **options})
+    return choose_items(
+        VIDEOS, CAPTIONS, clips_with_frames=FRAMES, **{"selection_split": "val", **options}
+    )
 
 
 def test_roles_follow_splits_and_only_clips_with_frames_count():
@@ -54,7 +56,9 @@ def test_joined_makes_one_paragraph_a_video():
 
 
 def test_order_does_not_depend_on_the_corpus_order():
-    reversed_ = choose_items(VIDEOS[::-1], CAPTIONS[::-1], frames=FRAMES, selection_split="val")
+    reversed_ = choose_items(
+        VIDEOS[::-1], CAPTIONS[::-1], clips_with_frames=FRAMES, selection_split="val"
+    )
     assert reversed_ == chosen()
 
 

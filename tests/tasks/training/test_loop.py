@@ -34,7 +34,7 @@ def trainer_of(config, family, options):
         spec,
         artifact=artifact,
         items=training_items(Session(config)),
-        frames=FrameReader(frames),
+        reader=FrameReader(frames),
         group=Group(),
     )
 

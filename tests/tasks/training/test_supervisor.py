@@ -24,8 +24,7 @@ ROOT = str(Path(__file__).parents[3])
 class ScriptLaunch(Launch):
     """Runs the spec as a script."""
 
-    @property
-    def command(self):
+    def command(self, meeting):
         return [sys.executable, "-c", AGENT, str(self.spec)]
 
 

@@ -1,0 +1,59 @@
+"""The few verbs a store needs of the place it lies in.
+
+No verb renames, appends or overwrites, and no caller may trust a listing for correctness: what
+is published is created once, whole, under a name nobody else uses, or not at all. An object
+store offers the same verbs with a conditional put.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+__all__ = ["Root"]
+
+
+class Root(Protocol):
+    """The verbs of a store. Paths are relative, with forward slashes, composed by layout."""
+
+    uri: str
+    local_folder: Path
+    """Of this machine, for what must be plain files beside the store: logs, generated videos."""
+
+    def put_new(self, path: str, data: bytes) -> None:
+        """Creates `path` with `data`, whole and durable; FileExistsError where it is taken."""
+
+    def put_file(self, path: str, file: Path) -> None:
+        """The same with the bytes of a local file, which may be gone afterwards."""
+
+    def new_file(self, path: str) -> AbstractContextManager[Path]:
+        """A local path to write; published as `path` on clean exit, dropped on an exception."""
+
+    def new_scratch(self, suffix: str = "") -> Path:
+        """A fresh local path nobody else uses, cheap to `put_file` from."""
+
+    def read(self, path: str) -> bytes:
+        """All bytes; MissingArtifactError where there is nothing."""
+
+    def exists(self, path: str) -> bool:
+        """Whether `path` has been published."""
+
+    def list(self, prefix: str) -> list[str]:
+        """Sorted names directly under `prefix`; a hint, never proof of absence."""
+
+    def size(self, path: str) -> int:
+        """Bytes; MissingArtifactError where there is nothing."""
+
+    def age_seconds(self, path: str) -> float:
+        """Seconds since `path` was written, never negative (a clock may have gone back)."""
+
+    def delete(self, *paths: str) -> None:
+        """Removes the paths that are there, durably."""
+
+    def local_path(self, path: str, *, fresh: bool = False) -> Path:
+        """A local file with the bytes of `path`, to be mapped; MissingArtifactError.
+
+        A remote root keeps copies and asks only whether they are of today's version; `fresh`
+        fetches the bytes again whatever is there.
+        """

@@ -1,0 +1,53 @@
+"""Tests of storage leave no file, pipe or socket open behind them."""
+
+import gc
+import os
+import sys
+import time
+
+import pytest
+
+PATIENCE = 2.0  # seconds until a worker that was told to end has closed its sockets
+NOT_OURS = ("/dev/", "/proc/", "anon_inode:")
+"""What libraries open once and keep: devices, and the kernel's own objects."""
+POOLED = "places"
+"""Tests against an object store: its client keeps connections for the next test, on purpose."""
+
+
+def open_files():
+    """{descriptor: what it leads to} of this process, without the kernel's and libraries' own."""
+    found = {}
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{descriptor}")
+        except OSError:
+            continue  # the listing's own
+        if not target.startswith(NOT_OURS):
+            found[descriptor] = target
+    return found
+
+
+def kept_on_purpose():
+    """Descriptors of the zygote that this process shares among its sandboxes to its end."""
+    from reelvec.storage.sandbox.zygote import Zygote
+
+    zygotes = [thing for thing in gc.get_objects() if isinstance(thing, Zygote)]
+    return {str(zygote._socket.fileno()) for zygote in zygotes}
+
+
+@pytest.fixture(autouse=True)
+def check_fd_leaks(request):
+    """Fail a test after which something is open that was not open before it."""
+    if sys.platform != "linux" or POOLED in request.path.parts:
+        yield
+        return
+    before = open_files()
+    yield
+    until = time.monotonic() + PATIENCE
+    while leaked := set(open_files().items()) - set(before.items()):
+        gc.collect()  # what nobody holds any more is no leak
+        if {descriptor for descriptor, _ in leaked} <= kept_on_purpose():
+            return
+        if time.monotonic() > until:
+            pytest.fail(f"still open: {sorted(leaked)}")
+        time.sleep(0.05)

@@ -1,0 +1,39 @@
+"""The identities of a run's five artifacts, computed from its config alone."""
+
+from reelvec.configs import PipelineConfig
+from reelvec.storage.layout import fingerprint
+from reelvec.tasks.identity import (
+    corpus_identity,
+    embeddings_identity,
+    evaluation_identity,
+    frames_identity,
+)
+from reelvec.tasks.training.identity import checkpoint_identity
+
+
+def identities(config: PipelineConfig, *, start="auto", training_set="items", weights="weights"):
+    """Kind -> identity; `weights` stands for the hash of the trained model's tensors.
+
+    `start`: hash of the weights file; "auto": one that follows from its name, as each file has
+    its own.
+    """
+    if start == "auto":
+        start = None if config.model.weights is None else f"hash of {config.model.weights}"
+    corpus = corpus_identity(config)
+    frames = frames_identity(config.extract)
+    sources = {"corpus": fingerprint(corpus), "frames": fingerprint(frames)}
+    checkpoint = checkpoint_identity(config, start=start, training_set=training_set, **sources)
+    embeddings = embeddings_identity(config, weights_hash=weights, **sources)
+    evaluation = evaluation_identity(config.evaluate, embeddings=fingerprint(embeddings))
+    return {
+        "corpus": corpus,
+        "frames": frames,
+        "checkpoint": checkpoint,
+        "embeddings": embeddings,
+        "evaluation": evaluation,
+    }
+
+
+def fingerprints(config: PipelineConfig, **keywords):
+    """Kind -> fingerprint: the name of the artifact's folder."""
+    return {kind: fingerprint(found) for kind, found in identities(config, **keywords).items()}

@@ -1,0 +1,89 @@
+"""How often a run with nothing to do asks its store: on an object store each call is a request."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from reelvec.configs import PipelineConfig
+from reelvec.flows.launch import launch
+from reelvec.flows.stages import STAGES
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.runs.outcome import summary_of
+from reelvec.tasks.runs.recording import record_run
+from tests.support.counting_root import counted_calls
+from tests.support.engine_free import run_all
+
+MOST_CALLS = 67
+"""A quarter of the 270 and more that such a run made before it had a session."""
+
+
+def config_of(store, *, videos, parts):
+    return PipelineConfig.model_validate(
+        {
+            "store": str(store),
+            "corpus": {"kind": "synthetic", "videos": videos, "seconds": 0.5, "fps": 4, "size": 64},
+            "extract": {"size": 64, "shard_videos": -(-videos // parts), "sampling": {"rate": 4.0}},
+            "model": {"max_frames": 2, "options": {"sim_header": "meanP"}},
+            "train": {"epochs": 0},
+            "embed": {"shard_rows": -(-videos // parts)},
+            "evaluate": {"bootstrap": 0},
+        }
+    )
+
+
+def run_stages(config):
+    """What the flow does, stage by stage on one session, without an engine."""
+    session, started = Session(config), datetime.now(UTC)
+    receipts = []
+    for name, stage in STAGES.items():
+        if name == "report":
+            record_run(session, receipts, started=started)
+        receipts.append(stage(session, None))
+    return summary_of(session, receipts)
+
+
+def make_run(store, **options):
+    config = config_of(store, **options)
+    run_all(config)  # the stages that have shards; those that have none follow as in the flow
+    assert run_stages(config).changed
+    assert not run_stages(config).changed
+    return config
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("calls"), videos=48, parts=6)
+
+
+def total(calls):
+    listed = "\n".join(f"{count} {verb} {path}" for (verb, path), count in calls.most_common())
+    print(f"{calls.total()} calls\n{listed}")
+    return calls.total()
+
+
+def test_nothing_to_do_is_found_with_few_calls(config, monkeypatch):
+    with counted_calls(monkeypatch) as calls:
+        summary = launch(config)
+    assert (summary.changed, summary.stages) == (False, ())
+    assert summary.outcome.metrics and summary.outcome.report
+    assert total(calls) <= MOST_CALLS
+
+
+def test_stages_with_nothing_to_do_make_few_calls(config, monkeypatch):
+    with counted_calls(monkeypatch) as calls:
+        summary = run_stages(config)
+    assert not summary.changed
+    assert len(summary.stages) == 6
+    assert total(calls) <= MOST_CALLS
+
+
+def test_calls_grow_with_the_parts_and_not_faster(tmp_path, monkeypatch):
+    asked = []
+    for parts in (2, 4, 8):
+        config = make_run(tmp_path / str(parts), videos=8, parts=parts)
+        with counted_calls(monkeypatch) as calls:
+            assert not launch(config).changed
+        asked.append(calls.total())
+    two, four, eight = asked
+    assert two < four < eight, "each part has a receipt that is read"
+    assert eight - four <= 2 * (four - two) + 2

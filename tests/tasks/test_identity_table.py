@@ -1,0 +1,361 @@
+"""Which identities each field of the configuration changes: a table, held against the code.
+
+A field that can change a vector or a metric changes an identity; one that cannot changes none. A
+new field without a row here fails. What a mask names is written in DECISIONS.md, "What identities
+hold".
+"""
+
+import pytest
+from pydantic import BaseModel
+
+from reelvec.configs import PipelineConfig
+from reelvec.configs.corpora import BenchmarkCorpus, FolderCorpus, SyntheticCorpus
+from reelvec.configs.schema import (
+    EmbedConfig,
+    EvaluateConfig,
+    ExtractConfig,
+    ModelConfig,
+    SamplingConfig,
+    TrainConfig,
+)
+from reelvec.models.registry import FAMILIES, family_class, validate_options
+from tests.support.run_identities import fingerprints
+
+NONE = frozenset()
+EVALUATION = frozenset({"evaluation"})
+EMBEDDINGS = EVALUATION | {"embeddings"}
+CHECKPOINT = frozenset({"checkpoint"})
+"""The weights that come of it change embeddings and evaluation by their hash: see below."""
+MODEL = EMBEDDINGS | CHECKPOINT
+CORPUS = MODEL | {"corpus"}
+FRAMES = MODEL | {"frames"}
+
+FIELDS = {
+    # what a run is called, and where and by how many it is worked on
+    PipelineConfig: {
+        "preset": ("demo", NONE),
+        "name": ("another", NONE),
+        "notes": ("a note", NONE),
+        "store": ("/another/store", NONE),
+        "runner": ("dask", NONE),
+        "workers": (3, NONE),
+        "dask_address": ("tcp://somewhere:1", NONE),
+    },
+    FolderCorpus: {
+        "kind": (None, CORPUS),  # the other kinds are told apart below
+        "videos": ("/other/videos", CORPUS),
+        "captions": ("/other/captions.csv", CORPUS),
+        "columns": ({"video_id": "clip"}, CORPUS),
+        "splits": ({"train": 0.5, "test": 0.5}, CORPUS),
+        "split_by_folder": (True, CORPUS),
+    },
+    SyntheticCorpus: {
+        "kind": (None, CORPUS),
+        "videos": (7, CORPUS),
+        "seed": (7, CORPUS),
+        "seconds": (7.0, CORPUS),
+        "fps": (7, CORPUS),
+        "size": (64, CORPUS),
+        "captions_per_video": (7, CORPUS),
+        "codecs": (("h264-mp4",), CORPUS),
+        "motion_only": (0.5, CORPUS),
+    },
+    BenchmarkCorpus: {
+        "kind": (None, CORPUS),
+        "videos": ("/other/videos", CORPUS),
+        "annotations": ("/other/annotations", CORPUS),
+        "protocol": ("7k", CORPUS),
+    },
+    SamplingConfig: {
+        "policy": ("uniform", FRAMES),
+        "rate": (2.0, FRAMES),
+        "count": (7, FRAMES),
+        "max_frames": (7, FRAMES),
+        "limit": ("head", FRAMES),
+    },
+    ExtractConfig: {
+        "size": (96, FRAMES),
+        "resize": ("pillow", FRAMES),
+        "decoder": ("ffmpeg", NONE),  # but to salvage with: see below
+        "damaged": ("salvage", FRAMES),
+        # limits: whether a clip has frames, never which
+        "deadline_seconds": (7.0, NONE),
+        "no_progress_seconds": (7.0, NONE),
+        "memory_mb": (512, NONE),
+        "max_pixels": (77, NONE),
+        "format": ("hdf5", FRAMES),
+        "payload": ("jpeg", FRAMES),
+        "shard_videos": (7, NONE),
+        "max_failed_fraction": (0.5, NONE),
+    },
+    ModelConfig: {
+        "family": ("xclip", MODEL),
+        "options": ({"sim_header": "seqTransf"}, MODEL),
+        "architecture": ("micro", CHECKPOINT),  # vectors: by the hash of the weights
+        "weights": ("/other/weights.pt", CHECKPOINT),
+        "max_words": (20, MODEL),
+        "max_frames": (7, MODEL),
+        "frame_selection": ("head", MODEL),
+    },
+    TrainConfig: {
+        "epochs": (7, CHECKPOINT),
+        "batch_size": (7, CHECKPOINT),
+        "precision": ("bf16", CHECKPOINT),
+        "optimizer": ("adamw", CHECKPOINT),
+        "learning_rate": (7e-4, CHECKPOINT),
+        "clip_rate_factor": (7e-3, CHECKPOINT),
+        "weight_decay": (0.7, CHECKPOINT),
+        "schedule": ("constant", CHECKPOINT),
+        "warmup": (0.7, CHECKPOINT),
+        "max_grad_norm": (7.0, CHECKPOINT),
+        "freeze_layers": (7, CHECKPOINT),
+        "gradient_scaling": ("legacy", CHECKPOINT),
+        "captions": ("joined", CHECKPOINT),
+        "selection_split": ("test", CHECKPOINT),
+        "evaluate_every": (7, CHECKPOINT),
+        "seed": (7, CHECKPOINT),
+        "when_corpus_grows": ("retrain", CHECKPOINT),  # the training set, then
+        # how it is worked on: rounding apart the same weights (but see below), or what is kept
+        "accumulation": (7, NONE),
+        "processes": (7, NONE),
+        "device": ("cpu", NONE),
+        "checkpoint_every": (7, NONE),
+        "keep_last": (7, NONE),
+        "compile": (True, NONE),
+        "activation_checkpointing": (True, NONE),
+        "threads": (7, NONE),
+    },
+    EmbedConfig: {
+        "dtype": ("float16", EMBEDDINGS),
+        "device": ("cpu", NONE),
+        "batch_size": (7, NONE),  # but where rows see each other: see below
+        "shard_rows": (7, NONE),
+    },
+    EvaluateConfig: {
+        "split": ("val", EVALUATION),
+        "ties": ("optimistic", EVALUATION),
+        "rerank": (("dual_softmax",), EVALUATION),
+        "bootstrap": (7, EVALUATION),
+        "block": (7, NONE),
+        "published": ({"t2v/R@1": 44.5}, EVALUATION),  # a column of the metrics
+        "published_source": ("a paper", EVALUATION),
+    },
+}
+
+OPTIONS = {
+    "clip4clip": {
+        "sim_header": "seqTransf",
+        "linear_patch": "3d",
+        "cross_num_hidden_layers": 2,
+        "frame_position_std": 0.4,
+    },
+    "clip2video": {
+        "sim_type": "meanP",
+        "temporal_type": "",
+        "temporal_proj": "",
+        "center_type": "",
+        "center_proj": "",
+        "centerK": 7,
+        "center_weight": 0.7,
+        "cross_num_hidden_layers": 2,
+        "mask_layout": "legacy",
+    },
+    "adaclip": {
+        "policy": "raw",
+        "top_k": 7,
+        "rnn": "lstm",
+        "mlp_type": "fc",
+        "hidden_dim": 64,
+        "mlp_hidden_dim": 7,
+        "rescale_size": 7,
+        "sim_header": "seqTransf",
+        "frame_agg": "mlp",
+        "frame_agg_temp": 0.7,
+        "word_agg": "mlp",
+        "word_agg_temp": 0.7,
+        "reuse_scores": True,
+        "warmup_epochs": 7,
+        "freeze_cnn": True,
+        "batch_norm": "legacy",
+        "mask_layout": "legacy",
+    },
+    "frozen": {},
+}
+OPTIONS["xclip"] = OPTIONS["clip4clip"]
+NEEDED = {
+    ("clip2video", "sim_type"): {"temporal_type": "", "center_proj": ""},
+    ("clip2video", "temporal_type"): {"center_proj": ""},
+}
+"""Other options without which a value is not valid; they stand in both configs."""
+
+CORPORA = {
+    FolderCorpus: {"kind": "folder", "videos": "/videos"},
+    SyntheticCorpus: {"kind": "synthetic"},
+    BenchmarkCorpus: {"kind": "msrvtt", "videos": "/videos", "annotations": "/annotations"},
+}
+GROUPS = {
+    ExtractConfig: ("extract",),
+    SamplingConfig: ("extract", "sampling"),
+    ModelConfig: ("model",),
+    TrainConfig: ("train",),
+    EmbedConfig: ("embed",),
+    EvaluateConfig: ("evaluate",),
+    PipelineConfig: (),
+} | dict.fromkeys(CORPORA, ("corpus",))
+ROWS = [
+    (options, name, value, changed)
+    for options, fields in FIELDS.items()
+    for name, (value, changed) in fields.items()
+    if value is not None
+]
+
+
+def run(*path, base=None, **fields):
+    """A config with `fields` set in the group at `path`."""
+    given = {"train": {"epochs": 3}} | (base or {})
+    group = given
+    for name in path:
+        group[name] = dict(group.get(name, {}))
+        group = group[name]
+    group.update(fields)
+    return PipelineConfig.model_validate(given)
+
+
+def changed_by(config, other, **keywords):
+    before, after = fingerprints(config, **keywords), fingerprints(other, **keywords)
+    return {kind for kind in before if before[kind] != after[kind]}
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "value", "changed"),
+    ROWS,
+    ids=[f"{options.__name__}.{name}" for options, name, _, _ in ROWS],
+)
+def test_each_field_changes_the_identities_it_should(options, name, value, changed):
+    base = {"corpus": CORPORA[options]} if options in CORPORA else {}
+    if name == "preset":  # the same run, one of them by the preset's name
+        plain = PipelineConfig(preset="demo")
+        assert changed_by(plain, plain.model_copy(update={"preset": None})) == changed
+        return
+    config, other = run(base=base), run(*GROUPS[options], base=base, **{name: value})
+    assert config != other
+    assert changed_by(config, other) == changed
+
+
+def test_every_field_of_every_class_has_a_row():
+    groups = {
+        "corpus": set(CORPORA),
+        "extract": {ExtractConfig},
+        "model": {ModelConfig},
+        "train": {TrainConfig},
+        "embed": {EmbedConfig},
+        "evaluate": {EvaluateConfig},
+    }
+    assert reached(PipelineConfig) == set(FIELDS)
+    for options, fields in FIELDS.items():
+        own = set(options.model_fields) - ({"sampling"} if options is ExtractConfig else set())
+        own -= set(groups) if options is PipelineConfig else set()
+        assert set(fields) == own, options
+    assert set(OPTIONS) == set(FAMILIES)
+    for family, values in OPTIONS.items():
+        assert set(values) == set(family_class(family).options_class.model_fields), family
+
+
+def reached(options):
+    """Classes of options that a config reaches, itself included."""
+    found = {options}
+    for field in options.model_fields.values():
+        for kind in getattr(field.annotation, "__args__", (field.annotation,)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                found |= reached(kind)
+    return found
+
+
+def test_kinds_of_corpora_are_told_apart():
+    configs = [run(base={"corpus": corpus}) for corpus in CORPORA.values()]
+    configs.append(run(base={"corpus": CORPORA[BenchmarkCorpus] | {"kind": "msvd"}}))
+    for config in configs[1:]:
+        assert changed_by(configs[0], config) == CORPUS
+    assert len({fingerprints(config)["corpus"] for config in configs}) == len(configs)
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "value"),
+    [(family, name, value) for family, values in OPTIONS.items() for name, value in values.items()],
+)
+def test_each_option_of_a_family_changes_model_and_vectors(family, name, value):
+    needed = NEEDED.get((family, name), {})
+    config = run("model", family=family, options=needed)
+    other = run("model", family=family, options=needed | {name: value})
+    default = family_class(family).options_class.model_fields[name].default
+    assert value != default
+    validate_options(family, other.model.options)
+    assert changed_by(config, other) == MODEL
+
+
+def test_trained_weights_change_what_is_made_with_them():
+    config = run()
+    before, after = fingerprints(config), fingerprints(config, weights="other weights")
+    assert {kind for kind in before if before[kind] != after[kind]} == EMBEDDINGS
+
+
+def test_an_untrained_model_depends_on_nothing_but_itself():
+    untrained = run("train", epochs=0)
+    for changes, path in (({"size": 96}, ["extract"]), ({"batch_size": 7}, ["train"])):
+        other = run(*path, base={"train": {"epochs": 0}}, **changes)
+        assert "checkpoint" not in changed_by(untrained, other)
+    assert changed_by(untrained, run("train", epochs=0, seed=7)) == CHECKPOINT
+    assert changed_by(untrained, untrained, training_set="grown") == NONE
+
+
+def test_weights_stand_for_their_name_and_sizes():
+    weighted = run("model", weights="/some/weights.pt")
+    same = run("model", weights="/elsewhere/same.pt", architecture="ViT-B/32")
+    assert changed_by(weighted, same, start="hash") == NONE
+
+
+def test_a_grown_training_set_counts_where_it_is_trained_anew():
+    for when, differs in (("keep", set()), ("retrain", {"checkpoint"})):
+        config = run("train", epochs=3, when_corpus_grows=when)
+        before, after = fingerprints(config), fingerprints(config, training_set="grown")
+        assert {kind for kind in before if before[kind] != after[kind]} == differs
+
+
+def test_a_decoder_named_to_salvage_with_counts():
+    """Decoders agree on whole files; of a damaged one each keeps what it came to."""
+    salvaging = {"extract": {"damaged": "salvage"}}
+    config = run(base=salvaging)
+    names = ("selective", "ffmpeg", "decord")
+    others = [run("extract", base=salvaging, decoder=name) for name in names]
+    for other in others:
+        assert changed_by(config, other) == FRAMES
+    assert len({fingerprints(other)["frames"] for other in others}) == len(names)
+
+
+SEEN = [
+    ("clip2video", {"mask_layout": "legacy"}),
+    ("adaclip", {"word_agg": "transformer", "mask_layout": "legacy"}),
+]
+"""Models whose rows see the rows beside them."""
+DRAWN = [("clip4clip", {"sim_header": "tightTransf"}), ("adaclip", {"policy": "raw"})]
+"""Models that draw noise for a batch in training."""
+
+
+@pytest.mark.parametrize("name", ["batch_size", "shard_rows"])
+def test_batches_count_where_rows_see_each_other(name):
+    for family, options in SEEN:
+        base = {"model": {"family": family, "options": options}}
+        assert changed_by(run(base=base), run("embed", base=base, **{name: 7})) == EMBEDDINGS
+    for family, options in DRAWN:
+        base = {"model": {"family": family, "options": options}}
+        assert changed_by(run(base=base), run("embed", base=base, **{name: 7})) == NONE
+
+
+@pytest.mark.parametrize("name", ["accumulation", "processes"])
+def test_cuts_of_a_batch_count_where_training_is_not_row_by_row(name):
+    for family, options in SEEN + DRAWN:
+        base = {"model": {"family": family, "options": options}}
+        assert changed_by(run(base=base), run("train", base=base, **{name: 7})) == CHECKPOINT
+    legacy = {"train": {"gradient_scaling": "legacy"}}
+    changed = CHECKPOINT if name == "processes" else NONE
+    assert changed_by(run(base=legacy), run("train", base=legacy, **{name: 7})) == changed
