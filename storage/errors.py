@@ -76,7 +76,7 @@ class WeightsError(ReelvecError, ValueError):
 
 
 class VideoError(ReelvecError, ValueError):
-    """One video cannot be used; `reason` is a storage.records.Reason value."""
+    """One video cannot be used; `reason` is a storage.reasons.Reason value."""
 
     def __init__(self, message: str, *, path: str = "", reason: str = "unreadable") -> None:
         super().__init__(message)

@@ -56,8 +56,14 @@ def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     opened = opened_store(store)
     runs, artifacts = opened.runs(), opened.status()
     if as_json:
-        documents = [dataclasses.asdict(artifact) for artifact in artifacts]
-        print_json({"store": opened.uri, "runs": list(map(_run, runs)), "artifacts": documents})
+        print_json(
+            {
+                "store": opened.uri,
+                "format": opened.format,
+                "runs": list(map(_run, runs)),
+                "artifacts": list(map(dataclasses.asdict, artifacts)),
+            }
+        )
         return
     if runs:
         last = {run.name: run for run in runs}

@@ -19,12 +19,15 @@ def root_at(where: str) -> Root:
 
     Raises:
         ConfigError: none can be there.
+        FormatError: it is of a newer format.
     """
-    from reelvec.storage.errors import StoreError
+    from reelvec.storage.errors import FormatError, StoreError
     from reelvec.storage.roots import open_root
 
     try:
         return open_root(where)
+    except FormatError:
+        raise  # a store is there, and says itself what is wrong
     except StoreError as error:
         raise ConfigError(str(error), key="store") from None
 

@@ -18,7 +18,8 @@ from reelvec.errors import RequestError
 from reelvec.models.sampling.rules import pick_stored
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
-from reelvec.storage.records import Status, clip_key
+from reelvec.storage.reasons import Status
+from reelvec.storage.records import clip_key
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.artifacts import SnapshotRef
 

@@ -12,7 +12,7 @@ from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import list_runs, run_in_use
-from reelvec.tasks.runs.status import ArtifactStatus, describe_store
+from reelvec.tasks.runs.status import ArtifactStatus, describe_store, store_format
 
 if TYPE_CHECKING:
     from reelvec.storage.upkeep.verify import Damage
@@ -82,6 +82,11 @@ class Store:
                 path=self.uri,
             )
         return _identified(runs, str(name), store=self.uri)
+
+    @property
+    def format(self) -> int:
+        """Version of the store's format."""
+        return store_format(self.uri)
 
     def status(self) -> list[ArtifactStatus]:
         """What the store holds, an entry an artifact; reads snapshots and identities, no part."""

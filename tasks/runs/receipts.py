@@ -8,7 +8,7 @@ from typing import Any
 
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.commits.receipts import Counts
-from reelvec.storage.records import Status
+from reelvec.storage.reasons import Status
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.training.finished import TrainReceipt
 

@@ -10,8 +10,9 @@ from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.receipts import Counts
 from reelvec.storage.errors import MissingArtifactError, StoreError
 from reelvec.storage.roots import open_root
+from reelvec.storage.store_format import format_of_store
 
-__all__ = ["ArtifactStatus", "PartStatus", "describe_store", "full_fingerprint"]
+__all__ = ["ArtifactStatus", "describe_store", "full_fingerprint", "store_format"]
 
 _FEWEST_DIGITS = 6
 
@@ -51,6 +52,11 @@ def describe_store(store: str) -> list[ArtifactStatus]:
     """One entry an artifact; reads snapshots and identities, no part."""
     artifacts = Artifact.all(open_root(store))
     return [_describe(artifact, artifact.latest()) for artifact in artifacts]
+
+
+def store_format(store: str) -> int:
+    """The format the store says it is in."""
+    return format_of_store(open_root(store))
 
 
 def full_fingerprint(store: str, *, kind: str, prefix: str) -> str:

@@ -77,7 +77,10 @@ def compact_run(session: Session) -> list[Compacted]:
     trained = find_trained(session)
     if trained is not None:
         artifacts.append(session.embeddings(weights_hash=trained.weights_hash))
-    return _compact_all(artifacts, options=session.config.compaction)
+    done = _compact_all(artifacts, options=session.config.compaction)
+    for artifact in artifacts:
+        session.forget(artifact)
+    return done
 
 
 def _compact_all(

@@ -115,6 +115,8 @@ def kind_of(name):
     """For example "frames part", "corpus removal done", "run"."""
     if name.startswith(layout.RUNS):
         return "run"
+    if name.startswith(layout.FORMATS):
+        return "format"
     kind, _, rest = name.split("/", 2)
     if rest == "identity.json":
         return f"{kind} identity"

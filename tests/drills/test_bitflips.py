@@ -37,7 +37,7 @@ def test_a_flip_in_any_kind_of_file_is_repaired(config, tmp_path):
     kinds = files_of(config.store)
     sample = [
         *(kind for kind in kinds if kind.endswith((" part", " snapshot"))),
-        "frames identity", "corpus removal", "corpus removal done", "run",
+        "frames identity", "corpus removal", "corpus removal done", "run", "format",
     ]  # fmt: skip
     assert len(sample) >= 12
     for kind in sample:

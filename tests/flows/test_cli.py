@@ -1,5 +1,6 @@
 """The command line's surface: exactly these words; errors are one message and an exit code."""
 
+import importlib.metadata
 import json
 import signal
 import sys
@@ -44,6 +45,15 @@ def test_the_surface_grows_only_on_purpose():
     assert set(commands) == WORDS
     assert set(commands["corpus"].commands) == {"check"}
     assert set(commands["weights"].commands) == {"export", "import", "inspect"}
+
+
+def test_version_and_the_short_help(reelvec):
+    code, out, _ = reelvec("--version")
+    assert code == 0
+    assert out.startswith(f"reelvec {importlib.metadata.version('reelvec')} ")
+    for words in ([], ["verify"], ["corpus"], ["corpus", "check"], ["weights", "export"]):
+        assert reelvec(*words, "-h") == reelvec(*words, "--help")
+        assert reelvec(*words, "-h")[0] == 0
 
 
 def test_json_is_one_document_and_nothing_else(reelvec, empty_store):

@@ -800,10 +800,11 @@ RULES = {
 
 def decoding():
     """Clips of two real files by every rule."""
-    from reelvec.storage.video.contract import DecodeOptions
+    from reelvec.configs.decoding import FileLimits, FrameOptions
 
     found = files_by(KINDS[:2], RULES, ("auto",))
-    return found | {"defaults": dataclasses.asdict(DecodeOptions())}
+    defaults = FrameOptions().model_dump() | {"max_pixels": FileLimits().max_pixels}
+    return found | {"defaults": defaults}
 
 
 def kinds():
@@ -850,10 +851,10 @@ def damage():
     return found
 
 
-def decoded(path, kind, rule, **options):
+def decoded(path, kind, rule, *, max_pixels=10**6, **options):
     """What a worker answers: outcome, indices, times, the barcodes seen, nearness to the source."""
     from reelvec.storage.video import selective, transform
-    from reelvec.tasks.frames.decoding_worker import decode_clip
+    from reelvec.tasks.decoding.worker import decode_clip
     from tests.support import media
 
     whole = []
@@ -865,7 +866,7 @@ def decoded(path, kind, rule, **options):
     job = {
         "path": str(path), "content_hash": "", "bytes": 0, "mtime_ns": 0,
         "start_seconds": start, "end_seconds": end, "rule": rule,
-        "decode": {"size": size, "max_pixels": 10**6} | options,
+        "frames": {"size": size} | options, "max_pixels": max_pixels,
     }  # fmt: skip
     try:
         answer = decode_clip(job, worker)
@@ -901,7 +902,7 @@ def decoded(path, kind, rule, **options):
 def probed(path):
     """Facts of a file that do not depend on the encoder's mood."""
     from reelvec.storage.video.content import hash_file
-    from reelvec.tasks.frames.decoding_worker import probe_file
+    from reelvec.tasks.decoding.worker import probe_file
 
     facts = probe_file({"path": str(path), "max_pixels": 10**6}, SandboxWorker())
     hashed = {k: facts.pop(k) for k in ("content_hash", "bytes", "mtime_ns")}
@@ -914,6 +915,7 @@ def tables():
     """The rows of embedding tables: new, copied, quarantined; and what makes them stale."""
     import tempfile
 
+    from reelvec.tasks.artifacts import Session
     from reelvec.tasks.embedding import parts
     from reelvec.tasks.training.train import train
     from tests.support.engine_free import run_embed
@@ -927,7 +929,7 @@ def tables():
         config = builders.make_store(Path(folder), videos=6, header="seqTransf", epochs=0)
         embed = config.embed.model_copy(update={"batch_size": 2, "shard_rows": 4})
         config = config.model_copy(update={"embed": embed})
-        train(config)
+        train(Session(config))
         _, snapshot = run_embed(config)
         found |= {f"first {name}": rows_of(snapshot, name) for name in ("videos", "captions")}
         found["first ledger"] = ledger_of(snapshot)

@@ -11,9 +11,11 @@ import pytest
 
 from reelvec.flows.cli import main
 from reelvec.flows.launch import launch
+from reelvec.storage import layout
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import latest_run, write_run
+from reelvec.storage.store_format import FORMAT
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.recording import record_run
 from tests.drills.bitflips import config_of, draw, files_of, flip
@@ -21,7 +23,7 @@ from tests.support import s3_server
 from tests.support.engine_free import run_extract, run_ingest, stage_receipts
 
 _STAGES = {"corpus": "ingest", "frames": "extract"}
-WORDS = ["verify", "repair", "gc", "status", "failures"]
+WORDS = ["verify", "repair", "gc", "compact", "status", "failures"]
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +189,39 @@ def test_a_run_says_where_no_store_can_be(reelvec, tmp_path, monkeypatch):
     code, _, err = reelvec("run", "demo", "--store", file / "below")
     assert code == 1 and f"cannot make the store at {file / 'below'}" in err
     assert "was it removed" not in err and file.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [*([word] for word in WORDS), ["convert", "--to", "hdf5"], ["search", "a cat"], ["retry"],
+     ["evaluate"], ["run", "demo"]],
+)  # fmt: skip
+def test_a_store_of_a_newer_format_is_refused_by_every_word(reelvec, store, words):
+    open_root(store).put_new(layout.store_format(FORMAT + 1), b"of another day")
+    before = sorted(store.rglob("*"))
+    code, out, err = reelvec(*words, "--store", store)
+    assert (code, out) == (1, "")
+    assert f"{store} is of format {FORMAT + 1}" in err and "pip install --upgrade" in err
+    assert sorted(store.rglob("*")) == before
+
+
+def test_status_tells_the_format(reelvec, store):
+    _, out, _ = reelvec("status", "--store", store, "--json")
+    assert json.loads(out)["format"] == FORMAT
+
+
+def test_compact_merges_what_it_said_it_would(reelvec, store):
+    (frames,) = [path.name for path in (store / "frames").iterdir()]
+    words = ("compact", "--store", store, "--kind", "frames", "--identity", frames[:8])
+    code, out, _ = reelvec(*words, "--dry-run", "--json")
+    planned = json.loads(out)
+    code, out, _ = reelvec(*words, "--json")
+    done = json.loads(out)
+    assert (code, planned["dry_run"], done["dry_run"]) == (0, True, False)
+    (one,), (other,) = planned["compacted"], done["compacted"]
+    assert one | {"snapshot": 2} == other
+    assert (one["snapshot"], one["identity"], one["parts_before"], one["parts_after"]) == (
+        1, frames, 2, 1,
+    )  # fmt: skip
+    assert "no small parts" in reelvec(*words)[1]
+    assert reelvec("verify", "--store", store)[0] == 0

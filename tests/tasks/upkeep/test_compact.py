@@ -26,12 +26,11 @@ from reelvec.storage.roots import open_root
 from reelvec.storage.tables import read_table
 from reelvec.storage.upkeep.garbage import GcOptions, gc
 from reelvec.storage.upkeep.verify import verify_store
-from reelvec.tasks.corpus.ingest import corpus_artifact, key_of
-from reelvec.tasks.embedding.embed import embeddings_artifact
-from reelvec.tasks.frames.extract import frames_artifact
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.corpus.ingest import key_of
 from reelvec.tasks.upkeep import compact as compacting
 from reelvec.tasks.upkeep.compact import compact_run, compact_store
-from tests.tasks.tables import column, commit, unit, video
+from tests.support.small_store import column, commit, unit, video
 
 WEIGHTS = "ab" * 16
 SIZE = 16
@@ -42,7 +41,7 @@ NOW = GcOptions(keep_snapshots=1, min_age_seconds=0.0)
 @pytest.fixture(autouse=True)
 def _trained(monkeypatch):
     trained = SimpleNamespace(weights_hash=WEIGHTS)
-    monkeypatch.setattr(compacting, "find_trained", lambda config: trained)
+    monkeypatch.setattr(compacting, "find_trained", lambda session: trained)
 
 
 @pytest.fixture
@@ -58,11 +57,8 @@ def config_at(store, **options):
 
 
 def artifacts_of(config):
-    return [
-        corpus_artifact(config),
-        frames_artifact(config),
-        embeddings_artifact(config, weights_hash=WEIGHTS),
-    ]
+    session = Session(config)
+    return [session.corpus, session.frames, session.embeddings(weights_hash=WEIGHTS)]
 
 
 def add_videos(config, numbers, *, again=()):
@@ -129,7 +125,7 @@ def test_a_hundred_nights_leave_few_parts_and_the_same_rows(place, format, night
     ours, twin = (config_at(place / n, extract={"format": format}) for n in ("ours", "twin"))
     most = 0
     for night in range(nights):
-        compact_run(ours)
+        compact_run(Session(ours))
         add_videos(ours, [night], again=[night - 5] if night % 10 == 9 else [])
         most = max(most, most_parts(ours))
     for night in range(0, nights, 10):  # what the nights add, without the nights
@@ -152,14 +148,14 @@ def test_one_night_rewrites_no_more_than_the_limit(place):
     grown = config_at(place / "s")
     add_videos(grown, range(LEAST))
     whole = sum(a.latest().bytes for a in artifacts_of(grown))
-    assert compact_run(config_at(place / "s", compaction={"limit_mb": 0})) == []
+    assert compact_run(Session(config_at(place / "s", compaction={"limit_mb": 0}))) == []
     small = config_at(place / "s", compaction={"least_parts": 2, "limit_mb": 0.03})
-    done = compact_run(small)
+    done = compact_run(Session(small))
     assert done
     assert all(0 < one.bytes <= 0.03 * 2**20 for one in done)
     assert sum(one.bytes for one in done) < whole
     before = most_parts(small)
-    while compact_run(small):
+    while compact_run(Session(small)):
         continue
     assert most_parts(small) < before
 
@@ -167,15 +163,15 @@ def test_one_night_rewrites_no_more_than_the_limit(place):
 def test_fewer_than_the_least_wait(place):
     config = config_at(place / "s")
     add_videos(config, range(LEAST - 1))
-    assert compact_run(config) == []
+    assert compact_run(Session(config)) == []
     add_videos(config, [LEAST])
-    assert {one.kind for one in compact_run(config)} == {"corpus", "frames", "embeddings"}
+    assert {one.kind for one in compact_run(Session(config))} == {"corpus", "frames", "embeddings"}
 
 
 def test_a_person_chooses_what_is_compacted(place):
     config = config_at(place / "s")
     add_videos(config, range(3))
-    frames = frames_artifact(config)
+    frames = Session(config).frames
     (one,) = compact_store(config.store, identity=frames.fingerprint[:8], dry_run=True)
     assert (one.kind, one.parts_before, one.parts_after, one.snapshot) == ("frames", 3, 1, 1)
     assert frames.latest().number == 1
