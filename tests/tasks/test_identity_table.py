@@ -72,6 +72,7 @@ FIELDS = {
         "count": (7, FRAMES),
         "max_frames": (7, FRAMES),
         "limit": ("head", FRAMES),
+        "seed": (7, FRAMES),
     },
     ExtractConfig: {
         "size": (96, FRAMES),
@@ -134,6 +135,7 @@ FIELDS = {
     EvaluateConfig: {
         "split": ("val", EVALUATION),
         "ties": ("optimistic", EVALUATION),
+        "rivals": ("captions", EVALUATION),
         "rerank": (("dual_softmax",), EVALUATION),
         "bootstrap": (7, EVALUATION),
         "block": (7, NONE),
