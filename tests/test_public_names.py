@@ -47,7 +47,7 @@ def declared(path):
 def bound(path):
     """Every name the module binds at its top: definitions, assignments, imports."""
     names = set()
-    for node in tree(path).body:
+    for node in at_the_top(path):
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             names.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
@@ -55,6 +55,12 @@ def bound(path):
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             names |= {part.id for part in ast.walk(node) if is_stored(part)}
     return names
+
+
+def at_the_top(path):
+    """The module's statements, those for a type checker too."""
+    for node in tree(path).body:
+        yield from node.body if isinstance(node, ast.If) else [node]
 
 
 def is_stored(node):
