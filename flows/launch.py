@@ -42,7 +42,7 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> Ru
     config = checked_config(config)
     chosen = choose_stages(stages)
     root = root_at(config.store)
-    session = Session(config)
+    session = Session(config, root=root)
     if is_last_run(session, stages=chosen) and not plan_pipeline(session, stages=chosen):
         return summary_of(session)
     root.new_scratch()  # where no store can be made, that is said before any work
