@@ -2,7 +2,7 @@
 
 The same classes are the YAML schema, the command line's ``--set`` targets and the flows'
 parameters (so the Prefect UI draws their form). Nothing here computes; classes further up
-receive plain arguments, never these objects whole.
+receive one of these objects or plain values, never a copy of its fields.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from reelvec.configs.corpora import (
     Options,
     SyntheticCorpus,
 )
+from reelvec.configs.decoding import FileLimits, FrameOptions
 from reelvec.configs.presets import merge, read_preset
 
 __all__ = [
@@ -58,27 +59,11 @@ class SamplingConfig(Options):
     """Of the rules that draw frames (adaclip_random, adaclip_subset_random, clip2video_train)."""
 
 
-class ExtractConfig(Options):
-    """From video files to frame shards."""
+class ExtractConfig(FrameOptions, FileLimits):
+    """From video files to frame shards; the limits are those of probing too."""
 
     sampling: SamplingConfig = SamplingConfig()
     """Which frames are cached; models choose theirs from these."""
-    size: int = Field(default=224, ge=16)
-    """Height and width of a stored frame, pixels (shorter side resized, centre crop)."""
-    resize: Literal["torch", "pillow"] = "torch"
-    """torch: uint8 bicubic, antialias (at most 2 levels from Pillow, 7-9x faster); or pillow."""
-    decoder: Literal["auto", "selective", "decord", "ffmpeg"] = "auto"
-    """auto chooses for each file from the table of what is proven right."""
-    damaged: Literal["strict", "salvage"] = "strict"
-    """strict: a damaged video is quarantined; salvage: what decodes up to the damage is kept."""
-    deadline_seconds: float = Field(default=120.0, gt=0)
-    """Wall-clock limit of one video, seconds; then the worker is killed."""
-    no_progress_seconds: float = Field(default=30.0, gt=0)
-    """Limit without a sign of life from the decoder, seconds."""
-    memory_mb: int = Field(default=4096, ge=256)
-    """Resident memory limit of one decode worker, MiB."""
-    max_pixels: int = Field(default=8192 * 4320, ge=1)
-    """Largest declared frame, pixels; larger is quarantined as too_large, undecoded."""
     format: Literal["arrow", "hdf5"] = "arrow"
     """Shard format."""
     payload: Literal["raw", "jpeg"] = "raw"

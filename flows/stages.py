@@ -20,7 +20,6 @@ from reelvec.storage.commits.artifact import Receipt
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus import ingest as ingestion
 from reelvec.tasks.corpus.ledger import check_failed_fraction, ledger
-from reelvec.tasks.decoding.files import ProbeOptions
 from reelvec.tasks.embedding import embed as embedding
 from reelvec.tasks.embedding import parts as embed_parts
 from reelvec.tasks.embedding.encoding import EncoderRef
@@ -66,9 +65,8 @@ def ingest(session: Session, retry: RetryFilter | None) -> StageReceipt:
     """List the corpus; hash and probe what is new or changed, and what `retry` names."""
     started = time.monotonic()
     plan = ingestion.plan_ingest(session, retry=retry.at_ingest() if retry else _none)
-    options = ProbeOptions(max_pixels=session.config.extract.max_pixels)
     work = _Work(session, plan.target, plan.shards, unit="rows")
-    receipts = work.map("ingest", ingest_shard, options=options)
+    receipts = work.map("ingest", ingest_shard, limits=session.config.extract)
     snapshot = ingestion.commit_ingest(session, plan, receipts)
     done = {"new": plan.new, "changed": len(plan.changed), "removed": len(plan.removed)}
     seconds = time.monotonic() - started

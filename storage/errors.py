@@ -14,6 +14,8 @@ ReelvecError
 
 from __future__ import annotations
 
+from reelvec.errors import ReelvecError
+
 __all__ = [
     "CommitError",
     "CorpusError",
@@ -26,10 +28,6 @@ __all__ = [
     "VideoError",
     "WeightsError",
 ]
-
-
-class ReelvecError(Exception):
-    """Base class of errors a person can cause or cure; the command line shows the message alone."""
 
 
 class StoreError(ReelvecError, OSError):
@@ -78,7 +76,7 @@ class WeightsError(ReelvecError, ValueError):
 
 
 class VideoError(ReelvecError, ValueError):
-    """One video cannot be used; `reason` is a storage.records.Reason value."""
+    """One video cannot be used; `reason` is a storage.reasons.Reason value."""
 
     def __init__(self, message: str, *, path: str = "", reason: str = "unreadable") -> None:
         super().__init__(message)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -15,8 +14,6 @@ __all__ = [
     "VIDEO_SCHEMA",
     "Caption",
     "Outcome",
-    "Reason",
-    "Status",
     "Video",
     "clip_key",
     "records_from_table",
@@ -28,34 +25,6 @@ R = TypeVar("R")
 
 _SAME_TIME_SECONDS = 0.0005
 """Times closer than this are one, as they are where frames are chosen."""
-
-
-class Status(StrEnum):
-    """The outcome of an input: one of these three."""
-
-    OK = "ok"
-    SALVAGED = "salvaged"
-    QUARANTINED = "quarantined"
-
-
-class Reason(StrEnum):
-    """Why a video was salvaged or quarantined ("" for ok)."""
-
-    NONE = ""
-    MISSING = "missing"  # no file at the path the corpus names
-    EMPTY = "empty"  # zero bytes
-    PERMISSION = "permission"  # the file may not be read
-    UNREADABLE = "unreadable"  # no demuxer understands it, or a container we do not name
-    NO_VIDEO_STREAM = "no_video_stream"
-    NO_FRAMES = "no_frames"  # a stream that yields no frame (or none in the window)
-    TRUNCATED = "truncated"  # decoded time ends before declared time
-    DAMAGED = "damaged"  # errors inside the stream
-    TOO_LARGE = "too_large"  # declared pixels over the limit
-    TIMEOUT = "timeout"  # wall-clock deadline
-    NO_PROGRESS = "no_progress"  # no sign of life
-    MEMORY = "memory"  # worker over its memory limit
-    CRASHED = "crashed"  # the decoder took its process down
-    CHANGED = "changed"  # the bytes changed between listing and decoding
 
 
 @dataclass(frozen=True, slots=True)

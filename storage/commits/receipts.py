@@ -16,7 +16,8 @@ from typing import Any
 from reelvec.storage import layout
 from reelvec.storage.commits.columns import pack, unpack
 from reelvec.storage.errors import CommitError, StoreError
-from reelvec.storage.records import Outcome, Status
+from reelvec.storage.reasons import Status
+from reelvec.storage.records import Outcome
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import checksum_of_bytes, checksum_of_file, seal, unseal
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from reelvec.storage.corpora.annotations import Place, refused
 from reelvec.storage.corpora.caption_list import CaptionList
 from reelvec.storage.corpora.contract import CorpusListing
-from reelvec.storage.records import Caption, Status, Video
+from reelvec.storage.reasons import Status
+from reelvec.storage.records import Caption, Video
 
 __all__ = ["ListingBuilder", "unnameable"]
 

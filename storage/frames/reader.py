@@ -12,7 +12,7 @@ from reelvec.storage.commits.artifact import PartRef, Snapshot
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.frames.contract import FrameShardReader
 from reelvec.storage.frames.formats import open_reader
-from reelvec.storage.records import Status
+from reelvec.storage.reasons import Status
 
 __all__ = ["FrameReader"]
 

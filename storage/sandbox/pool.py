@@ -19,10 +19,11 @@ from typing import Any, Self
 
 import numpy.typing as npt
 
+from reelvec.storage.sandbox.options import SandboxOptions
 from reelvec.storage.sandbox.process import Job, WorkerProcess
 from reelvec.storage.sandbox.zygote import ZygoteError, zygote_of_this_process
 
-__all__ = ["Sandbox", "SandboxOptions", "SandboxResult"]
+__all__ = ["Sandbox", "SandboxResult"]
 
 TICK_SECONDS = 0.1
 """Between two looks at memory and deadlines."""
@@ -33,27 +34,6 @@ memory, or the kernel's choice of victim."""
 
 MAX_FAILED_STARTS = 3
 """Workers in a row that end before they are ready: then the fault is not the jobs'."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SandboxOptions:
-    """Limits of a job and of the pool."""
-
-    workers: int = 1
-    deadline_seconds: float = 120.0
-    no_progress_seconds: float = 30.0
-    memory_mb: int = 4096
-    """Resident memory of a worker and what it started, above what it was forked with, MiB."""
-    recycle_after: int = 1000
-    """Jobs of one worker; then a fresh one, against slow leaks in native code."""
-    slot_bytes: int = 16 * 2**20
-    """Result memory a worker keeps between jobs."""
-    max_result_bytes: int = 2 * 2**30
-    """Largest result of a job."""
-    results_ahead: int = 2
-    """Finished results held per worker while an earlier job is still running."""
-    preload: tuple[str, ...] = ("av", "numpy", "torch")
-    """Modules imported once, before workers are forked."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -180,7 +160,7 @@ class Sandbox:
             if spent or worker.jobs_done >= self.options.recycle_after:
                 self._drop([worker])
             return
-        reason, message = worker.fault(self.options)
+        reason, message = worker.fault(self.options.limits)
         if not reason:
             return
         was_ready = worker.ready

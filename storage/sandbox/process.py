@@ -10,13 +10,15 @@ import signal
 import socket
 import time
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
+from reelvec.configs.decoding import JobLimits
+from reelvec.storage.sandbox.options import SandboxOptions
 from reelvec.storage.sandbox.slots import ArrayPlace, Slot
 from reelvec.storage.sandbox.worker import READY
 from reelvec.storage.sandbox.zygote import Zygote
 
-__all__ = ["Job", "Limits", "WorkerProcess"]
+__all__ = ["Job", "WorkerProcess"]
 
 MESSAGE_LIMIT = 16 * 2**20
 """Bytes of one answer; its arrays do not count."""
@@ -26,21 +28,6 @@ WORDS_KEPT = 400
 
 WORDS_LIMIT = 2**20
 """Bytes of messages after which they are thrown away: nobody fills memory by complaining."""
-
-
-class Limits(Protocol):
-    """The part of SandboxOptions a worker is held to."""
-
-    @property
-    def deadline_seconds(self) -> float: ...
-    @property
-    def no_progress_seconds(self) -> float: ...
-    @property
-    def memory_mb(self) -> int: ...
-    @property
-    def slot_bytes(self) -> int: ...
-    @property
-    def max_result_bytes(self) -> int: ...
 
 
 @dataclass
@@ -56,12 +43,13 @@ class Job:
 class WorkerProcess:
     """A forked worker, its socket, its slot and what it wrote to stderr."""
 
-    def __init__(self, zygote: Zygote, target: str, *, options: Limits) -> None:
+    def __init__(self, zygote: Zygote, target: str, *, options: SandboxOptions) -> None:
         self._zygote = zygote
         self._slot = Slot(keep_bytes=options.slot_bytes)
         self._words = os.memfd_create("reelvec-words", os.MFD_CLOEXEC)
         self.socket, theirs = socket.socketpair()
-        limits = {"memory_mb": options.memory_mb, "max_result_bytes": options.max_result_bytes}
+        memory_mb, max_bytes = options.limits.memory_mb, options.max_result_bytes
+        limits = {"memory_mb": memory_mb, "max_result_bytes": max_bytes}
         try:
             with theirs:
                 fds = (theirs.fileno(), self._slot.fd, self._words)
@@ -111,7 +99,7 @@ class WorkerProcess:
         except (ValueError, KeyError, TypeError) as error:
             return {"reason": "crashed", "message": f"the worker's answer makes no sense: {error}"}
 
-    def fault(self, limits: Limits) -> tuple[str, str]:
+    def fault(self, limits: JobLimits) -> tuple[str, str]:
         """(reason, message) if the running job must be given up now, else ("", "")."""
         if self.job is None:
             return "", ""

@@ -9,7 +9,7 @@ from pathlib import Path
 import xxhash
 
 from reelvec.storage.errors import VideoError
-from reelvec.storage.records import Reason
+from reelvec.storage.reasons import Reason
 
 __all__ = ["check_file", "hash_file", "no_progress"]
 

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from reelvec.configs.decoding import MAX_PIXELS, FrameOptions
 from reelvec.storage.errors import VideoError
 from reelvec.storage.video.content import no_progress
 from reelvec.storage.video.probe import ProbeResult
@@ -17,7 +18,6 @@ from reelvec.storage.video.transform import fit
 __all__ = [
     "Allocate",
     "CountDiffersError",
-    "DecodeOptions",
     "DecodedFrames",
     "FrameSink",
     "Reader",
@@ -26,22 +26,6 @@ __all__ = [
 
 Allocate = Callable[[tuple[int, int, int, int]], npt.NDArray[np.uint8]]
 """Makes the array frames are written into, e.g. in shared memory."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecodeOptions:
-    """How frames are read and shaped."""
-
-    decoder: Literal["auto", "selective", "decord", "ffmpeg"] = "auto"
-    size: int = 224
-    """Height and width of a frame given back, pixels."""
-    resize: Literal["torch", "pillow"] = "torch"
-    damaged: Literal["strict", "salvage"] = "strict"
-    max_pixels: int = 8192 * 4320
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"size ({self.size}) must be >= 1 pixel")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,7 +40,7 @@ class DecodedFrames:
     """[T], display indices."""
     status: Literal["ok", "salvaged"]
     reason: str
-    """A storage.records.Reason; "" where ok."""
+    """A storage.reasons.Reason; "" where ok."""
     message: str
     fraction_kept: float
     """Of the seconds declared, those before the damage; 1 where ok."""
@@ -81,7 +65,7 @@ class FrameSink:
     """Takes pictures by display index, shapes them, and knows which are still missing."""
 
     def __init__(
-        self, picks: npt.NDArray[np.int64], *, options: DecodeOptions, allocate: Allocate
+        self, picks: npt.NDArray[np.int64], *, options: FrameOptions, allocate: Allocate
     ) -> None:
         self.frames = allocate((len(picks), options.size, options.size, 3))
         self.picks = picks
@@ -120,7 +104,8 @@ class Reading:
     path: str
     probe: ProbeResult
     sink: FrameSink
-    options: DecodeOptions
+    options: FrameOptions
+    max_pixels: int = MAX_PIXELS
     progress: Callable[[], None] = field(default=no_progress)
 
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from reelvec.configs.decoding import MAX_PIXELS, FrameOptions
 from reelvec.storage.errors import VideoError
-from reelvec.storage.records import Reason
+from reelvec.storage.reasons import Reason
 from reelvec.storage.video.content import no_progress
 from reelvec.storage.video.contract import (
     Allocate,
     CountDiffersError,
     DecodedFrames,
-    DecodeOptions,
     FrameSink,
     Reader,
     Reading,
@@ -30,7 +30,7 @@ from reelvec.storage.video.ffmpeg_reader import read_with_ffmpeg
 from reelvec.storage.video.probe import ProbeResult
 from reelvec.storage.video.selective import read_selectively
 
-__all__ = ["READERS", "CountDiffersError", "DecodeOptions", "DecodedFrames", "read_frames"]
+__all__ = ["READERS", "CountDiffersError", "DecodedFrames", "read_frames"]
 
 READERS: dict[str, Reader] = {
     "selective": read_selectively,
@@ -47,7 +47,8 @@ def read_frames(
     picks: npt.NDArray[np.int64],
     *,
     probe: ProbeResult,
-    options: DecodeOptions | None = None,
+    options: FrameOptions | None = None,
+    max_pixels: int = MAX_PIXELS,
     allocate: Allocate = _in_memory,
     progress: Callable[[], None] = no_progress,
 ) -> DecodedFrames:
@@ -57,6 +58,7 @@ def read_frames(
         picks: [T] int64, ascending, each once, at least one.
         probe: of the file, made from the same bytes.
         options: decoder, size, resize, damaged policy.
+        max_pixels: largest declared picture that is opened.
         allocate: makes the [T, S, S, 3] array the frames are written into.
         progress: called as frames come out.
 
@@ -65,7 +67,7 @@ def read_frames(
         CountDiffersError: choose again from `probe.recounted(error.ticks)`.
         ValueError: picks that are not display indices of the file.
     """
-    options = options or DecodeOptions()
+    options = options or FrameOptions()
     picks = np.asarray(picks, np.int64)
     _check_picks(picks, probe)
     if probe.truncated and options.damaged == "strict":
@@ -76,7 +78,14 @@ def read_frames(
             reason=Reason.TRUNCATED,
         )
     sink = FrameSink(picks, options=options, allocate=allocate)
-    reading = Reading(path=probe.path, probe=probe, sink=sink, options=options, progress=progress)
+    reading = Reading(
+        path=probe.path,
+        probe=probe,
+        sink=sink,
+        options=options,
+        max_pixels=max_pixels,
+        progress=progress,
+    )
     best = _Kept()
     said: list[str] = []
     for name in _order(options, probe, said):
@@ -113,7 +122,7 @@ class _Kept:
         return _Kept(count, decoder, sink.frames[:count].copy(), self.error or error)
 
 
-def _order(options: DecodeOptions, probe: ProbeResult, said: list[str]) -> tuple[str, ...]:
+def _order(options: FrameOptions, probe: ProbeResult, said: list[str]) -> tuple[str, ...]:
     """Decoders to try, by the table; no decoder is used for a file it is not proven right on."""
     if options.decoder not in ("auto", "decord"):
         return (options.decoder,)  # those two decode in order, or as if they did
@@ -126,7 +135,7 @@ def _order(options: DecodeOptions, probe: ProbeResult, said: list[str]) -> tuple
 
 
 def _decoded(
-    sink: FrameSink, name: str, probe: ProbeResult, options: DecodeOptions, said: list[str]
+    sink: FrameSink, name: str, probe: ProbeResult, options: FrameOptions, said: list[str]
 ) -> DecodedFrames:
     salvaged = bool(probe.truncated) and options.damaged == "salvage"
     return DecodedFrames(

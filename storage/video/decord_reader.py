@@ -8,7 +8,7 @@ the table (storage.video.decoder_table) before it comes here.
 from __future__ import annotations
 
 from reelvec.storage.errors import VideoError
-from reelvec.storage.records import Reason
+from reelvec.storage.reasons import Reason
 from reelvec.storage.video.contract import Reading
 
 __all__ = ["read_with_decord"]

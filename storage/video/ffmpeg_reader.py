@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 
 from reelvec.storage.errors import VideoError
-from reelvec.storage.records import Reason
+from reelvec.storage.reasons import Reason
 from reelvec.storage.sandbox.lifeline import die_with_parent
 from reelvec.storage.video.contract import Reading
 from reelvec.storage.video.probe import CONTAINERS
@@ -79,7 +79,7 @@ def _command(reading: Reading) -> list[str]:
         protocol_whitelist="file",
         format_whitelist=",".join(CONTAINERS),
         err_detect="explode",
-        max_pixels=reading.options.max_pixels,
+        max_pixels=reading.max_pixels,
         threads=1,
     )
     piped = source.output(

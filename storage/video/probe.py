@@ -18,8 +18,9 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
+from reelvec.configs.decoding import MAX_PIXELS
 from reelvec.storage.errors import VideoError
-from reelvec.storage.records import Reason
+from reelvec.storage.reasons import Reason
 from reelvec.storage.video.content import check_file, no_progress
 from reelvec.storage.video.packets import Demuxed, PacketTable, demux
 from reelvec.storage.video.structure import Completeness, completeness
@@ -112,7 +113,7 @@ class ProbeResult:
 def probe(
     path: str | Path,
     *,
-    max_pixels: int = 8192 * 4320,
+    max_pixels: int = MAX_PIXELS,
     progress: Callable[[], None] = no_progress,
 ) -> ProbeResult:
     """Read every packet of `path` once and say what the file holds.

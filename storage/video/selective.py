@@ -23,7 +23,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from reelvec.storage.errors import VideoError
-from reelvec.storage.records import Reason
+from reelvec.storage.reasons import Reason
 from reelvec.storage.video.contract import CountDiffersError, Reading
 from reelvec.storage.video.packets import NO_PTS
 from reelvec.storage.video.probe import open_container
@@ -222,7 +222,7 @@ def _decode_from_first_keyframe(container: Any, reading: Reading) -> Iterator[An
 
 
 def _open(reading: Reading) -> Any:
-    return open_container(reading.path, max_pixels=reading.options.max_pixels)
+    return open_container(reading.path, max_pixels=reading.max_pixels)
 
 
 def _stream(container: Any, reading: Reading) -> Any:
@@ -233,7 +233,7 @@ def _stream(container: Any, reading: Reading) -> Any:
     context.thread_type = "NONE"
     context.options = {
         "err_detect": "explode",
-        "max_pixels": str(reading.options.max_pixels),
+        "max_pixels": str(reading.max_pixels),
     }
     return stream
 

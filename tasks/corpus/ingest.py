@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from reelvec.configs.decoding import FileLimits
 from reelvec.storage.commits.artifact import Receipt, Snapshot
 from reelvec.storage.corpora import open_corpus
 from reelvec.storage.corpora.caption_list import CaptionStretch
@@ -28,7 +29,7 @@ from reelvec.storage.stored_rows import StoredRows
 from reelvec.storage.tables import identity_metadata, schema_text, write_table
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.changes import caption_changes, video_changes
-from reelvec.tasks.decoding.files import ProbeOptions, probe_files
+from reelvec.tasks.decoding.files import probe_files
 from reelvec.tasks.digests import DigestSet, digests
 from reelvec.tasks.shards import (
     PartContents,
@@ -158,7 +159,7 @@ def _caption_shards(captions: Sequence[Caption]) -> Iterator[Shard[Any]]:
         yield dataclasses.replace(shard, items=cast("tuple[Caption, ...]", stretch))
 
 
-def ingest_shard(target: SnapshotRef, shard: Shard[Any], *, options: ProbeOptions) -> ShardReceipt:
+def ingest_shard(target: SnapshotRef, shard: Shard[Any], *, limits: FileLimits) -> ShardReceipt:
     """Hash and probe a shard's new videos (or take its captions) and write its part."""
     artifact = target.artifact()
 
@@ -168,7 +169,7 @@ def ingest_shard(target: SnapshotRef, shard: Shard[Any], *, options: ProbeOption
             table = records_to_table(captions, schema=CAPTION_SCHEMA)
             outcomes = tuple(Outcome(key=caption.caption_id) for caption in captions)
         else:
-            videos = list(_probed(shard.items, options=options))
+            videos = list(_probed(shard.items, limits=limits))
             table = records_to_table(videos, schema=VIDEO_SCHEMA)
             outcomes = tuple(
                 Outcome(key=v.video_id, status=v.status, reason=v.reason, message=v.message)
@@ -181,10 +182,10 @@ def ingest_shard(target: SnapshotRef, shard: Shard[Any], *, options: ProbeOption
     return ShardReceipt.of(run_shard(artifact, shard, suffix=".parquet", write=write))
 
 
-def _probed(videos: Iterable[Video], *, options: ProbeOptions) -> Iterator[Video]:
+def _probed(videos: Iterable[Video], *, limits: FileLimits) -> Iterator[Video]:
     """Each video with hash and probe fields; rows that carry them already are passed on."""
     waiting = [video for video in videos if not (video.content_hash or video.reason)]
-    fresh = probe_files(waiting, options=options)
+    fresh = probe_files(waiting, limits=limits)
     for video in videos:
         yield video if (video.content_hash or video.reason) else next(fresh)
 

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.errors import ReelvecError
-from reelvec.storage.records import Outcome, Reason, Status, Video
+from reelvec.storage.reasons import Reason, Status
+from reelvec.storage.records import Outcome, Video
 from reelvec.tasks.corpus.ingest import Corpus, key_of
 
 __all__ = [

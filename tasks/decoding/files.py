@@ -10,22 +10,22 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from reelvec.configs.decoding import FileLimits, FrameOptions, JobLimits
 from reelvec.configs.schema import ExtractConfig
-from reelvec.models.sampling.rules import Rule
-from reelvec.storage.records import Outcome, Reason, Status, Video
-from reelvec.storage.sandbox.pool import Sandbox, SandboxOptions, SandboxResult
+from reelvec.storage.reasons import Reason, Status
+from reelvec.storage.records import Outcome, Video
+from reelvec.storage.sandbox.options import SandboxOptions
+from reelvec.storage.sandbox.pool import Sandbox, SandboxResult
 
 __all__ = [
     "ClipJob",
     "ClipResult",
-    "DecodingOptions",
-    "ProbeOptions",
     "decode_clips",
     "probe_files",
 ]
@@ -59,50 +59,6 @@ class ClipJob:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class DecodingOptions:
-    """The fields of configs.schema.ExtractConfig that decide a clip's frames and limits."""
-
-    rule: Rule = field(default_factory=Rule)
-    size: int = 224
-    resize: str = "torch"
-    decoder: str = "auto"
-    damaged: str = "strict"
-    deadline_seconds: float = 120.0
-    no_progress_seconds: float = 30.0
-    memory_mb: int = 4096
-    max_pixels: int = 8192 * 4320
-    workers: int = 1
-    """Worker processes at once."""
-
-    @classmethod
-    def from_config(cls, extract: ExtractConfig, *, workers: int = 1) -> DecodingOptions:
-        """From the configuration's extract section."""
-        return cls(
-            rule=Rule(**extract.sampling.model_dump()),
-            size=extract.size,
-            resize=extract.resize,
-            decoder=extract.decoder,
-            damaged=extract.damaged,
-            deadline_seconds=extract.deadline_seconds,
-            no_progress_seconds=extract.no_progress_seconds,
-            memory_mb=extract.memory_mb,
-            max_pixels=extract.max_pixels,
-            workers=workers,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProbeOptions:
-    """Limits of hashing and probing one file."""
-
-    max_pixels: int = 8192 * 4320
-    deadline_seconds: float = 120.0
-    no_progress_seconds: float = 30.0
-    memory_mb: int = 4096
-    workers: int = 1
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClipResult:
     """The result of one ClipJob; arrays are empty (T = 0) where it is quarantined."""
@@ -120,11 +76,18 @@ class ClipResult:
     """Wall time of the job, waiting for a worker left out."""
 
 
-def decode_clips(jobs: Iterable[ClipJob], *, options: DecodingOptions) -> Generator[ClipResult]:
+def decode_clips(
+    jobs: Iterable[ClipJob], *, options: ExtractConfig, workers: int = 1
+) -> Generator[ClipResult]:
     """Decode `jobs` in sandboxed workers; one result each, in their order.
 
     A few results are held at most, however many jobs there are. Close the iterator (or exhaust it)
     to end the workers.
+
+    Args:
+        jobs: read as they are needed.
+        options: sampling rule, shape of a frame, limits of a clip.
+        workers: processes at once.
 
     Raises:
         ZygoteError: no worker process can be started on this machine.
@@ -137,13 +100,15 @@ def decode_clips(jobs: Iterable[ClipJob], *, options: DecodingOptions) -> Genera
             begun.append(job)
             yield {**dataclasses.asdict(job), **shared}
 
-    limits = _limits(options)
-    with Sandbox("reelvec.tasks.decoding.worker:decode_clip", options=limits) as sandbox:
+    pool = _pool(options, workers=workers)
+    with Sandbox("reelvec.tasks.decoding.worker:decode_clip", options=pool) as sandbox:
         for result in sandbox.run(payloads()):
             yield _clip_result(begun.popleft(), result)
 
 
-def probe_files(videos: Iterable[Video], *, options: ProbeOptions) -> Iterator[Video]:
+def probe_files(
+    videos: Iterable[Video], *, limits: FileLimits, workers: int = 1
+) -> Iterator[Video]:
     """`videos` with content_hash, bytes, mtime_ns and the probe fields filled in, in their order.
 
     A file that is missing or unusable comes back with status quarantined, reason and message; its
@@ -157,35 +122,28 @@ def probe_files(videos: Iterable[Video], *, options: ProbeOptions) -> Iterator[V
     def payloads() -> Iterator[dict[str, Any]]:
         for video in videos:
             begun.append(video)
-            yield {"path": video.path, "max_pixels": options.max_pixels}
+            yield {"path": video.path, "max_pixels": limits.max_pixels}
 
-    limits = _limits(options)
-    with Sandbox("reelvec.tasks.decoding.worker:probe_file", options=limits) as sandbox:
+    pool = _pool(limits, workers=workers)
+    with Sandbox("reelvec.tasks.decoding.worker:probe_file", options=pool) as sandbox:
         for result in sandbox.run(payloads()):
             facts = result.value or _quarantined(result)
             yield dataclasses.replace(begun.popleft(), **facts)
 
 
-def _limits(options: DecodingOptions | ProbeOptions) -> SandboxOptions:
+def _pool(limits: JobLimits, *, workers: int) -> SandboxOptions:
     return SandboxOptions(
-        workers=options.workers,
-        deadline_seconds=options.deadline_seconds,
-        no_progress_seconds=options.no_progress_seconds,
-        memory_mb=options.memory_mb,
+        limits=limits,
+        workers=workers,
         preload=("av", "numpy", "torch", "reelvec.tasks.decoding.worker"),
     )
 
 
-def _shared_fields(options: DecodingOptions) -> dict[str, Any]:
+def _shared_fields(options: ExtractConfig) -> dict[str, Any]:
     return {
-        "rule": dataclasses.asdict(options.rule),
-        "decode": {
-            "decoder": options.decoder,
-            "size": options.size,
-            "resize": options.resize,
-            "damaged": options.damaged,
-            "max_pixels": options.max_pixels,
-        },
+        "rule": options.sampling.model_dump(mode="json"),
+        "frames": options.model_dump(mode="json", include=set(FrameOptions.model_fields)),
+        "max_pixels": options.max_pixels,
     }
 
 

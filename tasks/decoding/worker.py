@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reelvec.configs.decoding import FrameOptions
 from reelvec.models.sampling.rules import Rule, Timeline, choose
 from reelvec.storage.errors import VideoError
-from reelvec.storage.records import Reason, Status
+from reelvec.storage.reasons import Reason, Status
 from reelvec.storage.sandbox.worker import Worker
 from reelvec.storage.video.content import hash_file
 from reelvec.storage.video.decoders import (
     CountDiffersError,
     DecodedFrames,
-    DecodeOptions,
     read_frames,
 )
 from reelvec.storage.video.probe import ProbeResult, probe
@@ -55,14 +55,13 @@ def decode_clip(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
     try:
         _check_content(job, worker)
         before = _stat(path)
-        options = DecodeOptions(**job["decode"])
-        result = probe(path, max_pixels=options.max_pixels, progress=worker.heartbeat)
+        result = probe(path, max_pixels=job["max_pixels"], progress=worker.heartbeat)
         output = _Output(worker)
         try:
-            decoded, indices = _read(result, job, options, output)
+            decoded, indices = _read(result, job, output)
         except CountDiffersError as differs:
             result = result.recounted(differs.ticks)
-            decoded, indices = _read(result, job, options, output)
+            decoded, indices = _read(result, job, output)
         _check_unchanged(path, before)
     except VideoError as error:
         return _refusal(error)
@@ -87,7 +86,7 @@ class _Output:
 
 
 def _read(
-    result: ProbeResult, job: dict[str, Any], options: DecodeOptions, output: _Output
+    result: ProbeResult, job: dict[str, Any], output: _Output
 ) -> tuple[DecodedFrames, npt.NDArray[np.int64]]:
     """Decoded frames, each once, and the indices asked for, repeats included."""
     rule = Rule(**job["rule"])
@@ -119,7 +118,8 @@ def _read(
     decoded = read_frames(
         np.unique(indices),
         probe=result,
-        options=options,
+        options=FrameOptions.model_validate(job["frames"]),
+        max_pixels=job["max_pixels"],
         allocate=output,
         progress=output.worker.heartbeat,
     )

@@ -15,7 +15,8 @@ import numpy as np
 
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.commits.ledgers import iter_ledger
-from reelvec.storage.records import CAPTION_SCHEMA, Outcome, Status, clip_key
+from reelvec.storage.reasons import Status
+from reelvec.storage.records import CAPTION_SCHEMA, Outcome, clip_key
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.digests import Digests, DigestSet, digests
 from reelvec.tasks.embedding.parts import CaptionRow, VideoRow, caption_signature, video_signature

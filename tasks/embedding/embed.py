@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reelvec.storage.commits.artifact import Receipt, Snapshot
-from reelvec.storage.records import Status
+from reelvec.storage.reasons import Status
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.embedding.differences import (
     caption_differences,

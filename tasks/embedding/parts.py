@@ -19,7 +19,8 @@ import xxhash
 from reelvec.configs.schema import EmbedConfig
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
-from reelvec.storage.records import Outcome, Status
+from reelvec.storage.reasons import Status
+from reelvec.storage.records import Outcome
 from reelvec.storage.tables import (
     concat_tables,
     identity_metadata,

@@ -18,7 +18,8 @@ from reelvec.storage.commits.artifact import Artifact, PartRef, Receipt, Snapsho
 from reelvec.storage.errors import MissingArtifactError, StoreError
 from reelvec.storage.frames.contract import ClipFrames, FrameShardReader, FrameShardWriter, Payload
 from reelvec.storage.frames.formats import SUFFIXES, Format, open_reader, open_writer
-from reelvec.storage.records import Outcome, Status
+from reelvec.storage.reasons import Status
+from reelvec.storage.records import Outcome
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import latest_run
 from reelvec.tasks.frames.extract import TABLE

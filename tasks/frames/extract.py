@@ -18,10 +18,11 @@ from reelvec.storage.commits.artifact import Receipt, Snapshot
 from reelvec.storage.commits.ledgers import iter_ledger
 from reelvec.storage.frames.contract import ClipFrames
 from reelvec.storage.frames.formats import SUFFIXES, open_writer
-from reelvec.storage.records import Outcome, Reason, Status
+from reelvec.storage.reasons import Reason, Status
+from reelvec.storage.records import Outcome
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.ingest import key_of, read_corpus
-from reelvec.tasks.decoding.files import ClipJob, DecodingOptions, decode_clips
+from reelvec.tasks.decoding.files import ClipJob, decode_clips
 from reelvec.tasks.digests import Digests, DigestSet, digests
 from reelvec.tasks.shards import (
     PartContents,
@@ -126,13 +127,12 @@ def extract_shard(
     target: SnapshotRef, shard: Shard[Clip], *, extract: ExtractConfig
 ) -> ShardReceipt:
     """Decode a shard's clips in one sandboxed worker and write its part."""
-    options = DecodingOptions.from_config(extract)
 
     def write(path: Path) -> PartContents:
         outcomes: list[Outcome] = []
         rows = 0
         with (
-            closing(decode_clips([c.job for c in shard.items], options=options)) as results,
+            closing(decode_clips([c.job for c in shard.items], options=extract)) as results,
             open_writer(
                 path, format=extract.format, payload=extract.payload, size=extract.size
             ) as writer,

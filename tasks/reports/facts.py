@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from reelvec.storage.commits.artifact import Snapshot
-from reelvec.storage.records import Status
+from reelvec.storage.reasons import Status
 from reelvec.storage.runs import RunRecord
 from reelvec.tasks.corpus.ledger import ledger
 from reelvec.tasks.reports.rendering.contents import Failure, StageCost

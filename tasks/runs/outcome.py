@@ -18,7 +18,7 @@ from reelvec.tasks.runs.receipts import StageReceipt
 from reelvec.tasks.scoring.evaluate import read_coverage, read_metrics
 from reelvec.tasks.scoring.rows import MetricRow
 
-__all__ = ["RunOutcome", "RunSummary", "outcome_of", "summary_of"]
+__all__ = ["RunOutcome", "RunSummary", "summary_of"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reelvec.storage.commits.artifact import Counts, Snapshot
-from reelvec.storage.records import Status
+from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.commits.receipts import Counts
+from reelvec.storage.reasons import Status
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.training.finished import TrainReceipt
 

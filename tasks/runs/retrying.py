@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Iterable
 from pydantic import BaseModel, ConfigDict, Field
 
 from reelvec.storage.errors import ReelvecError
-from reelvec.storage.records import Outcome, Reason, Status, Video
+from reelvec.storage.reasons import Reason, Status
+from reelvec.storage.records import Outcome, Video
 from reelvec.tasks.corpus.ingest import Corpus, key_of
 
 __all__ = ["RetryFilter", "UnknownVideoError"]

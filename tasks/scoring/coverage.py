@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.errors import ReelvecError
-from reelvec.storage.records import Outcome, Status
+from reelvec.storage.reasons import Status
+from reelvec.storage.records import Outcome
 from reelvec.tasks.corpus.ingest import Corpus
 from reelvec.tasks.scoring.rows import CoverageRow
 from reelvec.tasks.scoring.split_rows import in_split

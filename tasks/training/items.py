@@ -15,10 +15,10 @@ import pyarrow as pa
 import xxhash
 
 from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
+from reelvec.storage.reasons import Status
 from reelvec.storage.records import (
     Caption,
     Outcome,
-    Status,
     Video,
     clip_key,
     records_from_table,

@@ -16,7 +16,7 @@ from reelvec.models.family import RetrievalModel
 from reelvec.models.registry import family_class, trainable_names
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.errors import MissingArtifactError
-from reelvec.storage.records import Status
+from reelvec.storage.reasons import Status
 from reelvec.storage.roots import Root
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.ingest import read_corpus

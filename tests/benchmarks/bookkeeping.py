@@ -18,9 +18,9 @@ import pyarrow as pa
 from reelvec.configs import PipelineConfig
 from reelvec.storage.records import Outcome
 from reelvec.storage.tables import identity_metadata, schema_text, write_table
-from reelvec.tasks.embedding.embed import CAPTIONS_A_VIDEO, embeddings_artifact
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.embedding.embed import CAPTIONS_A_VIDEO
 from reelvec.tasks.embedding.parts import CaptionRow, VideoRow
-from reelvec.tasks.frames.extract import frames_artifact
 
 NUMBERS = 512
 GOAL = 0.02
@@ -67,7 +67,7 @@ def write(folder, *, videos):
         {"store": str(folder / "store"), "corpus": {"kind": "folder", "videos": str(folder)}}
     )
     size = config.embed.shard_rows
-    tables = embeddings_artifact(config, weights_hash="0" * 32)
+    tables = Session(config).embeddings(weights_hash="0" * 32)
     plan = (("videos", size, video_rows), ("captions", size * CAPTIONS_A_VIDEO, caption_rows))
     receipts = []
     for table, rows, make in plan:
@@ -75,7 +75,7 @@ def write(folder, *, videos):
             facts, outcomes = make(range(start, min(start + rows, videos)))
             receipts.append(commit(tables, table, facts, outcomes))
     tables.publish(add=receipts)
-    frames, ledger = frames_artifact(config), []
+    frames, ledger = Session(config).frames, []
     for start in range(0, videos, config.extract.shard_videos):
         some = range(start, min(start + config.extract.shard_videos, videos))
         detail = '{"decoder": "selective", "codec": "h264 in mov"}'

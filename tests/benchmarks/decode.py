@@ -25,7 +25,8 @@ import av
 import numpy as np
 import torch
 
-from reelvec.storage.video.contract import DecodeOptions, FrameSink, Reading
+from reelvec.configs.decoding import FrameOptions
+from reelvec.storage.video.contract import FrameSink, Reading
 from reelvec.storage.video.decoder_table import (
     TABLE_PATH,
     DecoderTable,
@@ -53,7 +54,7 @@ def through(reader):
     """A reader of ours on its own, its probe included."""
 
     def way(path, picks):
-        file, options = probe(path), DecodeOptions()
+        file, options = probe(path), FrameOptions()
         sink = FrameSink(picks, options=options, allocate=lambda shape: np.zeros(shape, np.uint8))
         reader(Reading(path=file.path, probe=file, sink=sink, options=options))
         return sink.frames

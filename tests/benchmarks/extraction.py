@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from reelvec.configs.decoding import FrameOptions
+from reelvec.configs.schema import ExtractConfig
 from reelvec.storage.video.transform import fit
-from reelvec.tasks.decoding.files import ClipJob, DecodingOptions, decode_clips
+from reelvec.tasks.decoding.files import ClipJob, decode_clips
 from reelvec.tasks.decoding.worker import decode_clip
 from tests.benchmarks import decode
 from tests.support import media
@@ -54,20 +56,18 @@ def in_process(paths):
 
 
 def _job(path):
-    options = DecodingOptions()
-    rule = {"policy": options.rule.policy, "rate": options.rule.rate}
-    shape = {"decoder": "auto", "size": 224, "resize": "torch", "damaged": "strict"}
+    options = ExtractConfig()
     return {
         "path": str(path), "content_hash": "", "bytes": 0, "mtime_ns": 0,
-        "start_seconds": None, "end_seconds": None, "rule": rule,
-        "decode": {**shape, "max_pixels": options.max_pixels},
+        "start_seconds": None, "end_seconds": None, "rule": options.sampling.model_dump(),
+        "frames": FrameOptions().model_dump(), "max_pixels": options.max_pixels,
     }  # fmt: skip
 
 
 def sandboxed(paths, workers):
     jobs = (ClipJob(clip_key=str(path), path=str(path)) for path in paths)
-    options = DecodingOptions(workers=workers)
-    return sum(len(result.frames) for result in decode_clips(jobs, options=options))
+    results = decode_clips(jobs, options=ExtractConfig(), workers=workers)
+    return sum(len(result.frames) for result in results)
 
 
 def clip4clip(paths):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from reelvec.configs import PipelineConfig
 from reelvec.storage.frames.formats import open_reader
-from reelvec.storage.records import Status
+from reelvec.storage.reasons import Status
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import read_corpus
 from reelvec.tasks.corpus.ledger import counts, ledger

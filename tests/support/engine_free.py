@@ -3,7 +3,6 @@
 from reelvec.configs import PipelineConfig
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus import ingest
-from reelvec.tasks.decoding.files import ProbeOptions
 from reelvec.tasks.embedding import embed
 from reelvec.tasks.embedding import parts as embed_parts
 from reelvec.tasks.embedding.encoding import EncoderRef
@@ -15,7 +14,7 @@ from reelvec.tasks.training import train
 def run_ingest(config):
     session = Session(config)
     plan = ingest.plan_ingest(session)
-    done = [ingest.ingest_shard(plan.target, s, options=ProbeOptions()) for s in plan.shards]
+    done = [ingest.ingest_shard(plan.target, s, limits=config.extract) for s in plan.shards]
     return plan, ingest.commit_ingest(session, plan, receipts(plan, done))
 
 

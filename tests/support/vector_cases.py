@@ -180,6 +180,7 @@ def sampling():
         "NTSC": {"pts_seconds": at(100) * 1001 / 30000, "fps": 30000 / 1001},
         "uneven": {"pts_seconds": np.r_[at(10) / 25, 0.4 + at(9) / 3], "fps": 5.0},
         "milliseconds": {"pts_seconds": np.round(at(75) / 24, 3) + 4e-4, "fps": 24.0},
+        "half a millisecond": {"pts_seconds": np.r_[0, at(1, 9) / 4 + 5e-4], "fps": 4.0},
         "no rate": {"pts_seconds": at(30) / 12.5, "fps": 0.0},
         "two": {"pts_seconds": np.array([0.0, 0.04]), "fps": 25.0},
         "one": {"pts_seconds": np.array([0.0]), "fps": 0.0},
@@ -326,7 +327,9 @@ def blocks():
         for module in (LayerNorm(16).half(), LayerNorm(16)):
             found[f"half {module.weight.dtype}"] = str(module(x.half()).dtype)
     with torch.enable_grad():
-        found["gelu in training"] = sums_of(quick_gelu(x * 3))
+        leaf = x.clone().requires_grad_()
+        quick_gelu(leaf * 3).square().sum().backward()
+        found["gelu in training"] = [sums_of(quick_gelu(x * 3)), sums_of(leaf.grad)]
         stack.activation_checkpointing = True
         found["checkpointed"] = sums_of(stack(x))
     return found
@@ -520,7 +523,7 @@ def training():
     found["noise"] = sums_of(drawn_noise)
     found["temperatures"] = [policy.temperature(epoch) for epoch in (0, 1, 20, 51, 52, 90)]
     found["kept"] = [
-        policy.annealed_k(epoch, frames=12, top_k=3, warmup_epochs=warmup)
+        policy.annealed_k(epoch, n_frames=12, top_k=3, warmup_epochs=warmup)
         for warmup in (0, 4)
         for epoch in (0, 1, 3, 4, 9)
     ]
@@ -737,7 +740,7 @@ def columns_of(columns):
 def identities():
     """Identities in clear of runs that reach every branch."""
     from reelvec.configs import PipelineConfig
-    from reelvec.storage.records import clip_key
+    from reelvec.storage.records import Caption, Outcome, Video, clip_key
     from tests.support.run_identities import identities as of
 
     folder = {"kind": "folder", "videos": "/videos"}
@@ -769,6 +772,10 @@ def identities():
     }
     windows = ((None, None), (0, 31), (None, 2.5), (3.5, None), (10800.25, 10801.125), (1.0, 0.5))
     found["clips"] = [clip_key("ab12", start_seconds=s, end_seconds=e) for s, e in windows]
+    found["records"] = [
+        dataclasses.asdict(record)
+        for record in (Video("v", "p"), Caption("c", "v", "words"), Outcome("k"))
+    ]
     found["edges"] = [clip_key("x", start_seconds=999.9 + d) for d in (4e-4, 6e-4, 0.0405)]
     return found
 
@@ -794,16 +801,18 @@ KINDS = (
 RULES = {
     "seconds": {"policy": "per_second", "rate": 1.5},
     "window": {"policy": "uniform", "count": 3, "window": (1.2, 3.4)},
+    "ends": {"policy": "uniform", "count": 2},
     "repeats": {"policy": "adaclip_subset_uniform", "count": 4, "max_frames": 6},
 }
 
 
 def decoding():
     """Clips of two real files by every rule."""
-    from reelvec.storage.video.contract import DecodeOptions
+    from reelvec.configs.decoding import FileLimits, FrameOptions
 
     found = files_by(KINDS[:2], RULES, ("auto",))
-    return found | {"defaults": dataclasses.asdict(DecodeOptions())}
+    defaults = FrameOptions().model_dump() | {"max_pixels": FileLimits().max_pixels}
+    return found | {"defaults": defaults}
 
 
 def kinds():
@@ -840,6 +849,9 @@ def damage():
             options = {"decoder": "selective", "damaged": damaged}
             found[f"{name} {damaged}"] = decoded(path, "h264_mp4", RULES["seconds"], **options)
     found["noisy auto"] = decoded(noisy, "h264_mp4", RULES["seconds"], damaged="salvage")
+    first = media.damaged("first.ts", "mpeg2_ts", hole=(0.01, 0.08))
+    for damaged in ("strict", "salvage"):
+        found[f"first {damaged}"] = decoded(first, "h264_mp4", RULES["seconds"], damaged=damaged)
     both = media.damaged("both.mp4", "h264_fragmented_mp4", keep=0.6, hole=(0.2, 0.25))
     found["both"] = decoded(both, "h264_mp4", RULES["seconds"], damaged="salvage")
     small = {"max_pixels": 100}
@@ -850,10 +862,10 @@ def damage():
     return found
 
 
-def decoded(path, kind, rule, **options):
+def decoded(path, kind, rule, *, max_pixels=10**6, **options):
     """What a worker answers: outcome, indices, times, the barcodes seen, nearness to the source."""
     from reelvec.storage.video import selective, transform
-    from reelvec.tasks.frames.decoding_worker import decode_clip
+    from reelvec.tasks.decoding.worker import decode_clip
     from tests.support import media
 
     whole = []
@@ -865,7 +877,7 @@ def decoded(path, kind, rule, **options):
     job = {
         "path": str(path), "content_hash": "", "bytes": 0, "mtime_ns": 0,
         "start_seconds": start, "end_seconds": end, "rule": rule,
-        "decode": {"size": size, "max_pixels": 10**6} | options,
+        "frames": {"size": size} | options, "max_pixels": max_pixels,
     }  # fmt: skip
     try:
         answer = decode_clip(job, worker)
@@ -901,7 +913,7 @@ def decoded(path, kind, rule, **options):
 def probed(path):
     """Facts of a file that do not depend on the encoder's mood."""
     from reelvec.storage.video.content import hash_file
-    from reelvec.tasks.frames.decoding_worker import probe_file
+    from reelvec.tasks.decoding.worker import probe_file
 
     facts = probe_file({"path": str(path), "max_pixels": 10**6}, SandboxWorker())
     hashed = {k: facts.pop(k) for k in ("content_hash", "bytes", "mtime_ns")}
@@ -914,6 +926,7 @@ def tables():
     """The rows of embedding tables: new, copied, quarantined; and what makes them stale."""
     import tempfile
 
+    from reelvec.tasks.artifacts import Session
     from reelvec.tasks.embedding import parts
     from reelvec.tasks.training.train import train
     from tests.support.engine_free import run_embed
@@ -927,7 +940,7 @@ def tables():
         config = builders.make_store(Path(folder), videos=6, header="seqTransf", epochs=0)
         embed = config.embed.model_copy(update={"batch_size": 2, "shard_rows": 4})
         config = config.model_copy(update={"embed": embed})
-        train(config)
+        train(Session(config))
         _, snapshot = run_embed(config)
         found |= {f"first {name}": rows_of(snapshot, name) for name in ("videos", "captions")}
         found["first ledger"] = ledger_of(snapshot)

@@ -16,7 +16,8 @@ from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.receipts import Receipt
 from reelvec.storage.places import local
 from reelvec.storage.places.local import LocalRoot
-from reelvec.storage.records import Outcome, Status
+from reelvec.storage.reasons import Status
+from reelvec.storage.records import Outcome
 from reelvec.storage.tables import write_table
 
 TABLE = "rows"

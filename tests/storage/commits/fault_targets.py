@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from reelvec.storage.video.contract import DecodeOptions
+from reelvec.configs.decoding import FrameOptions
 from reelvec.storage.video.decoders import READERS, read_frames
 from reelvec.storage.video.probe import probe
 
@@ -18,7 +18,7 @@ def decode(job, worker):
     read_frames(
         np.array([0, 25]),
         probe=probe(job["path"], progress=worker.heartbeat),
-        options=DecodeOptions(size=job["size"]),
+        options=FrameOptions(size=job["size"]),
         allocate=worker.allocate,
         progress=worker.heartbeat,
     )

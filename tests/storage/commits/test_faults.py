@@ -11,9 +11,11 @@ import shutil
 import numpy as np
 import pytest
 
-from reelvec.models.sampling.rules import Rule
-from reelvec.storage.sandbox.pool import Sandbox, SandboxOptions
-from reelvec.tasks.decoding.files import ClipJob, DecodingOptions, decode_clips
+from reelvec.configs.decoding import JobLimits
+from reelvec.configs.schema import ExtractConfig, SamplingConfig
+from reelvec.storage.sandbox.options import SandboxOptions
+from reelvec.storage.sandbox.pool import Sandbox
+from reelvec.tasks.decoding.files import ClipJob, decode_clips
 from tests.drills.mutants import mutate
 from tests.support import media
 
@@ -22,8 +24,8 @@ DEADLINE = 30
 
 def decode(paths, **changes):
     jobs = [ClipJob(clip_key=str(path), path=str(path)) for path in paths]
-    given = {"size": 64, "workers": 2, "deadline_seconds": DEADLINE, **changes}
-    results = list(decode_clips(jobs, options=DecodingOptions(**given)))
+    options = ExtractConfig(size=64, deadline_seconds=DEADLINE, **changes)
+    results = list(decode_clips(jobs, options=options, workers=2))
     assert [result.clip_key for result in results] == [job.clip_key for job in jobs]
     return results
 
@@ -129,7 +131,7 @@ def flipped(name, flips, seed, folder):
 def test_bit_flips_at_several_rates(tmp_path, damaged):
     flips = [(name, n, seed) for name in SEEN + UNSEEN for n in (1, 20, 200) for seed in (0, 1)]
     paths = [flipped(name, n, seed, tmp_path) for name, n, seed in flips]
-    results = decode(paths, damaged=damaged, rule=Rule(policy="uniform", count=12))
+    results = decode(paths, damaged=damaged, sampling=SamplingConfig(policy="uniform", count=12))
     for (name, n, _), result in zip(flips, results, strict=True):
         check_shape(result)
         if name in SEEN and n >= 20:
@@ -274,7 +276,7 @@ def test_rotation_is_applied(files):
 def test_a_rule_that_finds_no_frame_says_so(files):
     late = ClipJob(clip_key="late", path=str(files[0]), start_seconds=60.0, end_seconds=61.0)
     short = ClipJob(clip_key="short", path=str(files[0]), start_seconds=1.0, end_seconds=3.0)
-    options = DecodingOptions(size=64)
+    options = ExtractConfig(size=64)
     none, some = decode_clips([late, short], options=options)
     assert outcome(none) == "quarantined no_frames"
     assert "[60.0, 61.0)" in none.outcome.message
@@ -296,9 +298,11 @@ def test_a_rule_that_finds_no_frame_says_so(files):
 )
 def test_a_decoder_gone_wrong_costs_one_clip(behaviour, reason, files):
     options = SandboxOptions(  # short only where that limit is meant: a busy machine is slow too
-        deadline_seconds=5 if reason == "timeout" else 120,
-        no_progress_seconds=3 if reason == "no_progress" else 60,
-        memory_mb=600,
+        limits=JobLimits(
+            deadline_seconds=5 if reason == "timeout" else 120,
+            no_progress_seconds=3 if reason == "no_progress" else 60,
+            memory_mb=600,
+        ),
         preload=("av", "numpy", "torch", "tests.storage.commits.fault_targets"),
     )
     job = {"path": str(files[0]), "size": 64}

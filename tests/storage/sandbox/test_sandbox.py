@@ -14,8 +14,10 @@ import numpy as np
 import psutil
 import pytest
 
+from reelvec.configs.decoding import JobLimits
 from reelvec.storage.sandbox import pool as module
-from reelvec.storage.sandbox.pool import Sandbox, SandboxOptions
+from reelvec.storage.sandbox.options import SandboxOptions
+from reelvec.storage.sandbox.pool import Sandbox
 from reelvec.storage.sandbox.slots import PAGE, ArrayPlace, Slot, SlotWriter
 from reelvec.storage.sandbox.zygote import ZygoteError, zygote_of_this_process
 
@@ -26,7 +28,8 @@ ROOT = Path(__file__).parents[3]
 
 def options(**changes):
     given = {"deadline_seconds": 20, "no_progress_seconds": 10, "memory_mb": 800}
-    return SandboxOptions(**{**given, "preload": PRELOAD, **changes})
+    given |= {name: changes.pop(name) for name in given if name in changes}
+    return SandboxOptions(limits=JobLimits(**given), **{"preload": PRELOAD, **changes})
 
 
 def run(*jobs, **changes):
@@ -198,7 +201,8 @@ def test_tick_is_short_enough_for_memory():
 PROGRAM = textwrap.dedent(
     """
     import json, multiprocessing, os, sys, time
-    from reelvec.storage.sandbox.pool import Sandbox, SandboxOptions
+    from reelvec.storage.sandbox.options import SandboxOptions
+    from reelvec.storage.sandbox.pool import Sandbox
     print("imported", __name__, flush=True)
 
     def main():

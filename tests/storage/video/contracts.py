@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reelvec.configs.decoding import FrameOptions
 from reelvec.storage.errors import VideoError
-from reelvec.storage.video.contract import DecodeOptions, FrameSink, Reading
+from reelvec.storage.video.contract import FrameSink, Reading
 from reelvec.storage.video.decoder_table import TABLE_PATH
 from reelvec.storage.video.decoders import READERS, read_frames
 from reelvec.storage.video.probe import probe
@@ -36,7 +37,7 @@ def barcodes(name, frames):
 @functools.cache
 def everything(name):
     """The naive twin: every frame decoded in order, [N, 64, 64, 3]."""
-    file, options = found(name), DecodeOptions(size=SIZE)
+    file, options = found(name), FrameOptions(size=SIZE)
     sink = FrameSink(
         np.arange(file.frames_counted), options=options, allocate=lambda s: np.zeros(s, np.uint8)
     )
@@ -59,7 +60,7 @@ def pick_sets(count):
 
 def read_with(reader, file, picks):
     """What a reader gives, asked directly, whatever the table says of it: [T, 64, 64, 3]."""
-    options = DecodeOptions(size=SIZE)
+    options = FrameOptions(size=SIZE)
     sink = FrameSink(picks, options=options, allocate=lambda s: np.zeros(s, np.uint8))
     reader(Reading(path=file.path, probe=file, sink=sink, options=options))
     return sink.frames
@@ -135,7 +136,7 @@ class DecoderContract:
         return read_frames(
             picks,
             probe=found(name),
-            options=DecodeOptions(decoder=self.decoder, size=SIZE, **options),
+            options=FrameOptions(decoder=self.decoder, size=SIZE, **options),
         )
 
     def test_every_frame_is_the_one_asked_for(self, name):

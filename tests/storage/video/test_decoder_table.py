@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
+from reelvec.configs.decoding import FrameOptions
 from reelvec.storage.errors import VideoError
 from reelvec.storage.video import decoder_table, decoders
-from reelvec.storage.video.contract import DecodeOptions
 from reelvec.storage.video.decoder_table import TABLE_PATH, DecoderTable, FileKind, Verdict, kind_of
 from reelvec.storage.video.decoders import READERS, read_frames
 from reelvec.storage.video.probe import probe
@@ -71,7 +71,7 @@ def row_of(content, name):
 
 
 def read(name, picks=(3, 70), **options):
-    options = DecodeOptions(size=SIZE, **options)
+    options = FrameOptions(size=SIZE, **options)
     return read_frames(np.array(picks), probe=found(name), options=options)
 
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reelvec.configs.decoding import FrameOptions
 from reelvec.storage.errors import VideoError
 from reelvec.storage.video import decoders, selective
-from reelvec.storage.video.contract import CountDiffersError, DecodeOptions
+from reelvec.storage.video.contract import CountDiffersError
 from reelvec.storage.video.decoders import read_frames
 from reelvec.storage.video.decord_reader import read_with_decord
 from reelvec.storage.video.ffmpeg_reader import ffmpeg_program
@@ -50,7 +51,7 @@ class TestDecord(DecoderContract):
 
 def read(name, picks, **options):
     return read_frames(
-        np.asarray(picks), probe=found(name), options=DecodeOptions(size=64, **options)
+        np.asarray(picks), probe=found(name), options=FrameOptions(size=64, **options)
     )
 
 
@@ -82,7 +83,7 @@ def test_intra_refresh_is_noticed_by_the_other_guards_too(whole_decodes):
     """Were its recovery points not written."""
     file = dataclasses.replace(found("h264_refresh_mp4"), refreshes=False)
     picks = np.array([100])
-    decoded = read_frames(picks, probe=file, options=DecodeOptions(size=64))
+    decoded = read_frames(picks, probe=file, options=FrameOptions(size=64))
     assert barcodes("h264_refresh_mp4", decoded.frames) == [100]
     assert whole_decodes
 
@@ -140,7 +141,7 @@ def test_packets_without_a_picture_are_recounted(monkeypatch):
         read_frames(np.array([0, 151]), probe=promised)
     again = promised.recounted(raised.value.ticks)
     assert again.frames_counted == 150
-    decoded = read_frames(np.array([149]), probe=again, options=DecodeOptions(size=64))
+    decoded = read_frames(np.array([149]), probe=again, options=FrameOptions(size=64))
     assert barcodes("h264_avi_b", decoded.frames) == [149]
 
 
@@ -149,7 +150,7 @@ def test_recounting_by_time_drops_the_packets_not_shown():
     again = file.recounted(np.delete(np.sort(file.packets.pts), 10))
     assert again.frames_counted == 149
     assert again.pts_seconds[10] == file.pts_seconds[11]
-    decoded = read_frames(np.array([10]), probe=again, options=DecodeOptions(size=64))
+    decoded = read_frames(np.array([10]), probe=again, options=FrameOptions(size=64))
     assert barcodes("h264_mp4", decoded.frames) == [11]
 
 
@@ -228,7 +229,7 @@ def test_frames_go_where_they_are_told():
     decoded = read_frames(
         np.array([1, 2]),
         probe=found("h264_mp4"),
-        options=DecodeOptions(size=32),
+        options=FrameOptions(size=32),
         allocate=allocate,
     )
     assert decoded.frames is made[0]
@@ -241,7 +242,7 @@ def test_progress_is_reported_by_every_decoder():
         read_frames(
             np.array([100]),
             probe=found("h264_mp4"),
-            options=DecodeOptions(size=32, decoder=decoder),
+            options=FrameOptions(size=32, decoder=decoder),
             progress=lambda beats=beats: beats.append(1),
         )
         assert beats
@@ -254,4 +255,4 @@ def test_an_ffmpeg_is_always_there(monkeypatch):
 
 def test_options_are_checked():
     with pytest.raises(ValueError, match="size"):
-        DecodeOptions(size=0)
+        FrameOptions(size=0)

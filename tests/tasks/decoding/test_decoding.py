@@ -4,16 +4,16 @@ import dataclasses
 import shutil
 
 import numpy as np
+import psutil
 import pytest
 
+from reelvec.configs.decoding import FileLimits
 from reelvec.configs.schema import ExtractConfig, SamplingConfig
 from reelvec.models.sampling.rules import Rule
 from reelvec.storage.records import Video, clip_key
 from reelvec.storage.video.content import hash_file
 from reelvec.tasks.decoding.files import (
     ClipJob,
-    DecodingOptions,
-    ProbeOptions,
     decode_clips,
     probe_files,
 )
@@ -22,12 +22,12 @@ from tests.support import media
 
 
 def options(**changes):
-    return DecodingOptions(**{"size": 64, "deadline_seconds": 30, **changes})
+    return ExtractConfig(**{"size": 64, "deadline_seconds": 30, **changes})
 
 
 def listed(path, **fields):
     """A corpus row as ingest would write it."""
-    (video,) = probe_files([Video(video_id="v", path=str(path), **fields)], options=ProbeOptions())
+    (video,) = probe_files([Video(video_id="v", path=str(path), **fields)], limits=FileLimits())
     return video
 
 
@@ -52,7 +52,7 @@ def test_a_rule_that_draws_draws_by_its_seed(copy):
     rules = {"policy": "adaclip_random", "count": 5}
     configs = {seed: ExtractConfig(sampling={**rules, "seed": seed}) for seed in (0, 1)}
     drawn = {
-        seed: decode_one(video, rule=DecodingOptions.from_config(c).rule).frame_index.tolist()
+        seed: decode_one(video, sampling=c.sampling).frame_index.tolist()
         for seed, c in configs.items()
     }
     for seed, frames in drawn.items():
@@ -76,11 +76,19 @@ def test_probe_fills_the_record(copy):
     }  # fmt: skip
 
 
+def test_the_process_that_forks_decoders_has_one_thread(copy):
+    """A fork copies no thread, but any lock that another thread holds: Python 3.12 on warns."""
+    listed(copy)
+    name = "reelvec.tasks.decoding.worker"
+    (zygote,) = [child for child in psutil.Process().children() if name in child.cmdline()]
+    assert zygote.num_threads() == 1
+
+
 def test_probe_keeps_order_and_quarantines(copy, tmp_path):
     (tmp_path / "words.mp4").write_text("words")
     paths = [copy, tmp_path / "nowhere.mp4", tmp_path / "words.mp4", copy]
     rows = [Video(video_id=str(i), path=str(path)) for i, path in enumerate(paths)]
-    done = list(probe_files(rows, options=ProbeOptions(workers=2)))
+    done = list(probe_files(rows, limits=FileLimits(), workers=2))
     assert [v.video_id for v in done] == ["0", "1", "2", "3"]
     assert [(v.status, v.reason) for v in done] == [
         ("ok", ""), ("quarantined", "missing"), ("quarantined", "unreadable"), ("ok", ""),
@@ -105,7 +113,7 @@ def test_a_clip_has_frames_times_and_a_ledger_row(copy):
 
 def test_a_window_is_part_of_the_file(copy):
     video = dataclasses.replace(listed(copy), start_seconds=2.0, end_seconds=4.0)
-    result = decode_one(video, rule=Rule(policy="uniform", count=3))
+    result = decode_one(video, sampling=SamplingConfig(policy="uniform", count=3))
     assert result.clip_key.endswith("@2-4")
     assert [media.barcode(frame) for frame in result.frames] == [50, 74, 99]
 
@@ -117,7 +125,7 @@ def test_the_same_bytes_give_the_same_frames(copy):
 
 
 def test_a_rule_that_repeats_frames_repeats_them(copy):
-    result = decode_one(listed(copy), rule=Rule(policy="adaclip_uniform", count=300))
+    result = decode_one(listed(copy), sampling=SamplingConfig(policy="adaclip_uniform", count=300))
     assert len(result.frames) == 300
     assert result.frame_index.tolist() == [i // 2 for i in range(300)]
     assert [media.barcode(frame) for frame in result.frames[:6]] == [0, 0, 1, 1, 2, 2]
@@ -125,7 +133,7 @@ def test_a_rule_that_repeats_frames_repeats_them(copy):
 
 
 def test_a_rule_that_cannot_be_followed_is_that_clips_outcome(copy):
-    result = decode_one(listed(copy), rule=Rule(policy="adaclip_random", count=300))
+    result = decode_one(listed(copy), sampling=SamplingConfig(policy="adaclip_random", count=300))
     assert (result.outcome.status, result.outcome.reason) == ("quarantined", "no_frames")
     assert "adaclip_random" in result.outcome.message
 
@@ -154,7 +162,7 @@ def test_order_is_that_of_the_jobs(tmp_path):
     kinds = ["h264_mp4", "mjpeg_avi", "vp9_webm", "hevc_mkv"] * 3
     jobs = [ClipJob(clip_key=f"{i}", path=str(media.video(k))) for i, k in enumerate(kinds)]
     jobs.insert(5, ClipJob(clip_key="lost", path=str(tmp_path / "lost")))
-    results = list(decode_clips(iter(jobs), options=options(workers=3)))
+    results = list(decode_clips(iter(jobs), options=options(), workers=3))
     assert [r.clip_key for r in results] == [job.clip_key for job in jobs]
     assert [r.outcome.status for r in results].count("ok") == 12
 
@@ -162,16 +170,12 @@ def test_order_is_that_of_the_jobs(tmp_path):
 def test_recounted_files_are_sampled_again(tmp_path):
     """An AVI with B-frames that lacks packets at its start: fewer frames than packets counted."""
     path = media.without_first_packets("mpeg4_b_avi", 3, tmp_path)
-    result = decode_one(listed(path), rule=Rule(policy="uniform", count=4))
+    result = decode_one(listed(path), sampling=SamplingConfig(policy="uniform", count=4))
     assert result.outcome.status == "ok"
     numbers = [media.barcode(frame) for frame in result.frames]
     assert numbers == sorted(numbers)
     assert numbers[-1] == 149
 
 
-def test_options_come_from_the_configuration():
-    config = ExtractConfig(sampling=SamplingConfig(policy="uniform", count=7), size=32)
-    got = DecodingOptions.from_config(config, workers=3)
-    assert got.rule == Rule(policy="uniform", count=7)
-    assert (got.size, got.workers, got.max_pixels) == (32, 3, config.max_pixels)
+def test_the_rule_of_a_configuration_is_the_samplers_own():
     assert Rule(**SamplingConfig().model_dump()) == Rule()

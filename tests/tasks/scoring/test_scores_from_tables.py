@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from reelvec.configs import PipelineConfig
+from reelvec.configs.decoding import FrameOptions
 from reelvec.models.clip.architecture import ARCHITECTURES, Architecture
 from reelvec.models.sampling.rules import Rule, choose, pick_stored
 from reelvec.models.sampling.timeline import Timeline
 from reelvec.storage.tables import read_table
-from reelvec.storage.video.contract import DecodeOptions
 from reelvec.storage.video.decoders import read_frames
 from reelvec.storage.video.probe import probe
 from reelvec.tasks.artifacts import Session
@@ -111,7 +111,7 @@ def clips(config):
         )
         stored = choose(Rule(policy="uniform", count=STORED), timeline=timeline)
         picks = np.unique(stored[pick_stored(STORED, FRAMES)])
-        decoded = read_frames(picks, probe=seen, options=DecodeOptions(size=SIDE))
+        decoded = read_frames(picks, probe=seen, options=FrameOptions(size=SIDE))
         found[video.video_id] = decoded.frames
     return found, corpus.captions
 

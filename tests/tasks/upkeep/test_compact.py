@@ -171,7 +171,7 @@ def test_fewer_than_the_least_wait(place):
 def test_a_person_chooses_what_is_compacted(place):
     config = config_at(place / "s")
     add_videos(config, range(3))
-    _, frames, _ = artifacts_of(config)
+    frames = Session(config).frames
     (one,) = compact_store(config.store, identity=frames.fingerprint[:8], dry_run=True)
     assert (one.kind, one.parts_before, one.parts_after, one.snapshot) == ("frames", 3, 1, 1)
     assert frames.latest().number == 1

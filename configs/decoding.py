@@ -1,0 +1,48 @@
+"""Limits of work on one file, and how a frame is stored: declared here and nowhere else.
+
+`extract.*` of a run has these keys; ingest probes and extract decodes with the same object.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from reelvec.configs.corpora import Options
+
+__all__ = ["MAX_PIXELS", "FileLimits", "FrameOptions", "JobLimits"]
+
+MAX_PIXELS = 8192 * 4320
+"""Largest declared frame that is read where nobody says otherwise, pixels."""
+
+
+class JobLimits(Options):
+    """What one job of a sandboxed worker may take; then the worker is killed."""
+
+    deadline_seconds: float = Field(default=120.0, gt=0)
+    """Wall-clock limit of one video, seconds; then the worker is killed."""
+    no_progress_seconds: float = Field(default=30.0, gt=0)
+    """Limit without a sign of life from the decoder, seconds."""
+    memory_mb: int = Field(default=4096, ge=256)
+    """Resident memory limit of one decode worker, MiB."""
+
+
+class FileLimits(JobLimits):
+    """What one video may take, and what it may claim to be."""
+
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1)
+    """Largest declared frame, pixels; larger is quarantined as too_large, undecoded."""
+
+
+class FrameOptions(Options):
+    """How frames are read from a file and shaped."""
+
+    size: int = Field(default=224, ge=16)
+    """Height and width of a stored frame, pixels (shorter side resized, centre crop)."""
+    resize: Literal["torch", "pillow"] = "torch"
+    """torch: uint8 bicubic, antialias (at most 2 levels from Pillow, 7-9x faster); or pillow."""
+    decoder: Literal["auto", "selective", "decord", "ffmpeg"] = "auto"
+    """auto chooses for each file from the table of what is proven right."""
+    damaged: Literal["strict", "salvage"] = "strict"
+    """strict: a damaged video is quarantined; salvage: what decodes up to the damage is kept."""
