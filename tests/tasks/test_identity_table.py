@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from reelvec.configs import PipelineConfig
 from reelvec.configs.corpora import BenchmarkCorpus, FolderCorpus, SyntheticCorpus
 from reelvec.configs.schema import (
+    CompactionConfig,
     EmbedConfig,
     EvaluateConfig,
     ExtractConfig,
@@ -140,6 +141,14 @@ FIELDS = {
         "published": ({"t2v/R@1": 44.5}, EVALUATION),  # a column of the metrics
         "published_source": ("a paper", EVALUATION),
     },
+    # how parts are cut, never what is in them
+    CompactionConfig: {
+        "least_parts": (7, NONE),
+        "small_mb": (7.0, NONE),
+        "superseded": (0.7, NONE),
+        "target_mb": (7.0, NONE),
+        "limit_mb": (7.0, NONE),
+    },
 }
 
 OPTIONS = {
@@ -200,6 +209,7 @@ GROUPS = {
     TrainConfig: ("train",),
     EmbedConfig: ("embed",),
     EvaluateConfig: ("evaluate",),
+    CompactionConfig: ("compaction",),
     PipelineConfig: (),
 } | dict.fromkeys(CORPORA, ("corpus",))
 ROWS = [
@@ -250,6 +260,7 @@ def test_every_field_of_every_class_has_a_row():
         "train": {TrainConfig},
         "embed": {EmbedConfig},
         "evaluate": {EvaluateConfig},
+        "compaction": {CompactionConfig},
     }
     assert reached(PipelineConfig) == set(FIELDS)
     for options, fields in FIELDS.items():
