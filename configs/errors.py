@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from reelvec.errors import ReelvecError
+
 __all__ = ["ConfigError", "nearest"]
 
 
-class ConfigError(ValueError):
+class ConfigError(ReelvecError, ValueError):
     """A configuration cannot be used; `source` names the file or option, `key` the dotted key."""
 
     def __init__(self, message: str, *, source: str = "", key: str = "") -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+import reelvec
 from reelvec.configs import PipelineConfig
 from reelvec.flows.console.output import print_table
 from reelvec.flows.console.stores import root_at
@@ -41,7 +42,7 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> Ru
     config = checked_config(config)
     chosen = choose_stages(stages)
     root = root_at(config.store)
-    session = Session(config)
+    session = Session(config, root=root)
     if is_last_run(session, stages=chosen) and not plan_pipeline(session, stages=chosen):
         return summary_of(session)
     root.new_scratch()  # where no store can be made, that is said before any work
@@ -72,13 +73,13 @@ def _brief(record: logging.LogRecord) -> bool:
 
 def retry_failed(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -> RunSummary:
     """Try failed videos of the last run again, and bring its tables up to date."""
-    from reelvec.tasks.runs.recording import last_config, last_ledger
+    from reelvec.tasks.runs.recording import last_config
     from reelvec.tasks.runs.retrying import RetryFilter
 
     retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
     config = last_config(store)
     if videos:
-        failed, _ = last_ledger(store)
+        failed = reelvec.open(store).run().failures()
         retry.check_videos({row.video_id for row in failed})
     from reelvec.flows.pipeline import pipeline
 

@@ -9,10 +9,12 @@ ModelError
 
 from __future__ import annotations
 
+from reelvec.errors import ReelvecError
+
 __all__ = ["FeatureError", "InputError", "ModelError", "OptionsError", "WeightsError"]
 
 
-class ModelError(ValueError):
+class ModelError(ReelvecError, ValueError):
     """Base class of the errors in `models`; the command line shows its message alone."""
 
 

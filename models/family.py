@@ -37,10 +37,11 @@ class FamilyOptions(BaseModel):
     def sees_batch(self, *, training: bool) -> bool:
         """Whether a row's numbers depend on the rows it is encoded with, beyond rounding.
 
-        In training also by noise that is drawn for a batch as a whole, or statistics over it.
+        By the legacy masks, where a family has them; in training also by noise that is drawn for
+        a batch as a whole, or statistics over it.
         """
         del training
-        return False
+        return getattr(self, "mask_layout", "fixed") == "legacy"
 
 
 @dataclass(frozen=True)

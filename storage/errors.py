@@ -14,6 +14,8 @@ ReelvecError
 
 from __future__ import annotations
 
+from reelvec.errors import ReelvecError
+
 __all__ = [
     "CommitError",
     "CorpusError",
@@ -26,10 +28,6 @@ __all__ = [
     "VideoError",
     "WeightsError",
 ]
-
-
-class ReelvecError(Exception):
-    """Base class of errors a person can cause or cure; the command line shows the message alone."""
 
 
 class StoreError(ReelvecError, OSError):

@@ -15,7 +15,14 @@ from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
 from reelvec.storage.store_format import stamp_format
 
-__all__ = ["RunRecord", "StageRecord", "latest_run", "list_runs", "write_run"]
+__all__ = [
+    "RunRecord",
+    "StageRecord",
+    "latest_run",
+    "list_runs",
+    "run_in_use",
+    "write_run",
+]
 
 _FORMAT = "%Y%m%dT%H%M%S%f"
 
@@ -44,6 +51,11 @@ class RunRecord:
     ended: str = ""
     status: str = "completed"
     identifier: str = ""
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether it embedded its videos, or scored such tables."""
+        return "embeddings" in self.artifacts or "evaluation" in self.artifacts
 
 
 def write_run(root: Root, record: RunRecord) -> str:
@@ -77,6 +89,21 @@ def latest_run(root: Root, *, name: str | None = None) -> RunRecord | None:
         if name is None or record.name == name:
             return record
     return None
+
+
+def run_in_use(root: Root, *, name: str | None = None) -> RunRecord | None:
+    """The last run (of that name) that has tables; where none has, the last; None: there is none.
+
+    What is searched, looked at and kept true.
+    """
+    last: RunRecord | None = None
+    for file in reversed(root.list(layout.RUNS)):
+        record = _read(root, file)
+        if name is None or record.name == name:
+            if record.has_tables:
+                return record
+            last = last or record
+    return last
 
 
 def _read(root: Root, file: str) -> RunRecord:

@@ -70,12 +70,12 @@ class Session:
 
     Attributes:
         config: the run.
-        root: its store.
+        root: its store, opened here where the caller has not.
     """
 
-    def __init__(self, config: PipelineConfig) -> None:
+    def __init__(self, config: PipelineConfig, *, root: Root | None = None) -> None:
         self.config = config
-        self.root: Root = open_root(config.store)
+        self.root = root or open_root(config.store)
         self._artifacts: dict[tuple[str, str], Artifact] = {}
         self._latest: dict[tuple[str, str], Snapshot | None] = {}
 

@@ -40,3 +40,11 @@ def prefect_server():
 
     with prefect_test_harness(server_startup_timeout=600):
         yield
+
+
+@pytest.fixture(scope="session")
+def real_store(tmp_path_factory):
+    """A store to look at, never to write in: tests.support.real_store."""
+    from tests.support.real_store import make_real_store
+
+    return make_real_store(tmp_path_factory.mktemp("real"))

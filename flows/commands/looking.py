@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+import reelvec
 from reelvec.flows.console.output import (
     JsonFlag,
+    RunOption,
     StoreOption,
     default_store,
     print_json,
     print_table,
 )
-from reelvec.flows.console.stores import known_store
+from reelvec.flows.console.stores import opened_store
 
 __all__ = ["register"]
 
@@ -31,15 +33,12 @@ def register(app: typer.Typer) -> None:
 def search(
     text: Annotated[str, typer.Argument(help="What to look for, in words.")],
     store: StoreOption = None,
+    run: RunOption = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Rows to show.")] = 10,
     as_json: JsonFlag = False,
 ) -> None:
-    """Rank the videos of the last run by a text."""
-    from reelvec.tasks.artifacts import Session
-    from reelvec.tasks.runs.recording import last_config
-    from reelvec.tasks.searching.search import search_text
-
-    answers = search_text(Session(last_config(known_store(store))), text=text, top=top)
+    """Rank the videos of a run by a text."""
+    answers = opened_store(store).run(run).search(text, top=top)
     rows = [row.as_dict() for row in answers]
     if as_json:
         print_json({"query": text, "results": rows})
@@ -49,46 +48,68 @@ def search(
 
 
 def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:
-    """List what the store holds: artifacts, snapshots, rows, bytes, counts.
+    """List what the store holds: runs, artifacts, snapshots, rows, bytes, counts.
 
+    Names, identifiers and identities (or 6 of their first digits) are what other commands take.
     What has no snapshot yet holds nothing: only --json names it.
     """
-    from reelvec.tasks.runs.status import describe_store, store_format
-
-    where = known_store(store)
-    artifacts = describe_store(where)
+    opened = opened_store(store)
+    runs, artifacts = opened.runs(), opened.status()
     if as_json:
-        print_json({"store": where, "format": store_format(where), "artifacts": artifacts})
+        print_json(
+            {
+                "store": opened.uri,
+                "format": opened.format,
+                "runs": list(map(_run, runs)),
+                "artifacts": list(map(dataclasses.asdict, artifacts)),
+            }
+        )
         return
+    if runs:
+        last = {run.name: run for run in runs}
+        rows = [
+            _run(one) | {"runs": sum(run.name == name for run in runs)}
+            for name, one in last.items()
+        ]
+        print_table("Runs", rows, ["name", "run", "runs", "ended", "made"])
+        typer.echo()
     rows = [
         {
-            "kind": artifact["kind"],
-            "identity": artifact["fingerprint"][:12],
-            "snapshot": artifact["snapshot"],
-            "rows": artifact["rows"],
-            "MiB": artifact["bytes"] / 2**20,
-            "parts": len(artifact["parts"]),
-            **artifact["counts"],
+            "kind": artifact.kind,
+            "identity": artifact.fingerprint,
+            "snapshot": artifact.snapshot,
+            "rows": artifact.rows,
+            "MiB": artifact.bytes / 2**20,
+            **dataclasses.asdict(artifact.counts),
         }
         for artifact in artifacts
-        if artifact["snapshot"]
+        if artifact.snapshot
     ]
-    columns = ["kind", "identity", "snapshot", "rows", "MiB", "parts"]
-    print_table(where, rows, [*columns, "planned", "ok", "salvaged", "quarantined"])
+    columns = ["kind", "identity", "snapshot", "rows", "MiB", "ok", "salvaged", "quarantined"]
+    print_table(opened.uri, rows, columns, whole=["identity"])
 
 
-def failures(store: StoreOption = None, as_json: JsonFlag = False) -> None:
-    """List the videos of the last run that failed or were salvaged, with the decoder's words."""
-    from reelvec.tasks.runs.recording import last_ledger
+def _run(run: reelvec.Run) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "run": run.identifier,
+        "ended": (run.ended or run.started).isoformat(" ", "seconds"),
+        "made": ", ".join(run.artifacts),
+    }
 
-    where = known_store(store)
-    failed, totals = last_ledger(where)
-    rows = [dataclasses.asdict(row) for row in failed]
+
+def failures(store: StoreOption = None, run: RunOption = None, as_json: JsonFlag = False) -> None:
+    """List the videos of a run that failed or were salvaged, with the decoder's words."""
+    from reelvec.tasks.corpus.ledger import counts, failures
+
+    opened = opened_store(store)
+    ledger = opened.run(run).ledger()
+    rows, totals = list(map(dataclasses.asdict, failures(ledger))), counts(ledger)
     if as_json:
-        print_json({"store": where, "counts": totals.to_json(), "failures": rows})
+        print_json({"store": opened.uri, "counts": totals.to_json(), "failures": rows})
         return
     if rows:
-        print_table(where, rows, ["video_id", "stage", "status", "reason", "message"])
+        print_table(opened.uri, rows, ["video_id", "stage", "status", "reason", "message"])
     typer.echo(totals.words)
 
 

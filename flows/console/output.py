@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["JsonFlag", "StoreOption", "default_store", "print_json", "print_table"]
+__all__ = ["JsonFlag", "RunOption", "StoreOption", "default_store", "print_json", "print_table"]
 
 
 def default_store() -> str:
@@ -26,6 +26,10 @@ StoreOption = Annotated[
     str | None,
     typer.Option("--store", help="Root of the store [$REELVEC_STORE or ./reelvec-store]."),
 ]
+RunOption = Annotated[
+    str | None,
+    typer.Option("--run", help="A run's name, or the first digits of its identifier [the last]."),
+]
 JsonFlag = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")
 ]
@@ -37,12 +41,23 @@ def print_json(document: object) -> None:
     sys.stdout.write("\n")
 
 
-def print_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """A table on stdout; long cells are wrapped, never cut."""
+def print_table(
+    title: str,
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    whole: Collection[str] = (),
+) -> None:
+    """A table on stdout; long cells are wrapped, never cut; those of the columns `whole` stay."""
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
         numeric = bool(rows) and all(isinstance(row.get(column), int | float) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=column in whole,
+        )
     for row in rows:
         table.add_row(*(_cell(row.get(column, "")) for column in columns))
     console = Console(markup=False)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import reelvec
 from reelvec.configs import ConfigError
 from reelvec.flows.console.output import default_store
 
 if TYPE_CHECKING:
     from reelvec.storage.roots import Root
 
-__all__ = ["known_store", "root_at"]
-
-_REMEDY = "give --store, or make one with `reelvec run` or `reelvec embed` first"
+__all__ = ["known_store", "opened_store", "root_at"]
 
 
 def root_at(where: str) -> Root:
@@ -34,39 +32,29 @@ def root_at(where: str) -> Root:
         raise ConfigError(str(error), key="store") from None
 
 
-def known_store(given: str | None) -> str:
-    """Root of the store a command reads: `given`, or the default one.
-
-    A store that a run has just begun counts, be it empty. An object store is asked for a list.
+def opened_store(given: str | None) -> reelvec.Store:
+    """The store that a command reads, `given` or the default one, as the Python API opens it.
 
     Raises:
         ConfigError: no store is there.
         StoreError: an object store cannot be listed.
     """
-    from reelvec.storage.places.local import LocalRoot
+    from reelvec.storage.errors import MissingArtifactError
 
     where = given or default_store()
-    root = root_at(where)
-    if _holds_store(root):
-        return where
-    if isinstance(root, LocalRoot):
-        there = Path(root.uri).is_dir()
-        why = "the folder there holds none" if there else "no such folder is there"
-    else:
-        why = "nothing of a store is below it"
-    raise ConfigError(f"no store at ({where}): {why}; {_REMEDY}", key="store")
+    root_at(where)
+    try:
+        return reelvec.open(where)
+    except MissingArtifactError as error:
+        raise ConfigError(str(error), key="store") from None
 
 
-def _holds_store(root: Root) -> bool:
-    """Whether a store is there; folders called runs or frames alone prove nothing."""
-    from reelvec.storage import layout
+def known_store(given: str | None) -> str:
+    """Where that store is, as it was given.
 
-    names = root.list("")
-    if layout.SCRATCH in names:
-        return True
-    kinds = [kind for kind in layout.KINDS if kind in names]
-    if any(layout.is_fingerprint(name) for kind in kinds for name in root.list(kind)):
-        return True
-    if layout.FORMATS in names and root.exists(layout.store_format(1)):
-        return True
-    return any(name.endswith(".json") for name in root.list(layout.RUNS))
+    Raises:
+        ConfigError: no store is there.
+        StoreError: an object store cannot be listed.
+    """
+    opened_store(given)
+    return given or default_store()

@@ -55,7 +55,8 @@ class AdaClipOptions(FamilyOptions):
 
     def sees_batch(self, *, training: bool) -> bool:
         """By the legacy masks; in training, by the policy's noise and MobileNet's statistics."""
-        return self.mask_layout == "legacy" or (training and self.policy != "none")
+        drawn = training and self.policy != "none"
+        return drawn or super().sees_batch(training=training)
 
 
 _BY_NAME = {"policy_backbone": "policy"}

@@ -13,7 +13,7 @@ import itertools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,8 +30,6 @@ MERGES_PATH = Path(__file__).with_name("merges.txt.gz")
 # The originals' pattern, which ignores case and is read by another engine: there a long s (U+017F)
 # is an s, and U+0345, a mark whose capital is a letter, belongs to no word and is dropped.
 _WORDS = r"'(?:[stmdſ]|re|ve|ll)|\p{L}+|\p{N}|[^\s\p{L}\p{N}\x{345}]+"
-_SPECIAL_OR_WORDS = rf"<\|[sſ]tartoftext\|>|<\|endoftext\|>|{_WORDS}"
-_SPECIAL_IDS = {"<|startoftext|>": START, "<|endoftext|>": END}
 
 _CACHED_CHUNKS = 2**16  # more than the words of MSR-VTT's 200,000 captions; some 20 MB when full
 
@@ -47,24 +45,16 @@ def clean(text: str) -> str:
     return re.sub(r"\s+", " ", fixed.strip()).strip().lower()
 
 
-def encode(text: str, *, special_tokens: Literal["text", "legacy"] = "text") -> list[int]:
+def encode(text: str) -> list[int]:
     """Ids of a raw caption, without start and end.
 
-    Args:
-        text: as it stands in the corpus.
-        special_tokens: `text` reads a `<|endoftext|>` inside a caption as the characters it is;
-            `legacy` as the token, which cuts the sentence there, as the originals do.
+    A `<|endoftext|>` inside it is read as the characters it is; the originals read it as the
+    token, which cuts the sentence there.
     """
-    chunk_ids = _encoder(special_tokens)
-    return list(itertools.chain.from_iterable(map(chunk_ids, clean(text).split())))
+    return list(itertools.chain.from_iterable(map(_encoder(), clean(text).split())))
 
 
-def tokenize(
-    texts: Sequence[str],
-    *,
-    max_words: int,
-    special_tokens: Literal["text", "legacy"] = "text",
-) -> Tensor:
+def tokenize(texts: Sequence[str], *, max_words: int) -> Tensor:
     """Start, ids, end, zeros: int64 [T, max_words].
 
     A long caption keeps its first max_words - 2 tokens; the end token always stands.
@@ -72,7 +62,6 @@ def tokenize(
     Args:
         texts: raw captions.
         max_words: tokens of a row, start and end included; at least 2.
-        special_tokens: see `encode`.
 
     Raises:
         InputError: max_words below 2.
@@ -81,28 +70,24 @@ def tokenize(
         raise InputError(f"max_words {max_words}: start and end alone take 2")
     rows = torch.zeros(len(texts), max_words, dtype=torch.int64)
     for row, text in zip(rows, texts, strict=True):
-        ids = [START, *encode(text, special_tokens=special_tokens)[: max_words - 2], END]
+        ids = [START, *encode(text)[: max_words - 2], END]
         row[: len(ids)] = torch.tensor(ids)
     return rows
 
 
 @functools.cache
-def _encoder(special_tokens: Literal["text", "legacy"]) -> Callable[[str], tuple[int, ...]]:
+def _encoder() -> Callable[[str], tuple[int, ...]]:
     """A function from what stands between two spaces, which no word reaches over, to its ids."""
     from tokenizers import Regex, pre_tokenizers
 
-    pattern = _WORDS if special_tokens == "text" else _SPECIAL_OR_WORDS
-    words = pre_tokenizers.Split(Regex(pattern), "removed", invert=True)
+    words = pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True)
     as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     splitter, model = pre_tokenizers.Sequence([words, as_bytes]), _model()
 
     @functools.lru_cache(maxsize=_CACHED_CHUNKS)
     def chunk_ids(chunk: str) -> tuple[int, ...]:
-        ids: list[int] = []
-        for word, _ in splitter.pre_tokenize_str(chunk):
-            special = _SPECIAL_IDS.get(word)
-            ids += [token.id for token in model.tokenize(word)] if special is None else [special]
-        return tuple(ids)
+        words = splitter.pre_tokenize_str(chunk)
+        return tuple(token.id for word, _ in words for token in model.tokenize(word))
 
     return chunk_ids
 

@@ -44,11 +44,6 @@ class Clip2VideoOptions(FamilyOptions):
             raise ValueError("center_proj needs sim_type seqTransf (its position table)")
         return self
 
-    def sees_batch(self, *, training: bool) -> bool:
-        """By the legacy masks."""
-        del training
-        return self.mask_layout == "legacy"
-
     @property
     def projection(self) -> str:
         """The projection of differences that is in use."""

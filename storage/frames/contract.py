@@ -7,6 +7,7 @@ presentation times (seconds) and display indices. Payload ``raw`` is exact; ``jp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol, Self
@@ -19,6 +20,7 @@ __all__ = [
     "ClipFrames",
     "FrameShardReader",
     "FrameShardWriter",
+    "FrameSource",
     "Payload",
     "check_clip",
     "check_key",
@@ -100,6 +102,16 @@ class FrameShardReader(Protocol):
 
     def close(self) -> None:
         """Closes the file; views taken before stay valid."""
+
+
+class FrameSource(Protocol):
+    """Clips by key for an encoder: `reader.FrameReader`, or clips in memory."""
+
+    def lengths(self, keys: Sequence[str]) -> np.ndarray:
+        """Frames of each clip, int64 [V]."""
+
+    def gather(self, keys: Sequence[str], *, picks: Sequence[np.ndarray], out: np.ndarray) -> None:
+        """Fills ``out`` [V, F, S, S, 3] with the picked frames, the rest with zeros."""
 
 
 def check_clip(clip: ClipFrames, *, size: int) -> None:

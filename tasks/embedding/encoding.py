@@ -19,7 +19,7 @@ from reelvec.configs.schema import EmbedConfig, ModelConfig, PipelineConfig
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import EMBEDDING, Columns, Features, TextFeatures, VideoFeatures
 from reelvec.models.sampling.rules import pick_stored
-from reelvec.storage.frames.reader import FrameReader
+from reelvec.storage.frames.contract import FrameSource
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.training.train import Trained, load_trained
 
@@ -81,7 +81,7 @@ def choose_device(name: str) -> str:
 
 @torch.inference_mode()
 def encode_videos(
-    encoder: Encoder, reader: FrameReader, keys: Sequence[str], *, options: EmbedConfig
+    encoder: Encoder, reader: FrameSource, keys: Sequence[str], *, options: EmbedConfig
 ) -> dict[str, pa.Array]:
     """Feature columns of clips, one row each in the order of `keys`.
 
@@ -108,7 +108,7 @@ def encode_videos(
 
 
 def _gather(
-    encoder: Encoder, reader: FrameReader, keys: Sequence[str], *, picks: Sequence[np.ndarray]
+    encoder: Encoder, reader: FrameSource, keys: Sequence[str], *, picks: Sequence[np.ndarray]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A uint8 batch [V, F, S, S, 3] and its mask [V, F], on the encoder's device."""
     side, count = encoder.model.image_size, encoder.config.max_frames

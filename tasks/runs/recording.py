@@ -1,6 +1,6 @@
 """Records of a store's runs: the config, the artifacts' snapshots, the cost of each stage.
 
-`search`, `failures`, `retry` and the scheduled flow take the last run's config from here.
+`retry`, `evaluate` and the scheduled flow take the last run's config from here.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ from reelvec.configs import PipelineConfig
 from reelvec.configs.loader import validate
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.roots import open_root
-from reelvec.storage.runs import RunRecord, StageRecord, latest_run, write_run
+from reelvec.storage.runs import RunRecord, StageRecord, latest_run, run_in_use, write_run
 from reelvec.tasks.artifacts import Session
-from reelvec.tasks.corpus.ingest import read_corpus
-from reelvec.tasks.corpus.ledger import LedgerCounts, LedgerRow, counts, failures, ledger
 from reelvec.tasks.runs.receipts import StageReceipt
 
-__all__ = ["is_last_run", "last_config", "last_ledger", "record_run"]
+__all__ = ["is_last_run", "last_config", "record_run"]
 
 #: keys that say how a run is worked on, not what it gives
 _HOW = {"store", "runner", "workers", "dask_address", "compaction"}
@@ -62,12 +60,12 @@ def _same_results(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def last_config(store: str) -> PipelineConfig:
-    """The config of the last run, with `store` where it lies now.
+    """The config of the last run that has tables, or of the last, with `store` where it lies now.
 
     Raises:
         MissingArtifactError: the store has no run.
     """
-    record = latest_run(open_root(store))
+    record = run_in_use(open_root(store))
     if record is None:
         raise MissingArtifactError(
             f"no run in the store ({store}); `reelvec demo` or `reelvec embed VIDEOS` makes one,"
@@ -75,13 +73,6 @@ def last_config(store: str) -> PipelineConfig:
             path=store,
         )
     return validate({**record.config, "store": store}, source=f"the last run of {store}")
-
-
-def last_ledger(store: str) -> tuple[list[LedgerRow], LedgerCounts]:
-    """Failed and salvaged videos of the last run's corpus, and the counts of all."""
-    session = Session(last_config(store))
-    rows = list(ledger(read_corpus(session), frames=session.latest(session.frames)))
-    return failures(rows), counts(rows)
 
 
 def is_last_run(session: Session, *, stages: Sequence[str]) -> bool:

@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from reelvec.storage.commits.artifact import Artifact, Snapshot
+from reelvec.storage.commits.receipts import Counts
 from reelvec.storage.errors import MissingArtifactError, StoreError
 from reelvec.storage.roots import open_root
 from reelvec.storage.store_format import format_of_store
 
-__all__ = ["describe_store", "full_fingerprint", "store_format"]
+__all__ = ["ArtifactStatus", "describe_store", "full_fingerprint", "store_format"]
 
 _FEWEST_DIGITS = 6
 
 
-def describe_store(store: str) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class PartStatus:
+    """One part in force: its path below the artifact's folder, data rows, and superseded keys."""
+
+    part: str
+    table: str
+    rows: int
+    bytes: int
+    checksum: str
+    superseded: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactStatus:
+    """An artifact at its latest snapshot; `snapshot` 0: it has none yet, and holds nothing."""
+
+    kind: str
+    fingerprint: str
+    """32 hex digits."""
+    identity: Mapping[str, Any]
+    """What decides what its rows mean."""
+    snapshot: int = 0
+    rows: int = 0
+    bytes: int = 0
+    checksum: str = ""
+    """Of what is in force, whatever the names and the order of publication."""
+    parts: tuple[PartStatus, ...] = ()
+    counts: Counts = field(default_factory=Counts)
+    """Inputs over all tables: planned = ok + salvaged + quarantined."""
+
+
+def describe_store(store: str) -> list[ArtifactStatus]:
     """One entry an artifact; reads snapshots and identities, no part."""
     artifacts = Artifact.all(open_root(store))
     return [_describe(artifact, artifact.latest()) for artifact in artifacts]
@@ -56,39 +90,27 @@ def full_fingerprint(store: str, *, kind: str, prefix: str) -> str:
     return matching[0]
 
 
-def _describe(artifact: Artifact, snapshot: Snapshot | None) -> dict[str, Any]:
+def _describe(artifact: Artifact, snapshot: Snapshot | None) -> ArtifactStatus:
     if snapshot is None:
-        known: dict[str, Any] = {"snapshot": 0, "rows": 0, "bytes": 0, "checksum": "", "parts": []}
-        counts = {"planned": 0, "ok": 0, "salvaged": 0, "quarantined": 0}
-    else:
-        known = {
-            "snapshot": snapshot.number,
-            "rows": snapshot.rows,
-            "bytes": snapshot.bytes,
-            "checksum": snapshot.checksum,
-            "parts": [
-                {
-                    "part": entry.part,
-                    "table": entry.table,
-                    "rows": entry.rows,
-                    "bytes": entry.bytes,
-                    "checksum": entry.checksum,
-                    "superseded": len(entry.dropped),
-                }
-                for entry in snapshot.entries
-            ],
-        }
-        total = snapshot.counts()
-        counts = {
-            "planned": total.planned,
-            "ok": total.ok,
-            "salvaged": total.salvaged,
-            "quarantined": total.quarantined,
-        }
-    return {
-        "kind": artifact.kind,
-        "fingerprint": artifact.fingerprint,
-        "identity": artifact.identity,
-        **known,
-        "counts": counts,
-    }
+        return ArtifactStatus(artifact.kind, artifact.fingerprint, artifact.identity)
+    return ArtifactStatus(
+        kind=artifact.kind,
+        fingerprint=artifact.fingerprint,
+        identity=artifact.identity,
+        snapshot=snapshot.number,
+        rows=snapshot.rows,
+        bytes=snapshot.bytes,
+        checksum=snapshot.checksum,
+        parts=tuple(
+            PartStatus(
+                part=entry.part,
+                table=entry.table,
+                rows=entry.rows,
+                bytes=entry.bytes,
+                checksum=entry.checksum,
+                superseded=len(entry.dropped),
+            )
+            for entry in snapshot.entries
+        ),
+        counts=snapshot.counts(),
+    )

@@ -13,14 +13,11 @@ from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Video
 from reelvec.storage.tables import iter_tables
-from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import Corpus, key_of
-from reelvec.tasks.embedding.encoding import with_vectors
-from reelvec.tasks.embedding.sources import sources_of
-from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread, scoring_of
+from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread
 from reelvec.tasks.scoring.split_rows import check_columns, tensors_of
 
-__all__ = ["SearchRow", "best_videos", "search", "search_text"]
+__all__ = ["SearchRow", "best_videos", "search"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +41,6 @@ class SearchRow:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for tables and JSON."""
         return {**asdict(self), "pts_seconds": list(self.pts_seconds)}
-
-
-def search_text(session: Session, *, text: str, top: int) -> list[SearchRow]:
-    """The `top` videos of a run for a text, best first.
-
-    Raises:
-        MissingArtifactError: the run has no tables yet.
-    """
-    sources = sources_of(session)
-    encoder = sources.encoder()
-    with torch.inference_mode():
-        tokens = encoder.model.tokenize([text]).to(encoder.device)
-        features = with_vectors(encoder.model, encoder.model.encode_text(tokens))
-    return search(
-        features.columns(),
-        embeddings=sources.embeddings,
-        corpus=sources.corpus,
-        frames=session.latest(session.frames),
-        top=top,
-        scoring=scoring_of(encoder.model),
-    )
 
 
 def search(

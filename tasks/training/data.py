@@ -10,30 +10,16 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from reelvec.models.sampling.rules import pick_stored
+from reelvec.storage.frames.contract import FrameSource
 
-__all__ = ["ClipBatch", "ClipLoader", "FrameSource"]
+__all__ = ["ClipBatch", "ClipLoader"]
 
 _BUFFERS = 2
-
-
-class FrameSource(Protocol):
-    """The part of storage.frames.FrameReader that training uses."""
-
-    def lengths(self, keys: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Stored frames of each clip."""
-
-    def gather(
-        self, keys: Sequence[str], *, picks: Sequence[npt.NDArray[np.int64]], out: np.ndarray
-    ) -> None:
-        """Fill `out` [V, F, S, S, 3] with the picked frames."""
 
 
 @dataclass(frozen=True)

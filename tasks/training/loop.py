@@ -14,8 +14,9 @@ from torch.nn.utils import clip_grad_norm_
 from reelvec.models.training.optim import rates
 from reelvec.models.training.parameters import clamp_logit_scale
 from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.frames.contract import FrameSource
 from reelvec.tasks.training.checkpoints import CheckpointRef, TrainingState, commit, restore
-from reelvec.tasks.training.data import ClipLoader, FrameSource
+from reelvec.tasks.training.data import ClipLoader
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import Reporter
 from reelvec.tasks.training.items import Item, set_hash

@@ -109,9 +109,9 @@ def contrastive_backward(
         first = 0
         for part in parts:
             last = first + len(part.batch.tokens)
-            encoded = _encode(model, part, bf16=options.bf16)
+            part_features = _encode(model, part, bf16=options.bf16)
             _send_back(
-                [*_tensors(*encoded)], [g if g is None else g[first:last] for g in gradients]
+                [*_tensors(*part_features)], [g if g is None else g[first:last] for g in gradients]
             )
             first = last
     group.sum(p.grad for p in model.parameters() if p.grad is not None)

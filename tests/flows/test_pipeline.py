@@ -6,8 +6,9 @@ import shutil
 
 import pytest
 
+import reelvec
 from reelvec.configs import PipelineConfig
-from reelvec.storage.reasons import Status
+from reelvec.tasks.corpus.ledger import counts
 from reelvec.tasks.runs.status import describe_store
 from tests.support.programs import Watched, watching
 
@@ -55,9 +56,7 @@ def config_of(source, store, **more):
 
 
 def checksums(store):
-    return {
-        a["kind"]: a["checksum"] for a in describe_store(str(store)) if a["kind"] != "evaluation"
-    }
+    return {a.kind: a.checksum for a in describe_store(str(store)) if a.kind != "evaluation"}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +99,6 @@ def test_the_pipeline_is_current_without_a_flow(first, source):
 
 def test_the_record_means_the_same_from_another_folder(first, source, tmp_path, monkeypatch):
     from reelvec.flows.launch import launch
-    from reelvec.tasks.runs.recording import last_ledger
 
     store, summary = first
     monkeypatch.chdir(source.parent)
@@ -112,7 +110,7 @@ def test_the_record_means_the_same_from_another_folder(first, source, tmp_path, 
     again = launch(PipelineConfig.model_validate(relative))
     assert again.changed is False
     monkeypatch.chdir(tmp_path)
-    assert last_ledger(str(store))[1] == summary.outcome.coverage
+    assert counts(reelvec.open(store).run().ledger()) == summary.outcome.coverage
 
 
 def test_dask_gives_the_same_checksums(first, source, tmp_path):
@@ -170,5 +168,5 @@ def test_artifacts_are_in_the_server(first):
 
 def test_a_quarantined_video_is_in_every_ledger(first):
     store, _ = first
-    embeddings = next(a for a in describe_store(str(store)) if a["kind"] == "embeddings")
-    assert embeddings["counts"][Status.QUARANTINED] == 1
+    embeddings = next(a for a in describe_store(str(store)) if a.kind == "embeddings")
+    assert embeddings.counts.quarantined == 1

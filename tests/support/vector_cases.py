@@ -180,6 +180,7 @@ def sampling():
         "NTSC": {"pts_seconds": at(100) * 1001 / 30000, "fps": 30000 / 1001},
         "uneven": {"pts_seconds": np.r_[at(10) / 25, 0.4 + at(9) / 3], "fps": 5.0},
         "milliseconds": {"pts_seconds": np.round(at(75) / 24, 3) + 4e-4, "fps": 24.0},
+        "half a millisecond": {"pts_seconds": np.r_[0, at(1, 9) / 4 + 5e-4], "fps": 4.0},
         "no rate": {"pts_seconds": at(30) / 12.5, "fps": 0.0},
         "two": {"pts_seconds": np.array([0.0, 0.04]), "fps": 25.0},
         "one": {"pts_seconds": np.array([0.0]), "fps": 0.0},
@@ -326,7 +327,9 @@ def blocks():
         for module in (LayerNorm(16).half(), LayerNorm(16)):
             found[f"half {module.weight.dtype}"] = str(module(x.half()).dtype)
     with torch.enable_grad():
-        found["gelu in training"] = sums_of(quick_gelu(x * 3))
+        leaf = x.clone().requires_grad_()
+        quick_gelu(leaf * 3).square().sum().backward()
+        found["gelu in training"] = [sums_of(quick_gelu(x * 3)), sums_of(leaf.grad)]
         stack.activation_checkpointing = True
         found["checkpointed"] = sums_of(stack(x))
     return found
@@ -520,7 +523,7 @@ def training():
     found["noise"] = sums_of(drawn_noise)
     found["temperatures"] = [policy.temperature(epoch) for epoch in (0, 1, 20, 51, 52, 90)]
     found["kept"] = [
-        policy.annealed_k(epoch, frames=12, top_k=3, warmup_epochs=warmup)
+        policy.annealed_k(epoch, n_frames=12, top_k=3, warmup_epochs=warmup)
         for warmup in (0, 4)
         for epoch in (0, 1, 3, 4, 9)
     ]
@@ -737,7 +740,7 @@ def columns_of(columns):
 def identities():
     """Identities in clear of runs that reach every branch."""
     from reelvec.configs import PipelineConfig
-    from reelvec.storage.records import clip_key
+    from reelvec.storage.records import Caption, Outcome, Video, clip_key
     from tests.support.run_identities import identities as of
 
     folder = {"kind": "folder", "videos": "/videos"}
@@ -769,6 +772,10 @@ def identities():
     }
     windows = ((None, None), (0, 31), (None, 2.5), (3.5, None), (10800.25, 10801.125), (1.0, 0.5))
     found["clips"] = [clip_key("ab12", start_seconds=s, end_seconds=e) for s, e in windows]
+    found["records"] = [
+        dataclasses.asdict(record)
+        for record in (Video("v", "p"), Caption("c", "v", "words"), Outcome("k"))
+    ]
     found["edges"] = [clip_key("x", start_seconds=999.9 + d) for d in (4e-4, 6e-4, 0.0405)]
     return found
 
@@ -794,6 +801,7 @@ KINDS = (
 RULES = {
     "seconds": {"policy": "per_second", "rate": 1.5},
     "window": {"policy": "uniform", "count": 3, "window": (1.2, 3.4)},
+    "ends": {"policy": "uniform", "count": 2},
     "repeats": {"policy": "adaclip_subset_uniform", "count": 4, "max_frames": 6},
 }
 
@@ -841,6 +849,9 @@ def damage():
             options = {"decoder": "selective", "damaged": damaged}
             found[f"{name} {damaged}"] = decoded(path, "h264_mp4", RULES["seconds"], **options)
     found["noisy auto"] = decoded(noisy, "h264_mp4", RULES["seconds"], damaged="salvage")
+    first = media.damaged("first.ts", "mpeg2_ts", hole=(0.01, 0.08))
+    for damaged in ("strict", "salvage"):
+        found[f"first {damaged}"] = decoded(first, "h264_mp4", RULES["seconds"], damaged=damaged)
     both = media.damaged("both.mp4", "h264_fragmented_mp4", keep=0.6, hole=(0.2, 0.25))
     found["both"] = decoded(both, "h264_mp4", RULES["seconds"], damaged="salvage")
     small = {"max_pixels": 100}

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from reelvec.configs import PipelineConfig
 from reelvec.configs.corpora import BenchmarkCorpus, FolderCorpus, SyntheticCorpus
 from reelvec.configs.schema import (
+    CompactionConfig,
     EmbedConfig,
     EvaluateConfig,
     ExtractConfig,
@@ -72,6 +73,7 @@ FIELDS = {
         "count": (7, FRAMES),
         "max_frames": (7, FRAMES),
         "limit": ("head", FRAMES),
+        "seed": (7, FRAMES),
     },
     ExtractConfig: {
         "size": (96, FRAMES),
@@ -134,11 +136,20 @@ FIELDS = {
     EvaluateConfig: {
         "split": ("val", EVALUATION),
         "ties": ("optimistic", EVALUATION),
+        "rivals": ("captions", EVALUATION),
         "rerank": (("dual_softmax",), EVALUATION),
         "bootstrap": (7, EVALUATION),
         "block": (7, NONE),
         "published": ({"t2v/R@1": 44.5}, EVALUATION),  # a column of the metrics
         "published_source": ("a paper", EVALUATION),
+    },
+    # how rows lie in parts, never which rows there are
+    CompactionConfig: {
+        "least_parts": (7, NONE),
+        "small_mb": (7.0, NONE),
+        "superseded": (0.7, NONE),
+        "target_mb": (7.0, NONE),
+        "limit_mb": (7.0, NONE),
     },
 }
 
@@ -200,6 +211,7 @@ GROUPS = {
     TrainConfig: ("train",),
     EmbedConfig: ("embed",),
     EvaluateConfig: ("evaluate",),
+    CompactionConfig: ("compaction",),
     PipelineConfig: (),
 } | dict.fromkeys(CORPORA, ("corpus",))
 ROWS = [
@@ -250,6 +262,7 @@ def test_every_field_of_every_class_has_a_row():
         "train": {TrainConfig},
         "embed": {EmbedConfig},
         "evaluate": {EvaluateConfig},
+        "compaction": {CompactionConfig},
     }
     assert reached(PipelineConfig) == set(FIELDS)
     for options, fields in FIELDS.items():

@@ -12,7 +12,6 @@ from reelvec.models.clip.tokenizer import MERGES_PATH
 
 SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-SPECIAL_OR_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|" + WORDS
 
 
 def clean(text):
@@ -45,8 +44,6 @@ def table():
 def word_ids(word):
     """Ids of one word: the pair of lowest rank is merged everywhere, until none has a rank."""
     ranks, ids = table()
-    if word in SPECIAL:
-        return [ids[word]]
     parts = [byte_characters()[byte] for byte in word.encode()]
     parts[-1] += "</w>"
     while pairs := {pair for pair in itertools.pairwise(parts) if pair in ranks}:
@@ -60,7 +57,6 @@ def word_ids(word):
     return [ids[part] for part in parts]
 
 
-def encode(text, special_tokens="text"):
-    pattern = WORDS if special_tokens == "text" else SPECIAL_OR_WORDS
-    words = regex.findall(pattern, clean(text), regex.IGNORECASE)
+def encode(text):
+    words = regex.findall(WORDS, clean(text), regex.IGNORECASE)
     return [number for word in words for number in word_ids(word)]

@@ -28,10 +28,7 @@ def test_ids_of_the_reference(words):
     for case in CASES:
         ids = case.get(f"ids{words}", case["ids32"])
         wanted = ids + [0] * (words - len(ids))
-        assert (
-            tokenize([case["text"]], max_words=words, special_tokens="legacy")[0].tolist() == wanted
-        )
-        if "<|" not in case["text"]:
+        if "<|" not in case["text"]:  # the reference reads special tokens there
             assert tokenize([case["text"]], max_words=words)[0].tolist() == wanted
 
 
@@ -51,14 +48,10 @@ def test_cleaning():
     assert clean("donâ€™t") == "don't"
 
 
-def test_special_strings_are_text_unless_legacy():
-    caption = "a dog <|endoftext|> runs"
-    assert END not in encode(caption)
-    assert encode(caption, special_tokens="legacy") == [*encode("a dog"), END, *encode("runs")]
-    double = "<|startoftext|><|endoftext|>"
-    assert encode(double, special_tokens="legacy") == [START, END]
-    swallowed = "wow!<|endoftext|>"  # the reference's pattern takes "!<|" as one run
-    assert encode(swallowed, special_tokens="legacy") == encode(swallowed)
+def test_special_strings_are_text():
+    ids = encode("a dog <|endoftext|> runs <|startoftext|>")
+    assert START not in ids and END not in ids
+    assert ids[:2] == encode("a dog") and encode("runs")[0] in ids
 
 
 def test_truncation_keeps_the_end():
@@ -86,13 +79,11 @@ def assigned(block):
     return [c for c in characters if unicodedata.category(c) not in ("Cn", "Co", "Cs")]
 
 
-@pytest.mark.parametrize("special_tokens", ["text", "legacy"])
 @settings(deadline=None)  # the first example loads the table
 @given(st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.text(assigned(0) + assigned(3)))))
-def test_any_text_is_read_as_its_naive_twin_reads_it(special_tokens, parts):
+def test_any_text_is_read_as_its_naive_twin_reads_it(parts):
     text = "".join(parts)
-    wanted = simple_tokenizer.encode(text, special_tokens)
-    assert encode(text, special_tokens=special_tokens) == wanted
+    assert encode(text) == simple_tokenizer.encode(text)
 
 
 def test_any_character_is_read_as_its_naive_twin_reads_it():

@@ -62,7 +62,7 @@ def undisturbed(videos, tmp_path):
 
 
 def checksums(store):
-    return {a["kind"]: a["checksum"] for a in describe_store(str(store))}
+    return {a.kind: a.checksum for a in describe_store(str(store))}
 
 
 def rows(snapshot):

@@ -70,7 +70,7 @@ def config_of(source, store):
 
 
 def checksums(store):
-    return {a["kind"]: a["checksum"] for a in describe_store(str(store))}
+    return {a.kind: a.checksum for a in describe_store(str(store))}
 
 
 @pytest.mark.slow

@@ -4,8 +4,10 @@ A test class subclasses `PretrainedContract` and gives the fixture `folder` (of 
 `reprocessed`; it says its vectors' `width`.
 """
 
+import reelvec
 from reelvec.configs import PipelineConfig
 from reelvec.models.conversion.weights import image_size_of, recognise
+from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, write_run
 from reelvec.storage.weights.pretrained import read_pretrained
@@ -13,7 +15,6 @@ from reelvec.tasks.artifacts import Session
 from reelvec.tasks.embedding.sources import sources_of
 from reelvec.tasks.scoring.evaluate import evaluate
 from reelvec.tasks.scoring.logits import scoring_of
-from reelvec.tasks.searching.search import search_text
 from reelvec.tasks.training.starting import starting_model
 from reelvec.tasks.training.train import train, trained
 from reelvec.tasks.weights.choice import choose_weights
@@ -70,9 +71,11 @@ class PretrainedContract:
         )
         assert len(snapshot.live("videos")) == 6
         started = "2026-01-01T00:00:00+00:00"
-        run = RunRecord(name="x", config=config.model_dump(mode="json"), started=started)
-        write_run(open_root(config.store), run)
-        found = search_text(Session(config), text="a red circle", top=3)
+        root = open_root(config.store)
+        made = {a.kind: (a.fingerprint, a.latest().number) for a in Artifact.all(root)}
+        plain = config.model_dump(mode="json")
+        write_run(root, RunRecord("x", plain, artifacts=made, started=started))
+        found = reelvec.open(config.store).run("x").search("a red circle", top=3)
         assert [row.rank for row in found] == [1, 2, 3]
         columns = sources.encoder().model.video_columns
         assert columns["embedding"].shape == (self.width(folder),)

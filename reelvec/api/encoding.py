@@ -1,0 +1,150 @@
+"""The model that made a run's tables, for texts and clips of the caller's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from reelvec.api.recorded import RecordedArtifacts
+from reelvec.api.table import array_of
+from reelvec.configs import PipelineConfig
+from reelvec.errors import RequestError
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.errors import MissingArtifactError
+from reelvec.tasks.artifacts import SnapshotRef
+from reelvec.tasks.embedding.encoding import (
+    EncoderRef,
+    encode_captions,
+    encode_videos,
+    open_encoder,
+    with_vectors,
+)
+from reelvec.tasks.scoring.logits import Columns, Scoring, one_thread, scoring_of
+from reelvec.tasks.training.checkpoints import best_checkpoint, checkpoints
+from reelvec.tasks.training.finished import finished
+
+__all__ = ["RunEncoder"]
+
+
+class RunEncoder:
+    """The model of one run. The process keeps the last one it opened, and its thread count.
+
+    Args:
+        recorded: the artifacts of the run.
+        config: its configuration.
+        device: cpu, cuda, cuda:1; None: as configured.
+
+    Raises:
+        RequestError: no such device.
+        MissingArtifactError: the store has lost the model.
+    """
+
+    def __init__(
+        self, recorded: RecordedArtifacts, config: PipelineConfig, *, device: str | None
+    ) -> None:
+        self._options = config.embed
+        ref = EncoderRef(
+            checkpoint=_checkpoint_of(recorded),
+            model=config.model.model_dump_json(),
+            device=config.embed.device if device is None else _known_device(device),
+        )
+        self._encoder = open_encoder(ref)
+
+    @property
+    def scoring(self) -> Scoring:
+        """How the model scores rows of the tables."""
+        return scoring_of(self._encoder.model)
+
+    def query(self, text: str) -> Columns:
+        """What `search` takes for one text."""
+        (text,) = _checked_texts([text])
+        model = self._encoder.model
+        with one_thread(), torch.inference_mode():
+            tokens = model.tokenize([text]).to(self._encoder.device)
+            return with_vectors(model, model.encode_text(tokens)).columns()
+
+    def texts(self, texts: Sequence[str], *, column: str) -> npt.NDArray[np.generic]:
+        """One column of texts, [N, D] in the tables' type."""
+        with one_thread():
+            columns = encode_captions(self._encoder, _checked_texts(texts), options=self._options)
+        return _column(columns, column)
+
+    def frames(
+        self, clips: Sequence[npt.NDArray[np.uint8]], *, column: str
+    ) -> npt.NDArray[np.generic]:
+        """One column of clips, [N, D] in the tables' type."""
+        source = _GivenClips(clips, side=self._encoder.model.image_size)
+        with one_thread():
+            columns = encode_videos(self._encoder, source, source.keys, options=self._options)
+        return _column(columns, column)
+
+
+class _GivenClips:
+    """Clips in memory as the encoder takes frames from a store (`FrameSource`)."""
+
+    def __init__(self, clips: Sequence[npt.NDArray[np.uint8]], *, side: int) -> None:
+        for number, clip in enumerate(clips):
+            shape, kind = np.shape(clip), getattr(clip, "dtype", type(clip).__name__)
+            if kind != np.uint8 or len(shape) != 4 or not shape[0] or shape[1:] != (side, side, 3):
+                raise RequestError(
+                    f"clip {number} is {kind}{list(shape)}; each must be uint8[T, {side}, {side},"
+                    " 3], RGB, with a frame at least"
+                )
+        self._clips = {str(number): clip for number, clip in enumerate(clips)}
+        self.keys = list(self._clips)
+
+    def lengths(self, keys: Sequence[str]) -> npt.NDArray[np.int64]:
+        return np.array([len(self._clips[key]) for key in keys], np.int64)
+
+    def gather(
+        self, keys: Sequence[str], *, picks: Sequence[npt.NDArray[np.int64]], out: np.ndarray
+    ) -> None:
+        for row, (key, chosen) in enumerate(zip(keys, picks, strict=True)):
+            out[row, : len(chosen)] = self._clips[key][chosen]
+            out[row, len(chosen) :] = 0
+
+
+def _checkpoint_of(recorded: RecordedArtifacts) -> SnapshotRef:
+    """The checkpoint whose weights made the run's tables: the one recorded, or another of them."""
+    wanted: str | None = None
+    if recorded.has("embeddings"):
+        wanted = recorded.snapshot("embeddings").artifact.identity["weights"]
+    if recorded.has("checkpoint"):
+        snapshot = recorded.snapshot("checkpoint")
+        if wanted in (None, best_checkpoint(checkpoints(snapshot)).weights_hash):
+            return SnapshotRef.to(snapshot)
+    for artifact in Artifact.all(recorded.root):
+        trained = finished(artifact.latest()) if artifact.kind == "checkpoint" else None
+        if trained is not None and trained.weights_hash == wanted:
+            return trained.ref
+    raise MissingArtifactError(
+        f"the model of the run is not in the store ({recorded.root.uri}) any more: no checkpoint"
+        f" has the weights {wanted}; `reelvec run` makes it anew",
+        path=recorded.root.uri,
+    )
+
+
+def _known_device(name: str) -> str:
+    try:
+        kind = torch.device(name).type
+    except RuntimeError:
+        raise RequestError(f"no device is called ({name}); e.g. cpu, cuda or cuda:1") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise RequestError(f"device ({name}): PyTorch finds no GPU here; use cpu")
+    return name
+
+
+def _checked_texts(texts: Sequence[str]) -> list[str]:
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise RequestError(f"texts ({texts!s:.80}) must be a sequence of strings, e.g. ['a cat']")
+    return list(texts)
+
+
+def _column(columns: Mapping[str, pa.Array], name: str) -> npt.NDArray[np.generic]:
+    if name not in columns:
+        raise RequestError(f"this model gives no column ({name}); it gives {', '.join(columns)}")
+    return array_of(columns[name])

@@ -1,0 +1,292 @@
+"""One run of a store: its tables, frames, ledger and numbers, and the model that made them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from reelvec.api.recorded import RecordedArtifacts
+from reelvec.api.table import TABLES, Table
+from reelvec.configs import ConfigError, PipelineConfig
+from reelvec.configs.loader import validate
+from reelvec.errors import RequestError
+from reelvec.storage.errors import MissingArtifactError, StoreError
+from reelvec.storage.frames.contract import ClipFrames
+from reelvec.storage.frames.reader import FrameReader
+from reelvec.storage.roots import Root
+from reelvec.storage.runs import RunRecord
+from reelvec.tasks.artifacts import SnapshotRef
+from reelvec.tasks.corpus.ingest import Corpus, corpus_at, key_of
+from reelvec.tasks.corpus.ledger import LedgerRow, failures, ledger
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from reelvec.api.dataset import FrameDataset
+    from reelvec.api.encoding import RunEncoder
+    from reelvec.tasks.scoring.rows import MetricRow
+    from reelvec.tasks.searching.search import SearchRow
+
+__all__ = ["Run"]
+
+
+class Run:
+    """A run, read as the store stands now or as it stood when the run ended (see `Store`).
+
+    Each table is one snapshot from when it was first asked for: what is published meanwhile is
+    seen by the next `Run`.
+
+    Attributes:
+        name: given by its configuration; runs may share it.
+        identifier: of this run alone, 8 hex digits.
+        started, ended: with their time zone (`ended` None: it is not known).
+        artifacts: kind -> what its record names: `fingerprint` (the identity) and `number`.
+    """
+
+    def __init__(self, root: Root, record: RunRecord, *, as_ended: bool) -> None:
+        self.name = record.name
+        self.identifier = record.identifier
+        self.started = datetime.fromisoformat(record.started)
+        self.ended = datetime.fromisoformat(record.ended) if record.ended else None
+        self._root = root
+        self._record = record
+        self._recorded = RecordedArtifacts(root, record, as_ended=as_ended)
+        self.artifacts: Mapping[str, SnapshotRef] = self._recorded.named
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether it embedded its videos, or scored such tables."""
+        return self._record.has_tables
+
+    @cached_property
+    def config(self) -> PipelineConfig:
+        """Its configuration, with `store` where it lies now.
+
+        Raises:
+            StoreError: another version of Reelvec wrote it, and this one does not know a key.
+        """
+        try:
+            document = {**self._record.config, "store": self._root.uri}
+            return validate(document, source=f"the run ({self.name}, {self.identifier})")
+        except ConfigError as error:
+            raise StoreError(
+                f"the configuration of a run was written by another version of Reelvec: {error}",
+                path=self._root.uri,
+            ) from error
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names `table` takes."""
+        return tuple(
+            name
+            for name, (kind, table) in TABLES.items()
+            if self._recorded.has(kind) and table in self._recorded.snapshot(kind).tables
+        )
+
+    def table(self, name: str) -> Table:
+        """A table by its name.
+
+        Args:
+            name: `videos` and `captions` with their vectors; `metrics`, `ranks`, `video_ranks`
+                and `coverage` of the evaluation; `corpus_videos` and `corpus_captions` as they
+                were listed; `training_set`.
+
+        Raises:
+            RequestError: no table is called so.
+            MissingArtifactError: this run has not made it.
+        """
+        if name not in TABLES:
+            raise RequestError(f"no table is called ({name}); there are {', '.join(TABLES)}")
+        kind, table = TABLES[name]
+        return Table(self._recorded.snapshot(kind), table)
+
+    @property
+    def videos(self) -> Table:
+        """The video table: video_id, content_hash, clip_key, split, outcome, vectors, frame_count.
+
+        Videos that failed have no row: `failures` has them.
+        """
+        return self.table("videos")
+
+    @property
+    def captions(self) -> Table:
+        """The caption table: caption_id, video_id, split, subset, text, vectors."""
+        return self.table("captions")
+
+    def ledger(self) -> list[LedgerRow]:
+        """One row a video of the corpus, in its order: what became of it, at which stage."""
+        frames = self._recorded.snapshot("frames") if self._recorded.has("frames") else None
+        return list(ledger(self._corpus, frames=frames))
+
+    def failures(self) -> list[LedgerRow]:
+        """The rows of the ledger that a person should look at: quarantined and salvaged."""
+        return failures(self.ledger())
+
+    def metrics(self) -> list[MetricRow]:
+        """What the tables scored last; recalls are percent, ranks count from 1, bounds are 95 %.
+
+        Raises:
+            MissingArtifactError: they are not scored; `reelvec evaluate` does that.
+        """
+        from reelvec.tasks.scoring.evaluate import read_metrics
+
+        return read_metrics(self._recorded.snapshot("evaluation"))
+
+    def frames(self, video_id: str) -> ClipFrames:
+        """The stored frames of a video, with their times.
+
+        Returns:
+            `frames` uint8 [T, S, S, 3], RGB, read-only (mapped where the format allows);
+            `pts_seconds` float64 [T], within the file; `frame_index` int64 [T], in display order.
+
+        Raises:
+            RequestError: the corpus has no such video.
+            MissingArtifactError: it has no frames: it failed (the message says why), or is not
+                extracted yet.
+        """
+        key = self._clip_of(video_id)
+        reader = self._reader
+        if key not in reader:
+            raise MissingArtifactError(self._why_no_frames(video_id), path=self._root.uri)
+        return ClipFrames(key, reader.frames(key), reader.pts(key), reader.frame_index(key))
+
+    def dataset(
+        self,
+        *,
+        split: str | None = None,
+        each: Literal["caption", "video"] = "caption",
+        max_frames: int | None = None,
+        frame_selection: Literal["head", "tail", "linspace"] | None = None,
+    ) -> FrameDataset:
+        """Frames and captions for a training loop of one's own: a `torch.utils.data.Dataset`.
+
+        Args:
+            split: videos of this split and of none; None: all.
+            each: an item a caption, or an item a video (its text is then empty).
+            max_frames: frames an item; None: as many as the run's model sees.
+            frame_selection: which, where more are stored; None: as the run's model does.
+
+        Raises:
+            RequestError: an unknown choice, or nothing is in the split.
+            MissingArtifactError: the run has no frames.
+        """
+        from reelvec.api.dataset import DatasetOptions, FrameDataset
+
+        model = self.config.model
+        options = DatasetOptions(
+            split=split,
+            each=each,
+            max_frames=model.max_frames if max_frames is None else max_frames,
+            frame_selection=frame_selection or model.frame_selection,
+        )
+        corpus, frames = map(self._recorded.snapshot, ("corpus", "frames"))
+        return FrameDataset(SnapshotRef.to(corpus), SnapshotRef.to(frames), options=options)
+
+    def encode_texts(
+        self, texts: Sequence[str], *, column: str = "embedding", device: str | None = None
+    ) -> npt.NDArray[np.generic]:
+        """Texts as the run's model encodes its captions.
+
+        Args:
+            texts: N of them; longer ones are cut at `config.model.max_words` tokens.
+            column: of the caption table; families without one vector a text have others.
+            device: cpu, cuda or cuda:1; None: as the run was configured.
+
+        Returns:
+            [N, D] in the tables' type; rows of `embedding` have length 1, so that
+            `vectors @ texts.T` is what `search` ranks by.
+
+        Raises:
+            RequestError: one string instead of several, or no such column.
+            MissingArtifactError: the store has lost the model.
+        """
+        return self._encoder(device).texts(texts, column=column)
+
+    def encode_frames(
+        self,
+        clips: Sequence[npt.NDArray[np.uint8]],
+        *,
+        column: str = "embedding",
+        device: str | None = None,
+    ) -> npt.NDArray[np.generic]:
+        """Clips as the run's model encodes its videos.
+
+        Args:
+            clips: N arrays uint8 [T, S, S, 3], RGB, of the size of the run's frames; of more
+                frames than the model sees some are chosen, as in the run.
+            column: of the video table.
+            device: cpu, cuda or cuda:1; None: as the run was configured.
+
+        Returns:
+            [N, D] in the tables' type.
+
+        Raises:
+            RequestError: frames of another shape or type, or no such column.
+            MissingArtifactError: the store has lost the model.
+        """
+        return self._encoder(device).frames(clips, column=column)
+
+    def search(self, text: str, *, top: int = 10) -> list[SearchRow]:
+        """The `top` videos for a text, best first, with path, window and the frames' times.
+
+        Raises:
+            RequestError: `top` is less than 1.
+            MissingArtifactError: no tables, or the store has lost the model.
+        """
+        from reelvec.tasks.searching.search import search
+
+        if top < 1:
+            raise RequestError(f"top ({top}) must be at least 1")
+        encoder = self._encoder(None)
+        return search(
+            encoder.query(text),
+            embeddings=self._recorded.snapshot("embeddings"),
+            corpus=self._corpus,
+            frames=self._recorded.snapshot("frames") if self._recorded.has("frames") else None,
+            top=top,
+            scoring=encoder.scoring,
+        )
+
+    def _encoder(self, device: str | None) -> RunEncoder:
+        from reelvec.api.encoding import RunEncoder
+
+        return RunEncoder(self._recorded, self.config, device=device)
+
+    @cached_property
+    def _corpus(self) -> Corpus:
+        return corpus_at(self._recorded.snapshot("corpus"))
+
+    @cached_property
+    def _reader(self) -> FrameReader:
+        return FrameReader(self._recorded.snapshot("frames"))
+
+    @cached_property
+    def _clips(self) -> dict[str, str]:
+        """video_id -> clip_key."""
+        return {video.video_id: key_of(video) for video in self._corpus.videos}
+
+    def _clip_of(self, video_id: str) -> str:
+        try:
+            return self._clips[video_id]
+        except KeyError:
+            near = difflib.get_close_matches(str(video_id), self._clips, n=3)
+            there = f"the nearest are {', '.join(near)}" if near else "see table('corpus_videos')"
+            raise RequestError(
+                f"no video is called ({video_id}) in the run ({self.name}); {there}"
+            ) from None
+
+    def _why_no_frames(self, video_id: str) -> str:
+        row = next(row for row in self.ledger() if row.video_id == video_id)
+        why = ", ".join(filter(None, (row.reason, row.message)))
+        return (
+            f"the video ({video_id}) has no frames: it is {row.status}"
+            f"{f' ({why})' if why else ''}; `reelvec failures` lists such videos, `reelvec retry`"
+            " tries them again"
+        )
+
+    def __repr__(self) -> str:
+        return f"Run({self.name}, {self.identifier}, {self.started:%Y-%m-%d %H:%M})"

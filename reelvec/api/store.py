@@ -1,0 +1,137 @@
+"""A store opened for reading: its runs, what it holds, and whether that is as it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reelvec.api.run import Run
+from reelvec.storage import layout
+from reelvec.storage.errors import MissingArtifactError
+from reelvec.storage.places.local import LocalRoot
+from reelvec.storage.roots import Root, open_root
+from reelvec.storage.runs import list_runs, run_in_use
+from reelvec.tasks.runs.status import ArtifactStatus, describe_store, store_format
+
+if TYPE_CHECKING:
+    from reelvec.storage.upkeep.verify import Damage
+
+__all__ = ["Store", "open_store"]
+
+_FEWEST_DIGITS = 6
+
+
+def open_store(store: str | Path) -> Store:
+    """The store at a folder's path, a file:// or an s3://bucket/prefix URI; nothing is created.
+
+    A store that a run has just begun counts, be it empty. An object store is asked for a list.
+
+    Raises:
+        MissingArtifactError: no store is there.
+        StoreError: none can be there (a file, an unknown scheme), or it cannot be listed.
+    """
+    root = open_root(store)
+    if not _holds_store(root):
+        raise MissingArtifactError(f"no store at ({store}): {_why_not(root)}", path=root.uri)
+    return Store(root)
+
+
+class Store:
+    """A store for reading: `run` gives its tables as they are now, `runs` its history.
+
+    Each call looks anew.
+
+    Attributes:
+        uri: where it is.
+    """
+
+    def __init__(self, root: Root) -> None:
+        self.uri = root.uri
+        self._root = root
+
+    def runs(self) -> list[Run]:
+        """Every recorded run as it ended, oldest start first.
+
+        Where gc has retired a snapshot of it, the latest one that took its place is read.
+
+        Raises:
+            IntegrityError: a record is damaged.
+        """
+        return [Run(self._root, record, as_ended=True) for record in list_runs(self._root)]
+
+    def run(self, name: str | None = None) -> Run:
+        """The last run (of that name) that has tables; where none has, the last.
+
+        It is read as the store stands now: with what was published for it since.
+
+        Args:
+            name: of a run. The first digits (6 or more) of an identifier name one run, as it ended.
+
+        Raises:
+            MissingArtifactError: no run is called so; says which there are.
+        """
+        record = run_in_use(self._root, name=name)
+        if record is not None:
+            return Run(self._root, record, as_ended=False)
+        runs = self.runs()
+        if not runs:
+            raise MissingArtifactError(
+                f"no run in the store ({self.uri}); `reelvec demo` or `reelvec embed VIDEOS` makes"
+                " one, and --store names another store",
+                path=self.uri,
+            )
+        return _identified(runs, str(name), store=self.uri)
+
+    @property
+    def format(self) -> int:
+        """Version of the store's format."""
+        return store_format(self.uri)
+
+    def status(self) -> list[ArtifactStatus]:
+        """What the store holds, an entry an artifact; reads snapshots and identities, no part."""
+        return describe_store(self.uri)
+
+    def verify(self) -> list[Damage]:
+        """Reads every byte: damaged or missing files, and which inputs they concern; [] is good."""
+        from reelvec.storage.upkeep.verify import verify_store
+
+        return verify_store(self._root)
+
+    def __repr__(self) -> str:
+        return f"Store({self.uri})"
+
+
+def _identified(runs: Sequence[Run], digits: str, *, store: str) -> Run:
+    """The one run whose identifier starts so."""
+    wanted = digits.strip().lower()
+    named = [run for run in runs if run.identifier.startswith(wanted)]
+    if len(named) == 1 and len(wanted) >= _FEWEST_DIGITS:
+        return named[0]
+    names = ", ".join(dict.fromkeys(run.name for run in runs))
+    raise MissingArtifactError(
+        f"no run is called ({digits}) in the store ({store}); there are: {names}", path=store
+    )
+
+
+def _why_not(root: Root) -> str:
+    if not isinstance(root, LocalRoot):
+        why = "nothing of a store is below it"
+    elif root.local_folder.is_dir():
+        why = "the folder there holds none"
+    else:
+        why = "no such folder is there"
+    return f"{why}; name another (--store), or make one with `reelvec run` or `reelvec embed` first"
+
+
+def _holds_store(root: Root) -> bool:
+    """Names alone would not do: anybody's folder may have one called runs or frames."""
+    names = root.list("")
+    if layout.SCRATCH in names:
+        return True
+    kinds = [kind for kind in layout.KINDS if kind in names]
+    if any(layout.is_fingerprint(name) for kind in kinds for name in root.list(kind)):
+        return True
+    if layout.FORMATS in names and root.exists(layout.store_format(1)):
+        return True
+    return any(name.endswith(".json") for name in root.list(layout.RUNS))
