@@ -73,6 +73,7 @@ FIELDS = {
         "count": (7, FRAMES),
         "max_frames": (7, FRAMES),
         "limit": ("head", FRAMES),
+        "seed": (7, FRAMES),
     },
     ExtractConfig: {
         "size": (96, FRAMES),
@@ -132,21 +133,23 @@ FIELDS = {
         "batch_size": (7, NONE),  # but where rows see each other: see below
         "shard_rows": (7, NONE),
     },
-    CompactionConfig: {  # which parts rows stand in, never which rows
-        "least_parts": (7, NONE),
-        "small_mb": (7.0, NONE),
-        "superseded": (0.7, NONE),
-        "target_mb": (7.0, NONE),
-        "limit_mb": (7.0, NONE),
-    },
     EvaluateConfig: {
         "split": ("val", EVALUATION),
         "ties": ("optimistic", EVALUATION),
+        "rivals": ("captions", EVALUATION),
         "rerank": (("dual_softmax",), EVALUATION),
         "bootstrap": (7, EVALUATION),
         "block": (7, NONE),
         "published": ({"t2v/R@1": 44.5}, EVALUATION),  # a column of the metrics
         "published_source": ("a paper", EVALUATION),
+    },
+    # how rows lie in parts, never which rows there are
+    CompactionConfig: {
+        "least_parts": (7, NONE),
+        "small_mb": (7.0, NONE),
+        "superseded": (0.7, NONE),
+        "target_mb": (7.0, NONE),
+        "limit_mb": (7.0, NONE),
     },
 }
 
@@ -207,8 +210,8 @@ GROUPS = {
     ModelConfig: ("model",),
     TrainConfig: ("train",),
     EmbedConfig: ("embed",),
-    CompactionConfig: ("compaction",),
     EvaluateConfig: ("evaluate",),
+    CompactionConfig: ("compaction",),
     PipelineConfig: (),
 } | dict.fromkeys(CORPORA, ("corpus",))
 ROWS = [
