@@ -19,36 +19,35 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from reelvec.errors import ReelvecError
+
 if TYPE_CHECKING:
     from reelvec.api.dataset import FrameDataset, Sample
     from reelvec.api.run import Run
-    from reelvec.api.store import Store
-    from reelvec.api.store import open_store as open
+    from reelvec.api.store import Store, open
     from reelvec.api.table import Table
-    from reelvec.errors import ReelvecError
 
 __all__ = ["FrameDataset", "ReelvecError", "Run", "Sample", "Store", "Table", "open"]
 
-_HOMES = {
-    "FrameDataset": ("reelvec.api.dataset", "FrameDataset"),
-    "ReelvecError": ("reelvec.errors", "ReelvecError"),
-    "Run": ("reelvec.api.run", "Run"),
-    "Sample": ("reelvec.api.dataset", "Sample"),
-    "Store": ("reelvec.api.store", "Store"),
-    "Table": ("reelvec.api.table", "Table"),
-    "open": ("reelvec.api.store", "open_store"),
+_ROOMS = {
+    "FrameDataset": "dataset",
+    "Run": "run",
+    "Sample": "dataset",
+    "Store": "store",
+    "Table": "table",
+    "open": "store",
 }
+"""Name -> the module of `reelvec.api` it comes from."""
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of ours
 
     def __getattr__(name: str) -> object:
         """PEP 562: a name is imported when it is first used, and stays."""
-        if name not in _HOMES:
+        if name not in _ROOMS:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module, attribute = _HOMES[name]
-        found = getattr(import_module(module), attribute)
-        globals()[name] = found
-        return found
+        value = getattr(import_module(f"{__name__}.api.{_ROOMS[name]}"), name)
+        globals()[name] = value
+        return value
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})

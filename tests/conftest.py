@@ -38,7 +38,7 @@ def prefect_server():
     """An embedded Prefect server for the session: ~10 s to start, so few tests use it."""
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=600):
         yield
 
 

@@ -6,6 +6,7 @@ What a module keeps for itself may have any name; a test may reach for it, other
 import ast
 from collections import defaultdict
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -46,14 +47,20 @@ def declared(path):
 
 def bound(path):
     """Every name the module binds at its top: definitions, assignments, imports."""
+    return bound_by(tree(path).body)
+
+
+def bound_by(body):
     names = set()
-    for node in tree(path).body:
+    for node in body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             names.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             names |= {part.id for part in ast.walk(node) if is_stored(part)}
+        elif isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            names |= bound_by(node.body)  # the public API, whose names are imported when used
     return names
 
 
@@ -95,15 +102,14 @@ def dotted(node):
 
 def named_in_text(path):
     """(module, name) given as text: in a table ("a.b", "Class"), or as "a.b:function"."""
-    constants = [n.value for n in ast.walk(tree(path)) if isinstance(n, ast.Constant)]
-    words = {part for text in constants if isinstance(text, str) for part in text.split(":")}
-    modules = words & set(MODULES)
-    return {(module, word) for module in modules for word in words & texts()}
-
-
-@cache
-def texts():
-    return {name for path in MODULES.values() for name in declared(path) or ()} | set(MODULES)
+    found = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Tuple) and all(isinstance(n, ast.Constant) for n in node.elts):
+            found |= set(pairwise(n.value for n in node.elts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            module, _, name = node.value.partition(":")
+            found.add((module, name))
+    return {(module, name) for module, name in found if module in MODULES and name}
 
 
 def in_signatures(path):

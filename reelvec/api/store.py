@@ -17,12 +17,12 @@ from reelvec.tasks.runs.status import ArtifactStatus, describe_store, store_form
 if TYPE_CHECKING:
     from reelvec.storage.upkeep.verify import Damage
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Store", "open"]
 
 _FEWEST_DIGITS = 6
 
 
-def open_store(store: str | Path) -> Store:
+def open(store: str | Path) -> Store:
     """The store at a folder's path, a file:// or an s3://bucket/prefix URI; nothing is created.
 
     A store that a run has just begun counts, be it empty. An object store is asked for a list.

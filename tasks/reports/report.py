@@ -45,7 +45,7 @@ REPORT_RECIPE = 1
 """Raised when the page changes, so that old pages are drawn again."""
 
 _TABLE = "report"
-_HOW = {"store", "runner", "workers", "dask_address"}
+_HOW = {"store", "runner", "workers", "dask_address", "compaction"}
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+
+from pydantic import ValidationError
 
 from reelvec.configs import PipelineConfig
 from reelvec.configs.loader import validate
@@ -38,7 +39,7 @@ def record_run(session: Session, stages: Sequence[StageReceipt], *, started: dat
         session.last_run = last
         return
     kept = {}
-    if last is not None and _same_results(last.config, plain):
+    if last is not None and _same_results(last, config):
         kept = dict(last.artifacts)  # a run of some stages stands on the others' artifacts
     record = RunRecord(
         name=config.name,
@@ -55,8 +56,15 @@ def record_run(session: Session, stages: Sequence[StageReceipt], *, started: dat
     session.last_run = replace(record, identifier=identifier)
 
 
-def _same_results(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return all(one.get(key) == other[key] for key in other if key not in _HOW)
+def _same_results(record: RunRecord, config: PipelineConfig) -> bool:
+    """Whether a run gives what this config gives; keys newer than its record have their default."""
+    try:
+        then = PipelineConfig.model_validate(dict(record.config))
+    except ValidationError:
+        return False  # keys or values of another version
+    return then.model_dump(mode="json", exclude=_HOW) == config.model_dump(
+        mode="json", exclude=_HOW
+    )
 
 
 def last_config(store: str) -> PipelineConfig:
@@ -78,7 +86,7 @@ def last_config(store: str) -> PipelineConfig:
 def is_last_run(session: Session, *, stages: Sequence[str]) -> bool:
     """Whether the store's last run was this one, with at least these stages, and is all there."""
     record, config = session.last_run, session.config
-    if record is None or not _same_results(record.config, config.model_dump(mode="json")):
+    if record is None or not _same_results(record, config):
         return False
     recorded = {stage["name"] for stage in record.stages} | {"report"}
     return recorded.issuperset(stages) and session.has_all_of(record)

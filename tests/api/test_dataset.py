@@ -29,9 +29,10 @@ def same(one, other):
 def naive(run, *, split, slots, how="linspace"):
     """What the samples should be, from tables and whole clips."""
     videos = {row["video_id"]: row for row in run.table("corpus_videos").arrow().to_pylist()}
+    failed = {row.video_id for row in run.failures()}
     for caption in run.table("corpus_captions").arrow().to_pylist():
         video = videos[caption["video_id"]]
-        if video["status"] != "quarantined" and video["split"] in (split, ""):
+        if video["video_id"] not in failed and video["split"] in (split, ""):
             clip = run.frames(video["video_id"])
             picks = pick_stored(len(clip.frames), slots, how=how)
             frames = np.zeros((slots, *clip.frames.shape[1:]), np.uint8)

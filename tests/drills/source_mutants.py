@@ -74,7 +74,7 @@ NOT_VECTORS = {
     "_check", "_check_header", "_check_picks", "header_options", "_refusal",
     "_describe", "_detail", "_changed", "_damaged", "_check_content", "_check_unchanged", "_stat",
     "sees_batch", "OriginalSettings", "missing",
-    "CountDiffersError",
+    "CountDiffersError", "JobLimits", "FileLimits",
 }  # fmt: skip
 """Functions that say, check or recognise, but decide no vector."""
 TIMEOUT = 90.0
@@ -91,13 +91,15 @@ class Mutant:
     change: str
     before: str
     after: str
+    within: str
+    """The statement it stands in, and which of several alike it is."""
     tree: ast.AST = field(repr=False, compare=False)
     """Of the changed module."""
 
     @property
     def key(self):
         """What it is known by, wherever it stands in its file."""
-        return (self.module, self.function, self.change, self.before, self.after)
+        return (self.module, self.function, self.change, self.before, self.after, self.within)
 
     @property
     def rank(self):
@@ -121,6 +123,9 @@ NO_MATTER = {
     "progress": "a sign of life",
     "device": "where a tensor lies; a CPU has one place",
     "mode": "JSON comes of it either way",
+    "ge": "a value that is refused",
+    "gt": "a value that is refused",
+    "extra": "a key that is refused",
 }
 """Keywords that decide no number."""
 EITHER_WAY = {"transpose", "max", "min", "isinstance", "__setattr__", "getattr", "hasattr"}
@@ -177,12 +182,13 @@ def replaced(node, **fields):
 
 
 class Walk(ast.NodeVisitor):
-    """Finds the places of a module that may be changed: (parents' path, function, node)."""
+    """Finds places of a module that may be changed: (path, function, statement, node)."""
 
     def __init__(self):
         self.places = []
         self._path = []
         self._names = ["module"]
+        self._statement = ""
 
     def generic_visit(self, node):
         for name, value in ast.iter_fields(node):
@@ -210,8 +216,12 @@ class Walk(ast.NodeVisitor):
             return
         if named:
             self._names.append(node.name)
-        self.places.append((tuple(self._path), self._names[-1], node))
+        before = self._statement
+        if isinstance(node, ast.stmt):
+            self._statement = first_line(node)
+        self.places.append((tuple(self._path), self._names[-1], self._statement, node))
         self.generic_visit(node)
+        self._statement = before
         if named:
             self._names.pop()
 
@@ -222,15 +232,20 @@ def mutants_of(module):
     tree = ast.parse(text)
     walk = Walk()
     walk.visit(tree)
-    for path, function, node in walk.places:
+    alike = Counter()
+    for path, function, within, node in walk.places:
         for change, changed in changes(node):
+            what = (function, change, first_line(node), first_line(changed), within)
+            alike[what] += 1
+            nth = f" #{alike[what]}" if alike[what] > 1 else ""
             yield Mutant(
                 module=module,
                 function=function,
                 line=node.lineno,
                 change=change,
-                before=first_line(node),
-                after=first_line(changed),
+                before=what[2],
+                after=what[3],
+                within=within + nth,
                 tree=put(tree, path, changed),
             )
 
@@ -249,8 +264,11 @@ def put(tree, path, changed):
 
 
 def first_line(node):
-    if isinstance(node, ast.If):
-        node = replaced(node, body=[ast.Pass()], orelse=[])
+    if isinstance(node, ast.stmt) and hasattr(node, "body"):
+        node = replaced(node, body=[ast.Pass()])
+        node = replaced(node, orelse=[]) if hasattr(node, "orelse") else node
+    if hasattr(node, "decorator_list"):
+        node = replaced(node, decorator_list=[])
     return ast.unparse(ast.fix_missing_locations(node)).partition("\n")[0][:90]
 
 
@@ -259,15 +277,11 @@ def chosen(count, *, modules=MODULES):
 
     A line that moves, or one that is added, leaves the others as they were.
     """
-    queues = [sorted(unique(mutants_of(m)), key=lambda x: x.rank) for m in modules]
+    queues = [sorted(mutants_of(m), key=lambda x: x.rank) for m in modules]
     found = []
     while len(found) < count and any(queues):
         found += [queue.pop(0) for queue in queues if queue]
     return found[:count]
-
-
-def unique(mutants):
-    return {mutant.key: mutant for mutant in mutants}.values()
 
 
 # trying them
@@ -315,6 +329,7 @@ def warm(cases):
     if not cases.isdisjoint({"decoding", "damage", "kinds"}):
         for kind in (*vector_cases.KINDS, "h264_fragmented_mp4"):
             media.video(kind)
+        media.headless("mpeg4_b_avi", 3)
         media.painted()
 
 
@@ -436,9 +451,7 @@ def main():
 
     def say(mutant, answer):
         if options.verbose or (answer == "survived" and mutant.key not in EQUIVALENT):
-            place = f"{mutant.module}:{mutant.line} {mutant.function}"
-            print(f"{place} [{mutant.change}] {mutant.before} -> {mutant.after}: {answer}")
-            sys.stdout.flush()
+            print(f"{mutant.line} {mutant.key}: {answer}", flush=True)
 
     answers = tried(chosen(options.mutants, modules=modules), workers=options.workers, report=say)
     print("\n".join(table(answers)))

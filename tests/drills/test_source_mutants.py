@@ -33,7 +33,7 @@ def made(code):
     walk.visit(tree)
     return {
         ast.unparse(ast.fix_missing_locations(drill.put(tree, path, changed)))
-        for path, _, node in walk.places
+        for path, _, _, node in walk.places
         for _, changed in drill.changes(node)
     }
 
@@ -73,5 +73,6 @@ def test_modules_and_cases_are_there():
     for module, cases in drill.MODULES.items():
         assert set(cases) <= known, module
         assert (drill.ROOT / f"{module.replace('.', '/')}.py").exists(), module
-    keys = {mutant.key for module in drill.MODULES for mutant in drill.mutants_of(module)}
+    keys = [mutant.key for module in drill.MODULES for mutant in drill.mutants_of(module)]
+    assert len(keys) == len(set(keys)) > 2000
     assert set(drill.EQUIVALENT) <= keys  # a reason for a mutant that is no more goes with it

@@ -7,7 +7,7 @@ import pytest
 
 from reelvec.storage.errors import IntegrityError, StoreError
 from reelvec.storage.roots import open_root
-from reelvec.storage.runs import RunRecord, latest_run, list_runs, write_run
+from reelvec.storage.runs import RunRecord, latest_run, list_runs, run_in_use, write_run
 from tests.storage.commits.contracts import flip_bit
 
 RECORD = RunRecord(
@@ -67,3 +67,20 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     flip_bit(tmp_path / "runs" / root.list("runs")[0], 333)
     with pytest.raises(IntegrityError, match="runs/2026"):
         latest_run(root)
+
+
+def test_the_run_in_use_is_the_last_that_has_tables(tmp_path: Path) -> None:
+    root = open_root(tmp_path)
+    assert run_in_use(root) is None
+    made = {"frames": ("ab" * 16, 3)}
+    tables = made | {"embeddings": ("ef" * 16, 1)}
+    scored = {"evaluation": ("ef" * 16, 2)}
+    runs = [("listed", made), ("demo", tables), ("demo", made), ("scored", scored), ("new", made)]
+    for second, (name, artifacts) in enumerate(runs):
+        started = f"2026-01-02T03:04:{second:02d}+00:00"
+        record = dataclasses.replace(RECORD, name=name, started=started, artifacts=artifacts)
+        write_run(root, record)
+    used = {name: run_in_use(root, name=name) for name in (None, "listed", "demo", "new", "never")}
+    assert {name: run and run.started[-8:-6] for name, run in used.items()} == {
+        None: "03", "listed": "00", "demo": "01", "new": "04", "never": None,
+    }  # fmt: skip

@@ -256,6 +256,12 @@ def video(name):
     return encode_kind(library().name, name)
 
 
+@functools.cache
+def headless(kind, count):
+    """Path of the session's copy of a kind that lacks its first `count` packets."""
+    return without_first_packets(kind, count, library().name)
+
+
 def damaged(name, kind, *, keep=1.0, hole=(0.0, 0.0)):
     """Path of the session's damaged copy of a kind: its end cut off, or zeros in a part of it."""
     path = Path(library().name) / name

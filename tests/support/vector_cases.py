@@ -849,6 +849,9 @@ def damage():
             options = {"decoder": "selective", "damaged": damaged}
             found[f"{name} {damaged}"] = decoded(path, "h264_mp4", RULES["seconds"], **options)
     found["noisy auto"] = decoded(noisy, "h264_mp4", RULES["seconds"], damaged="salvage")
+    headless = media.headless("mpeg4_b_avi", 3)  # fewer pictures come out than packets promise
+    for rule in ("ends", "window"):
+        found[f"headless {rule}"] = decoded(headless, "mpeg4_b_avi", RULES[rule])
     first = media.damaged("first.ts", "mpeg2_ts", hole=(0.01, 0.08))
     for damaged in ("strict", "salvage"):
         found[f"first {damaged}"] = decoded(first, "h264_mp4", RULES["seconds"], damaged=damaged)

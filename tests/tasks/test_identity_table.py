@@ -143,7 +143,8 @@ FIELDS = {
         "published": ({"t2v/R@1": 44.5}, EVALUATION),  # a column of the metrics
         "published_source": ("a paper", EVALUATION),
     },
-    CompactionConfig: {  # where rows lie, never which
+    # how rows lie in parts, never which rows there are
+    CompactionConfig: {
         "least_parts": (7, NONE),
         "small_mb": (7.0, NONE),
         "superseded": (0.7, NONE),

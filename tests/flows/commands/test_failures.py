@@ -169,6 +169,7 @@ def test_every_reason_may_be_retried():
 
 
 def _nobody():
+    from reelvec.tasks.artifacts import SnapshotRef
     from reelvec.tasks.corpus.ingest import Corpus
 
-    return Corpus("", 0, [], [])
+    return Corpus(SnapshotRef("", "corpus", "", 0), [], [])

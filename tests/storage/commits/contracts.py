@@ -12,6 +12,7 @@ from unittest import mock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reelvec.configs.schema import CompactionConfig
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.receipts import Receipt
 from reelvec.storage.places import local
@@ -19,6 +20,7 @@ from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.reasons import Status
 from reelvec.storage.records import Outcome
 from reelvec.storage.tables import write_table
+from reelvec.storage.upkeep.compaction import EVERYTHING
 
 TABLE = "rows"
 Row = tuple[str, int | None]  # status, value (None where quarantined)
@@ -61,6 +63,11 @@ def rows_in_force(snapshot: Snapshot | None, *, table: str = TABLE) -> dict[str,
                 assert row.key not in found, f"{row.key} is in force twice"
                 found[row.key] = (row.status, values.get(row.key))
     return found
+
+
+def up_to(target: int) -> CompactionConfig:
+    """Parts below so many bytes become parts of so many bytes."""
+    return EVERYTHING.model_copy(update={"small_mb": target / 2**20, "target_mb": target / 2**20})
 
 
 class Crash(BaseException):

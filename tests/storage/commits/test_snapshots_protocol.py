@@ -29,6 +29,7 @@ from tests.storage.commits.contracts import (
     Machine,
     Row,
     rows_in_force,
+    up_to,
     write_part,
 )
 
@@ -223,7 +224,7 @@ class Protocol(RuleBasedStateMachine):
     @rule(death=DEATH, size=st.sampled_from([1, 4000, 1 << 20]))
     def make_large(self, death: int | None, size: int) -> None:
         with self.machine.dies_after(death):
-            compact(self.ours, target_bytes=size)
+            compact(self.ours, options=up_to(size))
 
     # -- readers
 

@@ -19,18 +19,21 @@ from reelvec.storage.roots import open_root
 from reelvec.storage.tables import write_table
 from reelvec.storage.upkeep.compaction import EVERYTHING, compact, plan_compaction
 from reelvec.storage.upkeep.verify import verify_artifact
-from tests.storage.commits.contracts import TABLE, Row, flip_bit, ok, rows_in_force, write_part
+from tests.storage.commits.contracts import (
+    TABLE,
+    Row,
+    flip_bit,
+    ok,
+    rows_in_force,
+    up_to,
+    write_part,
+)
 from tests.storage.frames.contracts import SIZE, make_clips
 
 
 @pytest.fixture
 def artifact(tmp_path: Path) -> Artifact:
     return Artifact.open(open_root(tmp_path), kind="embeddings", identity={"a": 1})
-
-
-def up_to(target: int) -> CompactionConfig:
-    """Parts below so many bytes become parts of so many bytes."""
-    return EVERYTHING.model_copy(update={"small_mb": target / 2**20, "target_mb": target / 2**20})
 
 
 def test_nothing_to_do(artifact: Artifact) -> None:
