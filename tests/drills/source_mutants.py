@@ -125,7 +125,8 @@ NO_MATTER = {
     "mode": "JSON comes of it either way",
     "ge": "a value that is refused",
     "gt": "a value that is refused",
-    "extra": "a key that is refused",
+    "bound": "a word to the type checker",
+    "memory_format": "how a tensor lies in memory",
 }
 """Keywords that decide no number."""
 EITHER_WAY = {"transpose", "max", "min", "isinstance", "__setattr__", "getattr", "hasattr"}
@@ -208,7 +209,9 @@ class Walk(ast.NodeVisitor):
             return
         if isinstance(node, ast.keyword) and node.arg in NO_MATTER:
             return
-        if isinstance(node, ast.If) and all(isinstance(s, ast.Raise) for s in node.body):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "ConfigDict":
+            return
+        if isinstance(node, ast.If) and isinstance(node.body[-1], ast.Raise):
             for index, child in enumerate(node.orelse):
                 self._path.append(("orelse", index))
                 self.visit(child)

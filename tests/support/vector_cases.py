@@ -135,7 +135,7 @@ def of_model(model):
         found[f"video {name}"] = sums_of(x) if x.is_floating_point() else x.tolist()
     for side, columns in (("text", model.text_columns), ("video", model.video_columns)):
         found[f"{side} columns"] = {n: [list(c.shape), c.kind] for n, c in columns.items()}
-    found["scores"] = sums_of(model.similarity(text, video))
+    found["scores"] = sums_of(model.similarity(text.index(slice(1, 4)), video))
     found["terms"] = [[w, *sums_of(x)] for w, x in model.score_terms(text, video)]
     if model.is_dot_product:
         found["text vectors"] = sums_of(model.text_vectors(text))
@@ -341,8 +341,9 @@ def towers():
 
     found = {}
     frames = torch.from_numpy(noise("frames", (2, 4, 3, 16, 16)))
+    other = sizes(vision_width=24, vision_layers=1, text_width=8)
     for patch in ("2d", "3d"):
-        model = drawn(ClipTowers(sizes(vision_width=24, vision_layers=1), linear_patch=patch))
+        model = drawn(ClipTowers(other, linear_patch=patch))
         with torch.inference_mode():
             found[f"frames {patch}"] = sums_of(model.encode_video(frames))
             found[f"words {patch}"] = sums_of(model.encode_text(tokens()))
@@ -621,6 +622,7 @@ CAPTIONS = (
     "  A  Man,\tis (NOT) playing...  the \n guitar!! ",
     "it's 2024 & they're &amp;amp; caf\u00e9s na\u00efve \u2019s",
     "<|endoftext|> inside",
+    "it'\u017f a test",
     "",
     "\u65e5\u672c\u8a9e \U0001f600 ok",
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen",
@@ -661,6 +663,7 @@ def features():
             for name, value in VideoFeatures.from_columns(flat, columns=columns).tensors.items()
         },
         "rows": sums_of(video.index([2, 0])["frames"]),
+        "no rows": list(video.index([])["frames"].shape),
         "joined": sums_of(VideoFeatures.cat([video, video.index(slice(1, 3))])["frames"]),
         "length": [len(video), len(TextFeatures({"a": x[:1]}))],
     }
@@ -740,7 +743,14 @@ def columns_of(columns):
 def identities():
     """Identities in clear of runs that reach every branch."""
     from reelvec.configs import PipelineConfig
-    from reelvec.storage.records import Caption, Outcome, Video, clip_key
+    from reelvec.storage.records import (
+        CAPTION_SCHEMA,
+        VIDEO_SCHEMA,
+        Caption,
+        Outcome,
+        Video,
+        clip_key,
+    )
     from tests.support.run_identities import identities as of
 
     folder = {"kind": "folder", "videos": "/videos"}
@@ -776,6 +786,11 @@ def identities():
         dataclasses.asdict(record)
         for record in (Video("v", "p"), Caption("c", "v", "words"), Outcome("k"))
     ]
+    found["schemas"] = [
+        [field.name, str(field.type), field.nullable]
+        for schema in (VIDEO_SCHEMA, CAPTION_SCHEMA)
+        for field in schema
+    ]
     found["edges"] = [clip_key("x", start_seconds=999.9 + d) for d in (4e-4, 6e-4, 0.0405)]
     return found
 
@@ -798,6 +813,7 @@ KINDS = (
     "h264_mp4", "rotated_mp4", "h264_open_mkv", "h264_avi_b", "h264_refresh_mp4", "mpeg2_ts",
     "vp8_webm", "edit_list_mp4", "vfr_mp4",
 )  # fmt: skip
+SIDE = 48
 RULES = {
     "seconds": {"policy": "per_second", "rate": 1.5},
     "window": {"policy": "uniform", "count": 3, "window": (1.2, 3.4)},
@@ -810,7 +826,7 @@ def decoding():
     """Clips of two real files by every rule."""
     from reelvec.configs.decoding import FileLimits, FrameOptions
 
-    found = files_by(KINDS[:2], RULES, ("auto",))
+    found = files_by(KINDS[:2], RULES, ("auto",)) | {"resizings": resizings()}
     defaults = FrameOptions().model_dump() | {"max_pixels": FileLimits().max_pixels}
     return found | {"defaults": defaults}
 
@@ -852,6 +868,10 @@ def damage():
     headless = media.headless("mpeg4_b_avi", 3)  # fewer pictures come out than packets promise
     for rule in ("ends", "window"):
         found[f"headless {rule}"] = decoded(headless, "mpeg4_b_avi", RULES[rule])
+    more = decoded(media.video("h264_avi_b"), "h264_avi_b", RULES["ends"], promised=152)
+    found["promised more"] = more
+    other = decoded(cut, "h264_mp4", RULES["seconds"], content_hash="f" * 32)
+    found["other bytes"] = other
     first = media.damaged("first.ts", "mpeg2_ts", hole=(0.01, 0.08))
     for damaged in ("strict", "salvage"):
         found[f"first {damaged}"] = decoded(first, "h264_mp4", RULES["seconds"], damaged=damaged)
@@ -865,40 +885,51 @@ def damage():
     return found
 
 
-def decoded(path, kind, rule, *, max_pixels=10**6, **options):
-    """What a worker answers: outcome, indices, times, the barcodes seen, nearness to the source."""
-    from reelvec.storage.video import selective, transform
-    from reelvec.tasks.decoding.worker import decode_clip
-    from tests.support import media
+def worked(path, rule, *, content_hash="", promised=0, max_pixels=10**6, **options):
+    """A worker's answer, its arrays, and whether a file was decoded whole.
 
-    whole = []
-    original = selective.read_sequentially
-    selective.read_sequentially = lambda reading: whole.append(1) or original(reading)
+    `promised`: packets the probe is made to count, of which not all hold a picture.
+    """
+    from reelvec.storage.video import selective
+    from reelvec.tasks.decoding import worker as code
+
     rule = dict(rule)
     start, end = rule.pop("window", (None, None))
-    worker, size = SandboxWorker(), 48
     job = {
-        "path": str(path), "content_hash": "", "bytes": 0, "mtime_ns": 0,
+        "path": str(path), "content_hash": content_hash, "bytes": 0, "mtime_ns": 0,
         "start_seconds": start, "end_seconds": end, "rule": rule,
-        "frames": {"size": size} | options, "max_pixels": max_pixels,
+        "frames": {"size": SIDE} | options, "max_pixels": max_pixels,
     }  # fmt: skip
+    whole, worker = [], SandboxWorker()
+    original, probe = selective.read_sequentially, code.probe
+    selective.read_sequentially = lambda reading: whole.append(1) or original(reading)
+    if promised:
+        code.probe = lambda *a, **k: probe(*a, **k).recounted(np.arange(promised))
     try:
-        answer = decode_clip(job, worker)
+        answer = code.decode_clip(job, worker)
     finally:
-        selective.read_sequentially = original
+        selective.read_sequentially, code.probe = original, probe
+    places = answer.get("arrays", [])
+    return answer, [worker.arrays[at][: answer["kept"]] for at in places], bool(whole)
+
+
+def decoded(path, kind, rule, **given):
+    """What a worker answers: outcome, indices, times, the barcodes seen, nearness to the source."""
+    from reelvec.storage.video import transform
+    from tests.support import media
+
+    answer, arrays, whole = worked(path, rule, **given)
     told = {name: answer[name] for name in ("status", "reason")}
-    if "arrays" not in answer:
+    told["in words"] = bool(answer["message"])
+    if not arrays:
         return told
-    frames, times, indices = (worker.arrays[at][: answer["kept"]] for at in answer["arrays"])
+    frames, times, indices = arrays
     first, _ = media.KINDS[kind].frames_kept
     near = []
-    for frame, index in zip(frames, indices, strict=True):
-        if len(near) == 3:
-            break
-        source = media.painted()[first + index]
+    for frame, index in zip(frames[:3], indices, strict=False):
         expected = np.zeros_like(frame)
-        turned = np.rot90(source, 1 if kind == "rotated_mp4" else 0)
-        transform.fit(turned, size=size, out=expected)
+        turned = np.rot90(media.painted()[first + index], 1 if kind == "rotated_mp4" else 0)
+        transform.fit(turned, size=SIDE, out=expected)
         near.append(bool(np.abs(frame.astype(int) - expected).mean() < 12))
     seen = [media.barcode(np.rot90(f, -1 if kind == "rotated_mp4" else 0)) for f in frames]
     detail = {k: v for k, v in json.loads(answer["detail"]).items() if k != "attempts"}
@@ -908,9 +939,21 @@ def decoded(path, kind, rule, *, max_pixels=10**6, **options):
         "times": [round(float(t), 4) for t in times],
         "seen": [number - first for number in seen],
         "near": near,
-        "all decoded": bool(whole),
+        "all decoded": whole,
         "detail": detail,
     }
+
+
+def resizings():
+    """That frames are resized as asked: Pillow's differ from torch's, by two levels at most."""
+    from tests.support import media
+
+    path = media.video("h264_mp4")
+    torch_way, pillow_way = (
+        worked(path, RULES["window"], resize=how)[1][0].astype(int) for how in ("torch", "pillow")
+    )
+    apart = np.abs(torch_way - pillow_way)
+    return [bool(apart.any()), bool(apart.max() <= 2)]
 
 
 def probed(path):
