@@ -44,6 +44,7 @@ def change(folder, old, new):
     assert holders, f"no file holds these lines any more; correct docs/extending.md:\n{old}"
     for path, text in holders.items():
         assert text.count(old) == 1, f"{path} holds these lines twice:\n{old}"
+        assert f"`{path.relative_to(folder)}`" in PAGE, f"the page does not name {path}"
         path.write_text(text.replace(old, new), "utf-8")
 
 
