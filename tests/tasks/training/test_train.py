@@ -200,7 +200,7 @@ def test_two_processes_and_an_interruption_reach_the_same_weights(finished, tmp_
     _, one, expected, _ = finished
     for key in ("loss", "R@1"):
         found = [point[key] for point in receipt.history]
-        assert found == pytest.approx([point[key] for point in expected["history"]], rel=1e-4)
+        assert found == pytest.approx([point[key] for point in expected.history], rel=1e-4)
     weights = [load_checkpoint(find_trained(Session(c)).last.path).weights for c in (one, two)]
     for name, tensor in weights[0].items():
         assert torch.allclose(weights[1][name], tensor, rtol=1e-3, atol=1e-5), name
@@ -254,7 +254,7 @@ def test_kill_9_at_random_moments_changes_no_byte(finished, tmp_path):
     assert len(set(resumed)) > 1, "no kill fell into the training"
     assert checksum(config) == checksum(finished[1])
     expected = finished[2]
-    assert trained(Session(config)).weights_hash == expected["weights_hash"]
+    assert trained(Session(config)).weights_hash == expected.weights_hash
 
 
 def start(config):
