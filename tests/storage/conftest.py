@@ -4,10 +4,11 @@ import gc
 import os
 import sys
 import time
+from multiprocessing import forkserver, resource_tracker
 
 import pytest
 
-PATIENCE = 2.0  # seconds until a worker that was told to end has closed its sockets
+PATIENCE = 10.0  # seconds until a worker that was told to end has closed its sockets
 NOT_OURS = ("/dev/", "/proc/", "anon_inode:")
 """What libraries open once and keep: devices, and the kernel's own objects."""
 POOLED = "places"
@@ -28,11 +29,12 @@ def open_files():
 
 
 def kept_on_purpose():
-    """Descriptors of the zygote that this process shares among its sandboxes to its end."""
+    """Descriptors of what this process shares to its end: zygotes, multiprocessing's helpers."""
     from reelvec.storage.sandbox.zygote import Zygote
 
     zygotes = [thing for thing in gc.get_objects() if isinstance(thing, Zygote)]
-    return {str(zygote._socket.fileno()) for zygote in zygotes}
+    helpers = (resource_tracker._resource_tracker._fd, forkserver._forkserver._forkserver_alive_fd)
+    return {str(zygote._socket.fileno()) for zygote in zygotes} | set(map(str, helpers))
 
 
 @pytest.fixture(autouse=True)

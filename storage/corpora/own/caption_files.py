@@ -91,7 +91,8 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        with pq.ParquetFile(path) as file:
+        # opened apart: a file that turns out not to be Parquet is closed too
+        with pa.OSFile(str(path)) as stream, pq.ParquetFile(stream) as file:
             line = 0
             for batch in file.iter_batches(batch_size=16384):
                 for values in batch.to_pylist():

@@ -46,6 +46,8 @@ def test_two_runs_both_finish_and_nothing_is_doubled_or_lost(tmp_path: Path) -> 
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
+    for process in processes:
+        process.close()
     _check(tmp_path)
 
 
@@ -67,6 +69,8 @@ def test_killed_runs_lose_only_what_was_in_flight(tmp_path: Path) -> None:
             process.join(60)
         exits = [process.exitcode for process in processes]
         assert set(exits) <= {0, -signal.SIGKILL}, f"round {seed}: {exits}"
+        for process in processes:
+            process.close()
         run(str(folder), 0)
         _check(folder)
 
