@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.drills import source_mutants as drill
 
 QUICK = (
@@ -14,6 +16,7 @@ QUICK = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_ten_mutants_are_caught():
     modules = [word for module in QUICK for word in ("--module", module)]
     command = [sys.executable, "-m", "tests.drills.source_mutants", "--mutants", "10", *modules]
