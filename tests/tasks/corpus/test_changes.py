@@ -201,7 +201,7 @@ def test_an_interrupted_ingest_adopts_the_captions_it_wrote(tmp_path, monkeypatc
     write_captions(tmp_path / "c.parquet", [("v0", f"text {n}") for n in range(10)])
     plan = plan_ingest(Session(config))
     shard = [shard for shard in plan.shards if shard.table == "captions"][1]
-    ingest.ingest_shard(plan.target, shard, options=None)  # then: kill -9
+    ingest.ingest_shard(plan.target, shard, limits=config.extract)  # then: kill -9
     resumed, _ = run_ingest(config)
     names = [s.name for s in plan.shards if s.name != shard.name]
     assert [s.name for s in resumed.shards] == names
