@@ -118,5 +118,6 @@ def test_words_of_make_exist():
     words = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
     for page in PAGES:
         code = re.findall(r"`make ([a-z]+)[^`]*`", prose(page))
-        code += re.findall(r"^\$? ?make ([a-z]+)", page.read_text("utf-8"), flags=re.MULTILINE)
+        for block in re.findall(r"^```.*?^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+            code += re.findall(r"^\$? ?make ([a-z]+)", block, flags=re.MULTILINE)
         assert set(code) <= words, page

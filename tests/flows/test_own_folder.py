@@ -132,7 +132,11 @@ def worker(prefect_server, project):
         )  # fmt: skip
         yield log, watched
         child.terminate()
-        child.wait(timeout=PATIENCE)
+        try:
+            child.wait(timeout=60)
+        except subprocess.TimeoutExpired:  # where SIGINT is ignored (a shell's &) it never ends
+            child.kill()
+            child.wait()
     watched.kill()
 
 

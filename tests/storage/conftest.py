@@ -32,7 +32,7 @@ def kept_on_purpose():
     """Descriptors of what this process shares to its end: zygotes, multiprocessing's helpers."""
     from reelvec.storage.sandbox.zygote import Zygote
 
-    zygotes = [thing for thing in gc.get_objects() if isinstance(thing, Zygote)]
+    zygotes = [thing for thing in gc.get_objects() if type(thing) is Zygote]
     helpers = (resource_tracker._resource_tracker._fd, forkserver._forkserver._forkserver_alive_fd)
     return {str(zygote._socket.fileno()) for zygote in zygotes} | set(map(str, helpers))
 

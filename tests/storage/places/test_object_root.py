@@ -144,8 +144,7 @@ def test_failures_name_uri_and_remedy(uri: str, monkeypatch, change, words) -> N
     with monkeypatch.context() as patch:
         for name, value in change.items():
             patch.setenv(name, value) if value else patch.delenv(name)
-        root = open_root(uri)
-        for verb in (lambda: root.put_new("x", b"1"), lambda: root.list("a")):
+        for verb in (lambda: open_root(uri).put_new("x", b"1"), lambda: ObjectRoot(uri).list("a")):
             with pytest.raises(StoreError) as caught:
                 verb()
             assert uri in str(caught.value)

@@ -79,7 +79,7 @@ def scored(kind, protocol, *, store, root, items):
     corpus_now = read_corpus(session)
     found = evaluate(session, embeddings, corpus=corpus_now, options=config.evaluate)
     metrics = {(row.direction, row.metric): row.value for row in found.metrics}
-    metrics["queries"] = {(row["protocol"], row["direction"], row["n"]) for row in found.metrics}
+    metrics["queries"] = {(row.protocol, row.direction, row.n) for row in found.metrics}
     ranks = Counter()
     for row in read_table(found.snapshot, "ranks").to_pylist():
         ranks[names[row["video_id"]], row["rank"]] += 1

@@ -22,7 +22,7 @@ LABEL = "class-token"
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
     """Nothing of the extra `[hf]`."""
-    for package in ("transformers", "huggingface_hub", "tokenizers"):
+    for package in ("transformers", "huggingface_hub"):
         monkeypatch.setitem(sys.modules, package, None)
 
 
