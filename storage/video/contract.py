@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -91,10 +91,6 @@ class FrameSink:
     def clear(self) -> None:
         """Forget all pictures: another decoder starts over."""
         self.filled[:] = False
-
-    def missing(self) -> Sequence[int]:
-        """Display indices still needed."""
-        return [int(index) for index in self.picks[~self.filled]]
 
 
 @dataclass(frozen=True, kw_only=True)
