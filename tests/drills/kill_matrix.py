@@ -32,6 +32,7 @@ from reelvec.storage.roots import open_root
 from reelvec.storage.upkeep.compaction import compact
 from reelvec.storage.upkeep.garbage import GcOptions, gc
 from reelvec.storage.upkeep.verify import verify_store
+from reelvec.tasks.artifacts import Session
 from reelvec.tasks.training.train import train
 from tests.drills.bitflips import config_of, draw
 from tests.support.engine_free import run_all, run_embed, run_extract, run_ingest
@@ -46,10 +47,14 @@ def _gc(config):
     gc(open_root(config.store), options=GcOptions(keep_snapshots=1, min_age_seconds=0.0))
 
 
+def _train(config):
+    train(Session(config))
+
+
 STAGES = {
     "ingest": run_ingest,
     "extract": run_extract,
-    "train": train,
+    "train": _train,
     "embed": run_embed,
     "compaction": _compact,
     "gc": _gc,
