@@ -42,7 +42,7 @@ def check_tensors(tensors: Mapping[str, torch.Tensor], *, path: Path) -> None:
         if len(name) > _MAX_NAME or not name.isprintable():
             raise WeightsError(
                 f"{path} has a tensor whose name cannot be printed, or is longer than"
-                f" {_MAX_NAME} characters: {ascii(name[:40])}",
+                f" {_MAX_NAME} characters: {name[:40]!a}",
                 path=str(path),
             )
         if tensor.dtype not in _KINDS:

@@ -1,4 +1,4 @@
-"""The state dict in what a file holds: nested under some name, behind wrappers, beside other things."""
+"""The state dict in what a file holds: nested under some name, behind wrappers, beside others."""
 
 from __future__ import annotations
 
