@@ -45,7 +45,7 @@ _NO_WEIGHTS = "position_ids"
 
 
 def _has_our_names(state: Mapping[str, Tensor]) -> bool:
-    """Whether tensors are an archive's, a checkpoint's of the four systems, or a packed folder's."""
+    """Whether these are an archive's, a checkpoint's of the four systems, or a packed folder's."""
     packed = "files" in state and any(key.startswith("encoder.") for key in state)
     return packed or any(name in state for name in _OURS)
 
