@@ -22,6 +22,7 @@ MAX_LAYERS = 512
 """Of a tower or a header; a file that asks for more would build them for ever."""
 _MAX_SIDE = 16_384
 """Pixels of a frame's side, and positions of a caption."""
+_MAX_WIDTH = 65_536
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Architecture:
 
     def _check_bounds(self) -> None:
         most = {"vision_layers": MAX_LAYERS, "text_layers": MAX_LAYERS}
-        most |= {"image_size": _MAX_SIDE, "context_length": _MAX_SIDE}
+        most |= {"image_size": _MAX_SIDE, "context_length": _MAX_SIDE, "embed_dim": _MAX_WIDTH}
+        most |= {"vision_width": _MAX_WIDTH, "text_width": _MAX_WIDTH}
         for name, value in vars(self).items():
             largest = most.get(name)
             least = 0 if name.endswith("layers") else 1

@@ -25,6 +25,7 @@ from reelvec.storage.layout import canonical
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.weights.archives import read_archive, read_legacy
 from reelvec.storage.weights.checks import check_finite, check_tensors
+from reelvec.storage.weights.lookalikes import check_is_weights
 from reelvec.storage.weights.nesting import is_nested, plain, state_in, unwrapped
 from reelvec.storage.weights.paths import existing_file
 from reelvec.storage.weights.pickles import Holder, PickleError
@@ -153,6 +154,7 @@ def open_weights(path: Path) -> WeightsFile:
         WeightsError: as `read_weights`.
     """
     path = existing_file(Path(path))
+    check_is_weights(path)
     if is_safetensors(path):
         tensors, header = read_safetensors(path)
         facts = _metadata(header, path=path) if _HEADER in header else {}

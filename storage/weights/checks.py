@@ -17,6 +17,7 @@ UNFOLDED = 2, 64 << 20
 """Tensors that share bytes take them once in a file and once each in memory: together at most twice
 the file and 64 MiB."""
 _MAX_NAME = 1_000
+_MAX_AXES = 16
 _KINDS = frozenset(
     {
         *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
@@ -45,6 +46,8 @@ def check_tensors(tensors: Mapping[str, torch.Tensor], *, path: Path) -> None:
                 f" {_MAX_NAME} characters: {name[:40]!a}",
                 path=str(path),
             )
+        if tensor.ndim > _MAX_AXES:
+            raise WeightsError(f"{path}: {name} has {tensor.ndim:,} axes", path=str(path))
         if tensor.dtype not in _KINDS:
             raise WeightsError(
                 f"{path}: {name} is of type {tensor.dtype}, which no model here reads; save it as"

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from reelvec.storage.weights.pickles import Holder, Known, PickleError
+from reelvec.storage.weights.pickles import Holder, Known, PickleError, is_key
 
 __all__ = ["stands_for"]
 
 _MAX_NUMBERS = 1 << 48  # of one tensor; more would overflow before any check of ours
+_MAX_AXES = 16
 _SCALAR_KINDS = "biuf"
 _SYSTEMS = ("Posix", "Windows", "PurePosix", "PureWindows")
 
@@ -29,6 +30,7 @@ def stands_for(module: str, name: str) -> Any:
     Raises:
         PickleError: nothing that weights need.
     """
+    module = _PYTHON_2.get(module, module)
     if module.startswith("__torch__"):
         return Known(Holder)
     if module in ("torch", "torch.storage") and name in _STORAGES:
@@ -47,6 +49,8 @@ def stands_for(module: str, name: str) -> Any:
 def _tensor(
     flat: torch.Tensor, offset: int, size: Sequence[int], stride: Sequence[int], *_: object
 ) -> torch.Tensor:
+    if len(size) > _MAX_AXES:
+        raise PickleError(f"it has a tensor of {len(size):,} axes")
     if math.prod(size) > _MAX_NUMBERS:
         raise PickleError(f"it has a tensor of {math.prod(size):,} numbers")
     return flat.as_strided(tuple(size), tuple(stride), offset)  # checks the bounds
@@ -67,7 +71,7 @@ def _rows(values: Any = (), *_: object) -> list[Any]:
 def _items(pairs: Any = (), *_: object) -> dict[Any, Any]:
     """Of an OrderedDict, whose items come as pairs in old pickles and one by one in others."""
     found = pairs.items() if isinstance(pairs, dict) else pairs
-    return {key: value for key, value in found if isinstance(key, str | int)}
+    return {key: value for key, value in found if is_key(key)}
 
 
 def _default_dict(*_: object) -> dict[Any, Any]:
@@ -115,6 +119,8 @@ _STORAGES: Mapping[str, torch.dtype] = MappingProxyType(
     }
 )
 
+_PYTHON_2 = {"__builtin__": "builtins"}  # as protocol 2 names it
+_KINDS = ("int", "long", "float", "bool", "str", "bytearray")  # which a defaultdict may be of
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")  # NumPy 1's name, and NumPy 2's
 _INERT = (
     *("torch.Tensor", "torch._tensor.Tensor"),
@@ -145,13 +151,10 @@ _KNOWN: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "collections.Counter": _items,
         "collections.defaultdict": _default_dict,
         "builtins.set": _rows,
-        "__builtin__.set": _rows,
         "builtins.frozenset": _rows,
-        "builtins.bytearray": _nothing,
         "builtins.dict": _items,
         "builtins.list": _rows,
-        "builtins.int": _nothing,
-        "builtins.float": _nothing,
+        **{f"builtins.{kind}": _nothing for kind in _KINDS},
         "_codecs.encode": _encoded,
         "numpy.dtype": _dtype,
         "numpy.ndarray": _holder,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["MAX_STEPS", "Holder", "Known", "PickleError", "Unpickler"]
+__all__ = ["MAX_STEPS", "Holder", "Known", "PickleError", "Unpickler", "is_key"]
 
 MAX_STEPS = 2_000_000
 """Opcodes of one pickle, and what calls copy: some ten times those of a checkpoint with its
@@ -217,11 +217,18 @@ def _extend(target: Any, values: Iterable[Any]) -> None:
     target.extend(values)
 
 
+def is_key(value: Any) -> bool:
+    """Whether a value may be a key: text, or a whole number of 64 bits. Of longer ones as many as one
+    likes have the same hash.
+    """
+    return isinstance(value, str) or (isinstance(value, int) and value.bit_length() <= 64)
+
+
 def _with_items(target: Any, values: list[Any]) -> Any:
     """`target` with keys and values in turn; what has no short key is data nobody asks for."""
     if not isinstance(target, dict):
         raise PickleError("its pickle sets an item of what is no dict")
     for key, value in zip(values[::2], values[1::2], strict=True):
-        if isinstance(key, str | int):
+        if is_key(key):
             target[key] = value
     return target

@@ -19,6 +19,7 @@ import torch
 from reelvec.storage.errors import WeightsError
 from reelvec.storage.layout import canonical
 from reelvec.storage.weights.checks import check_tensors
+from reelvec.storage.weights.lookalikes import check_is_weights
 from reelvec.storage.weights.tensors import read_safetensors
 
 __all__ = [
@@ -116,6 +117,8 @@ def read_pretrained(name: str) -> dict[str, torch.Tensor]:
     folder = find_pretrained(name)
     state: dict[str, torch.Tensor] = {}
     for path in _parts(folder):
+        if path.is_file():
+            check_is_weights(path)  # a Git-LFS pointer, where a folder was cloned without LFS
         tensors, _ = read_safetensors(path)
         check_tensors(tensors, path=path)
         state |= {f"encoder.{key}": tensor for key, tensor in tensors.items()}

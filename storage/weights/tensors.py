@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 
 from reelvec.storage.errors import WeightsError
+from reelvec.storage.weights.checks import MAX_TENSORS
 
 __all__ = ["is_safetensors", "read_safetensors"]
 
@@ -17,14 +18,13 @@ _MAX_HEADER = 32 << 20
 _SPARSE = 1 << 30, 16
 """Files of holes: from this many bytes on, at least a 16th must be on the disk."""
 _HEAD = struct.Struct("<Q")
-_OTHERS = (b"PK", b"\x80")  # a zip file and a pickle, whose ninth byte may be anything
 
 
 def is_safetensors(path: Path) -> bool:
     """Whether a file begins as the format does: a little-endian length, then JSON."""
     with path.open("rb") as stream:
         head = stream.read(_HEAD.size + 1)
-    return head[_HEAD.size :] == b"{" and not head.startswith(_OTHERS)
+    return head[_HEAD.size :] == b"{"
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -36,12 +36,20 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
     try:
         _check_size(path)
         with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            names = list(file.keys())
+            if len(names) > MAX_TENSORS:
+                raise WeightsError(
+                    f"{path} names {len(names):,} tensors; {MAX_TENSORS:,} are the most",
+                    path=str(path),
+                )
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except WeightsError:
         raise
     except Exception as error:  # hostile headers may raise anything here
+        cut = "its length is not what its header says: a download that did not end, or damage"
+        why = cut if "not fully covered" in str(error) else "it is damaged or missing"
         raise WeightsError(
-            f"{path} cannot be read as safetensors ({error}); it is damaged or missing",
+            f"{path} cannot be read as safetensors ({error}); {why}",
             path=str(path),
         ) from error
 

@@ -83,11 +83,12 @@ def open_any(weights: str) -> WeightsFile:
     if is_pretrained(weights):
         frame_size_of_files(pretrained_files(weights))  # before a large file is looked for
         return WeightsFile(read_pretrained(weights), "Hugging Face folder (safetensors)", {})
-    file = open_weights(_path(weights))
+    path = Path(weights).expanduser()
+    file = open_weights(path)
     tensors = our_names(file.tensors)
     if not any(name.endswith("visual_projection.weight") for name in file.tensors):
         return replace(file, tensors=tensors)
-    _check_configuration(_path(weights).parent / "config.json")
+    _check_configuration(path.parent / "config.json")
     container = f"{file.container}, transformers' names (read as OpenAI's CLIP: quick GELU)"
     return replace(file, tensors=tensors, container=container)
 
