@@ -169,9 +169,13 @@ class _TrailingStorages:
         for key in keys:
             flat = self._found.pop(key)
             (count,) = _LENGTH.unpack(data.read(_LENGTH.size))
-            raw = data.read(count * flat.itemsize) if count == len(flat) else b""
-            if len(raw) != flat.nbytes:
+            at = data.tell()
+            if count != len(flat) or at + flat.nbytes > len(data):
                 raise PickleError(f"its storage {key} is cut; the file is not whole")
-            flat.view(torch.uint8).numpy()[:] = np.frombuffer(raw, np.uint8)
+            if count:
+                raw = np.frombuffer(data, np.uint8, count=flat.nbytes, offset=at)
+                flat.view(torch.uint8).numpy()[:] = raw
+                del raw  # the file cannot be closed while an array shows its bytes
+            data.seek(at + flat.nbytes)
         if self._found:
             raise PickleError(f"{len(self._found)} of its storages are missing")

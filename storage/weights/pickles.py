@@ -218,8 +218,9 @@ def _extend(target: Any, values: Iterable[Any]) -> None:
 
 
 def is_key(value: Any) -> bool:
-    """Whether a value may be a key: text, or a whole number of 64 bits. Of longer ones as many as one
-    likes have the same hash.
+    """Whether a value may be a key: text, or a whole number of 64 bits.
+
+    Of longer ones as many as one likes have the same hash.
     """
     return isinstance(value, str) or (isinstance(value, int) and value.bit_length() <= 64)
 

@@ -3,9 +3,9 @@
     python -m tests.drills.hostile_weights [WORD …]
 
 Writes every case into a temporary folder and calls `reelvec weights inspect` and `import` on it,
-each in a process of its own (forked from one that has imported everything). Prints a table: exit
-codes, seconds, memory beyond that of the program itself, and the first words of the answer; with
-WORDs only of the files whose names hold one. Exits 1 where a code is not 0 or 1, a call takes longer
+each in a process of its own, forked from one that has imported everything. Prints a table: exit
+codes, seconds, memory beyond that of the program itself, the first words of the answer; with WORDs
+only of the files whose names hold one. Exits 1 where a code is not 0 or 1, a call takes longer
 than 60 seconds or more than `MEMORY_MB` beyond four times the file, an answer lacks its words, or
 `inspect` says "fits" of what `import` refuses.
 """
