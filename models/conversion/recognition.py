@@ -57,17 +57,18 @@ def _configured(config: Mapping[str, Any]) -> OriginalSettings:
         raise
     except (LookupError, TypeError, ValueError) as error:
         raise WeightsError(f"the file's configuration is none of AdaCLIP's ({error})") from None
-    _check_length("num_frm", settings.max_frames)
-    _check_length("max_txt_len", settings.max_words)
+    _length("num_frm", settings.max_frames)
+    _length("max_txt_len", settings.max_words)
     return settings
 
 
-def _check_length(name: str, value: object) -> None:
-    if type(value) is not int or not 1 <= value <= MAX_LENGTH:
+def _length(name: str, value: object) -> int:
+    if not isinstance(value, int) or not 1 <= value <= MAX_LENGTH:
         raise WeightsError(
             f"the file gives {name} as ({value!s:.40}); it must be a whole number from 1 to"
             f" {MAX_LENGTH:,}"
         )
+    return value
 
 
 def _told(named: Mapping[str, Any]) -> tuple[str, OriginalSettings]:
@@ -75,10 +76,9 @@ def _told(named: Mapping[str, Any]) -> tuple[str, OriginalSettings]:
     family, options = named.get("family"), named.get("options")
     if not isinstance(family, str) or not isinstance(options, Mapping):
         raise WeightsError("the file names its model without a family, or without options")
-    sizes = {key: named.get(key) for key in ("max_words", "max_frames")}
-    for key, value in sizes.items():
-        _check_length(key, value)
-    return family, OriginalSettings(options=dict(options), **sizes)
+    words = _length("max_words", named.get("max_words"))
+    frames = _length("max_frames", named.get("max_frames"))
+    return family, OriginalSettings(options=dict(options), max_words=words, max_frames=frames)
 
 
 def check_fits(

@@ -9,7 +9,7 @@ import torch
 
 from reelvec.storage.errors import WeightsError
 
-__all__ = ["MAX_TENSORS", "check_finite", "check_tensors", "unfinished"]
+__all__ = ["MAX_TENSORS", "check_finite", "check_tensors", 
 
 MAX_TENSORS = 100_000
 """Of one file; the largest models we read have a thousand."""
@@ -64,7 +64,7 @@ def check_tensors(tensors: Mapping[str, torch.Tensor], *, path: Path) -> None:
         )
 
 
-def unfinished(tensors: Mapping[str, torch.Tensor]) -> dict[str, int]:
+def _unfinished(tensors: Mapping[str, torch.Tensor]) -> dict[str, int]:
     """Names of tensors that hold a NaN or an infinity, with how many.
 
     One pass at the speed of memory: what is finite has a finite smallest and largest number.
@@ -86,7 +86,7 @@ def check_finite(tensors: Mapping[str, torch.Tensor], *, source: str) -> None:
     Raises:
         WeightsError: names the tensors.
     """
-    found = unfinished(tensors)
+    found = _unfinished(tensors)
     if found:
         named = ", ".join(f"{name} ({count:,})" for name, count in list(found.items())[:_SHOWN])
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
