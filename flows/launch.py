@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["RepairSummary", "launch", "repair_damage", "retry_failed", "show"]
 
 
-def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> RunSummary:
+def launch(
+    config: PipelineConfig,
+    *,
+    stages: Sequence[str] | None = None,
+    accept_losses: bool = False,
+) -> RunSummary:
     """Run the pipeline, or find in seconds that a finished run has nothing left to do.
 
     Without PREFECT_API_URL Prefect serves itself for the time of the run.
@@ -50,7 +55,7 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> Ru
     from reelvec.flows.pipeline import pipeline
 
     _quieten()
-    return pipeline(config, only=chosen)
+    return pipeline(config, only=chosen, accept_losses=accept_losses)
 
 
 def _quieten() -> None:
@@ -158,7 +163,9 @@ def show(summary: RunSummary) -> None:
     outcome = summary.outcome
     console = Console(markup=False, highlight=False, soft_wrap=True)
     if not summary.changed:
-        console.print("Everything is up to date: nothing was done.")
+        pending = outcome.coverage.pending
+        words = f"{pending} videos are pending" if pending else "Everything is up to date"
+        console.print(f"{words}: nothing was done.")
     else:
         rows = [
             {"stage": stage.stage, "done": stage.words, "seconds": stage.seconds}

@@ -22,7 +22,10 @@ __all__ = ["pipeline"]
 
 @flow(name="pipeline", flow_run_name="{config.name}")
 def pipeline(
-    config: PipelineConfig, only: list[str] | None = None, retry: RetryFilter | None = None
+    config: PipelineConfig,
+    only: list[str] | None = None,
+    retry: RetryFilter | None = None,
+    accept_losses: bool = False,
 ) -> RunSummary:
     """Run the stages of `config` in order; each does what is missing and nothing else.
 
@@ -30,12 +33,13 @@ def pipeline(
         config: the run.
         only: stages to run, in pipeline order; None runs all.
         retry: failed videos that are tried once more.
+        accept_losses: tables may lose usable rows beyond config.max_lost_fraction.
 
     Returns:
         What the stages did, coverage, metrics, and where the report is.
     """
     config = checked_config(config)
-    session = Session(config)
+    session = Session(config, accepts_losses=accept_losses)
     chosen = choose_stages(only)
     started = datetime.now(UTC)
     receipts: list[StageReceipt] = []

@@ -37,7 +37,10 @@ class Reembedded:
 
 @flow(name="reembed", flow_run_name="reembed")
 def reembed(
-    config: PipelineConfig | None = None, store: str | None = None, dry_run: bool = False
+    config: PipelineConfig | None = None,
+    store: str | None = None,
+    dry_run: bool = False,
+    accept_losses: bool = False,
 ) -> Reembedded:
     """Bring the embedding tables up to date with the videos.
 
@@ -45,6 +48,7 @@ def reembed(
         config: the run whose tables are kept true; None: the last run of `store`.
         store: root of the store, where no config is given.
         dry_run: only say what would be done.
+        accept_losses: tables may lose usable rows beyond config.max_lost_fraction.
 
     Returns:
         The plan, and the pipeline's summary unless there was nothing to do or it was a dry run.
@@ -62,4 +66,5 @@ def reembed(
     for merged in compact_run(session):
         logger.info("%s: %d parts became %d", merged.kind, merged.parts_before, merged.parts_after)
     only = ["ingest", "extract", "embed", "evaluate", "report"]
-    return Reembedded(plan=tuple(plan), summary=pipeline(config, only=only))
+    again = pipeline(config, only=only, accept_losses=accept_losses)
+    return Reembedded(plan=tuple(plan), summary=again)

@@ -22,6 +22,10 @@ StageOption = Annotated[
     list[str] | None,
     typer.Option("--stage", help="Run these stages only (may be given several times)."),
 ]
+AcceptOption = Annotated[
+    bool,
+    typer.Option("--accept-losses", help="Let tables lose usable rows beyond max_lost_fraction."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -42,6 +46,7 @@ def run(
     store: StoreOption = None,
     set_: SetOption = None,
     stage: StageOption = None,
+    accept_losses: AcceptOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a preset (`reelvec presets` lists them) or your own YAML file."""
@@ -51,7 +56,7 @@ def run(
             f"({source}) names no corpus; add e.g. corpus: {{kind: folder, videos: FOLDER}}, or"
             " start from a preset, e.g. preset: folder"
         )
-    _launch(config, stages=stage, as_json=as_json)
+    _launch(config, stages=stage, accept_losses=accept_losses, as_json=as_json)
 
 
 def embed(
@@ -65,6 +70,7 @@ def embed(
     ] = None,
     store: StoreOption = None,
     set_: SetOption = None,
+    accept_losses: AcceptOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Embed your own videos (and captions): a folder in, a table out."""
@@ -85,7 +91,7 @@ def embed(
     overrides = _overrides(set_, store)
     config = load_document(document, overrides=overrides)
     stages = ["ingest", "extract", "train", "embed"]
-    _launch(config, stages=stages, as_json=as_json)
+    _launch(config, stages=stages, accept_losses=accept_losses, as_json=as_json)
 
 
 def evaluate(
@@ -118,10 +124,16 @@ def _overrides(given: Sequence[str] | None, store: str | None) -> list[str]:
     return [f"store={store or default_store()}", *(given or [])]
 
 
-def _launch(config: PipelineConfig, *, stages: Sequence[str] | None = None, as_json: bool) -> None:
+def _launch(
+    config: PipelineConfig,
+    *,
+    stages: Sequence[str] | None = None,
+    accept_losses: bool = False,
+    as_json: bool,
+) -> None:
     from reelvec.flows.launch import launch, show
 
-    summary = launch(config, stages=stages)
+    summary = launch(config, stages=stages, accept_losses=accept_losses)
     if as_json:
         print_json(summary.to_json())
     else:
