@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from prefect import flow
 
 from reelvec.configs import PipelineConfig
+from reelvec.flows.console.logs import keep_logs_printable
 from reelvec.flows.runners import open_runner, task_runner
 from reelvec.flows.stages import stage_flow
 from reelvec.flows.summary import publish_summary
@@ -34,6 +35,7 @@ def pipeline(
     Returns:
         What the stages did, coverage, metrics, and where the report is.
     """
+    keep_logs_printable()
     config = checked_config(config)
     session = Session(config)
     chosen = choose_stages(only)

@@ -11,6 +11,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
 from reelvec.configs import PipelineConfig
+from reelvec.flows.console.logs import keep_logs_printable
 from reelvec.flows.pipeline import pipeline
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.outcome import RunSummary
@@ -49,6 +50,7 @@ def reembed(
     Returns:
         The plan, and the pipeline's summary unless there was nothing to do or it was a dry run.
     """
+    keep_logs_printable()
     config = checked_config(config or last_config(store or PipelineConfig().store))
     session = Session(config)
     plan = plan_reembed(session)

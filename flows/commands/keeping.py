@@ -13,6 +13,7 @@ from reelvec.flows.console.output import (
     StoreOption,
     print_json,
     print_table,
+    say,
 )
 from reelvec.flows.console.stores import known_store
 
@@ -56,7 +57,7 @@ def verify(store: StoreOption = None, as_json: JsonFlag = False) -> None:
         rows = [{**row, "videos": ", ".join(row["videos"])} for row in damage]
         print_table(where, rows, ["kind", "path", "what", "videos"])
     else:
-        typer.echo(f"{where}: every part, receipt and snapshot is as it was written")
+        say(f"{where}: every part, receipt and snapshot is as it was written")
     if damage:
         raise typer.Exit(4)
 
@@ -73,14 +74,14 @@ def repair(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     if as_json:
         print_json(repaired.to_json())
     elif not repaired.repairs and not repaired.left:
-        typer.echo(f"{where}: nothing is damaged")
+        say(f"{where}: nothing is damaged")
     else:
         if repaired.repairs:
             rows = repaired.to_json()["repaired"]
             print_table(where, rows, ["kind", "path", "what", "done"])
-            typer.echo(f"Videos redone: {', '.join(repaired.videos) or 'none'}")
+            say(f"Videos redone: {', '.join(repaired.videos) or 'none'}")
         for note in repaired.notes:
-            typer.echo(f"Note: {note}")
+            say(f"Note: {note}")
     if repaired.left:
         raise typer.Exit(4)
 
@@ -141,7 +142,7 @@ def gc(
         print_json({"store": where, "dry_run": dry_run, "removed": removed})
         return
     files = sum(len(c.files) for c in collected)
-    typer.echo(f"{where}: {files} files {'would be ' if dry_run else ''}removed")
+    say(f"{where}: {files} files {'would be ' if dry_run else ''}removed")
 
 
 def compact(
@@ -175,7 +176,7 @@ def compact(
         title = f"{where}{' (dry run: nothing is changed)' if dry_run else ''}"
         print_table(title, shown, ["kind", "identity", "parts_before", "parts_after", "MiB"])
     else:
-        typer.echo(f"{where}: there are no small parts to merge")
+        say(f"{where}: there are no small parts to merge")
 
 
 def convert(
@@ -215,7 +216,7 @@ def convert(
         )
         return
     settings = _settings(done.target.artifact.identity)
-    typer.echo(
+    say(
         f"{where}: {done.clips} clips converted; frames {done.target.artifact.fingerprint} have "
         f"{counts.usable} usable of {counts.planned}. Runs use them with {settings}"
     )
@@ -236,4 +237,4 @@ def bootstrap(pool: Annotated[str, typer.Option(help="Work pool to create.")] = 
     from reelvec.flows.deployment.bootstrap import bootstrap_server
 
     for line in bootstrap_server(pool=pool):
-        typer.echo(line)
+        say(line)
