@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["RepairSummary", "launch", "repair_damage", "retry_failed", "show"]
 
 
-def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> RunSummary:
+def launch(
+    config: PipelineConfig, *, stages: Sequence[str] | None = None, rehash: bool = False
+) -> RunSummary:
     """Run the pipeline, or find in seconds that a finished run has nothing left to do.
 
     Without PREFECT_API_URL Prefect serves itself for the time of the run.
@@ -38,7 +40,7 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> Ru
     config = checked_config(config)
     chosen = choose_stages(stages)
     root = root_at(config.store)
-    session = Session(config, root=root)
+    session = Session(config, root=root, rehash=rehash)
     if is_last_run(session, stages=chosen) and not plan_pipeline(session, stages=chosen):
         return summary_of(session)
     root.new_scratch()  # where no store can be made, that is said before any work
@@ -46,10 +48,12 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> Ru
     from reelvec.flows.pipeline import pipeline
 
     keep_logs_brief()
-    return pipeline(config, only=chosen)
+    return pipeline(config, only=chosen, rehash=rehash)
 
 
-def retry_failed(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -> RunSummary:
+def retry_failed(
+    store: str, *, reasons: Sequence[str], videos: Sequence[str], rehash: bool = False
+) -> RunSummary:
     """Try failed videos of the last run again, and bring its tables up to date."""
     from reelvec.tasks.runs.recording import last_config
     from reelvec.tasks.runs.retrying import RetryFilter
@@ -62,7 +66,7 @@ def retry_failed(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -
     from reelvec.flows.pipeline import pipeline
 
     keep_logs_brief()
-    return pipeline(config, retry=retry)
+    return pipeline(config, retry=retry, rehash=rehash)
 
 
 @dataclass(frozen=True, kw_only=True)

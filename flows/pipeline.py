@@ -23,7 +23,10 @@ __all__ = ["pipeline"]
 
 @flow(name="pipeline", flow_run_name="{config.name}")
 def pipeline(
-    config: PipelineConfig, only: list[str] | None = None, retry: RetryFilter | None = None
+    config: PipelineConfig,
+    only: list[str] | None = None,
+    retry: RetryFilter | None = None,
+    rehash: bool = False,
 ) -> RunSummary:
     """Run the stages of `config` in order; each does what is missing and nothing else.
 
@@ -31,13 +34,14 @@ def pipeline(
         config: the run.
         only: stages to run, in pipeline order; None runs all.
         retry: failed videos that are tried once more.
+        rehash: hash every video again, though its file looks as it did.
 
     Returns:
         What the stages did, coverage, metrics, and where the report is.
     """
     keep_logs_printable()
     config = checked_config(config)
-    session = Session(config)
+    session = Session(config, rehash=rehash)
     chosen = choose_stages(only)
     started = datetime.now(UTC)
     receipts: list[StageReceipt] = []

@@ -38,7 +38,10 @@ class Reembedded:
 
 @flow(name="reembed", flow_run_name="reembed")
 def reembed(
-    config: PipelineConfig | None = None, store: str | None = None, dry_run: bool = False
+    config: PipelineConfig | None = None,
+    store: str | None = None,
+    dry_run: bool = False,
+    rehash: bool = False,
 ) -> Reembedded:
     """Bring the embedding tables up to date with the videos.
 
@@ -46,13 +49,14 @@ def reembed(
         config: the run whose tables are kept true; None: the last run of `store`.
         store: root of the store, where no config is given.
         dry_run: only say what would be done.
+        rehash: hash every video again, though its file looks as it did.
 
     Returns:
         The plan, and the pipeline's summary unless there was nothing to do or it was a dry run.
     """
     keep_logs_printable()
     config = checked_config(config or last_config(store or PipelineConfig().store))
-    session = Session(config)
+    session = Session(config, rehash=rehash)
     plan = plan_reembed(session)
     rows = [asdict(row) for row in plan]
     create_table_artifact(table=rows, key="reembed-plan", description="What is missing or stale")
@@ -64,4 +68,4 @@ def reembed(
     for merged in compact_run(session):
         logger.info("%s: %d parts became %d", merged.kind, merged.parts_before, merged.parts_after)
     only = ["ingest", "extract", "embed", "evaluate", "report"]
-    return Reembedded(plan=tuple(plan), summary=pipeline(config, only=only))
+    return Reembedded(plan=tuple(plan), summary=pipeline(config, only=only, rehash=rehash))

@@ -71,10 +71,14 @@ class Session:
     Attributes:
         config: the run.
         root: its store, opened here where the caller has not.
+        rehash: every video is hashed again, though its file looks as it did.
     """
 
-    def __init__(self, config: PipelineConfig, *, root: Root | None = None) -> None:
+    def __init__(
+        self, config: PipelineConfig, *, root: Root | None = None, rehash: bool = False
+    ) -> None:
         self.config = config
+        self.rehash = rehash
         self.root = root or open_root(config.store)
         self._artifacts: dict[tuple[str, str], Artifact] = {}
         self._latest: dict[tuple[str, str], Snapshot | None] = {}

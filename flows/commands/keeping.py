@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from reelvec.flows.commands.running import RehashFlag
 from reelvec.flows.console.output import (
     JsonFlag,
     StoreOption,
@@ -92,12 +93,15 @@ def retry(
         list[str] | None, typer.Option(help="Only videos that failed for this reason.")
     ] = None,
     video: Annotated[list[str] | None, typer.Option(help="Only this video_id.")] = None,
+    rehash: RehashFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Try the failed videos of the last run again, then bring its tables up to date."""
     from reelvec.flows.launch import retry_failed, show
 
-    summary = retry_failed(known_store(store), reasons=reason or (), videos=video or ())
+    summary = retry_failed(
+        known_store(store), reasons=reason or (), videos=video or (), rehash=rehash
+    )
     if as_json:
         print_json(summary.to_json())
     else:
