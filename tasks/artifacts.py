@@ -73,12 +73,19 @@ class Session:
         config: the run.
         root: its store, opened here where the caller has not.
         accepts_losses: rows may be lost without bound (config.max_lost_fraction is not looked at).
+        rehash: every video is hashed again, though its file looks as it did.
     """
 
     def __init__(
-        self, config: PipelineConfig, *, root: Root | None = None, accepts_losses: bool = False
+        self,
+        config: PipelineConfig,
+        *,
+        root: Root | None = None,
+        accepts_losses: bool = False,
+        rehash: bool = False,
     ) -> None:
         self.config = config
+        self.rehash = rehash
         self.root = root or open_root(config.store)
         self.accepts_losses = accepts_losses
         self._artifacts: dict[tuple[str, str], Artifact] = {}

@@ -12,11 +12,19 @@ from reelvec.configs import ConfigError, PipelineConfig, load
 from reelvec.flows.console.output import JsonFlag, StoreOption, default_store, print_json
 from reelvec.flows.console.stores import known_store
 
-__all__ = ["register"]
+__all__ = ["RehashFlag", "register"]
 
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="K=V", help="Override a key, e.g. --set train.epochs=3."),
+]
+RehashFlag = Annotated[
+    bool,
+    typer.Option(
+        "--rehash",
+        help="Read every video's bytes again, though its file looks as it did; only what"
+        " differs is done again.",
+    ),
 ]
 StageOption = Annotated[
     list[str] | None,
@@ -36,9 +44,14 @@ def register(app: typer.Typer) -> None:
     app.command()(evaluate)
 
 
-def demo(store: StoreOption = None, set_: SetOption = None, as_json: JsonFlag = False) -> None:
+def demo(
+    store: StoreOption = None,
+    set_: SetOption = None,
+    rehash: RehashFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Run the main job on a synthetic corpus: frames, training, tables, metrics, report."""
-    _launch(load("demo", overrides=_overrides(set_, store)), as_json=as_json)
+    _launch(load("demo", overrides=_overrides(set_, store)), rehash=rehash, as_json=as_json)
 
 
 def run(
@@ -47,6 +60,7 @@ def run(
     set_: SetOption = None,
     stage: StageOption = None,
     accept_losses: AcceptOption = False,
+    rehash: RehashFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a preset (`reelvec presets` lists them) or your own YAML file."""
@@ -57,6 +71,7 @@ def run(
             " start from a preset, e.g. preset: folder"
         )
     _launch(config, stages=stage, accept_losses=accept_losses, as_json=as_json)
+    _launch(config, stages=stage, rehash=rehash, as_json=as_json)
 
 
 def embed(
@@ -71,6 +86,7 @@ def embed(
     store: StoreOption = None,
     set_: SetOption = None,
     accept_losses: AcceptOption = False,
+    rehash: RehashFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Embed your own videos (and captions): a folder in, a table out."""
@@ -92,6 +108,7 @@ def embed(
     config = load_document(document, overrides=overrides)
     stages = ["ingest", "extract", "train", "embed"]
     _launch(config, stages=stages, accept_losses=accept_losses, as_json=as_json)
+    _launch(config, stages=stages, rehash=rehash, as_json=as_json)
 
 
 def evaluate(
@@ -129,11 +146,12 @@ def _launch(
     *,
     stages: Sequence[str] | None = None,
     accept_losses: bool = False,
+    rehash: bool = False,
     as_json: bool,
 ) -> None:
     from reelvec.flows.launch import launch, show
 
-    summary = launch(config, stages=stages, accept_losses=accept_losses)
+    summary = launch(config, stages=stages, accept_losses=accept_losses, rehash=rehash)
     if as_json:
         print_json(summary.to_json())
     else:

@@ -8,17 +8,16 @@ videos whose sums differ.
 from __future__ import annotations
 
 import dataclasses
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.corpora.caption_list import CaptionList
+from reelvec.storage.file_marks import FileMark
 from reelvec.storage.records import CAPTION_SCHEMA, Caption, Video, records_from_table
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.digests import Digests, DigestSet, digests
@@ -38,6 +37,8 @@ class VideoChanges:
     due: list[Video]
     changed: list[str]
     removed: list[str]
+    again: int = 0
+    """How many of those to be replaced look as they did, and are done again all the same."""
 
     @property
     def new(self) -> int:
@@ -61,7 +62,7 @@ def video_changes(
     snapshot: Snapshot | None,
     retry: Callable[[Video], bool],
 ) -> VideoChanges:
-    """Compare listed videos with the corpus table; looks at sizes and mtimes, opens no video.
+    """Compare listed videos with the corpus table; looks at files' marks, opens no video.
 
     A row that is due has its hash already where the file is as last seen.
 
@@ -74,6 +75,7 @@ def video_changes(
     known = np.zeros(len(listed), bool)
     moved: dict[int, Video] = {}
     removed: list[str] = []
+    again = 0
     for rows in _videos_in_force(snapshot):
         places = ids.find(digests(row.video_id for row in rows)).tolist()
         for row, place in zip(rows, places, strict=True):
@@ -81,16 +83,20 @@ def video_changes(
                 removed.append(row.video_id)
                 continue
             known[place] = True
-            now = _unlike(row, listed[place], retry=retry)
+            now = _unlike(row, listed[place])
+            if now is None and retry(row):
+                now = _as_found(listed[place], FileMark.at(row.path))
+                again += 1
             if now is not None:
                 moved[place] = now
     due: list[Video] = []
     for place, video in enumerate(listed):
         if not known[place]:
-            due.append(_as_found(video, *_size_and_mtime(video.path)))
+            due.append(_as_found(video, FileMark.at(video.path)))
         elif place in moved:
             due.append(moved[place])
-    return VideoChanges(due, [listed[place].video_id for place in sorted(moved)], removed)
+    changed = [listed[place].video_id for place in sorted(moved)]
+    return VideoChanges(due, changed, removed, again)
 
 
 def _videos_in_force(snapshot: Snapshot | None) -> Iterator[list[Video]]:
@@ -99,11 +105,11 @@ def _videos_in_force(snapshot: Snapshot | None) -> Iterator[list[Video]]:
             yield records_from_table(piece, record=Video)
 
 
-def _unlike(row: Video, listed: Video, *, retry: Callable[[Video], bool]) -> Video | None:
+def _unlike(row: Video, listed: Video) -> Video | None:
     """The row to write in place of `row`; None where `row` is up to date."""
-    size, mtime_ns = _size_and_mtime(listed.path)
-    if (row.path, row.bytes, row.mtime_ns) != (listed.path, size, mtime_ns) or retry(row):
-        return _as_found(listed, size, mtime_ns)
+    mark = FileMark.at(listed.path)
+    if row.path != listed.path or not row.mark.agrees(mark):
+        return _as_found(listed, mark)
     meant = (listed.split, listed.start_seconds, listed.end_seconds)
     if (row.split, row.start_seconds, row.end_seconds) == meant:
         return None
@@ -111,17 +117,8 @@ def _unlike(row: Video, listed: Video, *, retry: Callable[[Video], bool]) -> Vid
     return dataclasses.replace(row, split=split, start_seconds=start, end_seconds=end)
 
 
-def _as_found(video: Video, size: int, mtime_ns: int) -> Video:
-    return dataclasses.replace(video, bytes=size, mtime_ns=mtime_ns)
-
-
-def _size_and_mtime(path: str) -> tuple[int, int]:
-    """Bytes and mtime in nanoseconds; zeros where there is no regular file."""
-    try:
-        on_disk = Path(path).stat()
-    except (OSError, ValueError):  # ValueError: a NUL in the name
-        return 0, 0
-    return (on_disk.st_size, on_disk.st_mtime_ns) if stat.S_ISREG(on_disk.st_mode) else (0, 0)
+def _as_found(video: Video, mark: FileMark) -> Video:
+    return dataclasses.replace(video, **dataclasses.asdict(mark))
 
 
 def caption_changes(
