@@ -19,6 +19,9 @@ __all__ = ["ALWAYS_ALLOWED", "TooMuchLostError", "check_losses"]
 ALWAYS_ALLOWED = 2
 """So many rows may be lost whatever the fraction is, as long as others are left."""
 
+GUARDED = ("corpus", "frames", "embeddings")
+"""Artifacts whose tables have a row an input; an evaluation's are made anew each time."""
+
 _NAMED = 5
 """Rows a message names."""
 
@@ -48,7 +51,7 @@ def check_losses(
     Raises:
         TooMuchLostError: with how many and which, and the remedy.
     """
-    if limit >= 1:
+    if limit >= 1 or before.artifact.kind not in GUARDED:
         return
     for table, keys in supersede.items():
         usable = before.counts(table).usable

@@ -9,6 +9,7 @@ from reelvec.configs.schema import FolderCorpus
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import commit_ingest, ingest_shard, plan_ingest
 from reelvec.tasks.losses import TooMuchLostError
+from reelvec.tasks.runs.plan import plan_reembed
 from tests.support.engine_free import receipts, run_ingest
 from tests.support.media import encode, painted
 
@@ -64,8 +65,12 @@ def test_a_vanished_mount_is_refused_and_the_table_stays(config, tmp_path):
 @pytest.mark.parametrize("lost", [1, 2])
 def test_a_few_are_always_allowed(config, tmp_path, lost):
     lose(tmp_path, lost)
-    run_ingest(config)
+    planned = {row.why: row.count for row in plan_reembed(Session(config))}
+    plan, _ = run_ingest(config)
     assert videos_of(config).quarantined == lost
+    assert plan.done == {"new": 0, "changed": 0, "removed": 0, "missing": lost}
+    assert planned["videos whose file is missing now"] == lost
+    assert "changed videos" not in planned
 
 
 def test_three_of_twelve_are_too_many_unless_the_bound_says_otherwise(config, tmp_path):
