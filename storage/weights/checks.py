@@ -9,7 +9,7 @@ import torch
 
 from reelvec.storage.errors import WeightsError
 
-__all__ = ["MAX_TENSORS", "check_finite", "check_tensors", 
+__all__ = ["MAX_TENSORS", "check_finite", "check_tensors"]
 
 MAX_TENSORS = 100_000
 """Of one file; the largest models we read have a thousand."""
