@@ -12,6 +12,7 @@ from reelvec.flows.console.output import (
     JsonFlag,
     RunOption,
     StoreOption,
+    complain,
     default_store,
     print_json,
     print_table,
@@ -49,7 +50,7 @@ def search(
     columns = ["rank", answers.unit, "video_id", "start_seconds", "end_seconds", "path"]
     print_table(f"“{text}”", rows, columns)
     for note in answers.notes:
-        typer.echo(note, err=True)
+        complain(note)
 
 
 def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:

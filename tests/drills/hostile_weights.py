@@ -642,7 +642,7 @@ def answer(words):
     """Exit code and what was printed, of the command line in this process."""
     from reelvec.flows.cli import main
 
-    out, err = io.StringIO(), io.StringIO()
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     before, sys.argv = sys.argv, ["reelvec", "weights", *words]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -652,7 +652,8 @@ def answer(words):
         code = int(stop.code or 0)
     finally:
         sys.argv = before
-    return code, out.getvalue() + err.getvalue()
+    said = [stream.buffer.getvalue().decode("utf-8", "replace") for stream in (out, err)]
+    return code, "".join(said)
 
 
 def apart(words):

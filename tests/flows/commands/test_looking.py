@@ -77,10 +77,11 @@ def test_a_run_is_named_by_name_or_first_digits(words, real_store):
 def test_a_search_says_what_its_numbers_are(words):
     _, out, err = words("search", "a shape", "--top", "2", "--json")
     found = json.loads(out)
-    assert (found["unit"], found["notes"], err) == ("cosine", [], "")
+    assert (found["unit"], len(found["notes"]), err) == ("cosine", 1, "")
     assert all(-1.0001 <= row["score"] <= 1.0001 for row in found["results"])
-    _, out, _ = words("search", "a shape", "--top", "2")
+    _, out, err = words("search", "a shape", "--top", "2")
     assert out.splitlines()[1].split()[:3] == ["rank", "cosine", "video_id"]
+    assert "UNTRAINED model" in err and err.strip() == found["notes"][0]  # as `embed` says it
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\n"])
