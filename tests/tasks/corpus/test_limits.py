@@ -22,7 +22,12 @@ def config(tmp_path):
         {
             "store": str(tmp_path / "store"),
             "corpus": {"kind": "folder", "videos": str(tmp_path / "videos")},
-            "extract": {"deadline_seconds": 1.0, "no_progress_seconds": 0.5, "memory_mb": 300},
+            "extract": {
+                "deadline_seconds": 1.0,
+                "deadline_seconds_per_gib": 0.0,
+                "no_progress_seconds": 0.5,
+                "memory_mb": 300,
+            },
         }
     )
 
@@ -44,7 +49,7 @@ def test_ingest_gives_a_video_up_at_the_deadline(config):
     stages.STAGES["ingest"](session, None)
     (video,) = read_corpus(session).videos
     assert (video.status, video.reason) == ("quarantined", "timeout")
-    assert "1 s" in video.message
+    assert "1 s; extract.deadline_seconds" in video.message
 
 
 def test_all_limits_of_a_run_are_those_of_probing(config, monkeypatch):
