@@ -21,7 +21,11 @@ __all__ = ["RepairSummary", "launch", "repair_damage", "retry_failed", "show"]
 
 
 def launch(
-    config: PipelineConfig, *, stages: Sequence[str] | None = None, rehash: bool = False
+    config: PipelineConfig,
+    *,
+    stages: Sequence[str] | None = None,
+    accept_losses: bool = False,
+    rehash: bool = False,
 ) -> RunSummary:
     """Run the pipeline, or find in seconds that a finished run has nothing left to do.
 
@@ -48,7 +52,7 @@ def launch(
     from reelvec.flows.pipeline import pipeline
 
     keep_logs_brief()
-    return pipeline(config, only=chosen, rehash=rehash)
+    return pipeline(config, only=chosen, accept_losses=accept_losses, rehash=rehash)
 
 
 def retry_failed(
@@ -140,7 +144,9 @@ def show(summary: RunSummary) -> None:
     """The summary on stdout, for a person."""
     outcome = summary.outcome
     if not summary.changed:
-        say("Everything is up to date: nothing was done.")
+        pending = outcome.coverage.pending
+        words = f"{pending} videos are pending" if pending else "Everything is up to date"
+        say(f"{words}: nothing was done.")
     else:
         rows = [
             {"stage": stage.stage, "done": stage.words, "seconds": stage.seconds}

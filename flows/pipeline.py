@@ -26,6 +26,7 @@ def pipeline(
     config: PipelineConfig,
     only: list[str] | None = None,
     retry: RetryFilter | None = None,
+    accept_losses: bool = False,
     rehash: bool = False,
 ) -> RunSummary:
     """Run the stages of `config` in order; each does what is missing and nothing else.
@@ -34,6 +35,7 @@ def pipeline(
         config: the run.
         only: stages to run, in pipeline order; None runs all.
         retry: failed videos that are tried once more.
+        accept_losses: tables may lose usable rows beyond config.max_lost_fraction.
         rehash: hash every video again, though its file looks as it did.
 
     Returns:
@@ -41,7 +43,7 @@ def pipeline(
     """
     keep_logs_printable()
     config = checked_config(config)
-    session = Session(config, rehash=rehash)
+    session = Session(config, accepts_losses=accept_losses, rehash=rehash)
     chosen = choose_stages(only)
     started = datetime.now(UTC)
     receipts: list[StageReceipt] = []

@@ -41,6 +41,7 @@ def reembed(
     config: PipelineConfig | None = None,
     store: str | None = None,
     dry_run: bool = False,
+    accept_losses: bool = False,
     rehash: bool = False,
 ) -> Reembedded:
     """Bring the embedding tables up to date with the videos.
@@ -49,6 +50,7 @@ def reembed(
         config: the run whose tables are kept true; None: the last run of `store`.
         store: root of the store, where no config is given.
         dry_run: only say what would be done.
+        accept_losses: tables may lose usable rows beyond config.max_lost_fraction.
         rehash: hash every video again, though its file looks as it did.
 
     Returns:
@@ -68,4 +70,5 @@ def reembed(
     for merged in compact_run(session):
         logger.info("%s: %d parts became %d", merged.kind, merged.parts_before, merged.parts_after)
     only = ["ingest", "extract", "embed", "evaluate", "report"]
-    return Reembedded(plan=tuple(plan), summary=pipeline(config, only=only, rehash=rehash))
+    again = pipeline(config, only=only, accept_losses=accept_losses, rehash=rehash)
+    return Reembedded(plan=tuple(plan), summary=again)

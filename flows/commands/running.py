@@ -30,6 +30,10 @@ StageOption = Annotated[
     list[str] | None,
     typer.Option("--stage", help="Run these stages only (may be given several times)."),
 ]
+AcceptOption = Annotated[
+    bool,
+    typer.Option("--accept-losses", help="Let tables lose usable rows beyond max_lost_fraction."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -55,6 +59,7 @@ def run(
     store: StoreOption = None,
     set_: SetOption = None,
     stage: StageOption = None,
+    accept_losses: AcceptOption = False,
     rehash: RehashFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -65,6 +70,7 @@ def run(
             f"({source}) names no corpus; add e.g. corpus: {{kind: folder, videos: FOLDER}}, or"
             " start from a preset, e.g. preset: folder"
         )
+    _launch(config, stages=stage, accept_losses=accept_losses, as_json=as_json)
     _launch(config, stages=stage, rehash=rehash, as_json=as_json)
 
 
@@ -79,6 +85,7 @@ def embed(
     ] = None,
     store: StoreOption = None,
     set_: SetOption = None,
+    accept_losses: AcceptOption = False,
     rehash: RehashFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -100,6 +107,7 @@ def embed(
     overrides = _overrides(set_, store)
     config = load_document(document, overrides=overrides)
     stages = ["ingest", "extract", "train", "embed"]
+    _launch(config, stages=stages, accept_losses=accept_losses, as_json=as_json)
     _launch(config, stages=stages, rehash=rehash, as_json=as_json)
 
 
@@ -137,12 +145,13 @@ def _launch(
     config: PipelineConfig,
     *,
     stages: Sequence[str] | None = None,
+    accept_losses: bool = False,
     rehash: bool = False,
     as_json: bool,
 ) -> None:
     from reelvec.flows.launch import launch, show
 
-    summary = launch(config, stages=stages, rehash=rehash)
+    summary = launch(config, stages=stages, accept_losses=accept_losses, rehash=rehash)
     if as_json:
         print_json(summary.to_json())
     else:

@@ -39,6 +39,8 @@ class VideoChanges:
     removed: list[str]
     again: int = 0
     """How many of those to be replaced look as they did, and are done again all the same."""
+    gone: int = 0
+    """How many of those to be replaced had a file, and have none any more."""
 
     @property
     def new(self) -> int:
@@ -75,7 +77,7 @@ def video_changes(
     known = np.zeros(len(listed), bool)
     moved: dict[int, Video] = {}
     removed: list[str] = []
-    again = 0
+    again = gone = 0
     for rows in _videos_in_force(snapshot):
         places = ids.find(digests(row.video_id for row in rows)).tolist()
         for row, place in zip(rows, places, strict=True):
@@ -83,12 +85,15 @@ def video_changes(
                 removed.append(row.video_id)
                 continue
             known[place] = True
-            now = _unlike(row, listed[place])
-            if now is None and retry(row):
-                now = _as_found(listed[place], FileMark.at(row.path))
+            mark = FileMark.at(listed[place].path)
+            if row.path != listed[place].path or not row.mark.agrees(mark):
+                moved[place] = _as_found(listed[place], mark)
+                gone += row.bytes > 0 and mark.bytes == 0
+            elif retry(row):
+                moved[place] = _as_found(listed[place], mark)
                 again += 1
-            if now is not None:
-                moved[place] = now
+            elif _means(row) != _means(listed[place]):
+                moved[place] = _as_meant(row, listed[place])
     due: list[Video] = []
     for place, video in enumerate(listed):
         if not known[place]:
@@ -96,7 +101,7 @@ def video_changes(
         elif place in moved:
             due.append(moved[place])
     changed = [listed[place].video_id for place in sorted(moved)]
-    return VideoChanges(due, changed, removed, again)
+    return VideoChanges(due, changed, removed, again, gone)
 
 
 def _videos_in_force(snapshot: Snapshot | None) -> Iterator[list[Video]]:
@@ -105,15 +110,13 @@ def _videos_in_force(snapshot: Snapshot | None) -> Iterator[list[Video]]:
             yield records_from_table(piece, record=Video)
 
 
-def _unlike(row: Video, listed: Video) -> Video | None:
-    """The row to write in place of `row`; None where `row` is up to date."""
-    mark = FileMark.at(listed.path)
-    if row.path != listed.path or not row.mark.agrees(mark):
-        return _as_found(listed, mark)
-    meant = (listed.split, listed.start_seconds, listed.end_seconds)
-    if (row.split, row.start_seconds, row.end_seconds) == meant:
-        return None
-    split, start, end = meant
+def _means(video: Video) -> tuple[str, float | None, float | None]:
+    return video.split, video.start_seconds, video.end_seconds
+
+
+def _as_meant(row: Video, listed: Video) -> Video:
+    """The row with the split and the window of now."""
+    split, start, end = _means(listed)
     return dataclasses.replace(row, split=split, start_seconds=start, end_seconds=end)
 
 

@@ -77,10 +77,19 @@ class IngestPlan:
     changed: list[str]
     removed: list[str]
     again: int
+    gone: int
     captions: int
     changed_captions: list[str]
     removed_captions: list[str]
     notes: tuple[str, ...]
+
+    @property
+    def done(self) -> dict[str, int]:
+        """What is to be done to the videos, the rare kinds only where there are any."""
+        changed = len(self.changed) - self.again - self.gone
+        done = {"new": self.new, "changed": changed, "removed": len(self.removed)}
+        seldom = {"missing": self.gone, "again": self.again}
+        return done | {what: count for what, count in seldom.items() if count}
 
     @property
     def captions_touched(self) -> int:
@@ -145,6 +154,7 @@ def plan_ingest(
         changed=videos.changed,
         removed=videos.removed,
         again=videos.again,
+        gone=videos.gone,
         captions=len(captions.due),
         changed_captions=captions.changed,
         removed_captions=captions.removed,
