@@ -22,12 +22,7 @@ def config(tmp_path):
         {
             "store": str(tmp_path / "store"),
             "corpus": {"kind": "folder", "videos": str(tmp_path / "videos")},
-            "extract": {
-                "deadline_seconds": 1.0,
-                "deadline_seconds_per_gib": 0.0,
-                "no_progress_seconds": 0.5,
-                "memory_mb": 300,
-            },
+            "extract": {"deadline_seconds": 1.0, "no_progress_seconds": 0.5, "memory_mb": 300},
         }
     )
 
