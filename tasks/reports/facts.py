@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.corpora.check import FEW_VIDEOS
 from reelvec.storage.reasons import Status
 from reelvec.storage.runs import RunRecord
 from reelvec.tasks.corpus.ledger import ledger
@@ -92,6 +93,11 @@ def notes_of(sources: ReportSources, coverage: Sequence[CoverageRow]) -> tuple[s
         )
     elif not sum(row.captions_scored for row in scored):
         notes.append(f"The split {config.evaluate.split!r} has no captions: nothing was scored.")
+    elif usable < FEW_VIDEOS:
+        notes.append(
+            f"Only {usable} videos are scored: one of them found or not moves R@1 by"
+            f" {100 / usable:.0f} points, and the intervals say little."
+        )
     if lost:
         notes.append(
             f"{lost} of the {usable + lost} videos of the split could not be used and are not"
