@@ -15,7 +15,7 @@ from reelvec.storage.errors import CorpusError
 __all__ = ["Layout", "layout_of", "read_rows"]
 
 _SEPARATORS = (",", ";", "\t", "|")
-_EXCEL_LINE = re.compile(r'"?sep=(.)"?[;,\t]*\s*', re.IGNORECASE)
+_EXCEL_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[;,\t]*\s*', re.IGNORECASE)
 """Excel's own first line, which names the separator and is no row."""
 _COMMA_TYPED = {"\t": "a tab", " ": "a space"}
 
