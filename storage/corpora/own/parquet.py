@@ -95,7 +95,7 @@ def _ask(
     if result.reason == "memory":
         raise refused(
             place,
-            f"its values need more than {_OPTIONS.limits.memory_mb} MiB at once; {_AGAIN}, in row"
+            f"its values unpack to more than is read at once ({result.message}); {_AGAIN}, in row"
             " groups of fewer rows",
         )
     if result.reason:
