@@ -22,10 +22,11 @@ _COMMA_TYPED = {"\t": "a tab", " ": "a space"}
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What parts the values of a line, and how many lines stand before the header."""
+    """What parts the values of a line, whether spaces follow it, and lines before the header."""
 
     separator: str = ","
     before: int = 0
+    spaced: bool = False
 
     @property
     def words(self) -> str:
@@ -49,7 +50,7 @@ def layout_of(path: Path, *, names: Collection[str], usual: str = ",") -> Layout
     for separator in dict.fromkeys((usual, *_SEPARATORS)):
         header = _cells(first[0], separator) if first else []
         if any(cell.strip().casefold() in names for cell in header):
-            return Layout(separator)
+            return Layout(separator, spaced=any(cell.startswith(" ") for cell in header[1:]))
         if len(header) > columns and separator != usual:
             best, columns = Layout(separator), len(header)
     plain = _cells(first[0], usual) if first else []
@@ -100,7 +101,9 @@ def read_rows(
             is not closed (the line that opens it is named).
     """
     record = _Record(islice(text_lines(path, newline=""), layout.before, None))
-    reader = csv.reader(record, delimiter=layout.separator, strict=True)
+    reader = csv.reader(
+        record, delimiter=layout.separator, skipinitialspace=layout.spaced, strict=True
+    )
     start = layout.before + 1
     try:
         header = [name.strip() for name in next(reader, [])]
