@@ -96,7 +96,7 @@ def _open_regular(path: Path) -> io.BufferedReader:
         os.close(descriptor)
         kind = next((words for is_kind, words in _KINDS.items() if is_kind(mode)), "no file")
         raise _refused(path, f"is {kind}; name a regular file")
-    return cast("io.BufferedReader", os.fdopen(descriptor, "rb"))
+    return os.fdopen(descriptor, "rb")
 
 
 def _refused(path: Path, message: str) -> CorpusError:
