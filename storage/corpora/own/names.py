@@ -19,6 +19,7 @@ __all__ = ["Names"]
 _NEAR_SHOWN = 3
 _NEAR_AMONG = 2_000
 """Names compared one by one; as many as a person waits for."""
+_NEAR_RATIO = 0.3
 
 
 class Names:
@@ -67,13 +68,13 @@ class Names:
 
     def nearest(self, unnamed: list[str]) -> str:
         """Pairs of a missing name and the most similar unnamed path, in words; "" for none."""
-        among = unnamed[:_NEAR_AMONG]
+        among = {stem_of(path): path for path in unnamed[:_NEAR_AMONG]}
         by_stem = {_folded(stem_of(path)).rpartition("/")[2]: path for path in reversed(unnamed)}
         pairs = []
         for name in self._missing.values():
             stem = _folded(stem_of(name)).rpartition("/")[2]
-            near = difflib.get_close_matches(name, among, n=1, cutoff=0.5) if among else []
-            path = by_stem.get(stem) or (near[0] if near else "")
+            near = difflib.get_close_matches(stem_of(name), among, n=1, cutoff=_NEAR_RATIO)
+            path = by_stem.get(stem) or (among[near[0]] if near else "")
             if path:
                 pairs.append(f"{shown(name)} is not there, {shown(path)} is")
             if len(pairs) == _NEAR_SHOWN:

@@ -244,6 +244,11 @@ def test_when_all_miss_the_nearest_are_shown(videos):
     assert "'v0001' is not there, '0001.mp4' is; " in note
 
 
+def test_even_a_far_name_shows_the_nearest(videos):
+    (note,) = reader(videos, "video_id,caption\n0099,x\n0001,y\n0002,z\n").read().notes
+    assert "'0099' is not there, '0010.mp4' is" in note
+
+
 def test_ids_given_away_do_not_clash(videos):
     """A row calls 0001.mp4 what another file would be called: nobody is named twice."""
     listing = reader(videos, "video_id,path,caption\n0002,0001.mp4,x\n").read()
