@@ -7,6 +7,7 @@ read once, to the end; the decoders work from the table made here.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,7 +22,9 @@ import numpy.typing as npt
 from reelvec.configs.decoding import MAX_PIXELS
 from reelvec.storage.errors import VideoError
 from reelvec.storage.reasons import Reason
+from reelvec.storage.video.clock import DEFAULT_FPS, counted, frame_times, is_uneven
 from reelvec.storage.video.content import check_file, no_progress
+from reelvec.storage.video.orientation import Orientation, TiltedError
 from reelvec.storage.video.packets import Demuxed, PacketTable, demux
 from reelvec.storage.video.structure import Completeness, completeness
 
@@ -42,6 +45,9 @@ TIMELESS = ("mpegts", "asf")
 TIMES_FROM_ZERO = ("matroska", "flv")
 """Containers whose declared duration counts from time zero, not from the first frame."""
 
+MANY_TIMES = 10
+"""A header may boast; a timeline so many times shorter than it says is a broken timeline."""
+
 TRUNCATION_SLACK_SECONDS = 0.5
 TRUNCATION_SLACK_FRACTION = 0.02
 """What may be missing at the end where a container's own length cannot be checked."""
@@ -57,8 +63,8 @@ class ProbeResult:
     codec: str
     width: int
     height: int
-    rotation: int
-    """Degrees counter-clockwise that a player turns the stored picture, 0 to 359."""
+    orientation: Orientation
+    """How a player shows the stored picture."""
     time_base: Fraction
     """Seconds a tick of `packets.pts`."""
     fps: Fraction
@@ -68,9 +74,13 @@ class ProbeResult:
     """0: not declared."""
     pts_seconds: npt.NDArray[np.float64]
     """[N] of the frames a player shows, in display order, from 0 at the first."""
+    end_seconds: float
+    """When the last frame of a variable rate is over, as the container says; 0: by `fps`."""
     packets: PacketTable
     by_time: bool
     """Frames can be told by their PTS. False: only by counting them as they are decoded."""
+    in_order: bool
+    """Some share a PTS, or the clock jumps: told by PTS in a decode of everything, no other."""
     reorders: bool
     """The codec's decode order differs from its display order."""
     refreshes: bool
@@ -92,21 +102,32 @@ class ProbeResult:
         """Keyframe packets."""
         return int(self.packets.keyframe.sum())
 
+    @property
+    def rotation(self) -> int:
+        """Degrees counter-clockwise that a player turns the picture: 0, 90, 180 or 270."""
+        return self.orientation.degrees
+
     def recounted(self, ticks: npt.NDArray[np.int64]) -> ProbeResult:
         """The same file, of which a whole decode showed frames at `ticks` and no others.
 
         Some packets hold no picture (dropped frames of MPEG-4, second fields of H.264).
         """
         if not self.by_time:
-            times = np.arange(len(ticks)) / float(self.fps or 25)
+            times = counted(len(ticks), float(self.fps))
             return dataclasses.replace(self, pts_seconds=times)
-        shown = self.packets.shown & np.isin(self.packets.pts, ticks)
-        kept = np.sort(self.packets.pts[shown])
-        start = kept[0] if len(kept) else 0
+        came = Counter(ticks.tolist())
+        shown, kept = self.packets.shown.copy(), []
+        for position in self.packets.display_order().tolist():
+            tick = int(self.packets.pts[position])
+            shown[position] = came[tick] > 0
+            if came[tick] > 0:
+                came[tick] -= 1
+                kept.append(int(self.packets.ticks[position]))
+        times = np.array(kept, np.int64)
         return dataclasses.replace(
             self,
             packets=dataclasses.replace(self.packets, shown=shown),
-            pts_seconds=(kept - start) * float(self.time_base),
+            pts_seconds=(times - times[:1]) * float(self.time_base),
         )
 
 
@@ -131,12 +152,19 @@ def probe(
     with open_container(path, max_pixels=max_pixels) as container:
         stream = _video_stream(container, path)
         _check_size(path, stream.codec_context, max_pixels)
-        demuxed = demux(container, stream, progress=progress)
+        try:
+            demuxed = demux(container, stream, progress=progress)
+        except TiltedError as error:
+            raise VideoError(
+                f"{path}: {error}", path=str(path), reason=Reason.UNREADABLE
+            ) from error
         result = _describe(str(path), container, stream, demuxed)
+        declared = _declared_end(stream, demuxed)
     if result.frames_counted == 0:
         reason = Reason.TRUNCATED if result.truncated else Reason.NO_FRAMES
         words = result.truncated or demuxed.error or "its video stream has no packet"
         raise VideoError(f"{path}: no frame can be shown ({words})", path=str(path), reason=reason)
+    _check_timeline(result, declared)
     return result
 
 
@@ -223,21 +251,22 @@ def _declared_size(path: str | Path) -> tuple[int, int]:
 
 
 def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> ProbeResult:
-    name = container.format.name.split(",")[0]
+    name = _name(container)
     context = stream.codec_context
     fps = stream.average_rate or stream.guessed_rate or Fraction(0)
-    table, shown = demuxed.packets, demuxed.packets.shown
-    # AVI stores no presentation times: where the codec reorders, FFmpeg's are invented
-    by_time = demuxed.times_complete and not (name == "avi" and context.has_b_frames)
-    time_base = float(stream.time_base)
-    if by_time:
-        ticks = np.sort(table.pts[shown])
-        pts_seconds = (ticks - ticks[0]) * time_base if len(ticks) else np.zeros(0)
-    else:
-        pts_seconds = np.arange(int(shown.sum())) / float(fps or 25)
+    table = demuxed.packets
+    times = frame_times(
+        table.ticks[table.shown],
+        jumped=table.ticks is not table.pts,
+        # AVI stores no presentation times: where the codec reorders, FFmpeg's are invented
+        invented=name == "avi" and bool(context.has_b_frames),
+        fps=float(fps),
+        time_base=float(stream.time_base),
+        container=name,
+    )
     declared = _declared_seconds(container, stream, name)
     truncated, present = _truncation(path, stream, demuxed, declared)
-    turned = demuxed.rotation % 180 == 90
+    turned = demuxed.orientation.swaps_sides
     return ProbeResult(
         path=path,
         container=name,
@@ -245,14 +274,16 @@ def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> Probe
         codec=context.codec.canonical_name,
         width=context.height if turned else context.width,
         height=context.width if turned else context.height,
-        rotation=demuxed.rotation,
+        orientation=demuxed.orientation,
         time_base=Fraction(stream.time_base),
         fps=Fraction(fps),
         frames_from_header=stream.frames,
         duration_seconds_from_header=declared,
-        pts_seconds=pts_seconds,
+        pts_seconds=times.pts_seconds,
+        end_seconds=0.0 if truncated else _end_seconds(stream, demuxed, times.pts_seconds),
         packets=table,
-        by_time=by_time,
+        by_time=times.by_time,
+        in_order=times.in_order,
         reorders=bool(context.has_b_frames),
         refreshes=demuxed.refreshes,
         skipped_at_start=demuxed.skipped_at_start,
@@ -261,17 +292,63 @@ def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> Probe
     )
 
 
+def _name(container: Any) -> str:
+    return str(container.format.name.split(",")[0])
+
+
 def _declared_seconds(container: Any, stream: Any, name: str) -> float:
     """Length of the video as the header has it; 0 where there is no header to have it."""
     if name in ESTIMATED_DURATION:
         return 0.0
+    own = _own_seconds(stream)
+    return own or (container.duration / av.time_base if container.duration else 0.0)
+
+
+def _own_seconds(stream: Any) -> float:
+    """Length declared of this stream, whatever the others'; 0: none."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
     tag = stream.metadata.get("DURATION", "")
     if tag.count(":") == 2:  # Matroska: the stream's end, as HH:MM:SS.nnn
         hours, minutes, seconds = tag.split(":")
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    return container.duration / av.time_base if container.duration else 0.0
+    return 0.0
+
+
+def _end_seconds(stream: Any, demuxed: Demuxed, pts_seconds: npt.NDArray[np.float64]) -> float:
+    """When the last frame of a variable rate is over, from the first frame on; 0: not said."""
+    if len(pts_seconds) == 0 or (len(pts_seconds) > 1 and not is_uneven(pts_seconds)):
+        return 0.0
+    last = float(pts_seconds[-1])
+    ends = [last + demuxed.last_seconds, _declared_end(stream, demuxed)]
+    if _name(stream.container) == "matroska":  # its packets all last the default of the track
+        ends.reverse()
+    return next((end for end in ends if end > last), 0.0)
+
+
+def _declared_end(stream: Any, demuxed: Demuxed) -> float:
+    """End of this very stream as declared, seconds from its first frame; 0: not said."""
+    container = stream.container
+    name = _name(container)
+    if name in ESTIMATED_DURATION:
+        return 0.0
+    alone = len(container.streams) == 1 and container.duration
+    end = _own_seconds(stream) or (container.duration / av.time_base if alone else 0.0)
+    return end - (demuxed.start_seconds if end and name in TIMES_FROM_ZERO else 0.0)
+
+
+def _check_timeline(result: ProbeResult, declared: float) -> None:
+    """Refuse times that cannot be true, rather than choose frames by them."""
+    frame = 1 / float(result.fps or DEFAULT_FPS)
+    span = max(result.end_seconds, float(result.pts_seconds[-1]) + frame)
+    if not result.truncated and declared > MANY_TIMES * span:
+        raise VideoError(
+            f"{result.path}: the times of its {result.frames_counted} frames span {span:.2f} s, "
+            f"but its header declares {declared:.2f} s: they cannot be true; remux it "
+            "(ffmpeg -i FILE -c copy OTHER.mkv), or encode it anew",
+            path=result.path,
+            reason=Reason.DAMAGED,
+        )
 
 
 def _truncation(path: str, stream: Any, demuxed: Demuxed, declared: float) -> tuple[str, float]:
