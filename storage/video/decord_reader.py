@@ -42,7 +42,7 @@ def read_with_decord(reading: Reading) -> None:
 
 
 def _as_shown(picture: npt.NDArray[np.uint8], probe: ProbeResult) -> npt.NDArray[np.uint8]:
-    """What decord makes right: it turns what an MP4 turns, but never mirrors, nor reads others' matrices.
+    """What decord leaves undone: it turns as an MP4 says, but never mirrors, nor turns others.
 
     Of a mirrored MP4 it takes half a turn too much: it looks where the x axis ends.
     """

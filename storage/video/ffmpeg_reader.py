@@ -19,7 +19,7 @@ from reelvec.storage.errors import VideoError
 from reelvec.storage.reasons import Reason
 from reelvec.storage.sandbox.lifeline import die_with_parent
 from reelvec.storage.video.contract import Reading
-from reelvec.storage.video.probe import CONTAINERS
+from reelvec.storage.video.opening import CONTAINERS
 
 __all__ = ["ffmpeg_program", "read_with_ffmpeg"]
 

@@ -54,6 +54,8 @@ class Demuxed:
     """The container's time at which the last packet of any stream is over."""
     cut_packet: bool
     """The last packet ends in mid-air."""
+    left_over: bool
+    """Half a frame follows the last packet: YUV4MPEG, which holds nothing else."""
     orientation: Orientation
     """Of the first picture."""
     last_seconds: float
@@ -78,9 +80,9 @@ def demux(container: Any, stream: Any, *, progress: Callable[[], None]) -> Demux
         for number, packet in enumerate(container.demux()):
             if number % PACKETS_A_BEAT == 0:
                 progress()
-            if packet.size == 0:
-                continue
             at = ends.see(packet)
+            if packet.size == 0:  # Theora and AVI: the picture before is shown on
+                continue
             if packet.stream_index != stream.index:
                 others.see(packet)
                 continue
@@ -102,6 +104,9 @@ def demux(container: Any, stream: Any, *, progress: Callable[[], None]) -> Demux
         start_seconds=_start_seconds(table.pts[table.shown], stream),
         end_seconds=ends.seconds(),
         cut_packet=last is not None and last.is_corrupt,
+        left_over=container.format.name == "yuv4mpegpipe"
+        and last is not None
+        and last.pos + last.size < container.size,
         orientation=first_picture.orientation,
         last_seconds=columns.lengths[shown[-1]] * float(stream.time_base) if len(shown) else 0.0,
         refreshes=starts.refreshes,
@@ -133,7 +138,7 @@ class _Columns:
         self._goes_on.append(goes_on)
 
     def table(self) -> tuple[PacketTable, int]:
-        """The table, and the number of packets not shown: before the first keyframe in either order."""
+        """The table, and how many packets are hidden, being before the first keyframe."""
         pts = np.array(self._pts, np.int64)
         keys = np.array(self._keyframe, np.bool_)
         shown = np.array(self._visible, np.bool_)

@@ -14,43 +14,30 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-import av.error
 import numpy as np
 import numpy.typing as npt
 
 from reelvec.configs.decoding import MAX_PIXELS
 from reelvec.storage.errors import VideoError
 from reelvec.storage.reasons import Reason
-from reelvec.storage.video.clock import DEFAULT_FPS, counted, frame_times, is_uneven
+from reelvec.storage.video.clock import DEFAULT_FPS, counted, frame_times
 from reelvec.storage.video.content import check_file, no_progress
+from reelvec.storage.video.length import (
+    ELEMENTARY,
+    container_name,
+    declared_end,
+    declared_seconds,
+    end_of_last_frame,
+    truncation,
+)
+from reelvec.storage.video.opening import check_size, open_container, still_picture, video_stream
 from reelvec.storage.video.orientation import Orientation, TiltedError
 from reelvec.storage.video.packets import Demuxed, PacketTable, demux
-from reelvec.storage.video.structure import Completeness, completeness
 
-__all__ = ["CONTAINERS", "ProbeResult", "open_container", "probe"]
-
-CONTAINERS = ("mov", "matroska", "avi", "mpegts", "mpeg", "asf", "flv")
-"""The demuxers allowed. No playlist, concat list, image or network format is among them."""
-
-IMAGE_BRANDS = ("avif", "avis", "heic", "heix", "hevc", "mif1", "msf1")
-"""Pictures in the clothes of an MP4."""
-
-ESTIMATED_DURATION = ("mpegts", "mpeg")
-"""Containers that declare no duration: FFmpeg works one out from the last packets it finds."""
-
-TIMELESS = ("mpegts", "asf")
-"""Containers whose length in bytes is the only witness of a cut."""
-
-TIMES_FROM_ZERO = ("matroska", "flv")
-"""Containers whose declared duration counts from time zero, not from the first frame."""
+__all__ = ["ProbeResult", "probe"]
 
 MANY_TIMES = 10
 """A header may boast; a timeline so many times shorter than it says is a broken timeline."""
-
-TRUNCATION_SLACK_SECONDS = 0.5
-TRUNCATION_SLACK_FRACTION = 0.02
-"""What may be missing at the end where a container's own length cannot be checked."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -150,8 +137,8 @@ def probe(
     """
     check_file(path)
     with open_container(path, max_pixels=max_pixels) as container:
-        stream = _video_stream(container, path)
-        _check_size(path, stream.codec_context, max_pixels)
+        stream = video_stream(container, path)
+        check_size(path, stream.codec_context, max_pixels)
         try:
             demuxed = demux(container, stream, progress=progress)
         except TiltedError as error:
@@ -159,99 +146,19 @@ def probe(
                 f"{path}: {error}", path=str(path), reason=Reason.UNREADABLE
             ) from error
         result = _describe(str(path), container, stream, demuxed)
-        declared = _declared_end(stream, demuxed)
+        declared = declared_end(stream, demuxed)
     if result.frames_counted == 0:
         reason = Reason.TRUNCATED if result.truncated else Reason.NO_FRAMES
         words = result.truncated or demuxed.error or "its video stream has no packet"
         raise VideoError(f"{path}: no frame can be shown ({words})", path=str(path), reason=reason)
+    if result.container == "gif" and result.frames_counted == 1:
+        raise still_picture(path)
     _check_timeline(result, declared)
     return result
 
 
-def open_container(
-    path: str | Path, *, max_pixels: int, **codec_options: str
-) -> av.container.InputContainer:
-    """Open a local file with the containers we name, and nothing it may point to.
-
-    Raises:
-        VideoError: unreadable, or truncated where the container's own length says so.
-    """
-    options = {
-        "protocol_whitelist": "file",
-        "format_whitelist": ",".join(CONTAINERS),
-        "max_pixels": str(max_pixels),
-        **codec_options,
-    }
-    try:
-        return av.open(f"file:{Path(path).absolute()}", mode="r", options=options)
-    except (av.error.FFmpegError, ValueError) as error:
-        if completeness(path) is Completeness.CUT:
-            raise VideoError(
-                f"{path}: ends before its own container does, and the index it needs is not there "
-                f"({error}); fetch the file again",
-                path=str(path),
-                reason=Reason.TRUNCATED,
-            ) from error
-        raise VideoError(
-            f"{path}: not a video in one of the containers read here ({', '.join(CONTAINERS)}): "
-            f"{error}",
-            path=str(path),
-            reason=Reason.UNREADABLE,
-        ) from error
-
-
-def _video_stream(container: Any, path: str | Path) -> Any:
-    """The best video stream that is not a cover picture."""
-    if container.metadata.get("major_brand", "").strip() in IMAGE_BRANDS:
-        raise VideoError(
-            f"{path}: a still picture, not a video", path=str(path), reason=Reason.UNREADABLE
-        )
-    moving = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & av.stream.Disposition.attached_pic
-    ]
-    if not moving:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        cut = completeness(path) is Completeness.CUT and not container.streams.audio
-        raise VideoError(
-            f"{path}: no video stream (holds {kinds})"
-            + (", and its end is missing" if cut else ""),
-            path=str(path),
-            reason=Reason.TRUNCATED if cut else Reason.NO_VIDEO_STREAM,
-        )
-    best = container.streams.best("video")
-    chosen = best if best in moving else moving[0]
-    if chosen.codec_context is None:
-        raise VideoError(
-            f"{path}: no decoder here for its video stream",
-            path=str(path),
-            reason=Reason.UNREADABLE,
-        )
-    return chosen
-
-
-def _check_size(path: str | Path, context: Any, max_pixels: int) -> None:
-    width, height = context.width, context.height
-    if width * height == 0:  # over max_pixels, FFmpeg forgets the size; ask the header alone
-        width, height = _declared_size(path)
-    if width * height > max_pixels:
-        raise VideoError(
-            f"{path}: declares {width} x {height} pixels, over the limit of {max_pixels}; raise "
-            "extract.max_pixels if it is meant",
-            path=str(path),
-            reason=Reason.TOO_LARGE,
-        )
-
-
-def _declared_size(path: str | Path) -> tuple[int, int]:
-    with open_container(path, max_pixels=2**31 - 1, codec_whitelist="none") as container:
-        context = container.streams.video[0].codec_context
-        return context.width, context.height
-
-
 def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> ProbeResult:
-    name = _name(container)
+    name = container_name(container)
     context = stream.codec_context
     fps = stream.average_rate or stream.guessed_rate or Fraction(0)
     table = demuxed.packets
@@ -259,13 +166,13 @@ def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> Probe
         table.ticks[table.shown],
         jumped=table.ticks is not table.pts,
         # AVI stores no presentation times: where the codec reorders, FFmpeg's are invented
-        invented=name == "avi" and bool(context.has_b_frames),
+        invented=name in ELEMENTARY or (name == "avi" and bool(context.has_b_frames)),
         fps=float(fps),
         time_base=float(stream.time_base),
         container=name,
     )
-    declared = _declared_seconds(container, stream, name)
-    truncated, present = _truncation(path, stream, demuxed, declared)
+    declared = declared_seconds(container, stream, name)
+    truncated, present = truncation(path, stream, demuxed, declared)
     turned = demuxed.orientation.swaps_sides
     return ProbeResult(
         path=path,
@@ -280,7 +187,7 @@ def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> Probe
         frames_from_header=stream.frames,
         duration_seconds_from_header=declared,
         pts_seconds=times.pts_seconds,
-        end_seconds=0.0 if truncated else _end_seconds(stream, demuxed, times.pts_seconds),
+        end_seconds=0.0 if truncated else end_of_last_frame(stream, demuxed, times.pts_seconds),
         packets=table,
         by_time=times.by_time,
         in_order=times.in_order,
@@ -290,51 +197,6 @@ def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> Probe
         truncated=truncated,
         fraction_present=present,
     )
-
-
-def _name(container: Any) -> str:
-    return str(container.format.name.split(",")[0])
-
-
-def _declared_seconds(container: Any, stream: Any, name: str) -> float:
-    """Length of the video as the header has it; 0 where there is no header to have it."""
-    if name in ESTIMATED_DURATION:
-        return 0.0
-    own = _own_seconds(stream)
-    return own or (container.duration / av.time_base if container.duration else 0.0)
-
-
-def _own_seconds(stream: Any) -> float:
-    """Length declared of this stream, whatever the others'; 0: none."""
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    tag = stream.metadata.get("DURATION", "")
-    if tag.count(":") == 2:  # Matroska: the stream's end, as HH:MM:SS.nnn
-        hours, minutes, seconds = tag.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    return 0.0
-
-
-def _end_seconds(stream: Any, demuxed: Demuxed, pts_seconds: npt.NDArray[np.float64]) -> float:
-    """When the last frame of a variable rate is over, from the first frame on; 0: not said."""
-    if len(pts_seconds) == 0 or (len(pts_seconds) > 1 and not is_uneven(pts_seconds)):
-        return 0.0
-    last = float(pts_seconds[-1])
-    ends = [last + demuxed.last_seconds, _declared_end(stream, demuxed)]
-    if _name(stream.container) == "matroska":  # its packets all last the default of the track
-        ends.reverse()
-    return next((end for end in ends if end > last), 0.0)
-
-
-def _declared_end(stream: Any, demuxed: Demuxed) -> float:
-    """End of this very stream as declared, seconds from its first frame; 0: not said."""
-    container = stream.container
-    name = _name(container)
-    if name in ESTIMATED_DURATION:
-        return 0.0
-    alone = len(container.streams) == 1 and container.duration
-    end = _own_seconds(stream) or (container.duration / av.time_base if alone else 0.0)
-    return end - (demuxed.start_seconds if end and name in TIMES_FROM_ZERO else 0.0)
 
 
 def _check_timeline(result: ProbeResult, declared: float) -> None:
@@ -349,26 +211,3 @@ def _check_timeline(result: ProbeResult, declared: float) -> None:
             path=result.path,
             reason=Reason.DAMAGED,
         )
-
-
-def _truncation(path: str, stream: Any, demuxed: Demuxed, declared: float) -> tuple[str, float]:
-    """Why the file is known to end early ("" if not), and the fraction of its time found."""
-    frame = float(1 / stream.average_rate) if stream.average_rate else 0.04
-    declared = max(declared, stream.frames * frame)  # an AVI without its index shortens the other
-    absolute = stream.container.format.name.startswith(TIMES_FROM_ZERO)
-    present = demuxed.end_seconds - (0.0 if absolute else demuxed.start_seconds)
-    missing = declared - present
-    fraction = min(1.0, present / declared) if declared > 0 else 1.0
-    state = completeness(path)
-    if state is Completeness.COMPLETE and not demuxed.error:
-        return "", 1.0  # every promised byte is there: a longer declared time is the header's error
-    lost = stream.frames - demuxed.packets_read
-    slack = max(TRUNCATION_SLACK_SECONDS, TRUNCATION_SLACK_FRACTION * declared)
-    timeless = stream.container.format.name in TIMELESS  # nothing declared to be compared with
-    gone = timeless or missing > 0.75 * frame or lost > 0 or demuxed.cut_packet
-    cut = state is Completeness.CUT and gone
-    short = declared > 0 and missing > slack
-    if not (cut or short or demuxed.error):
-        return "", 1.0
-    words = f"{present:.2f} s of {declared:.2f} s declared are there" if declared else "cut short"
-    return words + (f"; the demuxer says: {demuxed.error}" if demuxed.error else ""), fraction

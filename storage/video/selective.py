@@ -15,6 +15,7 @@ that are none. Identical, bit for bit, to decoding everything, by five guards
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,8 +27,8 @@ from reelvec.storage.errors import VideoError
 from reelvec.storage.reasons import Reason
 from reelvec.storage.video.clock import NO_PTS
 from reelvec.storage.video.contract import CountDiffersError, Reading
+from reelvec.storage.video.opening import open_container
 from reelvec.storage.video.orientation import orientation_of
-from reelvec.storage.video.probe import open_container
 
 __all__ = ["read_selectively", "read_sequentially"]
 
@@ -207,20 +208,14 @@ def _decode_from_first_keyframe(container: Any, reading: Reading) -> Iterator[An
     stream = _stream(container, reading)
     keys = reading.probe.packets.keyframe
     skip = int(np.argmax(keys)) if keys.any() else 0
-    number = 0
-    for packet in container.demux(stream):
-        if packet.size:
-            number += 1
-            if number <= skip:
-                continue
+    packets = (packet for packet in container.demux(stream) if packet.size)
+    for packet in itertools.chain(itertools.islice(packets, skip, None), [None]):
         reading.progress()
-        for frame in stream.codec_context.decode(packet if packet.size else None):
+        for frame in stream.codec_context.decode(packet):
             if frame.is_corrupt:
                 raise ValueError(f"the decoder calls the frame at {frame.time} s corrupt")
             yield frame
             del frame
-        if not packet.size:
-            return
 
 
 def _open(reading: Reading) -> Any:

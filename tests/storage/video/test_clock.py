@@ -211,7 +211,7 @@ def test_a_pause_of_the_picture_under_sound_is_no_jump(folder):
     path = folder / "pause.ts"
     sound = ("-f", "lavfi", "-i", "sine=duration=24", "-c:a", "aac")
     media.ffmpeg(
-        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "160x120", "-r", "25", "-i", "pipe:", *sound[:4],
-        *late, *PLAIN, *sound[4:], str(path), stdin=frames.tobytes(),
+        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "160x120", "-r", "25",
+        "-i", "pipe:", *sound[:4], *late, *PLAIN, *sound[4:], str(path), stdin=frames.tobytes(),
     )  # fmt: skip
     assert probe(path).pts_seconds == pytest.approx([0, 0.04, 22, 23], abs=0.01)
