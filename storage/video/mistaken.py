@@ -1,4 +1,4 @@
-"""What a file holds that is no video, by its first bytes: pages, pointers, archives, half downloads."""
+"""What a file is that is no video, by its first bytes: a page, a pointer, an archive, zeros."""
 
 from __future__ import annotations
 

@@ -52,8 +52,9 @@ def open_container(
             ) from error
         if completeness(path) is Completeness.CUT or zeros_at_end(path):
             raise VideoError(
-                f"{path}: a download that was not finished: it ends, or turns to zeros, before its own "
-                f"container does, and the index it needs is not there ({error}); fetch the file again",
+                f"{path}: a download that was not finished: it ends, or turns to zeros, before "
+                f"its own container does, and the index it needs is not there ({error}); fetch "
+                "the file again",
                 path=str(path),
                 reason=Reason.TRUNCATED,
             ) from error
