@@ -36,9 +36,10 @@ from reelvec.storage.video.decoder_table import (
 )
 from reelvec.storage.video.decoders import READERS, read_frames
 from reelvec.storage.video.ffmpeg_reader import ffmpeg_program
+from reelvec.storage.video.orientation import UPRIGHT, orientation_of
 from reelvec.storage.video.probe import probe
 from reelvec.storage.video.selective import read_sequentially
-from reelvec.storage.video.transform import fit, rotate
+from reelvec.storage.video.transform import fit
 from tests.storage.video.contracts import found, is_right, notices_damage, upright
 from tests.support import media
 
@@ -124,8 +125,13 @@ def pyav_sought(path, picks):
             for frame in container.decode(stream):
                 at = frame.dts if untimed else frame.pts
                 if at is not None and at >= wanted:
-                    yield rotate(frame.to_ndarray(format="rgb24"), degrees=frame.rotation)
+                    yield _shown(frame)
                     break
+
+
+def _shown(frame):
+    """The picture as a player shows it."""
+    return (orientation_of(frame) or UPRIGHT).show(frame.to_ndarray(format="rgb24"))
 
 
 def fitted(pictures):
