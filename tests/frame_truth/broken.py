@@ -51,7 +51,9 @@ def _song(path):
 
 def _still(path):
     """A picture in the clothes of an MP4."""
-    encode(path, "-c:v", "libaom-av1", "-still-picture", "1", "-cpu-used", "8", "-f", "avif", count=1)
+    encode(
+        path, "-c:v", "libaom-av1", "-still-picture", "1", "-cpu-used", "8", "-f", "avif", count=1
+    )
 
 
 LFS = (

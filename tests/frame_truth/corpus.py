@@ -1,6 +1,6 @@
 """The corpus: all kinds by name, and the folder they are made in.
 
-    python -m tests.frame_truth.corpus FOLDER
+python -m tests.frame_truth.corpus FOLDER
 """
 
 import sys

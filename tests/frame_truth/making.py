@@ -25,6 +25,8 @@ class Kind:
     """It is damaged, or no video: right is to say so, never a frame."""
     rate: float = 0.0
     """Frames a second where the container stores no times and ffmpeg's are guesses; 0: it does."""
+    stream: str = ""
+    """The stream a player shows, as ffmpeg's -map names it; "": the only one, or ffmpeg's choice."""
 
 
 def x264(*more, params="keyint=30:min-keyint=30:scenecut=0"):

@@ -39,7 +39,7 @@ def _oriented(suffix, options, *arguments):
     return remuxed(suffix, options, (), *(arguments or x264()))
 
 
-def _mux(suffix, inputs, *after, refused=False):
+def _mux(suffix, inputs, *after, stream=""):
     """Several inputs into one file: (tag, encoder arguments, size, frames), then output options."""
 
     def make(path):
@@ -51,7 +51,7 @@ def _mux(suffix, inputs, *after, refused=False):
                 given += ["-i", source]
             ffmpeg(*given, *after, path)
 
-    return Kind(suffix, make, refused=refused)
+    return Kind(suffix, make, stream=stream)
 
 
 VIDEO = (0, x264(), (192, 144), 150)
@@ -61,12 +61,24 @@ PICTURE = (3, ("-c:v", "mjpeg", "-pix_fmt", "yuvj420p"), (400, 400), 1)
 COVER = ("-c", "copy", "-disposition:v:1", "attached_pic")
 
 
+def _attached(path):
+    """A video with a picture among its attachments, as mkvmerge writes covers."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, picture = Path(folder) / "video.mkv", Path(folder) / "cover.jpg"
+        encode(source, *x264())
+        encode(picture, "-q:v", "4", size=(400, 400), count=1, tag=3)
+        ffmpeg(
+            "-i", source, "-attach", picture, "-metadata:s:t", "mimetype=image/jpeg",
+            "-metadata:s:t", "filename=cover.jpg", "-c", "copy", path,
+        )  # fmt: skip
+
+
 def _with_sound(suffix, seconds, *more, before=(), video=x264()):
     """A video of ten seconds and a tone of `seconds`."""
 
     def make(path):
         with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder) / "video.mkv"
+            source = Path(folder) / f"video{'.avi' if suffix == '.avi' else '.mkv'}"
             encode(source, *video)
             tone = ("-f", "lavfi", "-i", f"sine=duration={seconds}")
             ffmpeg(
@@ -117,12 +129,14 @@ KINDS = {
     "1080p mp4": encoded(".mp4", *x264(), size=(1920, 1080), count=26),
     "pixels not square mp4": encoded(".mp4", *x264("-vf", "setsar=16/11"), size=(176, 144)),
     "cropped in its stream mp4": encoded(
-        ".mp4", *x264("-bsf:v", "h264_metadata=crop_left=20:crop_right=20"), size=(232, 144)
+        ".mp4", *x264("-bsf:v", "h264_metadata=crop_left=20:crop_right=28"), size=(240, 144)
     ),
     "size changes ts": joined(
         ".ts",
-        encoded(".ts", *x264(), count=100),
-        encoded(".ts", *x264("-output_ts_offset", "4"), count=100, size=(320, 180), tag=1),
+        encoded(".ts", *x264(params=NO_B), count=100),
+        encoded(
+            ".ts", *x264("-output_ts_offset", "4", params=NO_B), count=100, size=(320, 240), tag=1
+        ),
     ),
     # fields
     "interlaced h264 mp4": encoded(".mp4", *x264(*WOVEN)),
@@ -166,16 +180,15 @@ KINDS = {
         ".mp4", [VIDEO, PICTURE], "-map", "1", "-map", "0", "-c", "copy", "-disposition:v:0",
         "attached_pic",
     ),
-    "cover picture mkv": _mux(
-        ".mkv", [VIDEO, PICTURE], "-map", "0", "-map", "1", *COVER
-    ),
+    "cover picture mkv": Kind(".mkv", _attached),
     "two streams mp4": _mux(".mp4", [VIDEO, OTHER], "-map", "0", "-map", "1", "-c", "copy"),
     "two streams mkv, the second larger": _mux(
-        ".mkv", [VIDEO, LARGER], "-map", "0", "-map", "1", "-c", "copy", "-disposition:v", "0"
+        ".mkv", [VIDEO, LARGER], "-map", "0", "-map", "1", "-c", "copy", "-disposition:v", "0",
+        stream="0:v:0",
     ),
     "two streams mkv, the second is the default": _mux(
         ".mkv", [LARGER, VIDEO], "-map", "0", "-map", "1", "-c", "copy",
-        "-disposition:v:0", "0", "-disposition:v:1", "default",
+        "-disposition:v:0", "0", "-disposition:v:1", "default", stream="0:v:1",
     ),
     "two programmes ts": _mux(
         ".ts", [VIDEO, OTHER], "-map", "0", "-map", "1", "-c", "copy",

@@ -47,15 +47,16 @@ class Truth:
         return np.unique(np.linspace(0, len(self.seen) - 1, count).astype(np.int64))
 
 
-def decode(path, *, rate=0.0):
+def decode(path, *, kind=None):
     """The truth about `path`; None where ffmpeg shows no picture.
 
-    With a `rate` (frames a second) the frames are timed by counting them: AVI stores no times, and
-    ffmpeg's of B-frames are guesses.
+    A `kind` may name the stream to be shown, and a rate by which frames are timed: AVI stores no
+    times, and ffmpeg's of B-frames are guesses.
     """
+    stream = ("-map", kind.stream) if kind and kind.stream else ()
     command = [
         imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-nostats", "-threads", "1",
-        "-i", f"file:{path}", "-an", "-sn", "-dn", "-fps_mode", "passthrough", "-vf", "showinfo",
+        "-i", f"file:{path}", *stream, "-an", "-sn", "-dn", "-fps_mode", "passthrough", "-vf", "showinfo",
         "-f", "rawvideo", "-pix_fmt", "rgb24", "-threads", "1", "pipe:",
     ]  # fmt: skip
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
@@ -63,10 +64,10 @@ def decode(path, *, rate=0.0):
         out.seek(0)
         said.seek(0)
         truth = _truth(np.frombuffer(out.read(), np.uint8), said.read())
-    if truth is None or not rate:
+    if truth is None or kind is None or not kind.rate:
         return truth
-    count = len(truth.seen)
-    return replace(truth, times=np.arange(count) / rate, end=count / rate)
+    times = np.arange(len(truth.seen) + 1) / kind.rate
+    return replace(truth, times=times[:-1], end=float(times[-1]))
 
 
 def _truth(data, said):

@@ -55,9 +55,7 @@ def _torchcodec(mode):
     def opened(path):
         from torchcodec.decoders import VideoDecoder
 
-        return VideoDecoder(
-            str(path), seek_mode=mode, num_ffmpeg_threads=1, dimension_order="NHWC"
-        )
+        return VideoDecoder(str(path), seek_mode=mode, num_ffmpeg_threads=1, dimension_order="NHWC")
 
     def one_a_second(path):
         video = opened(path)

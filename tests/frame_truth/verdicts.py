@@ -68,6 +68,25 @@ def fault(ours, truth, *, refused, picks):
     return ""
 
 
+def grade(faults):
+    """ "fails" where all of them are refusals of a good file, else "silent" or "wrong"."""
+    if any(fault.startswith("silent") for fault in faults):
+        return "silent"
+    return "fails" if all(fault.startswith("refused") for fault in faults) else "wrong"
+
+
+def picks_of(truth, policy, count):
+    """Indices of the frames that are right; none where nothing is shown."""
+    if truth is None:
+        return []
+    return truth.one_a_second() if policy == "per_second" else truth.evenly(count)
+
+
+def numbers_of(ask, path):
+    """What the frames say that `ask` gives of the file."""
+    return [code.read(frame) for frame in ask(path)]
+
+
 def shown(seen):
     return ", ".join(str(one) if one else "?" for one in seen)
 
