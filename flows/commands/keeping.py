@@ -169,11 +169,10 @@ def compact(
     if as_json:
         print_json({"store": where, "dry_run": dry_run, "compacted": rows})
     elif rows:
-        shown = [
-            {**row, "identity": row["identity"][:12], "MiB": row["bytes"] / 2**20} for row in rows
-        ]
+        shown = [{**row, "MiB": row["bytes"] / 2**20} for row in rows]
         title = f"{where}{' (dry run: nothing is changed)' if dry_run else ''}"
-        print_table(title, shown, ["kind", "identity", "parts_before", "parts_after", "MiB"])
+        columns = ["kind", "identity", "parts_before", "parts_after", "MiB"]
+        print_table(title, shown, columns, whole=["identity"])
     else:
         typer.echo(f"{where}: there are no small parts to merge")
 

@@ -23,6 +23,8 @@ class Timeline:
     pts_seconds: npt.NDArray[np.float64]
     fps: float
     """Frames a second as the container says (a rational, as a float); 0: it does not."""
+    declared_end_seconds: float = 0.0
+    """End of the last frame where the rate is variable, as the container says; 0: by `fps`."""
     frames_from_header: int = 0
     """0: not declared. Only the originals' rules look at it."""
     start_seconds: float | None = None
@@ -49,6 +51,8 @@ class Timeline:
         """End of the last frame, seconds."""
         if len(self.pts_seconds) == 0:
             return 0.0
+        if self.declared_end_seconds > self.pts_seconds[-1]:
+            return self.declared_end_seconds
         if self.fps > 0:
             return float(self.pts_seconds[-1]) + 1 / self.fps
         gaps = np.diff(self.pts_seconds)

@@ -16,15 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
+from reelvec.storage.video.clock import is_uneven
+from reelvec.storage.video.orientation import UPRIGHT
 from reelvec.storage.video.probe import ProbeResult
 
 __all__ = ["TABLE_PATH", "DecoderTable", "FileKind", "Verdict", "kind_of", "shipped_table"]
 
 TABLE_PATH = Path(__file__).with_name("decoder_table.json")
-
-UNEVEN = 1.5
-"""Longest step between frames over the shortest, from which the rate counts as variable: above the
-rounding of times to milliseconds."""
 
 
 @dataclass(frozen=True, order=True, kw_only=True)
@@ -128,19 +126,19 @@ def kind_of(probe: ProbeResult) -> FileKind:
     table = probe.packets
     keys = table.keyframe
     # a keyframe's own PTS until the next one; before the first, nothing precedes
-    last_key = np.maximum.accumulate(np.where(keys, table.pts, table.pts.min()))
-    steps = np.diff(probe.pts_seconds)
+    last_key = np.maximum.accumulate(np.where(keys, table.ticks, table.ticks.min()))
+    by_time = probe.by_time and not probe.in_order
     return FileKind(
         container=probe.container,
         codec=probe.codec,
-        by_time=probe.by_time,
+        by_time=by_time,
         reorders=probe.reorders,
         refreshes=probe.refreshes,
-        open_groups=bool(keys.any() and probe.by_time and (table.pts < last_key).any()),
+        open_groups=bool(keys.any() and by_time and (table.ticks < last_key).any()),
         hidden_packets=not bool(table.shown.all()),
         one_group=probe.keyframes <= 1,
-        variable_rate=len(steps) > 0 and bool(steps.max() > UNEVEN * steps.min()),
-        rotated=probe.rotation != 0,
+        variable_rate=is_uneven(probe.pts_seconds),
+        rotated=probe.orientation != UPRIGHT,
     )
 
 

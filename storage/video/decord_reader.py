@@ -7,9 +7,13 @@ the table (storage.video.decoder_table) before it comes here.
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from reelvec.storage.errors import VideoError
 from reelvec.storage.reasons import Reason
 from reelvec.storage.video.contract import Reading
+from reelvec.storage.video.probe import ProbeResult
 
 __all__ = ["read_with_decord"]
 
@@ -32,9 +36,22 @@ def read_with_decord(reading: Reading) -> None:
         for index in reading.sink.picks.tolist():
             reading.progress()
             if reading.sink.wants(index):
-                reading.sink.put(index, video[index].asnumpy())
+                reading.sink.put(index, _as_shown(video[index].asnumpy(), reading.probe))
     except (decord.DECORDError, RuntimeError, IndexError) as error:
         raise _failed(reading, f"decord: {error}") from error
+
+
+def _as_shown(picture: npt.NDArray[np.uint8], probe: ProbeResult) -> npt.NDArray[np.uint8]:
+    """What decord leaves undone: it turns as an MP4 says, but never mirrors, nor turns others.
+
+    Of a mirrored MP4 it takes half a turn too much: it looks where the x axis ends.
+    """
+    orientation = probe.orientation
+    if probe.container != "mov":
+        return orientation.show(picture)
+    if not orientation.mirrored:
+        return picture
+    return orientation.show(np.rot90(picture, -(orientation.turns + 2)))
 
 
 def _failed(reading: Reading, words: str) -> VideoError:

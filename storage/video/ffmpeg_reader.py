@@ -19,7 +19,7 @@ from reelvec.storage.errors import VideoError
 from reelvec.storage.reasons import Reason
 from reelvec.storage.sandbox.lifeline import die_with_parent
 from reelvec.storage.video.contract import Reading
-from reelvec.storage.video.probe import CONTAINERS
+from reelvec.storage.video.opening import CONTAINERS
 
 __all__ = ["ffmpeg_program", "read_with_ffmpeg"]
 
@@ -81,14 +81,16 @@ def _command(reading: Reading) -> list[str]:
         err_detect="explode",
         max_pixels=reading.max_pixels,
         threads=1,
+        noautorotate=None,  # done here, as for the other decoders: versions of ffmpeg differ in it
     )
+    height, width = _stored_size(reading)
     piped = source.output(
         "pipe:1",
         map=f"0:{reading.probe.stream_index}",
         fps_mode="passthrough",
         format="rawvideo",
         pix_fmt="rgb24",
-        s=f"{reading.probe.width}x{reading.probe.height}",
+        s=f"{width}x{height}",
         threads=1,
     )
     arguments = piped.global_args("-nostdin", "-v", "error", "-xerror")
@@ -97,8 +99,7 @@ def _command(reading: Reading) -> list[str]:
 
 def _take_frames(pipe: IO[bytes] | None, reading: Reading) -> int:
     """Put the wanted frames of a pipe of raw RGB pictures; the number of whole pictures seen."""
-    shape = (reading.probe.height, reading.probe.width, 3)
-    picture = np.empty(shape, np.uint8)
+    picture = np.empty((*_stored_size(reading), 3), np.uint8)
     view = picture.reshape(-1).data
     seen = 0
     while pipe is not None:
@@ -110,9 +111,15 @@ def _take_frames(pipe: IO[bytes] | None, reading: Reading) -> int:
             got += count
         reading.progress()
         if reading.sink.wants(seen):
-            reading.sink.put(seen, picture)
+            reading.sink.put(seen, reading.probe.orientation.show(picture))
         seen += 1
     return seen
+
+
+def _stored_size(reading: Reading) -> tuple[int, int]:
+    """Height and width before the picture is turned."""
+    shown = (reading.probe.height, reading.probe.width)
+    return shown[::-1] if reading.probe.orientation.swaps_sides else shown
 
 
 def _failed(reading: Reading, words: str) -> VideoError:

@@ -4,8 +4,8 @@ Decode only the groups of pictures that hold targets, and in those skip the non-
 that are none. Identical, bit for bit, to decoding everything, by five guards
 (notes/decoding-and-stores.md 1.3):
 
-1. AVI with a reordering codec, MPEG-PS, doubled or absent times: decode everything, count frames.
-   Intra refresh, whose keyframes are no clean starts: decode everything.
+1. AVI with a reordering codec, absent times: decode everything, count frames. Doubled times, a
+   clock that jumps, intra refresh, whose keyframes are no clean starts: decode everything.
 2. Seek in MP4 and Matroska only (after a seek AVI's times may be a frame late); elsewhere read on,
    but decode from keyframes just the same.
 3. A target shown before its own keyframe (open GOP) starts one group earlier.
@@ -15,6 +15,7 @@ that are none. Identical, bit for bit, to decoding everything, by five guards
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,16 +25,19 @@ from av.video.reformatter import VideoReformatter
 
 from reelvec.storage.errors import VideoError
 from reelvec.storage.reasons import Reason
+from reelvec.storage.video.clock import NO_PTS
 from reelvec.storage.video.contract import CountDiffersError, Reading
-from reelvec.storage.video.packets import NO_PTS
-from reelvec.storage.video.probe import open_container
-from reelvec.storage.video.transform import rotate
+from reelvec.storage.video.opening import open_container
+from reelvec.storage.video.orientation import orientation_of
 
 __all__ = ["read_selectively", "read_sequentially"]
 
 SEEKABLE = ("mov", "matroska")
 SKIPS_NON_REFERENCE = ("h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video")
 """VP9 gains nothing from it, AV1 loses frames."""
+
+NONE: Iterator[int] = iter(())
+"""No display index: the frame is not shown."""
 
 WORTH_A_SEEK = 100
 """Packets passed over for less are read and dropped: that costs less than a seek."""
@@ -50,7 +54,8 @@ def read_selectively(reading: Reading) -> None:
         VideoError: damaged, as read_sequentially.
     """
     probe = reading.probe
-    if not probe.by_time or probe.refreshes or not probe.packets.keyframe.any():
+    whole = probe.in_order or probe.refreshes or not probe.packets.keyframe.any()
+    if whole or not probe.by_time:
         read_sequentially(reading)
         return
     try:
@@ -69,16 +74,16 @@ def read_sequentially(reading: Reading) -> None:
         CountDiffersError: nothing complained, but some packets gave no frame.
     """
     probe, sink = reading.probe, reading.sink
-    indices = _index_by_ticks(reading) if probe.by_time else None
+    indices = _indices_by_pts(reading) if probe.by_time else None
     ticks: list[int] = []
     convert = VideoReformatter()
     try:
         with _open(reading) as container:
             for frame in _decode_from_first_keyframe(container, reading):
-                index = len(ticks) if indices is None else indices.get(frame.pts, -1)
+                index = len(ticks) if indices is None else next(indices.get(frame.pts, NONE), -1)
                 ticks.append(NO_PTS if frame.pts is None else frame.pts)
                 if sink.wants(index):
-                    sink.put(index, _picture(frame, convert))
+                    sink.put(index, _picture(frame, convert, reading))
                     if sink.complete():
                         return
                 del frame  # its buffer is warm: the next picture goes there
@@ -105,7 +110,7 @@ class _Selective:
         self._table = reading.probe.packets
         self._pts: list[int] = self._table.pts.tolist()  # asked for one by one: no NumPy scalars
         self._keys = np.flatnonzero(self._table.keyframe)
-        self._index = _index_by_ticks(reading)
+        self._index = {ticks: next(indices) for ticks, indices in _indices_by_pts(reading).items()}
         self._skips = self._context.codec.canonical_name in SKIPS_NON_REFERENCE
         self._seeks = reading.probe.container in SEEKABLE
         self._convert = VideoReformatter()
@@ -120,9 +125,7 @@ class _Selective:
 
     def _targets(self) -> dict[int, list[int]]:
         """Group to start from -> decode positions of the targets of that run, both ascending."""
-        shown = np.flatnonzero(self._table.shown)
-        order = shown[np.argsort(self._table.pts[shown], kind="stable")]
-        positions = order[self._reading.sink.picks]
+        positions = self._table.display_order()[self._reading.sink.picks]
         groups = np.searchsorted(self._keys, positions, side="right") - 1
         leading = self._table.pts[positions] < self._table.pts[self._keys[groups]]
         groups = groups - leading
@@ -197,7 +200,7 @@ class _Selective:
                 raise _GuardError
             index = self._index.get(frame.pts, -1)
             if self._reading.sink.wants(index):
-                self._reading.sink.put(index, _picture(frame, self._convert))
+                self._reading.sink.put(index, _picture(frame, self._convert, self._reading))
 
 
 def _decode_from_first_keyframe(container: Any, reading: Reading) -> Iterator[Any]:
@@ -205,20 +208,14 @@ def _decode_from_first_keyframe(container: Any, reading: Reading) -> Iterator[An
     stream = _stream(container, reading)
     keys = reading.probe.packets.keyframe
     skip = int(np.argmax(keys)) if keys.any() else 0
-    number = 0
-    for packet in container.demux(stream):
-        if packet.size:
-            number += 1
-            if number <= skip:
-                continue
+    packets = (packet for packet in container.demux(stream) if packet.size)
+    for packet in itertools.chain(itertools.islice(packets, skip, None), [None]):
         reading.progress()
-        for frame in stream.codec_context.decode(packet if packet.size else None):
+        for frame in stream.codec_context.decode(packet):
             if frame.is_corrupt:
                 raise ValueError(f"the decoder calls the frame at {frame.time} s corrupt")
             yield frame
             del frame
-        if not packet.size:
-            return
 
 
 def _open(reading: Reading) -> Any:
@@ -238,16 +235,20 @@ def _stream(container: Any, reading: Reading) -> Any:
     return stream
 
 
-def _index_by_ticks(reading: Reading) -> dict[int, int]:
-    """PTS in ticks -> display index, of the frames shown."""
+def _indices_by_pts(reading: Reading) -> dict[int, Iterator[int]]:
+    """PTS in ticks -> display indices of the frames shown then, mostly one, in order."""
     table = reading.probe.packets
-    return {int(ticks): index for index, ticks in enumerate(np.sort(table.pts[table.shown]))}
+    indices: dict[int, list[int]] = {}
+    for index, ticks in enumerate(table.pts[table.display_order()].tolist()):
+        indices.setdefault(ticks, []).append(index)
+    return {ticks: iter(shown) for ticks, shown in indices.items()}
 
 
-def _picture(frame: Any, convert: VideoReformatter) -> Any:
+def _picture(frame: Any, convert: VideoReformatter, reading: Reading) -> Any:
     # by default swscale starts a thread a core for each picture: dearer than the work itself
     picture: Any = convert.reformat(frame, format="rgb24", threads=1).to_ndarray()
-    return rotate(picture, degrees=frame.rotation)
+    # a matrix inside the stream comes with its keyframes alone, and holds for what follows
+    return (orientation_of(frame) or reading.probe.orientation).show(picture)
 
 
 def _damaged(reading: Reading, words: str) -> VideoError:

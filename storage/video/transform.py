@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["fit", "resized_size", "rotate"]
+__all__ = ["fit", "resized_size"]
 
 Picture = npt.NDArray[np.uint8]
 
@@ -41,12 +41,6 @@ def fit(
     else:
         resized = _pillow(picture, height, width)
     out[...] = resized[top : top + size, left : left + size]
-
-
-def rotate(picture: Picture, *, degrees: int) -> Picture:
-    """Turn counter-clockwise by quarter turns, as a player does with the container's rotation."""
-    turns = round(degrees / 90) % 4
-    return np.rot90(picture, turns) if turns else picture
 
 
 def _torch(picture: Picture, height: int, width: int) -> Picture:

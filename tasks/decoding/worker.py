@@ -98,6 +98,7 @@ def _read(
         timeline = Timeline(
             pts_seconds=result.pts_seconds,
             fps=float(result.fps),
+            declared_end_seconds=result.end_seconds,
             frames_from_header=result.frames_from_header,
             start_seconds=job["start_seconds"],
             end_seconds=job["end_seconds"],

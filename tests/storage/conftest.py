@@ -6,6 +6,7 @@ import sys
 import time
 from multiprocessing import forkserver, resource_tracker
 
+import psutil
 import pytest
 
 PATIENCE = 10.0  # seconds until a worker that was told to end has closed its sockets
@@ -34,7 +35,19 @@ def kept_on_purpose():
 
     zygotes = [thing for thing in gc.get_objects() if type(thing) is Zygote]
     helpers = (resource_tracker._resource_tracker._fd, forkserver._forkserver._forkserver_alive_fd)
-    return {str(zygote._socket.fileno()) for zygote in zygotes} | set(map(str, helpers))
+    return {str(zygote._socket.fileno()) for zygote in zygotes} | set(map(str, helpers)) | client()
+
+
+def client():
+    """Descriptors of Prefect's client: its threads reconnect whenever they like.
+
+    Only in a process where a flow ran before; no test of storage connects to anything itself,
+    those against an object store aside.
+    """
+    if "prefect" not in sys.modules:
+        return set()
+    connections = psutil.Process().net_connections(kind="inet")
+    return {str(one.fd) for one in connections if one.raddr and one.raddr.ip == "127.0.0.1"}
 
 
 @pytest.fixture(autouse=True)

@@ -247,7 +247,8 @@ def originals():
 
 def transform():
     """Sizes, crops and pixels of the stored square."""
-    from reelvec.storage.video.transform import fit, resized_size, rotate
+    from reelvec.storage.video.orientation import Orientation
+    from reelvec.storage.video.transform import fit, resized_size
 
     shapes = ((120, 160), (160, 120), (64, 64), (33, 57), (57, 33), (101, 40), (48, 96), (49, 95))
     found = {}
@@ -264,7 +265,8 @@ def transform():
                 found[f"{how} {height} x {width} to {size}"] = sums_of(out, relative=1e-3)
     picture = pictures(4, 6, name="turned")
     for degrees in (0, 90, -90, 180, 270, 360, 450, 89.9):
-        found[f"turned {degrees}"] = rotate(picture, degrees=degrees)[0, :2].tolist()
+        turned = Orientation(turns=round(degrees / 90) % 4).show(picture)
+        found[f"turned {degrees}"] = turned[0, :2].tolist()
     return found
 
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from reelvec.storage.video.transform import fit, resized_size, rotate
+from reelvec.storage.video.orientation import Orientation
+from reelvec.storage.video.transform import fit, resized_size
 
 SIDES = st.integers(1, 300)
 
@@ -88,15 +89,9 @@ def test_rounding_of_the_crop_is_half_to_even():
     assert fitted(narrow, 2, "torch")[0, :, 0].tolist() == [0, 50]
 
 
-@pytest.mark.parametrize("degrees", [0, 90, 180, 270, -90, 360])
-def test_rotation_is_counter_clockwise(degrees):
-    source = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    assert np.array_equal(rotate(source, degrees=degrees), np.rot90(source, degrees // 90))
-
-
 def test_views_and_negative_strides_are_fine():
     source = picture(100, 150)
-    turned = rotate(source, degrees=90)
+    turned = Orientation(turns=1).show(source)
     assert np.array_equal(fitted(turned, 64, "torch"), fitted(turned.copy(), 64, "torch"))
     assert np.array_equal(
         fitted(source[::-1], 64, "pillow"), fitted(source[::-1].copy(), 64, "pillow")
