@@ -25,7 +25,6 @@ from reelvec.storage.video.decoder_table import (
 )
 from reelvec.storage.video.decoders import READERS
 from reelvec.storage.video.probe import probe
-from reelvec.storage.video.selective import read_sequentially
 from tests.storage.video.contracts import found, is_right, notices_damage
 from tests.support import media
 

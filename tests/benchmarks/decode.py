@@ -43,7 +43,7 @@ def judged(name, path, ways):
         fault = verdicts.fault(ours, truth, refused=kind.refused, picks=picks)
         faults += [fault] if fault else []
         reason = ours.reason
-        if not fault and not kind.refused:
+        if not (fault or kind.refused or kind.resized):
             levels = max(levels, verdicts.levels_off(ours, truth, picks))
     right = "refused" if kind.refused else "right"
     auto = right if not faults else verdicts.grade(faults)

@@ -1,13 +1,22 @@
 """Kinds of the corpus that are damaged, cut, locked or no video: to be refused with a reason."""
 
 import random
+import tempfile
+from pathlib import Path
 
 from tests.frame_truth.containers import FRAGMENTS, MPEG2, MPEG4, VP9
-from tests.frame_truth.making import Kind, NO_B, changed, cut, encoded, hole, x264, x265
-from tests.frame_truth.pictures import PICTURE, TEN
-from tests.frame_truth.making import encode, ffmpeg
-from pathlib import Path
-import tempfile
+from tests.frame_truth.making import (
+    Kind,
+    changed,
+    cut,
+    encode,
+    encoded,
+    ffmpeg,
+    hole,
+    x264,
+    x265,
+)
+from tests.frame_truth.pictures import PICTURE
 
 
 def flipped(count, seed=0):
@@ -23,8 +32,8 @@ def flipped(count, seed=0):
     return change
 
 
-def damaged(suffix, change, *arguments):
-    return changed(encoded(suffix, *arguments), change, refused=True)
+def damaged(suffix, change, *arguments, **keywords):
+    return changed(encoded(suffix, *arguments, **keywords), change, refused=True)
 
 
 def written(suffix, content):
@@ -56,6 +65,10 @@ def _still(path):
     )
 
 
+WMV2 = ("-c:v", "wmv2", "-b:v", "1M", "-g", "30")
+THEORA = ("-c:v", "libtheora", "-q:v", "7", "-g", "30")
+RV20 = ("-c:v", "rv20", "-q:v", "4", "-g", "30")
+STILL = ("-c:v", "libaom-av1", "-still-picture", "1", "-cpu-used", "8", "-f", "avif")
 LFS = (
     b"version https://git-lfs.github.com/spec/v1\n"
     b"oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
@@ -74,17 +87,27 @@ KINDS = {
     "cut webm": damaged(".webm", cut(0.6), *VP9),
     "cut avi": damaged(".avi", cut(0.6), *MPEG4),
     "cut flv": damaged(".flv", cut(0.6), *x264()),
-    "cut wmv": damaged(".wmv", cut(0.6), "-c:v", "wmv2", "-b:v", "1M", "-g", "30"),
+    "cut wmv": damaged(".wmv", cut(0.6), *WMV2),
     "cut ts": damaged(".ts", cut(0.6003), *x264()),
-    "cut ogv": damaged(".ogv", cut(0.6), "-c:v", "libtheora", "-q:v", "7", "-g", "30"),
+    "cut ogv": damaged(".ogv", cut(0.6), *THEORA),
     "cut mxf": damaged(".mxf", cut(0.6), *MPEG2),
-    "cut rm": damaged(".rm", cut(0.6), "-c:v", "rv20", "-q:v", "4", "-g", "30"),
+    "cut rm": damaged(".rm", cut(0.6), *RV20, size=(176, 144)),
     "cut gif": changed(encoded(".gif", count=60), cut(0.6), refused=True),
     "cut y4m": changed(encoded(".y4m", "-pix_fmt", "yuv420p", count=60), cut(0.6), refused=True),
-    "a hole mp4": damaged(".mp4", hole(0.4, 0.5), *x264()),
-    "a hole mkv": damaged(".mkv", hole(0.4, 0.5), *x264()),
-    "a hole hevc mp4": damaged(".mp4", hole(0.4, 0.5), *x265()),
-    "a hole ts": damaged(".ts", hole(0.4, 0.5), *x264()),
+    "a hole mp4": damaged(".mp4", hole(0.35, 0.65), *x264()),
+    "a hole mkv": damaged(".mkv", hole(0.35, 0.65), *x264()),
+    "a hole hevc mp4": damaged(".mp4", hole(0.35, 0.65), *x265()),
+    "a hole webm": damaged(".webm", hole(0.35, 0.65), *VP9),
+    "a hole avi": damaged(".avi", hole(0.35, 0.65), *MPEG4),
+    "a hole flv": damaged(".flv", hole(0.35, 0.65), *x264()),
+    "a hole wmv": damaged(".wmv", hole(0.35, 0.65), *WMV2),
+    "a hole mpg": damaged(".mpg", hole(0.35, 0.65), *MPEG2),
+    "a hole mxf": damaged(".mxf", hole(0.35, 0.65), *MPEG2),
+    "a hole ogv": damaged(".ogv", hole(0.35, 0.65), *THEORA),
+    "a hole rm": damaged(".rm", hole(0.35, 0.65), *RV20, size=(176, 144)),
+    "a hole m2v, no container": damaged(".m2v", hole(0.35, 0.65), *MPEG2),
+    "a hole mp4, fragments": damaged(".mp4", hole(0.35, 0.65), *x264("-movflags", FRAGMENTS)),
+    "a hole ts": damaged(".ts", hole(0.35, 0.65), *x264()),
     "flipped bits mp4": damaged(".mp4", flipped(60), *x264()),
     "flipped bits hevc mkv": damaged(".mkv", flipped(60), *x265()),
     "encrypted mp4": damaged(".mp4", lambda data: data, *x264(*LOCKED)),

@@ -104,7 +104,8 @@ KINDS = {
     "ffv1 mkv": encoded(".mkv", "-c:v", "ffv1", "-pix_fmt", "yuv420p", count=100),
     "prores mov": encoded(".mov", "-c:v", "prores_ks", "-profile:v", "0", count=100),
     "dnxhr mov": encoded(
-        ".mov", "-c:v", "dnxhd", "-profile:v", "dnxhr_lb", "-pix_fmt", "yuv422p", count=50, size=(256, 144)
+        ".mov", "-c:v", "dnxhd", "-profile:v", "dnxhr_lb", "-pix_fmt", "yuv422p", count=50,
+        size=(256, 144),
     ),
     "cineform mov": encoded(".mov", "-c:v", "cfhd", count=100),
     "cinepak avi": encoded(".avi", "-c:v", "cinepak", count=26),

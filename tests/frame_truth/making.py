@@ -25,8 +25,10 @@ class Kind:
     """It is damaged, or no video: right is to say so, never a frame."""
     rate: float = 0.0
     """Frames a second where the container stores no times and ffmpeg's are guesses; 0: it does."""
+    resized: bool = False
+    """Pictures change their size, and ffmpeg scales them to the first's: no colours to compare."""
     stream: str = ""
-    """The stream a player shows, as ffmpeg's -map names it; "": the only one, or ffmpeg's choice."""
+    """The stream a player shows, as ffmpeg's -map names it; "": the one ffmpeg chooses."""
 
 
 def x264(*more, params="keyint=30:min-keyint=30:scenecut=0"):
@@ -111,7 +113,7 @@ def changed(kind, change, *, refused=False, suffix=""):
     return Kind(suffix, make_elsewhere, refused=refused)
 
 
-def joined(suffix, *parts):
+def joined(suffix, *parts, resized=False):
     """The bytes of several kinds' files, one after the other."""
 
     def make(path):
@@ -121,7 +123,7 @@ def joined(suffix, *parts):
                 kind.make(file)
             path.write_bytes(b"".join(file.read_bytes() for file in files))
 
-    return Kind(suffix, make)
+    return Kind(suffix, make, resized=resized)
 
 
 def piped(suffix, format_name, *arguments, **keywords):

@@ -1,29 +1,33 @@
 """The page docs/frame-truth.md: what was found, in tables."""
 
+import importlib.metadata
 import statistics
 from dataclasses import dataclass, field
 
 HEAD = """\
 # Frame truth
 
-Which decoder shows which frames, on {kinds} kinds of file. `python -m tests.benchmarks.decode --write`
-made this page; `tests/frame_truth` makes the files. Each frame carries its number in blocks that survive
-lossy coding and read back turned or mirrored. The reference is ffmpeg's command line: everything decoded,
-turned upright, times passed through; nothing of Reelvec takes part in it.
+Which decoder shows which frames, on {kinds} kinds of file. `python -m tests.benchmarks.decode
+--write` made this page; `tests/frame_truth` makes the files. Each frame carries its number in
+blocks that survive lossy coding and read back turned or mirrored. The reference is ffmpeg's command
+line: everything decoded, turned upright, times passed through; nothing of Reelvec takes part in it.
 
-Each file was asked twice: the frames on screen at 0 s, 1 s, 2 s, … (the default sampling), and twelve from
-the first to the last. **right**: all frames of both are the reference's, in its order and orientation.
-**wrong**: others came, without a word. **fails**: a good file gave an error. **refused**: a damaged file, or
-one that is no video, gave an error, which is right there; **silent**: it gave frames without a word.
+Each file was asked twice: the frames on screen at 0 s, 1 s, 2 s, … (the default sampling), and
+twelve from the first to the last. **right**: all frames of both are the reference's, in its order
+and orientation. **wrong**: others came, without a word. **fails**: a good file gave an error.
+**refused**: a damaged file, or one that is no video, gave an error, which is right there;
+**silent**: it gave frames without a word.
 
-`auto` is all of `reelvec extract`, in its sandbox; the times it stores (to 1.5 ms) and its pictures are compared
-too. The others are called as their users do: torchcodec `get_frames_played_at` and `get_frames_at` in both
-seek modes; decord by its frames' timestamps; OpenCV by number over rate, with a seek a frame (CLIP4Clip's
-way) or in order; PyAV decoding all, by each frame's time, with nothing turned or checked.
+`auto` is all of `reelvec extract`, in its sandbox; the times it stores (to 1.5 ms) and its pictures
+are compared too. The others are called as their users do: torchcodec {torchcodec} by
+`get_frames_played_at` and `get_frames_at` in both seek modes; decord by its frames' timestamps;
+OpenCV by number over rate, with a seek a frame (CLIP4Clip's way) or in order; PyAV decoding all, by
+each frame's time, with nothing turned or checked.
 
-Where streams are several, right is the one the file marks as default, else the first; where AVI holds
-B-frames without times, frames are timed by counting them. A cut that falls between two frames of a container
-that says no length (MPEG, MPEG-TS) cannot be told from a shorter file, and is none of these kinds.
+Where streams are several, right is the one the file marks as default, else the first; where AVI
+holds B-frames without times, frames are timed by counting them. A cut that falls between two frames
+of a container that says no length (MPEG, MPEG-TS) cannot be told from a shorter file, and is none
+of these kinds.
 """
 
 GOOD = ("right", "refused")
@@ -54,6 +58,13 @@ def show(name, cells):
 def table(header, rows):
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def version_of(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def ways_of(rows):
@@ -102,7 +113,11 @@ def summary(rows, costs):
 def written(rows, costs, groups):
     """The whole page."""
     ways = ways_of(rows)
-    parts = [HEAD.format(kinds=len(rows)), "## How many\n", counts(rows, groups)]
+    parts = [
+        HEAD.format(kinds=len(rows), torchcodec=version_of("torchcodec")),
+        "## How many\n",
+        counts(rows, groups),
+    ]
     parts += ["## What it costs\n", COSTS, price_table(costs)]
     for group, kinds in groups.items():
         mine = [row for row in rows if row.name in kinds]
@@ -117,7 +132,7 @@ def written(rows, costs, groups):
 
 
 COSTS = """\
-CPU seconds (user and system) as multiples of `auto`'s, 640 x 360, opening and resizing to 224 included, one
-thread, each call in a process of its own, medians of interleaved rounds. A decoder that is not right has no
-price.
+CPU seconds (user and system) as multiples of `auto`'s, 640 x 360, opening and resizing to 224
+included, one thread, each call in a process of its own, medians of interleaved rounds. A decoder
+that is not right has no price.
 """

@@ -1,13 +1,12 @@
 """Kinds of the corpus by what a picture is: orientations, sizes, colours, fields, and streams."""
 
-from pathlib import Path
 import tempfile
+from pathlib import Path
 
 from tests.frame_truth.containers import AV1, MPEG2, VP8, VP9
 from tests.frame_truth.making import (
-    Kind,
     NO_B,
-    changed,
+    Kind,
     encode,
     encoded,
     ffmpeg,
@@ -32,6 +31,7 @@ PQ = ("-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "b
 HLG = ("-color_primaries", "bt2020", "-color_trc", "arib-std-b67", "-colorspace", "bt2020nc")
 TEN = ("-pix_fmt", "yuv420p10le")
 ALPHA = "format=rgba,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='if(lt(X,30),0,255)'"
+PLAIN_ALPHA = ("-auto-alt-ref", "0", "-pix_fmt", "yuva420p")
 WOVEN = ("-flags", "+ildct+ilme", "-field_order", "tt")
 
 
@@ -73,13 +73,13 @@ def _attached(path):
         )  # fmt: skip
 
 
-def _with_sound(suffix, seconds, *more, before=(), video=x264()):
+def _with_sound(suffix, seconds, *more, before=(), video=None):
     """A video of ten seconds and a tone of `seconds`."""
 
     def make(path):
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / f"video{'.avi' if suffix == '.avi' else '.mkv'}"
-            encode(source, *video)
+            encode(source, *(video or x264()))
             tone = ("-f", "lavfi", "-i", f"sine=duration={seconds}")
             ffmpeg(
                 *before, "-i", source, *tone, "-map", "0:v", "-map", "1:a", "-c:v", "copy",
@@ -137,6 +137,7 @@ KINDS = {
         encoded(
             ".ts", *x264("-output_ts_offset", "4", params=NO_B), count=100, size=(320, 240), tag=1
         ),
+        resized=True,
     ),
     # fields
     "interlaced h264 mp4": encoded(".mp4", *x264(*WOVEN)),
@@ -164,7 +165,7 @@ KINDS = {
     ),
     "HDR10 hevc mp4": encoded(".mp4", *x265(*TEN, *PQ)),
     "HLG hevc mkv": encoded(".mkv", *x265(*TEN, *HLG)),
-    "alpha vp8 webm": encoded(".webm", "-vf", ALPHA, *VP8, "-auto-alt-ref", "0", "-pix_fmt", "yuva420p", count=100),
+    "alpha vp8 webm": encoded(".webm", "-vf", ALPHA, *VP8, *PLAIN_ALPHA, count=100),
     "alpha vp9 webm": encoded(".webm", "-vf", ALPHA, *VP9, "-pix_fmt", "yuva420p", count=100),
     "alpha prores mov": encoded(
         ".mov", "-vf", ALPHA, "-c:v", "prores_ks", "-profile:v", "4444", "-pix_fmt",

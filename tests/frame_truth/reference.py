@@ -56,7 +56,8 @@ def decode(path, *, kind=None):
     stream = ("-map", kind.stream) if kind and kind.stream else ()
     command = [
         imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-nostats", "-threads", "1",
-        "-i", f"file:{path}", *stream, "-an", "-sn", "-dn", "-fps_mode", "passthrough", "-vf", "showinfo",
+        "-i", f"file:{path}", *stream, "-an", "-sn", "-dn",
+        "-fps_mode", "passthrough", "-vf", "showinfo",
         "-f", "rawvideo", "-pix_fmt", "rgb24", "-threads", "1", "pipe:",
     ]  # fmt: skip
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:

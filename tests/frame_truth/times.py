@@ -38,6 +38,8 @@ def part(tag, *more, suffix=".ts", video=None, count=100):
     return encoded(suffix, *(video or x264()), *more, tag=tag, count=count)
 
 
+DOUBLED = "if(eq(mod(round(PTS*TB*25),40),22),PTS-round(0.04/TB),PTS)"
+"""Frames 22, 62, … have the time of the frame before."""
 FILM, NTSC = "24000/1001", "30000/1001"
 
 KINDS = {
@@ -70,10 +72,10 @@ KINDS = {
         *SLOWING, *x264(params=NO_B),
     ),
     "doubled times of B-frames mp4": remuxed(
-        ".mp4", (), stamped("if(eq(mod(N,40),22),PREV_INPTS,PTS)"), *SLOWING, *x264()
+        ".mp4", (), stamped(DOUBLED), *SLOWING, *x264()
     ),
     "doubled times of B-frames mkv": remuxed(
-        ".mkv", (), stamped("if(eq(mod(N,40),22),PREV_INPTS,PTS)"), *SLOWING, *x264()
+        ".mkv", (), stamped(DOUBLED), *SLOWING, *x264()
     ),
     "clock jumps forward mkv": remuxed(
         ".mkv", (), stamped("PTS+gte(N,60)*20/TB", dts="DTS+gte(N,60)*20/TB"), *x264(params=NO_B)

@@ -7,9 +7,11 @@ import numpy as np
 from reelvec.configs.schema import ExtractConfig, SamplingConfig
 from reelvec.storage.video.transform import fit
 from reelvec.tasks.decoding.files import ClipJob, decode_clips
-from tests.frame_truth import code, reference
+from tests.frame_truth import code
 
 SIZE = 224
+ROUNDING = 12
+"""Levels of 255 that a channel may be off (docs/notes/decoding-and-stores.md 1.1)."""
 TIME_SLACK = 0.0015
 """Seconds a time may be off: containers round to a millisecond, each end once."""
 
@@ -54,7 +56,7 @@ def fault(ours, truth, *, refused, picks):
     """
     if refused or truth is None:
         if ours.outcome != "quarantined":
-            return f"silent: {ours.outcome} with {len(ours.seen)} frames, not refused"
+            return f"silent: {ours.outcome} with {shown(ours.seen)}, not refused"
         return "" if ours.reason and ours.message else "refused without a word"
     if ours.outcome != "ok":
         return f"refused: {ours.reason}: {ours.message[-300:]}"
