@@ -45,6 +45,8 @@ def read_with_ffmpeg(reading: Reading) -> None:
     """
     if reading.probe.skipped_at_start:
         raise _failed(reading, "begins without a keyframe: ffmpeg's count would be shifted")
+    if reading.probe.in_order and reading.probe.reorders:
+        raise _failed(reading, "some frames share a time: ffmpeg's order may be another")
     with tempfile.TemporaryFile() as words:
         # its own session is not needed: it dies with this worker (die_with_parent)
         child = subprocess.Popen(
@@ -81,6 +83,7 @@ def _command(reading: Reading) -> list[str]:
         err_detect="explode",
         max_pixels=reading.max_pixels,
         threads=1,
+        flags="unaligned",  # crops exactly
         noautorotate=None,  # done here, as for the other decoders: versions of ffmpeg differ in it
     )
     height, width = _stored_size(reading)

@@ -19,6 +19,7 @@ __all__ = [
     "declared_end",
     "declared_seconds",
     "end_of_last_frame",
+    "is_placeholder",
     "truncation",
 ]
 
@@ -34,6 +35,9 @@ TIMELESS = ("mpegts", "asf", "gif", "ogg", "yuv4mpegpipe")
 TIMES_FROM_ZERO = ("matroska", "flv")
 """Containers whose declared duration counts from time zero, not from the first frame."""
 
+PLACEHOLDER_FRAMES = 2**30
+"""More than a year: what writers put into an AVI that they cannot go back in."""
+
 TRUNCATION_SLACK_SECONDS = 0.5
 TRUNCATION_SLACK_FRACTION = 0.02
 """What may be missing at the end where a container's own length cannot be checked."""
@@ -44,9 +48,14 @@ def container_name(container: Any) -> str:
     return str(container.format.name.split(",")[0])
 
 
+def is_placeholder(frames: int) -> bool:
+    """A number of frames that a live recording was to fill in at its end, and did not."""
+    return frames >= PLACEHOLDER_FRAMES
+
+
 def declared_seconds(container: Any, stream: Any, name: str) -> float:
     """Length of the video as the header has it; 0 where there is no header to have it."""
-    if name in ESTIMATED_DURATION:
+    if name in ESTIMATED_DURATION or is_placeholder(stream.frames):
         return 0.0
     own = _own_seconds(stream)
     return own or (container.duration / av.time_base if container.duration else 0.0)
@@ -69,9 +78,8 @@ def end_of_last_frame(stream: Any, demuxed: Demuxed, pts_seconds: npt.NDArray[np
         return 0.0
     last = float(pts_seconds[-1])
     ends = [last + demuxed.last_seconds, declared_end(stream, demuxed)]
-    if (
-        container_name(stream.container) == "matroska"
-    ):  # its packets all last the default of the track
+    # packets of Matroska all last the default of their track
+    if container_name(stream.container) == "matroska":
         ends.reverse()
     return next((end for end in ends if end > last), 0.0)
 
@@ -80,7 +88,7 @@ def declared_end(stream: Any, demuxed: Demuxed) -> float:
     """End of this very stream as declared, seconds from its first frame; 0: not said."""
     container = stream.container
     name = container_name(container)
-    if name in ESTIMATED_DURATION:
+    if name in ESTIMATED_DURATION or is_placeholder(stream.frames):
         return 0.0
     alone = len(container.streams) == 1 and container.duration
     end = _own_seconds(stream) or (container.duration / av.time_base if alone else 0.0)
@@ -90,7 +98,8 @@ def declared_end(stream: Any, demuxed: Demuxed) -> float:
 def truncation(path: str, stream: Any, demuxed: Demuxed, declared: float) -> tuple[str, float]:
     """Why the file is known to end early ("" if not), and the fraction of its time found."""
     frame = float(1 / stream.average_rate) if stream.average_rate else 0.04
-    if container_name(stream.container) not in ESTIMATED_DURATION:
+    name = container_name(stream.container)
+    if name not in ESTIMATED_DURATION and not is_placeholder(stream.frames):
         declared = max(declared, stream.frames * frame)  # an AVI without its index shortens it
     absolute = stream.container.format.name.startswith(TIMES_FROM_ZERO)
     present = demuxed.end_seconds - (0.0 if absolute else demuxed.start_seconds)
@@ -100,7 +109,7 @@ def truncation(path: str, stream: Any, demuxed: Demuxed, declared: float) -> tup
     error = demuxed.error or hole_in(path)
     if state is Completeness.COMPLETE and not error:
         return "", 1.0  # every promised byte is there: a longer declared time is the header's error
-    lost = stream.frames - demuxed.packets_read
+    lost = 0 if is_placeholder(stream.frames) else stream.frames - demuxed.packets_read
     slack = max(TRUNCATION_SLACK_SECONDS, TRUNCATION_SLACK_FRACTION * declared)
     timeless = stream.container.format.name in TIMELESS  # nothing declared to be compared with
     gone = timeless or missing > 0.75 * frame or lost > 0 or demuxed.cut_packet

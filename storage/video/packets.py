@@ -14,7 +14,7 @@ from av.codec.context import CodecContext
 
 from reelvec.storage.video.clock import BROADCAST, JUMP_SECONDS, NO_PTS, bridged
 from reelvec.storage.video.orientation import UPRIGHT, Orientation, TiltedError, orientation_of
-from reelvec.storage.video.recovery import nal_length_bytes, recovers_later
+from reelvec.storage.video.recovery import has_decodable_leading, nal_length_bytes, recovers_later
 
 __all__ = ["Demuxed", "PacketTable", "demux"]
 
@@ -124,6 +124,7 @@ class _Columns:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self._leading_decodable = False
         self._hides = stream.codec_context.name in ("vp8", "libvpx")
         self._pts, self._dts, self.lengths = array("q"), array("q"), array("q")
         self._keyframe, self._visible, self._goes_on = bytearray(), bytearray(), bytearray()
@@ -133,6 +134,13 @@ class _Columns:
         self._pts.append(NO_PTS if pts is None else pts)
         self._dts.append(NO_PTS if packet.dts is None else packet.dts)
         self.lengths.append(packet.duration or 0)
+        if packet.is_keyframe and 1 not in self._keyframe:
+            context = self._stream.codec_context
+            self._leading_decodable = has_decodable_leading(
+                memoryview(packet),
+                codec=context.codec.canonical_name,
+                extradata=context.extradata,
+            )
         self._keyframe.append(packet.is_keyframe)
         self._visible.append(not packet.is_discard and not (self._hides and _is_hidden(packet)))
         self._goes_on.append(goes_on)
@@ -154,6 +162,7 @@ class _Columns:
         if keys.any():
             first = int(np.argmax(keys))
             shown[:first] = False
+        if keys.any() and not self._leading_decodable:
             shown[first:] &= (ticks[first:] >= ticks[first]) | (ticks[first:] == NO_PTS)
         return PacketTable(pts, ticks, keys, shown), visible - int(shown.sum())
 

@@ -28,6 +28,7 @@ from reelvec.storage.video.length import (
     declared_end,
     declared_seconds,
     end_of_last_frame,
+    is_placeholder,
     truncation,
 )
 from reelvec.storage.video.opening import check_size, open_container, still_picture, video_stream
@@ -184,7 +185,7 @@ def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> Probe
         orientation=demuxed.orientation,
         time_base=Fraction(stream.time_base),
         fps=Fraction(fps),
-        frames_from_header=stream.frames,
+        frames_from_header=0 if is_placeholder(stream.frames) else stream.frames,
         duration_seconds_from_header=declared,
         pts_seconds=times.pts_seconds,
         end_seconds=0.0 if truncated else end_of_last_frame(stream, demuxed, times.pts_seconds),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-__all__ = ["nal_length_bytes", "recovers_later"]
+__all__ = ["has_decodable_leading", "nal_length_bytes", "recovers_later"]
 
 HEAD_BYTES = 4096
 """Of a packet that are looked at: such messages precede the picture."""
@@ -17,12 +17,39 @@ SLICES = (1, 5)
 MESSAGES = 6
 RECOVERY_POINT = 6
 
+LAST_SLICE = {"hevc": 31, "vvc": 11}
+IDR_WITH_LEADING = {"hevc": 19, "vvc": 7}
+"""Types of NAL units."""
+
 
 def nal_length_bytes(extradata: bytes | None) -> int:
     """Bytes of a NAL unit's length in MP4 and Matroska (ISO/IEC 14496-15); 0: start codes."""
     if not extradata or len(extradata) < 5 or extradata[0] != 1:
         return 0
     return (extradata[4] & 3) + 1
+
+
+def has_decodable_leading(packet: memoryview, *, codec: str, extradata: bytes | None) -> bool:
+    """The keyframe of HEVC or VVC may be followed by pictures shown before it that need no other.
+
+    Those of an IDR_W_RADL (ITU-T H.265 7.4.2.2, H.266 7.4.2.2); the ones after a clean random
+    access point may need what came before it.
+    """
+    head = bytes(packet[:HEAD_BYTES])
+    extra = extradata or b""
+    if codec == "hevc":
+        width = (extra[21] & 3) + 1 if len(extra) > 21 and extra[0] == 1 else 0
+    elif codec == "vvc":
+        width = (extra[0] >> 1 & 3) + 1 if extra and extra[0] else 0
+    else:
+        return False
+    for unit in _by_length(head, width) if width else _by_start_code(head):
+        if len(unit) < 2:
+            continue
+        kind = unit[0] >> 1 & 63 if codec == "hevc" else unit[1] >> 3
+        if kind <= LAST_SLICE[codec]:
+            return kind == IDR_WITH_LEADING[codec]
+    return False
 
 
 def recovers_later(packet: memoryview, *, length_bytes: int) -> bool:

@@ -21,6 +21,7 @@ from typing import Any
 
 import av.error
 import numpy as np
+from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 
 from reelvec.storage.errors import VideoError
@@ -206,12 +207,21 @@ class _Selective:
 def _decode_from_first_keyframe(container: Any, reading: Reading) -> Iterator[Any]:
     """Frames in display order; ends with an error at the first that is not sound."""
     stream = _stream(container, reading)
-    keys = reading.probe.packets.keyframe
-    skip = int(np.argmax(keys)) if keys.any() else 0
+    table = reading.probe.packets
+    skip = int(np.argmax(table.keyframe)) if table.keyframe.any() else 0
+    # shown before the first keyframe, and so cut away: what they need may not be there
+    leading = ~table.shown & (table.ticks < table.ticks[skip])
     packets = (packet for packet in container.demux(stream) if packet.size)
-    for packet in itertools.chain(itertools.islice(packets, skip, None), [None]):
+    each = itertools.chain(itertools.islice(packets, skip, None), [None])
+    for position, packet in enumerate(each, start=skip):
         reading.progress()
-        for frame in stream.codec_context.decode(packet):
+        try:
+            frames = stream.codec_context.decode(packet)
+        except av.error.InvalidDataError:
+            if packet is None or not leading[position : position + 1].any():
+                raise
+            continue
+        for frame in frames:
             if frame.is_corrupt:
                 raise ValueError(f"the decoder calls the frame at {frame.time} s corrupt")
             yield frame
@@ -228,6 +238,7 @@ def _stream(container: Any, reading: Reading) -> Any:
     context = stream.codec_context
     context.thread_count = 1
     context.thread_type = "NONE"
+    context.flags |= Flags.unaligned  # a cropped edge is where the stream says, not near it
     context.options = {
         "err_detect": "explode",
         "max_pixels": str(reading.max_pixels),
