@@ -127,7 +127,10 @@ def main(arguments=()):
         costs = measured(speed.files(folder), ways, chosen.rounds) if not chosen.kinds else {}
         print(page.summary(rows, costs))
         if chosen.write:
-            PAGE.write_text(page.written(rows, costs, corpus.GROUPS), encoding="utf-8")
+            old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+            rest = old[old.index(page.STORED) :] if page.STORED in old else ""
+            text = page.written(rows, costs, corpus.GROUPS)
+            PAGE.write_text(f"{text}\n{rest}" if rest else text, encoding="utf-8")
 
 
 if __name__ == "__main__":

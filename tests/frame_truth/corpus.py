@@ -17,10 +17,14 @@ GROUPS = {
 KINDS = {name: kind for kinds in GROUPS.values() for name, kind in kinds.items()}
 
 
+def stem(name):
+    """The name of a kind's file, less its suffix."""
+    return "".join(c if c.isalnum() else "_" for c in name).strip("_")
+
+
 def file_name(name):
     """The name of a kind's file."""
-    plain = "".join(c if c.isalnum() else "_" for c in name).strip("_")
-    return plain + KINDS[name].suffix
+    return stem(name) + KINDS[name].suffix
 
 
 def make(folder, names=tuple(KINDS)):

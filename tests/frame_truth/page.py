@@ -30,6 +30,9 @@ of a container that says no length (MPEG, MPEG-TS) cannot be told from a shorter
 of these kinds.
 """
 
+STORED = "## What `reelvec embed` makes of it\n"
+"""Head of the part that tests.frame_truth.stored writes."""
+
 GOOD = ("right", "refused")
 
 
