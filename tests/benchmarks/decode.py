@@ -15,6 +15,7 @@ rival whose library is not installed is left out, and a line says so.
 
 import argparse
 import contextlib
+import importlib
 import os
 import random
 import statistics
@@ -31,26 +32,42 @@ from tests.frame_truth.rivals import COUNT, RIVALS
 PAGE = Path(__file__).parents[2] / "docs" / "frame-truth.md"
 
 
-def judged(name, path, ways):
-    """One row: way -> "right", "refused", "wrong", "silent" or "fails", and the details of auto."""
+def judged(name, path, ways, given):
+    """One row of the table.
+
+    Args:
+        ways: rivals that are installed.
+        given: policy -> what auto made of the file.
+    """
     kind = corpus.KINDS[name]
     truth = reference.decode(path, kind=kind)
     cells = {way: rivals_cell(RIVALS[way], path, truth, kind) for way in ways}
-    faults, levels, reason = [], 0, ""
-    for policy in ("per_second", "uniform"):
-        (ours,) = verdicts.extracted([path], policy=policy, count=COUNT)
+    faults, levels = [], 0
+    for policy, ours in given.items():
         picks = verdicts.picks_of(truth, policy, COUNT)
         fault = verdicts.fault(ours, truth, refused=kind.refused, picks=picks)
         faults += [fault] if fault else []
-        reason = ours.reason
         if not (fault or kind.refused or kind.resized):
             levels = max(levels, verdicts.levels_off(ours, truth, picks))
     right = "refused" if kind.refused else "right"
     auto = right if not faults else verdicts.grade(faults)
     frames = len(truth.one_a_second()) if truth and not kind.refused else 0
+    reason = given["per_second"].reason
     return page.Row(
         name, {"auto": auto, **cells}, frames=frames, levels=levels, reason=reason, faults=faults
     )
+
+
+def table_rows(files, ways):
+    """The rows of all files; auto's sandbox is started once for each question."""
+    policies = list(speed.POLICIES.values())
+    ours = [verdicts.extracted(files.values(), policy=p, count=COUNT) for p in policies]
+    for (name, path), *both in zip(files.items(), *ours, strict=True):
+        row = judged(name, path, ways, dict(zip(policies, both, strict=True)))
+        page.show(name, row.cells)
+        for fault in row.faults:
+            print(f"    {fault}", flush=True)
+        yield row
 
 
 def rivals_cell(way, path, truth, kind):
@@ -115,15 +132,12 @@ def main(arguments=()):
     ways = [way for way, rival in RIVALS.items() if rival.here]
     for way in sorted(set(RIVALS) - set(ways)):
         print(f"{way} is left out: {RIVALS[way].module} is not installed")
+    for way in ways:
+        importlib.import_module(RIVALS[way].module)  # once, not in each process that forks off
     with contextlib.ExitStack() as stack:
         folder = chosen.folder or stack.enter_context(tempfile.TemporaryDirectory())
-        rows = []
-        for name in chosen.kinds or corpus.KINDS:
-            path = corpus.make(folder, [name])[name]
-            rows.append(judged(name, path, ways))
-            page.show(name, rows[-1].cells)
-            for fault in rows[-1].faults:
-                print(f"    {fault}", flush=True)
+        files = corpus.make(folder, chosen.kinds or tuple(corpus.KINDS))
+        rows = list(table_rows(files, ways))
         costs = measured(speed.files(folder), ways, chosen.rounds) if not chosen.kinds else {}
         print(page.summary(rows, costs))
         if chosen.write:

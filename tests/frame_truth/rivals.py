@@ -27,7 +27,7 @@ class Way:
     @property
     def here(self):
         """Its library is installed."""
-        return importlib.util.find_spec(self.module) is not None
+        return importlib.util.find_spec(self.module.partition(".")[0]) is not None
 
 
 def evenly_of(total):
@@ -67,7 +67,7 @@ def _torchcodec(mode):
         video = opened(path)
         return fitted(video.get_frames_at(evenly_of(len(video))).data.numpy())
 
-    return Way("torchcodec", one_a_second, evenly)
+    return Way("torchcodec.decoders", one_a_second, evenly)
 
 
 # decord
