@@ -25,23 +25,22 @@ from pathlib import Path
 import torch
 
 from tests.benchmarks import _pricing
-from tests.frame_truth import corpus, page, reference, speed, verdicts
-from tests.frame_truth.apart import apart
+from tests.frame_truth import apart, corpus, page, reference, speed, verdicts
 from tests.frame_truth.rivals import COUNT, RIVALS
 
 PAGE = Path(__file__).parents[2] / "docs" / "frame-truth.md"
 
 
-def judged(name, path, ways, given):
+def judged(name, path, given, said):
     """One row of the table.
 
     Args:
-        ways: rivals that are installed.
         given: policy -> what auto made of the file.
+        said: rival -> policy -> its answer.
     """
     kind = corpus.KINDS[name]
     truth = reference.decode(path, kind=kind)
-    cells = {way: rivals_cell(RIVALS[way], path, truth, kind) for way in ways}
+    cells = {way: rivals_cell(answers, truth, kind) for way, answers in said.items()}
     faults, levels = [], 0
     for policy, ours in given.items():
         picks = verdicts.picks_of(truth, policy, COUNT)
@@ -58,23 +57,10 @@ def judged(name, path, ways, given):
     )
 
 
-def table_rows(files, ways):
-    """The rows of all files; auto's sandbox is started once for each question."""
-    policies = list(speed.POLICIES.values())
-    ours = [verdicts.extracted(files.values(), policy=p, count=COUNT) for p in policies]
-    for (name, path), *both in zip(files.items(), *ours, strict=True):
-        row = judged(name, path, ways, dict(zip(policies, both, strict=True)))
-        page.show(name, row.cells)
-        for fault in row.faults:
-            print(f"    {fault}", flush=True)
-        yield row
-
-
-def rivals_cell(way, path, truth, kind):
+def rivals_cell(answers, truth, kind):
     """The worse of a rival's two answers."""
     grades = []
-    for ask, policy in ((way.one_a_second, "per_second"), (way.evenly, "uniform")):
-        answer = apart(verdicts.numbers_of, ask, path)
+    for policy, answer in answers.items():
         picks = verdicts.picks_of(truth, policy, COUNT)
         if answer.error:
             grades.append("refused" if kind.refused else "fails")
@@ -87,26 +73,41 @@ def rivals_cell(way, path, truth, kind):
     return min(grades, key=order.index)
 
 
+def table_rows(files, ways):
+    """The rows of all files; each decoder reads them in one process for each question."""
+    paths, policies = list(files.values()), list(speed.POLICIES.values())
+    ours = [verdicts.extracted(paths, policy=policy, count=COUNT) for policy in policies]
+    asked = [
+        apart.each(verdicts.numbers_of, [(getattr(RIVALS[way], ask), path) for path in paths])
+        for way in ways
+        for ask in speed.POLICIES
+    ]
+    for name, path in files.items():
+        given = {p: next(results) for p, results in zip(policies, ours, strict=True)}
+        answers = iter([next(each) for each in asked])
+        said = {way: {policy: next(answers) for policy in policies} for way in ways}
+        row = judged(name, path, given, said)
+        page.show(name, row.cells)
+        for fault in row.faults:
+            print(f"    {fault}", flush=True)
+        yield row
+
+
 def measured(files, ways, rounds):
-    """kind -> way -> CPU seconds over auto's, median of interleaved rounds; None: not right."""
+    """row -> way -> CPU seconds over auto's, medians of the rounds; None: not right."""
     rows = {}
     for name, (path, ask) in files.items():
         asked = {"auto": speed.auto(ask), **{way: getattr(RIVALS[way], ask) for way in ways}}
         truth = reference.decode(path)
         picks = verdicts.picks_of(truth, speed.POLICIES[ask], COUNT)
         wanted = [truth.seen[i] for i in picks]
-        spent = {way: [] for way in asked}
-        for number in range(rounds):
-            for way in random.Random(number).sample(list(asked), len(asked)):
-                answer = apart(verdicts.numbers_of, asked[way], path)
-                right = not answer.error and list(answer.value) == wanted
-                spent[way].append(answer.cpu_seconds if right else None)
+        spent = {}
+        for way in random.Random(name).sample(list(asked), len(asked)):
+            answers = list(apart.each(verdicts.numbers_of, [(asked[way], path)] * rounds))
+            right = all(not answer.error and answer.value == wanted for answer in answers)
+            spent[way] = statistics.median(a.cpu_seconds for a in answers) if right else None
         rows[name] = {
-            way: None
-            if None in spent[way]
-            else statistics.median(
-                mine / ours for mine, ours in zip(spent[way], spent["auto"], strict=True)
-            )
+            way: spent[way] / spent["auto"] if spent[way] and spent["auto"] else None
             for way in asked
         }
         page.show(name, rows[name])
@@ -117,7 +118,7 @@ def main(arguments=()):
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.decode")
     parser.add_argument("kinds", nargs="*", metavar="KIND")
     parser.add_argument("--folder", help="where the corpus is, or is to be, made")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="publish docs/frame-truth.md")
     parser.add_argument("--write-table", action="store_true")
     chosen = parser.parse_args(list(arguments))

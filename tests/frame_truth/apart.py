@@ -1,4 +1,4 @@
-"""A call in a forked process of its own: what hangs or crashes there costs one answer."""
+"""Calls in a forked process of their own: what hangs or crashes there costs one answer."""
 
 import multiprocessing
 import os
@@ -16,40 +16,56 @@ class Answer:
     value: Any = None
     error: str = ""
     """Why nothing did."""
+    fatal: bool = False
+    """The process is gone."""
     cpu_seconds: float = 0.0
     """User and system, child processes included."""
 
 
-def apart(function, *arguments):
-    """Call `function` in a fork of this process."""
-    context = multiprocessing.get_context("fork")
-    mine, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_run, args=(theirs, function, arguments))
-    child.start()
-    theirs.close()
+def each(function, calls):
+    """The answer to `function(*arguments)` for each of `calls`, in order.
+
+    One fork makes them all, ahead of who asks; after one that hung or crashed, another goes on.
+    """
+    context, left = multiprocessing.get_context("fork"), list(calls)
+    while left:
+        mine, theirs = context.Pipe(duplex=False)
+        child = context.Process(target=_run, args=(theirs, function, left))
+        child.start()
+        theirs.close()
+        try:
+            answer = Answer()
+            while left and not answer.fatal:
+                answer = _next(mine, child)
+                left.pop(0)
+                yield answer
+        finally:
+            mine.close()
+            child.kill()
+            child.join()
+            child.close()
+
+
+def _next(pipe, child):
     try:
-        if not mine.poll(LIMIT_SECONDS):
-            return Answer(error=f"no answer in {LIMIT_SECONDS} s")
-        return mine.recv()
+        if pipe.poll(LIMIT_SECONDS):
+            return pipe.recv()
+        return Answer(error=f"no answer in {LIMIT_SECONDS} s", fatal=True)
     except EOFError:
         child.join()
-        return Answer(error=f"the process ended with exit code {child.exitcode}")
-    finally:
-        mine.close()
-        child.kill()
-        child.join()
-        child.close()
+        return Answer(error=f"the process ended with exit code {child.exitcode}", fatal=True)
 
 
-def _run(pipe, function, arguments):
+def _run(pipe, function, calls):
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders print what they complain of
-    before = _cpu_seconds()
-    try:
-        value = function(*arguments)
-        answer = Answer(value=value, cpu_seconds=_cpu_seconds() - before)
-    except Exception as error:  # each library has its own
-        answer = Answer(error=f"{type(error).__name__}: {error}"[:500])
-    pipe.send(answer)
+    for arguments in calls:
+        before = _cpu_seconds()
+        try:
+            value = function(*arguments)
+            answer = Answer(value=value, cpu_seconds=_cpu_seconds() - before)
+        except Exception as error:  # each library has its own
+            answer = Answer(error=f"{type(error).__name__}: {error}"[:500])
+        pipe.send(answer)
     pipe.close()
 
 

@@ -136,6 +136,6 @@ def written(rows, costs, groups):
 
 COSTS = """\
 CPU seconds (user and system) as multiples of `auto`'s, 640 x 360, opening and resizing to 224
-included, one thread, each call in a process of its own, medians of interleaved rounds. A decoder
-that is not right has no price.
+included, one thread, a process for each decoder, medians of its rounds (the first call warms up). A
+decoder that is not right has no price.
 """
