@@ -118,7 +118,7 @@ def main(arguments=()):
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.decode")
     parser.add_argument("kinds", nargs="*", metavar="KIND")
     parser.add_argument("--folder", help="where the corpus is, or is to be, made")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--write", action="store_true", help="publish docs/frame-truth.md")
     parser.add_argument("--write-table", action="store_true")
     chosen = parser.parse_args(list(arguments))
