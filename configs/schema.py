@@ -70,8 +70,8 @@ class ExtractConfig(FrameOptions, FileLimits):
     """raw: uint8; jpeg: q95, about 1/9 of the bytes, lossy (42-44 dB)."""
     shard_videos: int = Field(default=64, ge=1)
     """Videos a shard: the unit of retry, checkpoint and parallelism."""
-    max_failed_fraction: float = Field(default=1.0, ge=0, le=1)
-    """The run fails loudly when a larger part of the videos is quarantined."""
+    max_failed_fraction: float = Field(default=0.5, ge=0, le=1)
+    """The run fails when a larger part of the videos is quarantined, or all of them."""
 
 
 class ModelConfig(Options):
@@ -222,6 +222,8 @@ class PipelineConfig(Options):
     """Metrics."""
     compaction: CompactionConfig = CompactionConfig()
     """Upkeep of the tables as they grow night by night."""
+    max_lost_fraction: float = Field(default=0.1, ge=0, le=1)
+    """A publication is refused that loses a larger part of the usable rows (and at least 3)."""
     runner: Literal["threads", "dask"] = "threads"
     """Where shard tasks run: threads of this machine, or a Dask cluster."""
     workers: int = Field(default=0, ge=0)

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -25,6 +25,7 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "90")
 
 from reelvec.flows.commands import corpora, keeping, looking, running, weights
+from reelvec.flows.console.output import complain, printable, say, speak_any_encoding
 
 app = typer.Typer(
     name="reelvec",
@@ -45,7 +46,7 @@ def _print_version(wanted: bool) -> None:
 
         from reelvec.storage.store_format import FORMAT
 
-        typer.echo(f"reelvec {version('reelvec')} (store format {FORMAT})")
+        say(f"reelvec {version('reelvec')} (store format {FORMAT})")
         raise typer.Exit
 
 
@@ -67,8 +68,9 @@ def main() -> None:
     from reelvec.tasks.corpus.ledger import TooManyFailedError
 
     signal.signal(signal.SIGTERM, _end)
+    speak_any_encoding()
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
     except ConfigError as error:
         _fail(error, code=2)
     except TooManyFailedError as error:
@@ -76,17 +78,18 @@ def main() -> None:
     except (ReelvecError, ModelError) as error:
         _fail(error, code=1)
     except KeyboardInterrupt:
-        print("interrupted; what is committed is intact, run again to go on", file=sys.stderr)
+        complain("interrupted; what is committed is intact, run again to go on")
         sys.exit(130)
     except Exception as error:
+        if hasattr(error, "format_message"):  # typer's, which brings a click of its own or not
+            _refuse_words(error)
         if os.environ.get("REELVEC_DEBUG"):
             raise
         last = traceback.extract_tb(error.__traceback__)[-1]
-        print(
+        complain(
             f"reelvec: internal error: {type(error).__name__}: {error}"
             f" (at {last.filename}:{last.lineno}); please report it,"
-            " REELVEC_DEBUG=1 shows the traceback",
-            file=sys.stderr,
+            " REELVEC_DEBUG=1 shows the traceback"
         )
         sys.exit(70)
 
@@ -96,8 +99,15 @@ def _end(number: int, _: object) -> None:
     sys.exit(128 + number)
 
 
+def _refuse_words(error: Any) -> NoReturn:
+    """Words that no command takes: what typer says, as it says it, but for what they may hold."""
+    error.message = "\n".join(map(printable, error.message.split("\n")))
+    error.show()
+    sys.exit(error.exit_code)
+
+
 def _fail(error: Exception, *, code: int) -> None:
-    print(f"reelvec: {error}", file=sys.stderr)
+    complain(f"reelvec: {error}")
     sys.exit(code)
 
 

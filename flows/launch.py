@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 import reelvec
 from reelvec.configs import PipelineConfig
-from reelvec.flows.console.output import print_table
+from reelvec.flows.console.logs import keep_logs_brief
+from reelvec.flows.console.output import complain, print_table, say
 from reelvec.flows.console.stores import root_at
 
 if TYPE_CHECKING:
@@ -24,7 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["RepairSummary", "launch", "repair_damage", "retry_failed", "show"]
 
 
-def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> RunSummary:
+def launch(
+    config: PipelineConfig,
+    *,
+    stages: Sequence[str] | None = None,
+    accept_losses: bool = False,
+    rehash: bool = False,
+) -> RunSummary:
     """Run the pipeline, or find in seconds that a finished run has nothing left to do.
 
     Without PREFECT_API_URL Prefect serves itself for the time of the run.
@@ -42,36 +44,20 @@ def launch(config: PipelineConfig, *, stages: Sequence[str] | None = None) -> Ru
     config = checked_config(config)
     chosen = choose_stages(stages)
     root = root_at(config.store)
-    session = Session(config, root=root)
+    session = Session(config, root=root, rehash=rehash)
     if is_last_run(session, stages=chosen) and not plan_pipeline(session, stages=chosen):
         return summary_of(session)
     root.new_scratch()  # where no store can be made, that is said before any work
-    _say(f"reelvec: {config.name} -> {config.store}")
+    complain(f"reelvec: {config.name} -> {config.store}")
     from reelvec.flows.pipeline import pipeline
 
-    _quieten()
-    return pipeline(config, only=chosen)
+    keep_logs_brief()
+    return pipeline(config, only=chosen, accept_losses=accept_losses, rehash=rehash)
 
 
-def _quieten() -> None:
-    """Keep tracebacks off the terminal: the command line reports a failure once."""
-    from prefect.logging.handlers import PrefectConsoleHandler
-
-    for handler in logging.getLogger().handlers:  # Prefect's import has set them up
-        if isinstance(handler, PrefectConsoleHandler) and not os.environ.get("REELVEC_DEBUG"):
-            handler.addFilter(_brief)
-
-
-def _brief(record: logging.LogRecord) -> bool:
-    """A log filter: no failed flows, and of a task run that is retried one line.
-
-    A server has had the traceback before: its handler comes first.
-    """
-    record.exc_info, record.exc_text = None, None
-    return record.name != "prefect.flow_runs" or record.levelno < logging.ERROR
-
-
-def retry_failed(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -> RunSummary:
+def retry_failed(
+    store: str, *, reasons: Sequence[str], videos: Sequence[str], rehash: bool = False
+) -> RunSummary:
     """Try failed videos of the last run again, and bring its tables up to date."""
     from reelvec.tasks.runs.recording import last_config
     from reelvec.tasks.runs.retrying import RetryFilter
@@ -83,7 +69,8 @@ def retry_failed(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -
         retry.check_videos({row.video_id for row in failed})
     from reelvec.flows.pipeline import pipeline
 
-    return pipeline(config, retry=retry)
+    keep_logs_brief()
+    return pipeline(config, retry=retry, rehash=rehash)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,9 +143,10 @@ def repair_damage(store: str) -> RepairSummary:
 def show(summary: RunSummary) -> None:
     """The summary on stdout, for a person."""
     outcome = summary.outcome
-    console = Console(markup=False, highlight=False, soft_wrap=True)
     if not summary.changed:
-        console.print("Everything is up to date: nothing was done.")
+        pending = outcome.coverage.pending
+        words = f"{pending} videos are pending" if pending else "Everything is up to date"
+        say(f"{words}: nothing was done.")
     else:
         rows = [
             {"stage": stage.stage, "done": stage.words, "seconds": stage.seconds}
@@ -166,14 +154,16 @@ def show(summary: RunSummary) -> None:
         ]
         print_table(outcome.name, rows, ["stage", "done", "seconds"])
     more = "; see `reelvec failures`" if outcome.failures else ""
-    console.print(f"\nVideos: {outcome.coverage.words}{more}")
+    say()
+    say(f"Videos: {outcome.coverage.words}{more}")
     for note in summary.notes:
-        console.print(f"Note: {note}")
+        say(f"Note: {note}")
     if outcome.metrics:
-        console.print()
+        say()
         _show_metrics(outcome.metrics)
     if outcome.report:
-        console.print(f"\nReport: {outcome.report}", soft_wrap=True)
+        say()
+        say(f"Report: {outcome.report}")
 
 
 def _show_metrics(metrics: Sequence[MetricRow]) -> None:
@@ -191,7 +181,3 @@ def _show_metrics(metrics: Sequence[MetricRow]) -> None:
             line[f"{row.metric} expected"] = f"{row.published:.1f}"
     columns = list(dict.fromkeys(column for line in lines.values() for column in line))
     print_table("Metrics", list(lines.values()), columns)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

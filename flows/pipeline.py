@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from prefect import flow
 
 from reelvec.configs import PipelineConfig
+from reelvec.flows.console.logs import keep_logs_printable
 from reelvec.flows.runners import open_runner, task_runner
 from reelvec.flows.stages import stage_flow
 from reelvec.flows.summary import publish_summary
@@ -22,7 +23,11 @@ __all__ = ["pipeline"]
 
 @flow(name="pipeline", flow_run_name="{config.name}")
 def pipeline(
-    config: PipelineConfig, only: list[str] | None = None, retry: RetryFilter | None = None
+    config: PipelineConfig,
+    only: list[str] | None = None,
+    retry: RetryFilter | None = None,
+    accept_losses: bool = False,
+    rehash: bool = False,
 ) -> RunSummary:
     """Run the stages of `config` in order; each does what is missing and nothing else.
 
@@ -30,12 +35,15 @@ def pipeline(
         config: the run.
         only: stages to run, in pipeline order; None runs all.
         retry: failed videos that are tried once more.
+        accept_losses: tables may lose usable rows beyond config.max_lost_fraction.
+        rehash: hash every video again, though its file looks as it did.
 
     Returns:
         What the stages did, coverage, metrics, and where the report is.
     """
+    keep_logs_printable()
     config = checked_config(config)
-    session = Session(config)
+    session = Session(config, accepts_losses=accept_losses, rehash=rehash)
     chosen = choose_stages(only)
     started = datetime.now(UTC)
     receipts: list[StageReceipt] = []

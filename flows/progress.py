@@ -5,7 +5,6 @@ Artifact updates cost an API call and an event each, so they are sent every few 
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +14,9 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import get_run_context
 from prefect.exceptions import MissingContextError
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from reelvec.flows.console.output import progress_console
 
 __all__ = ["StageProgress", "stage_progress"]
 
@@ -34,7 +34,7 @@ class StageProgress:
         self.failed = 0
         self._last = 0.0
         self._artifact: UUID | None = None
-        self._console = Console(stderr=True)
+        self._console = progress_console()
         self._bar: Progress | None = None
         self._bar_task: TaskID | None = None
 
@@ -72,7 +72,7 @@ class StageProgress:
             return
         self._last = now
         if self._bar is None:
-            self._console.print(self._text(note), highlight=False, soft_wrap=True)
+            self._console.print(self._text(note), soft_wrap=True)
         if self._artifact is not None:
             percent = 100.0 * self.done / max(self.total, 1)
             update_progress_artifact(self._artifact, progress=min(percent, 100.0))
@@ -85,7 +85,7 @@ class StageProgress:
             note += f"  {event['samples_per_second']:.0f} pairs/s"
             self.update(int(event["step"]), total=int(event["steps"]), note=note)
         elif name == "restart":
-            self._console.print(f"{self.title}: restarted from the last checkpoint", markup=False)
+            self._console.print(f"{self.title}: restarted from the last checkpoint")
 
     def stop(self) -> None:
         if self._bar is not None:
@@ -105,7 +105,6 @@ def stage_progress(title: str, *, total: int, unit: str) -> Iterator[StageProgre
         yield progress
     finally:
         progress.stop()
-        sys.stderr.flush()
 
 
 def _inside_a_run() -> bool:

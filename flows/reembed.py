@@ -11,6 +11,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
 from reelvec.configs import PipelineConfig
+from reelvec.flows.console.logs import keep_logs_printable
 from reelvec.flows.pipeline import pipeline
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.outcome import RunSummary
@@ -37,7 +38,11 @@ class Reembedded:
 
 @flow(name="reembed", flow_run_name="reembed")
 def reembed(
-    config: PipelineConfig | None = None, store: str | None = None, dry_run: bool = False
+    config: PipelineConfig | None = None,
+    store: str | None = None,
+    dry_run: bool = False,
+    accept_losses: bool = False,
+    rehash: bool = False,
 ) -> Reembedded:
     """Bring the embedding tables up to date with the videos.
 
@@ -45,12 +50,15 @@ def reembed(
         config: the run whose tables are kept true; None: the last run of `store`.
         store: root of the store, where no config is given.
         dry_run: only say what would be done.
+        accept_losses: tables may lose usable rows beyond config.max_lost_fraction.
+        rehash: hash every video again, though its file looks as it did.
 
     Returns:
         The plan, and the pipeline's summary unless there was nothing to do or it was a dry run.
     """
+    keep_logs_printable()
     config = checked_config(config or last_config(store or PipelineConfig().store))
-    session = Session(config)
+    session = Session(config, rehash=rehash)
     plan = plan_reembed(session)
     rows = [asdict(row) for row in plan]
     create_table_artifact(table=rows, key="reembed-plan", description="What is missing or stale")
@@ -62,4 +70,5 @@ def reembed(
     for merged in compact_run(session):
         logger.info("%s: %d parts became %d", merged.kind, merged.parts_before, merged.parts_after)
     only = ["ingest", "extract", "embed", "evaluate", "report"]
-    return Reembedded(plan=tuple(plan), summary=pipeline(config, only=only))
+    again = pipeline(config, only=only, accept_losses=accept_losses, rehash=rehash)
+    return Reembedded(plan=tuple(plan), summary=again)

@@ -68,9 +68,8 @@ def ingest(session: Session, retry: RetryFilter | None) -> StageReceipt:
     work = _Work(session, plan.target, plan.shards, unit="rows")
     receipts = work.map("ingest", ingest_shard, limits=session.config.extract)
     snapshot = ingestion.commit_ingest(session, plan, receipts)
-    done = {"new": plan.new, "changed": len(plan.changed), "removed": len(plan.removed)}
     seconds = time.monotonic() - started
-    return StageReceipt.of("ingest", snapshot, done=done, seconds=seconds, notes=plan.notes)
+    return StageReceipt.of("ingest", snapshot, done=plan.done, seconds=seconds, notes=plan.notes)
 
 
 def extract(session: Session, retry: RetryFilter | None) -> StageReceipt:

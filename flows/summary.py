@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
@@ -23,8 +25,13 @@ def publish_summary(summary: RunSummary) -> None:
         table = [{column: row[column] for column in _COLUMNS} for row in failed]
         create_table_artifact(table=table, key="failures", description="Videos that failed")
     if outcome.metrics:
-        metrics = [asdict(row) for row in outcome.metrics]
+        metrics = [_rounded(asdict(row)) for row in outcome.metrics]
         create_table_artifact(table=metrics, key="metrics", description="Metrics")
+
+
+def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    """For a person: the tables in the store keep every digit."""
+    return {k: round(v, 2) if isinstance(v, float) else v for k, v in row.items()}
 
 
 def _markdown(summary: RunSummary) -> str:

@@ -84,7 +84,7 @@ def validate_options(family: str, options: Mapping[str, Any]) -> FamilyOptions:
                 message = f"no such option; there are {', '.join(known)}{_nearest(key, known)}"
             given = f" (given {problem['input']!r})" if key else ""
             lines.append(f"{family}.{key}: {message}{given}" if key else f"{family}: {message}")
-        raise OptionsError("\n".join(lines)) from None
+        raise OptionsError("; ".join(lines)) from None
 
 
 def build(

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from reelvec.storage.file_marks import FileMark
+
 __all__ = [
     "CAPTION_SCHEMA",
     "VIDEO_SCHEMA",
@@ -71,6 +73,13 @@ class Video:
     frames_counted: int = 0  # visible packets demuxed
     duration_seconds_from_header: float = 0.0
     keyframes: int = 0
+    inode: int = 0  # of the file; 0: not known, as in rows of earlier versions
+    ctime_ns: int = 0  # when the file or its inode last changed; 0: not known
+
+    @property
+    def mark(self) -> FileMark:
+        """The file as it was when it was hashed."""
+        return FileMark(self.bytes, self.mtime_ns, self.inode, self.ctime_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +122,16 @@ def records_to_table(records: Iterable[Any], *, schema: pa.Schema) -> pa.Table:
 
 
 def records_from_table(table: pa.Table, *, record: type[R]) -> list[R]:
-    """Dataclass records from columns, the inverse of `records_to_table`."""
+    """Dataclass records from columns, the inverse of `records_to_table`.
+
+    A field that the rows were written without has its default.
+    """
     names = [field.name for field in dataclasses.fields(record)]  # type: ignore[arg-type]
-    columns = [table.column(name).to_pylist() for name in names]
-    return [record(*values) for values in zip(*columns, strict=True)]
+    known = [name for name in names if name in table.column_names]
+    columns = [table.column(name).to_pylist() for name in known]
+    return [
+        record(**dict(zip(known, values, strict=True))) for values in zip(*columns, strict=True)
+    ]
 
 
 def clip_key(

@@ -199,8 +199,8 @@ def concat_tables(tables: Sequence[pa.Table]) -> pa.Table:
     for other in tables[1:]:
         if _identity(other) != first:
             raise IdentityError(
-                "these tables were not made in the same way and cannot be combined:\n"
-                f"  {first or '(no identity)'}\n  {_identity(other) or '(no identity)'}\n"
+                "these tables were not made in the same way and cannot be combined: "
+                f"{first or '(no identity)'} and {_identity(other) or '(no identity)'}; "
                 "make both with the same weights, frames and settings"
             )
     return pa.concat_tables(tables)

@@ -21,6 +21,7 @@ from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import RunRecord, latest_run
 from reelvec.tasks.identity import corpus_identity, embeddings_identity, frames_identity
+from reelvec.tasks.losses import check_losses
 
 __all__ = ["Session", "SnapshotRef"]
 
@@ -71,11 +72,22 @@ class Session:
     Attributes:
         config: the run.
         root: its store, opened here where the caller has not.
+        accepts_losses: rows may be lost without bound (config.max_lost_fraction is not looked at).
+        rehash: every video is hashed again, though its file looks as it did.
     """
 
-    def __init__(self, config: PipelineConfig, *, root: Root | None = None) -> None:
+    def __init__(
+        self,
+        config: PipelineConfig,
+        *,
+        root: Root | None = None,
+        accepts_losses: bool = False,
+        rehash: bool = False,
+    ) -> None:
         self.config = config
+        self.rehash = rehash
         self.root = root or open_root(config.store)
+        self.accepts_losses = accepts_losses
         self._artifacts: dict[tuple[str, str], Artifact] = {}
         self._latest: dict[tuple[str, str], Snapshot | None] = {}
 
@@ -157,10 +169,14 @@ class Session:
 
         Raises:
             CommitError, StoreError: as `Artifact.publish`.
+            TooMuchLostError: more rows that were usable would be lost than the run allows.
         """
         latest = self.latest(artifact)
         if latest is not None and not add and not any(supersede.values()):
             return latest
+        if latest is not None and not self.accepts_losses:
+            limit = self.config.max_lost_fraction
+            check_losses(latest, add=add, supersede=supersede, limit=limit)
         return self.remember(artifact.publish(add=add, supersede=supersede, note=note))
 
     def remember(self, snapshot: Snapshot) -> Snapshot:

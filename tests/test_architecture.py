@@ -1,6 +1,7 @@
 """House rules, kept by tests: where things live, how large they are, who may import whom."""
 
 import ast
+import functools
 import importlib
 import importlib.metadata
 import sys
@@ -25,6 +26,7 @@ MODULES = sorted(
 MODULE_LINES, FUNCTION_LINES, PARAMETERS = 300, 40, 6
 
 
+@functools.cache
 def tree(path):
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
@@ -198,3 +200,33 @@ def test_no_family_is_named_outside_models():
         if isinstance(node, ast.Constant) and node.value in FAMILIES
     ]
     assert offenders == []
+
+
+#: who writes to a standard stream that is no terminal, and what it is
+PIPES = {
+    "storage/sandbox/worker.py": "stderr of a worker is a file whose end its owner quotes",
+    "tasks/training/events.py": "stdout of a training process is a pipe of JSON lines",
+}
+
+
+def test_one_module_prints():
+    """What it prints may hold a file's name: one place escapes what a terminal would obey."""
+    offenders = [
+        f"{name(path)}:{node.lineno}"
+        for path in MODULES
+        if name(path) not in {"flows/console/output.py", *PIPES}
+        for node in ast.walk(tree(path))
+        if _prints(node)
+    ]
+    assert offenders == []
+
+
+def _prints(node):
+    """A call of print, echo, secho or Console, or a standard stream by name."""
+    if isinstance(node, ast.Call):
+        if getattr(node.func, "id", "") in ("print", "pprint"):
+            return True
+        called = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        return called in ("echo", "secho", "Console")
+    stream = isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "sys"
+    return stream and node.attr in ("stdout", "stderr", "__stdout__", "__stderr__")

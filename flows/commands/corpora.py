@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reelvec.flows.console.output import JsonFlag, print_json, print_table
+from reelvec.flows.console.output import JsonFlag, print_json, print_table, say
 
 if TYPE_CHECKING:
     from reelvec.storage.corpora.check import CorpusCheck, SplitCheck
@@ -116,20 +116,20 @@ def _show(result: CorpusCheck) -> None:
     for source in dict.fromkeys(
         split.published.source for split in result.splits if split.published
     ):
-        typer.echo(f"published: {source}")
+        say(f"published: {source}")
     for overlap in result.overlaps:
         one, other = (" ".join(part) for part in (overlap.one, overlap.other))
-        typer.echo(f"overlap: {one} and {other} share {overlap.videos} videos")
+        say(f"overlap: {one} and {other} share {overlap.videos} videos")
     for note in result.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     for problem in result.problems:
-        typer.echo(f"problem: {problem}")
+        say(f"problem: {problem}")
     if result.complete:
-        typer.echo("complete")
+        say("complete")
         return
-    typer.echo("incomplete" + ("; where to obtain what is missing:" if result.obtain else ""))
+    say("incomplete" + ("; where to obtain what is missing:" if result.obtain else ""))
     for place in result.obtain:
-        typer.echo(f"  {place}")
+        say(f"  {place}")
 
 
 def _row(split: SplitCheck) -> dict[str, Any]:

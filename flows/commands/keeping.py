@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from reelvec.flows.commands.running import RehashFlag
 from reelvec.flows.console.output import (
     JsonFlag,
     StoreOption,
     print_json,
     print_table,
+    say,
 )
 from reelvec.flows.console.stores import known_store
 
@@ -56,7 +58,7 @@ def verify(store: StoreOption = None, as_json: JsonFlag = False) -> None:
         rows = [{**row, "videos": ", ".join(row["videos"])} for row in damage]
         print_table(where, rows, ["kind", "path", "what", "videos"])
     else:
-        typer.echo(f"{where}: every part, receipt and snapshot is as it was written")
+        say(f"{where}: every part, receipt and snapshot is as it was written")
     if damage:
         raise typer.Exit(4)
 
@@ -73,14 +75,14 @@ def repair(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     if as_json:
         print_json(repaired.to_json())
     elif not repaired.repairs and not repaired.left:
-        typer.echo(f"{where}: nothing is damaged")
+        say(f"{where}: nothing is damaged")
     else:
         if repaired.repairs:
             rows = repaired.to_json()["repaired"]
             print_table(where, rows, ["kind", "path", "what", "done"])
-            typer.echo(f"Videos redone: {', '.join(repaired.videos) or 'none'}")
+            say(f"Videos redone: {', '.join(repaired.videos) or 'none'}")
         for note in repaired.notes:
-            typer.echo(f"Note: {note}")
+            say(f"Note: {note}")
     if repaired.left:
         raise typer.Exit(4)
 
@@ -91,12 +93,15 @@ def retry(
         list[str] | None, typer.Option(help="Only videos that failed for this reason.")
     ] = None,
     video: Annotated[list[str] | None, typer.Option(help="Only this video_id.")] = None,
+    rehash: RehashFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Try the failed videos of the last run again, then bring its tables up to date."""
     from reelvec.flows.launch import retry_failed, show
 
-    summary = retry_failed(known_store(store), reasons=reason or (), videos=video or ())
+    summary = retry_failed(
+        known_store(store), reasons=reason or (), videos=video or (), rehash=rehash
+    )
     if as_json:
         print_json(summary.to_json())
     else:
@@ -141,7 +146,7 @@ def gc(
         print_json({"store": where, "dry_run": dry_run, "removed": removed})
         return
     files = sum(len(c.files) for c in collected)
-    typer.echo(f"{where}: {files} files {'would be ' if dry_run else ''}removed")
+    say(f"{where}: {files} files {'would be ' if dry_run else ''}removed")
 
 
 def compact(
@@ -174,7 +179,7 @@ def compact(
         columns = ["kind", "identity", "parts_before", "parts_after", "MiB"]
         print_table(title, shown, columns, whole=["identity"])
     else:
-        typer.echo(f"{where}: there are no small parts to merge")
+        say(f"{where}: there are no small parts to merge")
 
 
 def convert(
@@ -214,7 +219,7 @@ def convert(
         )
         return
     settings = _settings(done.target.artifact.identity)
-    typer.echo(
+    say(
         f"{where}: {done.clips} clips converted; frames {done.target.artifact.fingerprint} have "
         f"{counts.usable} usable of {counts.planned}. Runs use them with {settings}"
     )
@@ -235,4 +240,4 @@ def bootstrap(pool: Annotated[str, typer.Option(help="Work pool to create.")] = 
     from reelvec.flows.deployment.bootstrap import bootstrap_server
 
     for line in bootstrap_server(pool=pool):
-        typer.echo(line)
+        say(line)

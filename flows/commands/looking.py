@@ -15,6 +15,7 @@ from reelvec.flows.console.output import (
     default_store,
     print_json,
     print_table,
+    say,
 )
 from reelvec.flows.console.stores import opened_store
 
@@ -72,7 +73,7 @@ def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:
             for name, one in last.items()
         ]
         print_table("Runs", rows, ["name", "run", "runs", "ended", "made"])
-        typer.echo()
+        say()
     rows = [
         {
             "kind": artifact.kind,
@@ -110,7 +111,7 @@ def failures(store: StoreOption = None, run: RunOption = None, as_json: JsonFlag
         return
     if rows:
         print_table(opened.uri, rows, ["video_id", "stage", "status", "reason", "message"])
-    typer.echo(totals.words)
+    say(totals.words)
 
 
 def presets(as_json: JsonFlag = False) -> None:

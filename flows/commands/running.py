@@ -12,15 +12,27 @@ from reelvec.configs import ConfigError, PipelineConfig, load
 from reelvec.flows.console.output import JsonFlag, StoreOption, default_store, print_json
 from reelvec.flows.console.stores import known_store
 
-__all__ = ["register"]
+__all__ = ["RehashFlag", "register"]
 
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="K=V", help="Override a key, e.g. --set train.epochs=3."),
 ]
+RehashFlag = Annotated[
+    bool,
+    typer.Option(
+        "--rehash",
+        help="Read every video's bytes again, though its file looks as it did; only what"
+        " differs is done again.",
+    ),
+]
 StageOption = Annotated[
     list[str] | None,
     typer.Option("--stage", help="Run these stages only (may be given several times)."),
+]
+AcceptOption = Annotated[
+    bool,
+    typer.Option("--accept-losses", help="Let tables lose usable rows beyond max_lost_fraction."),
 ]
 
 
@@ -32,9 +44,14 @@ def register(app: typer.Typer) -> None:
     app.command()(evaluate)
 
 
-def demo(store: StoreOption = None, set_: SetOption = None, as_json: JsonFlag = False) -> None:
+def demo(
+    store: StoreOption = None,
+    set_: SetOption = None,
+    rehash: RehashFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Run the main job on a synthetic corpus: frames, training, tables, metrics, report."""
-    _launch(load("demo", overrides=_overrides(set_, store)), as_json=as_json)
+    _launch(load("demo", overrides=_overrides(set_, store)), rehash=rehash, as_json=as_json)
 
 
 def run(
@@ -42,6 +59,8 @@ def run(
     store: StoreOption = None,
     set_: SetOption = None,
     stage: StageOption = None,
+    accept_losses: AcceptOption = False,
+    rehash: RehashFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a preset (`reelvec presets` lists them) or your own YAML file."""
@@ -51,7 +70,8 @@ def run(
             f"({source}) names no corpus; add e.g. corpus: {{kind: folder, videos: FOLDER}}, or"
             " start from a preset, e.g. preset: folder"
         )
-    _launch(config, stages=stage, as_json=as_json)
+    _launch(config, stages=stage, accept_losses=accept_losses, as_json=as_json)
+    _launch(config, stages=stage, rehash=rehash, as_json=as_json)
 
 
 def embed(
@@ -65,6 +85,8 @@ def embed(
     ] = None,
     store: StoreOption = None,
     set_: SetOption = None,
+    accept_losses: AcceptOption = False,
+    rehash: RehashFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Embed your own videos (and captions): a folder in, a table out."""
@@ -85,7 +107,8 @@ def embed(
     overrides = _overrides(set_, store)
     config = load_document(document, overrides=overrides)
     stages = ["ingest", "extract", "train", "embed"]
-    _launch(config, stages=stages, as_json=as_json)
+    _launch(config, stages=stages, accept_losses=accept_losses, as_json=as_json)
+    _launch(config, stages=stages, rehash=rehash, as_json=as_json)
 
 
 def evaluate(
@@ -118,10 +141,17 @@ def _overrides(given: Sequence[str] | None, store: str | None) -> list[str]:
     return [f"store={store or default_store()}", *(given or [])]
 
 
-def _launch(config: PipelineConfig, *, stages: Sequence[str] | None = None, as_json: bool) -> None:
+def _launch(
+    config: PipelineConfig,
+    *,
+    stages: Sequence[str] | None = None,
+    accept_losses: bool = False,
+    rehash: bool = False,
+    as_json: bool,
+) -> None:
     from reelvec.flows.launch import launch, show
 
-    summary = launch(config, stages=stages)
+    summary = launch(config, stages=stages, accept_losses=accept_losses, rehash=rehash)
     if as_json:
         print_json(summary.to_json())
     else:

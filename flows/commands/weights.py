@@ -14,6 +14,7 @@ from reelvec.flows.console.output import (
     default_store,
     print_json,
     print_table,
+    say,
 )
 
 __all__ = ["register"]
@@ -69,8 +70,8 @@ def import_(
     if as_json:
         print_json(done)
         return
-    typer.echo(f"{out}: {done['keys']} tensors, {done['model']['family']}")
-    typer.echo(f"use it: reelvec embed VIDEOS --weights {out}, or --set model.weights={out}")
+    say(f"{out}: {done['keys']} tensors, {done['model']['family']}")
+    say(f"use it: reelvec embed VIDEOS --weights {out}, or --set model.weights={out}")
 
 
 def export(
@@ -109,7 +110,7 @@ def export(
     if as_json:
         print_json(done)
     else:
-        typer.echo(f"{done['out']}: {done['family']} as {done['format']}, {done['bytes']:,} bytes")
+        say(f"{done['out']}: {done['family']} as {done['format']}, {done['bytes']:,} bytes")
 
 
 def _line(value: object) -> str:

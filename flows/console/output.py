@@ -1,10 +1,15 @@
-"""Options several commands share, and how their results are printed."""
+"""Options several commands share, and the one door to a person's terminal.
+
+Names come from files and captions, so anything may stand in them: nothing but what is made here is
+printed (a house rule of tests/test_architecture.py), and what a terminal would obey is escaped.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -12,7 +17,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["JsonFlag", "RunOption", "StoreOption", "default_store", "print_json", "print_table"]
+__all__ = [
+    "JsonFlag",
+    "RunOption",
+    "StoreOption",
+    "complain",
+    "default_store",
+    "print_json",
+    "print_table",
+    "printable",
+    "progress_console",
+    "say",
+    "speak_any_encoding",
+]
 
 
 def default_store() -> str:
@@ -21,6 +38,12 @@ def default_store() -> str:
 
 
 _PIPE_COLUMNS = 200
+
+_OBEYED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories of controls, of formats (bidi overrides among them), of halves of characters,
+and of separators of lines."""
+_JOINERS = frozenset("\u200c\u200d")
+"""Formats that words of several languages, and many emoji, are written with."""
 
 StoreOption = Annotated[
     str | None,
@@ -35,10 +58,56 @@ JsonFlag = Annotated[
 ]
 
 
+def speak_any_encoding() -> None:
+    """Let a terminal without UTF-8 show an escape for each character it lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def printable(text: object) -> str:
+    r"""`text` on one line, with an escape for whatever a terminal would obey: \x1b, \n, \u202e."""
+    words = str(text)
+    if words.isprintable():
+        return words
+    return "".join(c.encode("unicode_escape").decode() if _is_obeyed(c) else c for c in words)
+
+
+def _is_obeyed(character: str) -> bool:
+    return unicodedata.category(character) in _OBEYED and character not in _JOINERS
+
+
+def say(line: object = "") -> None:
+    """One line on stdout."""
+    sys.stdout.write(f"{printable(line)}\n")
+
+
+def complain(line: object) -> None:
+    """One line on stderr, at once."""
+    sys.stderr.write(f"{printable(line)}\n")
+    sys.stderr.flush()
+
+
+def progress_console() -> Console:
+    """Stderr, for bars and lines that name stages and counts, never a video."""
+    return Console(stderr=True, markup=False, emoji=False, highlight=False)
+
+
 def print_json(document: object) -> None:
-    """One JSON document on stdout."""
-    json.dump(document, sys.stdout, indent=2, ensure_ascii=False, default=str)
-    sys.stdout.write("\n")
+    """One JSON document on stdout; it reads the same whatever was escaped."""
+    is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+    text = json.dumps(document, indent=2, ensure_ascii=not is_utf8, default=str)
+    sys.stdout.write("\n".join(map(_escaped_in_json, text.split("\n"))) + "\n")
+
+
+def _escaped_in_json(line: str) -> str:
+    if line.isprintable():
+        return line
+    return "".join(_utf16_escapes(c) if _is_obeyed(c) else c for c in line)
+
+
+def _utf16_escapes(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def print_table(
@@ -49,20 +118,26 @@ def print_table(
     whole: Collection[str] = (),
 ) -> None:
     """A table on stdout; long cells are wrapped, never cut; those of the columns `whole` stay."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=printable(title),
+        title_justify="left",
+        header_style="bold",
+        box=None,
+        pad_edge=False,
+    )
     for column in columns:
         numeric = bool(rows) and all(isinstance(row.get(column), int | float) for row in rows)
         table.add_column(
-            column,
+            printable(column),
             justify="right" if numeric else "left",
             overflow="fold",
             no_wrap=column in whole,
         )
     for row in rows:
-        table.add_row(*(_cell(row.get(column, "")) for column in columns))
-    console = Console(markup=False)
+        table.add_row(*(printable(_cell(row.get(column, ""))) for column in columns))
+    console = Console(markup=False, emoji=False)
     if not console.is_terminal:  # a pipe or a file has no width to respect
-        console = Console(markup=False, width=_PIPE_COLUMNS)
+        console = Console(markup=False, emoji=False, width=_PIPE_COLUMNS)
     console.print(table)
 
 

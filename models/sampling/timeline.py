@@ -24,7 +24,7 @@ class Timeline:
     fps: float
     """Frames a second as the container says (a rational, as a float); 0: it does not."""
     declared_end_seconds: float = 0.0
-    """End of the last frame where the rate is variable, as the container says; 0: by `fps`."""
+    """End of the last frame, as the container says where the rate is variable; 0: by `fps`."""
     frames_from_header: int = 0
     """0: not declared. Only the originals' rules look at it."""
     start_seconds: float | None = None

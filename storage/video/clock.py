@@ -15,6 +15,7 @@ __all__ = [
     "DEFAULT_FPS",
     "JUMP_SECONDS",
     "NO_PTS",
+    "UNEVEN",
     "FrameTimes",
     "bridged",
     "counted",
@@ -161,7 +162,8 @@ def _filled(ticks: Ticks, time_base: float) -> npt.NDArray[np.float64]:
     filled = np.interp(at, known, ticks[known].astype(np.float64))
     filled += np.minimum(at - known[0], 0) * step + np.maximum(at - known[-1], 0) * step
     ordered = np.sort(filled)
-    return (ordered - ordered[0]) * time_base
+    seconds: npt.NDArray[np.float64] = (ordered - ordered[0]) * time_base
+    return seconds
 
 
 def _is_even(seconds: npt.NDArray[np.float64], even: npt.NDArray[np.float64]) -> bool:

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from reelvec.storage.video.clock import is_uneven
+from reelvec.storage.video.clock import UNEVEN, is_uneven
 from reelvec.storage.video.holes import hole_in
 from reelvec.storage.video.packets import Demuxed
 from reelvec.storage.video.structure import Completeness, completeness
@@ -73,15 +73,19 @@ def _own_seconds(stream: Any) -> float:
 
 
 def end_of_last_frame(stream: Any, demuxed: Demuxed, pts_seconds: npt.NDArray[np.float64]) -> float:
-    """When the last frame of a variable rate is over, from the first frame on; 0: not said."""
-    if len(pts_seconds) == 0 or (len(pts_seconds) > 1 and not is_uneven(pts_seconds)):
+    """When the last frame is over, from the first on; 0: not said, or as at an even rate."""
+    if len(pts_seconds) == 0:
         return 0.0
     last = float(pts_seconds[-1])
     ends = [last + demuxed.last_seconds, declared_end(stream, demuxed)]
     # packets of Matroska all last the default of their track
     if container_name(stream.container) == "matroska":
         ends.reverse()
-    return next((end for end in ends if end > last), 0.0)
+    end = next((end for end in ends if end > last), 0.0)
+    if len(pts_seconds) > 1 and not is_uneven(pts_seconds):
+        usual = float(np.median(np.diff(pts_seconds)))
+        return end if end - last > UNEVEN * usual else 0.0
+    return end
 
 
 def declared_end(stream: Any, demuxed: Demuxed) -> float:

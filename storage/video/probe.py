@@ -63,7 +63,7 @@ class ProbeResult:
     pts_seconds: npt.NDArray[np.float64]
     """[N] of the frames a player shows, in display order, from 0 at the first."""
     end_seconds: float
-    """When the last frame of a variable rate is over, as the container says; 0: by `fps`."""
+    """When the last frame is over, as the container says; 0: by `fps`, as at an even rate."""
     packets: PacketTable
     by_time: bool
     """Frames can be told by their PTS. False: only by counting them as they are decoded."""
@@ -154,7 +154,7 @@ def probe(
         raise VideoError(f"{path}: no frame can be shown ({words})", path=str(path), reason=reason)
     if result.container == "gif" and result.frames_counted == 1:
         raise still_picture(path)
-    _check_timeline(result, declared)
+    _check_timeline(result, declared=declared, last_frame=demuxed.last_seconds)
     return result
 
 
@@ -200,11 +200,11 @@ def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> Probe
     )
 
 
-def _check_timeline(result: ProbeResult, declared: float) -> None:
+def _check_timeline(result: ProbeResult, *, declared: float, last_frame: float) -> None:
     """Refuse times that cannot be true, rather than choose frames by them."""
-    frame = 1 / float(result.fps or DEFAULT_FPS)
-    span = max(result.end_seconds, float(result.pts_seconds[-1]) + frame)
-    if not result.truncated and declared > MANY_TIMES * span:
+    span = float(result.pts_seconds[-1]) + max(last_frame, 1 / float(result.fps or DEFAULT_FPS))
+    single = result.frames_counted == 1  # one picture may last as long as it likes
+    if not single and not result.truncated and declared > MANY_TIMES * span:
         raise VideoError(
             f"{result.path}: the times of its {result.frames_counted} frames span {span:.2f} s, "
             f"but its header declares {declared:.2f} s: they cannot be true; remux it "

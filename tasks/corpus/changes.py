@@ -8,17 +8,16 @@ videos whose sums differ.
 from __future__ import annotations
 
 import dataclasses
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.corpora.caption_list import CaptionList
+from reelvec.storage.file_marks import FileMark
 from reelvec.storage.records import CAPTION_SCHEMA, Caption, Video, records_from_table
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.digests import Digests, DigestSet, digests
@@ -38,6 +37,10 @@ class VideoChanges:
     due: list[Video]
     changed: list[str]
     removed: list[str]
+    again: int = 0
+    """How many of those to be replaced look as they did, and are done again all the same."""
+    gone: int = 0
+    """How many of those to be replaced had a file, and have none any more."""
 
     @property
     def new(self) -> int:
@@ -61,7 +64,7 @@ def video_changes(
     snapshot: Snapshot | None,
     retry: Callable[[Video], bool],
 ) -> VideoChanges:
-    """Compare listed videos with the corpus table; looks at sizes and mtimes, opens no video.
+    """Compare listed videos with the corpus table; looks at files' marks, opens no video.
 
     A row that is due has its hash already where the file is as last seen.
 
@@ -74,6 +77,7 @@ def video_changes(
     known = np.zeros(len(listed), bool)
     moved: dict[int, Video] = {}
     removed: list[str] = []
+    again = gone = 0
     for rows in _videos_in_force(snapshot):
         places = ids.find(digests(row.video_id for row in rows)).tolist()
         for row, place in zip(rows, places, strict=True):
@@ -81,16 +85,23 @@ def video_changes(
                 removed.append(row.video_id)
                 continue
             known[place] = True
-            now = _unlike(row, listed[place], retry=retry)
-            if now is not None:
-                moved[place] = now
+            mark = FileMark.at(listed[place].path)
+            if row.path != listed[place].path or not row.mark.agrees(mark):
+                moved[place] = _as_found(listed[place], mark)
+                gone += row.bytes > 0 and mark.bytes == 0
+            elif retry(row):
+                moved[place] = _as_found(listed[place], mark)
+                again += 1
+            elif _means(row) != _means(listed[place]):
+                moved[place] = _as_meant(row, listed[place])
     due: list[Video] = []
     for place, video in enumerate(listed):
         if not known[place]:
-            due.append(_as_found(video, *_size_and_mtime(video.path)))
+            due.append(_as_found(video, FileMark.at(video.path)))
         elif place in moved:
             due.append(moved[place])
-    return VideoChanges(due, [listed[place].video_id for place in sorted(moved)], removed)
+    changed = [listed[place].video_id for place in sorted(moved)]
+    return VideoChanges(due, changed, removed, again, gone)
 
 
 def _videos_in_force(snapshot: Snapshot | None) -> Iterator[list[Video]]:
@@ -99,29 +110,18 @@ def _videos_in_force(snapshot: Snapshot | None) -> Iterator[list[Video]]:
             yield records_from_table(piece, record=Video)
 
 
-def _unlike(row: Video, listed: Video, *, retry: Callable[[Video], bool]) -> Video | None:
-    """The row to write in place of `row`; None where `row` is up to date."""
-    size, mtime_ns = _size_and_mtime(listed.path)
-    if (row.path, row.bytes, row.mtime_ns) != (listed.path, size, mtime_ns) or retry(row):
-        return _as_found(listed, size, mtime_ns)
-    meant = (listed.split, listed.start_seconds, listed.end_seconds)
-    if (row.split, row.start_seconds, row.end_seconds) == meant:
-        return None
-    split, start, end = meant
+def _means(video: Video) -> tuple[str, float | None, float | None]:
+    return video.split, video.start_seconds, video.end_seconds
+
+
+def _as_meant(row: Video, listed: Video) -> Video:
+    """The row with the split and the window of now."""
+    split, start, end = _means(listed)
     return dataclasses.replace(row, split=split, start_seconds=start, end_seconds=end)
 
 
-def _as_found(video: Video, size: int, mtime_ns: int) -> Video:
-    return dataclasses.replace(video, bytes=size, mtime_ns=mtime_ns)
-
-
-def _size_and_mtime(path: str) -> tuple[int, int]:
-    """Bytes and mtime in nanoseconds; zeros where there is no regular file."""
-    try:
-        on_disk = Path(path).stat()
-    except (OSError, ValueError):  # ValueError: a NUL in the name
-        return 0, 0
-    return (on_disk.st_size, on_disk.st_mtime_ns) if stat.S_ISREG(on_disk.st_mode) else (0, 0)
+def _as_found(video: Video, mark: FileMark) -> Video:
+    return dataclasses.replace(video, **dataclasses.asdict(mark))
 
 
 def caption_changes(

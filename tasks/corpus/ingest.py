@@ -1,12 +1,14 @@
 """Ingest: list the corpus, hash and probe what is new or changed, keep the corpus tables true.
 
-A video whose path, size and mtime are as last seen is not opened again. A video that is missing or
-unreadable stays in the corpus with its reason: it counts.
+A video whose path, size, times and inode are as last seen is not opened again (rows of earlier
+versions know size and mtime alone). A video that is missing or unreadable stays in the corpus with
+its reason: it counts.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,10 +76,20 @@ class IngestPlan:
     new: int
     changed: list[str]
     removed: list[str]
+    again: int
+    gone: int
     captions: int
     changed_captions: list[str]
     removed_captions: list[str]
     notes: tuple[str, ...]
+
+    @property
+    def done(self) -> dict[str, int]:
+        """What is to be done to the videos, the rare kinds only where there are any."""
+        changed = len(self.changed) - self.again - self.gone
+        done = {"new": self.new, "changed": changed, "removed": len(self.removed)}
+        seldom = {"missing": self.gone, "again": self.again}
+        return done | {what: count for what, count in seldom.items() if count}
 
     @property
     def captions_touched(self) -> int:
@@ -118,17 +130,19 @@ def plan_ingest(
 
     Args:
         session: of the run.
-        retry: which rows of the corpus tables are probed once more.
+        retry: which rows of the corpus tables are probed once more; where the session hashes
+            again, all of them are.
     """
     artifact = session.corpus
     store_dir = session.root.local_folder
     listing = open_corpus(session.config.corpus, store_dir=store_dir).read()
     snapshot = session.latest(artifact)
     ids = DigestSet([digests(video.video_id for video in listing.videos)])
-    videos = video_changes(listing.videos, ids=ids, snapshot=snapshot, retry=retry)
+    again = _every if session.rehash else retry
+    videos = video_changes(listing.videos, ids=ids, snapshot=snapshot, retry=again)
     captions = caption_changes(listing.captions, videos=ids, snapshot=snapshot)
     shards: list[Shard[Any]] = [
-        *make_shards(videos.due, table="videos", size=VIDEOS_A_SHARD, key=dataclasses.astuple),
+        *_video_shards(videos.due, rehash=session.rehash),
         *_caption_shards(captions.due),
     ]
     adopted, todo = split_finished(artifact, shards)
@@ -139,11 +153,27 @@ def plan_ingest(
         new=videos.new,
         changed=videos.changed,
         removed=videos.removed,
+        again=videos.again,
+        gone=videos.gone,
         captions=len(captions.due),
         changed_captions=captions.changed,
         removed_captions=captions.removed,
         notes=listing.notes,
     )
+
+
+def _every(_: Video) -> bool:
+    return True
+
+
+def _video_shards(videos: Sequence[Video], *, rehash: bool) -> list[Shard[Any]]:
+    """Shards of videos; where all is hashed again, none that an earlier run left is adopted."""
+    now = time.time_ns() if rehash else 0
+
+    def key(video: Video) -> tuple[object, ...]:
+        return (*dataclasses.astuple(video), *([now] if rehash else []))
+
+    return make_shards(videos, table="videos", size=VIDEOS_A_SHARD, key=key)
 
 
 def _caption_shards(captions: Sequence[Caption]) -> Iterator[Shard[Any]]:

@@ -118,7 +118,7 @@ def counts(rows: Iterable[LedgerRow]) -> LedgerCounts:
 
 
 def check_failed_fraction(rows: Iterable[LedgerRow], *, limit: float) -> None:
-    """Refuse to go on when a larger part than `limit` is quarantined.
+    """Refuse to go on when a larger part than `limit` is quarantined, or all of them.
 
     Raises:
         TooManyFailedError: with counts by reason and the remedy.
@@ -126,10 +126,14 @@ def check_failed_fraction(rows: Iterable[LedgerRow], *, limit: float) -> None:
     rows = list(rows)
     reasons = Counter(Reason(r.reason).value for r in rows if r.status == Status.QUARANTINED)
     failed = reasons.total()
-    if rows and failed / len(rows) > limit:
-        listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        raise TooManyFailedError(
-            f"{failed} of {len(rows)} videos failed ({listed}), more than"
-            f" extract.max_failed_fraction ({limit}) allows; `reelvec failures` lists them,"
-            " `reelvec retry` tries them again, and a higher limit accepts them"
-        )
+    if not rows or not (failed > limit * len(rows) or failed == len(rows)):
+        return
+    listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    rule, remedy = "so nothing is left to work with", ""
+    if failed < len(rows):
+        rule = f"more than extract.max_failed_fraction ({limit}) allows"
+        remedy = ", and a higher limit accepts them"
+    raise TooManyFailedError(
+        f"{failed} of {len(rows)} videos failed ({listed}), {rule}; `reelvec failures` lists them,"
+        f" `reelvec retry` tries them again{remedy}"
+    )

@@ -41,7 +41,9 @@ class ClipJob:
     """xxh3-128 hex the file had when listed; "": not checked."""
     bytes: int = 0
     mtime_ns: int = 0
-    """As listed: where both still agree the bytes are not hashed again."""
+    inode: int = 0
+    ctime_ns: int = 0
+    """As listed: where all that are known still agree the bytes are not hashed again."""
     start_seconds: float | None = None
     end_seconds: float | None = None
 
@@ -54,6 +56,8 @@ class ClipJob:
             content_hash=video.content_hash,
             bytes=video.bytes,
             mtime_ns=video.mtime_ns,
+            inode=video.inode,
+            ctime_ns=video.ctime_ns,
             start_seconds=video.start_seconds,
             end_seconds=video.end_seconds,
         )
@@ -109,7 +113,7 @@ def decode_clips(
 def probe_files(
     videos: Iterable[Video], *, limits: FileLimits, workers: int = 1
 ) -> Iterator[Video]:
-    """`videos` with content_hash, bytes, mtime_ns and the probe fields filled in, in their order.
+    """`videos` with content_hash, the file's mark and the probe fields filled in, in their order.
 
     A file that is missing or unusable comes back with status quarantined, reason and message; its
     content_hash is set where its bytes could be read.

@@ -6,9 +6,9 @@ so that a worker imports nothing it does not need.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from reelvec.configs.decoding import FrameOptions
 from reelvec.models.sampling.rules import Rule, Timeline, choose
 from reelvec.storage.errors import VideoError
+from reelvec.storage.file_marks import FileMark
 from reelvec.storage.reasons import Reason, Status
 from reelvec.storage.sandbox.worker import Worker
 from reelvec.storage.video.content import hash_file
@@ -39,11 +40,10 @@ def probe_file(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
         if on_disk is not None:
             facts = {
                 "content_hash": hash_file(path, progress=worker.heartbeat),
-                "bytes": on_disk.st_size,
-                "mtime_ns": on_disk.st_mtime_ns,
+                **dataclasses.asdict(on_disk),
             }
         result = probe(path, max_pixels=job["max_pixels"], progress=worker.heartbeat)
-        _check_unchanged(path, on_disk)
+        _check_unchanged(path, on_disk, facts.get("content_hash", ""), worker)
     except VideoError as error:
         return {**facts, **_refusal(error)}
     return {**facts, **_describe(result)}
@@ -62,7 +62,7 @@ def decode_clip(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
         except CountDiffersError as differs:
             result = result.recounted(differs.ticks)
             decoded, indices = _read(result, job, output)
-        _check_unchanged(path, before)
+        _check_unchanged(path, before, job["content_hash"], worker)
     except VideoError as error:
         return _refusal(error)
     return _answer(decoded, indices, result, output)
@@ -189,13 +189,10 @@ def _refusal(error: VideoError) -> dict[str, Any]:
     }
 
 
-def _stat(path: str) -> os.stat_result | None:
-    """Size and times of the file; None where there is none to read (the probe says why)."""
-    try:
-        file = Path(path)
-        return file.stat() if file.is_file() and os.access(path, os.R_OK) else None
-    except (OSError, ValueError):
-        return None
+def _stat(path: str) -> FileMark | None:
+    """The file's mark; None where there is none to read (the probe says why)."""
+    mark = FileMark.at(path)
+    return mark if mark != FileMark() and os.access(path, os.R_OK) else None
 
 
 def _check_content(job: dict[str, Any], worker: Worker) -> None:
@@ -203,20 +200,22 @@ def _check_content(job: dict[str, Any], worker: Worker) -> None:
     on_disk = _stat(job["path"])
     if on_disk is None or not job["content_hash"]:
         return
-    if (on_disk.st_size, on_disk.st_mtime_ns) == (job["bytes"], job["mtime_ns"]):
+    names = [field.name for field in dataclasses.fields(FileMark)]
+    if FileMark(**{name: job[name] for name in names}).agrees(on_disk):
         return
     if hash_file(job["path"], progress=worker.heartbeat) != job["content_hash"]:
         raise _changed(job["path"], "since the corpus was listed; run ingest again")
 
 
-def _check_unchanged(path: str, before: os.stat_result | None) -> None:
+def _check_unchanged(path: str, before: FileMark | None, content_hash: str, worker: Worker) -> None:
+    """Raise where the file was written while it was read; a new link or owner is no writing."""
     after = _stat(path)
-    if (before is None) != (after is None) or (
-        before is not None
-        and after is not None
-        and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
-    ):
-        raise _changed(path, "while it was read; run again when it is complete")
+    if before == after:
+        return
+    is_suspect = before is not None and after is not None and content_hash
+    if is_suspect and hash_file(path, progress=worker.heartbeat) == content_hash:
+        return
+    raise _changed(path, "while it was read; run again when it is complete")
 
 
 def _changed(path: str, words: str) -> VideoError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -71,12 +71,17 @@ def notes_of(sources: ReportSources, coverage: Sequence[CoverageRow]) -> tuple[s
     scored = [row for row in coverage if row.scored]
     usable = sum(row.ok + row.salvaged for row in scored)
     lost = sum(row.quarantined for row in scored)
-    both = sum(row.ok + row.salvaged for row in scored if row.split in ("", "train"))
+    seen, unseen = _seen_and_unseen(sources, splits={row.split for row in scored})
     notes = [config.notes, *sources.notes]
-    if both and train.epochs:
+    if seen:
         notes.append(
-            f"{both} of the {usable} scored videos were trained on: the numbers show what was"
+            f"{seen} of the {usable} scored videos were trained on: the numbers show what was"
             " memorised, not how well the model does on videos it has not seen."
+        )
+    if unseen:
+        notes.append(
+            f"{unseen} videos of the training split came after this model was trained and it has"
+            " not seen them; train.when_corpus_grows=retrain trains it anew."
         )
     if train.epochs and train.selection_split == "test":
         notes.append(
@@ -98,6 +103,19 @@ def notes_of(sources: ReportSources, coverage: Sequence[CoverageRow]) -> tuple[s
             " scored; each stands under coverage with its reason."
         )
     return tuple(dict.fromkeys(note for note in notes if note))
+
+
+def _seen_and_unseen(sources: ReportSources, *, splits: Collection[str]) -> tuple[int, int]:
+    """Scored videos that were trained on, and videos of the training split that were not."""
+    seen = unseen = 0
+    if not sources.trained_on:
+        return 0, 0
+    for row in ledger(sources.corpus, frames=sources.frames):
+        if row.status in (Status.OK, Status.SALVAGED):
+            known = row.clip_key in sources.trained_on
+            seen += known and row.split in splits
+            unseen += not known and row.split == "train"
+    return seen, unseen
 
 
 def stages_of(run: RunRecord | None) -> tuple[StageCost, ...]:

@@ -13,6 +13,7 @@ from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.ingest import Corpus
 from reelvec.tasks.embedding.sources import sources_of
 from reelvec.tasks.scoring.evaluate import finished_evaluation
+from reelvec.tasks.training.items import trained_clips
 
 __all__ = ["ReportSources", "report_sources"]
 
@@ -32,6 +33,7 @@ class ReportSources:
         best_epoch: whose weights were used; 0: not trained.
         checkpoint: snapshot the weights are from; None: not known.
         weights_hash: of these weights.
+        trained_on: clips of the set these weights were trained on here; empty: not trained here.
         notes: what the stages want a reader to know, shown after the run's own note.
     """
 
@@ -45,6 +47,7 @@ class ReportSources:
     best_epoch: int = 0
     checkpoint: SnapshotRef | None = None
     weights_hash: str = ""
+    trained_on: frozenset[str] = frozenset()
     notes: Sequence[str] = ()
 
 
@@ -76,5 +79,6 @@ def report_sources(session: Session, *, notes: Sequence[str] = ()) -> ReportSour
         best_epoch=trained.best_epoch,
         checkpoint=trained.ref,
         weights_hash=trained.weights_hash,
+        trained_on=trained_clips(trained.snapshot) if config.train.epochs else frozenset(),
         notes=notes,
     )

@@ -35,7 +35,9 @@ def plan_reembed(session: Session) -> list[PlannedWork]:
     ingest = plan_ingest(session)
     work = [
         PlannedWork("ingest", "new videos", ingest.new),
-        PlannedWork("ingest", "changed videos", len(ingest.changed)),
+        PlannedWork("ingest", "changed videos", ingest.done["changed"]),
+        PlannedWork("ingest", "videos whose file is missing now", ingest.gone),
+        PlannedWork("ingest", "videos that are hashed again", ingest.again),
         PlannedWork("ingest", "removed videos", len(ingest.removed)),
         PlannedWork("ingest", "new, changed or removed captions", ingest.captions_touched),
     ]

@@ -34,6 +34,7 @@ __all__ = [
     "commit_items",
     "read_items",
     "set_hash",
+    "trained_clips",
 ]
 
 TRAINING_SET = "training_set"
@@ -145,3 +146,11 @@ def read_items(snapshot: Snapshot) -> list[Item]:
     """The items in force, sorted by item_id."""
     table = read_table(snapshot, TRAINING_SET, schema=ITEM_SCHEMA)
     return sorted(records_from_table(table, record=Item), key=lambda item: item.item_id)
+
+
+def trained_clips(snapshot: Snapshot) -> frozenset[str]:
+    """Keys of the clips whose captions were trained on, not those only selected on."""
+    columns = ["role", "clip_key"]
+    rows = read_table(snapshot, TRAINING_SET, schema=ITEM_SCHEMA).select(columns).to_pydict()
+    pairs = zip(rows["role"], rows["clip_key"], strict=True)
+    return frozenset(key for role, key in pairs if role == "train")

@@ -94,7 +94,7 @@ def supervise(launch: Launch, *, on_progress: OnProgress) -> None:
             raise TrainingError(
                 f"the training process ended with code {end.code}"
                 f"{': ' + end.crash if end.crash else ''}; its log is {launch.log}, the last "
-                f"checkpoint stands. It last said:\n{end.tail}"
+                f"checkpoint stands. It last said: {' | '.join(end.tail.splitlines())}"
             )
         left -= 1
         on_progress({"event": "restart", "code": end.code, "message": end.crash})

@@ -38,6 +38,7 @@ FIELDS = {
         "name": ("another", NONE),
         "notes": ("a note", NONE),
         "store": ("/another/store", NONE),
+        "max_lost_fraction": (0.5, NONE),
         "runner": ("dask", NONE),
         "workers": (3, NONE),
         "dask_address": ("tcp://somewhere:1", NONE),
@@ -88,7 +89,7 @@ FIELDS = {
         "format": ("hdf5", FRAMES),
         "payload": ("jpeg", FRAMES),
         "shard_videos": (7, NONE),
-        "max_failed_fraction": (0.5, NONE),
+        "max_failed_fraction": (0.7, NONE),
     },
     ModelConfig: {
         "family": ("xclip", MODEL),

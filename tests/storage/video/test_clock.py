@@ -97,6 +97,14 @@ def test_the_last_frame_of_a_variable_rate_lasts_what_the_container_says(slow, s
     assert shown(slow[suffix], start=10, end=20)[0] == [38]
 
 
+def test_a_last_picture_that_stays_lasts(folder):
+    """An even rate, and then the end is held for two seconds: a GIF's way."""
+    held = ("-c:v", "gif", "-final_delay", "200")
+    path = media.encode(folder / "held.gif", held, frames=media.painted(50))
+    assert probe(path).end_seconds == pytest.approx(1.96 + 2, abs=0.02)
+    assert shown(path)[0] == [0, 25, 49]
+
+
 def test_where_some_times_are_missing_they_lie_between_their_neighbours():
     told = {"jumped": False, "invented": False, "fps": 25.0, "time_base": 0.001}
     times = frame_times(np.array([5, 45, NO_PTS, 1045, 2045]), container="mpegts", **told)

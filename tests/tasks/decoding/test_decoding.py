@@ -1,17 +1,19 @@
 """Clips and probes through the sandbox: order, outcomes, content checks, rules that repeat."""
 
 import dataclasses
+import os
 import shutil
 
 import numpy as np
 import psutil
 import pytest
 
-from reelvec.configs.decoding import FileLimits
+from reelvec.configs.decoding import MAX_PIXELS, FileLimits
 from reelvec.configs.schema import ExtractConfig, SamplingConfig
 from reelvec.models.sampling.rules import Rule
 from reelvec.storage.records import Video, clip_key
 from reelvec.storage.video.content import hash_file
+from reelvec.tasks.decoding import worker
 from reelvec.tasks.decoding.files import (
     ClipJob,
     decode_clips,
@@ -73,6 +75,7 @@ def test_probe_fills_the_record(copy):
         "container": "mov", "codec": "h264", "width": 160, "height": 120, "rotation": 0,
         "fps_container": 25.0, "frames_from_header": 150, "frames_counted": 150,
         "duration_seconds_from_header": 6.0, "keyframes": 5,
+        "inode": copy.stat().st_ino, "ctime_ns": copy.stat().st_ctime_ns,
     }  # fmt: skip
 
 
@@ -150,6 +153,48 @@ def test_new_bytes_under_an_old_path_are_noticed(copy):
 def test_a_touched_file_is_the_same_file(copy):
     video = dataclasses.replace(listed(copy), mtime_ns=1)
     assert decode_one(video).outcome.status == "ok"
+
+
+def test_bytes_changed_in_place_are_noticed_by_the_change_time(copy):
+    """Size and modification time are as they were when the corpus was listed."""
+    video, before = listed(copy), copy.stat()
+    with copy.open("r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)
+        file.seek(-1, 2)
+        file.write(bytes([last[0] ^ 1]))
+    os.utime(copy, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert decode_one(video).outcome.reason == "changed"
+
+
+def test_a_link_made_while_a_file_is_read_is_no_writing(copy, tmp_path, monkeypatch):
+    """Backups link files at any time; writing to one in the meantime is another matter."""
+    job = {"path": str(copy), "max_pixels": MAX_PIXELS}
+    probed = worker.probe
+
+    def link_then_probe(*arguments, **keywords):
+        os.link(copy, tmp_path / "backup")
+        return probed(*arguments, **keywords)
+
+    monkeypatch.setattr(worker, "probe", link_then_probe)
+    assert worker.probe_file(job, Silent())["codec"] == "h264"
+
+    def write_then_probe(*arguments, **keywords):
+        found = probed(*arguments, **keywords)
+        before = copy.stat()
+        copy.write_bytes(bytes(before.st_size))
+        os.utime(copy, ns=(before.st_atime_ns, before.st_mtime_ns))
+        return found
+
+    monkeypatch.setattr(worker, "probe", write_then_probe)
+    assert worker.probe_file(job, Silent())["reason"] == "changed"
+
+
+class Silent:
+    """A worker without an owner."""
+
+    def heartbeat(self):
+        """Nobody listens."""
 
 
 def test_a_vanished_file_is_missing(copy):

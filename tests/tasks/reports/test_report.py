@@ -11,6 +11,7 @@ from reelvec.configs.schema import EvaluateConfig, TrainConfig
 from reelvec.storage.records import Caption, Outcome
 from reelvec.storage.runs import RunRecord
 from reelvec.tasks.artifacts import SnapshotRef
+from reelvec.tasks.corpus.ingest import key_of
 from reelvec.tasks.reports.facts import notes_of
 from reelvec.tasks.reports.gallery import choose_queries
 from reelvec.tasks.reports.rendering.charts import Axis, linear_axis
@@ -160,15 +161,25 @@ def test_equal_runs_give_equal_bytes(tmp_path):
 def test_scoring_what_was_trained_on_is_said(tmp_path):
     videos = [video(i, split="") for i in range(6)]
     store = make_store(tmp_path, videos=videos, captions=plain_captions(videos))
-    said = "6 of the 6 scored videos were trained on"
-    assert said in report(store.session, sources_of(store)).path.read_text()
+    sources = replace(sources_of(store), trained_on=frozenset(map(key_of, videos[:4])))
+    said = "4 of the 6 scored videos were trained on"
+    assert said in report(store.session, sources).path.read_text()
     untrained = store.config.model_copy(update={"train": TrainConfig(epochs=0)})
     page = report(store.session, sources_of(store, config=untrained)).path.read_text()
-    assert said not in page
+    assert "were trained on" not in page
     assert "The weights are random" in page
     chosen = store.config.model_copy(update={"train": TrainConfig(selection_split="test")})
     page = report(store.session, sources_of(store, config=chosen)).path.read_text()
     assert "chosen on the test split" in page
+
+
+def test_what_came_after_the_training_is_said(tmp_path):
+    videos = plain_videos(12, train=5)
+    store = make_store(tmp_path, videos=videos, captions=plain_captions(videos))
+    sources = replace(sources_of(store), trained_on=frozenset(map(key_of, videos[:3])))
+    page = report(store.session, sources).path.read_text()
+    assert "2 videos of the training split came after this model was trained" in page
+    assert "were trained on" not in page
 
 
 def test_without_captions_there_is_still_a_page(tmp_path):
