@@ -6,7 +6,7 @@ import resource
 from dataclasses import dataclass
 from typing import Any
 
-LIMIT_SECONDS = 120
+LIMIT_SECONDS = 30
 
 
 @dataclass(frozen=True)

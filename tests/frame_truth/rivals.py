@@ -159,11 +159,11 @@ def pyav_one_a_second(path):
             start, second, before = None, 0, None
             for frame in container.decode(video=0):
                 start = frame.time if start is None else start
-                while before is not None and frame.time - start > second + 0.0005:
+                if before is not None and frame.time - start > second + 0.0005:
                     yield before.to_ndarray(format="rgb24")
-                    second = max(second + 1, int(np.ceil(before.time - start - 0.0005)))
+                    second = int(np.ceil(frame.time - start - 0.0005))
                 before = frame
-            if before is not None and before.time - start >= second - 0.0005:
+            if before is not None:
                 yield before.to_ndarray(format="rgb24")
 
     return fitted(pictures())

@@ -10,7 +10,7 @@ from reelvec.tasks.decoding.files import ClipJob, decode_clips
 from tests.frame_truth import code
 
 SIZE = 224
-ROUNDING = 12
+ROUNDING = 16
 """Levels of 255 that a channel may be off (docs/notes/decoding-and-stores.md 1.1)."""
 TIME_SLACK = 0.0015
 """Seconds a time may be off: containers round to a millisecond, each end once."""
