@@ -76,7 +76,8 @@ def run(
 def embed(
     videos: Annotated[str, typer.Argument(help="Folder of videos, searched recursively.")],
     captions: Annotated[
-        Path | None, typer.Option(help="CSV, JSONL or Parquet: video_id,path,caption[,split].")
+        Path | None,
+        typer.Option(help="CSV, JSON, JSONL or Parquet: video_id,path,caption[,split]."),
     ] = None,
     weights: Annotated[
         str | None,
