@@ -21,9 +21,13 @@ _ANCHORING: dict[str, Any] = {"anchor": True}
 
 
 def _absolute_if_asked(path: str, info: ValidationInfo) -> str:
-    if info.context == _ANCHORING:
-        return str(Path(path).expanduser().resolve())
-    return path
+    if "\0" in path:
+        raise ValueError("a path holds no zero byte; correct it")
+    try:
+        place = Path(path).expanduser()
+        return str(place.resolve()) if info.context == _ANCHORING else path
+    except (OSError, RuntimeError) as error:  # ~nobody, and links that go round
+        raise ValueError(f"no such path can be ({error}); write another") from None
 
 
 LocalPath = Annotated[str, AfterValidator(_absolute_if_asked)]
@@ -46,8 +50,8 @@ class FolderCorpus(Options):
     videos: LocalPath
     """Folder of videos, searched recursively (video_id = path below it, without extension)."""
     captions: LocalPath | dict[str, LocalPath] | None = None
-    """CSV, TSV, JSONL or Parquet with the columns below, or one such file for each split, e.g.
-    {train: train.csv, test: test.csv}; none: embed videos only."""
+    """CSV, TSV, JSON, JSONL (also compressed) or Parquet with the columns below, or one such file
+    for each split, e.g. {train: train.csv, test: test.csv}; none: embed videos only."""
     columns: dict[CaptionRole, str] = Field(default_factory=dict)
     """Column names of your file, e.g. {video_id: clip, path: file, caption: text, split: part};
     also subset, start and end (seconds of a window). Unnamed: as the role is called."""
@@ -61,7 +65,7 @@ class FolderCorpus(Options):
     @field_validator("splits")
     @classmethod
     def _shares_of_one(cls, splits: dict[str, float]) -> dict[str, float]:
-        if splits and (min(splits.values()) < 0 or abs(sum(splits.values()) - 1) > 1e-6):
+        if splits and (min(splits.values()) < 0 or not abs(sum(splits.values()) - 1) <= 1e-6):
             raise ValueError(f"{splits}: fractions are 0 or more and sum to 1; correct them")
         return splits
 
@@ -74,7 +78,7 @@ class SyntheticCorpus(Options):
     """How many videos."""
     seed: int = 0
     """The same seed and options give the same bytes."""
-    seconds: float = Field(default=2.0, gt=0)
+    seconds: float = Field(default=2.0, gt=0, allow_inf_nan=False)
     """Length of a video, seconds."""
     fps: int = Field(default=8, ge=1)
     """Frames a second."""

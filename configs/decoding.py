@@ -21,7 +21,13 @@ class JobLimits(Options):
     """What one job of a sandboxed worker may take; then the worker is killed."""
 
     deadline_seconds: float = Field(default=120.0, gt=0)
-    """Wall-clock limit of one video, seconds; then the worker is killed."""
+    """Wall-clock limit of one video, seconds, to which its size and its length add; then the worker
+    is killed."""
+    deadline_seconds_per_gib: float = Field(default=120.0, ge=0)
+    """Added for each GiB of the file; the default reads 9 MB a second."""
+    deadline_seconds_per_gigapixel: float = Field(default=30.0, ge=0)
+    """Added to decoding for each 10^9 pixels of all frames of the file, each counted as a megapixel
+    at least; an hour of 1080p25 has 187, ten hours at one frame a second 36 or more."""
     no_progress_seconds: float = Field(default=30.0, gt=0)
     """Limit without a sign of life from the decoder, seconds."""
     memory_mb: int = Field(default=4096, ge=256)

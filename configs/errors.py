@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 from reelvec.errors import ReelvecError
 
-__all__ = ["ConfigError", "nearest"]
+__all__ = ["ConfigError", "cut", "nearest", "shown"]
+
+_SHOWN_CHARACTERS = 200
 
 
 class ConfigError(ReelvecError, ValueError):
@@ -22,7 +25,19 @@ class ConfigError(ReelvecError, ValueError):
 def nearest(name: str, valid: Iterable[str]) -> str:
     """The remedy for a mistyped name: the valid one closest to it, or all of them."""
     names = list(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(cut(name), names, n=1, cutoff=0.5)
     if close:
         return f"did you mean ({close[0]})?"
     return f"valid: {', '.join(names)}."
+
+
+def cut(text: str) -> str:
+    """The beginning of a text for an error's words."""
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+
+
+def shown(value: object) -> str:
+    """A value for an error's words, however large it is."""
+    words = reprlib.Repr()
+    words.maxstring = words.maxother = words.maxlong = _SHOWN_CHARACTERS
+    return cut(words.repr(value))

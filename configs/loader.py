@@ -14,9 +14,10 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from reelvec.configs.errors import ConfigError, nearest
-from reelvec.configs.presets import parse_yaml, preset_path, read_yaml
+from reelvec.configs.errors import ConfigError, cut, nearest, shown
+from reelvec.configs.presets import preset_path, read_yaml
 from reelvec.configs.schema import PipelineConfig
+from reelvec.configs.yaml_text import parse_yaml
 
 __all__ = ["load", "validate"]
 
@@ -85,11 +86,11 @@ def _explain(error: ValidationError, *, source: str, overrides: tuple[str, ...])
     key = ".".join(path)
     place = "--set" if any(o.partition("=")[0].strip() == key for o in overrides) else source
     if problem["type"] == "extra_forbidden":
-        message = f"unknown key ({key}) in {place}; {nearest(path[-1], fields)}"
+        message = f"unknown key ({cut(key)}) in {place}; {nearest(path[-1], fields)}"
     elif problem["type"] == "missing":
         message = f"key ({key}) is missing in {place}; it has no default"
     else:
-        message = f"key ({key}) in {place} is ({problem['input']!r}): {problem['msg']}"
+        message = f"key ({key}) in {place} is ({shown(problem['input'])}): {problem['msg']}"
     return ConfigError(message, source=place, key=key)
 
 

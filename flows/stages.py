@@ -82,7 +82,10 @@ def extract(session: Session, retry: RetryFilter | None) -> StageReceipt:
     snapshot = extraction.commit_extract(session, plan, receipts)
     check_failed_fraction(ledger(corpus, frames=snapshot), limit=options.max_failed_fraction)
     done = {"new": plan.clips - len(plan.retried), "again": len(plan.retried)}
-    return StageReceipt.of("extract", snapshot, done=done, seconds=time.monotonic() - started)
+    read = session.config.model.max_frames
+    note = extraction.frames_note([*plan.adopted, *receipts], extract=options, read=read)
+    seconds, notes = time.monotonic() - started, (note,) if note else ()
+    return StageReceipt.of("extract", snapshot, done=done, seconds=seconds, notes=notes)
 
 
 def train(session: Session, _: RetryFilter | None) -> StageReceipt:

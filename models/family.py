@@ -198,6 +198,11 @@ class RetrievalModel(nn.Module, ABC):
         del state
         return None
 
+    @property
+    def idle_modules(self) -> tuple[str, ...]:
+        """Modules the original has in its checkpoints though this variant does not use them."""
+        return ()
+
     def init_from_clip(self, state: Mapping[str, Tensor]) -> None:
         """Start from a CLIP archive in OpenAI layout (keys without prefix).
 

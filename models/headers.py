@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from reelvec.models.clip.architecture import Architecture
+from reelvec.models.clip.architecture import MAX_LAYERS, Architecture
 from reelvec.models.clip.blocks import HEADER_EPS, LayerNorm, Transformer, quick_gelu
 from reelvec.models.errors import InputError, OptionsError
 from reelvec.models.family import ClipFamily, FamilyOptions
@@ -103,7 +103,7 @@ class HeaderOptions(FamilyOptions):
     """How frames become a video: mean, LSTM, transformer, or a cross encoder for every pair."""
     linear_patch: Literal["2d", "3d"] = "2d"
     """3d: patches see the frames before and after."""
-    cross_num_hidden_layers: int = Field(default=4, ge=1)
+    cross_num_hidden_layers: int = Field(default=4, ge=1, le=MAX_LAYERS)
     """Blocks of seqTransf and tightTransf."""
     frame_position_std: float = Field(default=HEADER_STD, gt=0)
     """Spread of seqTransf's frame positions where they start at random. From scratch, frames differ

@@ -5,6 +5,7 @@ ReelvecError
 │   ├── FormatError                  a store of a newer format than this program knows
 │   ├── IntegrityError               bytes that are not what a receipt promised
 │   ├── CommitError                  a snapshot that must not be published
+│   │   └── NotFiniteError           a row whose vectors hold NaN or infinity
 │   ├── MissingArtifactError         asked for what was never made
 │   └── IdentityError                tables of different identity combined
 ├── CorpusError(path, line)          annotation files that do not hold what they promise
@@ -23,6 +24,7 @@ __all__ = [
     "IdentityError",
     "IntegrityError",
     "MissingArtifactError",
+    "NotFiniteError",
     "ReelvecError",
     "StoreError",
     "VideoError",
@@ -48,6 +50,10 @@ class IntegrityError(StoreError):
 
 class CommitError(StoreError):
     """A snapshot was refused."""
+
+
+class NotFiniteError(CommitError):
+    """A row that must not be committed: its vectors hold NaN or infinity."""
 
 
 class MissingArtifactError(StoreError, FileNotFoundError):

@@ -11,17 +11,24 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelvec.storage.commits.views import PartRef, Snapshot
-from reelvec.storage.errors import IdentityError, IntegrityError, MissingArtifactError
+from reelvec.storage.errors import (
+    IdentityError,
+    IntegrityError,
+    MissingArtifactError,
+    NotFiniteError,
+)
 from reelvec.storage.layout import canonical
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 
 __all__ = [
     "IDENTITY",
+    "check_finite",
     "concat_tables",
     "identity_metadata",
     "identity_of",
@@ -75,11 +82,51 @@ def write_table(
         row_group_rows: rows a row group, the unit of reading.
 
     Raises:
+        NotFiniteError: a vector in it holds NaN or infinity; nothing is written.
         StoreError: the disk is full or read-only.
     """
+    check_finite(table)
     schema = described(table.schema, metadata)
     with explained("write", path=path, only=WRITE_FAILURES), open_parquet(path, schema) as writer:
         writer.write_table(table.cast(schema), row_group_size=row_group_rows)
+
+
+def check_finite(table: pa.Table) -> None:
+    """Refuses vectors (list columns of floats) that hold NaN or infinity, naming row and column.
+
+    Raises:
+        NotFiniteError: such a row has no place in any order; one is enough to end every search.
+    """
+    for field in table.schema:
+        start = 0
+        for chunk in table.column(field.name).chunks if _is_vector(field.type) else ():
+            values = chunk
+            while _is_list(values.type):
+                values = values.flatten()
+            finite = np.isfinite(values.to_numpy(zero_copy_only=False))
+            if not finite.all():
+                bad = int(len(finite) - finite.sum())
+                row = start + int(np.argmin(finite)) * len(chunk) // max(1, len(finite))
+                raise NotFiniteError(
+                    f"the row ({table.column(0)[row].as_py()}) holds NaN or infinity in its column"
+                    f" {field.name} ({bad:,} numbers of this part), so nothing of the part is"
+                    " committed; the weights give such vectors: embed with others, or with"
+                    " embed.dtype float32 where float16 is too narrow",
+                )
+            start += len(chunk)
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    leaf = kind
+    while _is_list(leaf):
+        leaf = leaf.value_type
+    return _is_list(kind) and bool(pa.types.is_floating(leaf))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
 
 
 def described(schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Schema:

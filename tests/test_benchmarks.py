@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.benchmarks import decode, extraction
+from tests.benchmarks import extraction
 from tests.support import media
 
 
@@ -11,7 +11,7 @@ def test_extraction_prints_its_table(has_cv2, monkeypatch, capsys):
     if has_cv2:
         pytest.importorskip("cv2")
     path = media.video("h264_mp4")
-    monkeypatch.setattr(decode, "HAS_CV2", has_cv2)
+    monkeypatch.setattr(extraction, "HAS_CV2", has_cv2)
     monkeypatch.setattr(extraction, "ROUNDS", 1)
     monkeypatch.setattr(extraction, "corpus", lambda _: ("file", [path]))
     extraction.main()

@@ -13,7 +13,7 @@ from reelvec.tasks.runs.preflight import check_config
 PAGE = Path(__file__).parents[1] / "docs" / "bring-your-own.md"
 SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NAMED = re.compile(r"^`([\w./-]+)`[^`\n]*:\n\n```(?:csv|tsv|jsonl)\n(.*?)^```$", re.M | re.S)
+NAMED = re.compile(r"^`([\w./-]+)`[^`\n]*:\n\n```(?:csv|tsv|jsonl|json)\n(.*?)^```$", re.M | re.S)
 ROW = re.compile(r"^\| (\S+) \| (\S+) \| (\d+) \|$", re.MULTILINE)
 
 EXAMPLES = {
@@ -40,7 +40,7 @@ def make(text, folder):
 
 
 def test_all_examples_are_found():
-    assert len(EXAMPLES) == 7
+    assert len(EXAMPLES) == 8
     assert all(len(ROW.findall(text)) > 1 for text in EXAMPLES.values())
 
 

@@ -1,22 +1,21 @@
-"""The presets beside this file: read strictly, and merged over one another.
-
-YAML is read with a safe loader; nothing in a file is ever executed.
-"""
+"""The presets beside this file: read strictly, and merged over one another."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import errno
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from reelvec.configs.errors import ConfigError, nearest
+from reelvec.configs.yaml_text import TEXT_BYTES, parse_yaml
 
 __all__ = [
     "PRESET_DIR",
     "merge",
-    "parse_yaml",
     "preset_names",
     "preset_path",
     "read_preset",
@@ -24,22 +23,6 @@ __all__ = [
 ]
 
 PRESET_DIR = Path(__file__).parent
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice (YAML itself lets the last one win silently)."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key ({key}) is given twice, again on line {line}; keep one"
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
 
 
 def preset_names() -> list[str]:
@@ -88,15 +71,6 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def parse_yaml(text: str) -> Any:
-    """The plain data that `text` says.
-
-    Raises:
-        yaml.YAMLError: it is no YAML, or a key is given twice.
-    """
-    return yaml.load(text, Loader=_StrictLoader)  # noqa: S506
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
     """The keys and values of a YAML file.
 
@@ -104,14 +78,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: it cannot be read, is no YAML, or its top level is no mapping.
     """
     try:
-        document = parse_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read ({path}): {error.strerror}; give a preset name or a YAML file",
-            source=str(path),
-        ) from None
+        document = parse_yaml(_text(path))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"({path}) is not valid YAML: {error}", source=str(path)) from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        words = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"cannot read ({path}): {words}; give a preset name or a YAML file",
+            source=str(path),
+        ) from None
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -120,3 +95,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
             source=str(path),
         )
     return document
+
+
+def _text(path: Path) -> str:
+    """The start of a regular file, one byte more than may be parsed; a pipe is not waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(TEXT_BYTES + 1).decode("utf-8-sig")

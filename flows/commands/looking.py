@@ -12,6 +12,7 @@ from reelvec.flows.console.output import (
     JsonFlag,
     RunOption,
     StoreOption,
+    complain,
     default_store,
     print_json,
     print_table,
@@ -39,13 +40,17 @@ def search(
     as_json: JsonFlag = False,
 ) -> None:
     """Rank the videos of a run by a text."""
-    answers = opened_store(store).run(run).search(text, top=top)
-    rows = [row.as_dict() for row in answers]
+    answers = opened_store(store).run(run).answers(text, top=top)
+    rows = [row.as_dict() for row in answers.rows]
     if as_json:
-        print_json({"query": text, "results": rows})
+        notes = list(answers.notes)
+        print_json({"query": text, "unit": answers.unit, "notes": notes, "results": rows})
         return
-    columns = ["rank", "score", "video_id", "start_seconds", "end_seconds", "path"]
+    rows = [row | {answers.unit: row["score"]} for row in rows]
+    columns = ["rank", answers.unit, "video_id", "start_seconds", "end_seconds", "path"]
     print_table(f"“{text}”", rows, columns)
+    for note in answers.notes:
+        complain(note)
 
 
 def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:

@@ -70,8 +70,7 @@ def run(
             f"({source}) names no corpus; add e.g. corpus: {{kind: folder, videos: FOLDER}}, or"
             " start from a preset, e.g. preset: folder"
         )
-    _launch(config, stages=stage, accept_losses=accept_losses, as_json=as_json)
-    _launch(config, stages=stage, rehash=rehash, as_json=as_json)
+    _launch(config, stages=stage, accept_losses=accept_losses, rehash=rehash, as_json=as_json)
 
 
 def embed(
@@ -107,8 +106,7 @@ def embed(
     overrides = _overrides(set_, store)
     config = load_document(document, overrides=overrides)
     stages = ["ingest", "extract", "train", "embed"]
-    _launch(config, stages=stages, accept_losses=accept_losses, as_json=as_json)
-    _launch(config, stages=stages, rehash=rehash, as_json=as_json)
+    _launch(config, stages=stages, accept_losses=accept_losses, rehash=rehash, as_json=as_json)
 
 
 def evaluate(

@@ -12,11 +12,17 @@ from torch import Tensor
 
 from reelvec.models.errors import OptionsError, WeightsError
 
-__all__ = ["ARCHITECTURES", "SMALLEST", "Architecture", "architecture"]
+__all__ = ["ARCHITECTURES", "MAX_LAYERS", "SMALLEST", "Architecture", "architecture"]
 
 
 _PUBLISHED_HEAD_DIM = 64
 """Of all published CLIPs."""
+
+MAX_LAYERS = 512
+"""Of a tower or a header; a file that asks for more would build them for ever."""
+_MAX_SIDE = 16_384
+"""Pixels of a frame's side, and positions of a caption."""
+_MAX_WIDTH = 65_536
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Architecture:
     head_dim: int = _PUBLISHED_HEAD_DIM
 
     def __post_init__(self) -> None:
+        self._check_bounds()
         for name in ("vision_width", "text_width"):
             width = getattr(self, name)
             if width % self.head_dim:
@@ -49,6 +56,19 @@ class Architecture:
             raise OptionsError(
                 f"image_size {self.image_size} is no multiple of patch_size {self.patch_size}"
             )
+
+    def _check_bounds(self) -> None:
+        most = {"vision_layers": MAX_LAYERS, "text_layers": MAX_LAYERS}
+        most |= {"image_size": _MAX_SIDE, "context_length": _MAX_SIDE, "embed_dim": _MAX_WIDTH}
+        most |= {"vision_width": _MAX_WIDTH, "text_width": _MAX_WIDTH}
+        for name, value in vars(self).items():
+            largest = most.get(name)
+            least = 0 if name.endswith("layers") else 1
+            if type(value) is not int or value < least or (largest is not None and value > largest):
+                raise OptionsError(
+                    f"{name} ({value!s:.40}) cannot be; it must be a whole number from {least}"
+                    f"{f' to {largest:,}' if largest else ' up'}"
+                )
 
     @property
     def vision_heads(self) -> int:
@@ -96,9 +116,11 @@ class Architecture:
                 "context_length": state["positional_embedding"].shape[0],
                 "vocab_size": state["token_embedding.weight"].shape[0],
             }
-            return cls(**sizes, head_dim=head_dim or _head_dim(sizes))
         except KeyError as error:
             raise WeightsError(f"CLIP tensor {error} is missing; the file is not whole") from None
+        except (ValueError, IndexError) as error:
+            raise WeightsError(f"CLIP tensors of shapes that no CLIP has ({error})") from None
+        return cls(**sizes, head_dim=head_dim or _head_dim(sizes))
 
 
 def _layers(state: Mapping[str, Tensor], prefix: str) -> int:

@@ -120,6 +120,15 @@ class Clip2Video(ClipFamily):
         return OriginalSettings(options=options)
 
     @property
+    def idle_modules(self) -> tuple[str, ...]:
+        """A projection without TDB, a block for TAB without TAB: asked for, and never used."""
+        without_tdb = ("frame2t_attention", "frame2t_projection")
+        return (
+            *(without_tdb if self.options.temporal_type != "TDB" else ()),
+            *(("actionClip",) if self.options.center_type != "TAB" else ()),
+        )
+
+    @property
     def text_columns(self) -> Columns:
         """One vector, two with TAB."""
         names = ["embedding", "aligned"] if self.options.center_type == "TAB" else ["embedding"]

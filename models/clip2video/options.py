@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from reelvec.models.clip.architecture import MAX_LAYERS
 from reelvec.models.family import FamilyOptions
 from reelvec.models.temporal import MaskLayout
 
@@ -29,7 +30,7 @@ class Clip2VideoOptions(FamilyOptions):
     """Centres."""
     center_weight: float = Field(default=0.5, ge=0, le=1)
     """Weight of the global score, and of its loss; TAB has the rest."""
-    cross_num_hidden_layers: int = Field(default=4, ge=1)
+    cross_num_hidden_layers: int = Field(default=4, ge=1, le=MAX_LAYERS)
     """Blocks of seqTransf."""
     mask_layout: MaskLayout = "fixed"
     """legacy: heads see other videos' masks, as released; a score then depends on the batch."""

@@ -1,4 +1,4 @@
-"""Weights from and to the originals' files: which family, which sizes, which tensors go where.
+"""Weights from and to the originals' files: which sizes, which tensors go where.
 
 A model's `state_dict()` has the originals' keys already, so what remains is telling archives from
 checkpoints, filling what a checkpoint does not hold, and casting. Files are read by
@@ -16,9 +16,9 @@ from torch import Tensor
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.clip.weights import ARCHIVE_SCALARS, is_half, legacy_fp16, load_strictly
 from reelvec.models.errors import OptionsError, WeightsError
-from reelvec.models.family import ClipFamily, OriginalSettings, RetrievalModel
+from reelvec.models.family import ClipFamily, RetrievalModel
 from reelvec.models.frozen.packed_files import is_open_clip
-from reelvec.models.registry import ZERO_SHOT, build, family_class, family_names, validate_options
+from reelvec.models.registry import ZERO_SHOT, build, validate_options
 
 __all__ = [
     "Layout",
@@ -26,10 +26,10 @@ __all__ = [
     "build_for",
     "export_checkpoint",
     "export_clip",
+    "frame_size_of_files",
     "image_size_of",
     "layout_of",
     "load_checkpoint",
-    "recognise",
     "start",
     "to_legacy_fp16",
 ]
@@ -51,6 +51,11 @@ def layout_of(state: Mapping[str, Tensor]) -> Layout:
         return "archive"
     if "files" in state and any(key.startswith("encoder.") for key in state):
         return "pretrained"
+    if any("vision_model." in key for key in state):
+        raise WeightsError(
+            "these are transformers' names, of no CLIP as OpenAI made it: give the folder the file"
+            " is from, hf:FOLDER, whose configuration says what they mean"
+        )
     raise WeightsError(
         f"neither `visual.proj` nor `clip.visual.proj` among {len(state)} tensors "
         f"({', '.join(sorted(state)[:3])}, …): give an OpenAI ViT archive or a checkpoint of "
@@ -84,15 +89,23 @@ def image_size_of(state: Mapping[str, Tensor]) -> int:
         WeightsError: tensors of no layout we know.
     """
     if layout_of(state) == "pretrained":
-        files = state["files"]
-        if is_open_clip(files):
-            from reelvec.models.frozen import perception
-
-            return perception.frame_size(files)
-        from reelvec.models.frozen import dual_encoder
-
-        return dual_encoder.frame_size(files)
+        return frame_size_of_files(state["files"])
     return architecture_of(state).image_size
+
+
+def frame_size_of_files(files: Tensor) -> int:
+    """`image_size_of` a folder hf:… whose small files are packed; its tensors are not needed.
+
+    Raises:
+        WeightsError: a model of a kind that is not supported, or files that do not say enough.
+    """
+    if is_open_clip(files):
+        from reelvec.models.frozen import perception
+
+        return perception.frame_size(files)
+    from reelvec.models.frozen import dual_encoder
+
+    return dual_encoder.frame_size(files)
 
 
 def build_for(
@@ -132,38 +145,19 @@ def build_for(
     return DualEncoder(state["files"], max_frames=max_frames)
 
 
-def recognise(
-    state: Mapping[str, Tensor], *, facts: Mapping[str, Any] | None = None
-) -> list[tuple[str, OriginalSettings]]:
-    """Families a checkpoint may belong to, the likeliest first, with the settings it tells.
-
-    By `facts` where the file has some: a checkpoint of ours names its model, AdaCLIP's carries its
-    configuration. Else by keys and shapes: a plain mean-pooled CLIP4Clip, CLIP2Video or AdaCLIP may
-    look alike; an archive and a checkpoint of Hugging Face's are used as they are.
-
-    Args:
-        state: tensors by name; only shapes are read.
-        facts: `storage.weights.checkpoints.WeightsFile.facts`.
-    """
-    named, config = (facts or {}).get("model"), (facts or {}).get("config")
-    if isinstance(named, Mapping):
-        known = {key: named[key] for key in ("options", "max_words", "max_frames")}
-        return [(str(named["family"]), OriginalSettings(**known))]
-    if layout_of(state) != "checkpoint":
-        return [(ZERO_SHOT, OriginalSettings())]
-    if isinstance(config, Mapping) and {"num_frm", "max_txt_len"} <= set(config):
-        return [("adaclip", family_class("adaclip").original_settings(config))]
-    recognised = [(name, family_class(name).recognise(state)) for name in family_names()]
-    return [(name, settings) for name, settings in recognised if settings is not None]
-
-
 def load_checkpoint(model: RetrievalModel, state: Mapping[str, Tensor]) -> None:
     """Every tensor of a checkpoint into the model, cast to the model's types.
 
     Raises:
         WeightsError: missing, unexpected or misshaped tensors, named; the model is untouched.
     """
-    load_strictly(model, state)
+    load_strictly(model, _used(model, state))
+
+
+def _used(model: RetrievalModel, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """`state` without the tensors of modules that idle in this variant of the model."""
+    idle = tuple(f"{name}." for name in model.idle_modules)
+    return {key: x for key, x in state.items() if not f"{key}.".startswith(idle)}
 
 
 def start(model: RetrievalModel, state: Mapping[str, Tensor]) -> None:
@@ -188,7 +182,7 @@ def start(model: RetrievalModel, state: Mapping[str, Tensor]) -> None:
     if isinstance(model, ClipFamily) and not beyond:
         model.init_from_clip(clip_tensors(state))
         return
-    load_strictly(model, state, derive_conv2=True)
+    load_strictly(model, _used(model, state), derive_conv2=True)
 
 
 def export_checkpoint(model: RetrievalModel, *, half: bool = True) -> dict[str, Tensor]:

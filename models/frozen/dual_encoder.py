@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from reelvec.models.clip.architecture import MAX_LAYERS
 from reelvec.models.errors import InputError, OptionsError, WeightsError
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
@@ -28,6 +29,7 @@ __all__ = ["DualEncoder", "frame_size"]
 KINDS = ("clip", "metaclip_2", "siglip", "siglip2")
 """`model_type` of configurations known to work: texts need no mask, frames are squares of pixels"""
 _SIGLIP = ("siglip", "siglip2")
+_MAX_NUMBER = 1_000_000  # in a tower's configuration; the largest there is, is a vocabulary
 _REMEDY = "save model, tokenizer and image processor into one folder with save_pretrained"
 
 
@@ -113,8 +115,14 @@ class DualEncoder(RetrievalModel):
 
 
 def frame_size(files: Tensor) -> int:
-    """Height and width of a frame, pixels, of a checkpoint's packed files."""
-    return _preprocessing(unpacked(files))[0]
+    """Height and width of a frame, pixels, of a checkpoint's packed files.
+
+    Raises:
+        WeightsError: a model of a kind that is not supported, or files that do not say it.
+    """
+    contents = unpacked(files)
+    _check_kind(_json(contents, "config.json"))
+    return _preprocessing(contents)[0]
 
 
 def _load(files: Mapping[str, bytes]) -> tuple[nn.Module, Any]:
@@ -137,7 +145,7 @@ def _load(files: Mapping[str, bytes]) -> tuple[nn.Module, Any]:
             config = AutoConfig.from_pretrained(folder, **local)
             make: Any = AutoModel.from_config
             model = make(config, trust_remote_code=False)
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except Exception as error:  # whatever these files make it do
             raise WeightsError(
                 f"transformers cannot use {', '.join(sorted(files))} of this checkpoint: {error}"
             ) from error
@@ -152,8 +160,19 @@ def _check_kind(config: Mapping[str, Any]) -> None:
     kind = config.get("model_type")
     if kind not in KINDS:
         raise WeightsError(
-            f"a checkpoint of model_type {kind!r} is not supported: there are {', '.join(KINDS)}"
+            f"a checkpoint of model_type {kind!r:.60} is not supported: there are"
+            f" {', '.join(KINDS)}"
         )
+    for tower in ("text_config", "vision_config"):
+        section = config.get(tower, {})
+        if not isinstance(section, Mapping):
+            raise WeightsError(f"config.json gives no object as {tower}; take the checkpoint's own")
+        for key, value in section.items():
+            most = MAX_LAYERS if key == "num_hidden_layers" else _MAX_NUMBER
+            if isinstance(value, int) and abs(value) > most:
+                raise WeightsError(
+                    f"config.json gives {tower}.{key} as ({value!s:.40}); at most {most:,}"
+                )
 
 
 def _preprocessing(files: Mapping[str, bytes]) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
@@ -168,7 +187,7 @@ def _preprocessing(files: Mapping[str, bytes]) -> tuple[int, tuple[float, ...], 
         images = _json(files, "processor_config.json").get("image_processor", {})
     try:
         mean, std = (tuple(map(float, images[key])) for key in ("image_mean", "image_std"))
-    except KeyError as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"the checkpoint's image processor does not say {error}") from None
     config = _json(files, "config.json")
     if config.get("model_type") == "siglip2":
@@ -200,7 +219,13 @@ def _tower(config: Mapping[str, Any], tower: str, key: str, *, default: int) -> 
     """A number of a tower's configuration; files leave out what is the default."""
     if config.get("model_type") in _SIGLIP and key == "max_position_embeddings":
         default = 64
-    return int(config.get(tower, {}).get(key, default))
+    number = config.get(tower, {}).get(key, default)
+    if type(number) is not int or not 1 <= number <= _MAX_NUMBER:
+        raise WeightsError(
+            f"config.json gives {tower}.{key} as ({number!s:.40}); it must be a whole number from 1"
+            f" to {_MAX_NUMBER:,}"
+        )
+    return number
 
 
 def _width(config: Mapping[str, Any]) -> int:

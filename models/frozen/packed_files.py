@@ -21,11 +21,20 @@ OPEN_CLIP_CONFIG = "open_clip_config.json"
 
 
 def unpacked(files: Tensor) -> dict[str, bytes]:
-    """Contents by name of packed files (uint8)."""
+    """Contents by name of packed files (uint8).
+
+    Raises:
+        WeightsError: they are not packed as storage.weights.pretrained does it.
+    """
     data = files.numpy().tobytes()
     head, _, body = data.partition(b"\n")
+    try:
+        sizes = json.loads(head)
+        listed = sorted((str(name), int(size)) for name, size in sizes.items())
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise WeightsError("the tensor `files` holds no packed files; it is damaged") from None
     contents, at = {}, 0
-    for name, size in sorted(json.loads(head).items()):
+    for name, size in listed:
         contents[Path(name).name] = body[at : at + size]
         at += size
     return contents
@@ -53,7 +62,7 @@ def json_file(files: Mapping[str, bytes], name: str, *, remedy: str) -> dict[str
         )
     try:
         document = json.loads(files[name])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"the checkpoint's {name} is no JSON ({error}); {remedy}") from None
     if not isinstance(document, dict):
         raise WeightsError(f"the checkpoint's {name} is no JSON object; {remedy}")

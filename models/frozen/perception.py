@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from reelvec.models.clip.architecture import MAX_LAYERS
 from reelvec.models.errors import InputError, WeightsError
 from reelvec.models.family import RetrievalModel, at_least_fp32
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
@@ -32,6 +33,7 @@ PREFIX = "encoder."
 """Of the towers' tensors in a state."""
 TRUNK = PREFIX + "visual.trunk."
 CLIP_VOCABULARY = 49_408
+_MAX_NUMBER = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,8 @@ def image_sizes(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Image
     width, _, patch, _ = _shape(state, "patch_embed.proj.weight", axes=4)
     hidden, _ = _shape(state, "blocks.0.mlp.fc1.weight", axes=2)
     layers = {key.split(".")[4] for key in state if key.startswith(f"{TRUNK}blocks.")}
+    if len(layers) > MAX_LAYERS:
+        raise WeightsError(f"{len(layers):,} blocks of the image tower; {MAX_LAYERS} are the most")
     if side % patch:
         raise WeightsError(f"vision_cfg.image_size {side} is no multiple of the patches' {patch}")
     if width % (4 * trunk.heads) or width % POOL_HEADS:
@@ -205,9 +209,11 @@ def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _number(section: Mapping[str, Any], name: str) -> int:
     number = section.get(name)
-    if type(number) is not int or number < 1:
+    most = MAX_LAYERS if name == "layers" else _MAX_NUMBER
+    if type(number) is not int or not 1 <= number <= most:
         raise WeightsError(
-            f"{OPEN_CLIP_CONFIG} gives {name} as ({number}); it must be a whole number from 1 up"
+            f"{OPEN_CLIP_CONFIG} gives {name} as ({number!s:.40}); it must be a whole number from 1"
+            f" to {most:,}"
         )
     return number
 

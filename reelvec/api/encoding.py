@@ -23,7 +23,7 @@ from reelvec.tasks.embedding.encoding import (
     open_encoder,
     with_vectors,
 )
-from reelvec.tasks.scoring.logits import Columns, Scoring, one_thread, scoring_of
+from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread, scoring_of
 from reelvec.tasks.training.checkpoints import best_checkpoint, checkpoints
 from reelvec.tasks.training.finished import finished
 
@@ -56,8 +56,9 @@ class RunEncoder:
 
     @property
     def scoring(self) -> Scoring:
-        """How the model scores rows of the tables."""
-        return scoring_of(self._encoder.model)
+        """How the model scores rows of the tables: by cosine, where a score is one product."""
+        model = self._encoder.model
+        return dot_product() if model.is_dot_product else scoring_of(model)
 
     def query(self, text: str) -> Columns:
         """What `search` takes for one text."""
@@ -141,6 +142,9 @@ def _known_device(name: str) -> str:
 def _checked_texts(texts: Sequence[str]) -> list[str]:
     if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
         raise RequestError(f"texts ({texts!s:.80}) must be a sequence of strings, e.g. ['a cat']")
+    for text in texts:
+        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise RequestError(f"the text ({text!a:.80}) is no valid Unicode; type it as UTF-8")
     return list(texts)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from reelvec.api.dataset import FrameDataset
     from reelvec.api.encoding import RunEncoder
     from reelvec.tasks.scoring.rows import MetricRow
-    from reelvec.tasks.searching.search import SearchRow
+    from reelvec.tasks.searching.search import Answers, SearchRow
 
 __all__ = ["Run"]
 
@@ -234,15 +234,18 @@ class Run:
         """The `top` videos for a text, best first, with path, window and the frames' times.
 
         Raises:
-            RequestError: `top` is less than 1.
+            RequestError: `top` is less than 1, or the text is empty.
             MissingArtifactError: no tables, or the store has lost the model.
         """
-        from reelvec.tasks.searching.search import search
+        return self.answers(text, top=top).rows
 
-        if top < 1:
-            raise RequestError(f"top ({top}) must be at least 1")
+    def answers(self, text: str, *, top: int = 10) -> Answers:
+        """What `search` finds, with the unit of its scores, and notes on what they are worth."""
+        from reelvec.tasks.searching.search import check_request, search, with_warning
+
+        check_request(text, top=top)
         encoder = self._encoder(None)
-        return search(
+        found = search(
             encoder.query(text),
             embeddings=self._recorded.snapshot("embeddings"),
             corpus=self._corpus,
@@ -250,6 +253,7 @@ class Run:
             top=top,
             scoring=encoder.scoring,
         )
+        return with_warning(found, self.config)
 
     def _encoder(self, device: str | None) -> RunEncoder:
         from reelvec.api.encoding import RunEncoder

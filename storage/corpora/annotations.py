@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-import csv
+import codecs
 import io
 import json
-import pickle
+import reprlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
+from reelvec.storage.corpora.opening import open_annotation
 from reelvec.storage.errors import CorpusError
 
 __all__ = [
+    "DOCUMENT_BYTES",
     "Place",
+    "parse_json",
     "read_json",
     "read_lines",
-    "read_pickled_captions",
-    "read_rows",
+    "read_text",
     "refused",
+    "shown",
+    "text_lines",
     "typed",
 ]
 
+DOCUMENT_BYTES = 128 * 2**20
+DOCUMENT_VALUES = 10_000_000
+"""What is read whole: its bytes, and its values, some 150 bytes each once they are read."""
+LINE_CHARACTERS = 16 * 2**20
+"""One row of a file that is read line by line."""
+
+_CHUNK = 2**20
+_SHOWN_CHARACTERS = 80
 
 T = TypeVar("T")
 
@@ -61,64 +73,69 @@ def refused(place: Place, message: str) -> CorpusError:
 
 
 def read_text(path: Path) -> str:
-    """The file as text, UTF-8 with or without a byte order mark.
+    """The whole file as text, UTF-8 with or without a byte order mark.
 
     Raises:
-        CorpusError: missing, unreadable, or in another encoding.
+        CorpusError: missing, unreadable, in another encoding, or too large to be held.
     """
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
+    with open_annotation(path) as file:
+        raw = file.read(DOCUMENT_BYTES + 1)
+    if len(raw) > DOCUMENT_BYTES:
         raise refused(
-            Place(path), "no such file; put the annotation file there or correct the path"
-        ) from None
-    except OSError as error:
-        raise refused(
-            Place(path), f"cannot be read ({error.strerror}); make it a readable file"
-        ) from error
+            Place(path),
+            f"more than {DOCUMENT_BYTES:,} bytes; a document is read whole: write it as JSONL or"
+            " Parquet, which are read row by row",
+        )
     try:
         return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise refused(
-            Place(path, line),
-            f"byte {raw[error.start]:#04x} is not UTF-8; save the file as UTF-8 again",
-        ) from error
+    except UnicodeDecodeError:
+        raise _not_utf8(path) from None
 
 
-def read_rows(
-    path: Path, *, columns: Sequence[str] = (), delimiter: str = ","
-) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and values by column of each row of a CSV file with a header.
+def text_lines(path: Path, *, newline: str | None) -> Iterator[str]:
+    """The lines of the file with their ends, as ``open`` reads them with this ``newline``.
 
     Raises:
-        CorpusError: ``columns`` are not all there, twice there, or a row has another width.
+        CorpusError: missing, unreadable, in another encoding, or a line beyond all measure.
     """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, strict=True)
-    try:
-        header = next(reader, [])
-        missing = [name for name in columns if name not in header]
-        if missing or len(set(header)) != len(header):
-            what = f"column {missing[0]!r} is missing" if missing else "a column is named twice"
-            raise refused(
-                Place(path, 1), f"{what}; the first line names: {', '.join(header) or 'nothing'}"
-            )
-        start = reader.line_num + 1
-        for row in reader:
-            line, start = start, reader.line_num + 1
-            if not row:  # an empty line
-                continue
-            if len(row) != len(header):
+    with (
+        open_annotation(path) as file,
+        io.TextIOWrapper(file, encoding="utf-8-sig", newline=newline) as text,
+    ):
+        number = 0
+        while True:
+            try:
+                line = text.readline(LINE_CHARACTERS + 1)
+            except UnicodeDecodeError:
+                raise _not_utf8(path) from None
+            if not line:
+                return
+            number += 1
+            if len(line) > LINE_CHARACTERS:
                 raise refused(
-                    Place(path, line),
-                    f"{len(row)} values for {len(header)} columns; quote values that hold"
-                    f" {delimiter!r} or a line break",
+                    Place(path, number),
+                    f"a line of more than {LINE_CHARACTERS:,} characters; one row a line",
                 )
-            yield line, dict(zip(header, row, strict=True))
-    except csv.Error as error:
-        raise refused(
-            Place(path, reader.line_num), f"not well-formed CSV ({error}); check its quotes"
-        ) from error
+            yield line
+
+
+def _not_utf8(path: Path) -> CorpusError:
+    """Which byte it was, found by reading once more."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    line = 1
+    with open_annotation(path) as file:
+        while True:
+            chunk = file.read(_CHUNK)
+            try:
+                decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                line += error.object.count(b"\n", 0, error.start)
+                byte = error.object[error.start]
+                what = f"byte {byte:#04x} is not UTF-8; save the file as UTF-8 again"
+                return refused(Place(path, line), what)
+            if not chunk:
+                return refused(Place(path), "not UTF-8; save the file as UTF-8 again")
+            line += chunk.count(b"\n")
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -126,7 +143,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
     Lines end as editors end them, not at every separator Unicode knows: captions hold those.
     """
-    for line, text in enumerate(io.StringIO(read_text(path), newline=None), start=1):
+    for line, text in enumerate(text_lines(path, newline=None), start=1):
         if text.strip():
             yield line, text.rstrip("\n")
 
@@ -135,9 +152,20 @@ def read_json(path: Path, kind: type[T]) -> T:
     """A JSON document of type ``kind`` (list, dict); a key twice in one object is refused.
 
     Raises:
-        CorpusError: not JSON, another type, or a doubled key (its second line is named).
+        CorpusError: not JSON, too large, another type, or a doubled key (its second line is named).
     """
-    text = read_text(path)
+    return typed(parse_json(read_text(path), path=path), kind, at=Place(path), what="the document")
+
+
+def parse_json(text: str, *, path: Path) -> object:
+    """The document that ``text``, all of the file ``path``, says; see ``read_json``."""
+    values = sum(map(text.count, ",:[{"))
+    if values > DOCUMENT_VALUES:
+        raise refused(
+            Place(path),
+            f"some {values:,} values; a document is read whole: write it as JSONL or Parquet,"
+            " which are read row by row",
+        )
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         document = dict(pairs)
@@ -145,19 +173,33 @@ def read_json(path: Path, kind: type[T]) -> T:
             key = Counter(key for key, _ in pairs).most_common(1)[0][0]
             raise refused(
                 Place(path, line_of(text, json.dumps(key), nth=2)),
-                f"{key!r} stands twice in one object; an id is described once: merge the entries",
+                f"{shown(key)} stands twice in one object; an id is described once: merge the"
+                " entries",
             )
         return document
 
     try:
-        content = json.loads(text, object_pairs_hook=unique)
+        return json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise refused(
             Place(path, error.lineno), f"not JSON ({error.msg}); download or export it again"
         ) from error
     except RecursionError:
         raise refused(Place(path), "nested too deeply to be an annotation file") from None
-    return typed(content, kind, at=Place(path), what="the document")
+    except CorpusError:
+        raise
+    except ValueError:
+        raise refused(Place(path), "holds a number of thousands of digits; correct it") from None
+
+
+def shown(value: object) -> str:
+    """A value for an error's words, cut to a line; never fails, whatever a file holds."""
+    words = reprlib.Repr()
+    words.maxstring = words.maxother = _SHOWN_CHARACTERS
+    try:
+        return words.repr(value)[:_SHOWN_CHARACTERS]
+    except (ValueError, RecursionError):  # thousands of digits, nested without end
+        return f"a {type(value).__name__} that cannot be shown"
 
 
 def typed(value: object, kind: type[T], *, at: Place, what: str) -> T:
@@ -169,7 +211,8 @@ def typed(value: object, kind: type[T], *, at: Place, what: str) -> T:
     if not isinstance(value, kind):
         raise refused(
             at,
-            f"{what} is {value!r:.80}; expected a {kind.__name__}: this is not the original format",
+            f"{what} is {shown(value)}; expected a {kind.__name__}: this is not the original"
+            " format",
         )
     return value
 
@@ -182,46 +225,3 @@ def line_of(text: str, needle: str, *, nth: int = 1) -> int:
         if at < 0:
             return 0
     return text.count("\n", 0, at) + 1
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Builds dicts, lists, tuples, numbers and text; every name of code is refused."""
-
-    def find_class(self, module: str, name: str) -> NoReturn:
-        raise pickle.UnpicklingError(f"it wants to run {module}.{name}")
-
-
-def read_pickled_captions(path: Path) -> dict[str, list[str]]:
-    """MSVD's ``raw-captions.pkl``: id -> captions, each a list of words, joined by spaces.
-
-    Nothing of the file is executed: only plain containers and text are built.
-
-    Raises:
-        CorpusError: not such a pickle, or one that asks for more than containers and text.
-    """
-    try:
-        with path.open("rb") as file:
-            content = _PlainUnpickler(file, encoding="utf-8").load()
-    except FileNotFoundError:
-        raise refused(
-            Place(path), "no such file; put the annotation file there or correct the path"
-        ) from None
-    except UnicodeDecodeError:
-        raise refused(Place(path), "its text is not UTF-8; save the file again") from None
-    except Exception as error:
-        raise refused(
-            Place(path),
-            f"not a pickle of plain containers and text ({error}); only those are read: get the"
-            " original file again",
-        ) from error
-    if not isinstance(content, dict):
-        raise refused(Place(path), f"holds a {type(content).__name__}; expected id -> captions")
-    captions: dict[str, list[str]] = {}
-    for video_id, sentences in content.items():
-        if not isinstance(video_id, str) or not isinstance(sentences, list):
-            raise refused(Place(path), f"{video_id!r}: expected a text id with a list of captions")
-        for words in sentences:
-            if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-                raise refused(Place(path), f"{video_id!r}: caption {words!r} is no list of words")
-        captions[video_id] = [" ".join(words) for words in sentences]
-    return captions

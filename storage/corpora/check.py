@@ -19,7 +19,18 @@ from reelvec.storage.corpora.listing import ListingBuilder
 from reelvec.storage.corpora.registry import BENCHMARKS, reader_class
 from reelvec.storage.errors import CorpusError
 
-__all__ = ["CorpusCheck", "Overlap", "SplitCheck", "check_corpus", "check_listing"]
+__all__ = [
+    "FEW_VIDEOS",
+    "CorpusCheck",
+    "Overlap",
+    "SplitCheck",
+    "check_corpus",
+    "check_listing",
+]
+
+
+FEW_VIDEOS = 30
+"""A test set of fewer says little: a 95 % interval of its recall spans a third of the scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +115,10 @@ def check_corpus(
         ),
         tuple(_overlaps(listings)),
         tuple(problems),
-        tuple({note: None for listing in listings.values() for note in listing.notes}),
+        (
+            *{note: None for listing in listings.values() for note in listing.notes},
+            *(files.notes if listings else ()),
+        ),
         OBTAIN.get(kind, ()),
     )
 
@@ -124,7 +138,26 @@ def check_listing(kind: str, *, reader: CorpusReader) -> CorpusCheck:
         for split in sorted(videos)
     )
     refused = tuple(f"{v.path}: {v.message}" for v in listing.videos if v.message)
-    return CorpusCheck(kind, splits, (), refused, listing.notes, ())
+    notes = (*listing.notes, *_words_of_splits(splits))
+    return CorpusCheck(kind, splits, (), (*listing.problems, *refused), notes, ())
+
+
+def _words_of_splits(splits: Sequence[SplitCheck]) -> list[str]:
+    """What is to be known of splits before a run depends on them."""
+    names = [split.split for split in splits]
+    words = []
+    if any(names) and "test" not in names:
+        words.append(
+            f"no video is in the split test (the splits are: {', '.join(filter(None, names))}); set"
+            " evaluate.split to the one that is to be scored"
+        )
+    words += [
+        f"the split test has {split.videos} videos: so few that its scores, and their intervals,"
+        f" say little; {FEW_VIDEOS} or more do"
+        for split in splits
+        if split.split == "test" and split.videos < FEW_VIDEOS
+    ]
+    return words
 
 
 def _read(reader: BenchmarkReader) -> tuple[ListingBuilder, list[str]]:

@@ -18,12 +18,14 @@ class CorpusListing:
     ``videos`` are in corpus order with absolute paths; their hash and probe fields are empty and
     their files may be missing: ingest gives each its outcome. A reader may hand out a video that
     is already ``quarantined`` (a file name that is not UTF-8). ``captions`` name these videos
-    only. ``notes`` are facts a person should know, such as annotations that no split uses.
+    only. ``notes`` are facts a person should know, such as annotations that no split uses;
+    ``problems`` are faults of the files that cost rows and nothing else.
     """
 
     videos: Sequence[Video]
     captions: Sequence[Caption]
     notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 class CorpusReader(Protocol):

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from reelvec.storage.errors import CorpusError
 
-__all__ = ["VIDEO_EXTENSIONS", "VideoFiles", "is_there", "stem_of", "video_files"]
+__all__ = [
+    "VIDEO_EXTENSIONS",
+    "Discovered",
+    "VideoFiles",
+    "is_there",
+    "stem_of",
+    "video_files",
+]
+
+_NOTES_SHOWN = 5
 
 # fmt: off
 VIDEO_EXTENSIONS = frozenset((
@@ -27,18 +36,28 @@ def is_there(path: str) -> bool:
     """Whether the file is there; False also where the name is impossible, such as too long."""
     try:
         return Path(path).exists()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a zero byte, or half a surrogate pair
         return False
 
 
-def video_files(folder: Path) -> Iterator[str]:
-    """Paths below ``folder`` ("/" between names) of files with a video's extension, sorted.
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """What a walk found: paths below the folder ("/" between names), sorted; and its notes."""
+
+    paths: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def video_files(folder: Path) -> Discovered:
+    """Files below ``folder`` with a video's extension.
 
     Linked folders are followed once; names that begin with "." are skipped (``._x.mp4`` is what
-    macOS leaves beside ``x.mp4``). Names that are not UTF-8 come with surrogate escapes.
+    macOS leaves beside ``x.mp4``). Names that are not UTF-8 come with surrogate escapes. A folder
+    below that cannot be read costs a note; whatever has a video's name and is no folder is listed:
+    that it is a pipe, or a link to itself, is its outcome later.
 
     Raises:
-        CorpusError: ``folder`` is no readable folder.
+        CorpusError: ``folder`` itself is no readable folder.
     """
     if not folder.is_dir():
         raise CorpusError(
@@ -46,29 +65,45 @@ def video_files(folder: Path) -> Iterator[str]:
             path=str(folder),
         )
     paths: list[str] = []
+    unread: list[str] = []
     seen: set[tuple[int, int]] = set()
     pending = [("", folder)]
     while pending:
         prefix, here = pending.pop()
-        status = here.stat()
-        if (status.st_dev, status.st_ino) in seen:  # a link to a folder above or beside
-            continue
-        seen.add((status.st_dev, status.st_ino))
         try:
-            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+            status = here.stat()
+            if (status.st_dev, status.st_ino) in seen:  # a link to a folder above or beside
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(here) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
-            raise CorpusError(
-                f"{here}: the folder cannot be read ({error.strerror}); make it readable",
-                path=str(here),
-            ) from error
+            words = f"{here}: the folder cannot be read ({error.strerror}); make it readable"
+            if not prefix:
+                raise CorpusError(words, path=str(here)) from error
+            unread.append(f"{words}, or leave it: what it holds is not listed")
+            continue
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 pending.append((f"{prefix}{entry.name}/", Path(entry.path)))
             elif stem_of(entry.name) != entry.name:
                 paths.append(prefix + entry.name)
-    return iter(sorted(paths))
+    return Discovered(tuple(sorted(paths)), _few(unread))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or through a folder that may not be entered
+        return False
+
+
+def _few(notes: list[str]) -> tuple[str, ...]:
+    """A note each, but not thousands of them."""
+    more = len(notes) - _NOTES_SHOWN
+    return (*notes[:_NOTES_SHOWN], *([f"{more:,} more folders cannot be read"] if more > 0 else []))
 
 
 def stem_of(path: str) -> str:
@@ -90,13 +125,22 @@ class VideoFiles:
         self.folder = Path(folder).absolute()
         self._required = required
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which folders could not be read, once a video was looked for."""
+        return self._found.notes if "_found" in vars(self) else ()
+
+    @cached_property
+    def _found(self) -> Discovered:
+        if not self._required and not self.folder.exists():
+            return Discovered(())
+        return video_files(self.folder)
+
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
         """Paths by file name and by file name without its last extension; one walk."""
         index: dict[str, list[str]] = defaultdict(list)
-        if not self._required and not self.folder.exists():
-            return {}
-        for path in video_files(self.folder):
+        for path in self._found.paths:
             name = path.rsplit("/", 1)[-1]
             index[name].append(path)
             if stem_of(name) != name:

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from reelvec.storage.corpora.annotations import Place, refused
+from reelvec.storage.corpora.annotations import Place, refused, shown
 from reelvec.storage.corpora.caption_list import CaptionList
 from reelvec.storage.corpora.contract import CorpusListing
 from reelvec.storage.reasons import Status
 from reelvec.storage.records import Caption, Video
 
-__all__ = ["ListingBuilder", "unnameable"]
+__all__ = ["ListingBuilder", "caption_fault", "storable", "unnameable"]
 
 
-def _storable(text: str) -> bool:
+def storable(text: str) -> bool:
     """Whether tables can hold the text: half a surrogate pair is no text."""
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
     return True
+
+
+def caption_fault(text: object) -> str:
+    """Why this is no caption, in words; "" if it is one."""
+    if isinstance(text, str) and text.strip() and storable(text):
+        return ""
+    return f"is {shown(text)}; a caption is text, and not empty: write one or remove the row"
 
 
 @dataclass(slots=True)
@@ -29,6 +36,7 @@ class ListingBuilder:
     videos: dict[str, Video] = field(default_factory=dict)
     captions: CaptionList = field(default_factory=CaptionList)
     notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     _places: dict[str, Place] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
 
@@ -38,7 +46,7 @@ class ListingBuilder:
         Raises:
             CorpusError: its id is already there: in this split, or in another (an overlap).
         """
-        if not video.video_id or not _storable(video.video_id):
+        if not video.video_id or not storable(video.video_id):
             raise refused(at, f"{video.video_id!r} is no video id; an id is text, and not empty")
         known = self.videos.get(video.video_id)
         if known is not None:
@@ -69,12 +77,9 @@ class ListingBuilder:
                 f"a caption of video {video_id!r}, which no split names; correct the id or add"
                 " the video to a split",
             )
-        if not isinstance(text, str) or not text.strip() or not _storable(text):
-            raise refused(
-                at,
-                f"the caption of video {video_id!r} is {text!r}; a caption is text, and not"
-                " empty: write one or remove the row",
-            )
+        fault = caption_fault(text)
+        if fault or not isinstance(text, str):
+            raise refused(at, f"the caption of video {video_id!r} {fault}")
         number = self._counts.get(video_id, 0)
         self._counts[video_id] = number + 1
         self.captions.append(Caption(f"{video_id}#{number}", video_id, text, subset))
@@ -92,12 +97,14 @@ class ListingBuilder:
     def listing(self) -> CorpusListing:
         """Everything added, in that order; captions stay on disk where there are very many."""
         captions = self.captions if self.captions.spilled else tuple(self.captions)
-        return CorpusListing(tuple(self.videos.values()), captions, tuple(self.notes))
+        return CorpusListing(
+            tuple(self.videos.values()), captions, tuple(self.notes), tuple(self.problems)
+        )
 
 
 def unnameable(video_id: str, path: str) -> Video | None:
     """A quarantined row for a file whose name is not UTF-8 text, else None."""
-    if _storable(path):
+    if storable(path):
         return None
     shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     shown_id = video_id.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -6,10 +6,11 @@ Columns: ``clip_key`` string, ``frame_index`` int64, ``pts_seconds`` float64, an
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,19 +18,27 @@ import pyarrow as pa
 from reelvec.storage.errors import IntegrityError
 from reelvec.storage.frames import jpeg
 from reelvec.storage.frames.contract import (
+    PIECE_BYTES,
     ClipFrames,
     FrameShardReader,
     Payload,
+    TooLongError,
     check_clip,
     check_key,
     check_picks,
     check_source,
+    jpegs_of,
+    let_go,
     runs_of,
 )
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 __all__ = ["ArrowShardReader", "ArrowShardWriter"]
 
 _VERSION = "1"
+_BINARY_BYTES = 2**31 - 1
 _BUFFER = 1 << 23  # bytes; large writes get large pages in the cache, which map faster later
 
 
@@ -50,6 +59,20 @@ def _schema(payload: str, size: int) -> pa.Schema:
     )
 
 
+class _Pieces(io.BufferedWriter):
+    """A file that takes the frames of a long clip piece by piece, and lets go of each."""
+
+    let_go_of: np.ndarray | None = None
+
+    def write(self, data: ReadableBuffer) -> int:
+        view = memoryview(data)
+        for start in range(0, len(view), PIECE_BYTES):
+            super().write(view[start : start + PIECE_BYTES])
+            if self.let_go_of is not None:
+                let_go(self.let_go_of)
+        return len(view)
+
+
 class ArrowShardWriter:
     """Writes record batches as clips come; never holds more than one of them."""
 
@@ -58,12 +81,14 @@ class ArrowShardWriter:
         self._payload = payload
         self._size = size
         self._keys: set[str] = set()
-        self._file = path.open("wb", buffering=_BUFFER)
-        self._writer = pa.ipc.new_file(self._file, self._schema)
+        self._file = _Pieces(io.FileIO(path, "wb"), _BUFFER)
+        # a clip of more than 2 GiB is one batch all the same, as any Arrow C++ reads it
+        options = pa.ipc.IpcWriteOptions(allow_64bit=True)
+        self._writer = pa.ipc.new_file(self._file, self._schema, options=options)
 
     def add(self, clip: ClipFrames) -> None:
         check_clip(clip, size=self._size)
-        stored = clip.frames if self._payload == "raw" else list(map(jpeg.encode, clip.frames))
+        stored = clip.frames if self._payload == "raw" else list(jpegs_of(clip.frames))
         self._write(clip.clip_key, stored, clip.pts_seconds, clip.frame_index)
 
     def copy(self, source: FrameShardReader, i: int) -> None:
@@ -81,14 +106,24 @@ class ArrowShardWriter:
             rows = pa.FixedSizeListArray.from_arrays(flat, self._size * self._size * 3)
             column = pa.ExtensionArray.from_storage(kind, rows.cast(kind.storage_type))
         else:
-            column = pa.array(stored, pa.binary())
+            column = self._binary(key, stored)
         columns = [
             pa.array([key] * len(stored), pa.string()),
             pa.array(np.ascontiguousarray(indices)),
             pa.array(np.ascontiguousarray(times)),
             column,
         ]
+        self._file.let_go_of = stored if isinstance(stored, np.ndarray) else None
         self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+
+    def _binary(self, key: str, stored: list[bytes]) -> pa.Array:
+        if sum(map(len, stored)) > _BINARY_BYTES:
+            raise TooLongError(
+                f"clip {key}: its {len(stored):,} JPEG frames are over the 2 GiB that an Arrow"
+                " column takes; extract.sampling.max_frames keeps fewer, extract.payload=raw and"
+                " extract.format=hdf5 have no such limit"
+            )
+        return pa.array(stored, pa.binary())
 
     def close(self) -> None:
         self._writer.close()

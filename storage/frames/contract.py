@@ -7,7 +7,8 @@ presentation times (seconds) and display indices. Payload ``raw`` is exact; ``jp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import mmap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol, Self
@@ -15,21 +16,33 @@ from typing import Literal, Protocol, Self
 import numpy as np
 
 from reelvec.storage.errors import StoreError
+from reelvec.storage.frames import jpeg
 
 __all__ = [
+    "PIECE_BYTES",
     "ClipFrames",
     "FrameShardReader",
     "FrameShardWriter",
     "FrameSource",
     "Payload",
+    "TooLongError",
     "check_clip",
     "check_key",
     "check_picks",
     "check_source",
+    "jpegs_of",
+    "let_go",
     "runs_of",
 ]
 
 Payload = Literal["raw", "jpeg"]
+
+PIECE_BYTES = 1 << 26
+"""Of a long clip, written at once."""
+
+
+class TooLongError(StoreError):
+    """A clip has more frames than its format holds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,6 +125,28 @@ class FrameSource(Protocol):
 
     def gather(self, keys: Sequence[str], *, picks: Sequence[np.ndarray], out: np.ndarray) -> None:
         """Fills ``out`` [V, F, S, S, 3] with the picked frames, the rest with zeros."""
+
+
+def let_go(frames: np.ndarray) -> None:
+    """Give back the memory of frames that are mapped from a file; touched again, they are read.
+
+    Frames in memory are left alone.
+    """
+    base: object = frames
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, memoryview):
+        base = base.obj
+    if isinstance(base, mmap.mmap):
+        base.madvise(mmap.MADV_DONTNEED)
+
+
+def jpegs_of(frames: np.ndarray) -> Iterator[bytes]:
+    """The frames as JPEGs, one by one; of frames mapped from a file few are in memory at once."""
+    at_once = max(1, PIECE_BYTES // max(1, frames[:1].nbytes))
+    for first in range(0, len(frames), at_once):
+        yield from map(jpeg.encode, frames[first : first + at_once])
+        let_go(frames)
 
 
 def check_clip(clip: ClipFrames, *, size: int) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from reelvec.storage.errors import IntegrityError
 from reelvec.storage.frames import jpeg
 from reelvec.storage.frames.contract import (
+    PIECE_BYTES,
     ClipFrames,
     FrameShardReader,
     Payload,
@@ -26,6 +27,8 @@ from reelvec.storage.frames.contract import (
     check_key,
     check_picks,
     check_source,
+    jpegs_of,
+    let_go,
     runs_of,
 )
 
@@ -68,7 +71,7 @@ class Hdf5ShardWriter:
 
     def add(self, clip: ClipFrames) -> None:
         check_clip(clip, size=self._size)
-        stored = clip.frames if self._payload == "raw" else list(map(jpeg.encode, clip.frames))
+        stored = clip.frames if self._payload == "raw" else list(jpegs_of(clip.frames))
         self._write(clip.clip_key, stored, clip.pts_seconds, clip.frame_index)
 
     def copy(self, source: FrameShardReader, i: int) -> None:
@@ -81,11 +84,19 @@ class Hdf5ShardWriter:
     ) -> None:
         check_key(key, count=len(stored), taken=self._taken)
         if isinstance(stored, np.ndarray):
-            self._append(np.ascontiguousarray(stored))
+            self._append_pictures(np.ascontiguousarray(stored))
         else:
             self._append(np.frombuffer(b"".join(stored), np.uint8))
             self._ends.extend(self._ends[-1] + np.cumsum([len(data) for data in stored]))
         self._clips.append((key, times.copy(), indices.copy()))
+
+    def _append_pictures(self, pictures: np.ndarray) -> None:
+        start, at_once = self._data.shape[0], max(1, PIECE_BYTES // pictures[0].nbytes)
+        self._data.resize(start + len(pictures), axis=0)
+        for first in range(0, len(pictures), at_once):
+            piece = pictures[first : first + at_once]
+            self._data[start + first : start + first + len(piece)] = piece
+            let_go(pictures)
 
     def _append(self, rows: np.ndarray) -> None:
         start = self._data.shape[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from reelvec.configs.decoding import JobLimits
 
@@ -21,7 +22,9 @@ class SandboxOptions:
     slot_bytes: int = 16 * 2**20
     """Result memory a worker keeps between jobs."""
     max_result_bytes: int = 2 * 2**30
-    """Largest result of a job."""
+    """Largest result of a job in memory."""
+    scratch: Path | None = None
+    """Folder on a disk for larger results, in files without a name; None: they are refused."""
     results_ahead: int = 2
     """Finished results held per worker while an earlier job is still running."""
     preload: tuple[str, ...] = ("av", "numpy", "torch")

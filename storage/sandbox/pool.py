@@ -12,7 +12,7 @@ from __future__ import annotations
 import select
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -43,7 +43,7 @@ class SandboxResult:
     value: dict[str, Any] | None
     """The target's answer; None where `reason` is set."""
     arrays: tuple[npt.NDArray[Any], ...]
-    """Those the target allocated, in order; copies, the caller's own."""
+    """Those the target allocated, in order, the caller's own; large ones are mapped files."""
     reason: str
     """ "" or timeout, no_progress, memory, crashed, error (an exception of the target)."""
     message: str
@@ -83,16 +83,25 @@ class Sandbox:
             worker.kill()
         self._workers.clear()
 
-    def run(self, jobs: Iterable[dict[str, Any]]) -> Iterator[SandboxResult]:
+    def run(
+        self,
+        jobs: Iterable[dict[str, Any]],
+        *,
+        deadline: Callable[[dict[str, Any]], float] = lambda _: 0.0,
+    ) -> Iterator[SandboxResult]:
         """One result for each job, in the order of the jobs, read from `jobs` as needed.
 
         At most workers * results_ahead results wait behind a slow job. Leaving the iterator early
         kills what still runs.
 
+        Args:
+            jobs: what the target is given.
+            deadline: seconds that a job may take; 0: what the limits say.
+
         Raises:
             ZygoteError: workers cannot be started at all.
         """
-        source = (Job(number, payload) for number, payload in enumerate(jobs))
+        source = (Job(number, job, deadline(job)) for number, job in enumerate(jobs))
         retries: deque[Job] = deque()
         done: dict[int, SandboxResult] = {}
         emitted, taken, exhausted = 0, 0, False
@@ -157,7 +166,7 @@ class Sandbox:
             self._failed_starts = 0
             done[job.number] = _result(answer, job, seconds)
             spent = answer.get("reason") == "memory"  # what it could not free, the next job lacks
-            if spent or worker.jobs_done >= self.options.recycle_after:
+            if spent or worker.is_spent or worker.jobs_done >= self.options.recycle_after:
                 self._drop([worker])
             return
         reason, message = worker.fault(self.options.limits)

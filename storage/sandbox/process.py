@@ -29,6 +29,10 @@ WORDS_KEPT = 400
 WORDS_LIMIT = 2**20
 """Bytes of messages after which they are thrown away: nobody fills memory by complaining."""
 
+_DEADLINE_KEYS = (
+    "extract.deadline_seconds, deadline_seconds_per_gib and deadline_seconds_per_gigapixel set that"
+)
+
 
 @dataclass
 class Job:
@@ -36,6 +40,8 @@ class Job:
 
     number: int
     payload: dict[str, Any]
+    deadline_seconds: float = 0.0
+    """0: that of the limits."""
     attempts: int = 1
     started: float = field(default=0.0)
 
@@ -45,14 +51,14 @@ class WorkerProcess:
 
     def __init__(self, zygote: Zygote, target: str, *, options: SandboxOptions) -> None:
         self._zygote = zygote
-        self._slot = Slot(keep_bytes=options.slot_bytes)
+        self._slot = Slot(keep_bytes=options.slot_bytes, scratch=options.scratch)
         self._words = os.memfd_create("reelvec-words", os.MFD_CLOEXEC)
         self.socket, theirs = socket.socketpair()
         memory_mb, max_bytes = options.limits.memory_mb, options.max_result_bytes
         limits = {"memory_mb": memory_mb, "max_result_bytes": max_bytes}
         try:
             with theirs:
-                fds = (theirs.fileno(), self._slot.fd, self._words)
+                fds = (theirs.fileno(), self._words, *self._slot.fds)
                 self.child = zygote.spawn(target, fds, options=limits)
         except BaseException:
             self._let_go()
@@ -61,6 +67,8 @@ class WorkerProcess:
         self._heard = b""
         self.job: Job | None = None
         self.ready = False
+        self.is_spent = False
+        """Its last answer is in a file, for whose sake it was ended."""
         self.jobs_done = 0
         self._inherited_mb = resident_mb(zygote.pid, with_children=False)
 
@@ -94,7 +102,10 @@ class WorkerProcess:
         """The answer with its arrays; a worker that sends nonsense counts as crashed."""
         try:
             answer = dict(json.loads(line))
-            places = [ArrayPlace(o, tuple(s), d) for o, s, d in answer.pop("arrays")]
+            places = [ArrayPlace(o, tuple(s), d, f) for o, s, d, f in answer.pop("arrays")]
+            if any(place.in_file for place in places):
+                self._end()  # who can shrink the file would take down whoever has it mapped
+                self.is_spent = True
             return {**answer, "arrays": self._slot.take(places)}
         except (ValueError, KeyError, TypeError) as error:
             return {"reason": "crashed", "message": f"the worker's answer makes no sense: {error}"}
@@ -107,29 +118,35 @@ class WorkerProcess:
             return "crashed", "the decoder took its process down"
         now = time.monotonic()
         alive = max(self._slot.last_sign_of_life(), self.job.started)
-        if now - self.job.started > limits.deadline_seconds:
-            return "timeout", f"not done after {limits.deadline_seconds:g} s"
+        deadline = self.job.deadline_seconds or limits.deadline_seconds
+        if now - self.job.started > deadline:
+            return "timeout", f"not done after {deadline:g} s; {_DEADLINE_KEYS}"
         if now - alive > limits.no_progress_seconds:
-            return "no_progress", f"no sign of life for {limits.no_progress_seconds:g} s"
+            words = f"no sign of life for {limits.no_progress_seconds:g} s"
+            return "no_progress", f"{words}; extract.no_progress_seconds sets that"
         if resident_mb(self.child.pid) - self._inherited_mb > limits.memory_mb:
-            return "memory", f"more than {limits.memory_mb} MiB resident"
+            words = f"more than {limits.memory_mb} MiB resident"
+            return "memory", f"{words}; extract.memory_mb sets that"
         if os.fstat(self._words).st_size > WORDS_LIMIT:
             os.ftruncate(self._words, 0)
         return "", ""
 
     def kill(self) -> str:
         """End it and all it started, wait until it is gone, and return its last words."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.child.pid, signal.SIGKILL)  # its own session: see sandbox_worker.live
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.child.pidfd, signal.SIGKILL)
-        select.select([self.child.pidfd], [], [])
+        self._end()
         code = self._zygote.reap(self.child)
         words = self._last_words()
         self._let_go()
         if code < 0 and code != -signal.SIGKILL:
             words = f"{words} (signal {signal.Signals(-code).name})".strip()
         return words
+
+    def _end(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.child.pid, signal.SIGKILL)  # its own session: see sandbox_worker.live
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.child.pidfd, signal.SIGKILL)
+        select.select([self.child.pidfd], [], [])
 
     def _has_ended(self) -> bool:
         return bool(select.select([self.child.pidfd], [], [], 0)[0])

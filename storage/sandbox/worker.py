@@ -54,7 +54,7 @@ def live(target: str, fds: list[int], *, options: Any, parent: int) -> NoReturn:
 
     Args:
         target: "package.module:function".
-        fds: socket to the owner, slot, file for what is written to stderr.
+        fds: socket to the owner, file for what is written to stderr, and those of the slot.
         options: memory_mb, max_result_bytes.
         parent: process id of the zygote.
     """
@@ -64,9 +64,9 @@ def live(target: str, fds: list[int], *, options: Any, parent: int) -> NoReturn:
         die_with_parent(parent)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        _quiet(fds[2])
+        _quiet(fds[1])
         _limit(options["memory_mb"])
-        slot = SlotWriter(fds[1], max_bytes=options["max_result_bytes"])
+        slot = SlotWriter(fds[2:], max_bytes=options["max_result_bytes"])
         _serve(_find(target), socket.socket(fileno=fds[0]), slot)
         code = 0
     except BaseException as error:  # noqa: BLE001 - the last frame of a process: say it and end

@@ -27,6 +27,7 @@ from reelvec.storage.errors import ReelvecError
 __all__ = ["Child", "Zygote", "ZygoteError", "zygote_of_this_process"]
 
 MESSAGE_BYTES = 65536
+MAX_FDS = 4
 _LOCK = threading.Lock()
 
 
@@ -64,8 +65,8 @@ class Zygote:
         """Its process id."""
         return self._process.pid
 
-    def spawn(self, target: str, fds: tuple[int, int, int], *, options: dict[str, int]) -> Child:
-        """Fork a worker running `target` ("module:function") on (socket, slot, messages) `fds`.
+    def spawn(self, target: str, fds: Sequence[int], *, options: dict[str, int]) -> Child:
+        """Fork a worker running `target` ("module:function") on `fds`, as `live` takes them.
 
         Raises:
             ZygoteError: the zygote is gone or could not fork.
@@ -133,7 +134,7 @@ def serve(fd: int, preload: Sequence[str]) -> None:
         importlib.import_module(module)
     with socket.socket(fileno=fd) as owner:
         while True:
-            data, fds, _, _ = socket.recv_fds(owner, MESSAGE_BYTES, 3)
+            data, fds, _, _ = socket.recv_fds(owner, MESSAGE_BYTES, MAX_FDS)
             if not data:
                 os._exit(0)
             request = json.loads(data)

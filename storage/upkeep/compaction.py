@@ -8,6 +8,7 @@ supersedes meanwhile stays superseded (`storage.commits.merging.Change.replace`)
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +19,10 @@ from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.merging import Entry
 from reelvec.storage.commits.receipts import COMPACTED, Receipt
 from reelvec.storage.commits.views import PartRef
-from reelvec.storage.errors import StoreError
+from reelvec.storage.errors import NotFiniteError, StoreError
 from reelvec.storage.frames.formats import SUFFIXES, format_of, open_reader, open_writer
 from reelvec.storage.records import Outcome
-from reelvec.storage.tables import iter_part, open_parquet
+from reelvec.storage.tables import check_finite, iter_part, open_parquet
 
 __all__ = ["EVERYTHING", "Merge", "compact", "plan_compaction"]
 
@@ -76,8 +77,11 @@ def compact(artifact: Artifact, *, options: CompactionConfig = EVERYTHING) -> Sn
     if not merges:
         return snapshot
     with artifact.pinned(snapshot.number):
-        made = [_merge_parts(artifact, merge.parts) for merge in merges]
-        replaced = [part.part for merge in merges for part in merge.parts]
+        made, replaced = [], []
+        for merge in merges:
+            with suppress(NotFiniteError):  # parts of before such rows were refused: left alone
+                made.append(_merge_parts(artifact, merge.parts))
+                replaced += [part.part for part in merge.parts]
         note = f"compacted {len(replaced)} parts into {len(made)}"
         return artifact.publish(add=made, replace=replaced, note=note)
 
@@ -144,6 +148,7 @@ def _copy_rows(group: Sequence[PartRef], path: Path) -> int:
     with open_parquet(path, schema) as writer:
         for part in group:
             for rows in iter_part(part, batch_rows=_ROWS):
+                check_finite(rows)
                 writer.write_table(rows.cast(schema), row_group_size=_ROWS)
                 count += rows.num_rows
     return count

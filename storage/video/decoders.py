@@ -96,13 +96,13 @@ def read_frames(
             raise
         except VideoError as error:
             said.append(f"{name}: {error}")
-            best = best.or_better(name, sink, error)
+            best = best.or_better(name, reading, error, allocate=allocate)
             continue
         return _decoded(sink, name, probe, options, said)
     if options.damaged == "strict" or best.count == 0 or best.error is None:
         reason = best.error.reason if best.error else Reason.UNREADABLE
         raise VideoError(" | ".join(said), path=probe.path, reason=reason)
-    sink.frames[: best.count] = best.frames
+    _copy(best.frames, sink.frames, progress=progress)
     return _salvaged(sink, best, probe, said)
 
 
@@ -115,11 +115,29 @@ class _Kept:
     frames: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     error: VideoError | None = None
 
-    def or_better(self, decoder: str, sink: FrameSink, error: VideoError) -> _Kept:
+    def or_better(
+        self, decoder: str, reading: Reading, error: VideoError, *, allocate: Allocate
+    ) -> _Kept:
+        """This, or what `decoder` put before its error; pictures are kept to salvage alone."""
+        sink = reading.sink
         count = int(np.argmin(np.append(sink.filled, False)))  # the first that is missing
         if self.error is not None and count <= self.count:
             return self
-        return _Kept(count, decoder, sink.frames[:count].copy(), self.error or error)
+        if reading.options.damaged == "strict":
+            return _Kept(count, decoder, self.frames, self.error or error)
+        height, width, channels = sink.frames.shape[1:]
+        frames = allocate((count, height, width, channels))
+        _copy(sink.frames[:count], frames, progress=reading.progress)
+        return _Kept(count, decoder, frames, self.error or error)
+
+
+def _copy(
+    pictures: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8], *, progress: Callable[[], None]
+) -> None:
+    """One by one, with signs of life: the frames of a long clip are gigabytes."""
+    for place, picture in enumerate(pictures):
+        out[place] = picture
+        progress()
 
 
 def _order(options: FrameOptions, probe: ProbeResult, said: list[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reelvec.storage.video.clock import UNEVEN, is_uneven
+from reelvec.storage.video.holes import hole_in
 from reelvec.storage.video.packets import Demuxed
 from reelvec.storage.video.structure import Completeness, completeness
 
@@ -109,7 +110,8 @@ def truncation(path: str, stream: Any, demuxed: Demuxed, declared: float) -> tup
     missing = declared - present
     fraction = min(1.0, present / declared) if declared > 0 else 1.0
     state = Completeness.CUT if demuxed.left_over else completeness(path)
-    if state is Completeness.COMPLETE and not demuxed.error:
+    error = demuxed.error or hole_in(path)
+    if state is Completeness.COMPLETE and not error:
         return "", 1.0  # every promised byte is there: a longer declared time is the header's error
     lost = 0 if is_placeholder(stream.frames) else stream.frames - demuxed.packets_read
     slack = max(TRUNCATION_SLACK_SECONDS, TRUNCATION_SLACK_FRACTION * declared)
@@ -117,7 +119,7 @@ def truncation(path: str, stream: Any, demuxed: Demuxed, declared: float) -> tup
     gone = timeless or missing > 0.75 * frame or lost > 0 or demuxed.cut_packet
     cut = state is Completeness.CUT and gone
     short = declared > 0 and missing > slack
-    if not (cut or short or demuxed.error):
+    if not (cut or short or error):
         return "", 1.0
     words = f"{present:.2f} s of {declared:.2f} s declared are there" if declared else "cut short"
-    return words + (f"; the demuxer says: {demuxed.error}" if demuxed.error else ""), fraction
+    return words + (f"; {error}" if error else ""), fraction

@@ -1,27 +1,35 @@
-"""Foreign torch archives, read without running anything in them.
+"""Foreign torch files, read without running anything in them.
 
-``torch.save`` and ``torch.jit.save`` both write a zip of ``data.pkl`` and raw storages. The
-pickle is read by an unpickler that knows a handful of names and maps them to plain data: tensors,
-dicts, and for a TorchScript archive one inert holder for all module classes. Its code is never
-loaded. What else a pickle asks for is refused by name.
+``torch.save`` and ``torch.jit.save`` write a zip of ``data.pkl`` and raw storages; before PyTorch
+1.6 `torch.save` wrote pickles one after the other, then the storages. The pickles are read as plain
+data (`pickles`, `names`), and no byte of a file is read into memory twice.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
-import pickle
+import mmap
+import struct
 import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 import torch
 
 from reelvec.storage.errors import WeightsError
+from reelvec.storage.weights.names import stands_for
+from reelvec.storage.weights.pickles import PickleError, Unpickler
 
-__all__ = ["Holder", "read_archive"]
+__all__ = ["read_archive", "read_legacy"]
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+"""The first pickle of a file of before PyTorch 1.6."""
+_MAX_DIRECTORY = 16 << 20
+"""Bytes of a zip file's directory: some 200,000 tensors."""
+_LENGTH = struct.Struct("<q")
 
 
 def read_archive(path: Path) -> Any:
@@ -32,115 +40,142 @@ def read_archive(path: Path) -> Any:
     Raises:
         WeightsError: no such archive, a name that is not allowed, or storages out of bounds.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
+    with _explained(path), path.open("rb") as stream:
+        _check_directory(stream)
+        with zipfile.ZipFile(stream) as archive:
             names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
             if len(names) != 1:
                 raise WeightsError(
                     f"{path} is a zip file, but no torch archive (no data.pkl)", path=str(path)
                 )
-            unpickler = _Unpickler(archive, names[0].removesuffix("data.pkl"), path=path)
-            return unpickler.load()
+            storages = _ZippedStorages(archive, names[0].removesuffix("data.pkl"), path=path)
+            return Unpickler(
+                io.BytesIO(storages.member("data.pkl")), name=stands_for, persistent=storages.find
+            ).load()
+
+
+def read_legacy(path: Path) -> Any:
+    """The object in a file of torch.save without a zip around it, as plain data.
+
+    Raises:
+        WeightsError: no such file, a name that is not allowed, or storages out of bounds.
+    """
+    with (
+        _explained(path),
+        path.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        storages = _TrailingStorages(size=len(data))
+        unpickler = Unpickler(data, name=stands_for, persistent=storages.find)
+        magic, _, _ = (unpickler.load() for _ in range(3))
+        if magic != _MAGIC:
+            raise WeightsError(
+                f"{path} is no weights file we know (a pickle, but not torch's): safetensors,"
+                " TorchScript archives and state dicts are",
+                path=str(path),
+            )
+        content = unpickler.load()
+        storages.fill(data, keys=unpickler.load())
+        return content
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
     except WeightsError:
         raise
+    except PickleError as error:
+        raise WeightsError(f"{path} is not read: {error}", path=str(path)) from error
     except Exception as error:  # hostile bytes may raise anything here
         raise WeightsError(
-            f"{path} cannot be read as a torch archive ({type(error).__name__}: {error}); it is "
-            "damaged, or not one",
+            f"{path} is no weights file we know, or a damaged one ({type(error).__name__}:"
+            f" {error}): safetensors, torch archives and state dicts are",
             path=str(path),
         ) from error
 
 
-class Holder(dict[str, Any]):
-    """A stand-in for a class instance: its attributes or items, and no behaviour."""
+def _check_directory(stream: IO[bytes]) -> None:
+    """Refuses a zip file whose list of members alone would fill the memory."""
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(max(0, size - (1 << 16) - 128))
+    tail = stream.read()
+    end, wide = tail.rfind(b"PK\5\6"), tail.rfind(b"PK\6\6")
+    sizes = [struct.unpack_from("<I", tail, end + 12)[0] if 0 <= end <= len(tail) - 16 else 0]
+    if 0 <= wide <= len(tail) - 48:  # the record of more than 4 GiB or 65,535 members
+        sizes = [struct.unpack_from("<Q", tail, wide + 40)[0]]
+    if sizes[0] > _MAX_DIRECTORY:
+        raise PickleError(f"its list of members takes {sizes[0]:,} bytes")
 
-    def __setstate__(self, state: object) -> None:
-        if isinstance(state, dict):
-            for key, value in state.items():
-                self.setdefault(str(key), value)
 
+class _ZippedStorages:
+    """Storages of a zip archive; together they are no larger than the file."""
 
-class _Unpickler(pickle.Unpickler):
     def __init__(self, archive: zipfile.ZipFile, folder: str, *, path: Path) -> None:
-        super().__init__(io.BytesIO(_stored(archive, f"{folder}data.pkl", path=path)))
         self._archive = archive
         self._folder = folder
-        self._path = path
-        self._storages: dict[str, torch.Tensor] = {}
+        self._left = path.stat().st_size
+        self._found: dict[str, torch.Tensor] = {}
+        if f"{folder}byteorder" in archive.namelist() and self.member("byteorder") != b"little":
+            raise PickleError("its numbers are big-endian; save it anew on a little-endian machine")
 
-    def find_class(self, module: str, name: str) -> Any:
-        if module.startswith("__torch__"):
-            return Holder
-        if module in ("torch", "torch.storage") and name in _STORAGES:
-            return _STORAGES[name]
-        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            return getattr(torch, name)
-        try:
-            return _ALLOWED[f"{module}.{name}"]
-        except KeyError:
-            raise WeightsError(
-                f"{self._path} asks for {module}.{name}, which is not needed for weights and may "
-                "run code; save the state dict alone, or as safetensors",
-                path=str(self._path),
-            ) from None
+    def member(self, name: str) -> bytes:
+        """A member's bytes; torch stores them uncompressed, and nothing else is unpacked."""
+        info = self._archive.getinfo(self._folder + name)
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            raise PickleError(f"{info.filename} is compressed, which torch never does")
+        self._left -= info.file_size
+        if self._left < 0:
+            raise PickleError("its members are larger than the file they are in")
+        return self._archive.read(info)
 
-    def persistent_load(self, identifier: Any) -> torch.Tensor:
+    def find(self, identifier: Any) -> torch.Tensor:
         """A storage as a flat tensor: ("storage", dtype, key, device, elements)."""
         _, dtype, key, _, elements = identifier
-        if key not in self._storages:
-            data = bytearray(_stored(self._archive, f"{self._folder}data/{key}", path=self._path))
+        if key not in self._found:
+            data = bytearray(self.member(f"data/{key}"))
             empty = torch.empty(0, dtype=dtype)
-            flat = torch.frombuffer(data, dtype=dtype) if data else empty
-            self._storages[key] = flat[: int(elements)]
-        return self._storages[key]
+            self._found[key] = torch.frombuffer(data, dtype=dtype) if data else empty
+        if self._found[key].dtype != dtype:
+            raise PickleError(f"its storage {key} is of two types")
+        return self._found[key][: int(elements)]
 
 
-def _stored(archive: zipfile.ZipFile, name: str, *, path: Path) -> bytes:
-    """A member's bytes; torch stores them uncompressed, and nothing else is unpacked."""
-    info = archive.getinfo(name)
-    if info.compress_type != zipfile.ZIP_STORED:
-        raise WeightsError(f"{path}: {name} is compressed, which torch never does", path=str(path))
-    return archive.read(info)
+class _TrailingStorages:
+    """Storages that stand behind the pickles which name them; made first, filled at the end."""
 
+    def __init__(self, *, size: int) -> None:
+        self._left = size
+        self._found: dict[str, torch.Tensor] = {}
 
-def _tensor(
-    flat: torch.Tensor, offset: int, size: Sequence[int], stride: Sequence[int], *_: object
-) -> torch.Tensor:
-    return flat.as_strided(tuple(size), tuple(stride), offset)  # checks the bounds
+    def find(self, identifier: Any) -> torch.Tensor:
+        """("storage", dtype, key, device, elements, view); a view is (key, offset, elements)."""
+        _, dtype, key, _, elements, view = identifier
+        if key not in self._found:
+            self._left -= int(elements) * dtype.itemsize
+            if elements < 0 or self._left < 0:
+                raise PickleError("its storages are larger than the file they are in")
+            self._found[key] = torch.empty(int(elements), dtype=dtype)
+        flat = self._found[key]
+        if flat.dtype != dtype:
+            raise PickleError(f"its storage {key} is of two types")
+        if view is None:
+            return flat
+        _, offset, count = view
+        return flat[offset : offset + count]
 
-
-def _parameter(data: torch.Tensor, *_: object) -> torch.Tensor:
-    return data
-
-
-def _rows(values: Any, *_: object) -> Any:
-    return values
-
-
-_STORAGES = {
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
-
-_ALLOWED: dict[str, Callable[..., Any]] = {
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_parameter": _parameter,
-    "torch.jit._pickle.build_intlist": _rows,
-    "torch.jit._pickle.build_doublelist": _rows,
-    "torch.jit._pickle.build_boollist": _rows,
-    "torch.jit._pickle.build_tensorlist": _rows,
-    "torch.jit._pickle.restore_type_tag": _rows,
-    "torch.Size": tuple,
-    "collections.OrderedDict": OrderedDict,
-    "builtins.set": set,
-    "easydict.EasyDict": Holder,
-    f"{argparse.__name__}.Namespace": Holder,
-}
+    def fill(self, data: mmap.mmap, *, keys: Any) -> None:
+        """Read each storage, in the order of `keys`: its length in numbers, then the numbers."""
+        for key in keys:
+            flat = self._found.pop(key)
+            (count,) = _LENGTH.unpack(data.read(_LENGTH.size))
+            at = data.tell()
+            if count != len(flat) or at + flat.nbytes > len(data):
+                raise PickleError(f"its storage {key} is cut; the file is not whole")
+            if count:
+                raw = np.frombuffer(data, np.uint8, count=flat.nbytes, offset=at)
+                flat.view(torch.uint8).numpy()[:] = raw
+                del raw  # the file cannot be closed while an array shows its bytes
+            data.seek(at + flat.nbytes)
+        if self._found:
+            raise PickleError(f"{len(self._found)} of its storages are missing")

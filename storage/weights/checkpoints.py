@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import re
 import stat
-import struct
-import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,14 +17,19 @@ from typing import Any
 
 import torch
 import xxhash
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from reelvec.storage.errors import WeightsError
 from reelvec.storage.layout import canonical
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
-from reelvec.storage.weights.archives import Holder, read_archive
+from reelvec.storage.weights.archives import read_archive, read_legacy
+from reelvec.storage.weights.checks import check_finite, check_tensors
+from reelvec.storage.weights.lookalikes import check_is_weights
+from reelvec.storage.weights.nesting import is_nested, plain, state_in, unwrapped
 from reelvec.storage.weights.paths import existing_file
+from reelvec.storage.weights.pickles import Holder, PickleError
+from reelvec.storage.weights.tensors import is_safetensors, read_safetensors
 
 __all__ = [
     "WEIGHTS",
@@ -44,7 +47,6 @@ WEIGHTS = "weights/"
 """Prefix of the model's tensors in a checkpoint of ours."""
 
 _HEADER = "reelvec"  # one key only: the order of several would not be deterministic
-_NESTED = ("state_dict", "model_state_dict", "model")
 _FACTS = ("arch", "epoch", "config")
 
 
@@ -116,15 +118,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """A checkpoint of ours.
 
     Raises:
-        WeightsError: the file is damaged, or none of ours.
+        WeightsError: the file is damaged, or none of ours, or its weights are not finite.
     """
-    tensors, header = _read_safetensors(path)
+    tensors, header = read_safetensors(path)
     if _HEADER not in header:
         raise WeightsError(
             f"{path} is a safetensors file, but no checkpoint of ours; read_weights takes it",
             path=str(path),
         )
-    return Checkpoint(tensors, json.loads(header[_HEADER]))
+    checkpoint = Checkpoint(tensors, _metadata(header, path=path))
+    check_finite(checkpoint.weights, source=str(path))
+    return checkpoint
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -132,63 +136,62 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
     Known are checkpoints of ours (their ``weights/``), safetensors, OpenAI's TorchScript
     archives, state dicts of ``torch.save`` (``pytorch_model.bin.N``), and checkpoints that hold
-    one under ``state_dict`` beside other things (AdaCLIP's ``.pth``). A ``module.`` before all
-    names (a wrapped model) is removed.
+    one under some name beside other things (AdaCLIP's ``.pth``). What wrappers put into names
+    (``module.`` before all of them, ``_orig_mod.`` anywhere) is removed.
 
     Raises:
-        WeightsError: missing, damaged, of an unknown kind, or asking to run code.
+        WeightsError: missing, damaged, of an unknown kind, asking to run code, or not finite.
     """
-    return open_weights(path).tensors
+    tensors = open_weights(path).tensors
+    check_finite(tensors, source=str(path))
+    return tensors
 
 
 def open_weights(path: Path) -> WeightsFile:
-    """What `read_weights` reads, and what the file says about it.
+    """What `read_weights` reads, finite or not, and what the file says about it.
 
     Raises:
         WeightsError: as `read_weights`.
     """
     path = existing_file(Path(path))
-    if _is_safetensors(path):
-        tensors, header = _read_safetensors(path)
-        facts = json.loads(header[_HEADER]) if _HEADER in header else {}
+    check_is_weights(path)
+    if is_safetensors(path):
+        tensors, header = read_safetensors(path)
+        facts = _metadata(header, path=path) if _HEADER in header else {}
         container = "checkpoint of reelvec (safetensors)" if facts else "safetensors"
-        return WeightsFile(_model_tensors(tensors), container, facts)
-    content = _unpickled(path)
-    state = _state_of(content)
+        return _checked(WeightsFile(unwrapped(_model_tensors(tensors)), container, facts), path)
+    content = read_archive(path) if zipfile.is_zipfile(path) else read_legacy(path)
+    try:
+        state = state_in(content)
+    except PickleError as error:
+        raise WeightsError(f"{path}: {error}", path=str(path)) from None
     if not state:
         raise WeightsError(f"{path} holds no tensors by name", path=str(path))
-    if all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     if isinstance(content, Holder):
-        return WeightsFile(state, "TorchScript archive", {})
-    if any(isinstance(content.get(name), dict) for name in _NESTED):
-        facts = {name: _plain(content[name]) for name in _FACTS if name in content}
-        return WeightsFile(state, "torch.save of a state dict with other things", facts)
-    return WeightsFile(state, "torch.save of a state dict", {})
+        container, facts = "TorchScript archive", {}
+    elif is_nested(content):
+        facts = {name: plain(content[name]) for name in _FACTS if name in content}
+        container = "torch.save of a state dict with other things"
+    else:
+        container, facts = "torch.save of a state dict", {}
+    return _checked(WeightsFile(unwrapped(state), container, facts), path)
 
 
-def _unpickled(path: Path) -> Any:
-    if zipfile.is_zipfile(path):
-        return read_archive(path)
+def _checked(file: WeightsFile, path: Path) -> WeightsFile:
+    check_tensors(file.tensors, path=path)
+    return file
+
+
+def _metadata(header: Mapping[str, str], *, path: Path) -> dict[str, Any]:
     try:
-        with warnings.catch_warnings():  # of pickle protocols; what cannot be read is an error
-            warnings.simplefilter("ignore", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+        document = json.loads(header[_HEADER])
+    except (ValueError, RecursionError) as error:
         raise WeightsError(
-            f"{path} is no weights file we know ({type(error).__name__}): safetensors, "
-            "TorchScript archives and state dicts are",
-            path=str(path),
-        ) from error
-
-
-def _plain(value: Any) -> Any:
-    """Plain data out of an unpickled object; anything else becomes its description."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, str | int | float | bool | None) else repr(value)
+            f"{path}: its header ({_HEADER}) is no JSON ({error}); it is damaged", path=str(path)
+        ) from None
+    if not isinstance(document, dict):
+        raise WeightsError(f"{path}: its header ({_HEADER}) is no JSON object", path=str(path))
+    return document
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -221,41 +224,3 @@ def weights_hash(state: Mapping[str, torch.Tensor]) -> str:
 def _model_tensors(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     ours = {name: tensor for name, tensor in tensors.items() if name.startswith(WEIGHTS)}
     return {name.removeprefix(WEIGHTS): ours[name] for name in ours} or tensors
-
-
-def _state_of(content: Any, *, prefix: str = "") -> dict[str, torch.Tensor]:
-    """Tensors by dotted name out of a state dict, a checkpoint that holds one, or a module."""
-    if not isinstance(content, dict):
-        return {}
-    if not prefix:
-        for name in _NESTED:
-            if isinstance(content.get(name), dict):
-                return _state_of(content[name])
-    state: dict[str, torch.Tensor] = {}
-    for name, value in content.items():
-        if isinstance(value, torch.Tensor):
-            state[f"{prefix}{name}"] = value
-        elif isinstance(content, Holder):  # a module's submodule
-            state |= _state_of(value, prefix=f"{prefix}{name}.")
-    return state
-
-
-def _is_safetensors(path: Path) -> bool:
-    """A little-endian header length, then JSON."""
-    with path.open("rb") as stream:
-        head = stream.read(9)
-    if len(head) < 9 or head[8:] != b"{":
-        return False
-    (length,) = struct.unpack("<Q", head[:8])
-    return bool(length <= path.stat().st_size)
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"{path} cannot be read as safetensors ({error}); it is damaged or missing",
-            path=str(path),
-        ) from error

@@ -28,8 +28,12 @@ def existing_file(path: Path) -> Path:
         WeightsError: there is nothing, or a folder; a folder of Hugging Face's layout and a store
             are told how they are named.
     """
-    if path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+    except (OSError, ValueError) as error:  # a name the system does not take
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise WeightsError(f"no weights file at ({path!s:.200}): {why}") from None
     if path.is_dir():
         raise WeightsError(
             f"({path}) is a folder, no weights file; {_folder_remedy(path)}", path=str(path)

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from reelvec.storage.errors import WeightsError
 from reelvec.storage.layout import canonical
+from reelvec.storage.weights.checks import check_tensors
+from reelvec.storage.weights.lookalikes import check_is_weights
+from reelvec.storage.weights.tensors import read_safetensors
 
 __all__ = [
     "OPEN_CLIP_FILES",
@@ -26,6 +28,7 @@ __all__ = [
     "SMALL_FILES",
     "find_pretrained",
     "is_pretrained",
+    "pretrained_files",
     "read_pretrained",
 ]
 
@@ -53,6 +56,8 @@ OPEN_CLIP_FILES = ("open_clip_config.json",)
 
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _OPEN_CLIP = "open_clip_model.safetensors"
+_MAX_SMALL = 64 << 20
+"""Bytes of a small file; the largest there are, are tokenizers of 35 MB."""
 
 
 def is_pretrained(name: str) -> bool:
@@ -112,15 +117,21 @@ def read_pretrained(name: str) -> dict[str, torch.Tensor]:
     folder = find_pretrained(name)
     state: dict[str, torch.Tensor] = {}
     for path in _parts(folder):
-        try:
-            with safe_open(path, framework="pt", device="cpu") as file:
-                for key in file.keys():  # noqa: SIM118
-                    state[f"encoder.{key}"] = file.get_tensor(key)
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(
-                f"{path} cannot be read as safetensors ({error})", path=str(path)
-            ) from error
+        if path.is_file():
+            check_is_weights(path)  # a Git-LFS pointer, where a folder was cloned without LFS
+        tensors, _ = read_safetensors(path)
+        check_tensors(tensors, path=path)
+        state |= {f"encoder.{key}": tensor for key, tensor in tensors.items()}
     return state | {"files": _packed(folder)}
+
+
+def pretrained_files(name: str) -> torch.Tensor:
+    """The tensor ``files`` of a weights name: what model it is, before its tensors are looked for.
+
+    Raises:
+        WeightsError: not found, or files too large to be what their names say.
+    """
+    return _packed(find_pretrained(name))
 
 
 def _is_open_clip(folder: Path) -> bool:
@@ -159,7 +170,7 @@ def _parts(folder: Path) -> list[Path]:
     try:
         document: Any = json.loads(index.read_bytes())
         names = {str(name) for name in document["weight_map"].values()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{index} is no index of safetensors", path=str(index)) from error
     if any(os.path.basename(name) != name for name in names):  # noqa: PTH119
         raise WeightsError(f"{index} names files outside its folder", path=str(index))
@@ -170,6 +181,13 @@ def _packed(folder: Path) -> torch.Tensor:
     """The small files as one uint8 tensor: a line of JSON {name: bytes}, then their bytes."""
     names = OPEN_CLIP_FILES if _is_open_clip(folder) else SMALL_FILES
     paths = {name: folder / name for name in names if (folder / name).is_file()}
+    for path in paths.values():
+        if path.stat().st_size > _MAX_SMALL:
+            raise WeightsError(
+                f"{path} takes {path.stat().st_size:,} bytes, more than such a file has; take the"
+                " checkpoint's own",
+                path=str(path),
+            )
     contents = {name: path.read_bytes() for name, path in paths.items()}
     head = canonical({name: len(data) for name, data in contents.items()})
     body = b"".join(contents[name] for name in sorted(contents))

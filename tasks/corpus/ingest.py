@@ -158,7 +158,7 @@ def plan_ingest(
         captions=len(captions.due),
         changed_captions=captions.changed,
         removed_captions=captions.removed,
-        notes=listing.notes,
+        notes=(*listing.problems, *listing.notes),
     )
 
 

@@ -7,10 +7,13 @@ is ended.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,17 +21,27 @@ import numpy.typing as npt
 
 from reelvec.configs.decoding import FileLimits, FrameOptions, JobLimits
 from reelvec.configs.schema import ExtractConfig
+from reelvec.storage.file_marks import FileMark
 from reelvec.storage.reasons import Reason, Status
 from reelvec.storage.records import Outcome, Video
 from reelvec.storage.sandbox.options import SandboxOptions
 from reelvec.storage.sandbox.pool import Sandbox, SandboxResult
 
 __all__ = [
+    "IN_MEMORY",
     "ClipJob",
     "ClipResult",
     "decode_clips",
     "probe_files",
 ]
+
+
+IN_MEMORY = 256 * 2**20
+"""Bytes of a clip's frames that wait in memory: 1,783 frames of 224 pixels, half an hour at one a
+second."""
+
+LEAST_PIXELS = 1_000_000
+"""Of a frame: small ones cost time too, to find, to shape and to write."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +59,8 @@ class ClipJob:
     """As listed: where all that are known still agree the bytes are not hashed again."""
     start_seconds: float | None = None
     end_seconds: float | None = None
+    pixels: int = 0
+    """Of all frames of the file, a megapixel each at least: the work it may be."""
 
     @classmethod
     def from_video(cls, video: Video, *, clip_key: str) -> ClipJob:
@@ -60,6 +75,7 @@ class ClipJob:
             ctime_ns=video.ctime_ns,
             start_seconds=video.start_seconds,
             end_seconds=video.end_seconds,
+            pixels=video.frames_counted * max(video.width * video.height, LEAST_PIXELS),
         )
 
 
@@ -81,17 +97,23 @@ class ClipResult:
 
 
 def decode_clips(
-    jobs: Iterable[ClipJob], *, options: ExtractConfig, workers: int = 1
+    jobs: Iterable[ClipJob],
+    *,
+    options: ExtractConfig,
+    workers: int = 1,
+    scratch: Path | None = None,
 ) -> Generator[ClipResult]:
     """Decode `jobs` in sandboxed workers; one result each, in their order.
 
-    A few results are held at most, however many jobs there are. Close the iterator (or exhaust it)
-    to end the workers.
+    A few results are held at most, however many jobs there are, each of at most `IN_MEMORY` bytes
+    where there is a scratch folder. Close the iterator (or exhaust it) to end the workers.
 
     Args:
         jobs: read as they are needed.
         options: sampling rule, shape of a frame, limits of a clip.
         workers: processes at once.
+        scratch: folder on a disk where the frames of long clips wait; None: they wait in memory,
+            and more than 2 GiB of one clip are refused.
 
     Raises:
         ZygoteError: no worker process can be started on this machine.
@@ -104,9 +126,14 @@ def decode_clips(
             begun.append(job)
             yield {**dataclasses.asdict(job), **shared}
 
+    def deadline(job: dict[str, Any]) -> float:
+        return _deadline(options, size=job["bytes"], pixels=job["pixels"])
+
     pool = _pool(options, workers=workers)
+    if scratch is not None:
+        pool = dataclasses.replace(pool, scratch=scratch, max_result_bytes=IN_MEMORY)
     with Sandbox("reelvec.tasks.decoding.worker:decode_clip", options=pool) as sandbox:
-        for result in sandbox.run(payloads()):
+        for result in sandbox.run(payloads(), deadline=deadline):
             yield _clip_result(begun.popleft(), result)
 
 
@@ -128,11 +155,33 @@ def probe_files(
             begun.append(video)
             yield {"path": video.path, "max_pixels": limits.max_pixels}
 
+    def deadline(job: dict[str, Any]) -> float:
+        return _deadline(limits, size=_stored_bytes(job["path"]), pixels=0)
+
     pool = _pool(limits, workers=workers)
     with Sandbox("reelvec.tasks.decoding.worker:probe_file", options=pool) as sandbox:
-        for result in sandbox.run(payloads()):
+        for result in sandbox.run(payloads(), deadline=deadline):
             facts = result.value or _quarantined(result)
             yield dataclasses.replace(begun.popleft(), **facts)
+
+
+def _deadline(limits: JobLimits, *, size: int, pixels: int) -> float:
+    """Seconds a job may take: what every video has, and more for many bytes and many pixels."""
+    more = limits.deadline_seconds_per_gib * size / 2**30
+    return limits.deadline_seconds + more + limits.deadline_seconds_per_gigapixel * pixels / 1e9
+
+
+def _stored_bytes(path: str) -> int:
+    """Bytes of a file but for its holes: a terabyte of nothing earns no time."""
+    if not FileMark.at(path).bytes:
+        return 0
+    stored = end = 0
+    with contextlib.suppress(OSError), Path(path).open("rb", buffering=0) as file:
+        while True:  # ends with an error: no data behind the last
+            start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+            end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            stored += end - start
+    return stored
 
 
 def _pool(limits: JobLimits, *, workers: int) -> SandboxOptions:

@@ -28,7 +28,10 @@ from reelvec.storage.video.decoders import (
 )
 from reelvec.storage.video.probe import ProbeResult, probe
 
-__all__ = ["decode_clip", "probe_file"]
+__all__ = ["MANY_FRAMES", "decode_clip", "probe_file"]
+
+MANY_FRAMES = 1000
+"""Of a clip: where more are kept its ledger row says how many."""
 
 
 def probe_file(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
@@ -73,16 +76,20 @@ class _Output:
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
-        self._allocated = 0
+        self._arrays: list[npt.NDArray[Any]] = []
 
     def __call__(self, shape: tuple[int, ...], dtype: npt.DTypeLike = np.uint8) -> npt.NDArray[Any]:
-        self._allocated += 1
-        return self.worker.allocate(shape, dtype)
+        self._arrays.append(self.worker.allocate(shape, dtype))
+        return self._arrays[-1]
 
     @property
     def latest(self) -> int:
         """Place of the array allocated last."""
-        return self._allocated - 1
+        return len(self._arrays) - 1
+
+    def place_of(self, part: npt.NDArray[Any]) -> int:
+        """Place of the array that `part` is, or is the beginning of."""
+        return next(i for i, whole in enumerate(self._arrays) if np.may_share_memory(whole, part))
 
 
 def _read(
@@ -133,7 +140,7 @@ def _answer(
     result: ProbeResult,
     output: _Output,
 ) -> dict[str, Any]:
-    frames_at = output.latest
+    frames_at = output.place_of(decoded.frames)
     indices = indices[np.isin(indices, decoded.frame_index)]  # salvaged: those that are there
     place = np.searchsorted(decoded.frame_index, indices)
     if len(indices) != len(decoded.frame_index):  # a rule that repeats frames
@@ -146,13 +153,13 @@ def _answer(
         "status": decoded.status,
         "reason": decoded.reason,
         "message": decoded.message,
-        "detail": _detail(decoded, result),
+        "detail": _detail(decoded, result, kept=len(indices)),
         "arrays": [frames_at, output.latest - 1, output.latest],
         "kept": len(indices),
     }
 
 
-def _detail(decoded: DecodedFrames, result: ProbeResult) -> str:
+def _detail(decoded: DecodedFrames, result: ProbeResult, *, kept: int) -> str:
     facts: dict[str, Any] = {
         "decoder": decoded.decoder,
         "codec": f"{result.codec} in {result.container}",
@@ -161,6 +168,8 @@ def _detail(decoded: DecodedFrames, result: ProbeResult) -> str:
         facts["attempts"] = list(decoded.attempts)
     if decoded.reason:
         facts["fraction_kept"] = round(decoded.fraction_kept, 4)
+    if kept > MANY_FRAMES:
+        facts["frames"] = kept
     if result.skipped_at_start:
         facts["packets_before_first_keyframe"] = result.skipped_at_start
     return json.dumps(facts)

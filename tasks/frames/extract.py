@@ -7,7 +7,8 @@ row with a reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,13 +17,14 @@ from pathlib import Path
 from reelvec.configs.schema import ExtractConfig
 from reelvec.storage.commits.artifact import Receipt, Snapshot
 from reelvec.storage.commits.ledgers import iter_ledger
-from reelvec.storage.frames.contract import ClipFrames
+from reelvec.storage.frames.contract import ClipFrames, FrameShardWriter, TooLongError
 from reelvec.storage.frames.formats import SUFFIXES, open_writer
 from reelvec.storage.reasons import Reason, Status
 from reelvec.storage.records import Outcome
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.ingest import key_of, read_corpus
-from reelvec.tasks.decoding.files import ClipJob, decode_clips
+from reelvec.tasks.decoding.files import ClipJob, ClipResult, decode_clips
+from reelvec.tasks.decoding.worker import MANY_FRAMES
 from reelvec.tasks.digests import Digests, DigestSet, digests
 from reelvec.tasks.shards import (
     PartContents,
@@ -39,6 +41,7 @@ __all__ = [
     "ExtractPlan",
     "commit_extract",
     "extract_shard",
+    "frames_note",
     "plan_extract",
 ]
 
@@ -132,28 +135,59 @@ def extract_shard(
         outcomes: list[Outcome] = []
         rows = 0
         with (
-            closing(decode_clips([c.job for c in shard.items], options=extract)) as results,
+            closing(
+                decode_clips([c.job for c in shard.items], options=extract, scratch=path.parent)
+            ) as results,
             open_writer(
                 path, format=extract.format, payload=extract.payload, size=extract.size
             ) as writer,
         ):
             for clip, result in zip(shard.items, results, strict=True):
-                outcomes.append(replace(result.outcome, attempts=clip.attempts + 1))
-                if result.outcome.status != Status.QUARANTINED:
-                    rows += 1
-                    writer.add(
-                        ClipFrames(
-                            clip_key=result.clip_key,
-                            frames=result.frames,
-                            pts_seconds=result.pts_seconds,
-                            frame_index=result.frame_index,
-                        )
-                    )
+                outcome = _written(result, writer)
+                rows += outcome.status != Status.QUARANTINED
+                outcomes.append(replace(outcome, attempts=clip.attempts + 1))
         schema = f"{extract.format}/{extract.payload} uint8 [T,{extract.size},{extract.size},3]"
         return PartContents(rows=rows, schema=schema, outcomes=tuple(outcomes))
 
     suffix = SUFFIXES[extract.format]
     return ShardReceipt.of(run_shard(target.artifact(), shard, suffix=suffix, write=write))
+
+
+def _written(result: ClipResult, writer: FrameShardWriter) -> Outcome:
+    """What became of a clip whose frames, if it has any, are in the shard now."""
+    if result.outcome.status == Status.QUARANTINED:
+        return result.outcome
+    clip = ClipFrames(
+        clip_key=result.clip_key,
+        frames=result.frames,
+        pts_seconds=result.pts_seconds,
+        frame_index=result.frame_index,
+    )
+    try:
+        writer.add(clip)
+    except TooLongError as error:
+        return Outcome(result.clip_key, Status.QUARANTINED, Reason.TOO_LARGE, str(error))
+    return result.outcome
+
+
+def frames_note(receipts: Iterable[Receipt], *, extract: ExtractConfig, read: int) -> str:
+    """What to know of clips with far more frames than anybody reads; "" where there is none.
+
+    Args:
+        receipts: of the clips' parts.
+        extract: how they were made.
+        read: frames of a clip that the model reads.
+    """
+    details = (row.detail for receipt in receipts for row in receipt.outcomes)
+    many = [json.loads(detail)["frames"] for detail in details if '"frames":' in detail]
+    if not many or read >= MANY_FRAMES:
+        return ""
+    gib = sum(many) * extract.size * extract.size * 3 / 2**30
+    return (
+        f"{len(many)} of the clips keep more than {MANY_FRAMES:,} frames, {sum(many):,} in all"
+        f" ({gib:.1f} GiB raw); the model reads {read} of each. extract.sampling.max_frames keeps"
+        " fewer, in frames of their own"
+    )
 
 
 def commit_extract(session: Session, plan: ExtractPlan, receipts: Sequence[Receipt]) -> Snapshot:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.corpora.check import FEW_VIDEOS
 from reelvec.storage.reasons import Status
 from reelvec.storage.runs import RunRecord
 from reelvec.tasks.corpus.ledger import ledger
@@ -70,7 +71,6 @@ def notes_of(sources: ReportSources, coverage: Sequence[CoverageRow]) -> tuple[s
     config, train = sources.config, sources.config.train
     scored = [row for row in coverage if row.scored]
     usable = sum(row.ok + row.salvaged for row in scored)
-    lost = sum(row.quarantined for row in scored)
     seen, unseen = _seen_and_unseen(sources, splits={row.split for row in scored})
     notes = [config.notes, *sources.notes]
     if seen:
@@ -89,20 +89,36 @@ def notes_of(sources: ReportSources, coverage: Sequence[CoverageRow]) -> tuple[s
         )
     if not train.epochs and not config.model.weights:
         notes.append("The weights are random: nothing was trained and no archive was given.")
+    notes += _size_notes(sources, coverage)
+    return tuple(dict.fromkeys(note for note in notes if note))
+
+
+def _size_notes(sources: ReportSources, coverage: Sequence[CoverageRow]) -> list[str]:
+    """Whether as much is scored as the numbers need to mean something."""
+    split = sources.config.evaluate.split
+    scored = [row for row in coverage if row.scored]
+    usable = sum(row.ok + row.salvaged for row in scored)
+    lost = sum(row.quarantined for row in scored)
+    notes = []
     if not sum(row.planned for row in scored):
         names = ", ".join(row.split for row in coverage if row.planned)
         notes.append(
-            f"No video is in the split {config.evaluate.split!r}: nothing was scored. The corpus"
-            f" has {names or 'no videos'}; set evaluate.split to one of them."
+            f"No video is in the split {split!r}: nothing was scored. The corpus has"
+            f" {names or 'no videos'}; set evaluate.split to one of them."
         )
     elif not sum(row.captions_scored for row in scored):
-        notes.append(f"The split {config.evaluate.split!r} has no captions: nothing was scored.")
+        notes.append(f"The split {split!r} has no captions: nothing was scored.")
+    elif usable < FEW_VIDEOS:
+        notes.append(
+            f"Only {usable} videos are scored: one of them found or not moves R@1 by"
+            f" {100 / usable:.0f} points, and the intervals say little."
+        )
     if lost:
         notes.append(
             f"{lost} of the {usable + lost} videos of the split could not be used and are not"
             " scored; each stands under coverage with its reason."
         )
-    return tuple(dict.fromkeys(note for note in notes if note))
+    return notes
 
 
 def _seen_and_unseen(sources: ReportSources, *, splits: Collection[str]) -> tuple[int, int]:

@@ -26,6 +26,8 @@ class Scoring:
     """(texts [T], videos [V]) -> logits [T, V]."""
     text_columns: tuple[str, ...] = (EMBEDDING,)
     video_columns: tuple[str, ...] = (EMBEDDING,)
+    unit: str = "logit"
+    """What the numbers are: cosine (-1 to 1), or logit, which compares within one text alone."""
 
 
 def dot_product(*, scale: float = 1.0) -> Scoring:
@@ -34,7 +36,7 @@ def dot_product(*, scale: float = 1.0) -> Scoring:
     def similarity(texts: Columns, videos: Columns) -> Tensor:
         return scale * (texts[EMBEDDING] @ videos[EMBEDDING].T)
 
-    return Scoring(similarity)
+    return Scoring(similarity, unit="cosine" if scale == 1.0 else "logit")
 
 
 @torch.inference_mode()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
+from reelvec.configs import PipelineConfig
+from reelvec.errors import RequestError
 from reelvec.models.ranking.topk import TopK, block_topk, merge_topk
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
@@ -17,7 +19,20 @@ from reelvec.tasks.corpus.ingest import Corpus, key_of
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread
 from reelvec.tasks.scoring.split_rows import check_columns, tensors_of
 
-__all__ = ["SearchRow", "best_videos", "search"]
+__all__ = [
+    "Answers",
+    "Ranking",
+    "SearchRow",
+    "best_videos",
+    "check_request",
+    "search",
+    "with_warning",
+]
+
+UNTRAINED = (
+    "These vectors are from an UNTRAINED model (no weights, no epoch of training) and mean nothing:"
+    " this order is that of chance. Embed with --weights, or train."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,46 @@ class SearchRow:
         return {**asdict(self), "pts_seconds": list(self.pts_seconds)}
 
 
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The best rows of a table, and how many rows had no place in the order."""
+
+    best: list[tuple[str, float]]
+    """(video_id, score), best first."""
+    not_finite: int = 0
+    """Rows left out, since their score is NaN or infinite (stores of before they were refused)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a search found, and what a person should know about it."""
+
+    rows: list[SearchRow]
+    """Best first."""
+    unit: str
+    """Of the scores: see `Scoring.unit`."""
+    notes: tuple[str, ...] = ()
+
+
+def check_request(text: str, *, top: int) -> None:
+    """Refuses what has no answer.
+
+    Raises:
+        RequestError: no text, or no row asked for.
+    """
+    if top < 1:
+        raise RequestError(f"top ({top}) must be at least 1")
+    if isinstance(text, str) and not text.strip():
+        raise RequestError("the text is empty; say in words what to look for")
+
+
+def with_warning(answers: Answers, config: PipelineConfig) -> Answers:
+    """`answers` of a run, with a warning where its model never saw a video or a weights file."""
+    if config.model.weights is not None or config.train.epochs:
+        return answers
+    return replace(answers, notes=(UNTRAINED, *answers.notes))
+
+
 def search(
     query: Columns,
     *,
@@ -51,7 +106,7 @@ def search(
     frames: Snapshot | None = None,
     top: int = 10,
     scoring: Scoring | None = None,
-) -> list[SearchRow]:
+) -> Answers:
     """The `top` videos for one query, best first.
 
     Args:
@@ -63,36 +118,46 @@ def search(
         top: how many, at least 1; fewer come back from a smaller table.
         scoring: `scoring.logits.scoring_of(model)`; None: the plain product of `embedding`.
     """
-    ranked = best_videos(query, embeddings=embeddings, top=top, scoring=scoring)
+    scoring = scoring or dot_product()
+    ranking = best_videos(query, embeddings=embeddings, top=top, scoring=scoring)
     known = {video.video_id: video for video in corpus.videos}
     reader = FrameReader(frames) if frames is not None else None
     try:
-        return [
+        rows = [
             _row(rank, score, known.get(name) or Video(name, ""), reader=reader)
-            for rank, (name, score) in enumerate(ranked, start=1)
+            for rank, (name, score) in enumerate(ranking.best, start=1)
         ]
+        return Answers(rows, scoring.unit, _notes(ranking))
     finally:
         if reader is not None:
             reader.close()
 
 
+def _notes(ranking: Ranking) -> tuple[str, ...]:
+    if not ranking.not_finite:
+        return ()
+    return (
+        f"{ranking.not_finite:,} videos are left out: their vectors hold NaN or infinity, and have"
+        " no place in any order; embed them with other weights",
+    )
+
+
 def best_videos(
     query: Columns, *, embeddings: Snapshot, top: int, scoring: Scoring | None = None
-) -> list[tuple[str, float]]:
-    """(video_id, score) of the `top` best rows of the video table, best first.
+) -> Ranking:
+    """The `top` best rows of the video table; those without a finite score are only counted.
 
     Raises:
-        ValueError: top < 1, more than one query, or NaN among the scores.
+        ValueError: top < 1, or more than one query.
+        RequestError: the query itself is not finite.
         MissingColumnError: the table lacks the columns the score reads.
     """
     scoring = scoring or dot_product()
-    rows = {len(values) for values in query.values()}
-    if rows != {1}:
-        raise ValueError(f"the query's columns have {sorted(rows)} rows; search takes one text")
+    _check_query(query)
     check_columns(embeddings, table="videos", features=scoring.video_columns)
     best: TopK | None = None
     names: dict[int, str] = {}
-    first = 0
+    first = left_out = 0
     with one_thread(), torch.inference_mode():
         columns = ["video_id", *scoring.video_columns]
         for piece in iter_tables(embeddings, "videos", columns=columns):
@@ -100,13 +165,30 @@ def best_videos(
                 continue
             values = tensors_of(piece, scoring.video_columns)
             videos = {n: v.float() if v.is_floating_point() else v for n, v in values.items()}
-            part = block_topk(scoring.similarity(query, videos), k=top, first_item=first)
-            best = part if best is None else merge_topk(best, part, k=top)
-            ids = piece.column("video_id")
-            fresh = {i: ids[i - first].as_py() for i in part.indices[0].tolist()}
-            names = {i: (names | fresh)[i] for i in best.indices[0].tolist()}
+            scores = scoring.similarity(query, videos)
+            finite = torch.isfinite(scores[0]).nonzero().flatten()
+            left_out += piece.num_rows - len(finite)
+            if len(finite):
+                found = block_topk(scores[:, finite], k=top)
+                part = TopK(found.scores, finite[found.indices] + first)
+                best = part if best is None else merge_topk(best, part, k=top)
+                ids = piece.column("video_id")
+                fresh = {i: ids[i - first].as_py() for i in part.indices[0].tolist()}
+                names = {i: (names | fresh)[i] for i in best.indices[0].tolist()}
             first += piece.num_rows
-    return [] if best is None else _pairs(best, names)
+    return Ranking([] if best is None else _pairs(best, names), left_out)
+
+
+def _check_query(query: Columns) -> None:
+    rows = {len(values) for values in query.values()}
+    if rows != {1}:
+        raise ValueError(f"the query's columns have {sorted(rows)} rows; search takes one text")
+    for name, values in query.items():
+        if values.is_floating_point() and not bool(torch.isfinite(values).all()):
+            raise RequestError(
+                f"the model gives no vector for this text: its {name} holds NaN or infinity; its"
+                " weights are damaged, embed with others"
+            )
 
 
 def _pairs(best: TopK, names: dict[int, str]) -> list[tuple[str, float]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -12,13 +14,27 @@ from torch import Tensor
 
 from reelvec.configs.schema import ModelConfig, TrainConfig
 from reelvec.models.clip.architecture import Architecture, architecture
-from reelvec.models.conversion.weights import build_for, image_size_of, start, to_legacy_fp16
+from reelvec.models.conversion.names import our_names
+from reelvec.models.conversion.weights import (
+    build_for,
+    frame_size_of_files,
+    image_size_of,
+    start,
+    to_legacy_fp16,
+)
 from reelvec.models.family import RetrievalModel
 from reelvec.models.registry import build
 from reelvec.models.training.optim import AdamW, BertAdam, OptimizerOptions, build_optimizer
 from reelvec.models.training.parameters import freeze
-from reelvec.storage.weights.checkpoints import read_weights, weights_hash
-from reelvec.storage.weights.pretrained import find_pretrained, is_pretrained, read_pretrained
+from reelvec.storage.errors import WeightsError
+from reelvec.storage.weights.checkpoints import WeightsFile, open_weights, weights_hash
+from reelvec.storage.weights.checks import check_finite
+from reelvec.storage.weights.pretrained import (
+    find_pretrained,
+    is_pretrained,
+    pretrained_files,
+    read_pretrained,
+)
 
 __all__ = [
     "build_like",
@@ -26,6 +42,7 @@ __all__ = [
     "hash_of_start",
     "make_optimizer",
     "make_trainable",
+    "open_any",
     "rehearse_start",
     "starting_model",
 ]
@@ -50,11 +67,46 @@ def read_start(weights: str) -> dict[str, Tensor]:
     """Tensors of `model.weights`: a file of any kind we read, or hf:FOLDER_OR_NAME.
 
     Raises:
-        WeightsError: missing, damaged, unsafe, or of an unknown kind.
+        WeightsError: missing, damaged, unsafe, of an unknown kind, or not finite.
+    """
+    tensors = open_any(weights).tensors
+    check_finite(tensors, source=weights)
+    return tensors
+
+
+def open_any(weights: str) -> WeightsFile:
+    """What `read_start` reads, finite or not, under names of ours where they can be told.
+
+    Raises:
+        WeightsError: as `read_start`.
     """
     if is_pretrained(weights):
-        return read_pretrained(weights)
-    return read_weights(_path(weights))
+        frame_size_of_files(pretrained_files(weights))  # before a large file is looked for
+        return WeightsFile(read_pretrained(weights), "Hugging Face folder (safetensors)", {})
+    path = Path(weights).expanduser()
+    file = open_weights(path)
+    tensors = our_names(file.tensors)
+    if not any(name.endswith("visual_projection.weight") for name in file.tensors):
+        return replace(file, tensors=tensors)
+    _check_configuration(path.parent / "config.json")
+    container = f"{file.container}, transformers' names (read as OpenAI's CLIP: quick GELU)"
+    return replace(file, tensors=tensors, container=container)
+
+
+def _check_configuration(path: Path) -> None:
+    """Refuses a lone file of a folder whose configuration tells of another CLIP than OpenAI's."""
+    try:
+        document = json.loads(path.read_bytes()) if path.is_file() else {}
+        towers = [document.get(name) or {} for name in ("text_config", "vision_config")]
+        activations = {tower.get("hidden_act", "quick_gelu") for tower in towers}
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return  # somebody else's configuration
+    if activations != {"quick_gelu"}:
+        raise WeightsError(
+            f"({path}) says this CLIP's activation is {', '.join(map(str, sorted(activations)))},"
+            f" and a file alone is read with quick_gelu; give the folder, hf:{path.parent}",
+            path=str(path),
+        )
 
 
 def build_like(config: ModelConfig, state: Mapping[str, Tensor]) -> RetrievalModel:

@@ -8,17 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from torch import Tensor
 
 from reelvec.configs.schema import ModelConfig
 from reelvec.models.conversion.exports import FORMATS, export_as
-from reelvec.models.conversion.weights import (
-    architecture_of,
-    build_for,
-    layout_of,
-    recognise,
-    start,
-)
+from reelvec.models.conversion.recognition import check_fits, recognise
+from reelvec.models.conversion.weights import architecture_of, build_for, layout_of, start
 from reelvec.models.conversion.weights import load_checkpoint as load_tensors
 from reelvec.models.errors import ModelError
 from reelvec.models.family import OriginalSettings, RetrievalModel
@@ -27,16 +23,17 @@ from reelvec.storage.errors import WeightsError
 from reelvec.storage.weights.checkpoints import (
     WEIGHTS,
     WeightsFile,
-    open_weights,
     save_checkpoint,
     save_state,
     weights_hash,
 )
+from reelvec.storage.weights.checks import check_finite
 from reelvec.storage.weights.paths import check_output, new_output
-from reelvec.storage.weights.pretrained import PREFIX, is_pretrained, read_pretrained
+from reelvec.storage.weights.pretrained import PREFIX
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.recording import last_config
 from reelvec.tasks.training.checkpoints import model_from
+from reelvec.tasks.training.starting import open_any
 from reelvec.tasks.training.train import trained
 
 __all__ = [
@@ -52,6 +49,7 @@ __all__ = [
 SAFETENSORS = "safetensors"
 EXPORT_FORMATS = (*FORMATS, SAFETENSORS)
 """The originals' formats, and ours."""
+_NO_FAMILY = "the tensors beside `clip.` are of none of the families"
 
 
 @dataclass(frozen=True)
@@ -73,53 +71,58 @@ class Named:
         )
 
     def build(self) -> RetrievalModel:
-        """The model with these weights; every tensor must fit.
+        """The model with these weights."""
+        state = self.file.tensors
+        model = build_for(
+            state,
+            family=self.family,
+            options=self.settings.options,
+            max_words=self.settings.max_words,
+            max_frames=self.settings.max_frames,
+        )
+        (load_tensors if layout_of(state) == "checkpoint" else start)(model, state)
+        return model
+
+    def rehearsed(self) -> RetrievalModel:
+        """The model without its numbers, for which every tensor must fit.
 
         Raises:
             WeightsError: options or tensors that do not fit.
         """
-        state = self.file.tensors
         try:
-            model = build_for(
-                state,
-                family=self.family,
-                options=self.settings.options,
-                max_words=self.settings.max_words,
-                max_frames=self.settings.max_frames,
-            )
-            (load_tensors if layout_of(state) == "checkpoint" else start)(model, state)
-        except ModelError as error:
+            model = check_fits(self.file.tensors, family=self.family, settings=self.settings)
+            self.config()
+        except (ModelError, ValidationError) as error:
             raise WeightsError(f"a file of the family ({self.family}): {error}") from None
         return model
 
 
-def _open_any(name: str) -> WeightsFile:
-    """A file of any kind we read, or hf:FOLDER_OR_NAME.
-
-    Raises:
-        WeightsError: missing, damaged, unsafe, or of an unknown kind.
-    """
-    if is_pretrained(name):
-        return WeightsFile(read_pretrained(name), "Hugging Face folder (safetensors)", {})
-    return open_weights(Path(name).expanduser())
-
-
 def name_model(name: str, *, family: str | None = None) -> Named:
-    """The family and settings of a weights file: the one asked for, or the likeliest.
+    """The family and settings of a weights file: the one asked for, or the likeliest that fits.
 
     Raises:
-        WeightsError: a file of no family, or not of the one that is asked for.
+        WeightsError: a file of no family, not of the one that is asked for, or not finite.
     """
-    file = _open_any(name)
+    file = open_any(name)
+    check_finite(file.tensors, source=name)
     try:
         guesses = recognise(file.tensors, facts=file.facts)
         if family is not None:
             family_class(family)
     except ModelError as error:
         raise WeightsError(f"({name}) fits no model family: {error}", path=name) from None
+    problem: WeightsError | None = None
     for guess, settings in guesses:
         if family in (None, guess):
-            return Named(file, guess, settings)
+            named = Named(file, guess, settings)
+            try:
+                named.rehearsed()
+            except WeightsError as error:
+                problem = problem or error
+            else:
+                return named
+    if problem is not None:
+        raise problem
     fits = ", ".join(guess for guess, _ in guesses) or "none of the families"
     raise WeightsError(f"({name}) is not of the family ({family}): it fits {fits}", path=name)
 
@@ -130,7 +133,7 @@ def inspect_file(name: str) -> dict[str, Any]:
     Raises:
         WeightsError: the file cannot be read. One of no family has a `problem` instead.
     """
-    file = _open_any(name)
+    file = open_any(name)
     state = file.tensors
     facts: dict[str, Any] = {
         "file": name,
@@ -140,18 +143,25 @@ def inspect_file(name: str) -> dict[str, Any]:
         "bytes": sum(t.numel() * t.element_size() for t in state.values()),
         "dtypes": dict(Counter(str(t.dtype).removeprefix("torch.") for t in state.values())),
         "hash": weights_hash(state),
+        "layout": None,
+        "families": [],
+        "sizes": {},
     }
     try:
-        layout = layout_of(state)
+        facts["layout"] = layout_of(state)
+        facts["sizes"] = {} if facts["layout"] == "pretrained" else _sizes(state)
         guesses = recognise(state, facts=file.facts)
-        sizes = {} if layout == "pretrained" else _sizes(state)
-    except ModelError as error:
-        return facts | {"layout": None, "families": [], "sizes": {}, "problem": str(error)}
-    families = [
-        {"family": name, **vars(settings)}  # options, max_words, max_frames
-        for name, settings in guesses
-    ]
-    return facts | {"layout": layout, "families": families, "sizes": sizes}
+        check_finite(state, source=name)
+    except (ModelError, WeightsError) as error:
+        return facts | {"problem": str(error)}
+    problems = []
+    for family, settings in guesses:
+        try:
+            Named(file, family, settings).rehearsed()
+            facts["families"].append({"family": family, **vars(settings)})
+        except WeightsError as error:
+            problems.append(str(error))
+    return facts if facts["families"] else facts | {"problem": "; ".join(problems) or _NO_FAMILY}
 
 
 def import_file(
@@ -168,7 +178,7 @@ def import_file(
     """
     _check_target(name, out, force=force)
     named = name_model(name, family=family)
-    model, tensors = named.build(), named.file.tensors
+    model, tensors = named.rehearsed(), named.file.tensors
     facts = _described(model, named.config())
     facts["source"] = {"file": Path(name).name, "container": named.file.container}
     with new_output(out, force=force) as path:
@@ -222,7 +232,8 @@ def export_file(
     else:
         named = name_model(source, family=options.family)
         config, model = named.config(), named.build()
-        epoch = int(named.file.facts.get("epoch") or 0)
+        told = named.file.facts.get("epoch")
+        epoch = told if isinstance(told, int) else 0
     with new_output(out, force=options.force) as path:
         if layout == SAFETENSORS:
             _write_ours(path, model.state_dict(), _described(model, config))

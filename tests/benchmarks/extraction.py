@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import torch
 
@@ -21,11 +22,12 @@ from reelvec.configs.schema import ExtractConfig
 from reelvec.storage.video.transform import fit
 from reelvec.tasks.decoding.files import ClipJob, decode_clips
 from reelvec.tasks.decoding.worker import decode_clip
-from tests.benchmarks import decode
+from tests.frame_truth.rivals import RIVALS, cv2_sought
 from tests.support import media
 
 CLIPS = Path(__file__).parents[3] / "shared/data/clips"
 ROUNDS = 5
+HAS_CV2 = RIVALS["OpenCV, a seek a frame"].here
 
 
 def corpus(folder):
@@ -70,6 +72,31 @@ def sandboxed(paths, workers):
     return sum(len(result.frames) for result in results)
 
 
+def cv2_pictures(path, picks):
+    """A seek and a read a frame, with OpenCV."""
+    import cv2
+
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    yield from cv2_sought(capture, picks)
+
+
+def pyav_sought(path, picks):
+    """Seek to the keyframe before each frame and decode up to it, by frame number over rate."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"
+        rate, start = stream.average_rate, stream.start_time or 0
+        untimed = container.format.name == "avi"  # its PTS after a seek may be one frame late
+        for index in picks:
+            wanted = start + int(index / rate / stream.time_base)
+            container.seek(wanted, stream=stream)
+            for frame in container.decode(stream):
+                at = frame.dts if untimed else frame.pts
+                if at is not None and at >= wanted:
+                    yield frame.to_ndarray(format="rgb24")
+                    break
+
+
 def clip4clip(paths):
     """A seek for each second, Pillow's resize."""
     from reelvec.storage.video.probe import probe
@@ -79,7 +106,7 @@ def clip4clip(paths):
     for path in paths:
         found = probe(path)
         picks = np.arange(0, found.frames_counted, max(1, int(found.fps)))
-        sought = decode.cv2_sought if decode.HAS_CV2 else decode.pyav_sought
+        sought = cv2_pictures if HAS_CV2 else pyav_sought
         for picture in sought(path, picks):
             fit(picture, size=224, out=out, how="pillow")
             count += 1
@@ -93,7 +120,7 @@ def main():
         "in this process": in_process,
         "sandbox, 1 worker": lambda paths: sandboxed(paths, 1),
         f"sandbox, {cores} workers": lambda paths: sandboxed(paths, cores),
-        f"CLIP4Clip ({'OpenCV' if decode.HAS_CV2 else 'PyAV, no cv2'})": clip4clip,
+        f"CLIP4Clip ({'OpenCV' if HAS_CV2 else 'PyAV, no cv2'})": clip4clip,
     }
     with tempfile.TemporaryDirectory() as folder:
         what, paths = corpus(folder)

@@ -1,5 +1,6 @@
 """The loader: strict, and every complaint names file, key and nearest valid key."""
 
+import os
 import re
 
 import pytest
@@ -115,3 +116,73 @@ def _classes(owner):
             if isinstance(candidate, type) and issubclass(candidate, BaseModel):
                 found += _classes(candidate)
     return found
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(n)}: &{chr(n)} [{', '.join(['*' + chr(n - 1)] * 9)}]\n" for n in range(98, 108)
+)
+MERGES = "a: &a {x: 1}\n" + "".join(
+    f"{chr(n)}: &{chr(n)} {{<<: [{', '.join(['*' + chr(n - 1)] * 9)}]}}\n" for n in range(98, 108)
+)
+HOSTILE = {
+    "aliases": (BOMB, "more than 20,000 keys and values"),
+    "merges": (MERGES, "more than 20,000 keys and values"),
+    "itself": ("a: &a [*a]", "holds itself"),
+    "itself, a mapping": ("a: &a {b: *a}", "holds itself"),
+    "deep": ("[" * 3000, "nested too deeply"),
+    "deep, in blocks": ("- " * 3000 + "x", "nested too deeply"),
+    "digits": (f"seed: {'9' * 5000}", "beyond 64 bits"),
+    "hexadecimal": (f"seed: 0x{'f' * 5000}", "beyond 64 bits"),
+    "20 digits": (f"seed: {'9' * 20}", "beyond 64 bits"),
+    "base 60": (f"seed: {'1' + ':1' * 30}", "beyond 64 bits"),
+    "base 60, broken": (f"rate: {'1' + ':1' * 3000}.5", "does not fit its tag"),
+    "tag and value": ("seed: !!int x", "does not fit its tag"),
+    "no digits": ("seed: !!int ''", "does not fit its tag"),
+    "no date": ("seed: !!timestamp x", "does not fit its tag"),
+    "no such day": ("seed: !!timestamp 2026-02-30", "does not fit its tag"),
+    "no truth": ("seed: !!bool x", "does not fit its tag"),
+    "keys": ("{[a]: b}", "a key is text"),
+    "keys, mappings": ("? {a: b}\n: c", "a key is text"),
+    "set": ("seed: !!set [a]", "not valid YAML"),
+    "zero byte": ('store: "a\\0b"', "holds a zero byte"),
+    "half a pair": ('store: "\\ud800"', "half a surrogate pair"),
+    "a raw zero byte": ("store: a\0b", "not valid YAML"),
+    "a large text": ("#" * 200_000, "131,072 are read at most"),
+    "a large key": ("? " + "k" * 100_000 + "\n: 1", "unknown key (kkkk"),
+    "a large value": ("train: {epochs: " + "v" * 100_000 + "}", "(train.epochs)"),
+    "a day": ("train: {epochs: 2026-02-30}", "(train.epochs) in"),
+    "a day as a name": ("name: [2026-02-30]", "['2026-02-30']"),
+    "nobody's home": ("corpus: {kind: folder, videos: ~nobody-of-this-name/x}", "no such path"),
+    "no share": ("corpus: {kind: folder, videos: x, splits: {test: .nan}}", "sum to 1"),
+    "endless": ("corpus: {kind: synthetic, seconds: .inf}", "(corpus.seconds)"),
+    "two documents": ("a: 1\n---\nb: 2", "not valid YAML"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), HOSTILE.values(), ids=HOSTILE)
+def test_no_text_hangs_or_is_a_traceback(tmp_path, text, message):
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text))
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 1500
+
+
+def test_days_are_text_and_anchors_are_allowed(tmp_path):
+    text = "name: 2026-02-30\nnotes: &n 2026-01-01\nstore: *n\ntrain: {epochs: 3}"
+    config = load(write(tmp_path, text))
+    assert (config.name, config.notes, config.store) == ("2026-02-30", "2026-01-01", "2026-01-01")
+
+
+def test_pipes_devices_and_folders_are_no_config(tmp_path):
+    pipe, folder, device = (tmp_path / f"{name}.yaml" for name in ("pipe", "folder", "device"))
+    os.mkfifo(pipe)
+    folder.mkdir()
+    device.symlink_to("/dev/zero")
+    for path in (pipe, folder, device):
+        with pytest.raises(ConfigError, match="no regular file"):
+            load(path)
+    with pytest.raises(ConfigError, match="null byte"):
+        load("a\0.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load(tmp_path / "latin.yaml")

@@ -1,15 +1,17 @@
 """Hundreds of videos with random damage through ingest and extract: each ends once, with a reason.
 
-    python -m tests.drills.mutants --videos 500
+    python -m tests.drills.mutants --videos 200
 
 Small real encodes of ten kinds are mutated (bytes changed, ends cut, noise put in; some left whole)
-and ingested and extracted as a folder corpus. The counts must reconcile, no clip may take longer
-than its deadline, and the parts must hold exactly the clips that are ok or salvaged. Prints a table
-of outcomes; exits 1 where anything is off.
+and ingested and extracted as a folder corpus. The counts must reconcile, no decoder may hang (30 s
+a clip), crash or take more than 1 GiB, no stage may end with an error (exit code 70 of a command),
+and the parts must hold exactly the clips that are ok or salvaged. Prints a table of outcomes, the
+longest clip and the most memory a decoder took; exits 1 where anything is off.
 """
 
 import argparse
 import random
+import resource
 import sys
 import tempfile
 import time
@@ -18,7 +20,7 @@ from pathlib import Path
 
 from reelvec.configs import PipelineConfig
 from reelvec.storage.frames.formats import open_reader
-from reelvec.storage.reasons import Status
+from reelvec.storage.reasons import Reason, Status
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import read_corpus
 from reelvec.tasks.corpus.ledger import counts, ledger
@@ -31,6 +33,10 @@ KINDS = (
 )  # fmt: skip
 DEADLINE = 30.0
 """Seconds a clip may take."""
+MEMORY_MB = 1024
+"""Resident memory a decoder may take, MiB."""
+KILLED = (Reason.TIMEOUT, Reason.NO_PROGRESS, Reason.MEMORY, Reason.CRASHED)
+"""Reasons that say a decoder had to be ended, or ended itself."""
 
 
 def mutate(data, rng):
@@ -63,7 +69,8 @@ def config_of(folder, *, damaged):
             "corpus": {"kind": "folder", "videos": str(folder / "videos")},
             "extract": {
                 "size": 64, "shard_videos": 64, "damaged": damaged,
-                "deadline_seconds": DEADLINE, "max_failed_fraction": 1.0,
+                "deadline_seconds": DEADLINE, "memory_mb": MEMORY_MB,
+                "max_failed_fraction": 1.0,
                 "sampling": {"policy": "uniform", "count": 4},
             },
         }
@@ -90,6 +97,8 @@ def _wrong(rows, frames, *, planned):
     for row in rows:
         if (row.status == Status.OK) != (row.reason == ""):
             yield f"{row.video_id} is {row.status} for the reason ({row.reason})"
+        if row.reason in KILLED:
+            yield f"{row.video_id}: {row.reason}: {row.message}"
         if row.status != Status.OK and not row.message:
             yield f"{row.video_id} is {row.status} without a word of a decoder"
     held = Counter()
@@ -106,7 +115,7 @@ def _wrong(rows, frames, *, planned):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--videos", type=int, default=500)
+    parser.add_argument("--videos", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     wrong = []
@@ -122,6 +131,8 @@ def main():
             for (status, reason), count in sorted(table.items()):
                 print(f"| {damaged} | {status} | {reason} | {count} |")
             print(f"| {damaged} | all | {time.monotonic() - started:.0f} s | {len(rows)} |")
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    print(f"most memory of a decoder's process: {peak} MiB of {MEMORY_MB} allowed")
     for line in wrong:
         print(line)
     print(f"{len(wrong)} things wrong")

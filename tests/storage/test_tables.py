@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.commits.receipts import Receipt
-from reelvec.storage.errors import IdentityError, IntegrityError, MissingArtifactError
+from reelvec.storage.errors import (
+    IdentityError,
+    IntegrityError,
+    MissingArtifactError,
+    NotFiniteError,
+)
 from reelvec.storage.records import (
     CAPTION_SCHEMA,
     VIDEO_SCHEMA,
@@ -170,3 +175,28 @@ def test_others_open_it(artifact: Artifact) -> None:
     assert pd.read_parquet(path)["video_id"].tolist() == list("abcd")
     query = f"select video_id, embedding[1] from '{path}' order by 1"  # noqa: S608
     assert [row[0] for row in duckdb.sql(query).fetchall()] == list("abcd")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_rows_that_are_not_finite_are_never_written(
+    artifact: Artifact, value: float, dtype: type
+) -> None:
+    """Whatever the column: one vector, or vectors of vectors of a chunked table."""
+    table = embeddings(["a", "b", "c"], dtype=dtype)
+    flat = np.zeros(24, dtype)
+    flat[17] = value  # of row c
+    nested = pa.ListArray.from_arrays(
+        pa.array([0, 1, 1, 3], pa.int32()), pa.FixedSizeListArray.from_arrays(pa.array(flat), 8)
+    )
+    column = pa.FixedSizeListArray.from_arrays(pa.array(flat), 8)
+    add_part(artifact, table)
+    for bad in (column, nested):
+        whole = (
+            pa.concat_tables([table, table.set_column(1, "embedding", bad)][:2])
+            if (bad is column)
+            else table.set_column(1, "embedding", bad)
+        )
+        with pytest.raises(NotFiniteError, match=r"the row \(c\) holds NaN or infinity in its"):
+            add_part(artifact, whole)
+    assert len(artifact.orphan_receipts()) == 1

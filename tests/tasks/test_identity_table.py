@@ -83,6 +83,8 @@ FIELDS = {
         "damaged": ("salvage", FRAMES),
         # limits: whether a clip has frames, never which
         "deadline_seconds": (7.0, NONE),
+        "deadline_seconds_per_gib": (7.0, NONE),
+        "deadline_seconds_per_gigapixel": (7.0, NONE),
         "no_progress_seconds": (7.0, NONE),
         "memory_mb": (512, NONE),
         "max_pixels": (77, NONE),

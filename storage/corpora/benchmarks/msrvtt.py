@@ -8,8 +8,9 @@ Sources: specs/clip4clip-clip2video.md 5.2, specs/xclip-adaclip.md A5.
 
 from __future__ import annotations
 
-from reelvec.storage.corpora.annotations import Place, read_json, read_rows, refused, typed
+from reelvec.storage.corpora.annotations import Place, read_json, refused, typed
 from reelvec.storage.corpora.benchmarks.reading import BenchmarkReader
+from reelvec.storage.corpora.delimited import read_rows
 from reelvec.storage.corpora.listing import ListingBuilder
 
 __all__ = ["MsrvttReader"]

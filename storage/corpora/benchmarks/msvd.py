@@ -5,9 +5,10 @@ Every caption is an item, in training and in evaluation. specs/clip4clip-clip2vi
 
 from __future__ import annotations
 
-from reelvec.storage.corpora.annotations import Place, read_lines, read_pickled_captions
+from reelvec.storage.corpora.annotations import Place, read_lines
 from reelvec.storage.corpora.benchmarks.reading import BenchmarkReader
 from reelvec.storage.corpora.listing import ListingBuilder
+from reelvec.storage.corpora.pickles import read_pickled_captions
 
 __all__ = ["MsvdReader"]
 

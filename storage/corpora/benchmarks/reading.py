@@ -44,6 +44,7 @@ class BenchmarkReader(ABC):
         self.list_videos(listing)
         self.list_captions(listing)
         listing.require_captions()
+        listing.notes.extend(self.files.notes)
         return listing.listing()
 
     @abstractmethod

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from reelvec.storage.corpora.annotations import Place, refused
 from reelvec.storage.corpora.contract import CorpusListing
-from reelvec.storage.corpora.discovery import VIDEO_EXTENSIONS, is_there, stem_of, video_files
-from reelvec.storage.corpora.listing import ListingBuilder, unnameable
-from reelvec.storage.corpora.own.caption_files import Row, read_caption_file
+from reelvec.storage.corpora.discovery import VIDEO_EXTENSIONS, stem_of, video_files
+from reelvec.storage.corpora.listing import ListingBuilder, caption_fault, unnameable
+from reelvec.storage.corpora.own.caption_files import nearest_column, read_caption_file
+from reelvec.storage.corpora.own.names import Names
 from reelvec.storage.corpora.own.splits import split_by_hash, split_name
+from reelvec.storage.corpora.own.values import LeftOut, RowError, captions_of, seconds_of, text_of
 from reelvec.storage.records import Video
 
 __all__ = ["UNLISTED", "FolderReader", "ids_of"]
@@ -60,7 +62,7 @@ class FolderReader:
     ) -> None:
         self._folder = _absolute(videos)
         files = {"": captions} if isinstance(captions, str) else captions or {}
-        self._files = {split_name(split): _absolute(file) for split, file in files.items()}
+        self._files = [(split_name(split), _absolute(file)) for split, file in files.items()]
         self._columns = columns or {}
         self._splits = splits or {}
         self._split_by_folder = split_by_folder
@@ -69,46 +71,69 @@ class FolderReader:
         """Walk the folder and read the caption files; see ``CorpusReader.read``.
 
         Videos are in the order of their ids. A caption file's paths are absolute, relative to
-        the folder or else to the file itself; what is missing is listed all the same.
+        the folder or else to the file itself; what is missing is listed all the same. A row that
+        cannot be used is left out and told.
         """
-        ids = ids_of(list(video_files(self._folder)))
-        names = _Names(self._folder, ids)
-        listing = ListingBuilder()
-        has_splits = any(self._files)
-        uncaptioned: dict[Path, None] = {}
-        for at, row in self._rows():
-            has_splits = has_splits or "split" in row
-            if "caption" not in row:
-                uncaptioned[at.path] = None
-            video = names.video(row, at)
-            _add_once(listing, video, at)
-            for text in _captions(row):
-                subset = _text(row, "subset", at)
-                listing.add_caption(video.video_id, text, at=at, subset=subset)
-        for file in uncaptioned:
-            listing.notes.append(
-                f"{file}: no column is called caption, so no caption was read; name yours, e.g."
-                " --set corpus.columns.caption=text"
-            )
-        named = {video.path for video in listing.videos.values()}
-        for path, video_id in ids.items():
-            full = str(self._folder / path)
-            if full not in named:
-                video = unnameable(video_id, full) or Video(video_id, full)
-                listing.add_video(
-                    replace(video, split=UNLISTED if has_splits else ""), at=Place(Path(full))
-                )
+        found = video_files(self._folder)
+        ids = ids_of(found.paths)
+        rows = _Rows(Names(self._folder, ids))
+        for split, file in self._files:
+            self._read_file(file, split, rows)
+        listing = rows.listing
+        listing.notes[:0] = found.notes
+        self._add_unnamed(rows, ids)
         if not listing.videos:
             known = " ".join(sorted(VIDEO_EXTENSIONS))
             raise refused(Place(self._folder), f"holds no file with a video's name ({known})")
-        videos = listing.videos if has_splits else self._with_splits(listing.videos)
+        if rows.has_splits:  # who says nothing of a video says that it has no part in them
+            videos = {
+                key: video if video.split else replace(video, split=UNLISTED)
+                for key, video in listing.videos.items()
+            }
+        else:
+            videos = self._with_splits(listing.videos)
         listing.videos = dict(sorted(videos.items()))
         return listing.listing()
 
-    def _rows(self) -> Iterator[Row]:
-        for split, file in self._files.items():
-            for at, row in read_caption_file(file, columns=self._columns):
-                yield at, {**row, "split": split} if split else row
+    def _read_file(self, file: Path, split: str, rows: _Rows) -> None:
+        """Add what a caption file says; ``split`` is that of all its rows, "" for their own."""
+        before, captioned = rows.used, False
+        for at, row in read_caption_file(file, columns=self._columns):
+            captioned = captioned or "caption" in row
+            rows.add({**row, "split": split} if split else row, at)
+        if rows.used == before and rows.left_out.count:
+            raise refused(Place(file), f"no row can be used; {rows.left_out.words}")
+        if not captioned:
+            near = nearest_column(file, columns=self._columns, role="caption")
+            rows.listing.problems.append(
+                f"{file}: no column is called {self._columns.get('caption', 'caption')}, so no"
+                f" caption was read; {f'did you mean {near!r}? ' if near else ''}name yours, e.g."
+                f" --set corpus.columns.caption={near or 'text'}"
+            )
+
+    def _add_unnamed(self, rows: _Rows, ids: Mapping[str, str]) -> None:
+        """Add the files that no row names, and say what the rows' names came to."""
+        listing = rows.listing
+        named = {video.path for video in listing.videos.values()}
+        unnamed = [path for path in ids if str(self._folder / path) not in named]
+        renamed: list[str] = []
+        for path in unnamed:
+            video_id, full = ids[path], str(self._folder / path)
+            if video_id in listing.videos:  # a row calls another file so
+                renamed.append(path)
+                video_id = path
+            video = unnameable(video_id, full) or Video(video_id, full)
+            if video.video_id in listing.videos:
+                other = listing.videos[video.video_id].path
+                raise refused(
+                    Place(Path(full)),
+                    f"its id {video.video_id!r} is what a row of the caption file calls {other};"
+                    " rename the file, or give that row another video_id",
+                )
+            listing.add_video(video, at=Place(Path(full)))
+        listing.notes.extend(_words_of_names(rows.names, unnamed=unnamed, renamed=renamed))
+        if rows.left_out.count:
+            listing.problems.append(rows.left_out.words)
 
     def _with_splits(self, videos: Mapping[str, Video]) -> dict[str, Video]:
         """Splits that no file gave: by folder, by hash, or every video in every role."""
@@ -123,101 +148,97 @@ class FolderReader:
             }
         if self._splits:
             return {
-                key: replace(video, split=split_by_hash(key, self._splits))
+                key: replace(video, split=split_name(split_by_hash(key, self._splits)))
                 for key, video in videos.items()
             }
         return dict(videos)
 
 
-class _Names:
-    """Finds the video that a row of a caption file means."""
+@dataclass(slots=True)
+class _Rows:
+    """Rows of caption files made into videos and captions."""
 
-    def __init__(self, folder: Path, ids: Mapping[str, str]) -> None:
-        self._folder = folder
-        self._ids = {str(folder / path): video_id for path, video_id in ids.items()}
-        self._paths = {path: str(folder / path) for path in ids}
-        self._paths |= {video_id: path for path, video_id in self._ids.items()}
-        self._known: dict[tuple[str, str, Path], tuple[str, str]] = {}  # rows repeat their video
+    names: Names
+    listing: ListingBuilder = field(default_factory=ListingBuilder)
+    left_out: LeftOut = field(default_factory=LeftOut)
+    has_splits: bool = False
+    used: int = 0
 
-    def video(self, row: Mapping[str, Any], at: Place) -> Video:
-        named = (_text(row, "video_id", at), _text(row, "path", at), at.path)
-        if named not in self._known:
-            self._known[named] = self._find(named[0], named[1], at)
-        video_id, full = self._known[named]
-        start, end = _seconds(row, "start", at), _seconds(row, "end", at)
+    def add(self, row: Mapping[str, Any], at: Place) -> None:
+        """One row, its video and its captions; what cannot be used of it is left out.
+
+        Raises:
+            CorpusError: it contradicts a row before.
+        """
+        self.has_splits = self.has_splits or "split" in row
+        try:
+            video = self._video(row, at)
+            subset = text_of(row, "subset")
+        except RowError as error:
+            self.left_out.add(at, error)
+            return
+        self._add_once(video, at)
+        self.used += 1
+        for text in captions_of(row):
+            fault = caption_fault(text)
+            if fault:
+                self.left_out.add(at, f"the caption of video {video.video_id!r} {fault}")
+            else:
+                self.listing.add_caption(video.video_id, text, at=at, subset=subset)
+
+    def _video(self, row: Mapping[str, Any], at: Place) -> Video:
+        video_id, full = self.names.find(text_of(row, "video_id"), text_of(row, "path"), at)
+        start, end = seconds_of(row, "start"), seconds_of(row, "end")
         if end is not None and end <= (start or 0):
-            raise refused(
-                at, f"the window {start or 0:g} to {end:g} s is empty; end comes after start"
+            raise RowError(
+                f"the window {start or 0:g} to {end:g} s is empty; end comes after start"
             )
-        split = split_name(_text(row, "split", at))
+        split = split_name(text_of(row, "split"))
         return Video(video_id, full, split, start_seconds=start, end_seconds=end)
 
-    def _find(self, video_id: str, path: str, at: Place) -> tuple[str, str]:
-        """Id and absolute path of the file a row names by either or both."""
-        if "\0" in path + video_id:
+    def _add_once(self, video: Video, at: Place) -> None:
+        """Add a video once; its rows must all say the same of it, or nothing of its split."""
+        known = self.listing.videos.get(video.video_id)
+        if known is None:
+            self.listing.add_video(video, at=at)
+            return
+        if known == video:
+            return
+        split = video.split or known.split
+        if replace(known, split=split) != replace(video, split=split):
             raise refused(
-                at, f"{path or video_id!r} holds a zero byte; no file has such a name: correct it"
+                at,
+                f"video {video.video_id!r} is {video.path} ({video.start_seconds} to"
+                f" {video.end_seconds} s) here and {known.path} ({known.start_seconds} to"
+                f" {known.end_seconds} s) above; one id means one piece of one file",
             )
-        if path:
-            full = self._locate(path, beside=at.path.parent)
-            missing_id = stem_of(full.removeprefix(f"{self._folder}/"))
-            return video_id or self._ids.get(full) or missing_id, full
-        if video_id:
-            return video_id, self._paths.get(video_id) or os.path.normpath(self._folder / video_id)
-        raise refused(at, "names no video; fill its video_id or its path, or remove the row")
+        if known.split in ("", split):
+            self.listing.videos[video.video_id] = replace(known, split=split)
+        else:
+            self.listing.add_video(video, at=at)  # refuses it: two splits
 
-    def _locate(self, path: str, *, beside: Path) -> str:
-        full = os.path.normpath(self._folder / path)
-        if full in self._ids or is_there(full):
-            return full
-        other = os.path.normpath(beside / path)
-        return other if is_there(other) else full
+
+def _words_of_names(names: Names, *, unnamed: list[str], renamed: list[str]) -> list[str]:
+    """Notes on names that were found in another spelling, or not at all."""
+    notes = []
+    if names.differently_spelled:
+        notes.append(
+            f"{names.differently_spelled:,} files were found although the caption file spells their"
+            " names differently (case, spaces, or no extension)"
+        )
+    if renamed:
+        notes.append(
+            f"{len(renamed):,} files that no row names are called by their whole name, since rows"
+            f" give their ids to other files; the first: {renamed[0]!r}"
+        )
+    if names.missing and unnamed:
+        near = names.nearest(unnamed)
+        notes.append(
+            f"{names.missing:,} names of the caption file find no file, and {len(unnamed):,} files"
+            " are named by no row" + (f"; the nearest: {near}" if near else "")
+        )
+    return notes
 
 
 def _absolute(path: str) -> Path:
     return Path(os.path.normpath(Path(path).expanduser().absolute()))
-
-
-def _add_once(listing: ListingBuilder, video: Video, at: Place) -> None:
-    """Add a video of a caption file once; its rows must all say the same of it."""
-    known = listing.videos.get(video.video_id)
-    if known is None or known.split != video.split:
-        listing.add_video(video, at=at)
-    elif known != video:
-        raise refused(
-            at,
-            f"video {video.video_id!r} is {video.path} ({video.start_seconds} to"
-            f" {video.end_seconds} s) here and {known.path} ({known.start_seconds} to"
-            f" {known.end_seconds} s) above; one id means one piece of one file",
-        )
-
-
-def _captions(row: Mapping[str, Any]) -> list[Any]:
-    value = row.get("caption")
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
-
-
-def _text(row: Mapping[str, Any], role: str, at: Place) -> str:
-    value = row.get(role)
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    raise refused(at, f"{role} is {value!r}; it is text, or a whole number")
-
-
-def _seconds(row: Mapping[str, Any], role: str, at: Place) -> float | None:
-    value = row.get(role)
-    if value is None or value == "":
-        return None
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise refused(at, f"{role} is {value!r}; it is a time in seconds, 0 or more")
-    return seconds

@@ -1,4 +1,4 @@
-"""Splits by a stable hash of the id: the same id is in the same split, whatever joins it."""
+"""Names of splits, and splits by a stable hash of the id: the same id stays where it is."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import xxhash
 
 __all__ = ["split_by_hash", "split_name"]
 
-_SYNONYMS = {"validation": "val", "valid": "val", "dev": "val", "training": "train"}
+_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "validation", "validate", "valid", "dev", "development"),
+    "test": ("test", "testing"),
+}
+_OURS = {theirs: ours for ours, names in _NAMES.items() for theirs in names}
 
 
 def split_name(text: str) -> str:
-    """Our name of a split: ``validation``, ``valid``, ``dev`` are ``val``; others stay."""
-    return _SYNONYMS.get(text.strip().lower(), text.strip())
+    """Our name of a split: ``Validation``, ``VALID``, ``dev`` are ``val``; unknown ones stay."""
+    return _OURS.get(text.strip().casefold(), text.strip())
 
 
 def split_by_hash(video_id: str, fractions: Mapping[str, float]) -> str:

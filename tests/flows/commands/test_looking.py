@@ -72,3 +72,24 @@ def test_a_run_is_named_by_name_or_first_digits(words, real_store):
     code, out, err = words("failures", "--run", "dmeo")
     assert (code, out) == (1, "")
     assert "no run is called (dmeo)" in err and "there are: demo" in err and err.count("\n") == 1
+
+
+def test_a_search_says_what_its_numbers_are(words):
+    _, out, err = words("search", "a shape", "--top", "2", "--json")
+    found = json.loads(out)
+    assert (found["unit"], len(found["notes"]), err) == ("cosine", 1, "")
+    assert all(-1.0001 <= row["score"] <= 1.0001 for row in found["results"])
+    _, out, err = words("search", "a shape", "--top", "2")
+    assert out.splitlines()[1].split()[:3] == ["rank", "cosine", "video_id"]
+    assert "UNTRAINED model" in err and err.strip() == found["notes"][0]  # as `embed` says it
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\n"])
+def test_no_words_find_nothing(words, text):
+    code, out, err = words("search", text)
+    assert (code, out) == (1, "") and "the text is empty; say in words" in err
+
+
+def test_letters_that_are_none_are_no_defect(words):
+    code, out, err = words("search", "caf\udce9")
+    assert (code, out) == (1, "") and "no valid Unicode" in err

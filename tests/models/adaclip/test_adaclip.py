@@ -14,7 +14,7 @@ from reelvec.models.adaclip.policy import (
     temperature,
 )
 from reelvec.models.clip.architecture import architecture
-from reelvec.models.conversion.weights import recognise
+from reelvec.models.conversion.recognition import recognise
 from reelvec.models.errors import InputError, OptionsError
 from reelvec.models.registry import build
 from tests.models.contracts_family import FRAMES, FamilyContract, captions, clips, inputs_of, make

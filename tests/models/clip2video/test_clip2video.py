@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reelvec.models.clip.architecture import architecture
-from reelvec.models.conversion.weights import recognise
+from reelvec.models.conversion.recognition import recognise
 from reelvec.models.errors import OptionsError
 from reelvec.models.registry import build
 from tests.models.clip.test_clip_towers import naive_block

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from reelvec.models.clip.weights import is_half
+from reelvec.models.conversion.recognition import recognise
 from reelvec.models.conversion.weights import (
     architecture_of,
     export_checkpoint,
     export_clip,
     layout_of,
     load_checkpoint,
-    recognise,
     start,
     to_legacy_fp16,
 )

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from reelvec.models.clip.architecture import architecture
-from reelvec.models.conversion.weights import load_checkpoint, recognise
+from reelvec.models.conversion.recognition import recognise
+from reelvec.models.conversion.weights import load_checkpoint
 from reelvec.models.errors import InputError, WeightsError
 from reelvec.models.registry import build
 from reelvec.models.xclip import similarity as xclip_similarity

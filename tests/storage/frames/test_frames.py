@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import mmap
 import os
 import pickle
 from collections.abc import Sequence
@@ -42,6 +43,18 @@ class TestArrowRaw(FrameShardContract):
         assert table["clip_key"].to_pylist() == [clips[0].clip_key] * 2 + [clips[1].clip_key] * 3
         whole = table["frame"].combine_chunks().to_numpy_ndarray()
         np.testing.assert_array_equal(whole, np.concatenate([clip.frames for clip in clips]))
+
+
+def test_a_clip_of_more_than_two_gib_is_one_batch(tmp_path: Path) -> None:
+    """Ten hours at one frame a second are 36,000 frames, 5 GiB: zeros here, into the void."""
+    size, count = 224, 2**31 // (224 * 224 * 3) + 1
+    with (tmp_path / "zeros").open("w+b") as file:
+        file.truncate(count * size * size * 3)
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    frames = np.frombuffer(mapped, np.uint8).reshape(count, size, size, 3)
+    times, indices = np.zeros(count), np.arange(count)
+    with open_writer(Path(os.devnull), format="arrow", payload="raw", size=size) as writer:
+        writer.add(ClipFrames("long", frames, times, indices))
 
 
 class TestArrowJpeg(FrameShardContract):

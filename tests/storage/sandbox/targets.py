@@ -66,6 +66,16 @@ def _too_much(job, worker):
     return {}
 
 
+def _fill(job, worker):
+    """More than memory may hold, frame by frame, with signs of life as a decoder gives them."""
+    out = worker.allocate((job["frames"], 2**20))
+    for number, frame in enumerate(out):
+        frame[:] = number % 251
+        worker.heartbeat()
+    worker.allocate((2,), np.int64)[:] = (job["frames"], 7)
+    return {"pid": os.getpid()}
+
+
 def _raise(job, worker):
     raise ValueError("a bug of the target")
 
@@ -86,6 +96,7 @@ BEHAVIOURS = {
     "eat": _eat,
     "gulp": _gulp,
     "too_much": _too_much,
+    "fill": _fill,
     "raise": _raise,
     "child": _child,
     "exit": lambda job, worker: os._exit(3),

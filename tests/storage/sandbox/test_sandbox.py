@@ -1,5 +1,6 @@
 """The sandbox against targets that hang, crash, eat memory and lie; nothing is left behind."""
 
+import errno
 import json
 import os
 import signal
@@ -196,6 +197,62 @@ def test_tick_is_short_enough_for_memory():
     assert module.TICK_SECONDS <= 0.25
 
 
+# Results larger than memory.
+
+
+def fill(frames):
+    return {"do": "fill", "frames": frames}
+
+
+def test_a_large_result_waits_on_the_disk_and_not_in_memory(tmp_path):
+    """400 MiB from a worker that may hold 256: its pages are given back as it goes on."""
+    changes = {"max_result_bytes": 8 * 2**20, "memory_mb": 256, "scratch": tmp_path}
+    with Sandbox(TARGET, options=options(**changes)) as sandbox:
+        results = sandbox.run([fill(400), answer(3), fill(2)])
+        large = next(results)
+        assert list(tmp_path.iterdir()) == []  # a file without a name: nothing to clean up
+        frames, facts = large.arrays
+        assert (large.reason, frames.shape, facts.tolist()) == ("", (400, 2**20), [400, 7])
+        assert not frames.flags.writeable
+        assert frames[:, 0].tolist() == frames[:, -1].tolist() == [n % 251 for n in range(400)]
+        assert gone(large.value["pid"])  # before it was mapped: nobody can cut it short
+        small, after = results
+    assert small.value["n"] == 3
+    assert after.arrays[0][:, 5].tolist() == [0, 1] and after.arrays[0].flags.writeable
+    assert frames[399, 7] == 399 % 251  # the sandbox is closed, and the file is still the caller's
+
+
+def test_a_disk_without_room_is_said_before_it_kills(tmp_path, monkeypatch):
+    """Writing to a mapping of a file that cannot grow is a signal, and no error."""
+
+    def full(file, offset, size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    slot = Slot(keep_bytes=0, scratch=tmp_path)
+    writer = SlotWriter(slot.fds, max_bytes=0)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(MemoryError, match="No space left") as caught:
+        writer.allocate((2**20,))
+    slot.close()
+    for part in ("no room", "extract.sampling.max_frames", ".scratch"):
+        assert part in str(caught.value)
+
+
+def test_without_a_scratch_folder_large_results_are_refused():
+    (result,) = run(fill(9), max_result_bytes=8 * 2**20)
+    assert result.reason == "memory"
+    assert "extract.sampling.max_frames" in result.message
+
+
+def test_a_job_may_have_more_time_than_another():
+    jobs = [{"do": "answer", "n": 1, "sleep": 1.0}, {"do": "sleep"}, answer(2)]
+    with Sandbox(TARGET, options=options(deadline_seconds=0.3)) as sandbox:
+        slow, endless, after = sandbox.run(jobs, deadline=lambda job: 10.0 * (job.get("n") == 1))
+    assert (slow.reason, endless.reason, after.reason) == ("", "timeout", "")
+    for key in ("0.3 s", "extract.deadline_seconds", "deadline_seconds_per_gigapixel"):
+        assert key in endless.message
+
+
 # The caller's surroundings.
 
 PROGRAM = textwrap.dedent(
@@ -284,7 +341,7 @@ def gone(pid, within=5.0):
 
 def test_a_slot_believes_nothing():
     slot = Slot(keep_bytes=2**16)
-    writer = SlotWriter(slot.fd, max_bytes=2**20)
+    writer = SlotWriter(slot.fds, max_bytes=2**20)
     writer.allocate((10,))[:] = 1
     (good,) = writer.places
     assert slot.take([good])[0].tolist() == [1] * 10
@@ -301,7 +358,7 @@ def test_a_slot_believes_nothing():
 
 def test_a_slot_grows_and_stops_at_its_limit():
     slot = Slot(keep_bytes=0)
-    writer = SlotWriter(slot.fd, max_bytes=3 * PAGE)
+    writer = SlotWriter(slot.fds, max_bytes=3 * PAGE)
     writer.allocate((PAGE,))[:] = 3
     writer.allocate((0, 5))
     with pytest.raises(MemoryError, match="over the limit"):

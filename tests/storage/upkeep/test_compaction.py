@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reelvec.configs.schema import CompactionConfig
+from reelvec.storage import tables
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import IntegrityError, StoreError
 from reelvec.storage.frames.contract import ClipFrames, Payload
@@ -253,6 +254,25 @@ def test_parts_of_a_type_nobody_can_merge_are_named(artifact: Artifact) -> None:
         artifact.publish(add=[receipt])
     with pytest.raises(StoreError, match=r"\.bin cannot be compacted"):
         compact(artifact)
+
+
+def test_parts_with_rows_that_are_not_finite_are_left_alone(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only stores of before such rows were refused have them; no night ends for that."""
+    receipts = []
+    with monkeypatch.context() as before:
+        before.setattr(tables, "check_finite", lambda _: None)
+        for key, value in (("a", 1.0), ("b", float("nan"))):
+            column = pa.FixedSizeListArray.from_arrays(pa.array([value, 0.0], pa.float32()), 2)
+            with artifact.new_part(table=TABLE, shard=key, suffix=".parquet") as part:
+                write_table(part.path, pa.table({"key": [key], "v": column}), metadata={})
+                receipts.append(part.commit(rows=1, outcomes=[Outcome(key)]))
+    snapshot = artifact.publish(add=receipts)
+    same = compact(artifact)
+    assert same is not None and same.number == snapshot.number
+    assert keys_in_order(artifact) == ["a", "b"]
+    assert len(artifact.root.list(f"{artifact.folder}/parts")) == 2
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from reelvec.storage.errors import StoreError, WeightsError
 from reelvec.storage.weights.checkpoints import (
     load_checkpoint,
+    open_weights,
     read_weights,
     save_checkpoint,
     weights_hash,
@@ -259,6 +260,26 @@ def test_a_file_of_optimizer_state_is_not_taken_for_weights(tmp_path: Path) -> N
     torch.save({"epoch": 1, "optimizer_state_dict": {"0": torch.ones(2)}}, tmp_path / "o.bin")
     with pytest.raises(WeightsError, match="no tensors by name"):
         read_weights(tmp_path / "o.bin")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_weights_that_are_not_finite_are_refused_by_name(
+    tmp_path: Path, value: float, dtype: torch.dtype
+) -> None:
+    state = {"fine": torch.ones(5), "ids": torch.arange(3), "none": torch.zeros(0, 3)}
+    state |= {"bad": torch.linspace(-1, 1, 999).to(dtype).reshape(3, 333).T}
+    state["bad"][200, 1] = value
+    torch.save(state, tmp_path / "w.pt")
+    named = {f"weights/{name}": tensor for name, tensor in state.items()}
+    save_checkpoint(tmp_path / "c", tensors=named, metadata={})
+    for read, path in ((read_weights, "w.pt"), (read_weights, "c"), (load_checkpoint, "c")):
+        with pytest.raises(WeightsError, match=r"NaN or infinite, in bad \(1\); every vector"):
+            read(tmp_path / path)
+    assert open_weights(tmp_path / "w.pt").tensors.keys() == state.keys()  # to look into it
+    del named["weights/bad"]
+    save_checkpoint(tmp_path / "c", tensors=named | {"optimizer/x": state["bad"]}, metadata={})
+    assert load_checkpoint(tmp_path / "c").weights.keys() == {"fine", "ids", "none"}
 
 
 # -- the hash --------------------------------------------------------------------------------

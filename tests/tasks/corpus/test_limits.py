@@ -44,7 +44,7 @@ def test_ingest_gives_a_video_up_at_the_deadline(config):
     stages.STAGES["ingest"](session, None)
     (video,) = read_corpus(session).videos
     assert (video.status, video.reason) == ("quarantined", "timeout")
-    assert "1 s" in video.message
+    assert "1 s; extract.deadline_seconds" in video.message
 
 
 def test_all_limits_of_a_run_are_those_of_probing(config, monkeypatch):

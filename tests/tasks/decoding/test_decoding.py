@@ -11,9 +11,11 @@ import pytest
 from reelvec.configs.decoding import MAX_PIXELS, FileLimits
 from reelvec.configs.schema import ExtractConfig, SamplingConfig
 from reelvec.models.sampling.rules import Rule
+from reelvec.storage.errors import VideoError
 from reelvec.storage.records import Video, clip_key
+from reelvec.storage.video import decoders
 from reelvec.storage.video.content import hash_file
-from reelvec.tasks.decoding import worker
+from reelvec.tasks.decoding import files, worker
 from reelvec.tasks.decoding.files import (
     ClipJob,
     decode_clips,
@@ -193,8 +195,32 @@ def test_a_link_made_while_a_file_is_read_is_no_writing(copy, tmp_path, monkeypa
 class Silent:
     """A worker without an owner."""
 
+    def __init__(self):
+        self.arrays = []
+
     def heartbeat(self):
         """Nobody listens."""
+
+    def allocate(self, shape, dtype=np.uint8):
+        self.arrays.append(np.zeros(shape, dtype))
+        return self.arrays[-1]
+
+
+def test_what_a_failed_decoder_kept_is_not_taken_for_the_frames(copy, monkeypatch):
+    """To salvage, its frames wait in an array of their own; the next decoder reads them all."""
+
+    def half(reading):
+        for index in reading.sink.picks[:2]:
+            reading.sink.put(int(index), np.zeros((120, 160, 3), np.uint8))
+        raise VideoError("no further", path=reading.path, reason="damaged")
+
+    monkeypatch.setitem(decoders.READERS, "selective", half)
+    config, silent = options(damaged="salvage"), Silent()
+    job = ClipJob(clip_key="c", path=str(copy))
+    answer = worker.decode_clip({**dataclasses.asdict(job), **files._shared_fields(config)}, silent)
+    assert (answer["status"], answer["kept"]) == ("ok", 6)
+    frames = silent.arrays[answer["arrays"][0]]
+    assert [media.barcode(frame) for frame in frames] == [0, 25, 50, 75, 100, 125]
 
 
 def test_a_vanished_file_is_missing(copy):

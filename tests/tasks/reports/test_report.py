@@ -289,3 +289,13 @@ def test_another_run_sees_the_page_there_is_and_knows_it_is_not_its_own(tmp_path
     embedding = store.config.model_copy(update={"train": TrainConfig(epochs=0)})
     other = sources_of(store, config=embedding)
     assert not is_reported(store.session, other)
+
+
+@pytest.mark.parametrize(("videos", "told"), [(5, True), (30, False)])
+def test_a_test_set_that_says_little_is_told(tmp_path, videos, told):
+    listed = plain_videos(videos, train=0)
+    store = make_store(tmp_path, videos=listed, captions=plain_captions(listed))
+    sources = sources_of(store)
+    rows = coverage_rows(store.corpus, embeddings=store.embeddings, split="test")
+    notes = [note for note in notes_of(sources, rows) if "the intervals say little" in note]
+    assert [note.startswith("Only 5 videos are scored") for note in notes] == [True] * told

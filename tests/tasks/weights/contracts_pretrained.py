@@ -6,7 +6,8 @@ A test class subclasses `PretrainedContract` and gives the fixture `folder` (of 
 
 import reelvec
 from reelvec.configs import PipelineConfig
-from reelvec.models.conversion.weights import image_size_of, recognise
+from reelvec.models.conversion.recognition import recognise
+from reelvec.models.conversion.weights import image_size_of
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, write_run

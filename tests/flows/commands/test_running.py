@@ -1,0 +1,43 @@
+"""What the commands that run the pipeline hand to it: each launches once, with all it was given."""
+
+import sys
+
+import pytest
+
+from reelvec.flows import launch
+from reelvec.flows.cli import main
+
+
+@pytest.fixture
+def launched(monkeypatch, tmp_path):
+    """Calls `reelvec WORDS…` and gives the keywords of every launch."""
+    given = []
+    for name in ("launch", "retry_failed"):
+        monkeypatch.setattr(launch, name, lambda *_, **keywords: given.append(keywords))
+    monkeypatch.setattr(launch, "show", lambda _: None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "st" / ".scratch").mkdir(parents=True)
+    (tmp_path / "mine.yaml").write_text("corpus: {kind: folder, videos: .}")
+
+    def call(*words):
+        given.clear()
+        monkeypatch.setattr(sys, "argv", ["reelvec", *words, "--store", "st"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0
+        return list(given)
+
+    return call
+
+
+@pytest.mark.parametrize("words", [["demo"], ["run", "mine.yaml"], ["embed", "."], ["retry"]])
+def test_rehash_reaches_the_pipeline(launched, words):
+    (plain,) = launched(*words)
+    (again,) = launched(*words, "--rehash")
+    assert (plain.get("rehash", False), again["rehash"]) == (False, True)
+
+
+@pytest.mark.parametrize("words", [["run", "mine.yaml"], ["embed", "."]])
+def test_switches_of_one_call_come_together(launched, words):
+    (given,) = launched(*words, "--rehash", "--accept-losses")
+    assert (given["rehash"], given["accept_losses"]) == (True, True)
