@@ -207,21 +207,12 @@ class _Selective:
 def _decode_from_first_keyframe(container: Any, reading: Reading) -> Iterator[Any]:
     """Frames in display order; ends with an error at the first that is not sound."""
     stream = _stream(container, reading)
-    table = reading.probe.packets
-    skip = int(np.argmax(table.keyframe)) if table.keyframe.any() else 0
-    # shown before the first keyframe, and so cut away: what they need may not be there
-    leading = ~table.shown & (table.ticks < table.ticks[skip])
+    keys = reading.probe.packets.keyframe
+    skip = int(np.argmax(keys)) if keys.any() else 0
     packets = (packet for packet in container.demux(stream) if packet.size)
-    each = itertools.chain(itertools.islice(packets, skip, None), [None])
-    for position, packet in enumerate(each, start=skip):
+    for packet in itertools.chain(itertools.islice(packets, skip, None), [None]):
         reading.progress()
-        try:
-            frames = stream.codec_context.decode(packet)
-        except av.error.InvalidDataError:
-            if packet is None or not leading[position : position + 1].any():
-                raise
-            continue
-        for frame in frames:
+        for frame in stream.codec_context.decode(packet):
             if frame.is_corrupt:
                 raise ValueError(f"the decoder calls the frame at {frame.time} s corrupt")
             yield frame

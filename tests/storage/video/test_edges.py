@@ -61,14 +61,6 @@ def test_which_keyframes_have_decodable_leading_pictures(codec, unit, leads):
     assert has_decodable_leading(memoryview(boxed), codec=codec, extradata=extra) is leads
 
 
-def test_what_an_edit_list_cuts_away_may_be_broken(tmp_path):
-    """Cut in open groups of pictures: the first ones need a picture that is not in the file."""
-    media.ffmpeg(
-        "-ss", "2", "-i", str(media.video("h264_open_mp4")), "-c", "copy", str(tmp_path / "x.mp4")
-    )
-    assert codes(tmp_path / "x.mp4", [0, 25, 50]) == [50, 75, 100]
-
-
 def test_a_live_avi_promises_nothing(tmp_path):
     whole = bytearray(media.video("mpeg4_avi").read_bytes())
     for tag, offset in ((b"avih", 8 + 16), (b"strh", 8 + 32)):
