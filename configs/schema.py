@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from reelvec.configs.corpora import (
     BenchmarkCorpus,
@@ -180,6 +180,13 @@ class EvaluateConfig(Options):
     """Numbers this preset should reach, e.g. {t2v/R@1: 44.5}; shown beside ours."""
     published_source: str = ""
     """Where they are from."""
+
+    @field_validator("split")
+    @classmethod
+    def _in_lower_case(cls, split: str) -> str:
+        """`Test` is the split `test`, as in a corpus' own files; other names stay as they are."""
+        known = split.strip().casefold()
+        return known if known in ("train", "val", "test") else split
 
 
 class CompactionConfig(Options):

@@ -56,7 +56,12 @@ def launch(
 
 
 def retry_failed(
-    store: str, *, reasons: Sequence[str], videos: Sequence[str], rehash: bool = False
+    store: str,
+    *,
+    reasons: Sequence[str],
+    videos: Sequence[str],
+    accept_losses: bool = False,
+    rehash: bool = False,
 ) -> RunSummary:
     """Try failed videos of the last run again, and bring its tables up to date."""
     from reelvec.tasks.runs.recording import last_config
@@ -70,7 +75,7 @@ def retry_failed(
     from reelvec.flows.pipeline import pipeline
 
     keep_logs_brief()
-    return pipeline(config, retry=retry, rehash=rehash)
+    return pipeline(config, retry=retry, accept_losses=accept_losses, rehash=rehash)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from reelvec.flows.commands.running import RehashFlag
+from reelvec.flows.commands.running import AcceptFlag, RehashFlag
 from reelvec.flows.console.output import (
     JsonFlag,
     StoreOption,
@@ -93,6 +93,7 @@ def retry(
         list[str] | None, typer.Option(help="Only videos that failed for this reason.")
     ] = None,
     video: Annotated[list[str] | None, typer.Option(help="Only this video_id.")] = None,
+    accept_losses: AcceptFlag = False,
     rehash: RehashFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -100,7 +101,11 @@ def retry(
     from reelvec.flows.launch import retry_failed, show
 
     summary = retry_failed(
-        known_store(store), reasons=reason or (), videos=video or (), rehash=rehash
+        known_store(store),
+        reasons=reason or (),
+        videos=video or (),
+        accept_losses=accept_losses,
+        rehash=rehash,
     )
     if as_json:
         print_json(summary.to_json())

@@ -12,7 +12,7 @@ from reelvec.configs import ConfigError, PipelineConfig, load
 from reelvec.flows.console.output import JsonFlag, StoreOption, default_store, print_json
 from reelvec.flows.console.stores import known_store
 
-__all__ = ["RehashFlag", "register"]
+__all__ = ["AcceptFlag", "RehashFlag", "register"]
 
 SetOption = Annotated[
     list[str] | None,
@@ -30,7 +30,7 @@ StageOption = Annotated[
     list[str] | None,
     typer.Option("--stage", help="Run these stages only (may be given several times)."),
 ]
-AcceptOption = Annotated[
+AcceptFlag = Annotated[
     bool,
     typer.Option("--accept-losses", help="Let tables lose usable rows beyond max_lost_fraction."),
 ]
@@ -59,7 +59,7 @@ def run(
     store: StoreOption = None,
     set_: SetOption = None,
     stage: StageOption = None,
-    accept_losses: AcceptOption = False,
+    accept_losses: AcceptFlag = False,
     rehash: RehashFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -76,7 +76,8 @@ def run(
 def embed(
     videos: Annotated[str, typer.Argument(help="Folder of videos, searched recursively.")],
     captions: Annotated[
-        Path | None, typer.Option(help="CSV, JSONL or Parquet: video_id,path,caption[,split].")
+        Path | None,
+        typer.Option(help="CSV, JSON, JSONL or Parquet: video_id,path,caption[,split]."),
     ] = None,
     weights: Annotated[
         str | None,
@@ -84,7 +85,7 @@ def embed(
     ] = None,
     store: StoreOption = None,
     set_: SetOption = None,
-    accept_losses: AcceptOption = False,
+    accept_losses: AcceptFlag = False,
     rehash: RehashFlag = False,
     as_json: JsonFlag = False,
 ) -> None:

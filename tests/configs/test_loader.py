@@ -26,6 +26,12 @@ def test_overrides_are_read_as_yaml(tmp_path):
     assert (config.train.epochs, config.evaluate.rerank, config.name) == (3, ("dual_softmax",), "x")
 
 
+@pytest.mark.parametrize(("given", "split"), [("Test", "test"), (" VAL", "val"), ("Gold", "Gold")])
+def test_the_split_that_is_scored_is_known_in_any_case(tmp_path, given, split):
+    (tmp_path / "run.yaml").write_text(f"evaluate: {{split: '{given}'}}")
+    assert load(tmp_path / "run.yaml").evaluate.split == split
+
+
 def test_override_may_switch_the_corpus_kind(tmp_path):
     config = load(write(tmp_path, ""), overrides=["corpus.kind=folder", "corpus.videos=/videos"])
     assert config.corpus.videos == "/videos"
