@@ -22,6 +22,11 @@ IN_CLUSTER = frozenset((0xE7, 0xA3, 0xA0, 0xAB, 0xA7, 0xAF, 0x5854, 0xEC, 0xBF))
 MAX_ELEMENTS = 4_000_000
 """More than ten hours have; then nothing is concluded."""
 
+PACK, PACK_END = b"\0\0\1\xba", b"\0\0\1\xb9"
+START_CODE = b"\0\0\1"
+PADDING = 4096
+"""Zeros between two packets that a writer of sectors may leave."""
+
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -33,7 +38,8 @@ ASF_PACKET = 0x82
 def hole_in(path: str | Path) -> str:
     """Words about the first place where an element is due and none stands; "": there is none.
 
-    Of Matroska, ASF and fragmented MP4; a file that merely ends early has no hole.
+    Of Matroska, ASF, MPEG program streams and fragmented MP4. A file that merely ends early has
+    no hole.
     """
     with (
         Path(path).open("rb") as file,
@@ -43,6 +49,8 @@ def hole_in(path: str | Path) -> str:
             at = _matroska(data)
         elif data[:16] == ASF_HEADER:
             at = _asf(data)
+        elif data[:4] == PACK:
+            at = _program_stream(data)
         elif data[4:8] in (b"ftyp", b"styp", b"moof"):
             at = _fragments(data)
         else:
@@ -108,6 +116,29 @@ def _asf(data: mmap.mmap) -> int | None:
         return None
     heads = range(first, min(end, len(data)), size)
     return next((at for at in heads if data[at] != ASF_PACKET), None)
+
+
+def _program_stream(data: mmap.mmap) -> int | None:
+    """Where a packet is due and neither one nor a sector's padding stands."""
+    at, length = 0, len(data)
+    for _ in range(MAX_ELEMENTS):
+        if at + 14 > length:
+            return None
+        head = data[at : at + 14]
+        if head[:3] != START_CODE:
+            found = data.find(START_CODE, at)
+            if found < 0:
+                return None  # what follows the last packet belongs to no one
+            if found - at > PADDING or any(data[at:found]):
+                return at
+            at = found
+        elif head[:4] == PACK:
+            at += 14 + (head[13] & 7) if head[4] >> 6 == 1 else 12
+        elif head[:4] == PACK_END:
+            at += 4
+        else:
+            at += 6 + int.from_bytes(head[4:6], "big")
+    return None
 
 
 def _fragments(data: mmap.mmap) -> int | None:

@@ -163,7 +163,7 @@ def pyav_one_a_second(path):
                     yield before.to_ndarray(format="rgb24")
                     second = int(np.ceil(frame.time - start - 0.0005))
                 before = frame
-            if before is not None:
+            if before is not None and before.time - start >= second - 0.0005:
                 yield before.to_ndarray(format="rgb24")
 
     return fitted(pictures())

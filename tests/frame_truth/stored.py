@@ -45,7 +45,7 @@ def compared(run, files):
         kind, row = corpus.KINDS[name], outcomes[path.stem]
         if kind.refused or row.status != "ok":
             if (row.status == "quarantined") != kind.refused:
-                wrong.append(f"{name}: {row.status} {row.reason} {row.message}")
+                wrong.append(f"{name}: {row.status}, {row.reason}")
             continue
         truth, clip = reference.decode(path, kind=kind), run.frames(path.stem)
         picks = truth.one_a_second()
@@ -90,11 +90,10 @@ def main():
             f"frames of the reference, none of whose channels is more than {worst} levels of 255 "
             "off; the rest is refused, each with its reason.\n"
         )
+        words += "".join(f"\nNot as it should be: {line}.\n" for line in wrong)
         text = f"{page.STORED}\n`python -m tests.frame_truth.stored --write`: {words}\n{table(run)}"
     print(text)
-    for line in wrong:
-        print(line)
-    if options.write and not wrong:
+    if options.write:
         before = PAGE.read_text(encoding="utf-8").split(page.STORED)[0]
         PAGE.write_text(before + text, encoding="utf-8")
     sys.exit(1 if wrong or worst > verdicts.ROUNDING else 0)

@@ -95,8 +95,9 @@ def shown(seen):
 
 def levels_off(ours, truth, picks):
     """Largest difference of a channel to the reference's pictures, resized by Pillow; levels."""
-    worst, square = 0, np.empty((SIZE, SIZE, 3), np.uint8)
+    worst = 0
     for frame, index in zip(ours.frames, picks, strict=True):
-        fit(truth.pictures[index], size=SIZE, out=square, how="pillow")
+        square = np.empty_like(frame)
+        fit(truth.pictures[index], size=len(frame), out=square, how="pillow")
         worst = max(worst, int(np.abs(frame.astype(int) - square).max()))
     return worst

@@ -25,6 +25,7 @@ def spoiled(data, at, count=8):
     [
         ("h264_mkv", lambda data: data.index(CLUSTER, len(data) // 2)),
         ("wmv2_asf", lambda data: data.index(b"\x82\0\0", len(data) // 2)),
+        ("mpeg2_ps", lambda data: data.index(b"\0\0\1\xba", len(data) // 2)),
         ("h264_fragmented_mp4", lambda data: data.index(b"moof", len(data) // 2) - 4),
     ],
 )
