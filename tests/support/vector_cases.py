@@ -898,7 +898,8 @@ def worked(path, rule, *, content_hash="", promised=0, max_pixels=10**6, **optio
     rule = dict(rule)
     start, end = rule.pop("window", (None, None))
     job = {
-        "path": str(path), "content_hash": content_hash, "bytes": 0, "mtime_ns": 0,
+        "path": str(path), "content_hash": content_hash, "bytes": 0, "mtime_ns": 0, "inode": 0,
+        "ctime_ns": 0,
         "start_seconds": start, "end_seconds": end, "rule": rule,
         "frames": {"size": SIDE} | options, "max_pixels": max_pixels,
     }  # fmt: skip
@@ -964,9 +965,12 @@ def probed(path):
     from reelvec.tasks.decoding.worker import probe_file
 
     facts = probe_file({"path": str(path), "max_pixels": 10**6}, SandboxWorker())
-    hashed = {k: facts.pop(k) for k in ("content_hash", "bytes", "mtime_ns")}
+    marks = ("content_hash", "bytes", "mtime_ns", "inode", "ctime_ns")
+    hashed = {k: facts.pop(k) for k in marks}
     stat = path.stat()
-    expected = (hash_file(path), stat.st_size, stat.st_mtime_ns)
+    expected = (
+        hash_file(path), stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns
+    )  # fmt: skip
     return facts | {"hashed": tuple(hashed.values()) == expected}
 
 
