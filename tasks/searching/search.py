@@ -208,7 +208,13 @@ def _row(rank: int, score: float, video: Video, *, reader: FrameReader | None) -
         path=video.path,
         split=video.split,
         start_seconds=video.start_seconds or 0.0,
-        end_seconds=video.end_seconds or video.duration_seconds_from_header,
+        end_seconds=_end_of(video),
         frames=len(times),
         pts_seconds=times,
     )
+
+
+def _end_of(video: Video) -> float:
+    """Seconds: of the window, else as declared, else (GIF, MPEG-TS, raw streams) as counted."""
+    counted = video.frames_counted / video.fps_container if video.fps_container else 0.0
+    return video.end_seconds or video.duration_seconds_from_header or counted

@@ -75,6 +75,14 @@ def test_a_window_is_said(store):
     assert (row.start_seconds, row.end_seconds, row.frames) == (3.0, 9.5, 0)
 
 
+def test_a_length_that_is_not_declared_is_counted(store):
+    undeclared = {"duration_seconds_from_header": 0.0, "frames_counted": 300, "fps_container": 25.0}
+    corpus = replace(store.corpus, videos=[replace(v, **undeclared) for v in store.corpus.videos])
+    query = query_of(store, "v001-0")
+    (row,) = search(query, embeddings=store.embeddings, corpus=corpus, top=1).rows
+    assert (row.start_seconds, row.end_seconds) == (0.0, 12.0)
+
+
 def test_superseded_rows_are_not_found(store):
     newer = commit(store.embeddings.artifact, [], supersede={"videos": ["v007"]})
     found = best_videos(query_of(store, "v007-0"), embeddings=newer, top=100).best
