@@ -28,7 +28,7 @@ test: setup  ## lint, import contracts, types and tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
 	@$(BIN)/mypy
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## lint and formatting alone
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -26,7 +26,7 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"  # no demuxer understands it, or a container we do not name
     NO_VIDEO_STREAM = "no_video_stream"
     NO_FRAMES = "no_frames"  # a stream that yields no frame (or none in the window)
-    TRUNCATED = "truncated"  # decoded time ends before declared time
+    TRUNCATED = "truncated"  # bytes promised are not there: an early end, or a hole
     DAMAGED = "damaged"  # errors inside the stream
     TOO_LARGE = "too_large"  # declared pixels over the limit
     TIMEOUT = "timeout"  # wall-clock deadline

@@ -140,13 +140,29 @@ def test_bit_flips_at_several_rates(tmp_path, damaged):
             assert result.outcome.reason in ("damaged", "unreadable", "truncated", "no_frames")
 
 
-@pytest.mark.parametrize("name", ["h264_faststart_mp4", "h264_mkv", "h264_avi_no_b", "mpeg4_avi"])
-def test_a_hole_in_the_middle(tmp_path, name):
+def with_a_hole(name, folder):
     data = bytearray(media.video(name).read_bytes())
     middle = len(data) // 2
     data[middle : middle + 3000] = bytes(3000)
-    path = tmp_path / f"hole{media.video(name).suffix}"
+    path = folder / f"hole{media.video(name).suffix}"
     path.write_bytes(data)
+    return path
+
+
+def test_a_hole_among_a_containers_own_elements(tmp_path):
+    path = with_a_hole("h264_mkv", tmp_path)
+    (strict,) = decode([path])
+    (salvaged,) = decode([path], damaged="salvage")
+    assert outcome(strict) == "quarantined truncated"
+    assert "byte" in strict.outcome.message, "where it is"
+    assert outcome(salvaged).startswith("salvaged ")
+    assert 0 < len(salvaged.frames) < 6
+    assert frames_are_right(salvaged)
+
+
+@pytest.mark.parametrize("name", ["h264_faststart_mp4", "h264_avi_no_b", "mpeg4_avi"])
+def test_a_hole_in_the_middle(tmp_path, name):
+    path = with_a_hole(name, tmp_path)
     (strict,) = decode([path])
     (salvaged,) = decode([path], damaged="salvage")
     assert outcome(strict) == "quarantined damaged"

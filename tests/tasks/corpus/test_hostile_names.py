@@ -94,7 +94,7 @@ def found_by_its_own_vector(config, snapshot):
     answers = {}
     for row in read_table(snapshot, "videos").to_pylist():
         query = {"embedding": torch.tensor([row["embedding"]], dtype=torch.float32)}
-        best = search(query, embeddings=snapshot, corpus=corpus, top=1)[0]
+        best = search(query, embeddings=snapshot, corpus=corpus, top=1).rows[0]
         json.dumps(best.as_dict())
         answers[row["video_id"]] = (best.video_id, best.path)
     return answers
