@@ -187,7 +187,7 @@ def test_pipes_devices_and_folders_are_no_config(tmp_path):
     for path in (pipe, folder, device):
         with pytest.raises(ConfigError, match="no regular file"):
             load(path)
-    with pytest.raises(ConfigError, match="null (byte|character)"):
+    with pytest.raises(ConfigError, match=r"null (byte|character)"):
         load("a\0.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
     with pytest.raises(ConfigError, match="not valid YAML"):
