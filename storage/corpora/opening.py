@@ -15,6 +15,7 @@ from typing import IO, Any, BinaryIO, cast
 import pyarrow as pa
 
 from reelvec.storage.errors import CorpusError
+from reelvec.storage.lookalikes import HEAD_BYTES, LookalikeKind, lookalike_by_head
 
 __all__ = ["open_annotation", "unpacked_limit"]
 
@@ -29,13 +30,8 @@ _KINDS = {
     stat.S_ISCHR: "a device",
     stat.S_ISBLK: "a device",
 }
-_FOREIGN = {
-    b"PK\x03\x04": "an Excel workbook or a ZIP archive; save it as CSV, or unpack it",
-    b"\xfd7zXZ\0": "packed by xz; unpack it, or pack it by gzip",
-    b"version https://git-lfs": "a Git LFS pointer, not the file; run `git lfs pull`",
-    b"<!doctype html": "an HTML page, not the file; download the file itself",
-    b"<html": "an HTML page, not the file; download the file itself",
-}
+_REFUSED = (LookalikeKind.ARCHIVE, LookalikeKind.PAGE, LookalikeKind.POINTER)
+_ZIP = b"PK\x03\x04"
 
 
 def _zstandard(file: BinaryIO) -> IO[bytes]:
@@ -66,18 +62,19 @@ def open_annotation(path: Path) -> io.BufferedReader:
     """
     file = _open_regular(path)
     try:
-        first = file.peek(32)[:32]
+        first = file.peek(HEAD_BYTES)[:HEAD_BYTES]
     except OSError as error:
         file.close()
         raise _refused(path, f"cannot be read ({error.strerror}); copy it again") from error
-    for magic, kind in _FOREIGN.items():
-        if first.startswith(magic) or first.lower().startswith(magic):
-            file.close()
-            raise _refused(path, f"is {kind}")
     for magic, unpacker in _UNPACKERS.items():
         if first.startswith(magic):
             limit = unpacked_limit(os.fstat(file.fileno()).st_size)
             return io.BufferedReader(_Unpacked(path, file, unpacker(file), limit), 2**16)
+    held = lookalike_by_head(first)
+    if held and held.kind in _REFUSED:
+        file.close()
+        excel = "an Excel workbook or a ZIP archive; save it as CSV, or unpack it"
+        raise _refused(path, f"is {excel if first.startswith(_ZIP) else held.words}")
     return file
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,10 @@ import xxhash
 from reelvec.storage.errors import VideoError
 from reelvec.storage.reasons import Reason
 
-__all__ = ["check_file", "hash_file", "no_progress"]
+__all__ = ["check_file", "hash_file", "no_progress", "zeros_at_end"]
 
 CHUNK_BYTES = 2**20
+END_BYTES = 4096
 
 
 def no_progress() -> None:
@@ -60,3 +62,11 @@ def hash_file(path: str | Path, *, progress: Callable[[], None] = no_progress) -
             digest.update(chunk)
             progress()
     return digest.hexdigest()
+
+
+def zeros_at_end(path: str | Path) -> bool:
+    """Whether the last block is zeros: of a file that was never written to its end."""
+    with Path(path).open("rb") as file:
+        length = os.fstat(file.fileno()).st_size
+        file.seek(max(0, length - END_BYTES))
+        return length > END_BYTES and not file.read(END_BYTES).strip(b"\0")

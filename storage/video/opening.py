@@ -9,8 +9,9 @@ import av
 import av.error
 
 from reelvec.storage.errors import VideoError
+from reelvec.storage.lookalikes import lookalike
 from reelvec.storage.reasons import Reason
-from reelvec.storage.video.mistaken import mistaken_for, zeros_at_end
+from reelvec.storage.video.content import zeros_at_end
 from reelvec.storage.video.structure import Completeness, completeness
 
 __all__ = ["CONTAINERS", "check_size", "open_container", "still_picture", "video_stream"]
@@ -43,10 +44,11 @@ def open_container(
     try:
         return av.open(f"file:{Path(path).absolute()}", mode="r", options=options)
     except (av.error.FFmpegError, ValueError) as error:
-        held = mistaken_for(path)
+        held = lookalike(path)
         if held:
             raise VideoError(
-                f"{path}: holds no video but {held}; fetch the file again, or take it off the list",
+                f"{path}: holds no video but {held.words}; fetch the file again, or take it off the"
+                " list",
                 path=str(path),
                 reason=Reason.UNREADABLE,
             ) from error

@@ -118,7 +118,7 @@ def read_pretrained(name: str) -> dict[str, torch.Tensor]:
     state: dict[str, torch.Tensor] = {}
     for path in _parts(folder):
         if path.is_file():
-            check_is_weights(path)  # a Git-LFS pointer, where a folder was cloned without LFS
+            check_is_weights(path)  # a Git LFS pointer, where a folder was cloned without LFS
         tensors, _ = read_safetensors(path)
         check_tensors(tensors, path=path)
         state |= {f"encoder.{key}": tensor for key, tensor in tensors.items()}

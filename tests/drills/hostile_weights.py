@@ -579,15 +579,15 @@ CASES = [
         "text_width",
     ),
     # other things under that name
-    Case("page.pt", lambda p: p.write_bytes(HTML), "web page"),
-    Case("pointer.safetensors", lambda p: p.write_bytes(LFS), "Git-LFS pointer"),
+    Case("page.pt", lambda p: p.write_bytes(HTML), "HTML page"),
+    Case("pointer.safetensors", lambda p: p.write_bytes(LFS), "Git LFS pointer"),
     Case("empty.pt", lambda p: p.write_bytes(b""), "empty"),
     Case("half.pt", lambda p: half(p, torch.save, good()), "end is missing"),
     Case("zeros.pt", lambda p: p.write_bytes(bytes(5000)), "zeros"),
     Case(
         "answer of a server.pt",
         lambda p: p.write_bytes(b'{"error": "Repository not found"}'),
-        "it is text",
+        "a JSON text",
     ),
     Case("gzip.pt", lambda p: p.write_bytes(b"\x1f\x8b" + bytes(99)), "gzip"),
     Case("pipe.pt", os.mkfifo, "no weights file at"),
@@ -625,7 +625,7 @@ CASES = [
             preprocessor_config__json=b'{"image_mean": [0,0,0], "image_std": [1,1,1]}',
             model__safetensors=LFS,
         ),
-        "Git-LFS pointer",
+        "Git LFS pointer",
         prefix="hf:",
     ),
 ]

@@ -302,3 +302,14 @@ def test_the_hash_is_of_the_weights_alone() -> None:
         {"a": state["a"], "c": state["b"]},
     ):
         assert weights_hash(other) != expected
+
+
+@pytest.mark.parametrize("magic", [b"\x1f\x8b", b"BM", b"(}"], ids=["gzip", "picture", "pickle"])
+def test_a_header_whose_length_looks_like_another_kind_is_read(tmp_path, magic):
+    """Safetensors begins with the length of its header, which may spell anything."""
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    length = int.from_bytes(magic, "little")
+    path = tmp_path / "w.safetensors"
+    data = length.to_bytes(8, "little") + header.ljust(length) + b"\0\0\x80\x3f"
+    path.write_bytes(data)
+    assert read_weights(path)["a"].item() == 1.0

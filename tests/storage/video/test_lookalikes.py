@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from reelvec.storage.errors import VideoError
-from reelvec.storage.video.mistaken import mistaken_for
+from reelvec.storage.lookalikes import lookalike
 from reelvec.storage.video.probe import probe
 from tests.support import media
 
@@ -51,7 +51,7 @@ def test_an_archive_of_a_video(tmp_path):
 @pytest.mark.parametrize("noise", [b"\0\1\2\3" * 50, b"\xff\xfe\0\xd8" * 9, b"caf\xe9 \x01\x02"])
 def test_nothing_is_made_up(tmp_path, noise):
     (tmp_path / "x.mp4").write_bytes(noise)
-    assert mistaken_for(tmp_path / "x.mp4") == ""
+    assert lookalike(tmp_path / "x.mp4") is None
 
 
 @pytest.mark.parametrize("filled", [False, True], ids=["short", "zeros to its end"])
