@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reelvec.flows.console.output import JsonFlag, print_json, print_table, say
+from reelvec.flows.console.options import (
+    JsonFlag,
+)
+from reelvec.flows.console.output import print_json, print_table, say
 
 if TYPE_CHECKING:
     from reelvec.storage.corpora.check import CorpusCheck, SplitCheck

@@ -8,14 +8,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from reelvec.flows.commands.running import AcceptFlag, RehashFlag
-from reelvec.flows.console.output import (
+from reelvec.flows.console.options import (
+    AcceptFlag,
     JsonFlag,
+    RehashFlag,
     StoreOption,
-    print_json,
-    print_table,
-    say,
 )
+from reelvec.flows.console.output import print_json, print_table, say
 from reelvec.flows.console.stores import known_store
 
 __all__ = ["register"]

@@ -8,12 +8,14 @@ from typing import Annotated, Any
 import typer
 
 import reelvec
-from reelvec.flows.console.output import (
+from reelvec.flows.console.options import (
     JsonFlag,
     RunOption,
     StoreOption,
-    complain,
     default_store,
+)
+from reelvec.flows.console.output import (
+    complain,
     print_json,
     print_table,
     say,

@@ -9,30 +9,25 @@ from typing import Annotated
 import typer
 
 from reelvec.configs import ConfigError, PipelineConfig, load
-from reelvec.flows.console.output import JsonFlag, StoreOption, default_store, print_json
+from reelvec.flows.console.options import (
+    AcceptFlag,
+    JsonFlag,
+    RehashFlag,
+    StoreOption,
+    default_store,
+)
+from reelvec.flows.console.output import print_json
 from reelvec.flows.console.stores import known_store
 
-__all__ = ["AcceptFlag", "RehashFlag", "register"]
+__all__ = ["register"]
 
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="K=V", help="Override a key, e.g. --set train.epochs=3."),
 ]
-RehashFlag = Annotated[
-    bool,
-    typer.Option(
-        "--rehash",
-        help="Read every video's bytes again, though its file looks as it did; only what"
-        " differs is done again.",
-    ),
-]
 StageOption = Annotated[
     list[str] | None,
     typer.Option("--stage", help="Run these stages only (may be given several times)."),
-]
-AcceptFlag = Annotated[
-    bool,
-    typer.Option("--accept-losses", help="Let tables lose usable rows beyond max_lost_fraction."),
 ]
 
 

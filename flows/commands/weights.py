@@ -8,14 +8,12 @@ from typing import Annotated
 import typer
 
 from reelvec.configs import ConfigError
-from reelvec.flows.console.output import (
+from reelvec.flows.console.options import (
     JsonFlag,
     StoreOption,
     default_store,
-    print_json,
-    print_table,
-    say,
 )
+from reelvec.flows.console.output import print_json, print_table, say
 
 __all__ = ["register"]
 

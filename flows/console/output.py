@@ -1,4 +1,4 @@
-"""Options several commands share, and the one door to a person's terminal.
+"""The one door to a person's terminal.
 
 Names come from files and captions, so anything may stand in them: nothing but what is made here is
 printed (a house rule of tests/test_architecture.py), and what a terminal would obey is escaped.
@@ -7,22 +7,16 @@ printed (a house rule of tests/test_architecture.py), and what a terminal would 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
 __all__ = [
-    "JsonFlag",
-    "RunOption",
-    "StoreOption",
     "complain",
-    "default_store",
     "print_json",
     "print_table",
     "printable",
@@ -32,11 +26,6 @@ __all__ = [
 ]
 
 
-def default_store() -> str:
-    """$REELVEC_STORE, else ./reelvec-store."""
-    return os.environ.get("REELVEC_STORE") or "reelvec-store"
-
-
 _PIPE_COLUMNS = 200
 
 _OBEYED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -44,18 +33,6 @@ _OBEYED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 and of separators of lines."""
 _JOINERS = frozenset("\u200c\u200d")
 """Formats that words of several languages, and many emoji, are written with."""
-
-StoreOption = Annotated[
-    str | None,
-    typer.Option("--store", help="Root of the store [$REELVEC_STORE or ./reelvec-store]."),
-]
-RunOption = Annotated[
-    str | None,
-    typer.Option("--run", help="A run's name, or the first digits of its identifier [the last]."),
-]
-JsonFlag = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")
-]
 
 
 def speak_any_encoding() -> None:

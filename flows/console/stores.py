@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import reelvec
 from reelvec.configs import ConfigError
-from reelvec.flows.console.output import default_store
+from reelvec.flows.console.options import (
+    default_store,
+)
 
 if TYPE_CHECKING:
     from reelvec.storage.roots import Root

@@ -1,0 +1,46 @@
+"""Options that several commands share, each said once."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "AcceptFlag",
+    "JsonFlag",
+    "RehashFlag",
+    "RunOption",
+    "StoreOption",
+    "default_store",
+]
+
+StoreOption = Annotated[
+    str | None,
+    typer.Option("--store", help="Root of the store [$REELVEC_STORE or ./reelvec-store]."),
+]
+RunOption = Annotated[
+    str | None,
+    typer.Option("--run", help="A run's name, or the first digits of its identifier [the last]."),
+]
+JsonFlag = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")
+]
+RehashFlag = Annotated[
+    bool,
+    typer.Option(
+        "--rehash",
+        help="Read every video's bytes again, though its file looks as it did; only what"
+        " differs is done again.",
+    ),
+]
+AcceptFlag = Annotated[
+    bool,
+    typer.Option("--accept-losses", help="Let tables lose usable rows beyond max_lost_fraction."),
+]
+
+
+def default_store() -> str:
+    """$REELVEC_STORE, else ./reelvec-store."""
+    return os.environ.get("REELVEC_STORE") or "reelvec-store"
