@@ -1,13 +1,16 @@
 """What a publication may take away: refused beyond a bound, accepted by one option."""
 
 import shutil
+from contextlib import nullcontext
 
 import pytest
 
 from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import FolderCorpus
+from reelvec.storage.records import Outcome
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import commit_ingest, ingest_shard, plan_ingest
+from reelvec.tasks.corpus.ledger import LedgerRow, TooManyFailedError, check_failed_fraction
 from reelvec.tasks.losses import TooMuchLostError
 from reelvec.tasks.runs.plan import plan_reembed
 from tests.support.engine_free import receipts, run_ingest
@@ -42,6 +45,12 @@ def config(drawn, tmp_path):
 
 def videos_of(config):
     return Session(config).corpus.latest().counts("videos")
+
+
+def publish(session, plan):
+    limits = session.config.extract
+    done = [ingest_shard(plan.target, shard, limits=limits) for shard in plan.shards]
+    commit_ingest(session, plan, receipts(plan, done))
 
 
 def lose(tmp_path, count):
@@ -84,9 +93,7 @@ def test_three_of_twelve_are_too_many_unless_the_bound_says_otherwise(config, tm
 def test_one_option_accepts_it(config, tmp_path):
     lose(tmp_path, VIDEOS)
     session = Session(config, accepts_losses=True)
-    plan = plan_ingest(session)
-    done = [ingest_shard(plan.target, shard, limits=config.extract) for shard in plan.shards]
-    commit_ingest(session, plan, receipts(plan, done))
+    publish(session, plan_ingest(session))
     assert videos_of(config).usable == 0
 
 
@@ -113,6 +120,54 @@ def test_rows_that_had_failed_before_are_not_lost_again(config, tmp_path):
     (tmp_path / "videos" / "02.mp4").unlink()
     run_ingest(config)
     assert videos_of(config).quarantined == 3
+
+
+def test_files_that_changed_and_are_good_are_not_lost(config, tmp_path):
+    for number in range(VIDEOS):
+        with (tmp_path / "videos" / f"{number:02d}.mp4").open("ab") as stream:
+            stream.write(b"\0\0\0\x08free")
+    plan, _ = run_ingest(config)
+    assert plan.done["changed"] == videos_of(config).ok == VIDEOS
+
+
+def test_a_retry_that_fails_again_loses_nothing(config, tmp_path):
+    lose(tmp_path, 6)
+    session = Session(config, accepts_losses=True)
+    publish(session, plan_ingest(session))
+    session = Session(config)
+    publish(session, plan_ingest(session, retry=lambda video: video.status != "ok"))
+    assert videos_of(config).quarantined == 6
+
+
+def test_tables_that_are_made_anew_each_time_lose_nothing(config):
+    artifact = Session(config).open("evaluation", {"of": "a test"})
+    with artifact.new_part(table="report", shard="s", suffix=".html") as part:
+        part.path.write_text("a page")
+        artifact.publish(add=[part.commit(rows=1, outcomes=[Outcome(key="report")])])
+    Session(config).publish(artifact, add=[], supersede={"report": ["report"]}, note="")
+    assert artifact.latest().counts("report").planned == 0
+
+
+@pytest.mark.parametrize(
+    ("failed", "of", "limit", "words"),
+    [
+        (2, 3, 0.5, r"2 of 3 videos failed \(2 missing\), more than extract.max_failed_fraction"),
+        (3, 3, 1.0, "nothing is left to work with"),
+        (2, 3, 1.0, ""),
+        (1, 2, 0.5, ""),
+        (0, 0, 0.5, ""),
+    ],
+)
+def test_a_run_without_enough_videos_does_not_go_on(failed, of, limit, words):
+    rows = [row("quarantined", "missing")] * failed + [row("ok", "")] * (of - failed)
+    refused = pytest.raises(TooManyFailedError, match=words) if words else nullcontext()
+    with refused:
+        check_failed_fraction(rows, limit=limit)
+
+
+def row(status, reason):
+    named = {"video_id": "v", "path": "p", "split": "", "clip_key": "", "stage": "ingest"}
+    return LedgerRow(**named, status=status, reason=reason, message="", detail="", attempts=1)
 
 
 def test_a_table_is_not_emptied_without_a_word(config):

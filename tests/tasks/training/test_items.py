@@ -5,7 +5,13 @@ import pytest
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.records import Caption, Video
 from reelvec.storage.roots import open_root
-from reelvec.tasks.training.items import choose_items, commit_items, read_items, set_hash
+from reelvec.tasks.training.items import (
+    choose_items,
+    commit_items,
+    read_items,
+    set_hash,
+    trained_clips,
+)
 
 
 def video(name, split, key=None, **fields):
@@ -93,3 +99,10 @@ def test_commit_replaces_another_set(artifact):
     commit_items(artifact, chosen())
     other = [replace(item, text=item.text + "!") for item in chosen()][1:]
     assert read_items(commit_items(artifact, other)) == other
+
+
+def test_what_was_only_selected_on_was_not_trained_on(artifact):
+    items = chosen()
+    trained = trained_clips(commit_items(artifact, items))
+    assert trained == {item.clip_key for item in items if item.role == "train"}
+    assert trained < {item.clip_key for item in items}
