@@ -101,7 +101,8 @@ def _end(number: int, _: object) -> None:
 
 def _refuse_words(error: Any) -> NoReturn:
     """Words that no command takes: what typer says, as it says it, but for what they may hold."""
-    error.message = "\n".join(map(printable, error.message.split("\n")))
+    words = error.message.removeprefix("Value error, ")  # pydantic's, of a choice
+    error.message = "\n".join(map(printable, words.split("\n")))
     error.show()
     sys.exit(error.exit_code)
 

@@ -145,3 +145,9 @@ def test_a_terminated_command_ends_what_it_started(reelvec):
         assert ended.value.code == 143
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_choice_that_is_none_is_said_as_typer_says_it(reelvec):
+    code, _, err = reelvec("compact", "--kind", "nonsense")
+    assert code == 2
+    assert "Invalid value for '--kind': 'nonsense' is not one of 'corpus', 'frames'" in err

@@ -223,19 +223,19 @@ def _words_of_names(names: Names, *, unnamed: list[str], renamed: list[str]) -> 
     notes = []
     if names.differently_spelled:
         notes.append(
-            f"{names.differently_spelled:,} files were found although the caption file spells their"
-            " names differently (case, spaces, or no extension)"
+            "files found although the caption file spells their names differently (case, spaces, or"
+            f" no extension): {names.differently_spelled:,}"
         )
     if renamed:
         notes.append(
-            f"{len(renamed):,} files that no row names are called by their whole name, since rows"
-            f" give their ids to other files; the first: {renamed[0]!r}"
+            "files that no row names, called by their whole name since rows give their ids to"
+            f" other files: {len(renamed):,}; the first: {renamed[0]!r}"
         )
     if names.missing and unnamed:
         near = names.nearest(unnamed)
         notes.append(
-            f"{names.missing:,} names of the caption file find no file, and {len(unnamed):,} files"
-            " are named by no row" + (f"; the nearest: {near}" if near else "")
+            f"names of the caption file that find no file: {names.missing:,}; files named by no"
+            f" row: {len(unnamed):,}" + (f"; the nearest: {near}" if near else "")
         )
     return notes
 

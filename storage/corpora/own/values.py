@@ -35,8 +35,8 @@ class LeftOut:
     def words(self) -> str:
         """All of it on one line."""
         first = "; ".join(f"{at}: {why}" for at, why in self._first)
-        return f"{self.count:,} rows or captions were left out: {first}" + (
-            "; …" if self.count > len(self._first) else ""
+        return f"rows or captions left out: {self.count:,} ({first}" + (
+            "; …)" if self.count > len(self._first) else ")"
         )
 
 

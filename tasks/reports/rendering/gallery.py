@@ -67,7 +67,7 @@ def _answer(video: Shown) -> Markup:
         tag(
             "div",
             tag("b", video.video_id),
-            tag("span", f"score {video.score:.3f}", " · the true one" if video.true else None),
+            tag("span", f"logit {video.score:.3f}", " · the true one" if video.true else None),
             class_="who",
         ),
         class_=css,

@@ -106,7 +106,8 @@ def _gallery(contents: ReportContents) -> Made | None:
         return None
     lead = (
         "Captions and the five videos ranked first, as strips of stored frames. The true video has "
-        "a green edge; where it is not among the five it follows them with its rank."
+        "a green edge; where it is not among the five it follows them with its rank. The logit is "
+        "the model's score: it compares videos for one caption, not across captions."
     )
     return _section("gallery", "Queries", lead, groups)
 
