@@ -179,7 +179,8 @@ def test_a_row_that_cannot_be_used_costs_itself(videos, values, why):
 
 def test_a_file_without_any_usable_row_is_refused(videos):
     rows = "video_id,caption,start\n" + "0001,x,soon\n" * 500
-    with pytest.raises(CorpusError, match=r"no row can be used; .*left out: 500 .*line 2: start is 'soon'"):
+    words = "no row can be used; .*left out: 500 .*line 2: start is 'soon'"
+    with pytest.raises(CorpusError, match=words):
         reader(videos, rows).read()
 
 
