@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import reelvec
 from reelvec.configs import PipelineConfig
+from reelvec.configs.schema import STAGES
 from reelvec.flows.console.logs import keep_logs_brief
 from reelvec.flows.console.output import complain, print_table, say
 from reelvec.flows.console.stores import root_at
+from reelvec.flows.servers import check_server, server_url
 
 if TYPE_CHECKING:
     from reelvec.storage.upkeep.repair import Repair
     from reelvec.tasks.runs.outcome import RunSummary
+    from reelvec.tasks.runs.retrying import RetryFilter
     from reelvec.tasks.scoring.rows import MetricRow
 
 __all__ = ["RepairSummary", "launch", "repair_damage", "retry_failed", "show"]
@@ -29,11 +32,10 @@ def launch(
 ) -> RunSummary:
     """Run the pipeline, or find in seconds that a finished run has nothing left to do.
 
-    Without PREFECT_API_URL Prefect serves itself for the time of the run.
-
     Raises:
         ConfigError: no store can be at config.store.
         StoreError: it cannot be made there.
+        ServerError: PREFECT_API_URL is set, and no server answers there.
     """
     from reelvec.tasks.artifacts import Session
     from reelvec.tasks.runs.outcome import summary_of
@@ -49,10 +51,7 @@ def launch(
         return summary_of(session)
     root.new_scratch()  # where no store can be made, that is said before any work
     complain(f"reelvec: {config.name} -> {config.store}")
-    from reelvec.flows.pipeline import pipeline
-
-    keep_logs_brief()
-    return pipeline(config, only=chosen, accept_losses=accept_losses, rehash=rehash)
+    return _run(config, stages=chosen, accept_losses=accept_losses, rehash=rehash)
 
 
 def retry_failed(
@@ -64,6 +63,7 @@ def retry_failed(
     rehash: bool = False,
 ) -> RunSummary:
     """Try failed videos of the last run again, and bring its tables up to date."""
+    from reelvec.tasks.runs.preflight import checked_config
     from reelvec.tasks.runs.recording import last_config
     from reelvec.tasks.runs.retrying import RetryFilter
 
@@ -72,10 +72,33 @@ def retry_failed(
     if videos:
         failed = reelvec.open(store).run().failures()
         retry.check_videos({row.video_id for row in failed})
+    config = checked_config(config)
+    return _run(config, retry=retry, accept_losses=accept_losses, rehash=rehash)
+
+
+def _run(
+    config: PipelineConfig,
+    *,
+    stages: Sequence[str] = STAGES,
+    retry: RetryFilter | None = None,
+    accept_losses: bool,
+    rehash: bool,
+) -> RunSummary:
+    """With the Prefect server that is configured, where one is; else alone."""
+    url = server_url()
+    if url is None:
+        from reelvec.flows.alone import run_alone
+
+        return run_alone(
+            config, only=stages, retry=retry, accept_losses=accept_losses, rehash=rehash
+        )
+    check_server(url)
     from reelvec.flows.pipeline import pipeline
 
     keep_logs_brief()
-    return pipeline(config, retry=retry, accept_losses=accept_losses, rehash=rehash)
+    return pipeline(
+        config, only=list(stages), retry=retry, accept_losses=accept_losses, rehash=rehash
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

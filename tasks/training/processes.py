@@ -54,7 +54,7 @@ class Group:
 
     @classmethod
     def join(cls, device: str) -> Group:
-        """Join the group that torchrun's environment describes (none: alone)."""
+        """Join the group that the environment describes in torch's words (none: alone)."""
         rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         place = choose_device(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
         if place.type == "cuda":
