@@ -13,8 +13,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from reelvec.configs import PipelineConfig
+from reelvec.storage.errors import ReelvecError
+from reelvec.tasks.loopback import loopback_fault
 
-__all__ = ["open_cluster", "slots"]
+__all__ = ["check_loopback", "open_cluster", "slots"]
 
 _DASK = {
     # a shard starts decode processes of its own, which a daemonic worker may not
@@ -27,6 +29,25 @@ _DASK = {
 def slots(config: PipelineConfig) -> int:
     """Shards worked on at once on this machine."""
     return config.workers or os.cpu_count() or 1
+
+
+def check_loopback(config: PipelineConfig) -> None:
+    """Where processes of this machine must reach each other, see that they can.
+
+    Raises:
+        ReelvecError: with the option that does without.
+    """
+    instead = []
+    if config.runner == "dask" and config.dask_address is None:
+        instead.append("runner=threads")
+    if config.train.processes > 1:
+        instead.append("train.processes=1")
+    fault = loopback_fault() if instead else ""
+    if fault:
+        raise ReelvecError(
+            f"the processes of this run meet over loopback, and 127.0.0.1 cannot be reached:"
+            f" {fault}; bring it up (ip link set lo up), or set {' and '.join(instead)}"
+        )
 
 
 @contextmanager

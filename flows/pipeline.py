@@ -12,7 +12,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from reelvec.configs import PipelineConfig
-from reelvec.flows.clusters import open_cluster, slots
+from reelvec.flows.clusters import check_loopback, open_cluster, slots
 from reelvec.flows.console.logs import keep_logs_printable
 from reelvec.flows.prefect_engine import PrefectEngine
 from reelvec.flows.stages import STAGES, run_stages
@@ -48,6 +48,7 @@ def pipeline(
     """
     keep_logs_printable()
     config = checked_config(config)
+    check_loopback(config)
     session = Session(config, accepts_losses=accept_losses, rehash=rehash)
     chosen = choose_stages(only)
     with _shared_server(), open_cluster(config) as address:

@@ -32,26 +32,39 @@ def server_url() -> str | None:
 
 
 def check_server(url: str) -> None:
-    """Ask the server for its version, as any run's first call would be refused or not answered.
+    """Ask the server whether it is well, and for its version, as a run's first call is refused too.
 
     Raises:
         ServerError: with the remedy, within seconds.
     """
-    import httpx
+    from prefect.client.base import ServerType
     from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+    patience = {"timeout": _PATIENCE_SECONDS}
     try:
-        with get_client(httpx_settings={"timeout": _PATIENCE_SECONDS}, sync_client=True) as client:
-            client.api_version()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise ServerError(
-            f"no Prefect server answers at PREFECT_API_URL ({url}): {_reason(error)}; start it with"
+        with (
+            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+            get_client(httpx_settings=patience, sync_client=True) as client,
+        ):
+            fault = client.api_healthcheck()
+            if fault is None and client.server_type is ServerType.SERVER:
+                client.api_version()
+    except Exception as error:  # noqa: BLE001 - whatever is in its way, a run has it in its way too
+        fault = error
+    if fault is not None:
+        reason = (str(fault) or type(fault).__name__).splitlines()[0]
+        words = (
+            f"no Prefect server answers at PREFECT_API_URL ({url}): {reason}; start it with"
             " `prefect server start`, mend the address, or unset it: a run needs no server"
-        ) from error
+        )
+        raise ServerError(_without_password(words, url=url)) from fault
 
 
-def _reason(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+def _without_password(words: str, *, url: str) -> str:
+    """Without what stands between // and @ of the address."""
+    account = url.partition("//")[2].partition("/")[0].rpartition("@")[0]
+    return words.replace(f"{account}@", "") if account else words
 
 
 def _setting_files() -> list[Path]:
