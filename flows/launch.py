@@ -14,7 +14,7 @@ from reelvec.flows.clusters import check_loopback
 from reelvec.flows.console.logs import keep_logs_brief
 from reelvec.flows.console.output import complain, print_table, say
 from reelvec.flows.console.stores import root_at
-from reelvec.flows.servers import check_server, server_url
+from reelvec.flows.servers import check_server, ending_with_server, server_url
 from reelvec.storage.corpora.own.folder import check_folder
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ def launch(
     return _run(config, server=server, stages=chosen, accept_losses=accept_losses, rehash=rehash)
 
 
-def _server() -> bool:
-    """Whether a Prefect server is configured; that it answers is seen before torch is read."""
+def _server() -> str | None:
+    """The Prefect server that is configured; that it answers is seen before torch is read."""
     url = server_url()
     if url is not None:
         check_server(url)
-    return url is not None
+    return url
 
 
 def _check_videos(config: PipelineConfig) -> None:
@@ -98,7 +98,7 @@ def retry_failed(
 def _run(
     config: PipelineConfig,
     *,
-    server: bool,
+    server: str | None,
     stages: Sequence[str] = STAGES,
     retry: RetryFilter | None = None,
     accept_losses: bool,
@@ -106,7 +106,7 @@ def _run(
 ) -> RunSummary:
     """As a Prefect flow where there is a server; else alone."""
     check_loopback(config)
-    if not server:
+    if server is None:
         from reelvec.flows.alone import run_alone
 
         return run_alone(
@@ -115,9 +115,10 @@ def _run(
     from reelvec.flows.pipeline import pipeline
 
     keep_logs_brief()
-    return pipeline(
-        config, only=list(stages), retry=retry, accept_losses=accept_losses, rehash=rehash
-    )
+    with ending_with_server(server):
+        return pipeline(
+            config, only=list(stages), retry=retry, accept_losses=accept_losses, rehash=rehash
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
