@@ -51,6 +51,12 @@ class Root(Protocol):
     def delete(self, *paths: str) -> None:
         """Removes the paths that are there, durably."""
 
+    def sync(self, *paths: str) -> None:
+        """Makes the names of these durable, whoever published or deleted them.
+
+        For what is found and not known to be durable: its maker may have been killed in between.
+        """
+
     def local_path(self, path: str, *, fresh: bool = False) -> Path:
         """A local file with the bytes of `path`, to be mapped; MissingArtifactError.
 

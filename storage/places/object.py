@@ -186,6 +186,9 @@ class ObjectRoot:
                     path=f"s3://{self._bucket}/{refused.get('Key')}",
                 )
 
+    def sync(self, *paths: str) -> None:
+        """Nothing to do: an object that is seen is durable."""
+
     def local_path(self, path: str, *, fresh: bool = False) -> Path:
         head = self._head(path)
         version = f"{self._at(path)}\n{head['ETag']}\n{head['LastModified']}"

@@ -77,6 +77,7 @@ def gc_artifact(artifact: Artifact, *, options: GcOptions) -> Collected:
     if not options.dry_run:
         for removal in removals_after(root, folder, number=0):
             if not removal.done:
+                root.sync(layout.removal(folder, removal.number))
                 _carry_out(artifact, removal, options=options)
     latest = artifact.latest()
     numbers = artifact.numbers()
