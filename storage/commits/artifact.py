@@ -30,7 +30,13 @@ from reelvec.storage.commits.receipts import (
 from reelvec.storage.commits.retention import last_removal, removals_after
 from reelvec.storage.commits.verified import VerifiedParts
 from reelvec.storage.commits.views import PartRef, Snapshot
-from reelvec.storage.errors import CommitError, IdentityError, IntegrityError, MissingArtifactError
+from reelvec.storage.errors import (
+    CommitError,
+    IdentityError,
+    IntegrityError,
+    MissingArtifactError,
+    StoreError,
+)
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
@@ -183,7 +189,8 @@ class Artifact:
                 )
             yield snapshot
         finally:
-            self.root.delete(path)
+            with suppress(StoreError):  # it expires
+                self.root.delete(path)
 
     @contextmanager
     def new_part(self, *, table: str, shard: str, suffix: str) -> Iterator[PartWriter]:
@@ -235,6 +242,8 @@ class Artifact:
 
         Those that are damaged, or whose part is, are left out: their inputs are done again.
         """
+        with suppress(StoreError):  # where nothing can be written, nothing is adopted either
+            self.root.begin_writing()  # gc leaves what is found from here on
         base = self.latest()
         parts = {entry.part for entry in base.entries} | base.settled if base else frozenset()
         known = {layout.receipt_of(part) for part in parts}

@@ -7,14 +7,17 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from weakref import finalize
 
 from reelvec.storage.errors import StoreError
-from reelvec.storage.layout import SCRATCH
+from reelvec.storage.layout import SCRATCH, WRITERS
+from reelvec.storage.places.contract import Writer
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.places.paths import split_path
+from reelvec.storage.places.writers import Lease, writers_in
 
 __all__ = ["LocalRoot"]
 
@@ -38,7 +41,12 @@ class LocalRoot:
         self.uri = str(self._folder)
         self.local_folder = self._folder
         self._durable: set[Path] = set()  # folders whose names, and those above, outlast a crash
+        self._lease: Lease | None = None
         self._named: set[Path] = set()  # files whose names do
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Another process has to say for itself that it writes, and to find out what is durable."""
+        return type(self), (self._folder,)
 
     def put_new(self, path: str, data: bytes) -> None:
         scratch = self.new_scratch()
@@ -79,6 +87,7 @@ class LocalRoot:
         with explained("make the store at", path=self._folder):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
+                self._begin_writing()
             except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
                 raise StoreError(
                     f"cannot make the store at {self._folder}: {error.filename} cannot be made a "
@@ -115,9 +124,32 @@ class LocalRoot:
         with explained("read", path=self._at(path)):
             return max(0.0, time.time() - self._at(path).stat().st_mtime)
 
+    def begin_writing(self) -> None:
+        with explained("write", path=self._folder):
+            self._begin_writing()
+
+    def writers(self) -> Sequence[Writer]:
+        with explained("list", path=self._folder / WRITERS):
+            return writers_in(self._folder / WRITERS)
+
+    def link_on(self, path: str) -> str:
+        place = self._folder
+        for part in split_path(path):
+            place /= part
+            if place.is_symlink():
+                return str(place)
+        return ""
+
     def delete(self, *paths: str) -> None:
         for path in paths:
             target = self._at(path)
+            if link := self.link_on(path):
+                raise StoreError(
+                    f"cannot delete {target}: {link} is a symbolic link, which no store has, so "
+                    "what it leads to may be somebody else's; put the file or folder itself "
+                    "there, or remove the link, then run again",
+                    path=str(target),
+                )
             with explained("delete", path=target), suppress(FileNotFoundError, NotADirectoryError):
                 target.unlink()
         files = set(map(self._at, paths))
@@ -165,6 +197,14 @@ class LocalRoot:
                     break
                 self._durable.add(above)
         self._durable.add(folder)
+
+    def _begin_writing(self) -> None:
+        lease = self._lease
+        if lease is None or lease.process != os.getpid() or not lease.path.exists():
+            self._lease = Lease(self._folder / WRITERS)
+            finalize(self, self._lease.end)
+        else:
+            lease.touch()
 
     def _at(self, path: str) -> Path:
         return self._folder.joinpath(*split_path(path))
