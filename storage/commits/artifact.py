@@ -29,7 +29,7 @@ from reelvec.storage.commits.receipts import (
 )
 from reelvec.storage.commits.retention import last_removal, removals_after
 from reelvec.storage.commits.verified import VerifiedParts
-from reelvec.storage.commits.views import PartRef, Snapshot
+from reelvec.storage.commits.views import PartRef, Snapshot, lost
 from reelvec.storage.errors import (
     CommitError,
     IdentityError,
@@ -140,8 +140,9 @@ class Artifact:
             try:
                 return self.at(number)
             except MissingArtifactError:
-                if self._last_number() == number:
-                    raise  # not retired meanwhile: it is lost
+                if self._last_number() == number:  # not retired meanwhile
+                    with lost(self, layout.snapshot(self.folder, number)[len(self.folder) + 1 :]):
+                        raise
         return None
 
     def at(self, number: int) -> Snapshot:
