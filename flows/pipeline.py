@@ -50,6 +50,7 @@ def pipeline(
     config = checked_config(config)
     check_loopback(config)
     session = Session(config, accepts_losses=accept_losses, rehash=rehash)
+    session.root.begin_writing()
     chosen = choose_stages(only)
     with _shared_server(), open_cluster(config) as address:
         runner = _task_runner(config, address=address)

@@ -67,6 +67,7 @@ def reembed(
         logger.info("%s: %d %s", row.stage, row.count, row.why)
     if dry_run or not plan:
         return Reembedded(plan=tuple(plan))
+    session.root.begin_writing()
     for merged in compact_run(session):
         logger.info("%s: %d parts became %d", merged.kind, merged.parts_before, merged.parts_after)
     only = ["ingest", "extract", "embed", "evaluate", "report"]

@@ -11,6 +11,8 @@
     runs/{stamp}-{id}.json
     format/{n:08d}.json                  the store's format: the largest n
     sources/synthetic/{fingerprint}/…
+    .writers/…                           a file of each process that writes, while it lives
+    .scratch/{process}-{unique}{suffix}  files in the making
     .damaged/…                           what `reelvec repair` set aside, under its old path
 """
 
@@ -30,12 +32,14 @@ __all__ = [
     "KINDS",
     "RUNS",
     "SCRATCH",
+    "WRITERS",
     "artifact",
     "canonical",
     "damaged",
     "fingerprint",
     "identity",
     "is_fingerprint",
+    "is_scratch",
     "new_part",
     "number_of",
     "pin",
@@ -49,6 +53,7 @@ __all__ = [
 
 KINDS = ("corpus", "frames", "checkpoint", "embeddings", "evaluation")
 SCRATCH = ".scratch"
+WRITERS = ".writers"
 RUNS = "runs"
 FORMATS = "format"
 
@@ -136,6 +141,11 @@ def snapshot(folder: str, number: int) -> str:
 
 def removal(folder: str, number: int, *, done: bool = False) -> str:
     return f"{folder}/removals/{number:08d}.{'done' if done else 'json'}"
+
+
+def is_scratch(name: str) -> bool:
+    """Whether a file's name is one of those that files in the making have."""
+    return bool(re.fullmatch(r"\d+-[0-9a-f]{16}(\.[A-Za-z0-9]+)*", name))
 
 
 def pin(folder: str, number: int) -> str:

@@ -65,6 +65,7 @@ def write_run(root: Root, record: RunRecord) -> str:
         StoreError: `started` is no time with a zone, or the store cannot be written.
     """
     stamp_format(root)
+    _sync_artifacts(root, record)
     stamp = _after_the_last(root, _stamp(record.started))
     identifier = record.identifier or secrets.token_hex(4)
     body = dataclasses.asdict(record) | {"identifier": identifier}
@@ -104,6 +105,20 @@ def run_in_use(root: Root, *, name: str | None = None) -> RunRecord | None:
                 return record
             last = last or record
     return last
+
+
+def _sync_artifacts(root: Root, record: RunRecord) -> None:
+    """Makes the snapshots that the record names durable, unless the run before named them too.
+
+    One that was found, and not published by this run, may be that of a writer who was killed.
+    """
+    try:
+        last = latest_run(root)
+    except StoreError:
+        last = None  # its record is damaged, which verify says
+    named = set(last.artifacts.items()) if last else set()
+    new = [(kind, *place) for kind, place in record.artifacts.items() if (kind, place) not in named]
+    root.sync(*(layout.snapshot(f"{kind}/{fingerprint}", n) for kind, fingerprint, n in new))
 
 
 def _read(root: Root, file: str) -> RunRecord:

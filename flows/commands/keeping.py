@@ -145,12 +145,18 @@ def gc(
             "files": len(c.files),
         }
         for c in collected
+        if c.snapshots or c.files
     ]
+    left: dict[str, list[str]] = {}
+    for one in (one for c in collected for one in c.left):
+        left.setdefault(one.why, []).append(one.path)
     if as_json:
-        print_json({"store": where, "dry_run": dry_run, "removed": removed})
+        print_json({"store": where, "dry_run": dry_run, "removed": removed, "left": left})
         return
     files = sum(len(c.files) for c in collected)
     say(f"{where}: {files} files {'would be ' if dry_run else ''}removed")
+    for why, paths in left.items():
+        say(f"Left: {len(paths)} (first {paths[0]}): {why}")
 
 
 def compact(
