@@ -8,12 +8,12 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from packaging.specifiers import SpecifierSet
 
 if TYPE_CHECKING:
-    from reelvec.storage.roots import Root
+    from reelvec.storage.places.object import ObjectRoot
 
 __all__ = ["examine"]
 
@@ -97,7 +97,9 @@ def _disk(store: str) -> Check:
         root = open_root(store)
     except ReelvecError as error:
         return _row("store", "bad", store, str(error))
-    return _folder(Path(root.uri)) if isinstance(root, LocalRoot) else _remote(root)
+    if isinstance(root, LocalRoot):
+        return _folder(Path(root.uri))
+    return _remote(cast("ObjectRoot", root))
 
 
 def _folder(place: Path) -> Check:
@@ -130,15 +132,22 @@ def _write_probe(folder: Path) -> str:
     return ""
 
 
-def _remote(root: Root) -> Check:
-    """An object store is asked for a list: credentials, network and bucket are needed for it."""
+def _remote(root: ObjectRoot) -> Check:
+    """An object store: what is listed, and what the first write of a run tries out."""
     from reelvec.storage.errors import ReelvecError
 
     try:
         root.list("")
+        tried = root.rehearse()
     except ReelvecError as error:
         return _row("store", "bad", root.uri, str(error))
-    return _row("store", "ok", f"{root.uri}, local copies near {root.local_folder}")
+    notes = []
+    if not tried.completes_once:
+        notes.append("large files go in one put, of at most 5 GiB: keep shards below that")
+    if tried.versioned:
+        notes.append("the bucket is versioned: what gc removes is kept as old versions")
+    found = f"{root.uri}, local copies near {root.local_folder}"
+    return _row("store", "note" if notes else "ok", found, "; ".join(notes))
 
 
 def _server() -> Check:

@@ -162,7 +162,8 @@ def test_a_missing_bucket_is_named(uri: str) -> None:
 
 
 def test_without_s3fs_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "reelvec.storage.places.object")
+    for name in ("object", "object_client", "object_probe"):
+        monkeypatch.delitem(sys.modules, f"reelvec.storage.places.{name}")
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(StoreError, match=r"pip install 'reelvec\[s3\]'"):
         open_root("s3://bucket/store")
