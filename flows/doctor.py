@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 if TYPE_CHECKING:
     from reelvec.storage.places.object import ObjectRoot
 
-__all__ = ["examine"]
+__all__ = ["examine", "examine_store"]
 
 Check = dict[str, str]
 
@@ -31,7 +31,7 @@ _GIB = 2**30
 def examine(store: str) -> list[Check]:
     """Every check with its result (`ok`, `note` or `bad`), what was found, and the remedy."""
     checks = [_python(), *_versions(), _ffmpeg(), _cores(), _gpu(), _shared_memory()]
-    return [*checks, _disk(store), _server(), *_stray_weights()]
+    return [*checks, examine_store(store), _server(), *_stray_weights()]
 
 
 def _row(check: str, result: str, found: str, remedy: str = "") -> Check:
@@ -88,7 +88,7 @@ def _shared_memory() -> Check:
     return _row("shared memory", "ok", f"{free >> 20} MiB free")
 
 
-def _disk(store: str) -> Check:
+def examine_store(store: str) -> Check:
     from reelvec.storage.errors import ReelvecError
     from reelvec.storage.places.local import LocalRoot
     from reelvec.storage.roots import open_root

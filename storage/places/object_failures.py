@@ -14,7 +14,6 @@ __all__ = ["Conflict", "Unsupported", "explained_remote"]
 
 _TAKEN = ("PreconditionFailed", "412")
 _CONFLICT = ("ConditionalRequestConflict", "OperationAborted", "409")
-_NETWORK = (refusals.ConnectionError, refusals.HTTPClientError)
 _LACKING = ("NotImplemented", "501")
 
 _REMEDIES = {
@@ -51,6 +50,37 @@ _REMEDIES = {
         "the server itself failed, its log knows why; run again, what is committed is intact"
     ),
 }
+_INTACT = "then run again, what is committed is intact"
+_UNANSWERED: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+    (
+        (refusals.NoCredentialsError, refusals.PartialCredentialsError),
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role is "
+        "attached",
+    ),
+    (refusals.ParamValidationError, "correct the store's URI: s3://bucket/prefix"),
+    (
+        (refusals.ReadTimeoutError, refusals.ConnectTimeoutError),
+        f"the server was asked several times: see what holds it up, {_INTACT}",
+    ),
+    (
+        ResponseParserError,
+        f"what answers there speaks no S3: correct AWS_ENDPOINT_URL, {_INTACT}",
+    ),
+    (
+        refusals.SSLError,
+        "correct AWS_ENDPOINT_URL (http or https?), or let AWS_CA_BUNDLE name the file with the "
+        f"certificate of the server's authority, {_INTACT}",
+    ),
+    (
+        (refusals.ConnectionError, refusals.HTTPClientError),
+        "the server cannot be reached: check the network, AWS_ENDPOINT_URL and, for https, "
+        f"AWS_CA_BUNDLE, {_INTACT}",
+    ),
+    (
+        (ValueError, refusals.BotoCoreError),
+        "correct the settings (AWS_ENDPOINT_URL, AWS_PROFILE, AWS_DEFAULT_REGION, …)",
+    ),
+)
 _EXPECTED = (
     OSError,
     ValueError,  # an endpoint that is no URL
@@ -125,26 +155,5 @@ def _remedy(error: BaseException, code: str, *, uri: str, need: int) -> str:
 
 def _unanswered(error: BaseException) -> str:
     """What to do where no server said anything, or nothing of the S3 protocol."""
-    intact = "then run again, what is committed is intact"
-    if isinstance(error, refusals.NoCredentialsError | refusals.PartialCredentialsError):
-        return (
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role "
-            "is attached"
-        )
-    if isinstance(error, refusals.ParamValidationError):
-        return "correct the store's URI: s3://bucket/prefix"
-    if isinstance(error, refusals.ReadTimeoutError | refusals.ConnectTimeoutError):
-        return f"the server was asked several times: see what holds it up, {intact}"
-    if isinstance(error, ResponseParserError):
-        return f"what answers there speaks no S3: correct AWS_ENDPOINT_URL, {intact}"
-    if isinstance(error, refusals.SSLError):
-        return (
-            "correct AWS_ENDPOINT_URL (http or https?), or let AWS_CA_BUNDLE name the file with "
-            f"the certificate of the server's authority, {intact}"
-        )
-    if isinstance(error, ValueError | refusals.BotoCoreError) and not isinstance(error, _NETWORK):
-        return "correct the settings (AWS_ENDPOINT_URL, AWS_PROFILE, AWS_DEFAULT_REGION, …)"
-    return (
-        "the server cannot be reached: check the network, AWS_ENDPOINT_URL and, for https, "
-        f"AWS_CA_BUNDLE, {intact}"
-    )
+    default = f"the connection failed: {_INTACT}"
+    return next((remedy for kinds, remedy in _UNANSWERED if isinstance(error, kinds)), default)

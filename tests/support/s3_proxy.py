@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 LOSE = "lose"  # the request arrives, the connection breaks instead of an answer
 DROP = "drop"  # neither
+STALL = "stall"  # it arrives, and nothing more happens for a second
 ERROR = (
     '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>no</Message></Error>'
 )
@@ -24,7 +26,7 @@ class Trouble:
 
     when: Callable[[str, str], bool]
     what: str
-    """LOSE, DROP, '503 SlowDown' (status and code of an error), or '200 <html>' (a body)."""
+    """LOSE, DROP, STALL, '503 SlowDown' (status and code of an error), or '200 <html>' (a body)."""
     times: int = 1_000_000
     met: int = field(default=0, init=False)
 
@@ -43,9 +45,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._give(*self._ask(body))
             return
         trouble.met += 1
-        if trouble.what in (LOSE, DROP):
-            if trouble.what == LOSE:
+        if trouble.what in (LOSE, DROP, STALL):
+            if trouble.what != DROP:
                 self._ask(body)
+            if trouble.what == STALL:
+                time.sleep(1.0)
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
@@ -53,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
         text = code if code.startswith("<") else ERROR.format(code=code)
         self._give(int(status), [], text.encode())
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer  # noqa: N815
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer
 
     def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection(self.upstream, timeout=30)

@@ -37,24 +37,32 @@ from tests.storage.commits.contracts import ok, rows_in_force, write_part
 from tests.storage.places.contracts import RootContract
 from tests.support import s3_server
 
+SERVERS = ["moto", "moto-https", "ceph", "ceph-https"]
+on_every_server = pytest.mark.parametrize("server", SERVERS, indirect=True, scope="module")
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with s3_server.s3_server() as url:
-        s3_server.make_bucket(url)
-        yield url
+
+@pytest.fixture(scope="module", params=["moto"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    missing = s3_server.real_server_missing()
+    if request.param.startswith("ceph") and missing:
+        pytest.skip(missing)
+    with s3_server.any_server(request.param, tmp_path_factory.mktemp("server")) as environment:
+        yield environment
 
 
 @pytest.fixture
-def uri(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+def uri(server: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """A store nobody used, with a cache nobody used."""
-    for name, value in s3_server.environment(server).items():
-        monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
+    for name, value in server.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("REELVEC_CACHE", str(tmp_path / "cache"))
     return f"s3://{s3_server.BUCKET}/{secrets.token_hex(4)}/store"
 
 
+@on_every_server
 class TestObjectRoot(RootContract):
     @pytest.fixture
     def root(self, uri: str) -> Root:
@@ -78,7 +86,8 @@ def test_the_server_itself_refuses_a_second_create(uri: str) -> None:
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
 
 
-def test_large_files_go_in_pieces_and_still_only_once(
+@on_every_server
+def test_large_files_are_created_once_too(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(object_root, "_CHUNK", 5 << 20)  # the least a server takes
