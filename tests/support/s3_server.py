@@ -2,12 +2,13 @@
 
 moto looks whether an object is there before it stores it, without a lock between, so that two
 conditional puts at one moment may both succeed, which a real server excludes: requests that write
-are taken one at a time here. Options play servers that do less:
+are taken one at a time here. Buckets whose names begin so are those of servers that do less:
 
---ignore-conditions          knows no If-None-Match
---ignore-when-completing     knows it for puts alone, as Ceph 16 does
---read-only                  refuses every write
---https FOLDER               speaks TLS, with the certificate made there, and takes no trailers
+no-conditions        knows no If-None-Match
+unsafe-uploads       knows it for puts alone, as Ceph 16 does
+read-only            refuses every write
+
+`--https FOLDER` speaks TLS, with the certificate made there, and takes no checksum trailers.
 """
 
 from __future__ import annotations
@@ -40,16 +41,18 @@ def serve(*words: str) -> None:
     writing = threading.Lock()
 
     def one_writer(environ, start_response):
-        method, path, query = (environ[k] for k in ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING"))
+        method, query = environ["REQUEST_METHOD"], environ["QUERY_STRING"]
+        bucket, _, key = environ["PATH_INFO"].lstrip("/").partition("/")
         completes = method == "POST" and "uploadId" in query
-        if "--ignore-conditions" in words or (completes and "--ignore-when-completing" in words):
+        unsafe = completes and bucket.startswith("unsafe-uploads")
+        if unsafe or bucket.startswith("no-conditions"):
             environ.pop("HTTP_IF_NONE_MATCH", None)
         if method in ("GET", "HEAD"):
             return application(environ, start_response)
         if "--https" in words and "HTTP_X_AMZ_TRAILER" in environ:
             start_response("411 Length Required", [])
             return [REFUSAL % b"MissingContentLength"]
-        if "--read-only" in words and path.strip("/").count("/"):  # a bucket may be made
+        if bucket.startswith("read-only") and key:  # the bucket may be made
             start_response("403 Forbidden", [])
             return [REFUSAL % b"AccessDenied"]
         with writing:

@@ -91,31 +91,28 @@ def test_an_upload_whose_completion_was_lost_is_known_again(
     assert ObjectRoot(uri).local_path("x").read_bytes() == large.read_bytes()
 
 
-def test_a_large_file_in_one_put_is_sent_whole_again(
-    uri: str, monkeypatch: pytest.MonkeyPatch, large: Path
+@pytest.mark.usefixtures("uri")
+def test_where_uploads_are_unsafe_a_large_file_is_one_put_sent_whole_again(
+    server: str, monkeypatch: pytest.MonkeyPatch, large: Path
 ) -> None:
     """Its stream stands at the end when the request breaks off."""
-    with s3_server.s3_server("--ignore-when-completing") as behind:
-        s3_server.make_bucket(behind)
-        trouble = Trouble(puts, DROP, 1)
-        with s3_proxy(behind, trouble) as url:
-            monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-            root = ObjectRoot(uri)
-            root.put_file("x", large)
-            assert trouble.met == 1
-            assert root.local_path("x").read_bytes() == large.read_bytes()
-            other = large.with_name("other")
-            other.write_bytes(bytes(2 * PIECE))
-            with pytest.raises(FileExistsError):
-                root.put_file("x", other)
-            assert root.local_path("x").read_bytes() == large.read_bytes()
-            monkeypatch.setattr(object_root, "_LARGEST_PUT", 2 * PIECE)
-            with pytest.raises(StoreError, match="one put has at most 10485760 bytes"):
-                root.put_file("y", large)
-            assert root.list("") == ["x"]
-            assert "Uploads" not in boto3.client("s3").list_multipart_uploads(
-                Bucket=s3_server.BUCKET
-            )
+    s3_server.make_bucket(server, "unsafe-uploads")
+    trouble = Trouble(puts, DROP, 1)
+    with s3_proxy(server, trouble) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        root = ObjectRoot("s3://unsafe-uploads/store")
+        root.put_file("x", large)
+        assert trouble.met == 1
+        other = large.with_name("other")
+        other.write_bytes(bytes(2 * PIECE))
+        with pytest.raises(FileExistsError):
+            root.put_file("x", other)
+        assert root.local_path("x").read_bytes() == large.read_bytes()
+        monkeypatch.setattr(object_root, "_LARGEST_PUT", 2 * PIECE)
+        with pytest.raises(StoreError, match="one put has at most 10485760 bytes"):
+            root.put_file("y", large)
+        assert root.list("") == ["x"]
+        assert "Uploads" not in boto3.client("s3").list_multipart_uploads(Bucket="unsafe-uploads")
 
 
 @pytest.mark.parametrize(
