@@ -24,7 +24,7 @@ os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "90")
 
-from reelvec.flows.commands import corpora, keeping, looking, running, weights
+from reelvec.flows.commands import corpora, keeping, looking, running, runs, weights
 from reelvec.flows.console.output import complain, printable, say, speak_any_encoding
 
 app = typer.Typer(
@@ -36,7 +36,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (running, looking, corpora, keeping, weights):
+for group in (running, looking, runs, corpora, keeping, weights):
     group.register(app)
 
 

@@ -13,11 +13,13 @@ from reelvec.flows.console.output import complain, print_table, say
 from reelvec.flows.console.stores import root_at
 
 if TYPE_CHECKING:
+    from reelvec.flows.refresh import Reembedded, RefreshOptions
     from reelvec.storage.upkeep.repair import Repair
+    from reelvec.tasks.artifacts import Session
     from reelvec.tasks.runs.outcome import RunSummary
     from reelvec.tasks.scoring.rows import MetricRow
 
-__all__ = ["RepairSummary", "launch", "repair_damage", "retry_failed", "show"]
+__all__ = ["RepairSummary", "launch", "refresh_runs", "repair_damage", "retry_failed", "show"]
 
 
 def launch(
@@ -58,24 +60,51 @@ def launch(
 def retry_failed(
     store: str,
     *,
+    run: str | None = None,
     reasons: Sequence[str],
     videos: Sequence[str],
     accept_losses: bool = False,
     rehash: bool = False,
 ) -> RunSummary:
-    """Try failed videos of the last run again, and bring its tables up to date."""
+    """Try failed videos of a run (None: the last) again, and bring its tables up to date."""
     from reelvec.tasks.runs.recording import last_config
     from reelvec.tasks.runs.retrying import RetryFilter
 
     retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
-    config = last_config(store)
+    config = last_config(store, run=run)
     if videos:
-        failed = reelvec.open(store).run().failures()
+        failed = reelvec.open(store).run(run).failures()
         retry.check_videos({row.video_id for row in failed})
     from reelvec.flows.pipeline import pipeline
 
     keep_logs_brief()
     return pipeline(config, retry=retry, accept_losses=accept_losses, rehash=rehash)
+
+
+def refresh_runs(store: str, *, names: Sequence[str], options: RefreshOptions) -> Reembedded:
+    """Keep the tables of runs true, of all that have tables or of those that are named.
+
+    Raises:
+        MissingArtifactError: no run is called so, or none has tables.
+    """
+    from reelvec.flows.refresh import Reembedded, chosen_runs, refresh
+
+    due = chosen_runs(store, names)
+    done = [refresh(one, options=options, run=_refreshed, say=complain) for one in due]
+    return Reembedded(runs=tuple(done))
+
+
+def _refreshed(session: Session, stages: list[str]) -> RunSummary:
+    from reelvec.flows.pipeline import pipeline
+
+    keep_logs_brief()
+    return pipeline(
+        session.config,
+        only=stages,
+        accept_losses=session.accepts_losses,
+        rehash=session.rehash,
+        refresh=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

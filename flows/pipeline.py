@@ -11,6 +11,7 @@ from reelvec.flows.console.logs import keep_logs_printable
 from reelvec.flows.runners import open_runner, task_runner
 from reelvec.flows.stages import stage_flow
 from reelvec.flows.summary import publish_summary
+from reelvec.storage.at_work import announced
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.outcome import RunSummary, summary_of
 from reelvec.tasks.runs.preflight import checked_config, choose_stages
@@ -28,6 +29,7 @@ def pipeline(
     retry: RetryFilter | None = None,
     accept_losses: bool = False,
     rehash: bool = False,
+    refresh: bool = False,
 ) -> RunSummary:
     """Run the stages of `config` in order; each does what is missing and nothing else.
 
@@ -37,17 +39,18 @@ def pipeline(
         retry: failed videos that are tried once more.
         accept_losses: tables may lose usable rows beyond config.max_lost_fraction.
         rehash: hash every video again, though its file looks as it did.
+        refresh: keep a run's tables true; the run that is searched by default stays the same.
 
     Returns:
         What the stages did, coverage, metrics, and where the report is.
     """
     keep_logs_printable()
     config = checked_config(config)
-    session = Session(config, accepts_losses=accept_losses, rehash=rehash)
+    session = Session(config, accepts_losses=accept_losses, rehash=rehash, refreshes=refresh)
     chosen = choose_stages(only)
     started = datetime.now(UTC)
     receipts: list[StageReceipt] = []
-    with open_runner(config) as placed:
+    with announced(session.root, config.name), open_runner(config) as placed:
         for name in chosen:
             if name == "report":
                 record_run(session, receipts, started=started)

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import os
 import queue
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -29,6 +27,7 @@ import psutil
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import parse
 from reelvec.tasks.training.guard import WATCH
+from reelvec.tasks.training.meeting import meeting_folder
 from reelvec.tasks.training.processes import MEETING
 
 __all__ = ["Launch", "OnProgress", "supervise"]
@@ -72,6 +71,7 @@ class Launch:
             f"--rdzv-id={meeting.name}",
             "--local-addr=127.0.0.1",
             f"--nproc_per_node={self.processes}",
+            f"--log-dir={meeting / 'logs'}",  # else torchrun leaves a folder in the temporary one
         ]
         return [sys.executable, "-m", "torch.distributed.run", *torchrun, *worker]
 
@@ -137,7 +137,12 @@ def _run_once(launch: Launch, *, on_progress: OnProgress) -> _End:
 
 @contextmanager
 def _child(launch: Launch) -> Iterator[subprocess.Popen[str]]:
-    meeting = Path(tempfile.mkdtemp(prefix="reelvec-train-"))
+    with meeting_folder() as meeting, _started(launch, meeting) as child:
+        yield child
+
+
+@contextmanager
+def _started(launch: Launch, meeting: Path) -> Iterator[subprocess.Popen[str]]:
     environment = {
         **os.environ,
         WATCH: "1",
@@ -165,7 +170,6 @@ def _child(launch: Launch) -> Iterator[subprocess.Popen[str]]:
         yield child
     finally:
         _end(child)
-        shutil.rmtree(meeting, ignore_errors=True)
 
 
 def _python_path() -> str:

@@ -70,7 +70,7 @@ def test_what_left_long_ago_gives_its_bytes_back(artifact, monkeypatch):
         put(artifact, step)
     files = artifact.root.list(f"{artifact.folder}/parts")
     assert [name.split("-")[2] for name in files] == ["00000001", "00000002", "00000003"]
-    monkeypatch.setattr("reelvec.tasks.training.checkpoints.GRACE_SECONDS", -1.0)
+    monkeypatch.setattr("reelvec.tasks.training.checkpoints.CHECKPOINT_GRACE_SECONDS", -1.0)
     put(artifact, 4)
     left = artifact.root.list(f"{artifact.folder}/parts")
     assert [name.split("-")[2] for name in left] == ["00000003", "00000004"]
