@@ -15,7 +15,7 @@ LONG = MetricRow(
 
 
 def summary(*, ok):
-    coverage = LedgerCounts(23, ok, salvaged=0, quarantined=0, pending=23 - ok)
+    coverage = LedgerCounts(planned=23, ok=ok, salvaged=0, quarantined=0, pending=23 - ok)
     outcome = RunOutcome(
         name="demo", store="store", coverage=coverage, failures=(), metrics=(LONG,)
     )
