@@ -65,6 +65,7 @@ def main() -> None:
     from reelvec.configs import ConfigError
     from reelvec.models.errors import ModelError
     from reelvec.storage.errors import ReelvecError
+    from reelvec.storage.places.failures import words_for
     from reelvec.tasks.corpus.ledger import TooManyFailedError
 
     signal.signal(signal.SIGTERM, _end)
@@ -81,6 +82,8 @@ def main() -> None:
         complain("interrupted; what is committed is intact, run again to go on")
         sys.exit(130)
     except Exception as error:
+        if isinstance(error, OSError) and (words := words_for(error)):
+            _fail(words, code=1)
         if hasattr(error, "format_message"):  # typer's, which brings a click of its own or not
             _refuse_words(error)
         if os.environ.get("REELVEC_DEBUG"):
@@ -107,7 +110,7 @@ def _refuse_words(error: Any) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-def _fail(error: Exception, *, code: int) -> None:
+def _fail(error: Exception | str, *, code: int) -> None:
     complain(f"reelvec: {error}")
     sys.exit(code)
 

@@ -47,6 +47,7 @@ def pipeline(
     keep_logs_printable()
     config = checked_config(config)
     session = Session(config, accepts_losses=accept_losses, rehash=rehash, refreshes=refresh)
+    session.root.begin_writing()
     chosen = choose_stages(only)
     started = datetime.now(UTC)
     receipts: list[StageReceipt] = []

@@ -13,6 +13,8 @@
     at-work/{stamp}-{id}.json            a run that has begun and not ended
     format/{n:08d}.json                  the store's format: the largest n
     sources/synthetic/{fingerprint}/…
+    .writers/…                           a file of each process that writes, while it lives
+    .scratch/{process}-{unique}{suffix}  files in the making
     .damaged/…                           what `reelvec repair` set aside, under its old path
 """
 
@@ -34,6 +36,7 @@ __all__ = [
     "KINDS",
     "RUNS",
     "SCRATCH",
+    "WRITERS",
     "artifact",
     "at_work",
     "canonical",
@@ -42,6 +45,7 @@ __all__ = [
     "fingerprint",
     "identity",
     "is_fingerprint",
+    "is_scratch",
     "new_part",
     "number_of",
     "pin",
@@ -55,6 +59,7 @@ __all__ = [
 
 KINDS = ("corpus", "frames", "checkpoint", "embeddings", "evaluation")
 SCRATCH = ".scratch"
+WRITERS = ".writers"
 RUNS = "runs"
 DROPS = "drops"
 AT_WORK = "at-work"
@@ -144,6 +149,11 @@ def snapshot(folder: str, number: int) -> str:
 
 def removal(folder: str, number: int, *, done: bool = False) -> str:
     return f"{folder}/removals/{number:08d}.{'done' if done else 'json'}"
+
+
+def is_scratch(name: str) -> bool:
+    """Whether a file's name is one of those that files in the making have."""
+    return bool(re.fullmatch(r"\d+-[0-9a-f]{16}(\.[A-Za-z0-9]+)*", name))
 
 
 def pin(folder: str, number: int) -> str:

@@ -88,6 +88,7 @@ def write_run(root: Root, record: RunRecord, *, beside: str = "") -> str:
         StoreError: `started` is no time with a zone, or the store cannot be written.
     """
     stamp_format(root)
+    _sync_artifacts(root, record)
     files = root.list(layout.RUNS)
     place = next((file for file in files if beside and _identifier(file) == beside), None)
     if place is None:
@@ -212,6 +213,20 @@ def _dropped(root: Root) -> frozenset[str]:
 def _identifier(file: str) -> str:
     """Of the run whose record's file is called so."""
     return file.partition("-")[2].removesuffix(".json")
+
+
+def _sync_artifacts(root: Root, record: RunRecord) -> None:
+    """Makes the snapshots that the record names durable, unless the run before named them too.
+
+    One that was found, and not published by this run, may be that of a writer who was killed.
+    """
+    try:
+        last = latest_run(root)
+    except StoreError:
+        last = None  # its record is damaged, which verify says
+    named = set(last.artifacts.items()) if last else set()
+    new = [(kind, *place) for kind, place in record.artifacts.items() if (kind, place) not in named]
+    root.sync(*(layout.snapshot(f"{kind}/{fingerprint}", n) for kind, fingerprint, n in new))
 
 
 def _read(root: Root, file: str) -> RunRecord:

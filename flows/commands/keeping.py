@@ -140,13 +140,13 @@ def gc(
             }
             for one in done.removed
         ]
-        left = list(done.left)
+        left = {why: list(paths) for why, paths in done.left.items()}
         print_json({"store": where, "dry_run": dry_run, "removed": removed, "left": left})
         return
     verb = "would be removed" if dry_run else "removed"
     say(f"{where}: {done.files} files ({done.bytes / 2**20:,.1f} MiB) {verb}")
-    for note in done.left:
-        say(f"Note: {note}")
+    for why, paths in done.left.items():
+        say(f"Left: {len(paths)} (first {paths[0]}): {why}")
 
 
 def compact(

@@ -15,7 +15,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -27,6 +27,8 @@ import s3fs
 import xxhash
 
 from reelvec.storage.errors import StoreError
+from reelvec.storage.layout import is_scratch
+from reelvec.storage.places.contract import Writer
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.places.object_failures import Conflict, explained_remote
 from reelvec.storage.places.part_cache import CacheOptions, PartCache
@@ -40,7 +42,7 @@ _DELETE_AT_ONCE = 1000  # the most one request may name
 _CONFLICTS = 8
 _PROBE = ".conditional-create"
 _MARK = "reelvec-writer"
-_STALE_SECONDS = 86_400.0
+_DAY = 86_400.0
 
 
 class _Connection:
@@ -200,6 +202,20 @@ class ObjectRoot:
                     path=f"s3://{self._bucket}/{refused.get('Key')}",
                 )
 
+    def begin_writing(self) -> None:
+        """Nothing to do: see `writers`."""
+
+    def writers(self) -> Sequence[Writer]:
+        """Somebody may have begun within a day: an object store knows of no processes."""
+        return [Writer("somebody (an object store cannot tell)", seconds=_DAY, known=False)]
+
+    def link_on(self, path: str) -> str:  # noqa: ARG002
+        """None: objects have no links."""
+        return ""
+
+    def sync(self, *paths: str) -> None:
+        """Nothing to do: an object that is seen is durable."""
+
     def local_path(self, path: str, *, fresh: bool = False) -> Path:
         head = self._head(path)
         version = f"{self._at(path)}\n{head['ETag']}\n{head['LastModified']}"
@@ -281,7 +297,9 @@ def _sweep(folder: Path) -> None:
     """Removes what killed processes left half-written long ago."""
     for entry in os.scandir(folder):
         try:
-            if time.time() - entry.stat().st_mtime > _STALE_SECONDS:
+            if time.time() - entry.stat(follow_symlinks=False).st_mtime > _DAY and is_scratch(
+                entry.name
+            ):
                 Path(entry.path).unlink(missing_ok=True)
         except FileNotFoundError:
             continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from reelvec.storage import layout
@@ -22,13 +22,18 @@ from reelvec.storage.commits.retention import (
     removals_after,
     write_removal,
 )
+from reelvec.storage.places.contract import Writer
 from reelvec.storage.roots import Root
+from reelvec.storage.upkeep.sparing import Left, spare, spare_scratch
 
 __all__ = ["CHECKPOINT_GRACE_SECONDS", "Collected", "GcOptions", "gc", "gc_artifact"]
 
 _DAY = 86_400.0
 CHECKPOINT_GRACE_SECONDS = 120.0
 """How long a checkpoint no longer in force stays, for whoever is reading it without a pin."""
+
+Writers = Callable[[], Sequence[Writer]]
+"""Who writes in the store at this moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,32 +84,53 @@ class Collected:
     snapshots: tuple[int, ...]
     files: tuple[str, ...]
     bytes: int
+    left: tuple[Left, ...] = ()
+    """What would have gone, but a writer may need it, or it lies behind a link."""
 
 
 def gc(root: Root, *, options: GcOptions | None = None) -> list[Collected]:
-    """Collects every artifact, and stray scratch files; answers for those it removed from.
+    """Collects every artifact, and stray scratch files; answers for those with something to say.
+
+    Beside writers it leaves what they may need, however small `min_age_seconds` is.
 
     Raises:
         IntegrityError: a snapshot is damaged, so that what it reaches is unknown; nothing of its
             artifact is removed.
     """
     options = options or GcOptions()
-    collected = [gc_artifact(artifact, options=options) for artifact in Artifact.all(root)]
-    stray = [f"{layout.SCRATCH}/{name}" for name in root.list(layout.SCRATCH)]
+    collected = [
+        gc_artifact(artifact, options=options, writers=root.writers)
+        for artifact in Artifact.all(root)
+    ]
+    collected.append(_collect_scratch(root, options=options))
+    return [found for found in collected if found.snapshots or found.files or found.left]
+
+
+def _collect_scratch(root: Root, *, options: GcOptions) -> Collected:
+    names = root.list(layout.SCRATCH)
+    left = tuple(spare_scratch(root, names, writers=root.writers()))
+    stray = {f"{layout.SCRATCH}/{name}" for name in names} - {one.path for one in left}
+    stray = set(_older(root, sorted(stray), seconds=options.min_age_seconds))
+    size = sum(_size(root, path) for path in stray)
     if not options.dry_run:
-        root.delete(*_older(root, stray, seconds=options.min_age_seconds))
-    return [result for result in collected if result.snapshots or result.files]
+        root.delete(*sorted(stray))
+    return Collected("scratch", "", (), tuple(sorted(stray)), size, left)
 
 
-def gc_artifact(artifact: Artifact, *, options: GcOptions) -> Collected:
-    """Collects one artifact, finishing first what a killed gc began."""
+def gc_artifact(artifact: Artifact, *, options: GcOptions, writers: Writers = tuple) -> Collected:
+    """Collects one artifact, finishing first what a killed gc began.
+
+    `writers` says who is at work, and is asked again once what shall go is written down: who
+    begins after that sees it.
+    """
     root, folder = artifact.root, artifact.folder
     unneeded = (artifact.kind, artifact.fingerprint) in options.unneeded
     options = options.for_artifact(artifact)
     if not options.dry_run:
         for removal in removals_after(root, folder, number=0):
             if not removal.done:
-                _carry_out(artifact, removal, options=options)
+                root.sync(layout.removal(folder, removal.number))
+                _carry_out(artifact, removal, options=options, writers=writers)
         if unneeded:
             _empty(artifact)
     latest = artifact.latest()
@@ -115,6 +141,8 @@ def gc_artifact(artifact: Artifact, *, options: GcOptions) -> Collected:
         retired |= {latest.number} - pinned  # as if it were emptied already
     reachable = _reachable(artifact, set(numbers) - retired)
     files = _unreachable(artifact, reachable, retired=retired, options=options)
+    spared = spare(artifact, snapshots=retired, files=files, writers=writers())
+    retired, files = set(spared.snapshots), sorted(spared.files)
     size = sum(_size(root, f"{folder}/{file}") for file in files)
     if not options.dry_run and (retired or files):
         try:
@@ -123,10 +151,10 @@ def gc_artifact(artifact: Artifact, *, options: GcOptions) -> Collected:
             )
         except FileExistsError:
             return Collected(artifact.kind, artifact.fingerprint, (), (), 0)  # another gc is at it
-        removal = _carry_out(artifact, removal, options=options)
+        removal = _carry_out(artifact, removal, options=options, writers=writers)
         retired, files = set(removal.snapshots), sorted(removal.files)
     return Collected(
-        artifact.kind, artifact.fingerprint, tuple(sorted(retired)), tuple(files), size
+        artifact.kind, artifact.fingerprint, tuple(sorted(retired)), tuple(files), size, spared.left
     )
 
 
@@ -194,20 +222,27 @@ def _settled(artifact: Artifact) -> set[str]:
     return _files_of(latest.settled) if latest is not None else set()
 
 
-def _carry_out(artifact: Artifact, removal: Removal, *, options: GcOptions) -> Removal:
+def _carry_out(
+    artifact: Artifact, removal: Removal, *, options: GcOptions, writers: Writers
+) -> Removal:
     """Deletes what a removal lists, except what was published or pinned meanwhile."""
     root, folder = artifact.root, artifact.folder
     pinned = pinned_numbers(root, folder, expires_seconds=options.pin_expires_seconds)
     numbers = set(artifact.numbers()) - (removal.snapshots - pinned)
     in_use = _reachable(artifact, numbers)
-    removal = dataclasses.replace(
-        removal, snapshots=removal.snapshots - pinned, files=removal.files - in_use
+    spared = spare(
+        artifact,
+        snapshots=removal.snapshots - pinned,
+        files=removal.files - in_use,
+        writers=writers(),
     )
+    removal = dataclasses.replace(removal, snapshots=spared.snapshots, files=spared.files)
     root.delete(*(layout.snapshot(folder, number) for number in sorted(removal.snapshots)))
     root.delete(*(f"{folder}/{file}" for file in sorted(removal.files, reverse=True)))
     finish_removal(root, folder, removal)
     pins = [f"{folder}/pins/{name}" for name in root.list(f"{folder}/pins")]
-    root.delete(*_older(root, pins, seconds=options.pin_expires_seconds))
+    expired = _older(root, pins, seconds=options.pin_expires_seconds)
+    root.delete(*(pin for pin in expired if not root.link_on(pin)))
     return removal
 
 

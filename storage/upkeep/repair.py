@@ -216,6 +216,7 @@ def _entries_of_receipts(artifact: Artifact) -> tuple[Entry, ...]:
         except (StoreError, CommitError):
             continue
         aged.append((root.age_seconds(path), receipt))
+    root.sync(*(f"{folder}/{receipt.path}" for _, receipt in aged))
     taken: dict[str, set[str]] = {}
     entries: list[Entry] = []
     for _, receipt in sorted(aged, key=lambda pair: pair[0]):

@@ -23,6 +23,7 @@ _BY_NAME = {
     layout.DROPS: "records of runs",
     layout.AT_WORK: "records of runs",
     layout.FORMATS: "the store's format",
+    layout.WRITERS: "who writes here now",
     layout.SCRATCH: "files being written, or left by a killed writer",
     ".damaged": "files that repair set aside",
     "logs": "logs of trainings",

@@ -6,8 +6,11 @@ have begun before they were dropped, and use it.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from reelvec.storage import layout
 from reelvec.storage.at_work import forget_stopped, runs_at_work
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import RunRecord
@@ -23,7 +26,8 @@ class StoreCollected:
     """What was (or, in a dry run, would be) removed, and what was left for a reason."""
 
     removed: tuple[Collected, ...]
-    left: tuple[str, ...] = ()
+    left: Mapping[str, tuple[str, ...]]
+    """Why -> files and folders below the root that would have gone otherwise."""
 
     @property
     def files(self) -> int:
@@ -55,13 +59,11 @@ def collect_store(
     root = open_root(store)
     holdings = Holdings(root)
     unneeded = holdings.of(holdings.dropped) - holdings.of(holdings.kept)
-    left: list[str] = []
-    names = [run.name for run in runs_at_work(root) if not run.stopped]
-    if names and unneeded:
-        left.append(
-            f"what dropped runs had ({len(unneeded)} artifacts) stays while a run is at work"
-            f" ({', '.join(dict.fromkeys(names))}): run gc again when it has ended"
-        )
+    left: dict[str, list[str]] = defaultdict(list)
+    if unneeded and (busy := _at_work(root)):
+        left[f"only dropped runs had it, but {busy}: run gc again when that has ended"] = [
+            layout.artifact(kind, fingerprint) for kind, fingerprint in sorted(unneeded)
+        ]
         unneeded = frozenset()
     options = GcOptions(
         keep_snapshots=keep,
@@ -70,10 +72,24 @@ def collect_store(
         unneeded=unneeded,
         dry_run=dry_run,
     )
-    removed = gc(root, options=options)
+    collected = gc(root, options=options)
+    for one in (one for found in collected for one in found.left):
+        left[one.why].append(one.path)
     if not dry_run:
         _sweep(root)
-    return StoreCollected(tuple(removed), tuple(left))
+    return StoreCollected(
+        tuple(found for found in collected if found.snapshots or found.files),
+        {why: tuple(paths) for why, paths in left.items()},
+    )
+
+
+def _at_work(root: Root) -> str:
+    """Who may use what dropped runs had; "": nobody."""
+    for run in runs_at_work(root):
+        if not run.stopped:
+            return f"the run ({run.name}) is at work"
+    known = [writer for writer in root.writers() if writer.known]
+    return f"{known[0].who} writes here" if known else ""
 
 
 def _read_by(runs: list[RunRecord]) -> frozenset[tuple[str, int]]:

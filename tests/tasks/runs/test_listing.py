@@ -12,6 +12,8 @@ import reelvec
 from reelvec.storage.at_work import announced
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import MissingArtifactError, StoreError
+from reelvec.storage.places.contract import Writer
+from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import find_run, list_runs, write_run
 from reelvec.storage.upkeep.verify import verify_store
@@ -103,7 +105,7 @@ def test_a_dropped_run_given_again_is_a_new_run(store, two, collected):
     assert again.identifier not in dropped and set(again.artifacts) == {
         "corpus", "frames", "checkpoint", "embeddings", "evaluation",
     }  # fmt: skip
-    assert collect_store(store, hours=0.0).left == ()
+    assert collect_store(store, hours=0.0).left == {}
     assert checksums(store, made) == before
     assert len(reelvec.open(store).run("alpha").search("a shape", top=3)) == 3
     assert verify_store(open_root(store)) == []
@@ -129,13 +131,24 @@ def test_who_is_not_there_or_is_at_work_is_not_dropped(store):
         drop(store, "beta")
 
 
-def test_nothing_dropped_is_freed_while_a_run_is_at_work(store, two):
+def test_nothing_dropped_is_freed_while_a_run_is_at_work(store, two, monkeypatch):
     drop(store, "alpha")
     with announced(open_root(store), "alpha"):
         left = collect_store(store, hours=0.0)
-        assert left.removed == () and "while a run is at work (alpha)" in left.left[0]
-    assert checksums(store, two["alpha"][1])["embed"]
+        ((why, paths),) = left.left.items()
+        assert left.removed == () and "the run (alpha) is at work" in why
+        assert [path.partition("/")[0] for path in paths] == [
+            "checkpoint", "embeddings", "evaluation",
+        ]  # fmt: skip
+    writers = [Writer("process 7 on a machine", seconds=60.0, known=True)]
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalRoot, "writers", lambda _: writers)
+        left = collect_store(store, hours=0.0)
+        assert left.removed == () and "process 7 on a machine writes here" in next(iter(left.left))
+    before = {run.identifier for run in list_runs(open_root(store), dropped=True)}
+    assert checksums(store, two["alpha"][1]) == checksums(two["alpha"][0].store, two["alpha"][1])
     assert collect_store(store).files > 0
+    assert {run.identifier for run in list_runs(open_root(store), dropped=True)} == before
 
 
 def test_a_run_that_only_scored_keeps_what_its_tables_were_made_from(store, two):
