@@ -20,6 +20,7 @@ from reelvec.flows.console.options import (
 )
 from reelvec.flows.console.output import print_json, say
 from reelvec.flows.console.stores import known_store
+from reelvec.storage.corpora.own.folder import check_folder
 
 __all__ = ["register"]
 
@@ -89,10 +90,12 @@ def embed(
     as_json: JsonFlag = False,
 ) -> None:
     """Embed your own videos (and captions): a folder in, a table out."""
-    from reelvec.tasks.weights.choice import choose_weights
-
     if not videos or not Path(videos).is_dir():
         raise ConfigError(f"({videos}) is not a folder; give the folder that holds the videos")
+    if captions is None:
+        check_folder(videos)
+    from reelvec.tasks.weights.choice import choose_weights
+
     folder = {"kind": "folder", "videos": videos, "captions": captions and str(captions)}
     chosen = choose_weights(weights, store=store or default_store())
     document = {

@@ -1,4 +1,4 @@
-"""The folder through which the processes of one training find each other, and torchrun's logs.
+"""The folder through which the processes of one training find each other.
 
 It is made below a folder of our own in the temporary one: file systems of stores may have no
 locks, which the meeting needs. A training that is killed cannot remove its folder, but its lock

@@ -1,8 +1,8 @@
-"""Train: from frames and captions to a checkpoint artifact, through torchrun, from where it stood.
+"""Train: from frames and captions to a checkpoint artifact, from where it stood.
 
 A run looks for its finished checkpoint first. If there is none, the training set is committed,
-`tasks.training.worker` is started as a child, and its checkpoints are committed as they come; a
-killed run goes on from the last one.
+`tasks.training.worker` is started in processes of its own, and its checkpoints are committed as
+they come; a killed run goes on from the last one.
 """
 
 from __future__ import annotations

@@ -230,7 +230,7 @@ def test_two_processes_and_an_interruption_reach_the_same_weights(finished, tmp_
     assert there == promised
     left = {path.name: path for path in (tmp_path / "temporary").iterdir()}
     left.pop(f"torchinductor_{getpass.getuser()}", None)  # its cache, for the next one
-    assert list(left) == [f"reelvec-{os.getuid()}"], "torchrun leaves a folder a run"
+    assert list(left) == [f"reelvec-{os.getuid()}"], "nothing else stays"
     assert all(list(path.iterdir()) == [] for path in left.values())
 
 
