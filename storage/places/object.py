@@ -145,6 +145,20 @@ class ObjectRoot:
                 return sorted(n for n in names if n and not n.startswith(_PROBE))
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def walk(self) -> Iterator[tuple[str, int, bool]]:
+        start = "".join(f"{part}/" for part in self._prefix)
+        more: dict[str, str] = {}
+        while True:
+            with explained_remote("list", uri=self.uri):
+                page = _connected().files.call_s3(
+                    "list_objects_v2", Bucket=self._bucket, Prefix=start, **more
+                )
+            for entry in page.get("Contents", ()):
+                yield entry["Key"].removeprefix(start), int(entry["Size"]), True
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
     def size(self, path: str) -> int:
         return int(self._head(path)["ContentLength"])
 
