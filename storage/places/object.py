@@ -150,9 +150,7 @@ class ObjectRoot:
         more: dict[str, str] = {}
         while True:
             with explained_remote("list", uri=self.uri):
-                page = _connected().files.call_s3(
-                    "list_objects_v2", Bucket=self._bucket, Prefix=start, **more
-                )
+                page = client().call("list_objects_v2", Bucket=self._bucket, Prefix=start, **more)
             for entry in page.get("Contents", ()):
                 yield entry["Key"].removeprefix(start), int(entry["Size"]), True
             if not page.get("IsTruncated"):
