@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reelvec.configs import PipelineConfig
 from reelvec.flows.clusters import open_cluster, slots
 from reelvec.flows.own_engine import open_own_engine
 from reelvec.flows.stages import STAGES, run_stages
@@ -16,23 +15,16 @@ __all__ = ["run_alone"]
 
 
 def run_alone(
-    config: PipelineConfig,
-    *,
-    only: Sequence[str],
-    retry: RetryFilter | None = None,
-    accept_losses: bool = False,
-    rehash: bool = False,
+    session: Session, *, only: Sequence[str], retry: RetryFilter | None = None
 ) -> RunSummary:
     """What the flow `pipeline` does, but for what a server would show of it.
 
     Args:
-        config: the run, checked.
+        session: of the run, its config checked.
         only: stages to run, in pipeline order.
         retry: failed videos that are tried once more.
-        accept_losses: tables may lose usable rows beyond config.max_lost_fraction.
-        rehash: hash every video again, though its file looks as it did.
     """
-    session = Session(config, accepts_losses=accept_losses, rehash=rehash)
+    config = session.config
     with (
         open_cluster(config) as address,
         open_own_engine(threads=slots(config), dask_address=address) as engine,

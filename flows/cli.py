@@ -21,7 +21,7 @@ __all__ = ["app", "main"]
 os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 
-from reelvec.flows.commands import corpora, keeping, looking, running, weights
+from reelvec.flows.commands import corpora, keeping, looking, running, runs, weights
 from reelvec.flows.console.output import complain, printable, say, speak_any_encoding
 from reelvec.flows.console.stopping import Stopped, stopping_on_signals
 
@@ -34,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (running, looking, corpora, keeping, weights):
+for group in (running, looking, runs, corpora, keeping, weights):
     group.register(app)
 
 
@@ -63,6 +63,7 @@ def main() -> None:
     from reelvec.configs import ConfigError
     from reelvec.models.errors import ModelError
     from reelvec.storage.errors import ReelvecError
+    from reelvec.storage.places.failures import words_for
     from reelvec.tasks.corpus.ledger import TooManyFailedError
 
     speak_any_encoding()
@@ -80,6 +81,8 @@ def main() -> None:
         complain(f"ended by {stopped}; what is committed is intact, run again to go on")
         sys.exit(128 + stopped.number)
     except Exception as error:
+        if isinstance(error, OSError) and (words := words_for(error)):
+            _fail(words, code=1)
         if hasattr(error, "format_message"):  # typer's, which brings a click of its own or not
             _refuse_words(error)
         if os.environ.get("REELVEC_DEBUG"):
@@ -101,7 +104,7 @@ def _refuse_words(error: Any) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-def _fail(error: Exception, *, code: int) -> None:
+def _fail(error: Exception | str, *, code: int) -> None:
     complain(f"reelvec: {error}")
     sys.exit(code)
 

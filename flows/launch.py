@@ -18,12 +18,14 @@ from reelvec.flows.servers import check_server, ending_with_server, server_url
 from reelvec.storage.corpora.own.folder import check_folder
 
 if TYPE_CHECKING:
+    from reelvec.flows.refresh import Reembedded, RefreshOptions
     from reelvec.storage.upkeep.repair import Repair
+    from reelvec.tasks.artifacts import Session
     from reelvec.tasks.runs.outcome import RunSummary
     from reelvec.tasks.runs.retrying import RetryFilter
     from reelvec.tasks.scoring.rows import MetricRow
 
-__all__ = ["RepairSummary", "launch", "repair_damage", "retry_failed", "show"]
+__all__ = ["RepairSummary", "launch", "refresh_runs", "repair_damage", "retry_failed", "show"]
 
 
 def launch(
@@ -40,7 +42,8 @@ def launch(
         StoreError: it cannot be made there.
         ServerError: PREFECT_API_URL is set, and no server answers there.
     """
-    _check_videos(config)
+    if stages is None or "ingest" in stages:
+        _check_videos(config)
     server = _server()
     from reelvec.tasks.artifacts import Session
     from reelvec.tasks.runs.outcome import summary_of
@@ -76,20 +79,21 @@ def _check_videos(config: PipelineConfig) -> None:
 def retry_failed(
     store: str,
     *,
+    run: str | None = None,
     reasons: Sequence[str],
     videos: Sequence[str],
     accept_losses: bool = False,
     rehash: bool = False,
 ) -> RunSummary:
-    """Try failed videos of the last run again, and bring its tables up to date."""
+    """Try failed videos of a run (None: the last) again, and bring its tables up to date."""
     from reelvec.tasks.runs.preflight import checked_config
     from reelvec.tasks.runs.recording import last_config
     from reelvec.tasks.runs.retrying import RetryFilter
 
     retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
-    config = last_config(store)
+    config = last_config(store, run=run)
     if videos:
-        failed = reelvec.open(store).run().failures()
+        failed = reelvec.open(store).run(run).failures()
         retry.check_videos({row.video_id for row in failed})
     server, config = _server(), checked_config(config)
     return _run(config, server=server, retry=retry, accept_losses=accept_losses, rehash=rehash)
@@ -103,22 +107,52 @@ def _run(
     retry: RetryFilter | None = None,
     accept_losses: bool,
     rehash: bool,
+    refresh: bool = False,
 ) -> RunSummary:
     """As a Prefect flow where there is a server; else alone."""
     check_loopback(config)
     if server is None:
         from reelvec.flows.alone import run_alone
+        from reelvec.tasks.artifacts import Session
 
-        return run_alone(
-            config, only=stages, retry=retry, accept_losses=accept_losses, rehash=rehash
-        )
+        session = Session(config, accepts_losses=accept_losses, rehash=rehash, refreshes=refresh)
+        return run_alone(session, only=stages, retry=retry)
     from reelvec.flows.pipeline import pipeline
 
     keep_logs_brief()
     with ending_with_server(server):
         return pipeline(
-            config, only=list(stages), retry=retry, accept_losses=accept_losses, rehash=rehash
+            config,
+            only=list(stages),
+            retry=retry,
+            accept_losses=accept_losses,
+            rehash=rehash,
+            refresh=refresh,
         )
+
+
+def refresh_runs(store: str, *, names: Sequence[str], options: RefreshOptions) -> Reembedded:
+    """Keep the tables of runs true, of all that have tables or of those that are named.
+
+    Raises:
+        MissingArtifactError: no run is called so, or none has tables.
+    """
+    from reelvec.flows.refresh import Reembedded, chosen_runs, refresh
+
+    server, due = _server(), chosen_runs(store, names)
+
+    def run(session: Session, stages: list[str]) -> RunSummary:
+        return _run(
+            session.config,
+            server=server,
+            stages=stages,
+            accept_losses=session.accepts_losses,
+            rehash=session.rehash,
+            refresh=True,
+        )
+
+    done = [refresh(one, options=options, run=run, say=complain) for one in due]
+    return Reembedded(runs=tuple(done))
 
 
 @dataclass(frozen=True, kw_only=True)

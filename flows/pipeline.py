@@ -33,6 +33,7 @@ def pipeline(
     retry: RetryFilter | None = None,
     accept_losses: bool = False,
     rehash: bool = False,
+    refresh: bool = False,
 ) -> RunSummary:
     """Run the stages of `config` in order; each does what is missing and nothing else.
 
@@ -42,6 +43,7 @@ def pipeline(
         retry: failed videos that are tried once more.
         accept_losses: tables may lose usable rows beyond config.max_lost_fraction.
         rehash: hash every video again, though its file looks as it did.
+        refresh: keep a run's tables true; the run that is searched by default stays the same.
 
     Returns:
         What the stages did, coverage, metrics, and where the report is.
@@ -49,7 +51,7 @@ def pipeline(
     keep_logs_printable()
     config = checked_config(config)
     check_loopback(config)
-    session = Session(config, accepts_losses=accept_losses, rehash=rehash)
+    session = Session(config, accepts_losses=accept_losses, rehash=rehash, refreshes=refresh)
     chosen = choose_stages(only)
     with _shared_server(), open_cluster(config) as address:
         runner = _task_runner(config, address=address)

@@ -13,6 +13,7 @@ from typing import Any
 
 from reelvec.flows.engine import Engine, ShardFunction
 from reelvec.flows.progress import stage_progress
+from reelvec.storage.at_work import announced
 from reelvec.storage.commits.artifact import Receipt
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus import ingest as ingestion
@@ -51,12 +52,14 @@ def run_stages(
     """
     started = datetime.now(UTC)
     receipts: list[StageReceipt] = []
-    for name in names:
-        if name == "report":
+    session.root.begin_writing()
+    with announced(session.root, session.config.name):
+        for name in names:
+            if name == "report":
+                record_run(session, receipts, started=started)
+            receipts.append(run_stage(name))
+        if "report" not in names:
             record_run(session, receipts, started=started)
-        receipts.append(run_stage(name))
-    if "report" not in names:
-        record_run(session, receipts, started=started)
     return summary_of(session, receipts)
 
 

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import os
 import queue
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
@@ -30,6 +28,7 @@ import psutil
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import parse
 from reelvec.tasks.training.guard import WATCH
+from reelvec.tasks.training.meeting import meeting_folder
 from reelvec.tasks.training.processes import MEETING
 
 __all__ = ["Launch", "OnProgress", "supervise"]
@@ -136,7 +135,12 @@ class _Workers:
 
 @contextmanager
 def _workers(launch: Launch) -> Iterator[_Workers]:
-    meeting = Path(tempfile.mkdtemp(prefix="reelvec-train-"))
+    with meeting_folder() as meeting, _started(launch, meeting) as workers:
+        yield workers
+
+
+@contextmanager
+def _started(launch: Launch, meeting: Path) -> Iterator[_Workers]:
     lifeline, alive = os.pipe()
     heard, said = os.pipe()
     processes: list[subprocess.Popen[bytes]] = []
@@ -164,7 +168,6 @@ def _workers(launch: Launch) -> Iterator[_Workers]:
     finally:
         os.close(alive)  # the workers see it and die
         _end(processes)
-        shutil.rmtree(meeting, ignore_errors=True)
 
 
 def _environment(rank: int, world: int, *, meeting: Path) -> dict[str, str]:

@@ -29,6 +29,7 @@ from reelvec.tasks.training.checkpoints import (
     commit,
     model_from,
     recover,
+    tidy,
 )
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.finished import Trained, TrainReceipt, finished, receipt_of
@@ -67,6 +68,7 @@ def train(session: Session, *, on_progress: OnProgress = lambda _: None) -> Trai
             trained_model = finished(session.latest(artifact))
         if trained_model is None:
             raise TrainingError(f"training ended without a finished checkpoint in {artifact!r}")
+        tidy(artifact)
         steps = trained_model.last.progress.step - (before[-1].progress.step if before else 0)
     return receipt_of(trained_model, session.config, items=items, done=steps)
 
