@@ -9,6 +9,8 @@
                          removals/{n:08d}.json, .done     what gc is about to delete, and did
                          pins/{n:08d}-{unique}.json       snapshots a reader holds on to
     runs/{stamp}-{id}.json
+    drops/{stamp}-{id}.json              which of these runs were dropped
+    at-work/{stamp}-{id}.json            a run that has begun and not ended
     format/{n:08d}.json                  the store's format: the largest n
     sources/synthetic/{fingerprint}/…
     .writers/…                           a file of each process that writes, while it lives
@@ -28,14 +30,18 @@ import xxhash
 from reelvec.storage.errors import StoreError
 
 __all__ = [
+    "AT_WORK",
+    "DROPS",
     "FORMATS",
     "KINDS",
     "RUNS",
     "SCRATCH",
     "WRITERS",
     "artifact",
+    "at_work",
     "canonical",
     "damaged",
+    "drop",
     "fingerprint",
     "identity",
     "is_fingerprint",
@@ -55,6 +61,8 @@ KINDS = ("corpus", "frames", "checkpoint", "embeddings", "evaluation")
 SCRATCH = ".scratch"
 WRITERS = ".writers"
 RUNS = "runs"
+DROPS = "drops"
+AT_WORK = "at-work"
 FORMATS = "format"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,63}")
@@ -160,6 +168,14 @@ def number_of(name: str) -> int | None:
 
 def run(stamp: str, identifier: str) -> str:
     return f"{RUNS}/{stamp}-{identifier}.json"
+
+
+def drop(stamp: str, identifier: str) -> str:
+    return f"{DROPS}/{stamp}-{identifier}.json"
+
+
+def at_work(stamp: str, identifier: str) -> str:
+    return f"{AT_WORK}/{stamp}-{identifier}.json"
 
 
 def store_format(number: int) -> str:

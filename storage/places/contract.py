@@ -7,7 +7,7 @@ store offers the same verbs with a conditional put.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,12 @@ class Root(Protocol):
 
     def age_seconds(self, path: str) -> float:
         """Seconds since `path` was written, never negative (a clock may have gone back)."""
+
+    def walk(self) -> Iterator[tuple[str, int, bool]]:
+        """Every file with the bytes it takes, and True; folders too, where they take some: False.
+
+        On a disk, blocks given away, a file of several names once: the sum is what `du` says.
+        """
 
     def delete(self, *paths: str) -> None:
         """Removes the paths that are there, durably; StoreError where one has a link on its way."""

@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +22,8 @@ from reelvec.storage.places.writers import Lease, writers_in
 
 __all__ = ["LocalRoot"]
 
+_BLOCK = 512
+"""Bytes; what file systems count in, whatever their own blocks are."""
 _NO_LINKS = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -124,6 +127,25 @@ class LocalRoot:
     def age_seconds(self, path: str) -> float:
         with explained("read", path=self._at(path)):
             return max(0.0, time.time() - self._at(path).stat().st_mtime)
+
+    def walk(self) -> Iterator[tuple[str, int, bool]]:
+        seen: set[tuple[int, int]] = set()
+        due = [self._folder]
+        while due:
+            path = due.pop()
+            with explained("list", path=path):
+                try:
+                    facts = path.lstat()
+                    is_folder = stat.S_ISDIR(facts.st_mode)
+                    due += path.iterdir() if is_folder else ()
+                except FileNotFoundError:
+                    continue  # deleted since it was listed
+            if (facts.st_dev, facts.st_ino) in seen:
+                continue
+            seen.add((facts.st_dev, facts.st_ino))
+            taken = getattr(facts, "st_blocks", -(-facts.st_size // _BLOCK)) * _BLOCK
+            place = path.relative_to(self._folder).as_posix()
+            yield "" if path == self._folder else place, taken, not is_folder
 
     def begin_writing(self) -> None:
         with explained("write", path=self._folder):

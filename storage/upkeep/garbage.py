@@ -26,9 +26,11 @@ from reelvec.storage.places.contract import Writer
 from reelvec.storage.roots import Root
 from reelvec.storage.upkeep.sparing import Left, spare, spare_scratch
 
-__all__ = ["Collected", "GcOptions", "gc", "gc_artifact"]
+__all__ = ["CHECKPOINT_GRACE_SECONDS", "Collected", "GcOptions", "gc", "gc_artifact"]
 
 _DAY = 86_400.0
+CHECKPOINT_GRACE_SECONDS = 120.0
+"""How long a checkpoint no longer in force stays, for whoever is reading it without a pin."""
 
 Writers = Callable[[], Sequence[Writer]]
 """Who writes in the store at this moment."""
@@ -42,12 +44,35 @@ class GcOptions:
     """Newest snapshots of each artifact that are kept; at least 1."""
     min_age_seconds: float = _DAY
     """Unpublished files, and snapshots replaced by a newer one, are left alone for so long."""
+    superseded_seconds: float | None = None
+    """The same for snapshots alone, and for what was published and is in force no more; None: as
+    long as min_age_seconds."""
     pin_expires_seconds: float = 30 * _DAY
     """A pin older than this belongs to a reader that was killed."""
     protect: frozenset[tuple[str, int]] = frozenset()
     """(fingerprint, snapshot number) pairs that are kept whatever their age."""
+    unneeded: frozenset[tuple[str, str]] = frozenset()
+    """(kind, fingerprint) of artifacts that only dropped runs had: all they hold goes, at once."""
     dry_run: bool = False
     """Only say what would be removed."""
+
+    @property
+    def superseded_for(self) -> float:
+        """Seconds that what is superseded stays."""
+        given = self.superseded_seconds
+        return self.min_age_seconds if given is None else given
+
+    def for_artifact(self, artifact: Artifact) -> GcOptions:
+        """Those of one artifact: what a training superseded is promised to nobody."""
+        if (artifact.kind, artifact.fingerprint) in self.unneeded:
+            nothing: frozenset[tuple[str, int]] = frozenset()
+            return dataclasses.replace(
+                self, keep_snapshots=1, superseded_seconds=0.0, protect=nothing
+            )
+        if artifact.kind == "checkpoint":
+            soon = min(self.superseded_for, CHECKPOINT_GRACE_SECONDS)
+            return dataclasses.replace(self, keep_snapshots=1, superseded_seconds=soon)
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +124,23 @@ def gc_artifact(artifact: Artifact, *, options: GcOptions, writers: Writers = tu
     begins after that sees it.
     """
     root, folder = artifact.root, artifact.folder
+    unneeded = (artifact.kind, artifact.fingerprint) in options.unneeded
+    options = options.for_artifact(artifact)
     if not options.dry_run:
         for removal in removals_after(root, folder, number=0):
             if not removal.done:
                 root.sync(layout.removal(folder, removal.number))
                 _carry_out(artifact, removal, options=options, writers=writers)
+        if unneeded:
+            _empty(artifact)
     latest = artifact.latest()
     numbers = artifact.numbers()
     retired = _retired(artifact, numbers, options=options)
+    if unneeded and options.dry_run and latest is not None and latest.entries:
+        pinned = pinned_numbers(root, folder, expires_seconds=options.pin_expires_seconds)
+        retired |= {latest.number} - pinned  # as if it were emptied already
     reachable = _reachable(artifact, set(numbers) - retired)
-    files = _unreachable(artifact, reachable, options=options)
+    files = _unreachable(artifact, reachable, retired=retired, options=options)
     spared = spare(artifact, snapshots=retired, files=files, writers=writers())
     retired, files = set(spared.snapshots), sorted(spared.files)
     size = sum(_size(root, f"{folder}/{file}") for file in files)
@@ -126,6 +158,13 @@ def gc_artifact(artifact: Artifact, *, options: GcOptions, writers: Writers = tu
     )
 
 
+def _empty(artifact: Artifact) -> None:
+    """Publishes a snapshot that holds nothing, so that what there is goes like all superseded."""
+    latest = artifact.latest()
+    if latest is not None and latest.entries:
+        artifact.publish(replace=[entry.part for entry in latest.entries], note="no run needs it")
+
+
 def _retired(artifact: Artifact, numbers: list[int], *, options: GcOptions) -> set[int]:
     """Snapshots that may go: not among the newest, pinned or protected, and replaced long ago."""
     root, folder = artifact.root, artifact.folder
@@ -134,7 +173,7 @@ def _retired(artifact: Artifact, numbers: list[int], *, options: GcOptions) -> s
     for number, newer in itertools.pairwise(numbers):
         kept = number in pinned or (artifact.fingerprint, number) in options.protect
         replaced_for = root.age_seconds(layout.snapshot(folder, newer))
-        if not kept and replaced_for >= options.min_age_seconds:
+        if not kept and replaced_for >= options.superseded_for:
             retired.add(number)
     return retired - set(numbers[-max(options.keep_snapshots, 1) :])
 
@@ -152,10 +191,15 @@ def _files_of(parts: Iterable[str]) -> set[str]:
 
 
 def _unreachable(
-    artifact: Artifact, reachable: Collection[str], *, options: GcOptions
+    artifact: Artifact,
+    reachable: Collection[str],
+    *,
+    retired: Collection[int],
+    options: GcOptions,
 ) -> list[str]:
     """Parts and receipts nobody reaches and nobody touched for long, a part with its receipt."""
     root, folder = artifact.root, artifact.folder
+    superseded = _reachable(artifact, retired) | _settled(artifact)
     groups: dict[str, list[str]] = {}
     for name in root.list(f"{folder}/parts"):
         groups.setdefault(layout.receipt_of(f"parts/{name}"), []).append(f"parts/{name}")
@@ -165,9 +209,17 @@ def _unreachable(
     for group in groups.values():
         paths = [f"{folder}/{file}" for file in group]
         unused = not any(file in reachable for file in group)
-        if unused and len(_older(root, paths, seconds=options.min_age_seconds)) == len(paths):
+        was_published = any(file in superseded for file in group)
+        seconds = options.superseded_for if was_published else options.min_age_seconds
+        if unused and len(_older(root, paths, seconds=seconds)) == len(paths):
             files.extend(group)
     return sorted(files)
+
+
+def _settled(artifact: Artifact) -> set[str]:
+    """Parts that were published once and are in force no more, with their receipts."""
+    latest = artifact.latest()
+    return _files_of(latest.settled) if latest is not None else set()
 
 
 def _carry_out(

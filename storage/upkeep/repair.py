@@ -51,6 +51,9 @@ def repair_store(root: Root, *, together: Together = lambda _, parts: parts) -> 
         if damage.kind == layout.RUNS:
             _set_aside(root, damage.path)
             repairs.append(Repair(damage, "set aside; the runs before it are known"))
+        elif damage.kind == layout.DROPS:
+            _set_aside(root, damage.path)
+            repairs.append(Repair(damage, "set aside; drop the runs it named again"))
         elif damage.kind == layout.FORMATS:
             repairs.append(Repair(damage, _mend_format(root, damage.path)))
     return repairs

@@ -28,8 +28,8 @@ class Damage:
     """One damaged or missing file.
 
     Attributes:
-        kind: artifact kind, "runs" or "format".
-        fingerprint: the artifact's ("" for the other two).
+        kind: artifact kind, "runs", "drops" or "format".
+        fingerprint: the artifact's ("" for the others).
         path: the file, below the root.
         what: what is wrong with it.
         keys: inputs in force in the latest snapshot that must be done again.
@@ -54,7 +54,7 @@ def verify_store(root: Root) -> list[Damage]:
         RefusedError: the place refuses to be read, so that nothing is known.
     """
     damages = [damage for artifact in Artifact.all(root) for damage in verify_artifact(artifact)]
-    for folder in (layout.RUNS, layout.FORMATS):
+    for folder in (layout.RUNS, layout.DROPS, layout.FORMATS):
         for name in root.list(folder):
             path = f"{folder}/{name}"
             damages.extend(Damage(folder, "", path, what) for what in _unsealed(root, path))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -198,6 +199,70 @@ def test_stray_files_of_killed_writers_go(root: Root, artifact: Artifact, tmp_pa
     make_old(tmp_path, hours=48)
     gc(root)
     assert not stray.exists()
+
+
+def test_what_only_dropped_runs_had_goes_at_once(root: Root, artifact: Artifact) -> None:
+    orphan = write_part(artifact, ok("young"))
+    other = Artifact.open(root, kind="corpus", identity={"b": 1})
+    other.publish(add=[write_part(other, ok("a"))])
+    drop = GcOptions(unneeded=frozenset({(artifact.kind, artifact.fingerprint)}))
+    (would,) = gc(root, options=dataclasses.replace(drop, dry_run=True))
+    assert artifact.numbers() == [1, 2, 3]
+    (did,) = gc(root, options=drop)
+    assert did == would
+    assert (did.fingerprint, did.snapshots, len(did.files)) == (
+        artifact.fingerprint, (1, 2, 3), 6,
+    )  # fmt: skip
+    assert rows_in_force(artifact.latest()) == {}
+    assert rows_in_force(other.latest()) == ok("a")
+    assert artifact.orphan_receipts() == [orphan]  # somebody may be about to publish it
+    assert verify_artifact(artifact) == []
+    assert gc(root, options=drop) == []
+    artifact.publish(add=[write_part(artifact, ok("a", "b", value=7))])
+    assert rows_in_force(artifact.latest()) == ok("a", "b", value=7)
+
+
+def test_a_reader_of_what_was_dropped_is_waited_for(root: Root, artifact: Artifact) -> None:
+    drop = GcOptions(unneeded=frozenset({(artifact.kind, artifact.fingerprint)}))
+    with artifact.pinned(3) as snapshot:
+        (would,) = gc(root, options=dataclasses.replace(drop, dry_run=True))
+        (did,) = gc(root, options=drop)
+        assert would == did
+        assert did.snapshots == (1, 2)
+        assert rows_in_force(snapshot) == ok("a", "b", value=3)
+    (did,) = gc(root, options=drop)
+    assert did.snapshots == (3,)
+
+
+@pytest.mark.parametrize("at", ["publish", "carry_out"])
+def test_a_gc_killed_while_it_frees_is_finished_by_the_next(
+    root: Root, artifact: Artifact, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    from reelvec.storage.upkeep import garbage as module
+
+    drop = GcOptions(unneeded=frozenset({(artifact.kind, artifact.fingerprint)}))
+    with monkeypatch.context() as patch:
+        place = (Artifact, "publish") if at == "publish" else (module, "_carry_out")
+        patch.setattr(*place, lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            gc(root, options=drop)
+    assert verify_artifact(artifact) == []
+    gc(root, options=drop)
+    assert (rows_in_force(artifact.latest()), root.list(f"{artifact.folder}/parts")) == ({}, [])
+
+
+def test_superseded_checkpoints_are_kept_two_minutes_and_others_a_day(root: Root) -> None:
+    folders = []
+    for kind in ("checkpoint", "embeddings"):
+        made = Artifact.open(root, kind=kind, identity={"of": kind})
+        for value in (1, 2, 3, 4):
+            made.publish(add=[write_part(made, ok("a", value=value))], supersede={TABLE: ["a"]})
+        folders.append(made.folder)
+    assert gc(root) == []
+    make_old(Path(root.uri), hours=0.1)
+    (did,) = gc(root)
+    assert (did.kind, did.snapshots, len(did.files)) == ("checkpoint", (1, 2, 3), 6)
+    assert [len(root.list(f"{folder}/parts")) for folder in folders] == [1, 4]
 
 
 # Beside writers.
