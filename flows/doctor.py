@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, cast
 
 from packaging.specifiers import SpecifierSet
 
+from reelvec.flows.servers import ServerError, check_server, server_url
+from reelvec.tasks.loopback import loopback_fault
+
 if TYPE_CHECKING:
     from reelvec.storage.places.object import ObjectRoot
 
@@ -31,7 +34,7 @@ _GIB = 2**30
 def examine(store: str) -> list[Check]:
     """Every check with its result (`ok`, `note` or `bad`), what was found, and the remedy."""
     checks = [_python(), *_versions(), _ffmpeg(), _cores(), _gpu(), _shared_memory()]
-    return [*checks, examine_store(store), _server(), *_stray_weights()]
+    return [*checks, examine_store(store), _loopback(), _server(), *_stray_weights()]
 
 
 def _row(check: str, result: str, found: str, remedy: str = "") -> Check:
@@ -150,20 +153,23 @@ def _remote(root: ObjectRoot) -> Check:
     return _row("store", "note" if notes else "ok", found, "; ".join(notes))
 
 
+def _loopback() -> Check:
+    fault = loopback_fault()
+    if fault:
+        remedy = "several training processes and Dask need it: ip link set lo up, or the firewall"
+        return _row("loopback", "bad", f"127.0.0.1 cannot be reached: {fault}", remedy)
+    return _row("loopback", "ok", "127.0.0.1")
+
+
 def _server() -> Check:
-    from prefect.settings import PREFECT_API_URL
-
-    url = PREFECT_API_URL.value()
+    url = server_url()
     if url is None:
-        return _row(
-            "prefect", "note", "embedded server", "set PREFECT_API_URL for schedules and the UI"
-        )
-    import httpx
-
+        return _row("prefect", "note", "no server", "set PREFECT_API_URL for schedules and the UI")
     try:
-        httpx.get(f"{url}/health", timeout=5).raise_for_status()
-    except httpx.HTTPError as error:
-        return _row("prefect", "bad", f"{url}: {error}", "start it: prefect server start")
+        check_server(url)
+    except ServerError as error:
+        found, _, remedy = str(error).partition("; ")
+        return _row("prefect", "bad", found, remedy)
     return _row("prefect", "ok", url)
 
 

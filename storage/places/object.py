@@ -16,7 +16,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,6 +26,8 @@ from typing import Any
 import xxhash
 
 from reelvec.storage.errors import StoreError
+from reelvec.storage.layout import is_scratch
+from reelvec.storage.places.contract import Writer
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.places.object_client import client
 from reelvec.storage.places.object_failures import Conflict, explained_remote
@@ -42,7 +44,7 @@ _DELETE_AT_ONCE = 1000  # the most one request may name
 _CONFLICTS = 8
 _PROBE = ".conditional-create"
 _MARK = "reelvec-writer"
-_STALE_SECONDS = 86_400.0
+_DAY = 86_400.0
 
 
 class ObjectRoot:
@@ -143,6 +145,18 @@ class ObjectRoot:
                 return sorted(n for n in names if n and not n.startswith(_PROBE))
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def walk(self) -> Iterator[tuple[str, int, bool]]:
+        start = "".join(f"{part}/" for part in self._prefix)
+        more: dict[str, str] = {}
+        while True:
+            with explained_remote("list", uri=self.uri):
+                page = client().call("list_objects_v2", Bucket=self._bucket, Prefix=start, **more)
+            for entry in page.get("Contents", ()):
+                yield entry["Key"].removeprefix(start), int(entry["Size"]), True
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
     def size(self, path: str) -> int:
         return int(self._head(path)["ContentLength"])
 
@@ -167,6 +181,20 @@ class ObjectRoot:
                     "s3:DeleteObject",
                     path=f"s3://{self._bucket}/{refused.get('Key')}",
                 )
+
+    def begin_writing(self) -> None:
+        """Nothing to do: see `writers`."""
+
+    def writers(self) -> Sequence[Writer]:
+        """Somebody may have begun within a day: an object store knows of no processes."""
+        return [Writer("somebody (an object store cannot tell)", seconds=_DAY, known=False)]
+
+    def link_on(self, path: str) -> str:  # noqa: ARG002
+        """None: objects have no links."""
+        return ""
+
+    def sync(self, *paths: str) -> None:
+        """Nothing to do: an object that is seen is durable."""
 
     def local_path(self, path: str, *, fresh: bool = False) -> Path:
         head = self._head(path)
@@ -270,7 +298,9 @@ def _sweep(folder: Path) -> None:
     """Removes what killed processes left half-written long ago."""
     for entry in os.scandir(folder):
         try:
-            if time.time() - entry.stat().st_mtime > _STALE_SECONDS:
+            if time.time() - entry.stat(follow_symlinks=False).st_mtime > _DAY and is_scratch(
+                entry.name
+            ):
                 Path(entry.path).unlink(missing_ok=True)
         except FileNotFoundError:
             continue

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import botocore.exceptions as refusals  # type: ignore[import-untyped]
 from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
-from reelvec.storage.errors import MissingArtifactError, StoreError
+from reelvec.storage.errors import MissingArtifactError, RefusedError, StoreError
 
 __all__ = ["Conflict", "Unsupported", "explained_remote"]
 
@@ -115,7 +115,7 @@ def explained_remote(action: str, *, uri: str, need: int = 0) -> Iterator[None]:
         code = _code_of(error)
         if code in _TAKEN or isinstance(error, FileExistsError):
             raise FileExistsError(f"{uri} is there already") from error
-        kind = StoreError
+        kind: type[StoreError] = RefusedError
         if code in _CONFLICT:
             kind = Conflict
         elif code in _LACKING:
