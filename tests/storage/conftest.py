@@ -9,9 +9,13 @@ from multiprocessing import forkserver, resource_tracker
 import psutil
 import pytest
 
+from reelvec.storage import layout
+
 PATIENCE = 10.0  # seconds until a worker that was told to end has closed its sockets
 NOT_OURS = ("/dev/", "/proc/", "anon_inode:")
 """What libraries open once and keep: devices, and the kernel's own objects."""
+LEASES = f"/{layout.WRITERS}/"
+"""A root's, open as long as it lives: pytest holds those of fixtures until all is torn down."""
 POOLED = "places"
 """Tests against an object store: its client keeps connections for the next test, on purpose."""
 
@@ -24,7 +28,7 @@ def open_files():
             target = os.readlink(f"/proc/self/fd/{descriptor}")
         except OSError:
             continue  # the listing's own
-        if not target.startswith(NOT_OURS):
+        if not target.startswith(NOT_OURS) and LEASES not in target:
             found[descriptor] = target
     return found
 
