@@ -89,7 +89,8 @@ class LocalRoot:
         folder = self._folder / SCRATCH
         with explained("make the store at", path=self._folder):
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                if not folder.is_dir():
+                    folder.mkdir(parents=True, exist_ok=True)
                 self._begin_writing()
             except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
                 raise StoreError(
@@ -158,8 +159,9 @@ class LocalRoot:
         place = self._folder
         for part in split_path(path):
             place /= part
-            if place.is_symlink():
-                return str(place)
+            with explained("read", path=place):
+                if place.is_symlink():
+                    return str(place)
         return ""
 
     def delete(self, *paths: str) -> None:

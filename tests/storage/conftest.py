@@ -9,13 +9,11 @@ from multiprocessing import forkserver, resource_tracker
 import psutil
 import pytest
 
-from reelvec.storage import layout
-
 PATIENCE = 10.0  # seconds until a worker that was told to end has closed its sockets
 NOT_OURS = ("/dev/", "/proc/", "anon_inode:")
 """What libraries open once and keep: devices, and the kernel's own objects."""
-LEASES = f"/{layout.WRITERS}/"
-"""A root's, open as long as it lives: pytest holds those of fixtures until all is torn down."""
+LEASES = "/.writers/"
+"""A writer's file is open as long as its root, which the fixture of a test holds longer."""
 POOLED = "places"
 """Tests against an object store: its client keeps connections for the next test, on purpose."""
 
