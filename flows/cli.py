@@ -64,14 +64,14 @@ def main() -> None:
     """Entry point: errors a person can cause are one message on stderr and an exit code."""
     from reelvec.configs import ConfigError
     from reelvec.models.errors import ModelError
-    from reelvec.storage.errors import ReelvecError
+    from reelvec.storage.errors import CorpusError, ReelvecError
     from reelvec.tasks.corpus.ledger import TooManyFailedError
 
     signal.signal(signal.SIGTERM, _end)
     speak_any_encoding()
     try:
         sys.exit(app(standalone_mode=False) or 0)
-    except ConfigError as error:
+    except (ConfigError, CorpusError) as error:
         _fail(error, code=2)
     except TooManyFailedError as error:
         _fail(error, code=3)

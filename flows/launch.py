@@ -32,7 +32,9 @@ def launch(
     Without PREFECT_API_URL Prefect serves itself for the time of the run.
 
     Raises:
-        ConfigError: no store can be at config.store.
+        ConfigError: what cannot come to an end, as `check_config` and `rehearse_corpus` find it;
+            or no store can be at config.store.
+        CorpusError: the corpus' files cannot be read.
         StoreError: it cannot be made there.
     """
     from reelvec.tasks.artifacts import Session
@@ -40,6 +42,7 @@ def launch(
     from reelvec.tasks.runs.plan import plan_pipeline
     from reelvec.tasks.runs.preflight import checked_config, choose_stages
     from reelvec.tasks.runs.recording import is_last_run
+    from reelvec.tasks.runs.rehearsal import rehearse_corpus
 
     config = checked_config(config)
     chosen = choose_stages(stages)
@@ -47,6 +50,7 @@ def launch(
     session = Session(config, root=root, rehash=rehash)
     if is_last_run(session, stages=chosen) and not plan_pipeline(session, stages=chosen):
         return summary_of(session)
+    rehearse_corpus(session, stages=chosen)
     root.new_scratch()  # where no store can be made, that is said before any work
     complain(f"reelvec: {config.name} -> {config.store}")
     from reelvec.flows.pipeline import pipeline
