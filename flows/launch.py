@@ -38,7 +38,9 @@ def launch(
     """Run the pipeline, or find in seconds that a finished run has nothing left to do.
 
     Raises:
-        ConfigError: no store can be at config.store.
+        ConfigError: what cannot come to an end, as `check_config` and `rehearse_corpus` find it;
+            or no store can be at config.store.
+        CorpusError: the corpus' files cannot be read.
         StoreError: it cannot be made there.
         ServerError: PREFECT_API_URL is set, and no server answers there.
     """
@@ -50,6 +52,7 @@ def launch(
     from reelvec.tasks.runs.plan import plan_pipeline
     from reelvec.tasks.runs.preflight import checked_config, choose_stages
     from reelvec.tasks.runs.recording import is_last_run
+    from reelvec.tasks.runs.rehearsal import rehearse_corpus
 
     config = checked_config(config)
     chosen = choose_stages(stages)
@@ -57,6 +60,7 @@ def launch(
     session = Session(config, root=root, rehash=rehash)
     if is_last_run(session, stages=chosen) and not plan_pipeline(session, stages=chosen):
         return summary_of(session)
+    rehearse_corpus(session, stages=chosen)
     root.new_scratch()  # where no store can be made, that is said before any work
     complain(f"reelvec: {config.name} -> {config.store}")
     return _run(config, server=server, stages=chosen, accept_losses=accept_losses, rehash=rehash)
