@@ -15,9 +15,17 @@ from reelvec.flows.console.stores import root_at
 if TYPE_CHECKING:
     from reelvec.storage.upkeep.repair import Repair
     from reelvec.tasks.runs.outcome import RunSummary
+    from reelvec.tasks.runs.retrying import RetryFilter
     from reelvec.tasks.scoring.rows import MetricRow
 
-__all__ = ["RepairSummary", "launch", "repair_damage", "retry_failed", "show"]
+__all__ = [
+    "RepairSummary",
+    "failures_to_retry",
+    "launch",
+    "repair_damage",
+    "retry_failed",
+    "show",
+]
 
 
 def launch(
@@ -65,17 +73,31 @@ def retry_failed(
 ) -> RunSummary:
     """Try failed videos of the last run again, and bring its tables up to date."""
     from reelvec.tasks.runs.recording import last_config
-    from reelvec.tasks.runs.retrying import RetryFilter
 
-    retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
+    retry = failures_to_retry(store, reasons=reasons, videos=videos)
     config = last_config(store)
-    if videos:
-        failed = reelvec.open(store).run().failures()
-        retry.check_videos({row.video_id for row in failed})
     from reelvec.flows.pipeline import pipeline
 
     keep_logs_brief()
     return pipeline(config, retry=retry, accept_losses=accept_losses, rehash=rehash)
+
+
+def failures_to_retry(
+    store: str, *, reasons: Sequence[str], videos: Sequence[str]
+) -> RetryFilter:
+    """The failed videos of the last run that are named; no names: all of them.
+
+    Raises:
+        MissingArtifactError: the store has no run.
+        ReelvecError: no failure has such a reason, or no failed video such an id.
+    """
+    from reelvec.tasks.runs.retrying import RetryFilter
+
+    retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
+    if videos:
+        failed = reelvec.open(store).run().failures()
+        retry.check_videos({row.video_id for row in failed})
+    return retry
 
 
 @dataclass(frozen=True, kw_only=True)
