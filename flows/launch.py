@@ -82,9 +82,7 @@ def retry_failed(
     return pipeline(config, retry=retry, accept_losses=accept_losses, rehash=rehash)
 
 
-def failures_to_retry(
-    store: str, *, reasons: Sequence[str], videos: Sequence[str]
-) -> RetryFilter:
+def failures_to_retry(store: str, *, reasons: Sequence[str], videos: Sequence[str]) -> RetryFilter:
     """The failed videos of the last run that are named; no names: all of them.
 
     Raises:

@@ -55,7 +55,9 @@ class FormFlow(Flow[..., Result], Generic[Result]):
         return super().validate_parameters(parameters)
 
 
-def form_flow(form: type[Form], *, name: str) -> Callable[[Callable[[Form], Result]], Any]:
+def form_flow(
+    form: type[Form], *, name: str
+) -> Callable[[Callable[[Form], Result]], FormFlow[Result]]:
     """Make a flow with the fields of `form` as parameters of a function of one filled-in form."""
 
     def decorate(work: Callable[[Form], Result]) -> FormFlow[Result]:

@@ -172,7 +172,9 @@ def test_a_file_that_is_not_there(file):
 @pytest.mark.parametrize("flow", FORMS.values(), ids=list(FORMS))
 def test_the_old_config_is_refused_with_what_to_give(flow):
     given = posted(flow, {"config": {"preset": "folder", "store": "reelvec-store"}})
-    with pytest.raises(ConfigError, match=r"\(config\) is no parameter.*there are.*store.*own deployment"):
+    with pytest.raises(
+        ConfigError, match=r"\(config\) is no parameter.*there are.*store.*own deployment"
+    ):
         flow.validate_parameters(given)
 
 
@@ -243,7 +245,7 @@ def test_each_form_does_what_it_says(submit, place):
     assert record.config["corpus"]["videos"] == str(place / "videos")
 
     (place / "videos" / "broken.mp4").write_bytes((place / "videos/clip1.mp4").read_bytes() + b" ")
-    mended = submit("failed", videos=["broken"]).result()
+    mended = submit("failures", videos=["broken"]).result()
     assert mended.outcome.coverage.ok == 5
 
     assert not submit("nightly").result().changed
