@@ -18,7 +18,8 @@ from reelvec.configs.errors import nearest
 from reelvec.flows.deployment.forms import ReembedForm, RetryForm, RunForm
 from reelvec.flows.launch import failures_to_retry
 from reelvec.flows.pipeline import pipeline
-from reelvec.flows.reembed import Reembedded, reembed
+from reelvec.flows.reembed import reembed
+from reelvec.flows.refresh import Reembedded
 from reelvec.tasks.runs.outcome import RunSummary
 from reelvec.tasks.runs.recording import last_config
 
@@ -87,9 +88,10 @@ def run_pipeline(form: RunForm) -> RunSummary:
 
 @form_flow(ReembedForm, name="reembed")
 def reembed_store(form: ReembedForm) -> Reembedded:
-    """The tables of a store brought up to date."""
+    """The tables of a store's runs brought up to date."""
     return reembed.fn(
         store=form.store or None,
+        runs=list(form.runs),
         dry_run=form.dry_run,
         accept_losses=form.accept_losses,
         rehash=form.rehash,
@@ -98,9 +100,8 @@ def reembed_store(form: ReembedForm) -> Reembedded:
 
 @form_flow(RetryForm, name="retry")
 def retry_failures(form: RetryForm) -> RunSummary:
-    """The failed videos of a store tried once more."""
-    store = form.store or PipelineConfig().store
-    retry = failures_to_retry(store, reasons=form.reasons, videos=form.videos)
-    return pipeline.fn(
-        last_config(store), retry=retry, accept_losses=form.accept_losses, rehash=form.rehash
-    )
+    """The failed videos of a run tried once more."""
+    store, run = form.store or PipelineConfig().store, form.run or None
+    retry = failures_to_retry(store, run=run, reasons=form.reasons, videos=form.videos)
+    config = last_config(store, run=run)
+    return pipeline.fn(config, retry=retry, accept_losses=form.accept_losses, rehash=form.rehash)

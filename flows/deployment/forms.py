@@ -126,10 +126,12 @@ class RunForm(Options):
 
 
 class ReembedForm(Options):
-    """Bring a store's tables up to date with its videos; nothing is trained."""
+    """Bring the tables of a store's runs up to date with their videos; nothing is trained."""
 
     store: Text = ""
     """Root of the store: a folder (a relative one lies in the worker's), or s3://bucket/prefix."""
+    runs: tuple[Text, ...] = ()
+    """Only the tables of these runs, by name; none: of every run that has tables."""
     dry_run: bool = False
     """Only say what would be done."""
     accept_losses: bool = False
@@ -139,10 +141,12 @@ class ReembedForm(Options):
 
 
 class RetryForm(Options):
-    """Try the failed videos of a store's last run again, then bring its tables up to date."""
+    """Try the failed videos of a run again, then bring its tables up to date."""
 
     store: Text = ""
     """Root of the store: a folder (a relative one lies in the worker's), or s3://bucket/prefix."""
+    run: Text = ""
+    """Name of the run; empty: the last."""
     reasons: tuple[ReasonName, ...] = ()
     """Only videos that failed for these reasons; none: for any."""
     videos: tuple[Text, ...] = ()

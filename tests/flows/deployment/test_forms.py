@@ -250,7 +250,7 @@ def test_each_form_does_what_it_says(submit, place):
 
     assert not submit("nightly").result().changed
     (place / "videos" / "clip3.mp4").unlink()
-    planned = submit("nightly", dry_run=True).result()
+    (planned,) = submit("nightly", runs=["folder"], dry_run=True).result().runs
     assert planned.plan and planned.summary is None
 
     assert submit("demo").is_completed()

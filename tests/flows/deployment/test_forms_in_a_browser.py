@@ -118,10 +118,10 @@ def submit(url, page, place):
         assert posted.value.status == 201, posted.value.text()
         run = posted.value.json()["id"]
         until = time.monotonic() + PATIENCE
-        while (state := _state(url, run))["name"] in ("Scheduled", "Late", "Pending", "Running"):
+        while (state := _state(url, run))["type"] in ("SCHEDULED", "PENDING", "RUNNING"):
             assert time.monotonic() < until, (place / "log.txt").read_text()
             time.sleep(0.3)
-        assert state["name"] == "Completed", state["message"] + (place / "log.txt").read_text()
+        assert state["type"] == "COMPLETED", f"{state}\n{(place / 'log.txt').read_text()}"
         return run
 
     return submit

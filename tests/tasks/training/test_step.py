@@ -11,7 +11,7 @@ from reelvec.configs.schema import ModelConfig
 from reelvec.models.training.losses import weighted_symmetric_loss
 from reelvec.tasks.training.data import ClipBatch
 from reelvec.tasks.training.order import pieces
-from reelvec.tasks.training.processes import Group
+from reelvec.tasks.training.processes import MEETING, Group
 from reelvec.tasks.training.starting import build_sized
 from reelvec.tasks.training.step import PairBatch, StepOptions, contrastive_backward
 from tests.tasks.training.builders import FRAMES, MAX_WORDS, SIZE, SMALL, small_model
@@ -168,10 +168,11 @@ def two_processes(tmp_path_factory):
     script = folder / "rank.py"
     script.write_text(RANK)
     root = str(Path(__file__).parents[3])
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--local-addr=127.0.0.1", "--nproc_per_node=2", str(script), str(folder)]
-    environment = {"PYTHONPATH": root, "PATH": "/usr/bin:/bin", "GLOO_SOCKET_IFNAME": "lo"}
-    subprocess.run(command, env=environment, check=True, timeout=120)
+    given = {"PYTHONPATH": root, "PATH": "/usr/bin:/bin", "GLOO_SOCKET_IFNAME": "lo"}
+    given |= {"WORLD_SIZE": "2", MEETING: str(folder / "meeting")}
+    command = [sys.executable, str(script), str(folder)]
+    processes = [subprocess.Popen(command, env=given | {"RANK": rank}) for rank in "01"]
+    assert [process.wait(timeout=400) for process in processes] == [0, 0]
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
