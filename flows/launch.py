@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from reelvec.tasks.runs.retrying import RetryFilter
     from reelvec.tasks.scoring.rows import MetricRow
 
-__all__ = ["RepairSummary", "launch", "refresh_runs", "repair_damage", "retry_failed", "show"]
+__all__ = [
+    "RepairSummary",
+    "failures_to_retry",
+    "launch",
+    "refresh_runs",
+    "repair_damage",
+    "retry_failed",
+    "show",
+]
 
 
 def launch(
@@ -92,13 +100,9 @@ def retry_failed(
     """Try failed videos of a run (None: the last) again, and bring its tables up to date."""
     from reelvec.tasks.runs.preflight import checked_config
     from reelvec.tasks.runs.recording import last_config
-    from reelvec.tasks.runs.retrying import RetryFilter
 
-    retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
+    retry = failures_to_retry(store, run=run, reasons=reasons, videos=videos)
     config = last_config(store, run=run)
-    if videos:
-        failed = reelvec.open(store).run(run).failures()
-        retry.check_videos({row.video_id for row in failed})
     server, config = _server(), checked_config(config)
     return _run(config, server=server, retry=retry, accept_losses=accept_losses, rehash=rehash)
 
@@ -157,6 +161,24 @@ def refresh_runs(store: str, *, names: Sequence[str], options: RefreshOptions) -
 
     done = [refresh(one, options=options, run=run, say=complain) for one in due]
     return Reembedded(runs=tuple(done))
+
+
+def failures_to_retry(
+    store: str, *, run: str | None, reasons: Sequence[str], videos: Sequence[str]
+) -> RetryFilter:
+    """The failed videos of a run (None: the last) that are named; no names: all of them.
+
+    Raises:
+        MissingArtifactError: the store has no run.
+        ReelvecError: no failure has such a reason, or no failed video such an id.
+    """
+    from reelvec.tasks.runs.retrying import RetryFilter
+
+    retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
+    if videos:
+        failed = reelvec.open(store).run(run).failures()
+        retry.check_videos({row.video_id for row in failed})
+    return retry
 
 
 @dataclass(frozen=True, kw_only=True)
