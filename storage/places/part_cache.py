@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reelvec.storage.errors import ReelvecError, StoreError
+from reelvec.storage.layout import is_scratch
 from reelvec.storage.places.failures import explained
 
-__all__ = ["CacheOptions", "PartCache"]
+__all__ = ["CacheOptions", "PartCache", "sweep"]
 
 _TEMPORARY = ".part"
 _DAY = 86_400.0
@@ -127,3 +128,14 @@ def _touch(path: Path, *, size: int) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed processes left half-written long ago."""
+    for entry in os.scandir(folder):
+        try:
+            age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+            if age > _DAY and is_scratch(entry.name):
+                Path(entry.path).unlink(missing_ok=True)
+        except FileNotFoundError:
+            continue
