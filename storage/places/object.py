@@ -31,7 +31,7 @@ from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.places.object_client import client
 from reelvec.storage.places.object_failures import Conflict, explained_remote
 from reelvec.storage.places.object_probe import Probe, Tried
-from reelvec.storage.places.part_cache import CacheOptions, PartCache, sweep
+from reelvec.storage.places.part_cache import CacheOptions, PartCache, sweep_scratch
 from reelvec.storage.places.paths import split_path
 
 __all__ = ["ObjectRoot"]
@@ -112,7 +112,7 @@ class ObjectRoot:
     def new_scratch(self, suffix: str = "") -> Path:
         with explained("write", path=self._scratch):
             self._scratch.mkdir(parents=True, exist_ok=True)
-            sweep(self._scratch)
+            sweep_scratch(self._scratch)
         return self._scratch / f"{os.getpid()}-{secrets.token_hex(8)}{suffix}"
 
     def read(self, path: str) -> bytes:

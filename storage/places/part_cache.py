@@ -10,6 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from reelvec.storage.errors import ReelvecError, StoreError
 from reelvec.storage.layout import is_scratch
 from reelvec.storage.places.failures import explained
 
-__all__ = ["CacheOptions", "PartCache", "sweep"]
+__all__ = ["CacheOptions", "PartCache", "sweep_scratch"]
 
 _TEMPORARY = ".part"
 _DAY = 86_400.0
@@ -130,12 +131,10 @@ def _touch(path: Path, *, size: int) -> bool:
     return True
 
 
-def sweep(folder: Path) -> None:
-    """Removes what killed processes left half-written long ago."""
+def sweep_scratch(folder: Path) -> None:
+    """Removes what killed processes left half-written in a folder of ours, a day ago."""
     for entry in os.scandir(folder):
-        try:
+        with suppress(FileNotFoundError):  # another process was faster
             age = time.time() - entry.stat(follow_symlinks=False).st_mtime
             if age > _DAY and is_scratch(entry.name):
                 Path(entry.path).unlink(missing_ok=True)
-        except FileNotFoundError:
-            continue
