@@ -36,7 +36,7 @@ from tests.drills.kill import draw
 from tests.support.programs import ROOT, Watched, watching
 
 CONFIG = ROOT / "tests" / "resources" / "signals.yaml"
-COMPARED = ("corpus", "frames", "checkpoint", "embeddings", "evaluation")
+COMPARED = ("corpus", "frames", "checkpoint", "embeddings")
 PATIENCE = 600.0  # seconds for what takes ten: the machine may be shared
 LIMIT = 10.0  # seconds that a run may take to end
 
