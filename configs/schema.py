@@ -126,6 +126,8 @@ class TrainConfig(Options):
     """CLIP blocks frozen from the bottom, as the originals count; -1 freezes nothing."""
     gradient_scaling: Literal["exact", "legacy"] = "exact"
     """legacy: encoder gradients divided by the number of processes, as the originals' gather."""
+    negatives: Literal["batch", "process"] = "batch"
+    """Whom a pair is compared with: the batch, or its process alone (as released tightTransf)."""
     captions: Literal["all", "one_per_video", "joined"] = "all"
     """all: each caption is an item; one_per_video: one drawn each epoch; joined: paragraphs."""
     selection_split: Literal["val", "test"] = "val"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from reelvec.configs.schema import PipelineConfig
+from reelvec.configs.schema import ModelConfig, PipelineConfig
 from reelvec.models.registry import validate_options
 
-__all__ = ["TRAINING_RECIPE", "checkpoint_identity"]
+__all__ = ["TRAINING_RECIPE", "checkpoint_identity", "draws_noise", "former_identity"]
 
 TRAINING_RECIPE = 1
 
@@ -47,8 +47,10 @@ def checkpoint_identity(
     }
     if config.train.epochs == 0:
         return {**identity, "train": {"epochs": 0, "seed": config.train.seed}}
-    train = config.train.model_dump(mode="json", exclude=_HOW)
+    train = config.train.model_dump(mode="json", exclude=_HOW | {"negatives"})
     train |= _cuts(config)
+    if config.train.negatives != "batch":  # the option came later
+        train["negatives"] = config.train.negatives
     identity |= {"train": train, "corpus": corpus, "frames": frames}
     if config.train.when_corpus_grows == "retrain":
         identity["training_set"] = training_set
@@ -60,8 +62,28 @@ def _cuts(config: PipelineConfig) -> dict[str, int]:
     options = validate_options(config.model.family, config.model.options)
     cuts: dict[str, int] = {}
     if options.sees_batch(training=True):
-        given = {"accumulation": config.train.accumulation, "processes": config.train.processes}
-        cuts |= {name: parts for name, parts in given.items() if parts > 1}
-    if config.train.gradient_scaling == "legacy":
+        cuts |= _named_cuts(config)
+    if config.train.gradient_scaling == "legacy" or config.train.negatives == "process":
         cuts["processes"] = config.train.processes
     return cuts
+
+
+def former_identity(identity: dict[str, Any], config: PipelineConfig) -> dict[str, Any] | None:
+    """The identity of the same run while noise was drawn by part; None: it is the same.
+
+    The cuts of a batch were then named, since each drew other noise.
+    """
+    if config.train.epochs == 0 or not draws_noise(config.model):
+        return None
+    former = {**identity, "train": {**identity["train"], **_named_cuts(config)}}
+    return None if former == identity else former
+
+
+def draws_noise(model: ModelConfig) -> bool:
+    """Whether training this model draws noise."""
+    return validate_options(model.family, model.options).draws_noise
+
+
+def _named_cuts(config: PipelineConfig) -> dict[str, int]:
+    given = {"accumulation": config.train.accumulation, "processes": config.train.processes}
+    return {name: parts for name, parts in given.items() if parts > 1}

@@ -19,6 +19,7 @@ from reelvec.tasks.training.checkpoints import CheckpointRef, TrainingState, com
 from reelvec.tasks.training.data import ClipLoader
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import Reporter
+from reelvec.tasks.training.identity import draws_noise
 from reelvec.tasks.training.items import Item, set_hash
 from reelvec.tasks.training.order import Order, pieces
 from reelvec.tasks.training.processes import Group
@@ -90,6 +91,7 @@ class Trainer:
             parts=options.accumulation,
             bf16=options.precision == "bf16",
             legacy_scaling=options.gradient_scaling == "legacy",
+            negatives=options.negatives,
             seed=options.seed,
         )
         self.reporter = Reporter(silent=not group.is_first)
@@ -128,6 +130,12 @@ class Trainer:
             raise TrainingError("a trainer has an optimizer")
         self.state = restore(ref, model=self.state.model, optimizer=optimizer)
         self._seconds_before = ref.seconds
+        if draws_noise(self.spec.model) and not ref.noise_by_row:
+            self.reporter.say(
+                "note",
+                text=f"step {ref.progress.step} was reached with noise drawn by part; from here "
+                "on it is drawn by row, so the weights are not those of either way alone",
+            )
 
     def run(self) -> None:
         """Train to the end."""
