@@ -56,7 +56,7 @@ class SamplingConfig(Options):
     limit: Literal["head", "tail", "linspace"] = "linspace"
     """How the limit chooses."""
     seed: int = Field(default=0, ge=0, lt=2**32)
-    """Of the rules that draw frames (adaclip_random, adaclip_subset_random, clip2video_train)."""
+    """Of the rules that draw frames (adaclip_random, adaclip_subset_random, clip2video_*train)."""
 
 
 class ExtractConfig(FrameOptions, FileLimits):
