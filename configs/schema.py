@@ -103,7 +103,7 @@ class TrainConfig(Options):
     accumulation: int = Field(default=1, ge=1)
     """Parts in which a batch is encoded (cached embeddings keep all its negatives)."""
     processes: int = Field(default=1, ge=1)
-    """Processes torchrun starts on this machine (one a GPU)."""
+    """Training processes on this machine (one a GPU)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: cuda where there is one."""
     precision: Literal["fp32", "bf16", "legacy_fp16"] = "fp32"

@@ -94,11 +94,15 @@ class PartCache:
 
     def _make_room(self, size: int) -> None:
         """Removes the copies used longest ago until `size` more bytes fit."""
+        if self._folder.is_symlink():
+            return  # what is behind a link may be somebody else's
         now = time.time()
         copies = []
         total = size
         for entry in os.scandir(self._folder):
             try:
+                if not entry.is_file(follow_symlinks=False):
+                    continue  # none of ours
                 on_disk = entry.stat()
             except FileNotFoundError:
                 continue  # another process was faster

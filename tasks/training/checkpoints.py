@@ -1,8 +1,9 @@
 """Checkpoints as parts of an artifact: committed, pruned, resumed from.
 
 The last few and the best are in force; the rest is superseded by the same snapshot that adds a new
-one, and its bytes are given back soon after: a long run keeps a handful of files, not thousands. A
-checkpoint's bytes are a function of the run alone; what the clock says is in its receipt.
+one, and its bytes are given back soon after, at the latest when the training is finished: a long
+run keeps a handful of files, not thousands. A checkpoint's bytes are a function of the run alone;
+what the clock says is in its receipt.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from reelvec.models.family import RetrievalModel
 from reelvec.models.training.optim import export_optimizer, import_optimizer
 from reelvec.storage.commits.artifact import Artifact, PartRef, Receipt, Snapshot
 from reelvec.storage.records import Outcome
-from reelvec.storage.upkeep.garbage import GcOptions, gc_artifact
+from reelvec.storage.upkeep.garbage import CHECKPOINT_GRACE_SECONDS, GcOptions, gc_artifact
 from reelvec.storage.weights.checkpoints import (
     WEIGHTS,
     load_checkpoint,
@@ -40,15 +41,13 @@ __all__ = [
     "model_from",
     "recover",
     "restore",
+    "tidy",
 ]
 
 CHECKPOINTS = "checkpoints"
 _OPTIMIZER = "optimizer/"
 _BY_ROW = "by row"
 _SCHEMA = "safetensors weights/* optimizer/*"
-
-GRACE_SECONDS = 120.0
-"""How long a checkpoint no longer in force stays, for whoever is reading it without a pin."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def commit(
 ) -> Snapshot:
     """Write a checkpoint and put it in force; those no longer kept leave with the same snapshot.
 
-    What left GRACE_SECONDS ago is removed, unless it is pinned.
+    What left CHECKPOINT_GRACE_SECONDS ago is removed, unless it is pinned.
     """
     receipt = _write(artifact, state, config=config, seconds=seconds)
     progress = state.progress
@@ -124,8 +123,16 @@ def commit(
         supersede={CHECKPOINTS: _superseded(before, progress, keep_last=keep_last)},
         note=f"step {progress.step} of {progress.total_steps}",
     )
-    gc_artifact(artifact, options=GcOptions(keep_snapshots=1, min_age_seconds=GRACE_SECONDS))
+    gc_artifact(artifact, options=GcOptions(min_age_seconds=CHECKPOINT_GRACE_SECONDS))
     return snapshot
+
+
+def tidy(artifact: Artifact) -> None:
+    """Remove what left force, now that the training is finished: nobody goes on from it.
+
+    What another process may be about to publish stays, and what is pinned.
+    """
+    gc_artifact(artifact, options=GcOptions(superseded_seconds=0.0))
 
 
 def _superseded(

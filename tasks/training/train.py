@@ -1,8 +1,8 @@
-"""Train: from frames and captions to a checkpoint artifact, through torchrun, from where it stood.
+"""Train: from frames and captions to a checkpoint artifact, from where it stood.
 
 A run looks for its finished checkpoint first. If there is none, the training set is committed,
-`tasks.training.worker` is started as a child, and its checkpoints are committed as they come; a
-killed run goes on from the last one.
+`tasks.training.worker` is started in processes of its own, and its checkpoints are committed as
+they come; a killed run goes on from the last one.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from reelvec.tasks.training.checkpoints import (
     commit,
     model_from,
     recover,
+    tidy,
 )
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.finished import Trained, TrainReceipt, finished, receipt_of
@@ -69,6 +70,7 @@ def train(session: Session, *, on_progress: OnProgress = lambda _: None) -> Trai
             trained_model = finished(session.latest(artifact))
         if trained_model is None:
             raise TrainingError(f"training ended without a finished checkpoint in {artifact!r}")
+        tidy(artifact)
         steps = trained_model.last.progress.step - (before[-1].progress.step if before else 0)
     return receipt_of(trained_model, session.config, items=items, done=steps)
 
