@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reelvec.configs.schema import ModelConfig, PipelineConfig
+from reelvec.configs.schema import ModelConfig, PipelineConfig, TrainConfig
 from reelvec.models.registry import validate_options
 
 __all__ = ["TRAINING_RECIPE", "checkpoint_identity", "draws_noise", "former_identity"]
@@ -24,6 +24,9 @@ _HOW = {
     "threads",
     "when_corpus_grows",
 }
+
+#: options younger than stores: named where they are not as everything was trained before
+_LATER = {"betas", "epsilon", "negatives", "schedule_over"}
 
 
 def checkpoint_identity(
@@ -47,10 +50,10 @@ def checkpoint_identity(
     }
     if config.train.epochs == 0:
         return {**identity, "train": {"epochs": 0, "seed": config.train.seed}}
-    train = config.train.model_dump(mode="json", exclude=_HOW | {"negatives"})
+    train = config.train.model_dump(mode="json", exclude=_HOW)
+    plain = TrainConfig().model_dump(mode="json", include=_LATER)
+    train = {name: value for name, value in train.items() if (name, value) not in plain.items()}
     train |= _cuts(config)
-    if config.train.negatives != "batch":  # the option came later
-        train["negatives"] = config.train.negatives
     identity |= {"train": train, "corpus": corpus, "frames": frames}
     if config.train.when_corpus_grows == "retrain":
         identity["training_set"] = training_set

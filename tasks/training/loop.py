@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from torch.nn.utils import clip_grad_norm_
 
+from reelvec.configs.schema import TrainConfig
 from reelvec.models.training.optim import rates
 from reelvec.models.training.parameters import clamp_logit_scale
 from reelvec.storage.commits.artifact import Artifact
@@ -50,6 +51,16 @@ def planned(order: Order, *, epochs: int, training_set: str) -> Progress:
     return Progress(steps_per_epoch=steps, total_steps=steps * epochs, training_set=training_set)
 
 
+def scheduled_steps(order: Order, options: TrainConfig) -> int:
+    """Steps that the learning rate is planned for.
+
+    Source: specs/xclip-adaclip.md B2 (t_total), the steps of the run else.
+    """
+    if options.schedule_over == "pairs":
+        return -(-len(order.groups) * options.epochs // order.batch)
+    return order.steps * options.epochs
+
+
 class Trainer:
     """One process of a run."""
 
@@ -85,7 +96,7 @@ class Trainer:
         chosen = [item for item in items if item.role == "selection"]
         self.selection = SelectionSet(chosen, model=model, batch=min(options.batch_size, 32))
         progress = planned(self.order, epochs=options.epochs, training_set=set_hash(items))
-        optimizer = make_optimizer(model, options, total_steps=progress.total_steps)
+        optimizer = make_optimizer(model, options, total_steps=scheduled_steps(self.order, options))
         self.state = TrainingState(model, optimizer, progress)
         self.how = StepOptions(
             parts=options.accumulation,
@@ -174,10 +185,11 @@ class Trainer:
         )
         self._check(loss, rows)
         rate = max(rates(optimizer).values())  # of the new parts, unless all is clip.*
-        clip_grad_norm_(
-            [p for p in model.parameters() if p.grad is not None],
-            self.spec.train.max_grad_norm,
-        )
+        if self.spec.train.max_grad_norm is not None:
+            clip_grad_norm_(
+                [p for p in model.parameters() if p.grad is not None],
+                self.spec.train.max_grad_norm,
+            )
         optimizer.step()
         clamp_logit_scale(model)
         progress = progress.after_step(loss)
