@@ -113,10 +113,12 @@ def submit(url, page, place):
         page.goto(f"{url}/v2/deployments/deployment/{found['id']}/run")
         field(page, "store").wait_for()
         change(page)
-        with page.expect_response(lambda answer: "create_flow_run" in answer.url) as posted:
-            page.get_by_role("button", name="Submit").click()
-        assert posted.value.status == 201, posted.value.text()
-        run = posted.value.json()["id"]
+        answer = press(page)
+        while answer.status == 503:  # SQLite is locked: the page says so, and is still there
+            time.sleep(1)
+            answer = press(page)
+        assert answer.status == 201, answer.text()
+        run = answer.json()["id"]
         until = time.monotonic() + PATIENCE
         while (state := _state(url, run))["type"] in ("SCHEDULED", "PENDING", "RUNNING"):
             assert time.monotonic() < until, (place / "log.txt").read_text()
@@ -125,6 +127,13 @@ def submit(url, page, place):
         return run
 
     return submit
+
+
+def press(page):
+    """What the server answers to Submit."""
+    with page.expect_response(lambda answer: "create_flow_run" in answer.url) as posted:
+        page.get_by_role("button", name="Submit").click()
+    return posted.value
 
 
 def _state(url, run):
