@@ -168,7 +168,7 @@ class EmbedConfig(Options):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: cuda where there is one."""
     batch_size: int = Field(default=16, ge=1)
-    """Videos encoded at once (captions: sixteen times as many)."""
+    """Videos read at once, and encoded at once on a GPU (captions: sixteen times as many)."""
     shard_rows: int = Field(default=512, ge=1)
     """Videos a part; captions eight times as many."""
 

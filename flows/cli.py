@@ -62,7 +62,7 @@ def main() -> None:
     """Entry point: errors a person can cause are one message on stderr and an exit code."""
     from reelvec.configs import ConfigError
     from reelvec.models.errors import ModelError
-    from reelvec.storage.errors import ReelvecError
+    from reelvec.storage.errors import CorpusError, ReelvecError
     from reelvec.storage.places.failures import words_for
     from reelvec.tasks.corpus.ledger import TooManyFailedError
 
@@ -71,7 +71,7 @@ def main() -> None:
         with stopping_on_signals():
             code = app(standalone_mode=False) or 0
         sys.exit(code)
-    except ConfigError as error:
+    except (ConfigError, CorpusError) as error:
         _fail(error, code=2)
     except TooManyFailedError as error:
         _fail(error, code=3)

@@ -14,7 +14,7 @@ from reelvec.flows.clusters import check_loopback
 from reelvec.flows.console.logs import keep_logs_brief
 from reelvec.flows.console.output import complain, print_table, say
 from reelvec.flows.console.stores import root_at
-from reelvec.flows.servers import check_server, server_url
+from reelvec.flows.servers import check_server, ending_with_server, server_url
 from reelvec.storage.corpora.own.folder import check_folder
 
 if TYPE_CHECKING:
@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from reelvec.tasks.runs.retrying import RetryFilter
     from reelvec.tasks.scoring.rows import MetricRow
 
-__all__ = ["RepairSummary", "launch", "refresh_runs", "repair_damage", "retry_failed", "show"]
+__all__ = [
+    "RepairSummary",
+    "failures_to_retry",
+    "launch",
+    "refresh_runs",
+    "repair_damage",
+    "retry_failed",
+    "show",
+]
 
 
 def launch(
@@ -38,7 +46,9 @@ def launch(
     """Run the pipeline, or find in seconds that a finished run has nothing left to do.
 
     Raises:
-        ConfigError: no store can be at config.store.
+        ConfigError: what cannot come to an end, as `check_config` and `rehearse_corpus` find it;
+            or no store can be at config.store.
+        CorpusError: the corpus' files cannot be read.
         StoreError: it cannot be made there.
         ServerError: PREFECT_API_URL is set, and no server answers there.
     """
@@ -50,6 +60,7 @@ def launch(
     from reelvec.tasks.runs.plan import plan_pipeline
     from reelvec.tasks.runs.preflight import checked_config, choose_stages
     from reelvec.tasks.runs.recording import is_last_run
+    from reelvec.tasks.runs.rehearsal import rehearse_corpus
 
     config = checked_config(config)
     chosen = choose_stages(stages)
@@ -57,17 +68,18 @@ def launch(
     session = Session(config, root=root, rehash=rehash)
     if is_last_run(session, stages=chosen) and not plan_pipeline(session, stages=chosen):
         return summary_of(session)
+    rehearse_corpus(session, stages=chosen)
     root.new_scratch()  # where no store can be made, that is said before any work
     complain(f"reelvec: {config.name} -> {config.store}")
     return _run(config, server=server, stages=chosen, accept_losses=accept_losses, rehash=rehash)
 
 
-def _server() -> bool:
-    """Whether a Prefect server is configured; that it answers is seen before torch is read."""
+def _server() -> str | None:
+    """The Prefect server that is configured; that it answers is seen before torch is read."""
     url = server_url()
     if url is not None:
         check_server(url)
-    return url is not None
+    return url
 
 
 def _check_videos(config: PipelineConfig) -> None:
@@ -88,13 +100,9 @@ def retry_failed(
     """Try failed videos of a run (None: the last) again, and bring its tables up to date."""
     from reelvec.tasks.runs.preflight import checked_config
     from reelvec.tasks.runs.recording import last_config
-    from reelvec.tasks.runs.retrying import RetryFilter
 
-    retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
+    retry = failures_to_retry(store, run=run, reasons=reasons, videos=videos)
     config = last_config(store, run=run)
-    if videos:
-        failed = reelvec.open(store).run(run).failures()
-        retry.check_videos({row.video_id for row in failed})
     server, config = _server(), checked_config(config)
     return _run(config, server=server, retry=retry, accept_losses=accept_losses, rehash=rehash)
 
@@ -102,7 +110,7 @@ def retry_failed(
 def _run(
     config: PipelineConfig,
     *,
-    server: bool,
+    server: str | None,
     stages: Sequence[str] = STAGES,
     retry: RetryFilter | None = None,
     accept_losses: bool,
@@ -111,7 +119,7 @@ def _run(
 ) -> RunSummary:
     """As a Prefect flow where there is a server; else alone."""
     check_loopback(config)
-    if not server:
+    if server is None:
         from reelvec.flows.alone import run_alone
         from reelvec.tasks.artifacts import Session
 
@@ -120,14 +128,15 @@ def _run(
     from reelvec.flows.pipeline import pipeline
 
     keep_logs_brief()
-    return pipeline(
-        config,
-        only=list(stages),
-        retry=retry,
-        accept_losses=accept_losses,
-        rehash=rehash,
-        refresh=refresh,
-    )
+    with ending_with_server(server):
+        return pipeline(
+            config,
+            only=list(stages),
+            retry=retry,
+            accept_losses=accept_losses,
+            rehash=rehash,
+            refresh=refresh,
+        )
 
 
 def refresh_runs(store: str, *, names: Sequence[str], options: RefreshOptions) -> Reembedded:
@@ -152,6 +161,24 @@ def refresh_runs(store: str, *, names: Sequence[str], options: RefreshOptions) -
 
     done = [refresh(one, options=options, run=run, say=complain) for one in due]
     return Reembedded(runs=tuple(done))
+
+
+def failures_to_retry(
+    store: str, *, run: str | None, reasons: Sequence[str], videos: Sequence[str]
+) -> RetryFilter:
+    """The failed videos of a run (None: the last) that are named; no names: all of them.
+
+    Raises:
+        MissingArtifactError: the store has no run.
+        ReelvecError: no failure has such a reason, or no failed video such an id.
+    """
+    from reelvec.tasks.runs.retrying import RetryFilter
+
+    retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
+    if videos:
+        failed = reelvec.open(store).run(run).failures()
+        retry.check_videos({row.video_id for row in failed})
+    return retry
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ class PrefectEngine:
         artifact = cast(UUID, create_progress_artifact(0.0, key=f"progress-{title}"))
 
         def show(percent: float) -> None:
-            update_progress_artifact(artifact, progress=percent)
+            update_progress_artifact(artifact, progress=round(percent, 1))
 
         return show
 

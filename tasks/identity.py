@@ -3,8 +3,8 @@
 Only what changes results is in here. Where a run's shards are worked on, how many processes train
 and where the store lies are not: two runs that agree on the rest share their artifacts.
 A recipe number is raised when code changes what the same settings give. Rounding does not count:
-a device, threads and the size of a batch change the last bits, unless a model's rows see each
-other. tests/tasks/test_identity_table.py says of each field which identities it changes.
+another device or machine may change the last bits, and so does the size of a batch on a GPU.
+tests/tasks/test_identity_table.py says of each field which identities it changes.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from reelvec.configs import ConfigError, PipelineConfig, load
+from reelvec.configs.loader import require_corpus
 from reelvec.flows.console.options import (
     AcceptFlag,
     JsonFlag,
@@ -64,12 +65,7 @@ def run(
     as_json: JsonFlag = False,
 ) -> None:
     """Run a preset (`reelvec presets` lists them) or your own YAML file."""
-    config = load(source, overrides=_overrides(set_, store))
-    if "corpus" not in config.model_fields_set:
-        raise ConfigError(
-            f"({source}) names no corpus; add e.g. corpus: {{kind: folder, videos: FOLDER}}, or"
-            " start from a preset, e.g. preset: folder"
-        )
+    config = require_corpus(load(source, overrides=_overrides(set_, store)), source=source)
     _launch(config, stages=stage, accept_losses=accept_losses, rehash=rehash, as_json=as_json)
 
 

@@ -17,8 +17,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
-__all__ = ["Stopped", "stopping_on_signals"]
+__all__ = ["Stopped", "end_now", "stopping_on_signals"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GRACE_SECONDS = 6.0
@@ -93,7 +94,7 @@ def _watch(told: socket.socket) -> None:
         told.settimeout(_GRACE_SECONDS)
         with suppress(TimeoutError):
             _next_signal(told)
-        _end_now(number)
+        end_now(128 + number)
 
 
 def _next_signal(told: socket.socket) -> int:
@@ -126,7 +127,8 @@ def _is_at_work(frame: FrameType | None) -> bool:
     return False
 
 
-def _end_now(number: int) -> None:
+def end_now(code: int) -> NoReturn:
+    """End this process and all that it started, without another word."""
     import psutil
 
     with suppress(psutil.Error):
@@ -135,4 +137,4 @@ def _end_now(number: int) -> None:
                 child.kill()
     with suppress(OSError):
         os.write(2, b"\x1b[?25h" if os.isatty(2) else b"")  # a progress bar hides the cursor
-    os._exit(128 + number)
+    os._exit(code)

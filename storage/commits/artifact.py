@@ -30,13 +30,7 @@ from reelvec.storage.commits.receipts import (
 from reelvec.storage.commits.retention import last_removal, removals_after
 from reelvec.storage.commits.verified import VerifiedParts
 from reelvec.storage.commits.views import PartRef, Snapshot, lost
-from reelvec.storage.errors import (
-    CommitError,
-    IdentityError,
-    IntegrityError,
-    MissingArtifactError,
-    StoreError,
-)
+from reelvec.storage.errors import CommitError, IdentityError, IntegrityError, MissingArtifactError
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
@@ -138,11 +132,11 @@ class Artifact:
         """The snapshot published last; None before the first."""
         while number := self._last_number():
             try:
-                return self.at(number)
+                with lost(self, layout.snapshot("", number)[1:]):
+                    return self.at(number)
             except MissingArtifactError:
-                if self._last_number() == number:  # not retired meanwhile
-                    with lost(self, layout.snapshot(self.folder, number)[len(self.folder) + 1 :]):
-                        raise
+                if self._last_number() == number:
+                    raise  # not retired meanwhile
         return None
 
     def at(self, number: int) -> Snapshot:
@@ -190,7 +184,7 @@ class Artifact:
                 )
             yield snapshot
         finally:
-            with suppress(StoreError):  # it expires
+            with suppress(OSError):  # it expires
                 self.root.delete(path)
 
     @contextmanager
@@ -243,8 +237,7 @@ class Artifact:
 
         Those that are damaged, or whose part is, are left out: their inputs are done again.
         """
-        with suppress(StoreError):  # where nothing can be written, nothing is adopted either
-            self.root.begin_writing()  # gc leaves what is found from here on
+        self.root.begin_writing()  # gc leaves what is found from here on
         base = self.latest()
         parts = {entry.part for entry in base.entries} | base.settled if base else frozenset()
         known = {layout.receipt_of(part) for part in parts}

@@ -74,7 +74,7 @@ class Root(Protocol):
         """Tells gc, until this process ends, that it writes here or is about to.
 
         Said before it looks at what is there: gc leaves what has been in force since, and what
-        nobody has published yet. `new_scratch` says it too.
+        nobody has published yet. `new_scratch` says it too. No error: the first write has it.
         """
 
     def writers(self) -> Sequence[Writer]:

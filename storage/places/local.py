@@ -148,7 +148,7 @@ class LocalRoot:
             yield "" if path == self._folder else place, taken, not is_folder
 
     def begin_writing(self) -> None:
-        with explained("write", path=self._folder):
+        with suppress(OSError):  # where this cannot be written nothing can: the first write says so
             self._begin_writing()
 
     def writers(self) -> Sequence[Writer]:

@@ -26,13 +26,12 @@ from typing import Any
 import xxhash
 
 from reelvec.storage.errors import StoreError
-from reelvec.storage.layout import is_scratch
 from reelvec.storage.places.contract import Writer
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.places.object_client import client
 from reelvec.storage.places.object_failures import Conflict, explained_remote
 from reelvec.storage.places.object_probe import Probe, Tried
-from reelvec.storage.places.part_cache import CacheOptions, PartCache
+from reelvec.storage.places.part_cache import CacheOptions, PartCache, sweep_scratch
 from reelvec.storage.places.paths import split_path
 
 __all__ = ["ObjectRoot"]
@@ -113,7 +112,7 @@ class ObjectRoot:
     def new_scratch(self, suffix: str = "") -> Path:
         with explained("write", path=self._scratch):
             self._scratch.mkdir(parents=True, exist_ok=True)
-            _sweep(self._scratch)
+            sweep_scratch(self._scratch)
         return self._scratch / f"{os.getpid()}-{secrets.token_hex(8)}{suffix}"
 
     def read(self, path: str) -> bytes:
@@ -292,15 +291,3 @@ class ObjectRoot:
 
     def _at(self, path: str) -> str:
         return f"{self.uri}/{path}"
-
-
-def _sweep(folder: Path) -> None:
-    """Removes what killed processes left half-written long ago."""
-    for entry in os.scandir(folder):
-        try:
-            if time.time() - entry.stat(follow_symlinks=False).st_mtime > _DAY and is_scratch(
-                entry.name
-            ):
-                Path(entry.path).unlink(missing_ok=True)
-        except FileNotFoundError:
-            continue

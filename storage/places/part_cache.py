@@ -10,13 +10,15 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from reelvec.storage.errors import ReelvecError, StoreError
+from reelvec.storage.layout import is_scratch
 from reelvec.storage.places.failures import explained
 
-__all__ = ["CacheOptions", "PartCache"]
+__all__ = ["CacheOptions", "PartCache", "sweep_scratch"]
 
 _TEMPORARY = ".part"
 _DAY = 86_400.0
@@ -127,3 +129,12 @@ def _touch(path: Path, *, size: int) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def sweep_scratch(folder: Path) -> None:
+    """Removes what killed processes left half-written in a folder of ours, a day ago."""
+    for entry in os.scandir(folder):
+        with suppress(FileNotFoundError):  # another process was faster
+            age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+            if age > _DAY and is_scratch(entry.name):
+                Path(entry.path).unlink(missing_ok=True)

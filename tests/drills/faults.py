@@ -13,6 +13,7 @@ mount. Needs a C compiler. Prints a table; exits 1 where anything differs.
 
 import argparse
 import errno
+import json
 import os
 import random
 import shutil
@@ -23,7 +24,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -33,8 +34,9 @@ from reelvec.flows import cli
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.roots import open_root
 from reelvec.storage.upkeep.verify import verify_store
-from tests.drills.bitflips import config_of, draw, run_again
-from tests.support.faults import PRELOAD, Faults, compiler, library
+from tests.drills.bitflips import COMPARED, config_of, draw, run_again
+from tests.support.faults import PRELOAD, Faults, compiler, in_environment, library
+from tests.support.programs import run_watched
 
 ERRORS = {
     "open": (errno.EMFILE, errno.EACCES, errno.EIO, errno.ESTALE, errno.EROFS),
@@ -49,6 +51,9 @@ ERRORS = {
     "mmap": (errno.ENOMEM, errno.EACCES, errno.ENODEV),
 }
 PATIENCE = 20.0
+ROOM = "256m"
+SIZES = ("24k", "128k", "256k", "1m", "16m", "31m")
+"""Of disks that a run of this size fills at different stages; a checkpoint takes 30 MB."""
 
 
 def command(*words):
@@ -86,6 +91,7 @@ def in_child(work, *, log):
     if child == 0:
         os.setsid()
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 0
         try:
             work()
@@ -131,7 +137,7 @@ def verdict(work, code, words):
     bad = "Traceback" in words or "internal error" in words or "Exception ignored" in words
     if bad or code not in (0, 1, *((4,) if work == "verify" else ())):
         return f"exit {code}: {words[-400:].strip()}"
-    if code == 1 and not words.startswith("reelvec: "):
+    if code == 1 and "reelvec: " not in words:
         return f"exit 1 without words: {words[-400:].strip()}"
     return "words" if code else "done"
 
@@ -159,29 +165,33 @@ class Sweep:
             sys.exit(f"undisturbed work ended with {code}: {words}")
 
     @contextmanager
-    def store(self, work):
-        place = self.folder / "hurt"
-        shutil.copytree(self.templates[work], place)
-        try:
-            yield self.config.model_copy(update={"store": str(place)})
-        finally:
-            shutil.rmtree(place)
+    def store(self, work, *, mounted=""):
+        """A config whose store is a fresh copy of the template, on a small disk where one is named.
 
-    def count(self, work, call):
-        """How many such calls an undisturbed work makes."""
+        `mounted` are the options of a tmpfs.
+        """
+        place = self.folder / "hurt"
+        place.mkdir()
+        with mounting(place, mounted) if mounted else nullcontext():
+            shutil.copytree(self.templates[work], place / "store")
+            yield self.config.model_copy(update={"store": str(place / "store")})
+        shutil.rmtree(place)
+
+    def counts(self, work):
+        """How many calls of each kind an undisturbed work makes."""
         told = self.folder / "count"
 
         def do(config):
-            self.faults.fail(call, config.store, number=0, error=0)
+            self.faults.count(config.store)
             try:
                 WORKS[work](config)
             finally:
-                told.write_text(str(self.faults.seen()))
+                told.write_text(json.dumps({call: self.faults.seen(call) for call in ERRORS}))
 
         with self.store(work) as config:
             self.must(partial(do, config))
             self.wanted[work] = result(config.store)
-        return int(told.read_text())
+        return json.loads(told.read_text())
 
     def hurt(self, work, call, *, number, error, every=False):
         """(how the work ended, whether the next one ended as if nothing had been)."""
@@ -199,6 +209,36 @@ class Sweep:
                 return ended, self.is_as_before(work, config)
             return ended, self.again(work, config)
 
+    def on_a_disk(self, work, *, before, after):
+        """The same on a real disk, which is remounted with `before` and then with `after`."""
+        with self.store(work, mounted=after) as config:
+            remount(Path(config.store).parent, before)
+            code, words, clean = in_child(partial(WORKS[work], config), log=self.log)
+            ended = verdict(work, code, words) if clean else f"left a process behind: {words}"
+            remount(Path(config.store).parent, after)
+            return ended, self.again(work, config)
+
+    def as_command_line(self, call, *, number, error):
+        """A whole `reelvec run` as a program of its own, with Prefect; then once more."""
+        file = self.folder / "run.yaml"
+        file.write_text(json.dumps(self.config.model_dump(mode="json", exclude={"store"})))
+        run = [sys.executable, "-m", "reelvec.flows.cli", "run", str(file), "--store"]
+        ends = []
+        with self.store("run") as config:
+            told = in_environment(
+                os.environ[PRELOAD], call, config.store, number=number, error=error
+            )
+            for more in (told, {}):
+                done, seen = run_watched([*run, config.store], cwd=self.folder, timeout=900, **more)
+                left = seen.left_running()
+                seen.kill()
+                ended = verdict("run", done.returncode, done.stderr)
+                ends.append(f"left running {left}: {ended}" if left else ended)
+            found, damage = result(config.store)
+            wanted, _ = self.wanted["run"]
+            same = all(found[kind] == wanted[kind] for kind in COMPARED) and not damage
+        return ends[0], same and ends[1] == "done"
+
     def is_as_before(self, work, config):
         return result(config.store) == self.wanted[work]
 
@@ -209,31 +249,104 @@ class Sweep:
         return not code and self.is_as_before(work, config)
 
 
-def sweep(found, *, each, works, seed):
-    """{(work, call): Counter}; what is wrong is told on stderr."""
-    rng = random.Random(seed)
-    table = {}
+class Table:
+    """What was tried by (work, what failed); what was wrong is told on stderr at once."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def counted(self, work, how, calls):
+        self.rows.setdefault((work, how), Counter()).update(calls=calls)
+
+    def tried(self, work, how, outcome, *, what):
+        ended, same = outcome
+        fine = ended in ("done", "words") and same
+        row = self.rows.setdefault((work, how), Counter())
+        row.update(failed=1, words=ended == "words", done=ended == "done", same=same)
+        row.update(wrong=not fine)
+        if not fine:
+            words = f"{work}, {how}, {what}: {ended}; equal afterwards: {same}"
+            print(words, file=sys.stderr, flush=True)
+
+    def show(self):
+        print(
+            "| work | what fails | calls | failed | ended in words | went on | equal afterwards |"
+        )
+        print("| --- | --- | --- | --- | --- | --- | --- |")
+        total = sum(self.rows.values(), Counter())
+        for (work, how), row in {**self.rows, ("all", ""): total}.items():
+            shown = [row[name] for name in ("calls", "failed", "words", "done", "same")]
+            print(f"| {work} | {how} | {' | '.join(map(str, shown))} |")
+        print(f"{total['failed']} failures, {total['wrong']} wrong")
+        return not total["wrong"]
+
+
+def sweep(found, table, *, each, works, rng):
+    """Chosen calls of every kind in every work."""
     for work in works:
+        counts = found.counts(work)
+        print(f"{work}: {counts}", file=sys.stderr, flush=True)
         for call, errors in ERRORS.items():
-            calls = found.count(work, call)
-            row = table[work, call] = Counter(calls=calls)
+            calls = counts[call]
+            table.counted(work, call, calls)
             for number in sorted(rng.sample(range(1, calls + 1), min(each, calls))):
                 error = rng.choice(errors)
-                ended, same = found.hurt(work, call, number=number, error=error)
-                fine = ended in ("done", "words")
-                row.update(failed=1, words=ended == "words", done=ended == "done", same=same)
-                row.update(wrong=not (fine and same))
-                if not (fine and same):
-                    name = errno.errorcode[error]
-                    words = f"{work}, {call} {number}, {name}: {ended}; next equal: {same}"
-                    print(words, file=sys.stderr, flush=True)
-    return table
+                outcome = found.hurt(work, call, number=number, error=error)
+                table.tried(work, call, outcome, what=f"{number} {errno.errorcode[error]}")
+
+
+def real_disks(found, table, *, works):
+    """Disks of several sizes that a run fills, and a store that is mounted read-only."""
+    for size in SIZES if "run" in works else ():
+        outcome = found.on_a_disk("run", before=f"size={size}", after=f"size={ROOM}")
+        table.tried("run", "a full disk", outcome, what=size)
+    for work in works:
+        outcome = found.on_a_disk(work, before=f"ro,size={ROOM}", after=f"rw,size={ROOM}")
+        table.tried(work, "a read-only store", outcome, what="")
+
+
+def command_lines(found, table, *, count, rng):
+    """Whole programs, with Prefect: a chosen call of each kind that writes, by turns."""
+    for turn in range(count):
+        call = ("fsync", "link", "write", "mkdir", "open")[turn % 5]
+        number = rng.randint(1, table.rows["run", call]["calls"])
+        error = rng.choice(ERRORS[call])
+        outcome = found.as_command_line(call, number=number, error=error)
+        what = f"{call} {number} {errno.errorcode[error]}"
+        table.tried("reelvec run", "one of those", outcome, what=what)
+
+
+def may_mount(folder):
+    """Whether this user may mount a tmpfs."""
+    place = folder / "try"
+    place.mkdir()
+    try:
+        with mounting(place, "size=1m"):
+            return True
+    except (OSError, subprocess.CalledProcessError):
+        return False
+
+
+@contextmanager
+def mounting(place, options):
+    """A tmpfs at `place` while the block runs."""
+    command = ["mount", "-t", "tmpfs", "-o", options, "reelvec-drill", str(place)]
+    subprocess.run(command, check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True, capture_output=True)
+
+
+def remount(place, options):
+    subprocess.run(["mount", "-o", f"remount,{options}", str(place)], check=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--each", type=int, default=12, help="calls of a kind and work that fail")
     parser.add_argument("--works", nargs="+", default=list(WORKS), choices=list(WORKS))
+    parser.add_argument("--command-lines", type=int, default=5, help="whole `reelvec run`s")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     faults = Faults.of_this_process()
@@ -244,18 +357,13 @@ def main():
             again = [sys.executable, "-m", "tests.drills.faults", *sys.argv[1:]]
             environment = os.environ | {PRELOAD: str(library(Path(name)))}
             sys.exit(subprocess.run(again, env=environment, check=False).returncode)
-        found = Sweep(Path(name), faults)
-        table = sweep(found, each=options.each, works=options.works, seed=options.seed)
-    print(
-        "| work | call | calls | made to fail | ended in words | went on | equal after the next |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for (work, call), row in {**table, ("all", ""): sum(table.values(), Counter())}.items():
-        shown = [row[name] for name in ("calls", "failed", "words", "done", "same")]
-        print(f"| {work} | {call} | {' | '.join(map(str, shown))} |")
-    wrong = sum(row["wrong"] for row in table.values())
-    print(f"{sum(row['failed'] for row in table.values())} failures, {wrong} wrong")
-    sys.exit(1 if wrong else 0)
+        found, table, rng = Sweep(Path(name), faults), Table(), random.Random(options.seed)
+        sweep(found, table, each=options.each, works=options.works, rng=rng)
+        if may_mount(Path(name)):
+            real_disks(found, table, works=options.works)
+        if "run" in options.works:
+            command_lines(found, table, count=options.command_lines, rng=rng)
+    sys.exit(0 if table.show() else 1)
 
 
 if __name__ == "__main__":

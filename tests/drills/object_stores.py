@@ -124,7 +124,7 @@ def left_behind(bucket):
     """Objects, versions, markers and uploads of a bucket."""
     import boto3
 
-    client = boto3.client("s3")
+    client = boto3.session.Session().client("s3")
     versions = client.list_object_versions(Bucket=bucket)
     uploads = client.list_multipart_uploads(Bucket=bucket)
     found = versions.get("Versions", []), versions.get("DeleteMarkers", [])
@@ -162,7 +162,7 @@ def doctored(name, folder):
     """Rows of `examined` for three buckets of this server, and whether all agree."""
     import boto3
 
-    client = boto3.client("s3")
+    client = boto3.session.Session().client("s3")  # the default one keeps its first credentials
     rows, right = [], True
     for bucket in ("plain", "versioned", "reading"):
         client.create_bucket(Bucket=bucket)
@@ -219,13 +219,14 @@ def run(names, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--servers", nargs="+", choices=SERVERS, default=SERVERS)
     parser.add_argument("--run", nargs=2, metavar=("STORE", "VIDEOS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
         run_stages(*options.run)
         return
     missing = s3_server.real_server_missing()
-    names = [name for name in SERVERS if not (missing and name.startswith("ceph"))]
+    names = [name for name in options.servers if not (missing and name.startswith("ceph"))]
     if missing:
         print(f"without a real server: {missing}")
     folder = Path(tempfile.mkdtemp(prefix="reelvec-object-stores-"))

@@ -37,7 +37,7 @@ CALLS: dict[str, tuple[ModuleType, int]] = {
     "scandir": (os, errno.EACCES),
     "stat": (os, errno.ESTALE),
 }
-EACH = 5
+EACH = 3
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from reelvec.models.ranking.exact import exact_product
 from reelvec.models.registry import build
 from reelvec.tasks.embedding.encoding import Encoder, encode_captions, encode_videos
 from reelvec.tasks.scoring.logits import one_thread, scoring_of
+from tests.support.clips import Clips
 
 SIDE, WORDS, FRAMES = 32, 13, 7
 SIZES = Architecture(
@@ -38,25 +39,18 @@ VARIANTS = [
 ]
 
 
-class Clips:
-    """Clips in memory, of 1 to 9 frames."""
-
-    def __init__(self, count):
-        rng = np.random.default_rng(0)
-        self.of = {
+def drawn_clips():
+    """Eleven clips of 1 to 9 frames."""
+    rng = np.random.default_rng(0)
+    return Clips(
+        {
             f"c{n}": rng.integers(0, 256, (1 + n % 9, SIDE, SIDE, 3), dtype=np.uint8)
-            for n in range(count)
+            for n in range(11)
         }
-
-    def lengths(self, keys):
-        return np.array([len(self.of[key]) for key in keys])
-
-    def gather(self, keys, *, picks, out):
-        for row, (key, chosen) in enumerate(zip(keys, picks, strict=True)):
-            out[row, : len(chosen)] = self.of[key][chosen]
+    )
 
 
-CLIPS = Clips(11)
+CLIPS = drawn_clips()
 TEXTS = [
     " ".join(["a red square", "moves left", "while"][: 1 + n % 3]) + f" {n}" for n in range(21)
 ]
