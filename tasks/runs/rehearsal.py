@@ -33,7 +33,7 @@ def rehearse_corpus(session: Session, *, stages: Collection[str]) -> None:
     config, wanted = session.config, _wanted(session.config, stages)
     if config.corpus.kind == "synthetic":
         open_corpus(config.corpus, store_dir=session.root.local_folder)
-        captioned = set(_DRAWN)
+        captioned: set[str] | None = set(_DRAWN)
     else:
         captioned = _captioned(_listed(session, stages), enough=wanted)
     missing = wanted - captioned if captioned is not None else set()
