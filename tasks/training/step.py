@@ -29,7 +29,7 @@ from reelvec.models.family import RetrievalModel
 from reelvec.models.features import TextFeatures, VideoFeatures
 from reelvec.models.noise import StepNoise
 from reelvec.models.training.losses import Terms, weighted_rows_loss, weighted_symmetric_loss
-from reelvec.models.training.statistics import moved_once
+from reelvec.models.training.running_statistics import moved_once
 from reelvec.tasks.training.data import ClipBatch
 from reelvec.tasks.training.order import pieces, step_seed
 from reelvec.tasks.training.processes import Group

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from reelvec.models.training.statistics import moved_once
+from reelvec.models.training.running_statistics import moved_once
 
 
 def layers(momentum=0.1):
