@@ -22,7 +22,7 @@ RUN useradd --uid 10001 --create-home reelvec \
 # prefect.yaml alone: the code is installed, and a copy beside it would be imported instead
 COPY prefect.yaml /app/prefect.yaml
 # Relative stores and videos are found below REELVEC_HOME
-ENV REELVEC_HOME=/data PREFECT_SERVER_ANALYTICS_ENABLED=false
+ENV REELVEC_HOME=/data DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false
 USER 10001:10001
 WORKDIR /data
 VOLUME /data

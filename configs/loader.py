@@ -19,7 +19,7 @@ from reelvec.configs.presets import preset_path, read_yaml
 from reelvec.configs.schema import PipelineConfig
 from reelvec.configs.yaml_text import parse_yaml
 
-__all__ = ["load", "validate"]
+__all__ = ["load", "require_corpus", "validate"]
 
 
 def load(source: str | Path, *, overrides: Iterable[str] = ()) -> PipelineConfig:
@@ -53,6 +53,20 @@ def validate(
         return PipelineConfig.model_validate(changed)
     except ValidationError as error:
         raise _explain(error, source=source, overrides=overrides) from None
+
+
+def require_corpus(config: PipelineConfig, *, source: str) -> PipelineConfig:
+    """`config` itself; `source` is where it was read from.
+
+    Raises:
+        ConfigError: it names no corpus, and a default one is drawn, nobody's videos.
+    """
+    if "corpus" not in config.model_fields_set:
+        raise ConfigError(
+            f"({source}) names no corpus; add e.g. corpus: {{kind: folder, videos: FOLDER}}, or"
+            " start from a preset, e.g. preset: folder"
+        )
+    return config
 
 
 def _apply(document: dict[str, Any], override: str) -> None:

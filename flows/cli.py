@@ -2,12 +2,12 @@
 
 0 done · 1 a run or the store failed · 2 wrong call or configuration
 3 too many videos failed · 4 damage found · 70 a defect of Reelvec itself
+130, 143, 129 ended by Ctrl-C, SIGTERM, SIGHUP
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 from typing import Annotated, Any, NoReturn
@@ -20,12 +20,10 @@ __all__ = ["app", "main"]
 # terminal.
 os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "ERROR")
-os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "90")
 
-from reelvec.flows.commands import corpora, keeping, looking, running, weights
+from reelvec.flows.commands import corpora, keeping, looking, running, runs, weights
 from reelvec.flows.console.output import complain, printable, say, speak_any_encoding
+from reelvec.flows.console.stopping import Stopped, stopping_on_signals
 
 app = typer.Typer(
     name="reelvec",
@@ -36,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (running, looking, corpora, keeping, weights):
+for group in (running, looking, runs, corpora, keeping, weights):
     group.register(app)
 
 
@@ -64,23 +62,27 @@ def main() -> None:
     """Entry point: errors a person can cause are one message on stderr and an exit code."""
     from reelvec.configs import ConfigError
     from reelvec.models.errors import ModelError
-    from reelvec.storage.errors import ReelvecError
+    from reelvec.storage.errors import CorpusError, ReelvecError
+    from reelvec.storage.places.failures import words_for
     from reelvec.tasks.corpus.ledger import TooManyFailedError
 
-    signal.signal(signal.SIGTERM, _end)
     speak_any_encoding()
     try:
-        sys.exit(app(standalone_mode=False) or 0)
-    except ConfigError as error:
+        with stopping_on_signals():
+            code = app(standalone_mode=False) or 0
+        sys.exit(code)
+    except (ConfigError, CorpusError) as error:
         _fail(error, code=2)
     except TooManyFailedError as error:
         _fail(error, code=3)
     except (ReelvecError, ModelError) as error:
         _fail(error, code=1)
-    except KeyboardInterrupt:
-        complain("interrupted; what is committed is intact, run again to go on")
-        sys.exit(130)
+    except Stopped as stopped:
+        complain(f"ended by {stopped}; what is committed is intact, run again to go on")
+        sys.exit(128 + stopped.number)
     except Exception as error:
+        if isinstance(error, OSError) and (words := words_for(error)):
+            _fail(words, code=1)
         if hasattr(error, "format_message"):  # typer's, which brings a click of its own or not
             _refuse_words(error)
         if os.environ.get("REELVEC_DEBUG"):
@@ -94,11 +96,6 @@ def main() -> None:
         sys.exit(70)
 
 
-def _end(number: int, _: object) -> None:
-    """Exit as after Ctrl-C, so that what was started here, Prefect's own server too, ends."""
-    sys.exit(128 + number)
-
-
 def _refuse_words(error: Any) -> NoReturn:
     """Words that no command takes: what typer says, as it says it, but for what they may hold."""
     words = error.message.removeprefix("Value error, ")  # pydantic's, of a choice
@@ -107,7 +104,7 @@ def _refuse_words(error: Any) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-def _fail(error: Exception, *, code: int) -> None:
+def _fail(error: Exception | str, *, code: int) -> None:
     complain(f"reelvec: {error}")
     sys.exit(code)
 

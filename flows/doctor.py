@@ -8,14 +8,17 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from packaging.specifiers import SpecifierSet
 
-if TYPE_CHECKING:
-    from reelvec.storage.roots import Root
+from reelvec.flows.servers import ServerError, check_server, server_url
+from reelvec.tasks.loopback import loopback_fault
 
-__all__ = ["examine"]
+if TYPE_CHECKING:
+    from reelvec.storage.places.object import ObjectRoot
+
+__all__ = ["examine", "examine_store"]
 
 Check = dict[str, str]
 
@@ -31,7 +34,7 @@ _GIB = 2**30
 def examine(store: str) -> list[Check]:
     """Every check with its result (`ok`, `note` or `bad`), what was found, and the remedy."""
     checks = [_python(), *_versions(), _ffmpeg(), _cores(), _gpu(), _shared_memory()]
-    return [*checks, _disk(store), _server(), *_stray_weights()]
+    return [*checks, examine_store(store), _loopback(), _server(), *_stray_weights()]
 
 
 def _row(check: str, result: str, found: str, remedy: str = "") -> Check:
@@ -88,7 +91,7 @@ def _shared_memory() -> Check:
     return _row("shared memory", "ok", f"{free >> 20} MiB free")
 
 
-def _disk(store: str) -> Check:
+def examine_store(store: str) -> Check:
     from reelvec.storage.errors import ReelvecError
     from reelvec.storage.places.local import LocalRoot
     from reelvec.storage.roots import open_root
@@ -97,7 +100,9 @@ def _disk(store: str) -> Check:
         root = open_root(store)
     except ReelvecError as error:
         return _row("store", "bad", store, str(error))
-    return _folder(Path(root.uri)) if isinstance(root, LocalRoot) else _remote(root)
+    if isinstance(root, LocalRoot):
+        return _folder(Path(root.uri))
+    return _remote(cast("ObjectRoot", root))
 
 
 def _folder(place: Path) -> Check:
@@ -130,31 +135,41 @@ def _write_probe(folder: Path) -> str:
     return ""
 
 
-def _remote(root: Root) -> Check:
-    """An object store is asked for a list: credentials, network and bucket are needed for it."""
+def _remote(root: ObjectRoot) -> Check:
+    """An object store: what is listed, and what the first write of a run tries out."""
     from reelvec.storage.errors import ReelvecError
 
     try:
         root.list("")
+        tried = root.rehearse()
     except ReelvecError as error:
         return _row("store", "bad", root.uri, str(error))
-    return _row("store", "ok", f"{root.uri}, local copies near {root.local_folder}")
+    notes = []
+    if not tried.completes_once:
+        notes.append("large files go in one put, of at most 5 GiB: keep shards below that")
+    if tried.versioned:
+        notes.append("the bucket is versioned: what gc removes is kept as old versions")
+    found = f"{root.uri}, local copies near {root.local_folder}"
+    return _row("store", "note" if notes else "ok", found, "; ".join(notes))
+
+
+def _loopback() -> Check:
+    fault = loopback_fault()
+    if fault:
+        remedy = "several training processes and Dask need it: ip link set lo up, or the firewall"
+        return _row("loopback", "bad", f"127.0.0.1 cannot be reached: {fault}", remedy)
+    return _row("loopback", "ok", "127.0.0.1")
 
 
 def _server() -> Check:
-    from prefect.settings import PREFECT_API_URL
-
-    url = PREFECT_API_URL.value()
+    url = server_url()
     if url is None:
-        return _row(
-            "prefect", "note", "embedded server", "set PREFECT_API_URL for schedules and the UI"
-        )
-    import httpx
-
+        return _row("prefect", "note", "no server", "set PREFECT_API_URL for schedules and the UI")
     try:
-        httpx.get(f"{url}/health", timeout=5).raise_for_status()
-    except httpx.HTTPError as error:
-        return _row("prefect", "bad", f"{url}: {error}", "start it: prefect server start")
+        check_server(url)
+    except ServerError as error:
+        found, _, remedy = str(error).partition("; ")
+        return _row("prefect", "bad", found, remedy)
     return _row("prefect", "ok", url)
 
 

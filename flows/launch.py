@@ -8,16 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 import reelvec
 from reelvec.configs import PipelineConfig
+from reelvec.configs.corpora import FolderCorpus
+from reelvec.configs.schema import STAGES
+from reelvec.flows.clusters import check_loopback
 from reelvec.flows.console.logs import keep_logs_brief
 from reelvec.flows.console.output import complain, print_table, say
 from reelvec.flows.console.stores import root_at
+from reelvec.flows.servers import check_server, ending_with_server, server_url
+from reelvec.storage.corpora.own.folder import check_folder
 
 if TYPE_CHECKING:
+    from reelvec.flows.refresh import Reembedded, RefreshOptions
     from reelvec.storage.upkeep.repair import Repair
+    from reelvec.tasks.artifacts import Session
     from reelvec.tasks.runs.outcome import RunSummary
+    from reelvec.tasks.runs.retrying import RetryFilter
     from reelvec.tasks.scoring.rows import MetricRow
 
-__all__ = ["RepairSummary", "launch", "repair_damage", "retry_failed", "show"]
+__all__ = [
+    "RepairSummary",
+    "failures_to_retry",
+    "launch",
+    "refresh_runs",
+    "repair_damage",
+    "retry_failed",
+    "show",
+]
 
 
 def launch(
@@ -29,17 +45,22 @@ def launch(
 ) -> RunSummary:
     """Run the pipeline, or find in seconds that a finished run has nothing left to do.
 
-    Without PREFECT_API_URL Prefect serves itself for the time of the run.
-
     Raises:
-        ConfigError: no store can be at config.store.
+        ConfigError: what cannot come to an end, as `check_config` and `rehearse_corpus` find it;
+            or no store can be at config.store.
+        CorpusError: the corpus' files cannot be read.
         StoreError: it cannot be made there.
+        ServerError: PREFECT_API_URL is set, and no server answers there.
     """
+    if stages is None or "ingest" in stages:
+        _check_videos(config)
+    server = _server()
     from reelvec.tasks.artifacts import Session
     from reelvec.tasks.runs.outcome import summary_of
     from reelvec.tasks.runs.plan import plan_pipeline
     from reelvec.tasks.runs.preflight import checked_config, choose_stages
     from reelvec.tasks.runs.recording import is_last_run
+    from reelvec.tasks.runs.rehearsal import rehearse_corpus
 
     config = checked_config(config)
     chosen = choose_stages(stages)
@@ -47,35 +68,117 @@ def launch(
     session = Session(config, root=root, rehash=rehash)
     if is_last_run(session, stages=chosen) and not plan_pipeline(session, stages=chosen):
         return summary_of(session)
+    rehearse_corpus(session, stages=chosen)
     root.new_scratch()  # where no store can be made, that is said before any work
     complain(f"reelvec: {config.name} -> {config.store}")
-    from reelvec.flows.pipeline import pipeline
+    return _run(config, server=server, stages=chosen, accept_losses=accept_losses, rehash=rehash)
 
-    keep_logs_brief()
-    return pipeline(config, only=chosen, accept_losses=accept_losses, rehash=rehash)
+
+def _server() -> str | None:
+    """The Prefect server that is configured; that it answers is seen before torch is read."""
+    url = server_url()
+    if url is not None:
+        check_server(url)
+    return url
+
+
+def _check_videos(config: PipelineConfig) -> None:
+    """A folder without videos is said at once, before torch is read."""
+    if isinstance(config.corpus, FolderCorpus) and config.corpus.captions is None:
+        check_folder(config.corpus.videos)
 
 
 def retry_failed(
     store: str,
     *,
+    run: str | None = None,
     reasons: Sequence[str],
     videos: Sequence[str],
     accept_losses: bool = False,
     rehash: bool = False,
 ) -> RunSummary:
-    """Try failed videos of the last run again, and bring its tables up to date."""
+    """Try failed videos of a run (None: the last) again, and bring its tables up to date."""
+    from reelvec.tasks.runs.preflight import checked_config
     from reelvec.tasks.runs.recording import last_config
-    from reelvec.tasks.runs.retrying import RetryFilter
 
-    retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
-    config = last_config(store)
-    if videos:
-        failed = reelvec.open(store).run().failures()
-        retry.check_videos({row.video_id for row in failed})
+    retry = failures_to_retry(store, run=run, reasons=reasons, videos=videos)
+    config = last_config(store, run=run)
+    server, config = _server(), checked_config(config)
+    return _run(config, server=server, retry=retry, accept_losses=accept_losses, rehash=rehash)
+
+
+def _run(
+    config: PipelineConfig,
+    *,
+    server: str | None,
+    stages: Sequence[str] = STAGES,
+    retry: RetryFilter | None = None,
+    accept_losses: bool,
+    rehash: bool,
+    refresh: bool = False,
+) -> RunSummary:
+    """As a Prefect flow where there is a server; else alone."""
+    check_loopback(config)
+    if server is None:
+        from reelvec.flows.alone import run_alone
+        from reelvec.tasks.artifacts import Session
+
+        session = Session(config, accepts_losses=accept_losses, rehash=rehash, refreshes=refresh)
+        return run_alone(session, only=stages, retry=retry)
     from reelvec.flows.pipeline import pipeline
 
     keep_logs_brief()
-    return pipeline(config, retry=retry, accept_losses=accept_losses, rehash=rehash)
+    with ending_with_server(server):
+        return pipeline(
+            config,
+            only=list(stages),
+            retry=retry,
+            accept_losses=accept_losses,
+            rehash=rehash,
+            refresh=refresh,
+        )
+
+
+def refresh_runs(store: str, *, names: Sequence[str], options: RefreshOptions) -> Reembedded:
+    """Keep the tables of runs true, of all that have tables or of those that are named.
+
+    Raises:
+        MissingArtifactError: no run is called so, or none has tables.
+    """
+    from reelvec.flows.refresh import Reembedded, chosen_runs, refresh
+
+    server, due = _server(), chosen_runs(store, names)
+
+    def run(session: Session, stages: list[str]) -> RunSummary:
+        return _run(
+            session.config,
+            server=server,
+            stages=stages,
+            accept_losses=session.accepts_losses,
+            rehash=session.rehash,
+            refresh=True,
+        )
+
+    done = [refresh(one, options=options, run=run, say=complain) for one in due]
+    return Reembedded(runs=tuple(done))
+
+
+def failures_to_retry(
+    store: str, *, run: str | None, reasons: Sequence[str], videos: Sequence[str]
+) -> RetryFilter:
+    """The failed videos of a run (None: the last) that are named; no names: all of them.
+
+    Raises:
+        MissingArtifactError: the store has no run.
+        ReelvecError: no failure has such a reason, or no failed video such an id.
+    """
+    from reelvec.tasks.runs.retrying import RetryFilter
+
+    retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
+    if videos:
+        failed = reelvec.open(store).run(run).failures()
+        retry.check_videos({row.video_id for row in failed})
+    return retry
 
 
 @dataclass(frozen=True, kw_only=True)

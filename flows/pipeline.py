@@ -1,21 +1,26 @@
-"""The whole pipeline: its stages one after the other, on one session of the store."""
+"""The whole pipeline as a Prefect flow: its stages one after the other, on one session."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from prefect import flow
+from prefect import Flow, flow
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from reelvec.configs import PipelineConfig
+from reelvec.flows.clusters import check_loopback, open_cluster, slots
 from reelvec.flows.console.logs import keep_logs_printable
-from reelvec.flows.runners import open_runner, task_runner
-from reelvec.flows.stages import stage_flow
+from reelvec.flows.prefect_engine import PrefectEngine
+from reelvec.flows.stages import STAGES, run_stages
 from reelvec.flows.summary import publish_summary
 from reelvec.tasks.artifacts import Session
-from reelvec.tasks.runs.outcome import RunSummary, summary_of
+from reelvec.tasks.runs.outcome import RunSummary
 from reelvec.tasks.runs.preflight import checked_config, choose_stages
 from reelvec.tasks.runs.receipts import StageReceipt
-from reelvec.tasks.runs.recording import record_run
 from reelvec.tasks.runs.retrying import RetryFilter
 
 __all__ = ["pipeline"]
@@ -28,6 +33,7 @@ def pipeline(
     retry: RetryFilter | None = None,
     accept_losses: bool = False,
     rehash: bool = False,
+    refresh: bool = False,
 ) -> RunSummary:
     """Run the stages of `config` in order; each does what is missing and nothing else.
 
@@ -37,24 +43,57 @@ def pipeline(
         retry: failed videos that are tried once more.
         accept_losses: tables may lose usable rows beyond config.max_lost_fraction.
         rehash: hash every video again, though its file looks as it did.
+        refresh: keep a run's tables true; the run that is searched by default stays the same.
 
     Returns:
         What the stages did, coverage, metrics, and where the report is.
     """
     keep_logs_printable()
     config = checked_config(config)
-    session = Session(config, accepts_losses=accept_losses, rehash=rehash)
+    check_loopback(config)
+    session = Session(config, accepts_losses=accept_losses, rehash=rehash, refreshes=refresh)
     chosen = choose_stages(only)
-    started = datetime.now(UTC)
-    receipts: list[StageReceipt] = []
-    with open_runner(config) as placed:
-        for name in chosen:
-            if name == "report":
-                record_run(session, receipts, started=started)
-            stage = stage_flow(name, session).with_options(task_runner=task_runner(placed))
-            receipts.append(stage(config, retry))
-    if "report" not in chosen:
-        record_run(session, receipts, started=started)
-    summary = summary_of(session, receipts)
+    with _shared_server(), open_cluster(config) as address:
+        runner = _task_runner(config, address=address)
+
+        def run_stage(name: str) -> StageReceipt:
+            stage = _stage_flow(name, session).with_options(task_runner=runner)
+            return stage(config, retry)
+
+        summary = run_stages(session, chosen, run_stage=run_stage)
     publish_summary(summary)
     return summary
+
+
+def _stage_flow(name: str, session: Session) -> Flow[..., StageReceipt]:
+    """The stage `name` as a flow that works with what `session` has opened.
+
+    A session is no parameter: Prefect would try to write it down as JSON.
+    """
+
+    @flow(name=name, flow_run_name=f"{name} {{config.name}}")
+    def stage(config: PipelineConfig, retry: RetryFilter | None = None) -> StageReceipt:  # noqa: ARG001
+        return STAGES[name](session, retry, PrefectEngine())
+
+    return stage
+
+
+def _task_runner(config: PipelineConfig, *, address: str | None) -> TaskRunner[Any]:
+    """Threads, or the Dask cluster at that address."""
+    if address is None:
+        return ThreadPoolTaskRunner(max_workers=slots(config))
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    return DaskTaskRunner(address=address)
+
+
+@contextmanager
+def _shared_server() -> Iterator[None]:
+    """Name the server in the settings tasks carry along, also where Prefect serves itself.
+
+    Without a name each Dask worker would start a server of its own on the same SQLite file.
+    """
+    with get_client(sync_client=True) as client:
+        url = str(client.api_url)
+    with temporary_settings({PREFECT_API_URL: url}):
+        yield

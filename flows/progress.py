@@ -1,6 +1,6 @@
-"""Progress a person can watch: lines or a bar on stderr, and an artifact in the Prefect UI.
+"""Progress a person can watch: lines or a bar on stderr, and wherever the engine shows it.
 
-Artifact updates cost an API call and an event each, so they are sent every few seconds at most.
+That may cost a call of an API each time, so it is told every few seconds at most.
 """
 
 from __future__ import annotations
@@ -8,15 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
-from uuid import UUID
+from typing import Any
 
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.context import get_run_context
-from prefect.exceptions import MissingContextError
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from reelvec.flows.console.output import progress_console
+from reelvec.flows.engine import ShowProgress
 
 __all__ = ["StageProgress", "stage_progress"]
 
@@ -26,14 +23,14 @@ _SECONDS_BETWEEN_UPDATES = 3.0
 class StageProgress:
     """One stage's counter: `total` units of `unit`, `done` so far."""
 
-    def __init__(self, title: str, *, total: int, unit: str) -> None:
+    def __init__(self, title: str, *, total: int, unit: str, show: ShowProgress) -> None:
+        self._show = show
         self.title = title
         self.total = total
         self.unit = unit
         self.done = 0
         self.failed = 0
         self._last = 0.0
-        self._artifact: UUID | None = None
         self._console = progress_console()
         self._bar: Progress | None = None
         self._bar_task: TaskID | None = None
@@ -52,8 +49,6 @@ class StageProgress:
             self._bar_task = self._bar.add_task(
                 self.title, total=self.total, unit=self.unit, note=""
             )
-        if _inside_a_run():
-            self._artifact = cast(UUID, create_progress_artifact(0.0, key=f"progress-{self.title}"))
 
     def advance(self, count: int, *, failed: int = 0) -> None:
         """`count` more units are done, `failed` of them quarantined."""
@@ -73,12 +68,10 @@ class StageProgress:
         self._last = now
         if self._bar is None:
             self._console.print(self._text(note), soft_wrap=True)
-        if self._artifact is not None:
-            percent = 100.0 * self.done / max(self.total, 1)
-            update_progress_artifact(self._artifact, progress=min(percent, 100.0))
+        self._show(min(100.0 * self.done / max(self.total, 1), 100.0))
 
     def follow_training(self, event: Mapping[str, Any]) -> None:
-        """Show an event of tasks.training.train: steps, epochs, restarts."""
+        """Show an event of tasks.training.train: steps, epochs, restarts, notes."""
         name = event["event"]
         if name == "step":
             note = f"epoch {event['epoch']}  loss {event['loss']:.3f}"
@@ -86,6 +79,8 @@ class StageProgress:
             self.update(int(event["step"]), total=int(event["steps"]), note=note)
         elif name == "restart":
             self._console.print(f"{self.title}: restarted from the last checkpoint")
+        elif name == "note":
+            self._console.print(f"{self.title}: {event['text']}", soft_wrap=True)
 
     def stop(self) -> None:
         if self._bar is not None:
@@ -97,19 +92,13 @@ class StageProgress:
 
 
 @contextmanager
-def stage_progress(title: str, *, total: int, unit: str) -> Iterator[StageProgress]:
-    """Show `title` while the block runs; its end is shown whatever happens."""
-    progress = StageProgress(title, total=total, unit=unit)
+def stage_progress(
+    title: str, *, total: int, unit: str, show: ShowProgress
+) -> Iterator[StageProgress]:
+    """Show `title` while the block runs, and tell `show`; its end is shown whatever happens."""
+    progress = StageProgress(title, total=total, unit=unit, show=show)
     progress.start()
     try:
         yield progress
     finally:
         progress.stop()
-
-
-def _inside_a_run() -> bool:
-    try:
-        get_run_context()
-    except MissingContextError:
-        return False
-    return True

@@ -1,39 +1,31 @@
 """The scheduled flow: find new, changed and removed videos, do exactly these, commit.
 
-It keeps the tables of a finished run true. Nothing is trained: the weights of the run stay.
+It keeps the tables of every run of a store true, or of those it is given. Nothing is trained: the
+weights of the runs stay.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from reelvec.configs import PipelineConfig
 from reelvec.flows.console.logs import keep_logs_printable
 from reelvec.flows.pipeline import pipeline
+from reelvec.flows.refresh import (
+    Reembedded,
+    RefreshOptions,
+    check_refreshed,
+    chosen_runs,
+    due_run,
+    refresh,
+)
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.outcome import RunSummary
-from reelvec.tasks.runs.plan import PlannedWork, plan_reembed
-from reelvec.tasks.runs.preflight import checked_config
-from reelvec.tasks.runs.recording import last_config
-from reelvec.tasks.upkeep.compact import compact_run
 
-__all__ = ["Reembedded", "reembed"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reembedded:
-    """What was missing or stale, and the run that made up for it; None: there was no run."""
-
-    plan: tuple[PlannedWork, ...]
-    summary: RunSummary | None = None
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything was done."""
-        return self.summary is not None and self.summary.changed
+__all__ = ["reembed"]
 
 
 @flow(name="reembed", flow_run_name="reembed")
@@ -43,32 +35,53 @@ def reembed(
     dry_run: bool = False,
     accept_losses: bool = False,
     rehash: bool = False,
+    runs: list[str] | None = None,
 ) -> Reembedded:
-    """Bring the embedding tables up to date with the videos.
+    """Bring embedding tables up to date with the videos.
 
     Args:
-        config: the run whose tables are kept true; None: the last run of `store`.
+        config: the one run whose tables are kept true; None: runs of `store`.
         store: root of the store, where no config is given.
         dry_run: only say what would be done.
         accept_losses: tables may lose usable rows beyond config.max_lost_fraction.
         rehash: hash every video again, though its file looks as it did.
+        runs: names of the runs whose tables are kept true; none: every run that has tables.
 
     Returns:
-        The plan, and the pipeline's summary unless there was nothing to do or it was a dry run.
+        For each run the plan, and the pipeline's summary unless there was nothing to do or it was
+        a dry run.
+
+    Raises:
+        MissingArtifactError: no run is called so, or none has tables.
+        RefreshFailedError: a run failed, after all others were done.
     """
     keep_logs_printable()
-    config = checked_config(config or last_config(store or PipelineConfig().store))
-    session = Session(config, rehash=rehash)
-    plan = plan_reembed(session)
-    rows = [asdict(row) for row in plan]
+    due = [due_run(config)] if config else chosen_runs(store or PipelineConfig().store, runs or ())
+    options = RefreshOptions(dry_run=dry_run, accept_losses=accept_losses, rehash=rehash)
+    say = get_run_logger().info
+    done = [refresh(one, options=options, run=_run, say=say) for one in due]
+    result = Reembedded(runs=tuple(done))
+    _publish(result)
+    return check_refreshed(result)
+
+
+def _run(session: Session, stages: list[str]) -> RunSummary:
+    return pipeline(
+        session.config,
+        only=stages,
+        accept_losses=session.accepts_losses,
+        rehash=session.rehash,
+        refresh=True,
+    )
+
+
+def _publish(result: Reembedded) -> None:
+    """What came of each run, as artifacts of the flow run."""
+    rows = [{"run": run.name, **asdict(row)} for run in result.runs for row in run.plan]
     create_table_artifact(table=rows, key="reembed-plan", description="What is missing or stale")
-    logger = get_run_logger()
-    for row in plan:
-        logger.info("%s: %d %s", row.stage, row.count, row.why)
-    if dry_run or not plan:
-        return Reembedded(plan=tuple(plan))
-    for merged in compact_run(session):
-        logger.info("%s: %d parts became %d", merged.kind, merged.parts_before, merged.parts_after)
-    only = ["ingest", "extract", "embed", "evaluate", "report"]
-    again = pipeline(config, only=only, accept_losses=accept_losses, rehash=rehash)
-    return Reembedded(plan=tuple(plan), summary=again)
+    lines = ["| run | result |", "| --- | --- |"]
+    lines += [f"| {run.name} | {run.words.replace('|', '/')} |" for run in result.runs]
+    for run in result.runs:
+        for note in run.summary.notes if run.summary else ():
+            lines += ["", f"> {run.name}: {note}"]
+    create_markdown_artifact("\n".join(lines), key="reembed-summary", description="Each run")

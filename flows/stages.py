@@ -1,4 +1,4 @@
-"""Each stage as a Prefect flow: plan, map over shards, publish one snapshot, say what was done.
+"""The stages of a run: plan, map over shards, publish one snapshot, say what was done.
 
 A stage finds what it is made from by identity, so that any of them can be run by itself, retried,
 or replayed. Its result is a receipt: which snapshot, how much was done, and how long it took.
@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from datetime import UTC, datetime
+from typing import Any
 
-from prefect import Flow, flow, unmapped
-from prefect.events import emit_event
-from prefect.futures import as_completed
-
-from reelvec.configs import PipelineConfig
+from reelvec.flows.engine import Engine, ShardFunction
 from reelvec.flows.progress import stage_progress
+from reelvec.storage.at_work import announced
 from reelvec.storage.commits.artifact import Receipt
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus import ingest as ingestion
@@ -24,61 +22,65 @@ from reelvec.tasks.embedding import embed as embedding
 from reelvec.tasks.embedding import parts as embed_parts
 from reelvec.tasks.embedding.encoding import EncoderRef
 from reelvec.tasks.embedding.sources import sources_of
-from reelvec.tasks.engine import ShardTask, gpu_slot, task
 from reelvec.tasks.frames import extract as extraction
 from reelvec.tasks.reports.report import report as draw_report
 from reelvec.tasks.reports.sources import report_sources
+from reelvec.tasks.runs.outcome import RunSummary, summary_of
 from reelvec.tasks.runs.receipts import StageReceipt
+from reelvec.tasks.runs.recording import record_run
 from reelvec.tasks.runs.retrying import RetryFilter
 from reelvec.tasks.scoring import evaluate as evaluation
 from reelvec.tasks.scoring.logits import scoring_of
 from reelvec.tasks.shards import Shard
 from reelvec.tasks.training import train as training
 
-__all__ = ["STAGES", "Stage", "stage_flow"]
+__all__ = ["STAGES", "Stage", "run_stages"]
 
-Stage = Callable[[Session, RetryFilter | None], StageReceipt]
+Stage = Callable[[Session, RetryFilter | None, Engine], StageReceipt]
 """What a stage does for a run; only ingest and extract look at the filter."""
 
-WAVE = 256
-"""Shards submitted at once: a task run costs 40 KB of memory in the client."""
 
-ingest_shard = task(ingestion.ingest_shard)
-extract_shard = task(extraction.extract_shard)
-embed_shard = task(embed_parts.embed_shard)
+def run_stages(
+    session: Session, names: Sequence[str], *, run_stage: Callable[[str], StageReceipt]
+) -> RunSummary:
+    """Run these stages in their order, and record the run.
 
-
-def stage_flow(name: str, session: Session) -> Flow[..., StageReceipt]:
-    """The stage `name` as a flow that works with what `session` has opened.
-
-    A session is no parameter: Prefect would try to write it down as JSON.
+    Args:
+        session: of the run.
+        names: of the stages.
+        run_stage: runs the stage of that name, as `STAGES` has it.
     """
+    started = datetime.now(UTC)
+    receipts: list[StageReceipt] = []
+    session.root.begin_writing()
+    with announced(session.root, session.config.name):
+        for name in names:
+            if name == "report":
+                record_run(session, receipts, started=started)
+            receipts.append(run_stage(name))
+        if "report" not in names:
+            record_run(session, receipts, started=started)
+    return summary_of(session, receipts)
 
-    @flow(name=name, flow_run_name=f"{name} {{config.name}}")
-    def stage(config: PipelineConfig, retry: RetryFilter | None = None) -> StageReceipt:  # noqa: ARG001
-        return STAGES[name](session, retry)
 
-    return stage
-
-
-def ingest(session: Session, retry: RetryFilter | None) -> StageReceipt:
+def ingest(session: Session, retry: RetryFilter | None, engine: Engine) -> StageReceipt:
     """List the corpus; hash and probe what is new or changed, and what `retry` names."""
     started = time.monotonic()
     plan = ingestion.plan_ingest(session, retry=retry.at_ingest() if retry else _none)
-    work = _Work(session, plan.target, plan.shards, unit="rows")
-    receipts = work.map("ingest", ingest_shard, limits=session.config.extract)
+    work = _Work(session, engine, plan.target, plan.shards, unit="rows")
+    receipts = work.map("ingest", ingestion.ingest_shard, limits=session.config.extract)
     snapshot = ingestion.commit_ingest(session, plan, receipts)
     seconds = time.monotonic() - started
     return StageReceipt.of("ingest", snapshot, done=plan.done, seconds=seconds, notes=plan.notes)
 
 
-def extract(session: Session, retry: RetryFilter | None) -> StageReceipt:
+def extract(session: Session, retry: RetryFilter | None, engine: Engine) -> StageReceipt:
     """Decode the clips the frame store does not hold yet, and those `retry` names."""
     started = time.monotonic()
     options, corpus = session.config.extract, ingestion.read_corpus(session)
     plan = extraction.plan_extract(session, retry=retry.at_extract(corpus) if retry else _none)
-    work = _Work(session, plan.target, plan.shards, unit="videos")
-    receipts = work.map("extract", extract_shard, extract=options)
+    work = _Work(session, engine, plan.target, plan.shards, unit="videos")
+    receipts = work.map("extract", extraction.extract_shard, extract=options)
     snapshot = extraction.commit_extract(session, plan, receipts)
     check_failed_fraction(ledger(corpus, frames=snapshot), limit=options.max_failed_fraction)
     done = {"new": plan.clips - len(plan.retried), "again": len(plan.retried)}
@@ -88,11 +90,12 @@ def extract(session: Session, retry: RetryFilter | None) -> StageReceipt:
     return StageReceipt.of("extract", snapshot, done=done, seconds=seconds, notes=notes)
 
 
-def train(session: Session, _: RetryFilter | None) -> StageReceipt:
+def train(session: Session, _: RetryFilter | None, engine: Engine) -> StageReceipt:
     """Train from the last checkpoint on, or find that it is finished."""
     started = time.monotonic()
     device = session.config.train.device
-    with stage_progress("train", total=0, unit="steps") as progress, gpu_slot(device):
+    shown = stage_progress("train", total=0, unit="steps", show=engine.progress("train"))
+    with shown as progress, engine.gpu_slot(device):
         receipt = training.train(session, on_progress=progress.follow_training)
     return StageReceipt.of(
         "train",
@@ -104,7 +107,7 @@ def train(session: Session, _: RetryFilter | None) -> StageReceipt:
     )
 
 
-def embed(session: Session, _: RetryFilter | None) -> StageReceipt:
+def embed(session: Session, _: RetryFilter | None, engine: Engine) -> StageReceipt:
     """Write the rows of both tables that are missing or stale."""
     started = time.monotonic()
     config, trained = session.config, training.trained(session)
@@ -112,14 +115,14 @@ def embed(session: Session, _: RetryFilter | None) -> StageReceipt:
     inputs = embed_parts.EmbedInputs(
         encoder=EncoderRef.to(trained, config=config), frames=plan.frames, options=config.embed
     )
-    with gpu_slot(config.embed.device):
-        work = _Work(session, plan.target, plan.shards, unit="rows")
-        receipts = work.map("embed", embed_shard, inputs=inputs)
+    with engine.gpu_slot(config.embed.device):
+        work = _Work(session, engine, plan.target, plan.shards, unit="rows")
+        receipts = work.map("embed", embed_parts.embed_shard, inputs=inputs)
     snapshot = embedding.commit_embed(session, plan, receipts)
     if snapshot.number != plan.target.number:
-        emit_event(
-            event="reelvec.embeddings.committed",
-            resource={"prefect.resource.id": f"reelvec.embeddings.{plan.target.fingerprint}"},
+        engine.announce(
+            "reelvec.embeddings.committed",
+            resource=f"reelvec.embeddings.{plan.target.fingerprint}",
             payload={"snapshot": snapshot.number, "rows": snapshot.rows},
         )
     done = {
@@ -131,7 +134,7 @@ def embed(session: Session, _: RetryFilter | None) -> StageReceipt:
     return StageReceipt.of("embed", snapshot, done=done, seconds=time.monotonic() - started)
 
 
-def evaluate(session: Session, _: RetryFilter | None) -> StageReceipt:
+def evaluate(session: Session, _: RetryFilter | None, __: Engine) -> StageReceipt:
     """Score the tables; reads no video."""
     started = time.monotonic()
     sources, options = sources_of(session), session.config.evaluate
@@ -150,7 +153,7 @@ def evaluate(session: Session, _: RetryFilter | None) -> StageReceipt:
     return StageReceipt.of("evaluate", snapshot, done=done, seconds=time.monotonic() - started)
 
 
-def report(session: Session, _: RetryFilter | None) -> StageReceipt:
+def report(session: Session, _: RetryFilter | None, __: Engine) -> StageReceipt:
     """Write report.html beside the evaluation's tables."""
     started = time.monotonic()
     made = draw_report(session, report_sources(session))
@@ -176,15 +179,22 @@ class _Work:
     """The shards of one stage."""
 
     def __init__(
-        self, session: Session, target: SnapshotRef, shards: Sequence[Shard[Any]], *, unit: str
+        self,
+        session: Session,
+        engine: Engine,
+        target: SnapshotRef,
+        shards: Sequence[Shard[Any]],
+        *,
+        unit: str,
     ) -> None:
         self._session = session
+        self._engine = engine
         self._target = target
         self._shards = shards
         self._unit = unit
 
-    def map(self, title: str, shard_task: ShardTask, **shared: object) -> list[Receipt]:
-        """Run one task a shard, in waves, and read back the receipts they committed.
+    def map(self, title: str, function: ShardFunction, **shared: object) -> list[Receipt]:
+        """Call the function once a shard, and read back the receipts they committed.
 
         A shard that still fails after its retries fails the stage; what the others committed is
         adopted by the next run.
@@ -194,15 +204,9 @@ class _Work:
         artifact = self._session.find(self._target.kind, self._target.fingerprint)
         receipts: list[Receipt] = []
         total = sum(len(shard.items) for shard in self._shards)
-        with stage_progress(title, total=total, unit=self._unit) as progress:
-            for start in range(0, len(self._shards), WAVE):
-                futures = shard_task.map(
-                    unmapped(self._target),
-                    list(self._shards[start : start + WAVE]),
-                    **cast("dict[str, Any]", {key: unmapped(v) for key, v in shared.items()}),
-                )
-                for future in as_completed(futures):
-                    result = future.result()
-                    receipts.append(artifact.receipt(result.receipt))
-                    progress.advance(result.done, failed=result.failed)
+        show = self._engine.progress(title)
+        with stage_progress(title, total=total, unit=self._unit, show=show) as progress:
+            for done in self._engine.map(function, self._target, self._shards, shared=shared):
+                receipts.append(artifact.receipt(done.receipt))
+                progress.advance(done.done, failed=done.failed)
         return receipts

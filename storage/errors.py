@@ -7,6 +7,7 @@ ReelvecError
 │   ├── CommitError                  a snapshot that must not be published
 │   │   └── NotFiniteError           a row whose vectors hold NaN or infinity
 │   ├── MissingArtifactError         asked for what was never made
+│   ├── RefusedError                 the system or a server refuses; nothing is known of the bytes
 │   └── IdentityError                tables of different identity combined
 ├── CorpusError(path, line)          annotation files that do not hold what they promise
 ├── WeightsError(path)               archives that do not fit, or are not safe to read
@@ -26,6 +27,7 @@ __all__ = [
     "MissingArtifactError",
     "NotFiniteError",
     "ReelvecError",
+    "RefusedError",
     "StoreError",
     "VideoError",
     "WeightsError",
@@ -58,6 +60,10 @@ class NotFiniteError(CommitError):
 
 class MissingArtifactError(StoreError, FileNotFoundError):
     """No such artifact or snapshot."""
+
+
+class RefusedError(StoreError):
+    """The place refuses (rights, space, open files, a mount): nothing is known of what it holds."""
 
 
 class IdentityError(StoreError, ValueError):

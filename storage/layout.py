@@ -9,8 +9,12 @@
                          removals/{n:08d}.json, .done     what gc is about to delete, and did
                          pins/{n:08d}-{unique}.json       snapshots a reader holds on to
     runs/{stamp}-{id}.json
+    drops/{stamp}-{id}.json              which of these runs were dropped
+    at-work/{stamp}-{id}.json            a run that has begun and not ended
     format/{n:08d}.json                  the store's format: the largest n
     sources/synthetic/{fingerprint}/…
+    .writers/…                           a file of each process that writes, while it lives
+    .scratch/{process}-{unique}{suffix}  files in the making
     .damaged/…                           what `reelvec repair` set aside, under its old path
 """
 
@@ -26,16 +30,22 @@ import xxhash
 from reelvec.storage.errors import StoreError
 
 __all__ = [
+    "AT_WORK",
+    "DROPS",
     "FORMATS",
     "KINDS",
     "RUNS",
     "SCRATCH",
+    "WRITERS",
     "artifact",
+    "at_work",
     "canonical",
     "damaged",
+    "drop",
     "fingerprint",
     "identity",
     "is_fingerprint",
+    "is_scratch",
     "new_part",
     "number_of",
     "pin",
@@ -49,7 +59,10 @@ __all__ = [
 
 KINDS = ("corpus", "frames", "checkpoint", "embeddings", "evaluation")
 SCRATCH = ".scratch"
+WRITERS = ".writers"
 RUNS = "runs"
+DROPS = "drops"
+AT_WORK = "at-work"
 FORMATS = "format"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,63}")
@@ -138,6 +151,11 @@ def removal(folder: str, number: int, *, done: bool = False) -> str:
     return f"{folder}/removals/{number:08d}.{'done' if done else 'json'}"
 
 
+def is_scratch(name: str) -> bool:
+    """Whether a file's name is one of those that files in the making have."""
+    return bool(re.fullmatch(r"\d+-[0-9a-f]{16}(\.[A-Za-z0-9]+)*", name))
+
+
 def pin(folder: str, number: int) -> str:
     return f"{folder}/pins/{number:08d}-{secrets.token_hex(8)}.json"
 
@@ -150,6 +168,14 @@ def number_of(name: str) -> int | None:
 
 def run(stamp: str, identifier: str) -> str:
     return f"{RUNS}/{stamp}-{identifier}.json"
+
+
+def drop(stamp: str, identifier: str) -> str:
+    return f"{DROPS}/{stamp}-{identifier}.json"
+
+
+def at_work(stamp: str, identifier: str) -> str:
+    return f"{AT_WORK}/{stamp}-{identifier}.json"
 
 
 def store_format(number: int) -> str:

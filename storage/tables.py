@@ -212,8 +212,9 @@ def iter_part(
     batch_rows: int = _BATCH_ROWS,
 ) -> Iterator[pa.Table]:
     """Rows of one part in force, in pieces."""
+    path = part.path
     try:
-        with pq.ParquetFile(part.path, memory_map=True) as file:
+        with explained("read", path=path), pq.ParquetFile(path, memory_map=True) as file:
             names = list(columns) if columns is not None else file.schema_arrow.names
             key = key_column or file.schema_arrow.names[0]
             wanted = names if key in names or not part.dropped else [*names, key]

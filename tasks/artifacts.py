@@ -74,6 +74,7 @@ class Session:
         root: its store, opened here where the caller has not.
         accepts_losses: rows may be lost without bound (config.max_lost_fraction is not looked at).
         rehash: every video is hashed again, though its file looks as it did.
+        refreshes: the run keeps the tables of another one true, as the scheduled flow does.
     """
 
     def __init__(
@@ -83,9 +84,11 @@ class Session:
         root: Root | None = None,
         accepts_losses: bool = False,
         rehash: bool = False,
+        refreshes: bool = False,
     ) -> None:
         self.config = config
         self.rehash = rehash
+        self.refreshes = refreshes
         self.root = root or open_root(config.store)
         self.accepts_losses = accepts_losses
         self._artifacts: dict[tuple[str, str], Artifact] = {}

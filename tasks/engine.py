@@ -19,30 +19,25 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
 
-from reelvec.storage.errors import ReelvecError
-from reelvec.tasks.shards import ShardReceipt
+from reelvec.tasks.shards import RETRY_DELAYS, is_worth_retrying
 
-__all__ = ["ShardTask", "gpu_slot", "task"]
-
-ShardTask = Task[..., ShardReceipt]
-"""A task that works on one shard and returns a receipt."""
+__all__ = ["gpu_slot", "task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """A person's mistake (a ReelvecError) does not go away by itself; anything else may."""
-    return not isinstance(state.result(raise_on_failure=False), ReelvecError)
+    return is_worth_retrying(state.result(raise_on_failure=False))
 
 
-def task(function: Callable[P, R], *, retries: int = 2) -> Task[P, R]:
+def task(function: Callable[P, R]) -> Task[P, R]:
     """`function` as a Prefect task named after it, retried twice with growing delays."""
     return Task(
         function,
         cache_policy=NO_CACHE,
-        retries=retries,
-        retry_delay_seconds=[1.0, 5.0][:retries] or None,
+        retries=len(RETRY_DELAYS),
+        retry_delay_seconds=list(RETRY_DELAYS),
         retry_condition_fn=_worth_retrying,
     )
 

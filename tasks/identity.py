@@ -3,8 +3,8 @@
 Only what changes results is in here. Where a run's shards are worked on, how many processes train
 and where the store lies are not: two runs that agree on the rest share their artifacts.
 A recipe number is raised when code changes what the same settings give. Rounding does not count:
-a device, threads and the size of a batch change the last bits, unless a model's rows see each
-other. tests/tasks/test_identity_table.py says of each field which identities it changes.
+another device or machine may change the last bits, and so does the size of a batch on a GPU.
+tests/tasks/test_identity_table.py says of each field which identities it changes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from __future__ import annotations
 from typing import Any
 
 from reelvec.configs.corpora import anchored
-from reelvec.configs.schema import EmbedConfig, EvaluateConfig, ExtractConfig, PipelineConfig
+from reelvec.configs.schema import (
+    EmbedConfig,
+    EvaluateConfig,
+    ExtractConfig,
+    ModelConfig,
+    PipelineConfig,
+)
 
 __all__ = [
     "CORPUS_RECIPE",
@@ -23,6 +29,7 @@ __all__ = [
     "embeddings_identity",
     "evaluation_identity",
     "frames_identity",
+    "rows_see_each_other",
 ]
 
 CORPUS_RECIPE = 1
@@ -78,7 +85,7 @@ def embeddings_identity(
         "frames": frames,
     }
     batches = _batches(config.embed)
-    if batches and _rows_see_each_other(config):
+    if batches and rows_see_each_other(config.model):
         identity["batches"] = batches
     return identity
 
@@ -104,8 +111,9 @@ def _batches(embed: EmbedConfig) -> dict[str, int]:
     return {name: size for name, size in given.items() if size != _UNNAMED_BATCHES[name]}
 
 
-def _rows_see_each_other(config: PipelineConfig) -> bool:
+def rows_see_each_other(model: ModelConfig) -> bool:
+    """Whether a row's numbers depend on the rows it is encoded with: under the legacy masks."""
     from reelvec.models.registry import validate_options
 
-    options = validate_options(config.model.family, config.model.options)
+    options = validate_options(model.family, model.options)
     return options.sees_batch(training=False)

@@ -15,18 +15,29 @@ from typing import Any, Generic, TypeVar
 import xxhash
 
 from reelvec.storage.commits.artifact import Artifact, Receipt
+from reelvec.storage.errors import ReelvecError
 from reelvec.storage.records import Outcome
 
 __all__ = [
+    "RETRY_DELAYS",
     "PartContents",
     "Shard",
     "ShardReceipt",
+    "is_worth_retrying",
     "make_shards",
     "run_shard",
     "split_finished",
 ]
 
 T = TypeVar("T")
+
+RETRY_DELAYS = (1.0, 5.0)
+"""Seconds before a shard that failed is tried the second and the third time."""
+
+
+def is_worth_retrying(error: object) -> bool:
+    """A person's mistake (a ReelvecError) does not go away by itself; anything else may."""
+    return not isinstance(error, ReelvecError)
 
 
 @dataclass(frozen=True, slots=True)

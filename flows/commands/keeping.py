@@ -12,6 +12,7 @@ from reelvec.flows.console.options import (
     AcceptFlag,
     JsonFlag,
     RehashFlag,
+    RunOption,
     StoreOption,
 )
 from reelvec.flows.console.output import print_json, print_table, say
@@ -88,6 +89,7 @@ def repair(store: StoreOption = None, as_json: JsonFlag = False) -> None:
 
 def retry(
     store: StoreOption = None,
+    run: RunOption = None,
     reason: Annotated[
         list[str] | None, typer.Option(help="Only videos that failed for this reason.")
     ] = None,
@@ -96,11 +98,12 @@ def retry(
     rehash: RehashFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Try the failed videos of the last run again, then bring its tables up to date."""
+    """Try the failed videos of a run again, then bring its tables up to date."""
     from reelvec.flows.launch import retry_failed, show
 
     summary = retry_failed(
         known_store(store),
+        run=run,
         reasons=reason or (),
         videos=video or (),
         accept_losses=accept_losses,
@@ -121,36 +124,29 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Remove what no kept snapshot reaches; what the last run reads is always kept."""
-    from reelvec.storage.roots import open_root
-    from reelvec.storage.runs import latest_run
-    from reelvec.storage.upkeep.garbage import GcOptions
-    from reelvec.storage.upkeep.garbage import gc as collect
+    """Remove what no kept snapshot reaches, and what only dropped runs had."""
+    from reelvec.tasks.upkeep.collect import collect_store
 
     where = known_store(store)
-    root = open_root(where)
-    last = latest_run(root)
-    options = GcOptions(
-        keep_snapshots=keep,
-        min_age_seconds=hours * 3600,
-        protect=frozenset(last.artifacts.values()) if last else frozenset(),
-        dry_run=dry_run,
-    )
-    collected = collect(root, options=options)
-    removed = [
-        {
-            "kind": c.kind,
-            "identity": c.fingerprint,
-            "snapshots": len(c.snapshots),
-            "files": len(c.files),
-        }
-        for c in collected
-    ]
+    done = collect_store(where, keep=keep, hours=hours, dry_run=dry_run)
     if as_json:
-        print_json({"store": where, "dry_run": dry_run, "removed": removed})
+        removed = [
+            {
+                "kind": one.kind,
+                "identity": one.fingerprint,
+                "snapshots": len(one.snapshots),
+                "files": len(one.files),
+                "bytes": one.bytes,
+            }
+            for one in done.removed
+        ]
+        left = {why: list(paths) for why, paths in done.left.items()}
+        print_json({"store": where, "dry_run": dry_run, "removed": removed, "left": left})
         return
-    files = sum(len(c.files) for c in collected)
-    say(f"{where}: {files} files {'would be ' if dry_run else ''}removed")
+    verb = "would be removed" if dry_run else "removed"
+    say(f"{where}: {done.files} files ({done.bytes / 2**20:,.1f} MiB) {verb}")
+    for why, paths in done.left.items():
+        say(f"Left: {len(paths)} (first {paths[0]}): {why}")
 
 
 def compact(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +22,9 @@ from reelvec.flows.console.output import (
     say,
 )
 from reelvec.flows.console.stores import opened_store
+
+if TYPE_CHECKING:
+    from reelvec.tasks.runs.disk import DiskUse
 
 __all__ = ["register"]
 
@@ -59,10 +63,11 @@ def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     """List what the store holds: runs, artifacts, snapshots, rows, bytes, counts.
 
     Names, identifiers and identities (or 6 of their first digits) are what other commands take.
-    What has no snapshot yet holds nothing: only --json names it.
+    What holds nothing, only --json names. The last table has every file of the store, by what it
+    is there for.
     """
     opened = opened_store(store)
-    runs, artifacts = opened.runs(), opened.status()
+    runs, artifacts, disk = opened.runs(), opened.status(), opened.disk()
     if as_json:
         print_json(
             {
@@ -70,6 +75,8 @@ def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:
                 "format": opened.format,
                 "runs": list(map(_run, runs)),
                 "artifacts": list(map(dataclasses.asdict, artifacts)),
+                "disk": list(map(dataclasses.asdict, disk)),
+                "disk_bytes": sum(use.bytes for use in disk),
             }
         )
         return
@@ -91,10 +98,19 @@ def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:
             **dataclasses.asdict(artifact.counts),
         }
         for artifact in artifacts
-        if artifact.snapshot
+        if artifact.parts
     ]
     columns = ["kind", "identity", "snapshot", "rows", "MiB", "ok", "salvaged", "quarantined"]
     print_table(opened.uri, rows, columns, whole=["identity"])
+    say()
+    _show_disk(disk)
+
+
+def _show_disk(disk: Sequence[DiskUse]) -> None:
+    rows = [{**dataclasses.asdict(use), "MiB": use.bytes / 2**20} for use in disk]
+    files, size = (sum(row[name] for row in rows) for name in ("files", "MiB"))
+    rows.append({"kind": "all", "what": "", "files": files, "MiB": size})
+    print_table("On disk", rows, ["kind", "what", "files", "MiB"])
 
 
 def _run(run: reelvec.Run) -> dict[str, Any]:

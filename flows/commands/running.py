@@ -1,4 +1,4 @@
-"""Commands that run the pipeline: demo, run, embed, evaluate."""
+"""Commands that run the pipeline: demo, run, embed, evaluate, report, reembed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from typing import Annotated
 import typer
 
 from reelvec.configs import ConfigError, PipelineConfig, load
+from reelvec.configs.loader import require_corpus
 from reelvec.flows.console.options import (
     AcceptFlag,
     JsonFlag,
     RehashFlag,
+    RunOption,
+    RunsOption,
     StoreOption,
     default_store,
 )
-from reelvec.flows.console.output import print_json
+from reelvec.flows.console.output import print_json, say
 from reelvec.flows.console.stores import known_store
+from reelvec.storage.corpora.own.folder import check_folder
 
 __all__ = ["register"]
 
@@ -37,6 +41,8 @@ def register(app: typer.Typer) -> None:
     app.command()(run)
     app.command()(embed)
     app.command()(evaluate)
+    app.command()(report)
+    app.command()(reembed)
 
 
 def demo(
@@ -59,12 +65,7 @@ def run(
     as_json: JsonFlag = False,
 ) -> None:
     """Run a preset (`reelvec presets` lists them) or your own YAML file."""
-    config = load(source, overrides=_overrides(set_, store))
-    if "corpus" not in config.model_fields_set:
-        raise ConfigError(
-            f"({source}) names no corpus; add e.g. corpus: {{kind: folder, videos: FOLDER}}, or"
-            " start from a preset, e.g. preset: folder"
-        )
+    config = require_corpus(load(source, overrides=_overrides(set_, store)), source=source)
     _launch(config, stages=stage, accept_losses=accept_losses, rehash=rehash, as_json=as_json)
 
 
@@ -85,10 +86,12 @@ def embed(
     as_json: JsonFlag = False,
 ) -> None:
     """Embed your own videos (and captions): a folder in, a table out."""
-    from reelvec.tasks.weights.choice import choose_weights
-
     if not videos or not Path(videos).is_dir():
         raise ConfigError(f"({videos}) is not a folder; give the folder that holds the videos")
+    if captions is None:
+        check_folder(videos)
+    from reelvec.tasks.weights.choice import choose_weights
+
     folder = {"kind": "folder", "videos": videos, "captions": captions and str(captions)}
     chosen = choose_weights(weights, store=store or default_store())
     document = {
@@ -110,18 +113,63 @@ def evaluate(
         str | None, typer.Argument(metavar="[PRESET|FILE.yaml]", help="Default: the last run.")
     ] = None,
     store: StoreOption = None,
+    run: RunOption = None,
     set_: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Score the tables of a run again, e.g. on another split: reads tables only."""
-    from reelvec.tasks.runs.recording import last_config
-
+    if source is not None and run is not None:
+        raise ConfigError(f"({source}) and --run {run} both name what is scored; give one of them")
     if source is None:
-        document = last_config(known_store(store)).model_dump(mode="json")
-        config = load_document(document, overrides=_overrides(set_, store))
+        config = _recorded(store, run=run, overrides=set_)
     else:
         config = load(source, overrides=_overrides(set_, store))
     _launch(config, stages=["evaluate", "report"], as_json=as_json)
+
+
+def report(store: StoreOption = None, run: RunOption = None, as_json: JsonFlag = False) -> None:
+    """Draw the report of a run that is scored, where it is not there, and say where it is."""
+    config = _recorded(store, run=run)
+    _launch(config, stages=["report"], as_json=as_json)
+
+
+def reembed(
+    store: StoreOption = None,
+    run: RunsOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    accept_losses: AcceptFlag = False,
+    rehash: RehashFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Keep the tables of every run true: do what is new, changed or removed, train nothing.
+
+    A run that fails stops no other; then the exit code is 1.
+    """
+    from reelvec.flows.launch import refresh_runs
+    from reelvec.flows.refresh import RefreshOptions, check_refreshed
+
+    options = RefreshOptions(dry_run=dry_run, accept_losses=accept_losses, rehash=rehash)
+    result = refresh_runs(known_store(store), names=run or (), options=options)
+    if as_json:
+        print_json({"runs": [one.to_json() for one in result.runs]})
+    else:
+        for one in result.runs:
+            say(f"{one.name}: {one.words}")
+            for note in one.summary.notes if one.summary else ():
+                say(f"Note: {note}")
+    check_refreshed(result)
+
+
+def _recorded(
+    store: str | None, *, run: str | None, overrides: Sequence[str] | None = None
+) -> PipelineConfig:
+    """The config of a recorded run, with overrides."""
+    from reelvec.tasks.runs.recording import last_config
+
+    document = last_config(known_store(store), run=run).model_dump(mode="json")
+    return load_document(document, overrides=_overrides(overrides, store))
 
 
 def load_document(document: Mapping[str, object], *, overrides: Sequence[str]) -> PipelineConfig:

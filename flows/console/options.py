@@ -12,6 +12,7 @@ __all__ = [
     "JsonFlag",
     "RehashFlag",
     "RunOption",
+    "RunsOption",
     "StoreOption",
     "default_store",
 ]
@@ -23,6 +24,12 @@ StoreOption = Annotated[
 RunOption = Annotated[
     str | None,
     typer.Option("--run", help="A run's name, or the first digits of its identifier [the last]."),
+]
+RunsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--run", help="Only this run (may be given several times) [all that have tables]."
+    ),
 ]
 JsonFlag = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")

@@ -24,6 +24,7 @@ __all__ = [
     "Layout",
     "architecture_of",
     "build_for",
+    "check_packages",
     "export_checkpoint",
     "export_clip",
     "frame_size_of_files",
@@ -106,6 +107,18 @@ def frame_size_of_files(files: Tensor) -> int:
     from reelvec.models.frozen import dual_encoder
 
     return dual_encoder.frame_size(files)
+
+
+def check_packages(state: Mapping[str, Tensor]) -> None:
+    """Refuse a dual encoder whose package is not installed.
+
+    Raises:
+        OptionsError: names the package and how to install it.
+    """
+    from reelvec.models.frozen import dual_encoder
+
+    if not is_open_clip(state["files"]):
+        dual_encoder.check_package()
 
 
 def build_for(

@@ -7,6 +7,7 @@ is the optional extra `[hf]`; code that a checkpoint brings along is never run.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ from reelvec.models.frozen.clip import FrozenOptions
 from reelvec.models.frozen.packed_files import json_file, unpacked
 from reelvec.models.temporal import pool, unit
 
-__all__ = ["DualEncoder", "frame_size"]
+__all__ = ["DualEncoder", "check_package", "frame_size"]
 
 KINDS = ("clip", "metaclip_2", "siglip", "siglip2")
 """`model_type` of configurations known to work: texts need no mask, frames are squares of pixels"""
@@ -125,15 +126,24 @@ def frame_size(files: Tensor) -> int:
     return _preprocessing(contents)[0]
 
 
-def _load(files: Mapping[str, bytes]) -> tuple[nn.Module, Any]:
-    """Model (random weights, fp32) and tokenizer from the files alone."""
-    try:
-        from transformers import AutoConfig, AutoModel, AutoTokenizer, logging
-    except ModuleNotFoundError:
+def check_package() -> None:
+    """Refuse to go on without `transformers`.
+
+    Raises:
+        OptionsError: it is not installed.
+    """
+    if importlib.util.find_spec("transformers") is None:
         raise OptionsError(
             "weights hf:… need the package transformers, which is not installed; "
             'pip install "reelvec[hf]"'
-        ) from None
+        )
+
+
+def _load(files: Mapping[str, bytes]) -> tuple[nn.Module, Any]:
+    """Model (random weights, fp32) and tokenizer from the files alone."""
+    check_package()
+    from transformers import AutoConfig, AutoModel, AutoTokenizer, logging
+
     quieten: Any = logging.set_verbosity_error
     quieten()  # it warns of defaults that no part of the checkpoint uses
     local = {"local_files_only": True, "trust_remote_code": False}

@@ -1,4 +1,4 @@
-"""The k best of many scores, block by block, without sorting the rest.
+"""The k best of many scores, without sorting the rest.
 
 Ties are always broken by the lower index, so a result never depends on the block sizes, the
 thread count or the device. A whole `argsort` costs about 8 times the matrix product here; blocks
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["TopK", "block_topk", "merge_topk"]
+__all__ = ["TopK", "block_topk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class TopK:
     indices: Tensor
 
 
-def block_topk(scores: Tensor, *, k: int, first_item: int = 0) -> TopK:
-    """The min(k, n) best columns of scores [q, n]; column j is item ``first_item + j``.
+def block_topk(scores: Tensor, *, k: int) -> TopK:
+    """The min(k, n) best columns of scores [q, n].
 
     Raises:
         ValueError: k < 1, or NaN among the scores.
@@ -41,13 +41,7 @@ def block_topk(scores: Tensor, *, k: int, first_item: int = 0) -> TopK:
         better = (scores[row] > last[row]).nonzero().flatten()
         equal = (scores[row] == last[row]).nonzero().flatten()[: k - len(better)]
         indices[row] = torch.cat([better, equal])
-    return _ordered(scores.gather(1, indices), indices + first_item, k)
-
-
-def merge_topk(left: TopK, right: TopK, *, k: int) -> TopK:
-    """The k best of two results over different items."""
-    scores = torch.cat([left.scores, right.scores], dim=1)
-    return _ordered(scores, torch.cat([left.indices, right.indices], dim=1), k)
+    return _ordered(scores.gather(1, indices), indices, k)
 
 
 def _ordered(scores: Tensor, indices: Tensor, k: int) -> TopK:

@@ -16,6 +16,7 @@ __all__ = [
     "clip2video_jitter",
     "clip2video_two_stage",
     "clip4clip_cv2",
+    "ffmpeg_pictures",
 ]
 
 Indices = npt.NDArray[np.int64]
@@ -64,6 +65,40 @@ def clip4clip_cv2(
     offsets = offsets[: rate or whole_fps]
     wanted = (np.arange(start, end + 1)[:, None] * whole_fps + offsets[None, :]).ravel()
     return wanted[wanted < readable].astype(np.int64)
+
+
+def ffmpeg_pictures(
+    times: npt.NDArray[np.float64], durations: npt.NDArray[np.float64], *, rate: float
+) -> Indices:
+    """The pictures `ffmpeg -r RATE %08d.jpg` writes, as indices of frames; a frame may come twice.
+
+    A frame is dropped once it lies more than 1.1 pictures behind, so a 10 s clip of 25 frames a
+    second gives 52 pictures at rate 5, not 50:
+
+        0 1 . . 4 . . . . 9 . . . . 14 . . . . 19 …
+        x x     x         x         x          x
+
+    Args:
+        times: [N], seconds from the first frame, ascending.
+        durations: [N], seconds.
+        rate: pictures a second.
+
+    Source: video_sync_process of ffmpeg with constant rate, as pictures are written; the same
+    indices as ffmpeg 9.0 on constant and variable rates.
+    """
+    written: list[int] = []
+    repeats = (0, 0, 0)  # of the frame before, for the last three frames
+    for frame, (place, length) in enumerate(zip(times * rate, durations * rate, strict=True)):
+        drift = place - len(written)
+        end = drift + length
+        if drift < 0 < end:
+            drift = 0.0
+        count = 0 if end < -1.1 else int(np.rint(end)) if end > 1.1 else 1
+        before = min(int(np.rint(drift - 0.6)), count) if drift > 1.1 and end > 1.1 else 0
+        written += [max(frame - 1, 0)] * before + [frame] * (count - before)
+        repeats = (before, *repeats[:2])
+    written += [len(times) - 1] * sorted(repeats)[1]
+    return np.array(written, dtype=np.int64)
 
 
 def clip2video_two_stage(n_jpeg: int, *, framerate: int, max_frames: int) -> Indices:

@@ -21,6 +21,7 @@ from reelvec.models.sampling.originals import (
     clip2video_jitter,
     clip2video_two_stage,
     clip4clip_cv2,
+    ffmpeg_pictures,
 )
 from reelvec.models.sampling.timeline import Timeline
 
@@ -56,7 +57,7 @@ class Rule:
     limit: str = "linspace"
     """A key of LIMITS."""
     seed: int = 0
-    """For the rules that draw (adaclip_random, clip2video_train, adaclip_subset_random)."""
+    """For the rules that draw (adaclip_random, adaclip_subset_random, clip2video_*train)."""
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
@@ -78,7 +79,8 @@ class Rule:
 def choose(rule: Rule, *, timeline: Timeline) -> Indices:
     """Display indices of the frames `rule` keeps, ascending; empty when the window holds none.
 
-    The adaclip rules may repeat an index (a clip shorter than their count); all others never do.
+    The adaclip rules may repeat an index (a clip shorter than their count), and clip2video_ffmpeg
+    (a clip of few frames a second); all others never do.
 
     Raises:
         ValueError: the original's rule fails on this clip (0 fps, fewer fps than asked).
@@ -206,15 +208,34 @@ def _clip4clip(timeline: Timeline, rule: Rule) -> Indices:
     )
 
 
-def _clip2video(timeline: Timeline, rule: Rule) -> Indices:
-    jpegs = timeline.on_screen(CLIP2VIDEO_JPEGS_A_SECOND)
-    return jpegs[clip2video_two_stage(len(jpegs), framerate=_whole(rule), max_frames=rule.count)]
+def _five_a_second(timeline: Timeline) -> Indices:
+    """CLIP2Video's pictures by true time, where its ffmpeg drifts by up to one at the start."""
+    return timeline.on_screen(CLIP2VIDEO_JPEGS_A_SECOND)
 
 
-def _clip2video_train(timeline: Timeline, rule: Rule) -> Indices:
-    jpegs = timeline.on_screen(CLIP2VIDEO_JPEGS_A_SECOND)
-    picks = clip2video_two_stage(len(jpegs), framerate=_whole(rule), max_frames=rule.count)
-    return jpegs[clip2video_jitter(picks, random=np.random.RandomState(rule.seed))]
+def _as_ffmpeg_writes(timeline: Timeline) -> Indices:
+    """CLIP2Video's pictures as its script writes them."""
+    window = slice(timeline.first, timeline.stop)
+    times, durations = timeline.pts_seconds[window], timeline.durations[window]
+    if len(times) == 0:
+        return np.zeros(0, np.int64)
+    times = times - times[0]
+    return timeline.first + ffmpeg_pictures(times, durations, rate=CLIP2VIDEO_JPEGS_A_SECOND)
+
+
+def _clip2video(
+    pictures: Callable[[Timeline], Indices], *, jitter: bool = False
+) -> Callable[[Timeline, Rule], Indices]:
+    """Its two stages over these pictures; `jitter`: the noise of its training."""
+
+    def choose_among(timeline: Timeline, rule: Rule) -> Indices:
+        among = pictures(timeline)
+        picks = clip2video_two_stage(len(among), framerate=_whole(rule), max_frames=rule.count)
+        if jitter:
+            picks = clip2video_jitter(picks, random=np.random.RandomState(rule.seed))
+        return among[picks]
+
+    return choose_among
 
 
 def _adaclip_uniform(timeline: Timeline, rule: Rule) -> Indices:
@@ -254,8 +275,10 @@ POLICIES: dict[str, Callable[[Timeline, Rule], Indices]] = {
     "segments": _segments,
     "all": _all,
     "clip4clip": _clip4clip,
-    "clip2video": _clip2video,
-    "clip2video_train": _clip2video_train,
+    "clip2video": _clip2video(_five_a_second),
+    "clip2video_ffmpeg": _clip2video(_as_ffmpeg_writes),
+    "clip2video_train": _clip2video(_five_a_second, jitter=True),
+    "clip2video_ffmpeg_train": _clip2video(_as_ffmpeg_writes, jitter=True),
     "adaclip_uniform": _adaclip_uniform,
     "adaclip_segment": _adaclip_segment,
     "adaclip_random": _adaclip_random,

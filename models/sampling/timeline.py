@@ -58,6 +58,11 @@ class Timeline:
         gaps = np.diff(self.pts_seconds)
         return float(self.pts_seconds[-1]) + (float(np.median(gaps)) if len(gaps) else 0.0)
 
+    @property
+    def durations(self) -> npt.NDArray[np.float64]:
+        """[N], seconds: each frame is shown until the next one comes, the last until its end."""
+        return np.diff(self.pts_seconds, append=self.end_of_last_frame)
+
     def on_screen(self, rate: float) -> npt.NDArray[np.int64]:
         """Display indices on screen at start, start + 1/rate, … before the end; each once."""
         pts = self.pts_seconds

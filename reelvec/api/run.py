@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from reelvec.api.recorded import RecordedArtifacts
+from reelvec.api.refusals import why_no_frames, why_no_report, why_no_video
 from reelvec.api.table import TABLES, Table
 from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.configs.loader import validate
@@ -44,6 +45,7 @@ class Run:
         name: given by its configuration; runs may share it.
         identifier: of this run alone, 8 hex digits.
         started, ended: with their time zone (`ended` None: it is not known).
+        status: completed, or refreshed: it kept the tables of the runs before it true.
         artifacts: kind -> what its record names: `fingerprint` (the identity) and `number`.
     """
 
@@ -52,6 +54,7 @@ class Run:
         self.identifier = record.identifier
         self.started = datetime.fromisoformat(record.started)
         self.ended = datetime.fromisoformat(record.ended) if record.ended else None
+        self.status = record.status
         self._root = root
         self._record = record
         self._recorded = RecordedArtifacts(root, record, as_ended=as_ended)
@@ -136,6 +139,20 @@ class Run:
 
         return read_metrics(self._recorded.snapshot("evaluation"))
 
+    def report(self) -> Path:
+        """The page that shows what the tables scored, an HTML file.
+
+        Raises:
+            MissingArtifactError: they are not scored, or the page is not drawn; `reelvec report`
+                draws it.
+        """
+        from reelvec.tasks.reports.report import report_in_force
+
+        page = report_in_force(self._recorded.snapshot("evaluation"))
+        if page is None:
+            raise MissingArtifactError(why_no_report(self.name), path=self._root.uri)
+        return page
+
     def frames(self, video_id: str) -> ClipFrames:
         """The stored frames of a video, with their times.
 
@@ -151,7 +168,8 @@ class Run:
         key = self._clip_of(video_id)
         reader = self._reader
         if key not in reader:
-            raise MissingArtifactError(self._why_no_frames(video_id), path=self._root.uri)
+            row = next(row for row in self.ledger() if row.video_id == video_id)
+            raise MissingArtifactError(why_no_frames(row), path=self._root.uri)
         return ClipFrames(key, reader.frames(key), reader.pts(key), reader.frame_index(key))
 
     def dataset(
@@ -274,23 +292,9 @@ class Run:
         return {video.video_id: key_of(video) for video in self._corpus.videos}
 
     def _clip_of(self, video_id: str) -> str:
-        try:
-            return self._clips[video_id]
-        except KeyError:
-            near = difflib.get_close_matches(str(video_id), self._clips, n=3)
-            there = f"the nearest are {', '.join(near)}" if near else "see table('corpus_videos')"
-            raise RequestError(
-                f"no video is called ({video_id}) in the run ({self.name}); {there}"
-            ) from None
-
-    def _why_no_frames(self, video_id: str) -> str:
-        row = next(row for row in self.ledger() if row.video_id == video_id)
-        why = ", ".join(filter(None, (row.reason, row.message)))
-        return (
-            f"the video ({video_id}) has no frames: it is {row.status}"
-            f"{f' ({why})' if why else ''}; `reelvec failures` lists such videos, `reelvec retry`"
-            " tries them again"
-        )
+        if video_id not in self._clips:
+            raise RequestError(why_no_video(video_id, known=self._clips, run=self.name))
+        return self._clips[video_id]
 
     def __repr__(self) -> str:
         return f"Run({self.name}, {self.identifier}, {self.started:%Y-%m-%d %H:%M})"

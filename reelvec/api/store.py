@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,15 +10,14 @@ from reelvec.storage import layout
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.roots import Root, open_root
-from reelvec.storage.runs import list_runs, run_in_use
+from reelvec.storage.runs import find_run, list_runs
 from reelvec.tasks.runs.status import ArtifactStatus, describe_store, store_format
 
 if TYPE_CHECKING:
     from reelvec.storage.upkeep.verify import Damage
+    from reelvec.tasks.runs.disk import DiskUse
 
 __all__ = ["Store", "open"]
-
-_FEWEST_DIGITS = 6
 
 
 def open(store: str | Path) -> Store:
@@ -50,15 +48,16 @@ class Store:
         self.uri = root.uri
         self._root = root
 
-    def runs(self) -> list[Run]:
-        """Every recorded run as it ended, oldest start first.
+    def runs(self, *, dropped: bool = False) -> list[Run]:
+        """Every recorded run as it ended, oldest start first; those that were dropped if asked for.
 
         Where gc has retired a snapshot of it, the latest one that took its place is read.
 
         Raises:
             IntegrityError: a record is damaged.
         """
-        return [Run(self._root, record, as_ended=True) for record in list_runs(self._root)]
+        records = list_runs(self._root, dropped=dropped)
+        return [Run(self._root, record, as_ended=True) for record in records]
 
     def run(self, name: str | None = None) -> Run:
         """The last run (of that name) that has tables; where none has, the last.
@@ -69,19 +68,10 @@ class Store:
             name: of a run. The first digits (6 or more) of an identifier name one run, as it ended.
 
         Raises:
-            MissingArtifactError: no run is called so; says which there are.
+            MissingArtifactError: no run is called so, or it was dropped; says which there are.
         """
-        record = run_in_use(self._root, name=name)
-        if record is not None:
-            return Run(self._root, record, as_ended=False)
-        runs = self.runs()
-        if not runs:
-            raise MissingArtifactError(
-                f"no run in the store ({self.uri}); `reelvec demo` or `reelvec embed VIDEOS` makes"
-                " one, and --store names another store",
-                path=self.uri,
-            )
-        return _identified(runs, str(name), store=self.uri)
+        record = find_run(self._root, name)
+        return Run(self._root, record, as_ended=name not in (None, record.name))
 
     @property
     def format(self) -> int:
@@ -92,6 +82,12 @@ class Store:
         """What the store holds, an entry an artifact; reads snapshots and identities, no part."""
         return describe_store(self.uri)
 
+    def disk(self) -> list[DiskUse]:
+        """What every file takes, by kind and by what it is there for: the sum is what `du` says."""
+        from reelvec.tasks.runs.disk import disk_use
+
+        return disk_use(self.uri)
+
     def verify(self) -> list[Damage]:
         """Reads every byte: damaged or missing files, and which inputs they concern; [] is good."""
         from reelvec.storage.upkeep.verify import verify_store
@@ -100,18 +96,6 @@ class Store:
 
     def __repr__(self) -> str:
         return f"Store({self.uri})"
-
-
-def _identified(runs: Sequence[Run], digits: str, *, store: str) -> Run:
-    """The one run whose identifier starts so."""
-    wanted = digits.strip().lower()
-    named = [run for run in runs if run.identifier.startswith(wanted)]
-    if len(named) == 1 and len(wanted) >= _FEWEST_DIGITS:
-        return named[0]
-    names = ", ".join(dict.fromkeys(run.name for run in runs))
-    raise MissingArtifactError(
-        f"no run is called ({digits}) in the store ({store}); there are: {names}", path=store
-    )
 
 
 def _why_not(root: Root) -> str:

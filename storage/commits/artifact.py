@@ -29,12 +29,12 @@ from reelvec.storage.commits.receipts import (
 )
 from reelvec.storage.commits.retention import last_removal, removals_after
 from reelvec.storage.commits.verified import VerifiedParts
-from reelvec.storage.commits.views import PartRef, Snapshot
+from reelvec.storage.commits.views import PartRef, Snapshot, lost
 from reelvec.storage.errors import CommitError, IdentityError, IntegrityError, MissingArtifactError
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
-from reelvec.storage.store_format import stamp_format
+from reelvec.storage.store_format import FORMAT, stamp_format
 
 __all__ = ["Artifact", "PartRef", "PartWriter", "Receipt", "Snapshot"]
 
@@ -68,6 +68,7 @@ class Artifact:
         except MissingArtifactError:
             path = layout.identity(layout.artifact(kind, fingerprint))
             stamp_format(root)
+            root.sync(layout.store_format(FORMAT))  # of another first writer, killed perhaps
             with suppress(FileExistsError):  # another writer of the same identity was first
                 root.put_new(path, seal(identity, indent=2))
             return cls.find(root, kind=kind, fingerprint=fingerprint)
@@ -131,10 +132,11 @@ class Artifact:
         """The snapshot published last; None before the first."""
         while number := self._last_number():
             try:
-                return self.at(number)
+                with lost(self, layout.snapshot("", number)[1:]):
+                    return self.at(number)
             except MissingArtifactError:
                 if self._last_number() == number:
-                    raise  # not retired meanwhile: it is lost
+                    raise  # not retired meanwhile
         return None
 
     def at(self, number: int) -> Snapshot:
@@ -182,7 +184,8 @@ class Artifact:
                 )
             yield snapshot
         finally:
-            self.root.delete(path)
+            with suppress(OSError):  # it expires
+                self.root.delete(path)
 
     @contextmanager
     def new_part(self, *, table: str, shard: str, suffix: str) -> Iterator[PartWriter]:
@@ -234,6 +237,7 @@ class Artifact:
 
         Those that are damaged, or whose part is, are left out: their inputs are done again.
         """
+        self.root.begin_writing()  # gc leaves what is found from here on
         base = self.latest()
         parts = {entry.part for entry in base.entries} | base.settled if base else frozenset()
         known = {layout.receipt_of(part) for part in parts}
@@ -254,6 +258,8 @@ class Artifact:
             except (IntegrityError, MissingArtifactError, CommitError):
                 continue
             orphans.append(receipt)
+        # who wrote them may have been killed before their names were durable
+        self.root.sync(*(f"{self.folder}/{receipt.path}" for receipt in orphans))
         return orphans
 
     def receipt(self, path: str) -> Receipt:

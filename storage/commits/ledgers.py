@@ -12,7 +12,7 @@ from typing import Any
 
 from reelvec.storage import layout
 from reelvec.storage.commits.receipts import ledger_columns
-from reelvec.storage.commits.views import PartRef, Snapshot
+from reelvec.storage.commits.views import PartRef, Snapshot, lost
 from reelvec.storage.errors import IntegrityError
 from reelvec.storage.records import Outcome
 
@@ -46,7 +46,8 @@ def _kept(part: PartRef) -> dict[str, list[Any]]:
 
 def _read(part: PartRef) -> dict[str, list[Any]]:
     path, artifact = layout.receipt_of(part.part), part.artifact
-    columns, seal = ledger_columns(artifact.root, artifact.folder, path)
+    with lost(artifact, path):
+        columns, seal = ledger_columns(artifact.root, artifact.folder, path)
     if seal != part.entry.seal:
         raise IntegrityError(
             f"{artifact.folder}/{path} is not the receipt that was published", path=path

@@ -37,6 +37,8 @@ def publish_change(artifact: ReadableArtifact, change: Change, *, note: str) -> 
         merged = _merged(artifact, base, change, removals=removals)
         if base and merged.entries == base.entries and merged.settled <= base.settled:
             return base
+        if base:  # no later number may outlast it
+            artifact.root.sync(layout.snapshot(artifact.folder, base.number))
         body = _body(number, base, merged, removals=removals) | {"note": note}
         try:
             artifact.root.put_new(layout.snapshot(artifact.folder, number), seal(body))

@@ -7,6 +7,7 @@ meanwhile.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,13 +15,13 @@ from typing import Any, Protocol
 from reelvec.storage import layout
 from reelvec.storage.commits.merging import Entry
 from reelvec.storage.commits.receipts import Counts, Receipt
-from reelvec.storage.errors import IntegrityError
+from reelvec.storage.errors import IntegrityError, MissingArtifactError
 from reelvec.storage.layout import canonical
 from reelvec.storage.records import Outcome
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import checksum_of_bytes
 
-__all__ = ["PartRef", "ReadableArtifact", "Snapshot"]
+__all__ = ["PartRef", "ReadableArtifact", "Snapshot", "lost"]
 
 
 class ReadableArtifact(Protocol):
@@ -51,6 +52,24 @@ class ReadableArtifact(Protocol):
         """A local file with the bytes of `part`, verified the first time it is asked for."""
 
 
+@contextmanager
+def lost(artifact: ReadableArtifact, path: str) -> Iterator[None]:
+    """Says of a file in force (below the artifact's folder) that is gone what brings it back.
+
+    Raises:
+        MissingArtifactError: it is gone.
+    """
+    try:
+        yield
+    except MissingArtifactError as error:
+        uri = artifact.root.uri
+        raise MissingArtifactError(
+            f"{uri}/{artifact.folder}/{path} is in force and gone: `reelvec repair --store {uri}` "
+            "has it made again, `reelvec verify` names what else is lost",
+            path=path,
+        ) from error
+
+
 class PartRef:
     """One part of a snapshot: where it is, what it promises, and which of its keys are out."""
 
@@ -76,7 +95,8 @@ class PartRef:
             IntegrityError: it is not the one that was published.
         """
         path = layout.receipt_of(self.entry.part)
-        receipt = self.artifact.receipt(path)
+        with lost(self.artifact, path):
+            receipt = self.artifact.receipt(path)
         if receipt.seal != self.entry.seal:
             raise IntegrityError(
                 f"{self.artifact.folder}/{path} is not the receipt that was published "
@@ -94,7 +114,10 @@ class PartRef:
             MissingArtifactError: the part is gone.
         """
         entry = self.entry
-        return self.artifact.verified_path(entry.part, size=entry.bytes, checksum=entry.checksum)
+        with lost(self.artifact, entry.part):
+            return self.artifact.verified_path(
+                entry.part, size=entry.bytes, checksum=entry.checksum
+            )
 
     def outcomes(self) -> Iterator[Outcome]:
         """Ledger rows in force."""

@@ -31,6 +31,7 @@ from reelvec.storage.frames.contract import (
     let_go,
     runs_of,
 )
+from reelvec.storage.places.failures import explained
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -146,7 +147,8 @@ class ArrowShardReader:
 
     def __init__(self, path: Path) -> None:
         try:
-            reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
+            with explained("read", path=path):
+                reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
             described: Mapping[bytes, bytes] = reader.schema.metadata or {}
             self.payload: Payload = "raw" if described[b"payload"] == b"raw" else "jpeg"
             self.size = int(described[b"size"])

@@ -9,6 +9,8 @@ int64 [N + 1]. Nothing in the file depends on the clock, so the same clips give 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +33,7 @@ from reelvec.storage.frames.contract import (
     let_go,
     runs_of,
 )
+from reelvec.storage.places.failures import WRITE_FAILURES, explained
 
 __all__ = ["Hdf5ShardReader", "Hdf5ShardWriter"]
 
@@ -50,6 +53,7 @@ class Hdf5ShardWriter:
         self._ends = [0]  # of each JPEG, bytes
         self._rows = 0
         self._file = h5py.File(path, "x", libver=_LIBVER, locking=False)
+        self._descriptor = self._file.id.get_vfd_handle()
         self._file.attrs.update({"reelvec.frames": _VERSION, "payload": payload, "size": size})
         if payload == "raw":
             self._data = self._growing("frames", (size, size, 3), chunk=1)
@@ -83,10 +87,12 @@ class Hdf5ShardWriter:
         self, key: str, stored: np.ndarray | list[bytes], times: np.ndarray, indices: np.ndarray
     ) -> None:
         check_key(key, count=len(stored), taken=self._taken)
-        if isinstance(stored, np.ndarray):
-            self._append_pictures(np.ascontiguousarray(stored))
-        else:
-            self._append(np.frombuffer(b"".join(stored), np.uint8))
+        with self._abandoned_where_it_fails():
+            if isinstance(stored, np.ndarray):
+                self._append_pictures(np.ascontiguousarray(stored))
+            else:
+                self._append(np.frombuffer(b"".join(stored), np.uint8))
+        if not isinstance(stored, np.ndarray):
             self._ends.extend(self._ends[-1] + np.cumsum([len(data) for data in stored]))
         self._clips.append((key, times.copy(), indices.copy()))
 
@@ -116,9 +122,26 @@ class Hdf5ShardWriter:
         }
         if self._payload == "jpeg":
             columns["jpeg_offsets"] = np.array(self._ends, np.int64)
-        for name, column in columns.items():
-            self._file.create_dataset(name, data=column, track_times=False)
-        self._file.close()
+        with self._abandoned_where_it_fails():
+            for name, column in columns.items():
+                self._file.create_dataset(name, data=column, track_times=False)
+            self._file.close()
+
+    @contextmanager
+    def _abandoned_where_it_fails(self) -> Iterator[None]:
+        """Closes the file where the disk takes no more; what the library still holds goes nowhere.
+
+        It would try to write that when the process ends, and crash there.
+        """
+        try:
+            yield
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, self._descriptor, inheritable=False)
+            os.close(nowhere)
+            with suppress(OSError, RuntimeError):
+                self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -142,28 +165,18 @@ class Hdf5ShardReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._open()
-        try:
+        with _readable(path), _ours(path):
             self.payload: Payload = "raw" if self._file.attrs["payload"] == "raw" else "jpeg"
             self.size = int(self._file.attrs["size"])
             self.keys = tuple(key.decode() for key in self._file["clip_key"][:])
             self._offsets = self._file["offsets"][:]
             jpegs = "jpeg_offsets" if self.payload == "jpeg" else "offsets"
             self._jpeg_offsets = self._file[jpegs][:]
-        except (KeyError, OSError) as error:
-            raise IntegrityError(
-                f"{path} is no HDF5 frame shard ({error}); it is damaged or not ours",
-                path=str(path),
-            ) from error
         self.lengths = np.diff(self._offsets)
 
     def _open(self) -> None:
-        try:
+        with _readable(self._path):
             self._file = h5py.File(self._path, "r", locking=False)
-        except OSError as error:
-            raise IntegrityError(
-                f"{self._path} cannot be opened as HDF5 ({error}); it is damaged or not ours",
-                path=str(self._path),
-            ) from error
         self._process = os.getpid()
         name = "frames" if "frames" in self._file else "jpeg"
         self._data = self._file[name]
@@ -175,7 +188,8 @@ class Hdf5ShardReader:
 
     def _column(self, name: str, i: int) -> np.ndarray:
         self._dataset()
-        values: np.ndarray = self._file[name][self._offsets[i] : self._offsets[i + 1]]
+        with _readable(self._path):
+            values: np.ndarray = self._file[name][self._offsets[i] : self._offsets[i + 1]]
         return values
 
     def frames(self, i: int) -> np.ndarray:
@@ -201,7 +215,8 @@ class Hdf5ShardReader:
             return
         for first, stop, slot in runs_of(chosen):
             rows, slots = np.s_[base + first : base + stop], np.s_[slot : slot + stop - first]
-            data.read_direct(out, rows, slots)
+            with _readable(self._path):
+                data.read_direct(out, rows, slots)
 
     def stored(self, i: int) -> np.ndarray | list[bytes]:
         if self.payload == "raw":
@@ -210,9 +225,34 @@ class Hdf5ShardReader:
 
     def _encoded(self, row: int) -> bytes:
         start, stop = self._jpeg_offsets[row : row + 2]
-        data: bytes = self._dataset()[start:stop].tobytes()
+        with _readable(self._path):
+            data: bytes = self._dataset()[start:stop].tobytes()
         return data
 
     def close(self) -> None:
         if os.getpid() == self._process:
             self._file.close()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Tells a place that refuses (StoreError) from bytes that are no HDF5 (IntegrityError)."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in WRITE_FAILURES:
+            with explained("read", path=path):
+                raise
+        raise IntegrityError(
+            f"{path} cannot be read as HDF5 ({error}); it is damaged or not ours", path=str(path)
+        ) from error
+
+
+@contextmanager
+def _ours(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyError as error:
+        raise IntegrityError(
+            f"{path} is no HDF5 frame shard ({error}); it is damaged or not ours", path=str(path)
+        ) from error

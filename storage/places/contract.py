@@ -7,11 +7,24 @@ store offers the same verbs with a conditional put.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Root"]
+__all__ = ["Root", "Writer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A process that writes in a store."""
+
+    who: str
+    seconds: float
+    """Since it began."""
+    known: bool
+    """Whether it is there; else the place cannot tell, and one that began so long ago may be."""
 
 
 class Root(Protocol):
@@ -48,8 +61,36 @@ class Root(Protocol):
     def age_seconds(self, path: str) -> float:
         """Seconds since `path` was written, never negative (a clock may have gone back)."""
 
+    def walk(self) -> Iterator[tuple[str, int, bool]]:
+        """Every file with the bytes it takes, and True; folders too, where they take some: False.
+
+        On a disk, blocks given away, a file of several names once: the sum is what `du` says.
+        """
+
     def delete(self, *paths: str) -> None:
-        """Removes the paths that are there, durably."""
+        """Removes the paths that are there, durably; StoreError where one has a link on its way."""
+
+    def begin_writing(self) -> None:
+        """Tells gc, until this process ends, that it writes here or is about to.
+
+        Said before it looks at what is there: gc leaves what has been in force since, and what
+        nobody has published yet. `new_scratch` says it too. No error: the first write has it.
+        """
+
+    def writers(self) -> Sequence[Writer]:
+        """Who writes here, this process left out."""
+
+    def link_on(self, path: str) -> str:
+        """The first symbolic link on the way to `path`, itself included; "": none is.
+
+        A store has none, so that what lies behind one is not the store's to delete.
+        """
+
+    def sync(self, *paths: str) -> None:
+        """Makes the names of these durable, whoever published or deleted them.
+
+        For what is found and not known to be durable: its maker may have been killed in between.
+        """
 
     def local_path(self, path: str, *, fresh: bool = False) -> Path:
         """A local file with the bytes of `path`, to be mapped; MissingArtifactError.

@@ -6,18 +6,24 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from weakref import finalize
 
 from reelvec.storage.errors import StoreError
-from reelvec.storage.layout import SCRATCH
+from reelvec.storage.layout import SCRATCH, WRITERS
+from reelvec.storage.places.contract import Writer
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.places.paths import split_path
+from reelvec.storage.places.writers import Lease, writers_in
 
 __all__ = ["LocalRoot"]
 
+_BLOCK = 512
+"""Bytes; what file systems count in, whatever their own blocks are."""
 _NO_LINKS = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -27,12 +33,23 @@ class LocalRoot:
     Publishing is write to a temporary file, fsync, hard link under the final name (which fails
     if that is taken: atomic and create-only), fsync of the folder. A crash at any point leaves
     either nothing or the whole file, and at worst a stray file under ``.scratch`` for gc.
+
+    A folder's own name is durable before the first file is put in it, so one that holds a file
+    needs no look at the folders above. A file's name may be seen before it is durable: whoever
+    builds on a file that another process made calls `sync` first.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder).expanduser().absolute()
         self.uri = str(self._folder)
         self.local_folder = self._folder
+        self._durable: set[Path] = set()  # folders whose names, and those above, outlast a crash
+        self._lease: Lease | None = None
+        self._named: set[Path] = set()  # files whose names do
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Another process has to say for itself that it writes, and to find out what is durable."""
+        return type(self), (self._folder,)
 
     def put_new(self, path: str, data: bytes) -> None:
         scratch = self.new_scratch()
@@ -44,7 +61,8 @@ class LocalRoot:
             _discard(scratch)
 
     def put_file(self, path: str, file: Path) -> None:
-        need = file.stat().st_size
+        with explained("read", path=file):
+            need = file.stat().st_size
         scratch = file
         if file.parent != self._folder / SCRATCH:
             scratch = self.new_scratch(file.suffix)
@@ -71,7 +89,9 @@ class LocalRoot:
         folder = self._folder / SCRATCH
         with explained("make the store at", path=self._folder):
             try:
-                _make_folder(folder)
+                if not folder.is_dir():
+                    folder.mkdir(parents=True, exist_ok=True)
+                self._begin_writing()
             except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
                 raise StoreError(
                     f"cannot make the store at {self._folder}: {error.filename} cannot be made a "
@@ -108,18 +128,62 @@ class LocalRoot:
         with explained("read", path=self._at(path)):
             return max(0.0, time.time() - self._at(path).stat().st_mtime)
 
+    def walk(self) -> Iterator[tuple[str, int, bool]]:
+        seen: set[tuple[int, int]] = set()
+        due = [self._folder]
+        while due:
+            path = due.pop()
+            with explained("list", path=path):
+                try:
+                    facts = path.lstat()
+                    is_folder = stat.S_ISDIR(facts.st_mode)
+                    due += path.iterdir() if is_folder else ()
+                except FileNotFoundError:
+                    continue  # deleted since it was listed
+            if (facts.st_dev, facts.st_ino) in seen:
+                continue
+            seen.add((facts.st_dev, facts.st_ino))
+            taken = getattr(facts, "st_blocks", -(-facts.st_size // _BLOCK)) * _BLOCK
+            place = path.relative_to(self._folder).as_posix()
+            yield "" if path == self._folder else place, taken, not is_folder
+
+    def begin_writing(self) -> None:
+        with suppress(OSError):  # where this cannot be written nothing can: the first write says so
+            self._begin_writing()
+
+    def writers(self) -> Sequence[Writer]:
+        with explained("list", path=self._folder / WRITERS):
+            return writers_in(self._folder / WRITERS)
+
+    def link_on(self, path: str) -> str:
+        place = self._folder
+        for part in split_path(path):
+            place /= part
+            with explained("read", path=place):
+                if place.is_symlink():
+                    return str(place)
+        return ""
+
     def delete(self, *paths: str) -> None:
-        folders = set()
         for path in paths:
             target = self._at(path)
-            with explained("delete", path=target):
-                try:
-                    target.unlink()
-                except (FileNotFoundError, NotADirectoryError):
-                    continue
-            folders.add(target.parent)
-        for folder in sorted(folders):
-            _fsync(folder)
+            if link := self.link_on(path):
+                raise StoreError(
+                    f"cannot delete {target}: {link} is a symbolic link, which no store has, so "
+                    "what it leads to may be somebody else's; put the file or folder itself "
+                    "there, or remove the link, then run again",
+                    path=str(target),
+                )
+            with explained("delete", path=target), suppress(FileNotFoundError, NotADirectoryError):
+                target.unlink()
+        files = set(map(self._at, paths))
+        _sync_names(files)  # gone before, too: who deleted it may have been killed before this
+        self._named -= files
+
+    def sync(self, *paths: str) -> None:
+        found = set(map(self._at, paths)) - self._named
+        _sync_names(found)
+        self._named |= found
 
     def local_path(self, path: str, *, fresh: bool = False) -> Path:  # noqa: ARG002
         self.size(path)
@@ -128,7 +192,7 @@ class LocalRoot:
     def _publish(self, path: str, scratch: Path) -> None:
         target = self._at(path)
         with explained("write", path=target):
-            _make_folder(target.parent)
+            self._make_durable(target.parent)
             try:
                 os.link(scratch, target)
             except OSError as error:
@@ -140,6 +204,31 @@ class LocalRoot:
                     ) from error
                 raise
             _fsync(target.parent)
+        self._named.add(target)
+
+    def _make_durable(self, folder: Path) -> None:
+        """Makes the folder where it is not there; its name, and those above, outlast a crash."""
+        if folder in self._durable and folder.is_dir():
+            return
+        if not folder.parent.is_dir():
+            self._durable.clear()  # it may have been there before, and was removed
+        if not _holds_file(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for above in folder.parents:
+                with suppress(PermissionError):  # above the store: nobody made anything there
+                    _fsync(above)
+                if above in self._durable or above.is_mount():
+                    break
+                self._durable.add(above)
+        self._durable.add(folder)
+
+    def _begin_writing(self) -> None:
+        lease = self._lease
+        if lease is None or lease.process != os.getpid() or not lease.path.exists():
+            self._lease = Lease(self._folder / WRITERS)
+            finalize(self, self._lease.end)
+        else:
+            lease.touch()
 
     def _at(self, path: str) -> Path:
         return self._folder.joinpath(*split_path(path))
@@ -161,17 +250,20 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _make_folder(folder: Path) -> None:
-    """Makes the folder and its parents; each new name is durable."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _fsync(folder.parent)
+def _sync_names(files: Iterable[Path]) -> None:
+    for folder in sorted({file.parent for file in files}):
+        with explained("sync", path=folder), suppress(FileNotFoundError, NotADirectoryError):
+            _fsync(folder)
+
+
+def _holds_file(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(entry.is_file(follow_symlinks=False) for entry in entries)
+    except FileNotFoundError:
+        return False
 
 
 def _discard(scratch: Path) -> None:
-    try:
+    with suppress(OSError):  # gone already, or the disk is failing: gc sweeps scratch files
         scratch.unlink()
-    except OSError:
-        return  # gone already, or the disk is failing: gc sweeps scratch files

@@ -3,7 +3,8 @@
 Publishing is one conditional put (``If-None-Match: *``), for large files one conditional
 completion of a multipart upload: an object appears whole under its name, once, or not at all.
 Nothing is renamed, and no listing is trusted. A server that does not refuse the second put would
-let two writers overwrite each other, so it is tried out before the first write.
+let two writers overwrite each other, so it is tried out before the first write; one that only
+completes uploads without conditions gets large files in one put.
 
 Endpoint, credentials and region are those of every AWS tool (AWS_ENDPOINT_URL, AWS_PROFILE, …) or
 of fsspec's configuration (FSSPEC_S3_…).
@@ -15,54 +16,34 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import s3fs
 import xxhash
 
 from reelvec.storage.errors import StoreError
+from reelvec.storage.places.contract import Writer
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
+from reelvec.storage.places.object_client import client
 from reelvec.storage.places.object_failures import Conflict, explained_remote
-from reelvec.storage.places.part_cache import CacheOptions, PartCache
+from reelvec.storage.places.object_probe import Probe, Tried
+from reelvec.storage.places.part_cache import CacheOptions, PartCache, sweep_scratch
 from reelvec.storage.places.paths import split_path
 
 __all__ = ["ObjectRoot"]
 
 _CHUNK = 16 << 20  # bytes of one multipart piece; files up to twice that go in one put
 _AT_ONCE = 4  # pieces in flight: 64 MiB of memory
+_LARGEST_PUT = 5 << 30  # bytes one put may have, by S3's own rule
 _DELETE_AT_ONCE = 1000  # the most one request may name
 _CONFLICTS = 8
 _PROBE = ".conditional-create"
 _MARK = "reelvec-writer"
-_STALE_SECONDS = 86_400.0
-
-
-class _Connection:
-    """One client of a process, shared by its threads; and the stores it has tried out."""
-
-    def __init__(self) -> None:
-        config = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3}}
-        self.files = s3fs.S3FileSystem(
-            config_kwargs=config, use_listings_cache=False, skip_instance_cache=True
-        )
-        self.tried: set[str] = set()
-
-
-@lru_cache(maxsize=4)
-def _connection(process: int, environment: tuple[tuple[str, str], ...]) -> _Connection:  # noqa: ARG001
-    """A client a process (none survives a fork) and configuration."""
-    return _Connection()
-
-
-def _connected() -> _Connection:
-    named = {k: v for k, v in os.environ.items() if k.startswith(("AWS_", "FSSPEC_"))}
-    return _connection(os.getpid(), tuple(sorted(named.items())))
+_DAY = 86_400.0
 
 
 class ObjectRoot:
@@ -94,14 +75,18 @@ class ObjectRoot:
         self._create(path, send, need=len(data))
 
     def put_file(self, path: str, file: Path) -> None:
-        target = f"{self._bucket}/{self._key(path)}"
+        key = self._key(path)
         with explained("read", path=file):
             need = file.stat().st_size
 
         def send(mark: dict[str, str]) -> None:
-            _connected().files.put_file(
+            if need < 2 * _CHUNK or not self._takes_pieces(need):
+                named = {"Bucket": self._bucket, "Key": key}
+                client().put(file, **named, IfNoneMatch="*", Metadata=mark)
+                return
+            client().files.put_file(
                 str(file),
-                target,
+                f"{self._bucket}/{key}",
                 mode="create",
                 chunksize=_CHUNK,
                 max_concurrency=_AT_ONCE,
@@ -127,13 +112,13 @@ class ObjectRoot:
     def new_scratch(self, suffix: str = "") -> Path:
         with explained("write", path=self._scratch):
             self._scratch.mkdir(parents=True, exist_ok=True)
-            _sweep(self._scratch)
+            sweep_scratch(self._scratch)
         return self._scratch / f"{os.getpid()}-{secrets.token_hex(8)}{suffix}"
 
     def read(self, path: str) -> bytes:
         target = f"{self._bucket}/{self._key(path)}"
         with explained_remote("read", uri=self._at(path)):
-            data: bytes = _connected().files.cat_file(target, max_concurrency=1)
+            data: bytes = client().files.cat_file(target, max_concurrency=1)
         return data
 
     def exists(self, path: str) -> bool:
@@ -149,14 +134,26 @@ class ObjectRoot:
         more: dict[str, str] = {}
         while True:
             with explained_remote("list", uri=self._at(prefix)):
-                page = _connected().files.call_s3(
+                page = client().call(
                     "list_objects_v2", Bucket=self._bucket, Prefix=start, Delimiter="/", **more
                 )
             keys = [entry["Key"] for entry in page.get("Contents", ())]
             keys += [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
             names.update(key[len(start) :].rstrip("/") for key in keys)
             if not page.get("IsTruncated"):
-                return sorted(names - {"", _PROBE})
+                return sorted(n for n in names if n and not n.startswith(_PROBE))
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def walk(self) -> Iterator[tuple[str, int, bool]]:
+        start = "".join(f"{part}/" for part in self._prefix)
+        more: dict[str, str] = {}
+        while True:
+            with explained_remote("list", uri=self.uri):
+                page = client().call("list_objects_v2", Bucket=self._bucket, Prefix=start, **more)
+            for entry in page.get("Contents", ()):
+                yield entry["Key"].removeprefix(start), int(entry["Size"]), True
+            if not page.get("IsTruncated"):
+                return
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def size(self, path: str) -> int:
@@ -175,9 +172,7 @@ class ObjectRoot:
         for start in range(0, len(keys), _DELETE_AT_ONCE):
             some = {"Objects": keys[start : start + _DELETE_AT_ONCE], "Quiet": True}
             with explained_remote("delete", uri=self._at(paths[start])):
-                answer = _connected().files.call_s3(
-                    "delete_objects", Bucket=self._bucket, Delete=some
-                )
+                answer = client().call("delete_objects", Bucket=self._bucket, Delete=some)
             for refused in answer.get("Errors", ()):
                 raise StoreError(
                     f"cannot delete s3://{self._bucket}/{refused.get('Key')}: "
@@ -185,6 +180,20 @@ class ObjectRoot:
                     "s3:DeleteObject",
                     path=f"s3://{self._bucket}/{refused.get('Key')}",
                 )
+
+    def begin_writing(self) -> None:
+        """Nothing to do: see `writers`."""
+
+    def writers(self) -> Sequence[Writer]:
+        """Somebody may have begun within a day: an object store knows of no processes."""
+        return [Writer("somebody (an object store cannot tell)", seconds=_DAY, known=False)]
+
+    def link_on(self, path: str) -> str:  # noqa: ARG002
+        """None: objects have no links."""
+        return ""
+
+    def sync(self, *paths: str) -> None:
+        """Nothing to do: an object that is seen is durable."""
 
     def local_path(self, path: str, *, fresh: bool = False) -> Path:
         head = self._head(path)
@@ -197,15 +206,25 @@ class ObjectRoot:
                 explained_remote("read", uri=self._at(path)),
                 explained("write", path=target, only=WRITE_FAILURES),  # the local disk is full
             ):
-                _connected().files.get_file(source, str(target), max_concurrency=_AT_ONCE)
+                client().files.get_file(source, str(target), max_concurrency=_AT_ONCE)
 
         return self._cache.get(name, size=int(head["ContentLength"]), fetch=fetch, fresh=fresh)
+
+    def rehearse(self) -> Tried:
+        """Tries out a write as the first ones of a run do; leaves nothing behind.
+
+        Raises:
+            StoreError: a run could not write here, or not remove what it wrote.
+        """
+        probe = Probe(self._bucket, f"{self._key(_PROBE)}-{secrets.token_hex(8)}")
+        return probe.rehearse()
 
     def _create(self, path: str, send: Callable[[dict[str, str]], None], *, need: int) -> None:
         """Sends a conditional put until it is answered.
 
-        An answer may be lost and the request sent again, which is then refused because of itself:
-        the mark each put carries tells that from another writer's object.
+        An answer may be lost and the request sent again, which is then refused because of itself;
+        or all answers are lost, or the upload that was completed is gone. The mark each put
+        carries tells what arrived from another writer's object.
         """
         self._try_out()
         mark = {_MARK: secrets.token_hex(16)}
@@ -213,15 +232,21 @@ class ObjectRoot:
             try:
                 with explained_remote("write", uri=self._at(path), need=need):
                     send(mark)
-            except FileExistsError:
-                if self._head(path).get("Metadata") != mark:
-                    raise
-            except Conflict:  # two at the same moment: the server asks to try again
-                if attempt == _CONFLICTS - 1:
+            except (FileExistsError, StoreError) as error:
+                if self._carries(mark, path):
+                    return
+                # two at the same moment: the server asks to try again
+                if not isinstance(error, Conflict) or attempt == _CONFLICTS - 1:
                     raise
                 time.sleep(random.uniform(0, 0.05 * 2**attempt))
                 continue
             return
+
+    def _carries(self, mark: dict[str, str], path: str) -> bool:
+        try:
+            return bool(self._head(path).get("Metadata") == mark)
+        except StoreError:
+            return False
 
     def _try_out(self) -> None:
         """Makes sure, once a process, that the server refuses to create what is there.
@@ -229,45 +254,40 @@ class ObjectRoot:
         Raises:
             StoreError: it does not; nothing of the store was written.
         """
-        connection = _connected()
-        if self.uri in connection.tried:
-            return
-        for _ in range(2):
-            try:
-                with explained_remote("write", uri=self._at(_PROBE)):
-                    self._call("put_object", _PROBE, Body=b"", IfNoneMatch="*")
-            except (FileExistsError, Conflict):
-                connection.tried.add(self.uri)
-                return
-        raise StoreError(
-            f"the server of {self.uri} ignores If-None-Match: it created one object twice, so two "
-            "runs could overwrite each other; use an object store with conditional writes (AWS, "
-            "MinIO, Ceph, R2 have them) or a folder",
-            path=self.uri,
-        )
+        if self.uri not in client().create_once:
+            Probe(self._bucket, self._key(_PROBE)).check_creates()
+            client().create_once.add(self.uri)
+
+    def _takes_pieces(self, need: int) -> bool:
+        """Whether the server completes an upload in pieces only where nothing is there.
+
+        Asked once a process, when a file is large enough to care.
+
+        Raises:
+            StoreError: it does not, and `need` bytes are more than one put may have.
+        """
+        known = client().complete_once
+        if self.uri not in known:
+            known[self.uri] = Probe(self._bucket, self._key(_PROBE)).completes_once()
+        if not known[self.uri] and need > _LARGEST_PUT:
+            raise StoreError(
+                f"a file of {need} bytes cannot be written to {self.uri}: its server completes "
+                "uploads in pieces without conditions, and one put has at most "
+                f"{_LARGEST_PUT} bytes; make smaller shards (extract.shard_videos, JPEG frames), "
+                "or use a server that completes them conditionally (AWS, MinIO) or a folder",
+                path=self.uri,
+            )
+        return known[self.uri]
 
     def _head(self, path: str) -> dict[str, Any]:
         with explained_remote("read", uri=self._at(path)):
             return self._call("head_object", path)
 
     def _call(self, method: str, path: str, **arguments: object) -> dict[str, Any]:
-        answer: dict[str, Any] = _connected().files.call_s3(
-            method, Bucket=self._bucket, Key=self._key(path), **arguments
-        )
-        return answer
+        return client().call(method, Bucket=self._bucket, Key=self._key(path), **arguments)
 
     def _key(self, path: str) -> str:
         return "/".join([*self._prefix, *split_path(path)])
 
     def _at(self, path: str) -> str:
         return f"{self.uri}/{path}"
-
-
-def _sweep(folder: Path) -> None:
-    """Removes what killed processes left half-written long ago."""
-    for entry in os.scandir(folder):
-        try:
-            if time.time() - entry.stat().st_mtime > _STALE_SECONDS:
-                Path(entry.path).unlink(missing_ok=True)
-        except FileNotFoundError:
-            continue

@@ -10,13 +10,15 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from reelvec.storage.errors import ReelvecError, StoreError
+from reelvec.storage.layout import is_scratch
 from reelvec.storage.places.failures import explained
 
-__all__ = ["CacheOptions", "PartCache"]
+__all__ = ["CacheOptions", "PartCache", "sweep_scratch"]
 
 _TEMPORARY = ".part"
 _DAY = 86_400.0
@@ -94,11 +96,15 @@ class PartCache:
 
     def _make_room(self, size: int) -> None:
         """Removes the copies used longest ago until `size` more bytes fit."""
+        if self._folder.is_symlink():
+            return  # what is behind a link may be somebody else's
         now = time.time()
         copies = []
         total = size
         for entry in os.scandir(self._folder):
             try:
+                if not entry.is_file(follow_symlinks=False):
+                    continue  # none of ours
                 on_disk = entry.stat()
             except FileNotFoundError:
                 continue  # another process was faster
@@ -123,3 +129,12 @@ def _touch(path: Path, *, size: int) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def sweep_scratch(folder: Path) -> None:
+    """Removes what killed processes left half-written in a folder of ours, a day ago."""
+    for entry in os.scandir(folder):
+        with suppress(FileNotFoundError):  # another process was faster
+            age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+            if age > _DAY and is_scratch(entry.name):
+                Path(entry.path).unlink(missing_ok=True)

@@ -28,6 +28,10 @@ __all__ = ["Sandbox", "SandboxResult"]
 TICK_SECONDS = 0.1
 """Between two looks at memory and deadlines."""
 
+STANDSTILL_SECONDS = 1.0
+"""Between two looks: then this process was stopped, or its machine slept, and the workers with it
+or not; nobody is late for it."""
+
 MAX_ATTEMPTS = 2
 """A job that takes its worker down is tried once more, on a fresh one: it may have been the other's
 memory, or the kernel's choice of victim."""
@@ -150,8 +154,12 @@ class Sandbox:
         for worker in busy:
             poll.register(worker.socket, select.POLLIN)
             poll.register(worker.child.pidfd, select.POLLIN)
+        slept = time.monotonic()
         poll.poll(TICK_SECONDS * 1000)
+        stood_still = time.monotonic() - slept
         for worker in busy:
+            if stood_still > STANDSTILL_SECONDS:
+                worker.forgive(stood_still)
             self._settle(worker, done, retries)
 
     def _settle(

@@ -66,6 +66,7 @@ class WorkerProcess:
         self.socket.setblocking(False)
         self._heard = b""
         self.job: Job | None = None
+        self._forgiven_at = 0.0
         self.ready = False
         self.is_spent = False
         """Its last answer is in a file, for whose sake it was ended."""
@@ -81,6 +82,12 @@ class WorkerProcess:
             self.socket.setblocking(True)
             self.socket.sendall(json.dumps(job.payload).encode() + b"\n")
         self.socket.setblocking(False)
+
+    def forgive(self, seconds: float) -> None:
+        """Do not count this time, which has just gone by, against the running job."""
+        if self.job is not None:
+            self.job.started += seconds
+            self._forgiven_at = time.monotonic()
 
     def answer(self) -> dict[str, Any] | None:
         """The answer to the running job, its arrays read, or None while there is none."""
@@ -117,7 +124,7 @@ class WorkerProcess:
         if self._has_ended():
             return "crashed", "the decoder took its process down"
         now = time.monotonic()
-        alive = max(self._slot.last_sign_of_life(), self.job.started)
+        alive = max(self._slot.last_sign_of_life(), self.job.started, self._forgiven_at)
         deadline = self.job.deadline_seconds or limits.deadline_seconds
         if now - self.job.started > deadline:
             return "timeout", f"not done after {deadline:g} s; {_DEADLINE_KEYS}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from reelvec.storage import layout
@@ -22,11 +22,18 @@ from reelvec.storage.commits.retention import (
     removals_after,
     write_removal,
 )
+from reelvec.storage.places.contract import Writer
 from reelvec.storage.roots import Root
+from reelvec.storage.upkeep.sparing import Left, spare, spare_scratch
 
-__all__ = ["Collected", "GcOptions", "gc", "gc_artifact"]
+__all__ = ["CHECKPOINT_GRACE_SECONDS", "Collected", "GcOptions", "gc", "gc_artifact"]
 
 _DAY = 86_400.0
+CHECKPOINT_GRACE_SECONDS = 120.0
+"""How long a checkpoint no longer in force stays, for whoever is reading it without a pin."""
+
+Writers = Callable[[], Sequence[Writer]]
+"""Who writes in the store at this moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +44,35 @@ class GcOptions:
     """Newest snapshots of each artifact that are kept; at least 1."""
     min_age_seconds: float = _DAY
     """Unpublished files, and snapshots replaced by a newer one, are left alone for so long."""
+    superseded_seconds: float | None = None
+    """The same for snapshots alone, and for what was published and is in force no more; None: as
+    long as min_age_seconds."""
     pin_expires_seconds: float = 30 * _DAY
     """A pin older than this belongs to a reader that was killed."""
     protect: frozenset[tuple[str, int]] = frozenset()
     """(fingerprint, snapshot number) pairs that are kept whatever their age."""
+    unneeded: frozenset[tuple[str, str]] = frozenset()
+    """(kind, fingerprint) of artifacts that only dropped runs had: all they hold goes, at once."""
     dry_run: bool = False
     """Only say what would be removed."""
+
+    @property
+    def superseded_for(self) -> float:
+        """Seconds that what is superseded stays."""
+        given = self.superseded_seconds
+        return self.min_age_seconds if given is None else given
+
+    def for_artifact(self, artifact: Artifact) -> GcOptions:
+        """Those of one artifact: what a training superseded is promised to nobody."""
+        if (artifact.kind, artifact.fingerprint) in self.unneeded:
+            nothing: frozenset[tuple[str, int]] = frozenset()
+            return dataclasses.replace(
+                self, keep_snapshots=1, superseded_seconds=0.0, protect=nothing
+            )
+        if artifact.kind == "checkpoint":
+            soon = min(self.superseded_for, CHECKPOINT_GRACE_SECONDS)
+            return dataclasses.replace(self, keep_snapshots=1, superseded_seconds=soon)
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,35 +84,65 @@ class Collected:
     snapshots: tuple[int, ...]
     files: tuple[str, ...]
     bytes: int
+    left: tuple[Left, ...] = ()
+    """What would have gone, but a writer may need it, or it lies behind a link."""
 
 
 def gc(root: Root, *, options: GcOptions | None = None) -> list[Collected]:
-    """Collects every artifact, and stray scratch files; answers for those it removed from.
+    """Collects every artifact, and stray scratch files; answers for those with something to say.
+
+    Beside writers it leaves what they may need, however small `min_age_seconds` is.
 
     Raises:
         IntegrityError: a snapshot is damaged, so that what it reaches is unknown; nothing of its
             artifact is removed.
     """
     options = options or GcOptions()
-    collected = [gc_artifact(artifact, options=options) for artifact in Artifact.all(root)]
-    stray = [f"{layout.SCRATCH}/{name}" for name in root.list(layout.SCRATCH)]
+    collected = [
+        gc_artifact(artifact, options=options, writers=root.writers)
+        for artifact in Artifact.all(root)
+    ]
+    collected.append(_collect_scratch(root, options=options))
+    return [found for found in collected if found.snapshots or found.files or found.left]
+
+
+def _collect_scratch(root: Root, *, options: GcOptions) -> Collected:
+    names = root.list(layout.SCRATCH)
+    left = tuple(spare_scratch(root, names, writers=root.writers()))
+    stray = {f"{layout.SCRATCH}/{name}" for name in names} - {one.path for one in left}
+    stray = set(_older(root, sorted(stray), seconds=options.min_age_seconds))
+    size = sum(_size(root, path) for path in stray)
     if not options.dry_run:
-        root.delete(*_older(root, stray, seconds=options.min_age_seconds))
-    return [result for result in collected if result.snapshots or result.files]
+        root.delete(*sorted(stray))
+    return Collected("scratch", "", (), tuple(sorted(stray)), size, left)
 
 
-def gc_artifact(artifact: Artifact, *, options: GcOptions) -> Collected:
-    """Collects one artifact, finishing first what a killed gc began."""
+def gc_artifact(artifact: Artifact, *, options: GcOptions, writers: Writers = tuple) -> Collected:
+    """Collects one artifact, finishing first what a killed gc began.
+
+    `writers` says who is at work, and is asked again once what shall go is written down: who
+    begins after that sees it.
+    """
     root, folder = artifact.root, artifact.folder
+    unneeded = (artifact.kind, artifact.fingerprint) in options.unneeded
+    options = options.for_artifact(artifact)
     if not options.dry_run:
         for removal in removals_after(root, folder, number=0):
             if not removal.done:
-                _carry_out(artifact, removal, options=options)
+                root.sync(layout.removal(folder, removal.number))
+                _carry_out(artifact, removal, options=options, writers=writers)
+        if unneeded:
+            _empty(artifact)
     latest = artifact.latest()
     numbers = artifact.numbers()
     retired = _retired(artifact, numbers, options=options)
+    if unneeded and options.dry_run and latest is not None and latest.entries:
+        pinned = pinned_numbers(root, folder, expires_seconds=options.pin_expires_seconds)
+        retired |= {latest.number} - pinned  # as if it were emptied already
     reachable = _reachable(artifact, set(numbers) - retired)
-    files = _unreachable(artifact, reachable, options=options)
+    files = _unreachable(artifact, reachable, retired=retired, options=options)
+    spared = spare(artifact, snapshots=retired, files=files, writers=writers())
+    retired, files = set(spared.snapshots), sorted(spared.files)
     size = sum(_size(root, f"{folder}/{file}") for file in files)
     if not options.dry_run and (retired or files):
         try:
@@ -91,11 +151,18 @@ def gc_artifact(artifact: Artifact, *, options: GcOptions) -> Collected:
             )
         except FileExistsError:
             return Collected(artifact.kind, artifact.fingerprint, (), (), 0)  # another gc is at it
-        removal = _carry_out(artifact, removal, options=options)
+        removal = _carry_out(artifact, removal, options=options, writers=writers)
         retired, files = set(removal.snapshots), sorted(removal.files)
     return Collected(
-        artifact.kind, artifact.fingerprint, tuple(sorted(retired)), tuple(files), size
+        artifact.kind, artifact.fingerprint, tuple(sorted(retired)), tuple(files), size, spared.left
     )
+
+
+def _empty(artifact: Artifact) -> None:
+    """Publishes a snapshot that holds nothing, so that what there is goes like all superseded."""
+    latest = artifact.latest()
+    if latest is not None and latest.entries:
+        artifact.publish(replace=[entry.part for entry in latest.entries], note="no run needs it")
 
 
 def _retired(artifact: Artifact, numbers: list[int], *, options: GcOptions) -> set[int]:
@@ -106,7 +173,7 @@ def _retired(artifact: Artifact, numbers: list[int], *, options: GcOptions) -> s
     for number, newer in itertools.pairwise(numbers):
         kept = number in pinned or (artifact.fingerprint, number) in options.protect
         replaced_for = root.age_seconds(layout.snapshot(folder, newer))
-        if not kept and replaced_for >= options.min_age_seconds:
+        if not kept and replaced_for >= options.superseded_for:
             retired.add(number)
     return retired - set(numbers[-max(options.keep_snapshots, 1) :])
 
@@ -124,10 +191,15 @@ def _files_of(parts: Iterable[str]) -> set[str]:
 
 
 def _unreachable(
-    artifact: Artifact, reachable: Collection[str], *, options: GcOptions
+    artifact: Artifact,
+    reachable: Collection[str],
+    *,
+    retired: Collection[int],
+    options: GcOptions,
 ) -> list[str]:
     """Parts and receipts nobody reaches and nobody touched for long, a part with its receipt."""
     root, folder = artifact.root, artifact.folder
+    superseded = _reachable(artifact, retired) | _settled(artifact)
     groups: dict[str, list[str]] = {}
     for name in root.list(f"{folder}/parts"):
         groups.setdefault(layout.receipt_of(f"parts/{name}"), []).append(f"parts/{name}")
@@ -137,25 +209,40 @@ def _unreachable(
     for group in groups.values():
         paths = [f"{folder}/{file}" for file in group]
         unused = not any(file in reachable for file in group)
-        if unused and len(_older(root, paths, seconds=options.min_age_seconds)) == len(paths):
+        was_published = any(file in superseded for file in group)
+        seconds = options.superseded_for if was_published else options.min_age_seconds
+        if unused and len(_older(root, paths, seconds=seconds)) == len(paths):
             files.extend(group)
     return sorted(files)
 
 
-def _carry_out(artifact: Artifact, removal: Removal, *, options: GcOptions) -> Removal:
+def _settled(artifact: Artifact) -> set[str]:
+    """Parts that were published once and are in force no more, with their receipts."""
+    latest = artifact.latest()
+    return _files_of(latest.settled) if latest is not None else set()
+
+
+def _carry_out(
+    artifact: Artifact, removal: Removal, *, options: GcOptions, writers: Writers
+) -> Removal:
     """Deletes what a removal lists, except what was published or pinned meanwhile."""
     root, folder = artifact.root, artifact.folder
     pinned = pinned_numbers(root, folder, expires_seconds=options.pin_expires_seconds)
     numbers = set(artifact.numbers()) - (removal.snapshots - pinned)
     in_use = _reachable(artifact, numbers)
-    removal = dataclasses.replace(
-        removal, snapshots=removal.snapshots - pinned, files=removal.files - in_use
+    spared = spare(
+        artifact,
+        snapshots=removal.snapshots - pinned,
+        files=removal.files - in_use,
+        writers=writers(),
     )
+    removal = dataclasses.replace(removal, snapshots=spared.snapshots, files=spared.files)
     root.delete(*(layout.snapshot(folder, number) for number in sorted(removal.snapshots)))
     root.delete(*(f"{folder}/{file}" for file in sorted(removal.files, reverse=True)))
     finish_removal(root, folder, removal)
     pins = [f"{folder}/pins/{name}" for name in root.list(f"{folder}/pins")]
-    root.delete(*_older(root, pins, seconds=options.pin_expires_seconds))
+    expired = _older(root, pins, seconds=options.pin_expires_seconds)
+    root.delete(*(pin for pin in expired if not root.link_on(pin)))
     return removal
 
 

@@ -51,6 +51,9 @@ def repair_store(root: Root, *, together: Together = lambda _, parts: parts) -> 
         if damage.kind == layout.RUNS:
             _set_aside(root, damage.path)
             repairs.append(Repair(damage, "set aside; the runs before it are known"))
+        elif damage.kind == layout.DROPS:
+            _set_aside(root, damage.path)
+            repairs.append(Repair(damage, "set aside; drop the runs it named again"))
         elif damage.kind == layout.FORMATS:
             repairs.append(Repair(damage, _mend_format(root, damage.path)))
     return repairs
@@ -213,6 +216,7 @@ def _entries_of_receipts(artifact: Artifact) -> tuple[Entry, ...]:
         except (StoreError, CommitError):
             continue
         aged.append((root.age_seconds(path), receipt))
+    root.sync(*(f"{folder}/{receipt.path}" for _, receipt in aged))
     taken: dict[str, set[str]] = {}
     entries: list[Entry] = []
     for _, receipt in sorted(aged, key=lambda pair: pair[0]):

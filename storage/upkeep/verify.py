@@ -13,8 +13,9 @@ from reelvec.storage import layout
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.merging import Entry
 from reelvec.storage.commits.receipts import Receipt, read_receipt
-from reelvec.storage.errors import MissingArtifactError, StoreError
+from reelvec.storage.errors import MissingArtifactError, RefusedError, StoreError
 from reelvec.storage.frames.formats import SUFFIXES, open_reader
+from reelvec.storage.places.failures import explained
 from reelvec.storage.roots import Root
 from reelvec.storage.runs import RunRecord, latest_run
 from reelvec.storage.sealing import checksum_of_file, unseal
@@ -27,8 +28,8 @@ class Damage:
     """One damaged or missing file.
 
     Attributes:
-        kind: artifact kind, "runs" or "format".
-        fingerprint: the artifact's ("" for the other two).
+        kind: artifact kind, "runs", "drops" or "format".
+        fingerprint: the artifact's ("" for the others).
         path: the file, below the root.
         what: what is wrong with it.
         keys: inputs in force in the latest snapshot that must be done again.
@@ -48,9 +49,12 @@ def verify_store(root: Root) -> list[Damage]:
     """Every damage of artifacts, runs and format records, and what the last run made and is gone.
 
     An empty list is a healthy store.
+
+    Raises:
+        RefusedError: the place refuses to be read, so that nothing is known.
     """
     damages = [damage for artifact in Artifact.all(root) for damage in verify_artifact(artifact)]
-    for folder in (layout.RUNS, layout.FORMATS):
+    for folder in (layout.RUNS, layout.DROPS, layout.FORMATS):
         for name in root.list(folder):
             path = f"{folder}/{name}"
             damages.extend(Damage(folder, "", path, what) for what in _unsealed(root, path))
@@ -64,6 +68,8 @@ def lost_of_last_run(root: Root) -> list[Damage]:
     """
     try:
         run = latest_run(root)
+    except RefusedError:
+        raise
     except StoreError:
         return []  # that record is damaged, which is found by itself
     return list(_lost(root, run)) if run is not None else []
@@ -92,6 +98,8 @@ def _damages(artifact: Artifact) -> Iterator[Damage]:
     for number in _numbers(artifact):
         try:
             snapshots.append(artifact.at(number))
+        except RefusedError:
+            raise
         except (StoreError, KeyError, TypeError) as error:
             yield Damage(kind, fingerprint, layout.snapshot(folder, number), str(error))
     entries = {entry.part: entry for snapshot in snapshots for entry in snapshot.entries}
@@ -108,6 +116,8 @@ def _identity(artifact: Artifact) -> Iterator[tuple[str, str]]:
     path = layout.identity(artifact.folder)
     try:
         body = unseal(artifact.root.read(path), path=path)
+    except RefusedError:
+        raise
     except StoreError as error:
         yield path, str(error)
         return
@@ -126,6 +136,8 @@ def _small_files(artifact: Artifact) -> Iterator[tuple[str, str]]:
 def _unsealed(root: Root, path: str) -> Iterator[str]:
     try:
         unseal(root.read(path), path=path)
+    except RefusedError:
+        raise
     except StoreError as error:
         if not isinstance(error, MissingArtifactError):  # a pin may be gone by now
             yield str(error)
@@ -135,6 +147,8 @@ def _numbers(artifact: Artifact) -> list[int]:
     """Snapshots that should be there; where the removals are damaged, those that are."""
     try:
         return artifact.numbers()
+    except RefusedError:
+        raise
     except StoreError:
         names = artifact.root.list(f"{artifact.folder}/snapshots")
         return sorted(layout.number_of(name) or 0 for name in names)
@@ -149,6 +163,8 @@ def _entry_damages(artifact: Artifact, entry: Entry, *, in_force: Entry | None) 
         receipt = read_receipt(artifact.root, folder, path)
         if receipt.seal != entry.seal:
             receipt, what = None, "is not the receipt that was published"
+    except RefusedError:
+        raise
     except StoreError as error:
         what = str(error)
     part_what = _part_damage(artifact, entry.part, size=entry.bytes, checksum=entry.checksum)
@@ -167,6 +183,8 @@ def _orphan_damages(artifact: Artifact, path: str) -> Iterator[Damage]:
     kind, fingerprint, folder = artifact.kind, artifact.fingerprint, artifact.folder
     try:
         receipt = read_receipt(artifact.root, folder, path)
+    except RefusedError:
+        raise
     except StoreError as error:
         yield Damage(kind, fingerprint, f"{folder}/{path}", str(error))
         return
@@ -178,14 +196,18 @@ def _orphan_damages(artifact: Artifact, path: str) -> Iterator[Damage]:
 def _part_damage(artifact: Artifact, part: str, *, size: int, checksum: str) -> str:
     try:
         path = artifact.root.local_path(f"{artifact.folder}/{part}", fresh=True)
-        length = path.stat().st_size
-        if length != size:
-            return f"has {length} bytes, its receipt promises {size}"
-        return "" if checksum_of_file(path) == checksum else "differs from its receipt's checksum"
+        with explained("read", path=path):
+            length = path.stat().st_size
+            if length != size:
+                return f"has {length} bytes, its receipt promises {size}"
+            found = checksum_of_file(path)
     except MissingArtifactError:
         return "is missing"
-    except OSError as error:
-        return f"cannot be read ({error})"
+    except RefusedError:
+        raise  # which says nothing of the part
+    except StoreError as error:
+        return str(error)
+    return "" if found == checksum else "differs from its receipt's checksum"
 
 
 def _keys_in(artifact: Artifact, part: str) -> tuple[str, ...]:

@@ -1,12 +1,14 @@
-"""The encoder of one trained checkpoint, and batches through it: frames or texts in, columns out.
+"""The encoder of one trained checkpoint, and rows through it: frames or texts in, columns out.
 
-On a CPU the same rows in the same batches give the same bits: one thread a task, shards in
+A row's numbers do not depend on the rows it is encoded with, to the last bit. Rounding follows the
+shapes of the matrices, so these are always the same: on a CPU one video at once and eight texts,
+on a GPU a whole batch; where rows run out, the last one fills up. One thread a task, shards in
 parallel. A process keeps the last encoder it opened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
@@ -21,6 +23,7 @@ from reelvec.models.features import EMBEDDING, Columns, Features, TextFeatures, 
 from reelvec.models.sampling.rules import pick_stored
 from reelvec.storage.frames.contract import FrameSource
 from reelvec.tasks.artifacts import SnapshotRef
+from reelvec.tasks.identity import rows_see_each_other
 from reelvec.tasks.training.train import Trained, load_trained
 
 __all__ = [
@@ -36,6 +39,11 @@ F = TypeVar("F", bound=Features)
 
 TEXTS_A_VIDEO = 16
 """Captions are encoded so many times more at once than videos."""
+_VIDEOS_ON_CPU = 1
+"""The frames of one video are matrices large enough to be fast."""
+_TEXTS_ON_CPU = 8
+"""As fast as hundreds. Of products of a multiple of eight rows, each row is the same wherever it
+stands; of other shapes the last rows are rounded otherwise (MKL)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +106,14 @@ def encode_videos(
     parts: list[VideoFeatures] = []
     for start in range(0, len(keys), options.batch_size):
         chosen = slice(start, start + options.batch_size)
-        frames, mask = _gather(encoder, reader, keys[chosen], picks=picks[chosen])
-        features = model.encode_video(**model.prepare(frames, mask))
-        parts.append(with_vectors(model, features).to(device="cpu"))
+        given = _gather(encoder, reader, keys[chosen], picks=picks[chosen])
+        size = _rows_at_once(encoder, batch=options.batch_size, on_cpu=_VIDEOS_ON_CPU)
+        parts += _in_blocks(
+            encoder,
+            lambda frames, mask: model.encode_video(**model.prepare(frames, mask)),
+            *given,
+            size=size or len(given[0]),
+        )
     columns = _columns(
         parts, model.video_columns, kind=VideoFeatures, model=model, dtype=options.dtype
     )
@@ -130,12 +143,31 @@ def encode_captions(
     """Feature columns of texts: name -> fixed-size list column [len(texts)]."""
     _one_thread(encoder)
     model = encoder.model
-    size = options.batch_size * TEXTS_A_VIDEO
+    batch = options.batch_size * TEXTS_A_VIDEO
     parts: list[TextFeatures] = []
-    for start in range(0, len(texts), size):
-        tokens = model.tokenize(texts[start : start + size]).to(encoder.device)
-        parts.append(with_vectors(model, model.encode_text(tokens)).to(device="cpu"))
+    for start in range(0, len(texts), batch):
+        tokens = model.tokenize(texts[start : start + batch]).to(encoder.device)
+        size = _rows_at_once(encoder, batch=batch, on_cpu=_TEXTS_ON_CPU)
+        parts += _in_blocks(encoder, model.encode_text, tokens, size=size or len(tokens))
     return _columns(parts, model.text_columns, kind=TextFeatures, model=model, dtype=options.dtype)
+
+
+def _rows_at_once(encoder: Encoder, *, batch: int, on_cpu: int) -> int:
+    """Rows of every call of the model; 0: a batch as it is cut, since its rows see each other."""
+    if rows_see_each_other(encoder.config):
+        return 0
+    return on_cpu if encoder.device.type == "cpu" else batch
+
+
+def _in_blocks(
+    encoder: Encoder, encode: Callable[..., F], *given: torch.Tensor, size: int
+) -> Iterator[F]:
+    """Features of the rows of `given`, encoded `size` at once; the last row fills up the last."""
+    rows = len(given[0])
+    for start in range(0, rows, size):
+        here = torch.arange(start, start + size, device=given[0].device).clamp_(max=rows - 1)
+        features = encode(*(tensor[here] for tensor in given)).index(slice(0, rows - start))
+        yield with_vectors(encoder.model, features).to(device="cpu")
 
 
 def with_vectors(model: RetrievalModel, features: F) -> F:

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.configs.corpora import anchored
 from reelvec.configs.schema import STAGES
 from reelvec.models.errors import OptionsError
 from reelvec.models.ranking.rerank import RERANKINGS
-from reelvec.models.registry import ZERO_SHOT, family_class, validate_options
+from reelvec.models.registry import (
+    ZERO_SHOT,
+    family_class,
+    trainable_names,
+    validate_options,
+)
 from reelvec.models.sampling.rules import Rule
 from reelvec.models.training.schedules import SCHEDULES
 from reelvec.storage.weights.pretrained import is_pretrained
@@ -38,6 +45,7 @@ def check_config(config: PipelineConfig) -> None:
         ConfigError: with key, value and remedy.
     """
     _check_names(config)
+    _check_devices(config)
     weights, family = config.model.weights, config.model.family
     try:
         validate_options(family, config.model.options)
@@ -47,6 +55,7 @@ def check_config(config: PipelineConfig) -> None:
                 f" of model.family ({family}); set model.family={ZERO_SHOT} and train.epochs=0",
                 key="model.family",
             )
+        _check_training(config)
         size = rehearse_start(config.model)
     except OptionsError as error:
         raise ConfigError(f"model: {error}", key="model") from None
@@ -56,6 +65,45 @@ def check_config(config: PipelineConfig) -> None:
             f"extract.size ({config.extract.size}) is not the frame size of model.{start},"
             f" {size} pixels; set extract.size={size}",
             key="extract.size",
+        )
+
+
+def _check_devices(config: PipelineConfig) -> None:
+    """Check that what is worked on here, no Dask worker elsewhere, finds its device here."""
+    train, embeds_here = config.train, config.runner == "threads" or config.dask_address is None
+    asked = {"train.device": train.device if train.epochs else "cpu"}
+    asked["embed.device"] = config.embed.device if embeds_here else "cpu"
+    for key, device in asked.items():
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError(
+                f"{key} is (cuda), and PyTorch finds no GPU here; set {key}=cpu, or auto", key=key
+            )
+    on_gpu = train.epochs and train.device != "cpu" and torch.cuda.is_available()
+    if on_gpu and train.processes > torch.cuda.device_count():
+        raise ConfigError(
+            f"train.processes ({train.processes}) is more than the GPUs here"
+            f" ({torch.cuda.device_count()}), one of which each takes; set it to at most that many",
+            key="train.processes",
+        )
+
+
+def _check_training(config: PipelineConfig) -> None:
+    """Check that the model can be trained, and the batch be shared out."""
+    train, family = config.train, config.model.family
+    if not train.epochs:
+        return
+    if not family_class(family).trainable:
+        raise ConfigError(
+            f"model.family ({family}) is not trained; set train.epochs=0 to use its weights as they"
+            f" are, or one of the families that are: {', '.join(trainable_names())}",
+            key="train.epochs",
+        )
+    if train.processes > train.batch_size:
+        raise ConfigError(
+            f"train.processes ({train.processes}) exceeds the pairs of a batch,"
+            f" train.batch_size ({train.batch_size}): each process needs one; set it to"
+            f" {train.batch_size} or less",
+            key="train.processes",
         )
 
 

@@ -1,6 +1,6 @@
 """Records of a store's runs: the config, the artifacts' snapshots, the cost of each stage.
 
-`retry`, `evaluate` and the scheduled flow take the last run's config from here.
+`retry`, `evaluate` and the scheduled flow take a run's config from here.
 """
 
 from __future__ import annotations
@@ -13,24 +13,42 @@ from pydantic import ValidationError
 
 from reelvec.configs import PipelineConfig
 from reelvec.configs.loader import validate
-from reelvec.storage.errors import MissingArtifactError
-from reelvec.storage.roots import open_root
-from reelvec.storage.runs import RunRecord, StageRecord, latest_run, run_in_use, write_run
+from reelvec.storage.roots import Root, open_root
+from reelvec.storage.runs import (
+    COMPLETED,
+    REFRESHED,
+    RunRecord,
+    StageRecord,
+    find_run,
+    latest_run,
+    newest_first,
+    write_run,
+)
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.receipts import StageReceipt
 
-__all__ = ["is_last_run", "last_config", "record_run"]
+__all__ = ["config_of", "is_last_run", "last_config", "record_run"]
 
 #: keys that say how a run is worked on, not what it gives
 _HOW = {"store", "runner", "workers", "dask_address", "compaction", "max_lost_fraction"}
 
 
 def record_run(session: Session, stages: Sequence[StageReceipt], *, started: datetime) -> None:
-    """Write the run's record, unless it did nothing the last record does not say already."""
-    config = session.config
+    """Write the run's record, unless it did nothing the last record does not say already.
+
+    Where no stage has done its work yet (a report is drawn by itself) there is nothing to record.
+    One that refreshed the tables of a run stands behind that run, not behind all.
+    """
+    config, root = session.config, session.root
     artifacts = {stage.made.kind: (stage.made.fingerprint, stage.made.number) for stage in stages}
     plain = config.model_dump(mode="json")
-    last = latest_run(session.root)  # not the session's: another run may have ended meanwhile
+    base = _run_of(root, config)
+    if not stages:
+        session.last_run = base
+        return
+    last = (
+        base if session.refreshes else latest_run(root)
+    )  # not the session's: another may have ended
     if (
         last is not None
         and last.config == plain
@@ -38,9 +56,7 @@ def record_run(session: Session, stages: Sequence[StageReceipt], *, started: dat
     ):
         session.last_run = last
         return
-    kept = {}
-    if last is not None and _same_results(last, config):
-        kept = dict(last.artifacts)  # a run of some stages stands on the others' artifacts
+    kept = dict(base.artifacts) if base else {}  # some stages stand on the others' artifacts
     record = RunRecord(
         name=config.name,
         config=plain,
@@ -51,9 +67,17 @@ def record_run(session: Session, stages: Sequence[StageReceipt], *, started: dat
         ],
         started=started.isoformat(),
         ended=datetime.now(UTC).isoformat(),
+        status=REFRESHED if session.refreshes else COMPLETED,
     )
-    identifier = write_run(session.root, record)
+    beside = base.identifier if base and session.refreshes else ""
+    identifier = write_run(root, record, beside=beside)
     session.last_run = replace(record, identifier=identifier)
+
+
+def _run_of(root: Root, config: PipelineConfig) -> RunRecord | None:
+    """The last run of this name that gives what this config gives; None: there is none."""
+    runs = newest_first(root, name=config.name)
+    return next((run for run in runs if _same_results(run, config)), None)
 
 
 def _same_results(record: RunRecord, config: PipelineConfig) -> bool:
@@ -67,20 +91,28 @@ def _same_results(record: RunRecord, config: PipelineConfig) -> bool:
     )
 
 
-def last_config(store: str) -> PipelineConfig:
-    """The config of the last run that has tables, or of the last, with `store` where it lies now.
+def last_config(store: str, *, run: str | None = None) -> PipelineConfig:
+    """The config of a run, with `store` where it lies now.
+
+    Args:
+        store: root of the store.
+        run: its name or the first digits of its identifier; None: the last run that has tables, or
+            the last.
 
     Raises:
-        MissingArtifactError: the store has no run.
+        MissingArtifactError: the store has no such run; says which there are.
+        ConfigError: another version of Reelvec wrote it.
     """
-    record = run_in_use(open_root(store))
-    if record is None:
-        raise MissingArtifactError(
-            f"no run in the store ({store}); `reelvec demo` or `reelvec embed VIDEOS` makes one,"
-            " and --store names another store",
-            path=store,
-        )
-    return validate({**record.config, "store": store}, source=f"the last run of {store}")
+    return config_of(find_run(open_root(store), run), store=store)
+
+
+def config_of(record: RunRecord, *, store: str) -> PipelineConfig:
+    """The config of a recorded run, with `store` where it lies now.
+
+    Raises:
+        ConfigError: another version of Reelvec wrote it.
+    """
+    return validate({**record.config, "store": store}, source=f"the run {record.name} of {store}")
 
 
 def is_last_run(session: Session, *, stages: Sequence[str]) -> bool:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from reelvec.configs.schema import EvaluateConfig
+from reelvec.storage import layout
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.receipts import Receipt
 from reelvec.storage.records import Outcome
 from reelvec.storage.tables import identity_metadata, read_table, schema_text, write_table
-from reelvec.tasks.artifacts import Session
+from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.ingest import Corpus
 from reelvec.tasks.embedding.sources import sources_of
 from reelvec.tasks.identity import evaluation_identity
@@ -142,6 +143,10 @@ def evaluate(
         "coverage": (_coverage_table(coverage), [f"split {row.split}" for row in coverage]),
     }
     extra = _sources(embeddings, corpus)
+    named = (SnapshotRef.to(embeddings), corpus.ref)
+    session.root.sync(
+        *(layout.snapshot(f"{ref.kind}/{ref.fingerprint}", ref.number) for ref in named)
+    )
     receipts = [
         _write(artifact, name, table, keys=keys, extra=extra)
         for name, (table, keys) in tables.items()

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from reelvec.models.family import RetrievalModel
-from reelvec.models.features import EMBEDDING, TextFeatures, VideoFeatures
+from reelvec.models.features import EMBEDDING, Features, TextFeatures, VideoFeatures
+from reelvec.models.ranking.exact import exact_product
 
 __all__ = ["Columns", "Scoring", "dot_product", "one_thread", "scoring_of"]
+
+F = TypeVar("F", bound=Features)
+_AT_ONCE = 64
+"""Texts, and videos, scored at once by a model's own score."""
 
 Columns = Mapping[str, Tensor]
 """Table columns as tensors [rows, numbers a row]; floats as float32."""
@@ -34,7 +40,7 @@ def dot_product(*, scale: float = 1.0) -> Scoring:
     """`scale` times the product of the unit vectors; a scale changes re-rankings, never ranks."""
 
     def similarity(texts: Columns, videos: Columns) -> Tensor:
-        return scale * (texts[EMBEDDING] @ videos[EMBEDDING].T)
+        return scale * exact_product(texts[EMBEDDING], videos[EMBEDDING])
 
     return Scoring(similarity, unit="cosine" if scale == 1.0 else "logit")
 
@@ -43,7 +49,8 @@ def dot_product(*, scale: float = 1.0) -> Scoring:
 def scoring_of(model: RetrievalModel) -> Scoring:
     """The score of `model`: a plain product where it says so, else its own `similarity`.
 
-    The model's parameters stay on their device; blocks are moved there and logits back.
+    The model's parameters stay on their device; blocks are moved there and logits back. They have
+    one size, whatever is scored, so that a logit is rounded alike beside any others.
     """
     if model.is_dot_product:
         return dot_product(scale=float(model.logit_scale.exp()))
@@ -53,9 +60,20 @@ def scoring_of(model: RetrievalModel) -> Scoring:
     def similarity(texts: Columns, videos: Columns) -> Tensor:
         text = TextFeatures.from_columns(texts, columns=model.text_columns).to(device=device)
         video = VideoFeatures.from_columns(videos, columns=model.video_columns).to(device=device)
-        return model.similarity(text, video).cpu()
+        tall = 1 if len(text) == 1 else _AT_ONCE
+        rows = [
+            torch.cat([model.similarity(t, v).cpu() for v in _blocks(video, size=_AT_ONCE)], dim=1)
+            for t in _blocks(text, size=tall)
+        ]
+        return torch.cat(rows)[: len(text), : len(video)]
 
     return Scoring(similarity, tuple(model.text_columns), tuple(model.video_columns))
+
+
+def _blocks(features: F, *, size: int) -> Iterator[F]:
+    """All rows, `size` at once; the last one fills up the last block."""
+    for start in range(0, len(features), size):
+        yield features.index(torch.arange(start, start + size).clamp_(max=len(features) - 1))
 
 
 @contextmanager

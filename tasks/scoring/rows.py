@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 __all__ = ["CoverageRow", "MetricRow"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class MetricRow:
     """One number. Recalls are percent; ranks count from 1; `low`, `high` bound 95 %."""
 
@@ -25,6 +26,12 @@ class MetricRow:
     """Queries."""
     published: float | None = None
     """What the preset's source says it should be; None: it says nothing of it."""
+
+    def __repr__(self) -> str:
+        """For a person, two digits behind the point; the fields keep every one."""
+        values = {slot.name: getattr(self, slot.name) for slot in dataclasses.fields(self)}
+        shown = {k: round(v, 2) if isinstance(v, float) else v for k, v in values.items()}
+        return f"MetricRow({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 @dataclass(frozen=True, kw_only=True)

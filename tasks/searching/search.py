@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import pyarrow as pa
 import torch
+from torch import Tensor
 
 from reelvec.configs import PipelineConfig
 from reelvec.errors import RequestError
-from reelvec.models.ranking.topk import TopK, block_topk, merge_topk
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Video
@@ -147,17 +147,20 @@ def best_videos(
 ) -> Ranking:
     """The `top` best rows of the video table; those without a finite score are only counted.
 
+    Equal scores stand in the order of their ids, so that it does not matter when a row was added.
+
     Raises:
         ValueError: top < 1, or more than one query.
         RequestError: the query itself is not finite.
         MissingColumnError: the table lacks the columns the score reads.
     """
     scoring = scoring or dot_product()
+    if top < 1:
+        raise ValueError(f"top={top}; it must be at least 1")
     _check_query(query)
     check_columns(embeddings, table="videos", features=scoring.video_columns)
-    best: TopK | None = None
-    names: dict[int, str] = {}
-    first = left_out = 0
+    best: list[tuple[str, float]] = []
+    left_out = 0
     with one_thread(), torch.inference_mode():
         columns = ["video_id", *scoring.video_columns]
         for piece in iter_tables(embeddings, "videos", columns=columns):
@@ -165,18 +168,22 @@ def best_videos(
                 continue
             values = tensors_of(piece, scoring.video_columns)
             videos = {n: v.float() if v.is_floating_point() else v for n, v in values.items()}
-            scores = scoring.similarity(query, videos)
-            finite = torch.isfinite(scores[0]).nonzero().flatten()
+            scores = scoring.similarity(query, videos)[0]
+            finite = torch.isfinite(scores).nonzero().flatten()
             left_out += piece.num_rows - len(finite)
-            if len(finite):
-                found = block_topk(scores[:, finite], k=top)
-                part = TopK(found.scores, finite[found.indices] + first)
-                best = part if best is None else merge_topk(best, part, k=top)
-                ids = piece.column("video_id")
-                fresh = {i: ids[i - first].as_py() for i in part.indices[0].tolist()}
-                names = {i: (names | fresh)[i] for i in best.indices[0].tolist()}
-            first += piece.num_rows
-    return Ranking([] if best is None else _pairs(best, names), left_out)
+            rows = finite[_among_best(scores[finite], top=top)]
+            names = piece.column("video_id").take(pa.array(rows.numpy())).to_pylist()
+            found = zip(names, scores[rows].tolist(), strict=True)
+            best = sorted([*best, *found], key=lambda row: (-row[1], row[0]))[:top]
+    return Ranking(best, left_out)
+
+
+def _among_best(scores: Tensor, *, top: int) -> Tensor:
+    """Rows of the `top` highest scores [n] and of all that equal the last of them."""
+    if not len(scores):
+        return torch.zeros(0, dtype=torch.int64)
+    least = scores.topk(min(top, len(scores))).values[-1]
+    return (scores >= least).nonzero().flatten()
 
 
 def _check_query(query: Columns) -> None:
@@ -189,11 +196,6 @@ def _check_query(query: Columns) -> None:
                 f"the model gives no vector for this text: its {name} holds NaN or infinity; its"
                 " weights are damaged, embed with others"
             )
-
-
-def _pairs(best: TopK, names: dict[int, str]) -> list[tuple[str, float]]:
-    scores: Sequence[float] = best.scores[0].tolist()
-    return [(names[i], score) for i, score in zip(best.indices[0].tolist(), scores, strict=True)]
 
 
 def _row(rank: int, score: float, video: Video, *, reader: FrameReader | None) -> SearchRow:

@@ -1,8 +1,9 @@
 """Checkpoints as parts of an artifact: committed, pruned, resumed from.
 
 The last few and the best are in force; the rest is superseded by the same snapshot that adds a new
-one, and its bytes are given back soon after: a long run keeps a handful of files, not thousands. A
-checkpoint's bytes are a function of the run alone; what the clock says is in its receipt.
+one, and its bytes are given back soon after, at the latest when the training is finished: a long
+run keeps a handful of files, not thousands. A checkpoint's bytes are a function of the run alone;
+what the clock says is in its receipt.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from reelvec.models.family import RetrievalModel
 from reelvec.models.training.optim import export_optimizer, import_optimizer
 from reelvec.storage.commits.artifact import Artifact, PartRef, Receipt, Snapshot
 from reelvec.storage.records import Outcome
-from reelvec.storage.upkeep.garbage import GcOptions, gc_artifact
+from reelvec.storage.upkeep.garbage import CHECKPOINT_GRACE_SECONDS, GcOptions, gc_artifact
 from reelvec.storage.weights.checkpoints import (
     WEIGHTS,
     load_checkpoint,
     save_checkpoint,
     weights_hash,
 )
+from reelvec.tasks.training.identity import draws_noise
 from reelvec.tasks.training.progress import Progress
 
 __all__ = [
@@ -39,14 +41,13 @@ __all__ = [
     "model_from",
     "recover",
     "restore",
+    "tidy",
 ]
 
 CHECKPOINTS = "checkpoints"
 _OPTIMIZER = "optimizer/"
+_BY_ROW = "by row"
 _SCHEMA = "safetensors weights/* optimizer/*"
-
-GRACE_SECONDS = 120.0
-"""How long a checkpoint no longer in force stays, for whoever is reading it without a pin."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class CheckpointRef:
     weights_hash: str
     seconds: float
     """Of training up to here, over all runs that contributed."""
+    noise_by_row: bool
+    """Whether its noise, if it drew any, was drawn by row (before: by part of a batch)."""
 
     @property
     def path(self) -> Path:
@@ -96,6 +99,7 @@ def _ref(part: PartRef) -> CheckpointRef:
         progress=Progress.model_validate_json(str(receipt.extra["progress"])),
         weights_hash=str(receipt.extra["weights_hash"]),
         seconds=float(receipt.extra["seconds"]),
+        noise_by_row=receipt.extra.get("noise") == _BY_ROW,
     )
 
 
@@ -109,7 +113,7 @@ def commit(
 ) -> Snapshot:
     """Write a checkpoint and put it in force; those no longer kept leave with the same snapshot.
 
-    What left GRACE_SECONDS ago is removed, unless it is pinned.
+    What left CHECKPOINT_GRACE_SECONDS ago is removed, unless it is pinned.
     """
     receipt = _write(artifact, state, config=config, seconds=seconds)
     progress = state.progress
@@ -119,8 +123,16 @@ def commit(
         supersede={CHECKPOINTS: _superseded(before, progress, keep_last=keep_last)},
         note=f"step {progress.step} of {progress.total_steps}",
     )
-    gc_artifact(artifact, options=GcOptions(keep_snapshots=1, min_age_seconds=GRACE_SECONDS))
+    gc_artifact(artifact, options=GcOptions(min_age_seconds=CHECKPOINT_GRACE_SECONDS))
     return snapshot
+
+
+def tidy(artifact: Artifact) -> None:
+    """Remove what left force, now that the training is finished: nobody goes on from it.
+
+    What another process may be about to publish stays, and what is pinned.
+    """
+    gc_artifact(artifact, options=GcOptions(superseded_seconds=0.0))
 
 
 def _superseded(
@@ -158,6 +170,7 @@ def _write(
     if state.optimizer is not None:
         moments, metadata["optimizer"] = export_optimizer(state.optimizer)
         tensors |= {_OPTIMIZER + name: tensor for name, tensor in moments.items()}
+    drawn = {"noise": _BY_ROW} if draws_noise(config) else {}
     shard = f"step-{state.progress.step:08d}"
     with artifact.new_part(table=CHECKPOINTS, shard=shard, suffix=".safetensors") as part:
         save_checkpoint(part.path, tensors=tensors, metadata=metadata)
@@ -169,6 +182,7 @@ def _write(
                 "progress": state.progress.model_dump_json(),
                 "weights_hash": weights_hash(weights),
                 "seconds": round(seconds, 3),
+                **drawn,
             },
         )
 

@@ -1,8 +1,8 @@
 """End a training worker when the process that started it ends.
 
-The kernel kills it with its parent, and, where the supervisor says so, it kills itself when the
-supervisor's end of its standard input closes: a torchrun agent that is killed leaves its workers
-behind otherwise, in sessions of their own.
+The kernel kills it with its parent (Linux), and, where the supervisor says so, it kills itself when
+the supervisor's end of its standard input closes (everywhere, and also where a launcher stands in
+between).
 """
 
 from __future__ import annotations

@@ -54,17 +54,20 @@ class Group:
 
     @classmethod
     def join(cls, device: str) -> Group:
-        """Join the group that torchrun's environment describes (none: alone)."""
+        """Join the group that the environment describes in torch's words (none: alone).
+
+        Raises:
+            TrainingError: no such device, or no file to meet through.
+        """
         rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         place = choose_device(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
         if place.type == "cuda":
             torch.cuda.set_device(place)
         if world > 1 and not dist.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
-            meeting = os.environ.get(MEETING)
-            where = f"file://{meeting}" if meeting else "env://"
+            meeting = f"file://{_meeting(world)}"
             dist.init_process_group(
-                backend, init_method=where, rank=rank, world_size=world, timeout=_TIMEOUT
+                backend, init_method=meeting, rank=rank, world_size=world, timeout=_TIMEOUT
             )
         return cls(rank, world, place)
 
@@ -112,6 +115,12 @@ class Group:
                 for tensor, piece in zip(bucket, pieces, strict=True):
                     tensor.copy_(piece.view_as(tensor))
 
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Replace each tensor by the first process's."""
+        if self.world > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
+
     def tell(self, value: int) -> int:
         """Send the value of process 0 to all processes."""
         if self.world == 1:
@@ -124,6 +133,17 @@ class Group:
         """End the group; the others may be gone already."""
         if self.world > 1 and dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _meeting(world: int) -> str:
+    """The file; never torch's network store, which whoever reaches it can make run code."""
+    meeting = os.environ.get(MEETING)
+    if not meeting:
+        raise TrainingError(
+            f"WORLD_SIZE ({world}) is set, but {MEETING} names no file to meet through; several"
+            " processes are started with train.processes, not by a launcher"
+        )
+    return meeting
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterable[list[Tensor]]:

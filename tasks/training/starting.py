@@ -17,6 +17,7 @@ from reelvec.models.clip.architecture import Architecture, architecture
 from reelvec.models.conversion.names import our_names
 from reelvec.models.conversion.weights import (
     build_for,
+    check_packages,
     frame_size_of_files,
     image_size_of,
     start,
@@ -142,7 +143,7 @@ def rehearse_start(config: ModelConfig) -> int:
     """The frame size, pixels, of the starting model, which is built without its file's numbers.
 
     What would stop `starting_model` stops this within a second or two, before hours of decoding.
-    Of a checkpoint hf:… only the frame size is looked at.
+    Of a checkpoint hf:… only the frame size is looked at, and whether its package is there.
 
     Raises:
         OptionsError, WeightsError: as `starting_model`.
@@ -152,6 +153,7 @@ def rehearse_start(config: ModelConfig) -> int:
             return build_sized(config, sizes=architecture(config.architecture)).image_size
     state = _facts(config.weights).shapes
     if is_pretrained(config.weights):
+        check_packages(state)
         return image_size_of(state)
     with torch.device("meta"):
         model = build_like(config, state)
@@ -215,6 +217,8 @@ def make_optimizer(
             schedule=options.schedule,
             warmup=options.warmup,
             total_steps=total_steps,
-            max_grad_norm=options.max_grad_norm,
+            betas=options.betas,
+            eps=options.epsilon,
+            max_grad_norm=-1 if options.max_grad_norm is None else options.max_grad_norm,
         ),
     )

@@ -1,24 +1,23 @@
 """Starts the workers and stays with them: events, log, cancellation, restarts.
 
-One worker needs no launcher. Several are started by torchrun and meet through files: torch's
-network store listens on every address of the machine, whatever address it is given.
+There is no launcher: torch's opens a network store on every address of the machine, and unpickles
+what it reads from it. Several workers meet through a file, and talk over loopback.
 
-The workers live in sessions of their own (torchrun's doing), so no process group holds them all.
-What does is the pipe on their standard input: only this process has its writing end, so it closes
-when this process dies, however that happens, and each worker then kills itself.
+Each worker has a session of its own, so that a terminal's Ctrl-C is for this process alone. What
+they have in common is the pipe on their standard input: only this process has its writing end, so
+it closes when this process dies, however that happens, and each worker then kills itself.
 """
 
 from __future__ import annotations
 
 import os
 import queue
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ import psutil
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import parse
 from reelvec.tasks.training.guard import WATCH
+from reelvec.tasks.training.meeting import meeting_folder
 from reelvec.tasks.training.processes import MEETING
 
 __all__ = ["Launch", "OnProgress", "supervise"]
@@ -37,6 +37,7 @@ OnProgress = Callable[[dict[str, Any]], None]
 
 _RESTARTS = 2
 _GRACE_SECONDS = 5.0
+_LAST_WORDS_SECONDS = 2.0
 _TAIL = 40
 
 
@@ -56,24 +57,9 @@ class Launch:
     log: Path
     restarts: int = _RESTARTS
 
-    def command(self, meeting: Path) -> list[str]:
-        """One run of the workers, on this machine alone.
-
-        Args:
-            meeting: an empty folder, through which several find each other.
-        """
-        worker = ["-m", "reelvec.tasks.training.worker", str(self.spec)]
-        if self.processes == 1:
-            return [sys.executable, *worker]
-        torchrun = [
-            "--rdzv-backend=c10d",
-            "--rdzv-conf=store_type=file",
-            f"--rdzv-endpoint={meeting / 'launcher'}",
-            f"--rdzv-id={meeting.name}",
-            "--local-addr=127.0.0.1",
-            f"--nproc_per_node={self.processes}",
-        ]
-        return [sys.executable, "-m", "torch.distributed.run", *torchrun, *worker]
+    def command(self) -> list[str]:
+        """What each worker is started by."""
+        return [sys.executable, "-m", "reelvec.tasks.training.worker", str(self.spec)]
 
 
 def supervise(launch: Launch, *, on_progress: OnProgress) -> None:
@@ -115,8 +101,8 @@ def _run_once(launch: Launch, *, on_progress: OnProgress) -> _End:
     end = _End()
     tail: deque[str] = deque(maxlen=_TAIL)
     launch.log.parent.mkdir(parents=True, exist_ok=True)
-    with launch.log.open("a", encoding="utf-8") as log, _child(launch) as child:
-        for line in _lines(child):
+    with launch.log.open("a", encoding="utf-8") as log, _workers(launch) as workers:
+        for line in _lines(workers):
             log.write(line)
             log.flush()
             event = parse(line)
@@ -130,42 +116,80 @@ def _run_once(launch: Launch, *, on_progress: OnProgress) -> _End:
                 end.crash = end.crash or str(event["message"])
             else:
                 on_progress(event)
-        end.code = child.wait()
+        end.code = next((code for code in workers.codes() if code), 0)
     end.tail = "".join(tail)
     return end
 
 
+@dataclass(frozen=True)
+class _Workers:
+    """The processes of one attempt, and what all of them write."""
+
+    processes: Sequence[subprocess.Popen[bytes]]
+    output: IO[str]
+
+    def codes(self) -> list[int | None]:
+        """Their exit codes; None: still at work."""
+        return [process.poll() for process in self.processes]
+
+
 @contextmanager
-def _child(launch: Launch) -> Iterator[subprocess.Popen[str]]:
-    meeting = Path(tempfile.mkdtemp(prefix="reelvec-train-"))
+def _workers(launch: Launch) -> Iterator[_Workers]:
+    with meeting_folder() as meeting, _started(launch, meeting) as workers:
+        yield workers
+
+
+@contextmanager
+def _started(launch: Launch, meeting: Path) -> Iterator[_Workers]:
+    lifeline, alive = os.pipe()
+    heard, said = os.pipe()
+    processes: list[subprocess.Popen[bytes]] = []
+    output = open(heard, encoding="utf-8", errors="replace")  # noqa: PTH123, SIM115 - a pipe
+    try:
+        try:
+            for rank in range(launch.processes):
+                processes.append(
+                    subprocess.Popen(
+                        launch.command(),
+                        stdin=lifeline,
+                        stdout=said,
+                        stderr=said,
+                        env=_environment(rank, launch.processes, meeting=meeting / "workers"),
+                        start_new_session=True,
+                    )
+                )
+        except BaseException:
+            output.close()
+            raise
+        finally:
+            os.close(lifeline)
+            os.close(said)
+        yield _Workers(processes, output)
+    finally:
+        os.close(alive)  # the workers see it and die
+        _end(processes)
+
+
+def _environment(rank: int, world: int, *, meeting: Path) -> dict[str, str]:
+    """Of one worker: torch's names for its place among the others, and where it finds them."""
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
     environment = {
         **os.environ,
+        **{name: str(value) for name, value in place.items()},
         WATCH: "1",
-        MEETING: str(meeting / "workers"),
-        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # else torchrun opens a network store after all
+        MEETING: str(meeting),
         "PYTHONPATH": _python_path(),
         "PYTHONUNBUFFERED": "1",
     }
     # threads that wait spin by default: six times the CPU as soon as cores are shared
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if sys.platform == "linux":  # one machine: gloo need not find out its address in a network
-        environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    child = subprocess.Popen(
-        launch.command(meeting),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        env=environment,
-        start_new_session=True,
-    )
-    try:
-        yield child
-    finally:
-        _end(child)
-        shutil.rmtree(meeting, ignore_errors=True)
+    if world > 1:
+        environment.setdefault("OMP_NUM_THREADS", "1")
+    loopback = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
+    if loopback:  # one machine: gloo and NCCL need not find out its address in a network
+        environment.setdefault("GLOO_SOCKET_IFNAME", loopback)
+        environment.setdefault("NCCL_SOCKET_IFNAME", loopback)
+    return environment
 
 
 def _python_path() -> str:
@@ -175,23 +199,29 @@ def _python_path() -> str:
     return os.pathsep.join([here, given]) if given else here
 
 
-def _lines(child: subprocess.Popen[str]) -> Iterator[str]:
-    """Lines as they come; waits in short steps, so that a cancelled task can stop here."""
+def _lines(workers: _Workers) -> Iterator[str]:
+    """Lines as they come; waits in short steps, so that a cancelled task can stop here.
+
+    Ends with the last worker, or soon after one has failed: the others wait for it.
+    """
     lines: queue.Queue[str | None] = queue.Queue()
-    if child.stdout is None:
-        return
     reader = threading.Thread(
-        target=_read, args=(child.stdout, lines), name="reelvec-train-output", daemon=True
+        target=_read, args=(workers.output, lines), name="reelvec-train-output", daemon=True
     )
     reader.start()
+    failed_at = 0.0
     while True:
-        try:
+        with suppress(queue.Empty):
             line = lines.get(timeout=0.2)
-        except queue.Empty:
-            continue
-        if line is None:
+            if line is None:
+                break
+            yield line
+        if not failed_at and any(workers.codes()):
+            failed_at = time.monotonic()
+        if failed_at and time.monotonic() - failed_at > _LAST_WORDS_SECONDS:
             return
-        yield line
+    for process in workers.processes:
+        process.wait()
 
 
 def _read(stream: IO[str], lines: queue.Queue[str | None]) -> None:
@@ -201,18 +231,16 @@ def _read(stream: IO[str], lines: queue.Queue[str | None]) -> None:
     lines.put(None)
 
 
-def _end(child: subprocess.Popen[str]) -> None:
-    """End the child and every process it started."""
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End the workers and every process they started."""
     family = []
-    with suppress(psutil.Error):
-        family = psutil.Process(child.pid).children(recursive=True)
-    if child.stdin is not None:
-        with suppress(OSError):
-            child.stdin.close()  # the workers see it and die
-    if child.poll() is None:
-        child.kill()
-    for process in family:
+    for process in processes:
         with suppress(psutil.Error):
-            process.kill()
+            family += psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    for member in family:
+        with suppress(psutil.Error):
+            member.kill()
     psutil.wait_procs(family, timeout=_GRACE_SECONDS)
-    child.wait()
+    for process in processes:
+        process.wait()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from reelvec.configs import PipelineConfig
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.roots import open_root
-from reelvec.storage.runs import latest_run
+from reelvec.storage.runs import latest_run, run_in_use
 from reelvec.storage.upkeep.repair import Repair, repair_store
 from reelvec.storage.upkeep.verify import Damage
 from reelvec.tasks.artifacts import Session
@@ -65,8 +65,8 @@ def _together(snapshot: Snapshot, damaged: frozenset[str]) -> frozenset[str]:
 
 
 def stages_to_run(store: str) -> list[str]:
-    """Stages whose artifacts the last run (with the runs it stands on) has, in pipeline order."""
-    record = latest_run(open_root(store))
+    """Stages whose artifacts the run in use (with those it stands on) has, in pipeline order."""
+    record = run_in_use(open_root(store))
     made = record.artifacts if record else {}
     stages = [stage for kind, stage in _STAGES.items() if kind in made]
     return [*stages, "report"] if "evaluate" in stages else stages

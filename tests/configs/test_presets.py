@@ -64,7 +64,7 @@ def test_fits_what_models_and_readers_take(name):
     assert config.extract.size == sizes.image_size
     if sampling.max_frames is not None:  # what is kept must be enough for the model
         assert sampling.max_frames >= config.model.max_frames
-    if sampling.policy in ("uniform", "segments", "clip2video", "adaclip_uniform"):
+    if sampling.policy in ("uniform", "segments", "clip2video_ffmpeg", "adaclip_uniform"):
         assert sampling.count >= config.model.max_frames
     corpus = config.corpus
     if isinstance(corpus, BenchmarkCorpus):

@@ -35,6 +35,8 @@ from reelvec.tasks.upkeep.repair import repair
 from tests.support.engine_free import run_all, stage_receipts
 
 COMPARED = ("corpus", "frames", "checkpoint", "embeddings")
+APART = (layout.SCRATCH, layout.WRITERS, ".damaged", "logs")
+"""What no run reads again."""
 
 
 def config_of(folder, store):
@@ -106,7 +108,7 @@ def files_of(store):
     found = {}
     for path in sorted(Path(store).rglob("*")):
         name = str(path.relative_to(store))
-        if path.is_file() and not name.startswith((layout.SCRATCH, ".damaged", "logs")):
+        if path.is_file() and not name.startswith(APART):
             found.setdefault(kind_of(name), []).append(path)
     return found
 

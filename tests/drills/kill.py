@@ -46,12 +46,12 @@ def command(store):
     return [*run, "--store", str(store), "--json"]
 
 
-def draw(folder):
+def draw(folder, *, config=CONFIG):
     """The videos of every run, drawn once, with their captions and splits."""
     from reelvec.configs import load
     from reelvec.storage.corpora import open_corpus
 
-    listing = open_corpus(load(CONFIG).corpus, store_dir=folder / "drawn").read()
+    listing = open_corpus(load(config).corpus, store_dir=folder / "drawn").read()
     videos = folder / "videos"
     videos.mkdir()
     splits = {}

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import signal
 import sys
 
 import pytest
@@ -134,17 +133,6 @@ def test_a_file_without_a_corpus_is_not_the_synthetic_one(reelvec, tmp_path):
     code, out, err = reelvec("run", "mine.yaml")
     assert (code, out) == (2, "")
     assert "(mine.yaml) names no corpus" in err and "preset: folder" in err
-
-
-def test_a_terminated_command_ends_what_it_started(reelvec):
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        reelvec("presets")
-        with pytest.raises(SystemExit) as ended:  # not the silent end that leaves a server behind
-            signal.raise_signal(signal.SIGTERM)
-        assert ended.value.code == 143
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_choice_that_is_none_is_said_as_typer_says_it(reelvec):

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from reelvec.flows.doctor import examine
+from reelvec.flows.doctor import examine, examine_store
+from reelvec.storage.errors import StoreError
 from reelvec.storage.roots import open_root
+from tests.support import s3_server
 
 
 def store_row(store):
@@ -46,3 +48,48 @@ def test_a_place_that_cannot_be_written_is_found_by_writing(tmp_path, monkeypatc
 def test_proc_takes_no_store():
     row = store_row("/proc/reelvec")
     assert row["result"] == "bad" and "cannot write in /proc" in row["found"]
+
+
+@pytest.fixture(scope="module")
+def s3_url():
+    pytest.importorskip("s3fs", reason="the extra s3 is not installed")
+    pytest.importorskip("moto.server", reason="moto's server is not installed")
+    with s3_server.s3_server() as url:
+        yield url
+
+
+@pytest.mark.parametrize(
+    ("bucket", "versioned", "result", "reason"),
+    [
+        ("plain", False, "ok", ""),
+        ("versions", True, "note", "the bucket is versioned"),
+        ("unsafe-uploads", False, "note", "large files go in one put"),
+        ("no-conditions", False, "bad", "this server ignores If-None-Match"),
+        ("no-conditions-versions", True, "bad", "the bucket no-conditions-versions is versioned"),
+        ("read-only", False, "bad", "s3:PutObject"),
+    ],
+)
+def test_an_object_store_is_tried_as_the_first_write_tries_it(
+    bucket, versioned, result, reason, s3_url, monkeypatch, tmp_path
+):
+    import boto3
+
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.setenv("REELVEC_CACHE", str(tmp_path))
+    for name, value in s3_server.environment(s3_url).items():
+        monkeypatch.setenv(name, value)
+    s3_server.make_bucket(s3_url, bucket)
+    client = boto3.client("s3")
+    if versioned:
+        enabled = {"Status": "Enabled"}
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=enabled)
+    row = examine_store(f"s3://{bucket}/store")
+    assert (row["result"], reason in row["remedy"]) == (result, True), row
+    assert not {"Versions", "DeleteMarkers"} & set(client.list_object_versions(Bucket=bucket))
+    assert "Uploads" not in client.list_multipart_uploads(Bucket=bucket)
+    root = open_root(f"s3://{bucket}/store")
+    if result == "bad":
+        with pytest.raises(StoreError, match=reason):
+            root.put_new("x", b"1")
+    else:
+        root.put_new("x", b"1")

@@ -73,13 +73,12 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def command_line(project):
-    """`reelvec run` with Prefect's own server and two training processes: (done, watched)."""
+    """`reelvec run` with two training processes: (done, watched)."""
     words = ["run", "run.yaml", "--store", "cli-store", "--json"]
     done, watched = run_watched(
         python("-m", "reelvec.flows.cli", *words),
         cwd=project,
         timeout=PATIENCE,
-        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=str(PATIENCE),
     )
     yield done, watched
     watched.kill()
@@ -95,6 +94,11 @@ def test_nothing_listens_beyond_loopback(command_line):
     _, watched = command_line
     assert watched.listened
     assert watched.open_doors == set()
+
+
+def test_nothing_is_asked_beyond_this_machine(command_line):
+    _, watched = command_line
+    assert watched.outbound() == []
 
 
 def test_nothing_is_left_running(command_line):
@@ -120,6 +124,7 @@ def worker(prefect_server, project):
 
     list(bootstrap_server(pool="reelvec"))
     server = {"PREFECT_API_URL": PREFECT_API_URL.value(), "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    server |= {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}  # docs/deploy.md
     deployed, _ = run_watched(
         python("-m", "prefect", "--no-prompt", "deploy", "--all"), cwd=project, **server
     )
@@ -196,3 +201,4 @@ def test_a_cancelled_run_is_told_and_leaves_nothing(worker, project):
     while len(watched._alive()) > before and time.monotonic() < until:
         time.sleep(0.2)
     assert len(watched._alive()) <= before, watched.left_running(patience=0)
+    assert watched.outbound() == []

@@ -138,7 +138,7 @@ def test_reembed_does_what_is_new_and_nothing_else(first, source, tmp_path):
         added.write_bytes(other.read_bytes())
         result = reembed(store=str(mine))
         assert result.changed is True
-        done = {stage.stage: stage.done for stage in result.summary.stages}
+        done = {stage.stage: stage.done for stage in result.runs[0].summary.stages}
         assert done["ingest"] == {"new": 0, "changed": 1, "removed": 0}
         assert done["extract"]["new"] == 0, "these bytes were decoded already"
         assert (done["embed"]["stale"], done["embed"]["copied"]) == (1, 1)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -15,6 +16,7 @@ import psutil
 MARK = "REELVEC_TEST_MARK"
 LOOPBACK = ("127.", "::1")
 ROOT = Path(__file__).parents[2]
+OUTBOUND = str(Path(__file__).parent / "outbound")
 
 
 @dataclass
@@ -27,12 +29,21 @@ class Watched:
     listened: bool = False
     """Whether anything listened at all: else nothing was proven."""
 
+    @property
+    def calls(self):
+        """The file that tests/support/outbound writes."""
+        return Path(tempfile.gettempdir(), f"reelvec-outbound-{self.mark}")
+
     def environment(self, folder, **more):
         """For the program: marked, with a Prefect home of its own, installed as people have it."""
         given = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PYTEST_"))}
         given |= {MARK: self.mark, "PREFECT_HOME": str(folder), "PWD": str(folder)}
-        given |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "OMP_NUM_THREADS": "1"}
-        return given | {"PYTHONPATH": str(ROOT / ".editable")} | more
+        given |= {"OMP_NUM_THREADS": "1", "REELVEC_TEST_OUTBOUND": str(self.calls)}
+        return given | {"PYTHONPATH": os.pathsep.join([OUTBOUND, str(ROOT / ".editable")])} | more
+
+    def outbound(self):
+        """Addresses beyond this machine that any of its processes asked for."""
+        return self.calls.read_text().split() if self.calls.exists() else []
 
     def left_running(self, *, patience=10.0):
         """Command lines of marked processes that are alive after so many seconds."""

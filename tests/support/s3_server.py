@@ -1,25 +1,39 @@
-"""An S3 server in a process of its own on loopback: moto's, with two gaps of it closed.
+"""S3 servers on loopback: moto's in a process of its own, and a real one where it is installed.
 
 moto looks whether an object is there before it stores it, without a lock between, so that two
 conditional puts at one moment may both succeed, which a real server excludes: requests that write
-are taken one at a time here. And `--ignore-conditions` plays a server that knows no If-None-Match.
+are taken one at a time here. Buckets whose names begin so are those of servers that do less:
+
+no-conditions        knows no If-None-Match
+unsafe-uploads       knows it for puts alone, as Ceph 16 does
+read-only            refuses every write
+
+`--https FOLDER` speaks TLS, with the certificate made there, and takes no checksum trailers.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 BUCKET = "reelvec-test"
 PAGE = 50  # names a listing gives at once: 1000 of a real server
 
 
-def serve(*, ignore_conditions: bool) -> None:
+REAL = Path(__file__).parents[3] / "shared/tools/s3-real-server"
+REFUSAL = b'<?xml version="1.0"?><Error><Code>%s</Code><Message>no</Message></Error>'
+
+
+def serve(*words: str) -> None:
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
@@ -27,16 +41,47 @@ def serve(*, ignore_conditions: bool) -> None:
     writing = threading.Lock()
 
     def one_writer(environ, start_response):
-        if ignore_conditions:
+        method, query = environ["REQUEST_METHOD"], environ["QUERY_STRING"]
+        bucket, _, key = environ["PATH_INFO"].lstrip("/").partition("/")
+        completes = method == "POST" and "uploadId" in query
+        unsafe = completes and bucket.startswith("unsafe-uploads")
+        if unsafe or bucket.startswith("no-conditions"):
             environ.pop("HTTP_IF_NONE_MATCH", None)
-        if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        if method in ("GET", "HEAD"):
             return application(environ, start_response)
+        if "--https" in words and "HTTP_X_AMZ_TRAILER" in environ:
+            start_response("411 Length Required", [])
+            return [REFUSAL % b"MissingContentLength"]
+        if bucket.startswith("read-only") and key:  # the bucket may be made
+            start_response("403 Forbidden", [])
+            return [REFUSAL % b"AccessDenied"]
         with writing:
             return list(application(environ, start_response))
 
-    server = make_server("127.0.0.1", 0, one_writer, threaded=True)
+    context = None
+    if "--https" in words:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(Path(words[words.index("--https") + 1]) / "tls.pem")
+    server = make_server("127.0.0.1", 0, one_writer, threaded=True, ssl_context=context)
     print(server.server_port, flush=True)
     server.serve_forever()
+
+
+def make_certificate(folder: Path) -> Path:
+    """Signs itself, for 127.0.0.1; key and certificate in `folder`/tls.pem."""
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"),
+            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", "tls.pem", "-out", "tls.crt"),
+        ],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    with (folder / "tls.pem").open("a") as both:
+        both.write((folder / "tls.crt").read_text())
+    return folder / "tls.crt"
 
 
 @contextmanager
@@ -51,9 +96,63 @@ def s3_server(*words: str) -> Iterator[str]:
         env=os.environ | {"MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE)},
     ) as process:
         try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+            scheme = "https" if "--https" in words else "http"
+            yield f"{scheme}://127.0.0.1:{int(process.stdout.readline())}"
         finally:
             process.kill()
+
+
+def real_server_missing() -> str:
+    """Why no real server can be started here, "" where one can."""
+    if not REAL.exists():
+        return "the script that starts a real server is not here"
+    needed = ("radosgw", "ceph-mon", "ceph-osd", "radosgw-admin", "openssl", "curl")
+    missing = [name for name in needed if shutil.which(name) is None]
+    return f"not installed: {', '.join(missing)}" if missing else ""
+
+
+@contextmanager
+def real_server(folder: Path, *, https: bool = False) -> Iterator[dict[str, str]]:
+    """Starts Ceph's gateway in `folder`; yields what a client needs to know."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1] % 30_000 + 30_000
+    words = [str(REAL), "start", str(folder), str(port)]
+    variables = os.environ | {"STORE": "memstore", "SIZE": "2G"} | ({"TLS": "1"} if https else {})
+    try:
+        started = subprocess.run(words, env=variables, check=True, capture_output=True, text=True)
+        lines = [line.removeprefix("export ") for line in started.stdout.splitlines()]
+        yield environment("") | dict(line.split("=", 1) for line in lines)
+    finally:
+        subprocess.run([str(REAL), "stop", str(folder)], check=True, capture_output=True)
+
+
+def read_only_key(folder: Path) -> dict[str, str]:
+    """Credentials for the real server of `folder` that may read and no more."""
+    key, secret = "READONLYKEY000000001", "read-only/secret00000000000000000000001"
+    admin = ["radosgw-admin", "--conf", str(folder / "ceph.conf"), "-n", "client.rgw"]
+    for words in (
+        ["subuser", "create", "--access=read"],
+        ["key", "create", "--key-type=s3", f"--access-key={key}", f"--secret-key={secret}"],
+    ):
+        named = ["--uid=reelvec", "--subuser=reelvec:reader"]
+        subprocess.run([*admin, *words, *named], check=True, capture_output=True)
+    return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
+
+
+@contextmanager
+def any_server(name: str, folder: Path) -> Iterator[dict[str, str]]:
+    """moto, moto-https, ceph or ceph-https, with BUCKET in it; yields its environment."""
+    https = name.endswith("-https")
+    if name.startswith("ceph"):
+        with real_server(folder, https=https) as found:
+            subprocess.run([str(REAL), "bucket", str(folder), BUCKET], check=True)
+            yield found
+        return
+    ca = make_certificate(folder) if https else None
+    with s3_server(*(("--https", str(folder)) if https else ())) as url:
+        make_bucket(url, ca=ca)
+        yield environment(url) | ({"AWS_CA_BUNDLE": str(ca)} if ca else {})
 
 
 def environment(url: str) -> dict[str, str]:
@@ -69,11 +168,12 @@ def environment(url: str) -> dict[str, str]:
     }
 
 
-def make_bucket(url: str, name: str = BUCKET) -> None:
+def make_bucket(url: str, name: str = BUCKET, *, ca: Path | None = None) -> None:
     request = urllib.request.Request(f"{url}/{name}", method="PUT")  # noqa: S310
-    with urllib.request.urlopen(request) as answer:  # noqa: S310
+    context = ssl.create_default_context(cafile=ca) if ca else None
+    with urllib.request.urlopen(request, context=context) as answer:  # noqa: S310
         answer.read()
 
 
 if __name__ == "__main__":
-    serve(ignore_conditions="--ignore-conditions" in sys.argv[1:])
+    serve(*sys.argv[1:])

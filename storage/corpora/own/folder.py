@@ -17,9 +17,10 @@ from reelvec.storage.corpora.own.caption_files import nearest_column, read_capti
 from reelvec.storage.corpora.own.names import Names
 from reelvec.storage.corpora.own.splits import split_by_hash, split_name
 from reelvec.storage.corpora.own.values import LeftOut, RowError, captions_of, seconds_of, text_of
+from reelvec.storage.errors import CorpusError
 from reelvec.storage.records import Video
 
-__all__ = ["UNLISTED", "FolderReader", "ids_of"]
+__all__ = ["UNLISTED", "FolderReader", "check_folder", "ids_of"]
 
 UNLISTED = "unlisted"
 """Split of videos that caption files with splits do not name: embedded, but in no role."""
@@ -83,8 +84,7 @@ class FolderReader:
         listing.notes[:0] = found.notes
         self._add_unnamed(rows, ids)
         if not listing.videos:
-            known = " ".join(sorted(VIDEO_EXTENSIONS))
-            raise refused(Place(self._folder), f"holds no file with a video's name ({known})")
+            raise _without_videos(self._folder)
         if rows.has_splits:  # who says nothing of a video says that it has no part in them
             videos = {
                 key: video if video.split else replace(video, split=UNLISTED)
@@ -238,6 +238,25 @@ def _words_of_names(names: Names, *, unnamed: list[str], renamed: list[str]) -> 
             f" row: {len(unnamed):,}" + (f"; the nearest: {near}" if near else "")
         )
     return notes
+
+
+def check_folder(videos: str) -> None:
+    """Look for one file with a video's name, as long as it takes to find it.
+
+    Raises:
+        CorpusError: there is none, or no such folder.
+    """
+    folder = _absolute(videos)
+    names = (name for _, _, files in os.walk(folder) for name in files)
+    if any(stem_of(name) != name and not name.startswith(".") for name in names):
+        return
+    if not video_files(folder).paths:  # behind links there may be some
+        raise _without_videos(folder)
+
+
+def _without_videos(folder: Path) -> CorpusError:
+    known = " ".join(sorted(VIDEO_EXTENSIONS))
+    return refused(Place(folder), f"holds no file with a video's name ({known})")
 
 
 def _absolute(path: str) -> Path:

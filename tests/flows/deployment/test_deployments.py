@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pydantic import TypeAdapter
+from prefect.utilities.callables import parameter_schema
 
-from reelvec.configs import PipelineConfig
 from reelvec.flows.deployment.bootstrap import bootstrap_server
+from reelvec.flows.deployment.forms import RunForm
 from reelvec.storage.errors import ReelvecError
 
 ROOT = Path(__file__).parents[3]
@@ -39,7 +39,7 @@ def full_name(deployment):
 
 def test_the_deployments_are_these():
     found = {full_name(d) for d in DEPLOYMENTS.values()}
-    assert found == {"pipeline/demo", "pipeline/folder", "reembed/nightly"}
+    assert found == {"pipeline/demo", "pipeline/folder", "reembed/nightly", "retry/failures"}
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
@@ -58,9 +58,7 @@ def test_parameters_are_the_flows_own(name):
 
 def test_the_deployments_share_one_store():
     """So that the nightly run finds, and keeps true, the tables the other runs made."""
-    configs = [d["parameters"].get("config") for d in DEPLOYMENTS.values()]
-    stores = {PipelineConfig.model_validate(c).store for c in configs if c}
-    assert {DEPLOYMENTS["nightly"]["parameters"]["store"]} == stores
+    assert len({d["parameters"]["store"] for d in DEPLOYMENTS.values()}) == 1
 
 
 def test_the_schedule_keeps_its_identity_and_never_piles_up():
@@ -117,6 +115,8 @@ def test_deploy(prefect_server):
     ]
     demo = read("pipeline/demo")
     assert demo.parameters == DEPLOYMENTS["demo"]["parameters"]
+    form = parameter_schema(imported(DEPLOYMENTS["demo"]["entrypoint"]))
+    assert demo.parameter_openapi_schema == form.model_dump_for_openapi()
     assert demo.pull_steps == PREFECT["pull"]
     assert str(ROOT) not in demo.model_dump_json(exclude={"path"})
     with get_client(sync_client=True) as client:
@@ -317,7 +317,7 @@ def test_documents_name_deployments_pools_and_words_that_exist(path):
     found = commands(path)
     assert found
     for line in found:
-        for name in re.findall(r"\b(?:pipeline|reembed)/[\w-]+", line):
+        for name in re.findall(r"\b(?:pipeline|reembed|retry)/[\w-]+", line):
             assert name in names, line
         for pool in re.findall(r"(?:--pool|work-pool create) (\S+)", line):
             assert pool == "reelvec", line
@@ -327,14 +327,52 @@ def test_documents_name_deployments_pools_and_words_that_exist(path):
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda p: p.name)
 def test_parameters_in_the_documents_validate(path):
-    """What follows --params and --set, read as the flow and the loader read it."""
+    """What follows --param, --params and --set, read as the flow and the loader read it."""
     from reelvec.configs import load
 
     for line in commands(path):
-        parts = shlex.split(line)
-        for option, value in itertools.pairwise(parts):
+        given = {}
+        for option, value in itertools.pairwise(shlex.split(line)):
             if option == "--params":
-                given = yaml.safe_load(value)
-                TypeAdapter(PipelineConfig).validate_python(given["config"])
+                given |= yaml.safe_load(value)
+            if option == "--param":
+                key, _, text = value.partition("=")
+                given[key] = yaml.safe_load(text)
             if option == "--set":
                 load("demo", overrides=[value])
+        if given:
+            (name,) = re.findall(r"deployment run \w+/([\w-]+)", line)
+            check_parameters(DEPLOYMENTS[name], given)
+
+
+def check_parameters(deployment, given):
+    """A deployment with these parameters has a run that can be described."""
+    flow = imported(deployment["entrypoint"])
+    fields = flow.validate_parameters(deployment["parameters"] | given)
+    if flow.name == "pipeline":
+        RunForm(**fields).config()
+
+
+def test_deployments_in_the_documents_validate():
+    shown = [
+        deployment
+        for path in DOCS
+        for language, text in fenced(path)
+        if language == "yaml"
+        for deployment in yaml.safe_load(text).get("deployments", [])
+    ]
+    assert shown
+    for deployment in shown:
+        flow = imported(deployment["entrypoint"])
+        assert flow.validate_parameters(deployment["parameters"])
+
+
+def test_the_documents_list_each_forms_fields():
+    text = (ROOT / "docs" / "deploy.md").read_text()
+    for deployment in DEPLOYMENTS.values():
+        flow = imported(deployment["entrypoint"])
+        (line,) = [
+            row for row in text.splitlines() if row.startswith("|") and full_name(deployment) in row
+        ]
+        listed = re.findall(r"`(\w+)`", line.split("|")[2])
+        assert listed == list(flow.parameters.properties), full_name(deployment)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reelvec.models.ranking.topk import block_topk, merge_topk
+from reelvec.models.ranking.topk import block_topk
 
 
 def naive(scores, k):
@@ -21,16 +21,12 @@ def naive(scores, k):
     k=st.integers(1, 12),
     levels=st.integers(1, 6),
     seed=st.integers(0, 10_000),
-    block=st.integers(1, 11),
 )
-def test_merged_blocks_equal_a_full_sort(n_queries, n_items, k, levels, seed, block):
+def test_the_best_are_those_of_a_full_sort(n_queries, n_items, k, levels, seed):
     scores = torch.from_numpy(
         np.random.default_rng(seed).integers(0, levels, (n_queries, n_items)).astype(np.float32)
     )
-    best = block_topk(scores[:, :block], k=k)
-    for first in range(block, n_items, block):
-        part = block_topk(scores[:, first : first + block], k=k, first_item=first)
-        best = merge_topk(best, part, k=k)
+    best = block_topk(scores, k=k)
     want, index = naive(scores, k)
     assert torch.equal(best.indices, index)
     assert torch.equal(best.scores, want)
@@ -39,19 +35,12 @@ def test_merged_blocks_equal_a_full_sort(n_queries, n_items, k, levels, seed, bl
 def test_wide_blocks_with_many_ties_keep_the_lowest_indices():
     scores = torch.zeros(3, 5000)
     scores[1, 4000] = 1
-    found = block_topk(scores, k=4, first_item=100)
+    found = block_topk(scores, k=4)
     assert found.indices.tolist() == [
-        [100, 101, 102, 103],
-        [4100, 100, 101, 102],
-        [100, 101, 102, 103],
+        [0, 1, 2, 3],
+        [4000, 0, 1, 2],
+        [0, 1, 2, 3],
     ]
-
-
-def test_merge_is_the_same_either_way():
-    left, right = block_topk(torch.ones(2, 3), k=2), block_topk(torch.ones(2, 3), k=2, first_item=3)
-    one, other = merge_topk(left, right, k=3), merge_topk(right, left, k=3)
-    assert torch.equal(one.indices, other.indices)
-    assert one.indices.tolist() == [[0, 1, 3]] * 2
 
 
 def test_nan_and_none_asked_for_are_refused():

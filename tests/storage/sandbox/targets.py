@@ -29,6 +29,13 @@ def _sleep(job, worker):
         worker.heartbeat()
 
 
+def _work(job, worker):
+    until = time.process_time() + job["seconds"]
+    while time.process_time() < until:
+        worker.heartbeat()
+    return {}
+
+
 def _stall(job, worker):
     """Holds the interpreter's lock in native code: no Python runs here any more."""
     ctypes.PyDLL(None).sleep(1000)
@@ -90,6 +97,7 @@ def _child(job, worker):
 BEHAVIOURS = {
     "answer": _answer,
     "sleep": _sleep,
+    "work": _work,
     "stall": _stall,
     "abort": _abort,
     "abort_once": _abort_once,

@@ -1,5 +1,6 @@
 """The sandbox against targets that hang, crash, eat memory and lie; nothing is left behind."""
 
+import contextlib
 import errno
 import json
 import os
@@ -321,6 +322,36 @@ def test_kill_9_of_the_owner_leaves_no_process_and_no_memory(tmp_path):
     process.stdout.close()
     assert all(gone(pid) for pid in pids)
     assert not {name for name in set(os.listdir("/dev/shm")) - before if "reelvec" in name}
+
+
+STOPPED = """
+import json
+from reelvec.configs.decoding import JobLimits
+limits = JobLimits(deadline_seconds=60, no_progress_seconds=3, memory_mb=800)
+options = SandboxOptions(limits=limits, preload=("numpy", "tests.storage.sandbox.targets"))
+with Sandbox("tests.storage.sandbox.targets:behave", options=options) as sandbox:
+    results = sandbox.run([{"do": "answer", "n": 3}, {"do": "work", "seconds": 2.0}])
+    next(results)
+    zygote = sandbox._workers[0]._zygote._process.pid
+    print(json.dumps([zygote] + [worker.child.pid for worker in sandbox._workers]), flush=True)
+    print(json.dumps(next(results).reason), flush=True)
+"""
+
+
+def test_nobody_is_late_for_the_time_all_stood_still(tmp_path):
+    """A terminal's Ctrl-Z, a machine that sleeps: longer than a decoder may be silent."""
+    process = script(tmp_path, STOPPED)
+    process.stdout.readline()
+    pids = [process.pid, *json.loads(process.stdout.readline())]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(4.0)
+    for pid in pids:  # the owner looks before its workers have given a sign of life
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(0.5)
+    out, _ = process.communicate(timeout=60)
+    assert json.loads(out) == ""
 
 
 def gone(pid, within=5.0):

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import torch
 
 from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import SyntheticCorpus
@@ -11,6 +12,7 @@ from reelvec.storage.tables import read_table
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import read_corpus
 from reelvec.tasks.corpus.ledger import counts, failures, ledger
+from reelvec.tasks.searching.search import best_videos
 from tests.support.engine_free import run_all, run_extract, run_ingest
 
 
@@ -181,3 +183,29 @@ def test_an_interrupted_extract_adopts_what_was_committed(videos, tmp_path):
     resumed, snapshot = run_extract(config)
     assert [shard.name for shard in resumed.shards] == [plan.shards[0].name]
     assert snapshot.counts("frames").ok == 4
+
+
+def test_tables_grown_in_steps_are_those_of_one_run_to_the_last_bit(videos, clips, tmp_path):
+    """Whatever stood beside a row when it was encoded, and in whatever order rows came."""
+    model = {"family": "clip4clip", "options": {"sim_header": "seqTransf"}, "max_frames": 3}
+    grown = config_of(
+        videos, tmp_path / "grown", model=model, embed={"shard_rows": 2, "batch_size": 1}
+    )
+    for name in ("d", "b"):
+        (videos / f"{name}.mp4").rename(tmp_path / f"{name}.mp4")
+    run_all(grown)
+    (tmp_path / "b.mp4").rename(videos / "b.mp4")
+    run_all(grown)
+    (tmp_path / "d.mp4").rename(videos / "d.mp4")
+    shutil.copy(clips[4], videos / "aa.mp4")
+    shutil.copy(clips[0], videos / "copy.mp4")  # of a
+    _, by_steps = run_all(grown)
+    _, at_once = run_all(config_of(videos, tmp_path / "clean", model=model))
+    found, expected = rows(by_steps), rows(at_once)
+    assert list(found) != list(expected) and len(found) == 6
+    assert all(found[name] == expected[name] for name in expected)
+    query = {"embedding": torch.tensor([expected["c"]["embedding"]])}
+    answers = [best_videos(query, embeddings=tables, top=6) for tables in (by_steps, at_once)]
+    assert answers[0] == answers[1]
+    names, scores = zip(*answers[0].best, strict=True)
+    assert scores[names.index("a")] == scores[names.index("copy")]

@@ -1,15 +1,12 @@
 """How often a run with nothing to do asks its store: on an object store each call is a request."""
 
-from datetime import UTC, datetime
-
 import pytest
 
 from reelvec.configs import PipelineConfig
 from reelvec.flows.launch import launch
-from reelvec.flows.stages import STAGES
+from reelvec.flows.own_engine import open_own_engine
+from reelvec.flows.stages import STAGES, run_stages
 from reelvec.tasks.artifacts import Session
-from reelvec.tasks.runs.outcome import summary_of
-from reelvec.tasks.runs.recording import record_run
 from tests.support.counting_root import counted_calls
 from tests.support.engine_free import run_all
 
@@ -31,22 +28,20 @@ def config_of(store, *, videos, parts):
     )
 
 
-def run_stages(config):
-    """What the flow does, stage by stage on one session, without an engine."""
-    session, started = Session(config), datetime.now(UTC)
-    receipts = []
-    for name, stage in STAGES.items():
-        if name == "report":
-            record_run(session, receipts, started=started)
-        receipts.append(stage(session, None))
-    return summary_of(session, receipts)
+def run_all_stages(config):
+    """What a run does, stage by stage on one session."""
+    session = Session(config)
+    with open_own_engine(threads=1, dask_address=None) as engine:
+        return run_stages(
+            session, STAGES, run_stage=lambda name: STAGES[name](session, None, engine)
+        )
 
 
 def make_run(store, **options):
     config = config_of(store, **options)
     run_all(config)  # the stages that have shards; those that have none follow as in the flow
-    assert run_stages(config).changed
-    assert not run_stages(config).changed
+    assert run_all_stages(config).changed
+    assert not run_all_stages(config).changed
     return config
 
 
@@ -71,7 +66,7 @@ def test_nothing_to_do_is_found_with_few_calls(config, monkeypatch):
 
 def test_stages_with_nothing_to_do_make_few_calls(config, monkeypatch):
     with counted_calls(monkeypatch) as calls:
-        summary = run_stages(config)
+        summary = run_all_stages(config)
     assert not summary.changed
     assert len(summary.stages) == 6
     assert total(calls) <= MOST_CALLS

@@ -16,6 +16,7 @@ from reelvec.tasks.training.checkpoints import (
     model_from,
     recover,
     restore,
+    tidy,
 )
 from reelvec.tasks.training.progress import Best, Progress
 from reelvec.tasks.training.starting import make_optimizer
@@ -65,12 +66,25 @@ def test_keep_last(artifact, keep_last):
     assert steps(artifact) == [1, 2, 3, 4][-keep_last:]
 
 
+def test_a_finished_training_keeps_what_is_promised(artifact):
+    """However short it was: the last two and the best, without waiting."""
+    for step, best in ((5, 5), (7, 5), (10, 5), (12, 5), (15, 5), (17, 5), (20, 5)):
+        put(artifact, step, best)
+    assert len(artifact.root.list(f"{artifact.folder}/parts")) == 7
+    unpublished = _write(artifact, state(21), config=model_config(), seconds=1.0)
+    tidy(artifact)
+    left = [name.split("-")[2] for name in artifact.root.list(f"{artifact.folder}/parts")]
+    assert left == ["00000005", "00000017", "00000020", "00000021"]
+    assert artifact.root.exists(f"{artifact.folder}/{unpublished.path}")
+    assert steps(artifact) == [5, 17, 20]
+
+
 def test_what_left_long_ago_gives_its_bytes_back(artifact, monkeypatch):
     for step in (1, 2, 3):
         put(artifact, step)
     files = artifact.root.list(f"{artifact.folder}/parts")
     assert [name.split("-")[2] for name in files] == ["00000001", "00000002", "00000003"]
-    monkeypatch.setattr("reelvec.tasks.training.checkpoints.GRACE_SECONDS", -1.0)
+    monkeypatch.setattr("reelvec.tasks.training.checkpoints.CHECKPOINT_GRACE_SECONDS", -1.0)
     put(artifact, 4)
     left = artifact.root.list(f"{artifact.folder}/parts")
     assert [name.split("-")[2] for name in left] == ["00000003", "00000004"]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -22,13 +23,13 @@ ROOT = str(Path(__file__).parents[3])
 
 @dataclass(frozen=True)
 class ScriptLaunch(Launch):
-    """Runs the spec as a script."""
+    """Runs the spec as a script, by an agent in between (MPI's, a debugger, a container's)."""
 
-    def command(self, meeting):
+    def command(self):
         return [sys.executable, "-c", AGENT, str(self.spec)]
 
 
-#: as torchrun: the worker is started in a session of its own, and is not killed with its parent
+#: the worker is started in a session of its own, and is not killed with its parent
 AGENT = """
 import subprocess, sys
 sys.exit(subprocess.Popen([sys.executable, sys.argv[1]], start_new_session=True).wait())
@@ -47,10 +48,10 @@ emit("pid", pid=os.getpid())
 def launch(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", ROOT)
 
-    def make(body, **options):
+    def make(body, processes=1, **options):
         script = tmp_path / "worker.py"
         script.write_text(HEAD + textwrap.dedent(body))
-        return ScriptLaunch(script, 1, log=tmp_path / "logs" / "train.log", **options)
+        return ScriptLaunch(script, processes, log=tmp_path / "logs" / "train.log", **options)
 
     return make
 
@@ -179,6 +180,33 @@ def test_a_worker_dies_with_its_agent(launch):
     with pytest.raises(TrainingError, match="code"):
         supervise(started, on_progress=follow)
     assert gone(pids[0])
+
+
+def test_the_others_end_with_one_that_fails(launch):
+    """In a collective they would wait for it for hours."""
+    body = """
+    if os.environ["RANK"] == "1":
+        emit("error", message="rank 1 of " + os.environ["WORLD_SIZE"], kind="TrainingError")
+        sys.exit(1)
+    time.sleep(600)
+    """
+    pids = []
+    started = time.monotonic()
+    with pytest.raises(TrainingError, match="rank 1 of 2"):
+        supervise(launch(body, processes=2), on_progress=lambda e: pids.append(e["pid"]))
+    assert time.monotonic() - started < 60
+    assert len(pids) == 2 and all(gone(pid) for pid in pids)
+
+
+def test_no_folder_is_left_where_they_met(launch, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    events = []
+    body = "emit('met', folder=os.path.dirname(os.environ['REELVEC_TRAIN_MEETING']))"
+    supervise(launch(body, processes=2), on_progress=events.append)
+    met = {event["folder"] for event in events if event["event"] == "met"}
+    assert len(met) == 1 and Path(met.pop()).parent == tmp_path / "temporary"
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 @pytest.mark.parametrize("line", ["words", '{"a": 1}', '{"reelvec": broken', ""])

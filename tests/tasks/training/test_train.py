@@ -1,5 +1,6 @@
 """The whole stage: artifact, child processes, kills, resumption, receipts."""
 
+import getpass
 import os
 import random
 import shutil
@@ -19,6 +20,7 @@ from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.records import Caption, Video
 from reelvec.storage.weights.checkpoints import load_checkpoint
 from reelvec.tasks.artifacts import Session
+from reelvec.tasks.training.checkpoints import CHECKPOINTS
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.identity import checkpoint_identity
 from reelvec.tasks.training.items import read_items
@@ -180,8 +182,28 @@ def test_a_single_step_at_rate_zero_is_said(finished, tmp_path, warmup, moves):
     assert any("one step" in note for note in receipt.notes) is not moves
 
 
-def test_two_processes_and_an_interruption_reach_the_same_weights(finished, tmp_path):
+def left_of_a_training(config):
+    """Steps whose files are there, and the steps that are promised: the last and the best."""
+    snapshot = find_trained(Session(config)).snapshot
+    artifact = snapshot.artifact
+    files = [name for name in artifact.root.list(f"{artifact.folder}/parts") if "step-" in name]
+    return sorted(files), sorted(
+        part.part.removeprefix("parts/") for part in snapshot.parts(CHECKPOINTS)
+    )
+
+
+def test_a_finished_training_leaves_what_is_promised_on_disk(finished):
+    _, config, receipt, _ = finished
+    there, promised = left_of_a_training(config)
+    assert there == promised and 2 <= len(there) <= 3
+    assert receipt.steps == 12, "every two steps there was a checkpoint"
+
+
+def test_two_processes_and_an_interruption_reach_the_same_weights(finished, tmp_path, monkeypatch):
     """Killed as one process, resumed as two: the same batches, the same weights up to rounding."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr("tempfile.tempdir", None)
     config = another(finished, tmp_path)
 
     def stop(event):
@@ -204,6 +226,12 @@ def test_two_processes_and_an_interruption_reach_the_same_weights(finished, tmp_
     weights = [load_checkpoint(find_trained(Session(c)).last.path).weights for c in (one, two)]
     for name, tensor in weights[0].items():
         assert torch.allclose(weights[1][name], tensor, rtol=1e-3, atol=1e-5), name
+    there, promised = left_of_a_training(two)
+    assert there == promised
+    left = {path.name: path for path in (tmp_path / "temporary").iterdir()}
+    left.pop(f"torchinductor_{getpass.getuser()}", None)  # its cache, for the next one
+    assert list(left) == [f"reelvec-{os.getuid()}"], "nothing else stays"
+    assert all(list(path.iterdir()) == [] for path in left.values())
 
 
 def test_an_interrupted_run_goes_on_with_its_own_training_set(finished, tmp_path):

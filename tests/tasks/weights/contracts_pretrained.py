@@ -4,8 +4,12 @@ A test class subclasses `PretrainedContract` and gives the fixture `folder` (of 
 `reprocessed`; it says its vectors' `width`.
 """
 
+import numpy as np
+import torch
+
 import reelvec
 from reelvec.configs import PipelineConfig
+from reelvec.configs.schema import EmbedConfig
 from reelvec.models.conversion.recognition import recognise
 from reelvec.models.conversion.weights import image_size_of
 from reelvec.storage.commits.artifact import Artifact
@@ -13,6 +17,7 @@ from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, write_run
 from reelvec.storage.weights.pretrained import read_pretrained
 from reelvec.tasks.artifacts import Session
+from reelvec.tasks.embedding.encoding import Encoder, encode_captions, encode_videos
 from reelvec.tasks.embedding.sources import sources_of
 from reelvec.tasks.scoring.evaluate import evaluate
 from reelvec.tasks.scoring.logits import scoring_of
@@ -20,6 +25,7 @@ from reelvec.tasks.training.starting import starting_model
 from reelvec.tasks.training.train import train, trained
 from reelvec.tasks.weights.choice import choose_weights
 from reelvec.tasks.weights.files import import_file, inspect_file
+from tests.support.clips import Clips
 from tests.support.engine_free import run_embed, run_extract, run_ingest
 
 
@@ -54,6 +60,26 @@ class PretrainedContract:
     def reprocess(self, folder):
         """Change the mean of the folder's preprocessing."""
         raise NotImplementedError
+
+    def test_a_row_is_the_same_beside_any_others(self, folder):
+        config = config_of(folder, "unused").model
+        model = starting_model(config, seed=0).eval()
+        encoder = Encoder(model, config, torch.device("cpu"))
+        texts = [" ".join(["a", "red", "square"][: 1 + n % 3] * (1 + n % 4)) for n in range(21)]
+        frames = torch.randint(0, 256, (5, 2, 32, 32, 3), dtype=torch.uint8).numpy()
+        clips = {f"c{n}": frames[n, : 1 + n % 2] for n in range(5)}
+
+        def rows(some, named):
+            columns = (
+                encode_captions(encoder, some, options=EmbedConfig(batch_size=1)),
+                encode_videos(encoder, Clips(clips), named, options=EmbedConfig()),
+            )
+            vectors = [c["embedding"].flatten().to_numpy() for c in columns]
+            return [v.reshape(-1, self.width(folder)) for v in vectors]
+
+        whole, alone = rows(texts, list(clips)), rows(texts[17:18], ["c3"])
+        assert np.array_equal(whole[0][17:18], alone[0])
+        assert np.array_equal(whole[1][3:4], alone[1])
 
     def test_a_folder_of_a_dual_encoder_end_to_end(self, folder, tmp_path):
         config = config_of(folder, tmp_path / "store")

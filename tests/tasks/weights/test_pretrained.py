@@ -11,7 +11,7 @@ from reelvec.models.conversion.weights import start
 from reelvec.models.errors import OptionsError, WeightsError
 from reelvec.storage.errors import WeightsError as UnreadableError
 from reelvec.storage.weights.pretrained import read_pretrained
-from reelvec.tasks.training.starting import build_like, starting_model
+from reelvec.tasks.training.starting import build_like, rehearse_start, starting_model
 from tests.tasks.weights.contracts_pretrained import PretrainedContract, config_of
 
 transformers = pytest.importorskip("transformers", reason="the extra [hf] is not installed")
@@ -179,6 +179,8 @@ def test_what_cannot_be_used_says_why(saved, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(OptionsError, match=r'transformers.*\n?.*pip install "reelvec\[hf\]"'):
         build_like(model, state)
+    with pytest.raises(OptionsError, match=r'pip install "reelvec\[hf\]"'):
+        rehearse_start(model)  # before any video is decoded
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     with pytest.raises(UnreadableError, match=r'huggingface_hub.*pip install "reelvec\[hf\]"'):
         read_pretrained("hf:org/name")

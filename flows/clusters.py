@@ -1,0 +1,87 @@
+"""Where shards run, by one config word: threads of this machine, or a Dask cluster.
+
+A shard drives its own sandboxed decode process, so threads are enough on one machine.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from reelvec.configs import PipelineConfig
+from reelvec.storage.errors import ReelvecError
+from reelvec.tasks.loopback import loopback_fault
+
+__all__ = ["check_loopback", "open_cluster", "slots"]
+
+_DASK = {
+    # a shard starts decode processes of its own, which a daemonic worker may not
+    "distributed.worker.daemon": False,
+    # long native calls hold the GIL; a silent worker is not a dead one
+    "distributed.scheduler.worker-ttl": None,
+}
+
+
+def slots(config: PipelineConfig) -> int:
+    """Shards worked on at once on this machine."""
+    return config.workers or os.cpu_count() or 1
+
+
+def check_loopback(config: PipelineConfig) -> None:
+    """Where processes of this machine must reach each other, see that they can.
+
+    Raises:
+        ReelvecError: with the option that does without.
+    """
+    instead = []
+    if config.runner == "dask" and config.dask_address is None:
+        instead.append("runner=threads")
+    if config.train.processes > 1:
+        instead.append("train.processes=1")
+    fault = loopback_fault() if instead else ""
+    if fault:
+        raise ReelvecError(
+            f"the processes of this run meet over loopback, and 127.0.0.1 cannot be reached:"
+            f" {fault}; bring it up (ip link set lo up), or set {' and '.join(instead)}"
+        )
+
+
+@contextmanager
+def open_cluster(config: PipelineConfig) -> Iterator[str | None]:
+    """Start a local Dask cluster where one is wanted and none is named; one for a whole run.
+
+    Whoever reaches a Dask scheduler or worker runs code as this user: these listen on loopback.
+
+    Yields:
+        The scheduler's address; None: no Dask.
+    """
+    if config.runner != "dask" or config.dask_address is not None:
+        yield config.dask_address if config.runner == "dask" else None
+        return
+    import dask
+    from distributed import LocalCluster
+
+    with (
+        tempfile.TemporaryDirectory(prefix="reelvec-dask-") as folder,
+        dask.config.set(_DASK | {"temporary-directory": folder}),
+        LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=slots(config), threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        ) as cluster,
+    ):
+        try:
+            yield cluster.scheduler_address
+        except BaseException:  # nobody waits for what the workers are at; Dask would, for seconds
+            _kill_workers(cluster)
+            raise
+
+
+def _kill_workers(cluster: Any) -> None:
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        if nanny.pid:
+            with suppress(ProcessLookupError):
+                os.kill(nanny.pid, signal.SIGKILL)

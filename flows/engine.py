@@ -1,0 +1,57 @@
+"""What a stage needs of whoever runs it: shards worked on, a GPU held, words passed on.
+
+Inside a flow that is Prefect; on a command line without a server this process does it by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from reelvec.tasks.artifacts import SnapshotRef
+from reelvec.tasks.shards import Shard, ShardReceipt
+
+__all__ = ["Engine", "ShardFunction", "ShowProgress"]
+
+ShardFunction = Callable[..., ShardReceipt]
+"""Works on one shard: (target, shard, **shared)."""
+
+ShowProgress = Callable[[float], None]
+"""Is told how much of a stage is done, in percent."""
+
+
+class Engine(Protocol):
+    """Runs the shards of a run's stages."""
+
+    def map(
+        self,
+        function: ShardFunction,
+        target: SnapshotRef,
+        shards: Sequence[Shard[Any]],
+        *,
+        shared: Mapping[str, Any],
+    ) -> Iterator[ShardReceipt]:
+        """The receipts of all shards, in the order they are done.
+
+        A shard that fails is tried again, twice; what it then raises is raised here.
+
+        Args:
+            function: called once a shard, here or in another process.
+            target: the artifact that the shards become parts of.
+            shards: the work.
+            shared: keywords that each call is given.
+        """
+        ...
+
+    def gpu_slot(self, device: str) -> AbstractContextManager[None]:
+        """Keep others off the GPU while the block runs, where `device` means one."""
+        ...
+
+    def progress(self, title: str) -> ShowProgress:
+        """Where the progress of a stage is shown, beside the terminal."""
+        ...
+
+    def announce(self, event: str, *, resource: str, payload: Mapping[str, Any]) -> None:
+        """Tell whoever listens for `event` that it has come about."""
+        ...

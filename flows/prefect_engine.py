@@ -1,0 +1,63 @@
+"""Shards as Prefect's task runs, progress and events as a Prefect server keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, cast
+from uuid import UUID
+
+from prefect import unmapped
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.events import emit_event
+from prefect.futures import as_completed
+
+from reelvec.flows.engine import ShardFunction, ShowProgress
+from reelvec.tasks.artifacts import SnapshotRef
+from reelvec.tasks.engine import gpu_slot, task
+from reelvec.tasks.shards import Shard, ShardReceipt
+
+__all__ = ["PrefectEngine"]
+
+WAVE = 256
+"""Shards submitted at once: a task run costs 40 KB of memory in the client."""
+
+
+class PrefectEngine:
+    """The engine inside a flow run: its task runner has the shards."""
+
+    def map(
+        self,
+        function: ShardFunction,
+        target: SnapshotRef,
+        shards: Sequence[Shard[Any]],
+        *,
+        shared: Mapping[str, Any],
+    ) -> Iterator[ShardReceipt]:
+        """One task run a shard, in waves; each is in the server's run graph."""
+        shard_task = task(function)
+        for start in range(0, len(shards), WAVE):
+            futures = shard_task.map(
+                unmapped(target),
+                list(shards[start : start + WAVE]),
+                **cast("dict[str, Any]", {key: unmapped(v) for key, v in shared.items()}),
+            )
+            for future in as_completed(futures):
+                yield future.result()
+
+    def gpu_slot(self, device: str) -> AbstractContextManager[None]:
+        """Hold the server's concurrency limit `gpu`."""
+        return gpu_slot(device)
+
+    def progress(self, title: str) -> ShowProgress:
+        """A progress artifact; an update costs an API call and an event."""
+        artifact = cast(UUID, create_progress_artifact(0.0, key=f"progress-{title}"))
+
+        def show(percent: float) -> None:
+            update_progress_artifact(artifact, progress=round(percent, 1))
+
+        return show
+
+    def announce(self, event: str, *, resource: str, payload: Mapping[str, Any]) -> None:
+        """An event, which may start deployments."""
+        emit_event(event=event, resource={"prefect.resource.id": resource}, payload=dict(payload))

@@ -1,0 +1,226 @@
+"""The runs of a store by name: when they were, what they have, and what they keep on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reelvec.storage.at_work import RunAtWork, runs_at_work
+from reelvec.storage.errors import MissingArtifactError, StoreError
+from reelvec.storage.roots import Root, open_root
+from reelvec.storage.runs import RunRecord, drop_runs, find_run, run_in_use
+from reelvec.tasks.runs.disk import bytes_of_artifacts
+from reelvec.tasks.runs.holdings import ArtifactKey, Holdings
+
+__all__ = ["DroppedRun", "ListedRun", "drop", "list_names"]
+
+_WORDS = {
+    "corpus": "videos",
+    "frames": "frames",
+    "checkpoint": "model",
+    "embeddings": "tables",
+    "evaluation": "metrics",
+}
+"""Kind of artifact -> what a run that has it has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedRun:
+    """The runs of one name."""
+
+    name: str
+    run: str
+    """Identifier of the one that is used by that name; "": none has ended yet."""
+    runs: int
+    """How many have that name."""
+    started: str
+    ended: str
+    """ISO 8601, of the one that is used; "": not known."""
+    status: str
+    """completed, refreshed (the scheduled flow did the last one), running, killed or dropped."""
+    has: tuple[str, ...]
+    """videos, frames, model, tables, metrics: what was made."""
+    bytes: int
+    """What all runs of that name need, on disk."""
+    bytes_alone: int
+    """What no run of another name needs: gc frees it once these are dropped."""
+    in_use: bool
+    """Whether it is searched where no run is named."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As `reelvec runs --json` prints it."""
+        return {slot: getattr(self, slot) for slot in self.__dataclass_fields__} | {
+            "has": list(self.has)
+        }
+
+
+def list_names(store: str, *, dropped: bool = False) -> list[ListedRun]:
+    """An entry a name, the last used first; of dropped runs only if asked for, and behind.
+
+    Raises:
+        IntegrityError: a record, or the identity of an artifact, is damaged.
+    """
+    root = open_root(store)
+    holdings, sizes = Holdings(root), bytes_of_artifacts(root)
+    work = {run.name: run for run in runs_at_work(root)}
+    used = run_in_use(root)
+    listed = []
+    for name, runs in _by_name(holdings.kept).items():
+        record = next((run for run in runs[::-1] if run.has_tables), runs[-1])
+        listed.append(
+            _listed(
+                record,
+                runs=runs,
+                status=_status(record, work.pop(name, None)),
+                needs=(holdings.of(runs), holdings.only_of(runs)),
+                sizes=sizes,
+                in_use=used is not None and used.identifier == record.identifier,
+            )
+        )
+    listed = [_begun(run) for run in work.values()] + listed[::-1]
+    if dropped:
+        kept = holdings.of(holdings.kept)
+        for runs in _by_name(holdings.dropped).values():
+            needs = holdings.of(runs)
+            listed.append(
+                _listed(
+                    runs[-1], runs=runs, status="dropped", needs=(needs, needs - kept), sizes=sizes
+                )
+            )
+    return listed
+
+
+def _by_name(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
+    """In the order of their last ones."""
+    names: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        names[run.name] = [*names.pop(run.name, []), run]
+    return names
+
+
+def _listed(
+    record: RunRecord,
+    *,
+    runs: Sequence[RunRecord],
+    status: str,
+    needs: tuple[frozenset[ArtifactKey], frozenset[ArtifactKey]],
+    sizes: Mapping[ArtifactKey, int],
+    in_use: bool = False,
+) -> ListedRun:
+    all_of_them, alone = (sum(sizes.get(key, 0) for key in keys) for keys in needs)
+    return ListedRun(
+        name=record.name,
+        run=record.identifier,
+        runs=len(runs),
+        started=record.started,
+        ended=record.ended,
+        status=status,
+        has=tuple(word for kind, word in _WORDS.items() if kind in record.artifacts),
+        bytes=all_of_them,
+        bytes_alone=alone,
+        in_use=in_use,
+    )
+
+
+def _status(record: RunRecord, work: RunAtWork | None) -> str:
+    if work is None:
+        return record.status
+    return "killed" if work.stopped else "running"
+
+
+def _begun(work: RunAtWork) -> ListedRun:
+    """A run that has no record, because it has not ended."""
+    return ListedRun(
+        name=work.name,
+        run="",
+        runs=0,
+        started=work.started,
+        ended="",
+        status="killed" if work.stopped else "running",
+        has=(),
+        bytes=0,
+        bytes_alone=0,
+        in_use=False,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DroppedRun:
+    """What dropping runs came to."""
+
+    name: str
+    runs: tuple[str, ...]
+    """Identifiers."""
+    frees: Mapping[ArtifactKey, int]
+    """Artifacts that no other run needs, and the bytes gc will free of each."""
+    shared: tuple[ArtifactKey, ...]
+    """Artifacts that stay, since other runs need them."""
+    in_use: str
+    """The run that is searched where none is named from now on; "": none has tables."""
+
+    @property
+    def bytes(self) -> int:
+        """What gc will free."""
+        return sum(self.frees.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """As `reelvec drop --json` prints it."""
+        return {
+            "name": self.name,
+            "runs": list(self.runs),
+            "bytes": self.bytes,
+            "frees": [
+                {"kind": kind, "identity": fingerprint, "bytes": size}
+                for (kind, fingerprint), size in self.frees.items()
+            ],
+            "shared": [{"kind": kind, "identity": found} for kind, found in self.shared],
+            "in_use": self.in_use,
+        }
+
+
+def drop(store: str, name: str, *, dry_run: bool = False) -> DroppedRun:
+    """Mark the runs of a name (or the one of an identifier) as dropped; nothing is deleted.
+
+    Raises:
+        MissingArtifactError: no run is called so; says which there are.
+        StoreError: it is at work; or the store cannot be written.
+    """
+    root = open_root(store)
+    holdings = Holdings(root)
+    runs = _named(root, holdings, name)
+    _refuse_at_work(root, runs[-1].name)
+    alone, sizes = holdings.only_of(runs), bytes_of_artifacts(root)
+    if not dry_run:
+        drop_runs(root, runs)
+    gone = {run.identifier for run in runs}
+    left = [run for run in holdings.kept if run.identifier not in gone and run.has_tables]
+    return DroppedRun(
+        name=runs[-1].name,
+        runs=tuple(run.identifier for run in runs),
+        frees={key: sizes.get(key, 0) for key in sorted(alone)},
+        shared=tuple(sorted(holdings.of(runs) - alone)),
+        in_use=left[-1].name if left else "",
+    )
+
+
+def _named(root: Root, holdings: Holdings, name: str) -> list[RunRecord]:
+    runs = [run for run in holdings.kept if run.name == name]
+    if runs:
+        return runs
+    try:
+        return [find_run(root, name)]
+    except MissingArtifactError as error:
+        work = [run.name for run in runs_at_work(root)]
+        if name in work:
+            _refuse_at_work(root, name)
+        raise error from None
+
+
+def _refuse_at_work(root: Root, name: str) -> None:
+    for run in runs_at_work(root):
+        if run.name == name and not run.stopped:
+            raise StoreError(
+                f"the run ({name}) is at work since {run.started}; end it first, then drop it",
+                path=root.uri,
+            )

@@ -1,0 +1,129 @@
+"""Signals to a small program under the command line's own watch."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from tests.support.programs import ROOT
+
+PROGRAM = """
+import subprocess, sys, threading, time
+from reelvec.flows.console.stopping import Stopped, stopping_on_signals
+
+WORK = '''
+def work():
+    try:
+        while True:
+            time.sleep(0.05)
+    finally:
+        print("the worker has tidied up", flush=True)
+        over.set()
+'''
+
+def start_worker():
+    over = threading.Event()
+    names = {"__name__": "reelvec.tasks.made_up", "time": time, "over": over}
+    exec(WORK, names)
+    threading.Thread(target=names["work"]).start()
+    return over
+
+def deaf():
+    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    print(child.pid, flush=True)
+    while True:
+        try:
+            time.sleep(0.05)
+        except BaseException:
+            print("swallowed", flush=True)
+
+try:
+    with stopping_on_signals():
+        if sys.argv[1] == "deaf":
+            deaf()
+        over = start_worker()
+        print("ready", flush=True)
+        try:
+            over.wait(60)
+        finally:
+            print("the main thread has tidied up", flush=True)
+            over.wait(60)
+except Stopped as stopped:
+    print(stopped, flush=True)
+    sys.exit(128 + stopped.number)
+"""
+
+
+def start(kind, *, ignored=()):
+    def as_from_a_terminal():
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, kind], stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT / ".editable")},
+        start_new_session=True, preexec_fn=as_from_a_terminal,  # noqa: PLW1509
+    )  # fmt: skip
+
+
+def has_ended(pid, within=10.0):
+    until = time.monotonic() + within
+    while psutil.pid_exists(pid) and time.monotonic() < until:
+        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.05)
+    return not psutil.pid_exists(pid)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP", "SIGTERM"])
+def test_the_main_thread_and_the_workers_tidy_up(name):
+    number = signal.Signals[name]
+    program = start("heeds")
+    assert program.stdout.readline() == "ready\n"
+    os.killpg(program.pid, number)
+    out, _ = program.communicate(timeout=60)
+    assert program.returncode == 128 + number
+    assert out.splitlines()[-1] == name
+    assert "the main thread has tidied up" in out and "the worker has tidied up" in out
+
+
+def test_a_program_that_does_not_listen_is_ended_with_its_children():
+    program = start("deaf")
+    child = int(program.stdout.readline())
+    started = time.monotonic()
+    os.killpg(program.pid, signal.SIGINT)
+    assert program.wait(timeout=60) == 130
+    assert time.monotonic() - started > 3, "it was given time"
+    assert program.stdout.read() == "swallowed\n"
+    program.stdout.close()
+    assert has_ended(child)
+
+
+def test_a_second_signal_ends_it_at_once():
+    program = start("deaf")
+    child = int(program.stdout.readline())
+    os.killpg(program.pid, signal.SIGINT)
+    assert program.stdout.readline() == "swallowed\n"
+    started = time.monotonic()
+    os.killpg(program.pid, signal.SIGINT)
+    assert program.wait(timeout=60) == 130
+    assert time.monotonic() - started < 5
+    program.stdout.close()
+    assert has_ended(child)
+
+
+def test_what_is_ignored_stays_ignored():
+    """Under nohup, and in the background of a shell without job control."""
+    program = start("heeds", ignored=(signal.SIGHUP, signal.SIGINT))
+    assert program.stdout.readline() == "ready\n"
+    for number in (signal.SIGHUP, signal.SIGINT):
+        os.killpg(program.pid, number)
+    time.sleep(0.5)
+    assert program.poll() is None
+    program.terminate()
+    out, _ = program.communicate(timeout=60)
+    assert program.returncode == 143 and out.splitlines()[-1] == "SIGTERM"
