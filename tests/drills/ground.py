@@ -19,7 +19,6 @@ from pathlib import Path
 
 from reelvec.configs import load
 from reelvec.storage.corpora import open_corpus
-from tests.support.prefect_server import prefect_server
 from tests.support.programs import Watched
 
 CONFIG = Path(__file__).parents[1] / "resources" / "drill.yaml"
@@ -69,12 +68,10 @@ class Ground:
         folder: where everything of these drills lies.
         watched: knows each process that was started here, and all that these started.
         wanted: {kind: checksum} of an undisturbed run.
-        server: address of the Prefect server that stands apart, as in production.
     """
 
-    def __init__(self, folder, server):
+    def __init__(self, folder):
         self.folder = folder
-        self.server = server
         self.videos = folder / "videos"
         self.watched = Watched()
         _draw(folder)
@@ -96,15 +93,10 @@ class Ground:
         return [sys.executable, "-m", "reelvec.flows.cli", *words]
 
     def environment(self, **more):
-        """Marked, so that what is left of it is found; its own Prefect home and temporary folder.
-
-        PREFECT_API_URL="" in `more` takes the standing server away.
-        """
+        """Marked, so that what is left of it is found; its own Prefect home and temporary folder."""
         temporary = self.folder / "tmp"
         temporary.mkdir(exist_ok=True)
-        more = {"PREFECT_API_URL": self.server, "TMPDIR": str(temporary)} | more
-        given = self.watched.environment(self.folder / "prefect", **more)
-        return {name: value for name, value in given.items() if value}
+        return self.watched.environment(self.folder / "prefect", TMPDIR=str(temporary), **more)
 
     def do(self, *words, timeout=TIMEOUT, **environment):
         """`reelvec words…` to its end."""
@@ -170,9 +162,11 @@ class Ground:
         self.nothing_left()
 
     def nothing_left(self):
-        """No process that was started here is alive; what is in the temporary folder is gone."""
+        """No process that was started here is alive, and no file of theirs is in the way."""
         alive = self.watched.left_running()
         must(not alive, f"left running: {'; '.join(alive)}")
+        files = sorted(path.name for path in (self.folder / "tmp").iterdir())
+        must(not files, f"left in the temporary folder: {', '.join(files)}")
 
     def to_its_end(self, command, timeout=TIMEOUT, environment=None):
         """Any command, to its end."""
@@ -187,8 +181,7 @@ def ground() -> Iterator[Ground]:
     """A Ground in a temporary folder; nothing of it is left."""
     folder = Path(tempfile.mkdtemp(prefix="reelvec-drills-"))
     try:
-        with prefect_server(folder) as url:
-            yield Ground(folder, url)
+        yield Ground(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

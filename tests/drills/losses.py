@@ -3,11 +3,8 @@
 import contextlib
 import json
 import shutil
-import sys
 
 from tests.drills.ground import Drill, must
-
-NIGHTLY = "import sys; from reelvec.flows.reembed import reembed; reembed(store=sys.argv[1])"
 
 
 @contextlib.contextmanager
@@ -23,8 +20,8 @@ def away(path):
 
 
 def nightly(ground, store):
-    """The scheduled flow, to its end."""
-    return ground.to_its_end([sys.executable, "-c", NIGHTLY, str(store)])
+    """What is done on schedule, to its end."""
+    return ground.do("reembed", "--store", str(store))
 
 
 def still_there(ground, store, rows):
