@@ -93,7 +93,7 @@ class Ground:
         return [sys.executable, "-m", "reelvec.flows.cli", *words]
 
     def environment(self, **more):
-        """Marked, so that what is left of it is found; its own Prefect home and temporary folder."""
+        """Marked, so that what is left of it is found; with its own temporary folder."""
         temporary = self.folder / "tmp"
         temporary.mkdir(exist_ok=True)
         return self.watched.environment(self.folder / "prefect", TMPDIR=str(temporary), **more)
@@ -165,7 +165,7 @@ class Ground:
         """No process that was started here is alive, and no file of theirs is in the way."""
         alive = self.watched.left_running()
         must(not alive, f"left running: {'; '.join(alive)}")
-        files = sorted(path.name for path in (self.folder / "tmp").iterdir())
+        files = [path.name for path in (self.folder / "tmp").rglob("*") if not path.is_dir()]
         must(not files, f"left in the temporary folder: {', '.join(files)}")
 
     def to_its_end(self, command, timeout=TIMEOUT, environment=None):
