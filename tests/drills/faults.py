@@ -262,8 +262,8 @@ class Table:
         ended, same = outcome
         fine = ended in ("done", "words") and same
         row = self.rows.setdefault((work, how), Counter())
-        row.update(failed=1, words=ended == "words", done=ended == "done", same=same)
-        row.update(wrong=not fine)
+        marks = {"words": ended == "words", "done": ended == "done", "same": same}
+        row.update(failed=1, wrong=int(not fine), **{k: int(v) for k, v in marks.items()})
         if not fine:
             words = f"{work}, {how}, {what}: {ended}; equal afterwards: {same}"
             print(words, file=sys.stderr, flush=True)
@@ -274,7 +274,8 @@ class Table:
         )
         print("| --- | --- | --- | --- | --- | --- | --- |")
         total = sum(self.rows.values(), Counter())
-        for (work, how), row in {**self.rows, ("all", ""): total}.items():
+        tried = {of: row for of, row in self.rows.items() if row["failed"]}
+        for (work, how), row in {**tried, ("all", ""): total}.items():
             shown = [row[name] for name in ("calls", "failed", "words", "done", "same")]
             print(f"| {work} | {how} | {' | '.join(map(str, shown))} |")
         print(f"{total['failed']} failures, {total['wrong']} wrong")
