@@ -100,7 +100,7 @@ def partial_run(ground, store):
         "--set",
         "name=half",
         "--set",
-        "extract.size=48",
+        "extract.sampling.count=1",
         "--stage",
         "ingest",
         "--stage",
