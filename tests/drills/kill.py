@@ -14,8 +14,6 @@ import json
 import os
 import random
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +21,8 @@ import time
 from pathlib import Path
 
 import psutil
+
+from tests.support.prefect_server import prefect_server
 
 CONFIG = Path(__file__).parents[1] / "resources" / "kill.yaml"
 STAGES = ("extract", "train", "embed")
@@ -177,51 +177,18 @@ def run(kills, seed, folder):
     return different == 0
 
 
-def serve(folder):
-    """A Prefect server of our own; returns its process and API address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"PREFECT_HOME": str(folder / "prefect")}
-    environment.pop("PREFECT_API_URL", None)
-    server = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
-        env=environment,
-        stdout=(folder / "server.log").open("wb"),
-        stderr=subprocess.STDOUT,
-    )
-    return server, f"http://127.0.0.1:{port}/api"
-
-
-def wait_for(url, *, server, folder):
-    import httpx
-
-    for _ in range(240):
-        if server.poll() is not None:
-            sys.exit(f"the Prefect server ended: {(folder / 'server.log').read_text()}")
-        try:
-            if httpx.get(f"{url}/health", timeout=2).is_success:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.5)
-    sys.exit(f"the Prefect server at {url} did not start within two minutes")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="reelvec-kill-"))
-    server, url = serve(folder)
     try:
-        wait_for(url, server=server, folder=folder)
-        os.environ["PREFECT_API_URL"] = url
-        os.environ["PREFECT_HOME"] = str(folder / "prefect")
-        same = run(options.kills, options.seed, folder)
+        with prefect_server(folder) as url:
+            os.environ["PREFECT_API_URL"] = url
+            os.environ["PREFECT_HOME"] = str(folder / "prefect")
+            same = run(options.kills, options.seed, folder)
     finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(timeout=30)
         shutil.rmtree(folder, ignore_errors=True)
     sys.exit(0 if same else 1)
 
