@@ -18,8 +18,9 @@ from reelvec.flows.console.stopping import Stopped, stopping_on_signals
 WORK = '''
 def work():
     try:
+        at_work.set()
         while True:
-            time.sleep(0.05)
+            time.sleep(1 / 20)
     finally:
         print("the worker has tidied up", flush=True)
         over.set()
@@ -28,16 +29,20 @@ def work():
 def start_worker():
     over = threading.Event()
     names = {"__name__": "reelvec.tasks.made_up", "time": time, "over": over}
+    names |= {"at_work": threading.Event()}
     exec(WORK, names)
     threading.Thread(target=names["work"]).start()
+    names["at_work"].wait()
     return over
 
 def deaf():
     child = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    print(child.pid, flush=True)
+    news = [child.pid]
     while True:
         try:
-            time.sleep(0.05)
+            while news:  # told where a signal is heeded already
+                print(news.pop(), flush=True)
+            time.sleep(1 / 20)
         except BaseException:
             print("swallowed", flush=True)
 
@@ -46,8 +51,8 @@ try:
         if sys.argv[1] == "deaf":
             deaf()
         over = start_worker()
-        print("ready", flush=True)
         try:
+            print("ready", flush=True)
             over.wait(60)
         finally:
             print("the main thread has tidied up", flush=True)
