@@ -2,7 +2,7 @@
 
 import os
 
-__all__: list[str] = []
+__all__ = ()
 
 # Before Prefect is imported: it would tell its makers of its use, and say so on the terminal.
 os.environ.setdefault("DO_NOT_TRACK", "1")
