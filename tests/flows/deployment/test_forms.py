@@ -214,13 +214,15 @@ def submit(prefect_server, place, monkeypatch):
         deployment = deployed[name]
         flow = flow_of(deployment)
         with get_client(sync_client=True) as client:
-            identifier = client.create_deployment(
-                flow_id=client.create_flow(flow),
-                name=name,
-                parameters=deployment["parameters"],
-                parameter_openapi_schema=parameter_schema(flow).model_dump_for_openapi(),
-                enforce_parameter_schema=True,
-            )
+            # deployed as it was before there were forms, then as it is: nothing of it stays
+            for parameters in ({"config": {"preset": name}}, deployment["parameters"]):
+                identifier = client.create_deployment(
+                    flow_id=client.create_flow(flow),
+                    name=name,
+                    parameters=parameters,
+                    parameter_openapi_schema=parameter_schema(flow).model_dump_for_openapi(),
+                    enforce_parameter_schema=True,
+                )
             given = posted(flow, deployment["parameters"], **changed)
             run = client.create_flow_run_from_deployment(identifier, parameters=given)
         return run_flow(flow, flow_run=run, parameters=run.parameters, return_type="state")
@@ -239,6 +241,8 @@ def recorded(place):
 @pytest.mark.timeout(900)
 def test_each_form_does_what_it_says(submit, place):
     """In one store, as on one worker: a run of one's own videos, a retry, a night, the demo."""
+    refused = submit("folder", config={"preset": "folder"})
+    assert refused.is_failed() and "(config) is no parameter" in refused.message
     assert submit("folder", epochs=1).is_completed()
     record = recorded(place)
     assert record.config["preset"] == "folder" and record.config["train"]["epochs"] == 1

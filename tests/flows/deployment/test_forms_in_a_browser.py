@@ -109,16 +109,22 @@ def submit(url, page, place):
     """A function that opens a form, changes it, presses Submit, and waits for the run's end."""
 
     def submit(deployment, change=lambda form: None):
-        found = httpx.get(f"{url}/api/deployments/name/{deployment}", timeout=60).json()
+        found = read(f"{url}/api/deployments/name/{deployment}")
         page.goto(f"{url}/v2/deployments/deployment/{found['id']}/run")
         field(page, "store").wait_for()
         change(page)
-        with page.expect_response(lambda answer: "create_flow_run" in answer.url) as posted:
-            page.get_by_role("button", name="Submit").click()
-        assert posted.value.status == 201, posted.value.text()
-        run = posted.value.json()["id"]
+        answer = press(page)
+        while answer.status == 503:  # SQLite is locked: the page says so, and is still there
+            time.sleep(1)
+            answer = press(page)
+        assert answer.status == 201, answer.text()
+        run = answer.json()["id"]
         until = time.monotonic() + PATIENCE
-        while (state := _state(url, run))["type"] in ("SCHEDULED", "PENDING", "RUNNING"):
+        while (state := read(f"{url}/api/flow_runs/{run}")["state"])["type"] in (
+            "SCHEDULED",
+            "PENDING",
+            "RUNNING",
+        ):
             assert time.monotonic() < until, (place / "log.txt").read_text()
             time.sleep(0.3)
         assert state["type"] == "COMPLETED", f"{state}\n{(place / 'log.txt').read_text()}"
@@ -127,8 +133,22 @@ def submit(url, page, place):
     return submit
 
 
-def _state(url, run):
-    return httpx.get(f"{url}/api/flow_runs/{run}", timeout=60).json()["state"]
+def press(page):
+    """What the server answers to Submit."""
+    with page.expect_response(lambda answer: "create_flow_run" in answer.url) as posted:
+        page.get_by_role("button", name="Submit").click()
+    return posted.value
+
+
+def read(address, **wanted):
+    """What the API says; it is asked again while SQLite is locked."""
+    while True:
+        with contextlib.suppress(httpx.TimeoutException):
+            answer = httpx.request("POST" if wanted else "GET", address, timeout=60, **wanted)
+            if answer.is_success:
+                return answer.json()
+            assert answer.status_code == 503, answer.text
+        time.sleep(1)
 
 
 def field(page, name):
@@ -188,7 +208,7 @@ def test_nightly(submit, url, place):
 
     run = submit("reembed/nightly", only_say_it)
     wanted = {"artifacts": {"flow_run_id": {"any_": [run]}, "key": {"any_": ["reembed-plan"]}}}
-    (plan,) = httpx.post(f"{url}/api/artifacts/filter", json=wanted, timeout=60).json()
+    (plan,) = read(f"{url}/api/artifacts/filter", json=wanted)
     assert len(yaml.safe_load(plan["data"])) > 0
     assert record(place) == before
 
