@@ -46,8 +46,8 @@ try:
         if sys.argv[1] == "deaf":
             deaf()
         over = start_worker()
-        print("ready", flush=True)
         try:
+            print("ready", flush=True)
             over.wait(60)
         finally:
             print("the main thread has tidied up", flush=True)
