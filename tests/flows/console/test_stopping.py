@@ -34,9 +34,11 @@ def start_worker():
 
 def deaf():
     child = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    print(child.pid, flush=True)
+    words = [child.pid]
     while True:
         try:
+            if words:
+                print(words.pop(), flush=True)
             time.sleep(0.05)
         except BaseException:
             print("swallowed", flush=True)
