@@ -67,7 +67,7 @@ class Ground:
     Attributes:
         folder: where everything of these drills lies.
         watched: knows each process that was started here, and all that these started.
-        wanted: {kind: checksum} of an undisturbed run.
+        wanted: {(kind, fingerprint): checksum} of an undisturbed run.
     """
 
     def __init__(self, folder):
@@ -128,9 +128,9 @@ class Ground:
         return json.loads(done.stdout)
 
     def checksums(self, store):
-        """{kind: checksum of the latest snapshot}."""
-        artifacts = self.status(store)["artifacts"]
-        return {a["kind"]: a["checksum"] for a in artifacts if a["kind"] in COMPARED}
+        """{(kind, fingerprint): checksum of the latest snapshot}."""
+        there = [a for a in self.status(store)["artifacts"] if a["kind"] in COMPARED]
+        return {(a["kind"], a["fingerprint"]): a["checksum"] for a in there}
 
     def grown(self, store):
         """A copy of the undisturbed store."""
@@ -156,7 +156,7 @@ class Ground:
         """The next run ends with the checksums of an undisturbed one, and all is sound."""
         self.expect(self.run(store), 0)
         found = self.checksums(store)
-        different = [kind for kind in COMPARED if found.get(kind) != self.wanted[kind]]
+        different = [key[0] for key, checksum in self.wanted.items() if found.get(key) != checksum]
         must(not different, f"differs from an undisturbed run: {', '.join(different)}")
         self.expect(self.do("verify", "--store", str(store)), 0)
         self.nothing_left()
