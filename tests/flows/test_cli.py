@@ -10,8 +10,9 @@ from typer.main import get_command
 from reelvec.flows.cli import app, main
 
 WORDS = {
-    "bootstrap", "compact", "convert", "corpus", "demo", "doctor", "embed", "evaluate", "failures",
-    "gc", "presets", "repair", "retry", "run", "search", "status", "verify", "weights",
+    "bootstrap", "compact", "convert", "corpus", "demo", "doctor", "drop", "embed", "evaluate",
+    "failures", "gc", "presets", "reembed", "repair", "report", "retry", "run", "runs", "search",
+    "status", "verify", "weights",
 }  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def test_what_an_empty_store_lacks_is_named(reelvec, empty_store, words, parts):
         (["corpus", "check", "msrvt", "--root", "."], 2, ["(msrvt)", "msrvtt"]),
         (["corpus", "check", "msrvtt", "--root", "nowhere"], 2, ["(nowhere) is no folder"]),
         (["embed", "nowhere"], 2, ["(nowhere)", "folder"]),
-        (["embed", ".", "--weights", "nowhere.pt"], 1, ["nowhere.pt"]),
+        (["embed", ".", "--weights", "nowhere.pt"], 2, ["nowhere.pt"]),
         (["corpus", "check", "msvdd"], 2, ["(msvdd)"]),
         (["corpus", "check", "msvd", "--videos", "v"], 2, ["--annotations"]),
         (["weights", "inspect", "nowhere.pt"], 1, ["nowhere.pt"]),
