@@ -105,7 +105,7 @@ def test_what_an_empty_store_lacks_is_named(reelvec, empty_store, words, parts):
         (["corpus", "check", "msrvt", "--root", "."], 2, ["(msrvt)", "msrvtt"]),
         (["corpus", "check", "msrvtt", "--root", "nowhere"], 2, ["(nowhere) is no folder"]),
         (["embed", "nowhere"], 2, ["(nowhere)", "folder"]),
-        (["embed", ".", "--weights", "nowhere.pt"], 2, ["nowhere.pt"]),
+        (["embed", ".", "--weights", "nowhere.pt"], 2, ["no file with a video's name"]),
         (["corpus", "check", "msvdd"], 2, ["(msvdd)"]),
         (["corpus", "check", "msvd", "--videos", "v"], 2, ["--annotations"]),
         (["weights", "inspect", "nowhere.pt"], 1, ["nowhere.pt"]),
