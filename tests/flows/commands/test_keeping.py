@@ -110,7 +110,7 @@ def test_a_record_of_what_is_gone_is_not_up_to_date(made, store, monkeypatch):
     """Else a run with nothing to do would leave the record that names what is gone in force."""
     config = made.model_copy(update={"store": str(store)})
     ran = []
-    monkeypatch.setattr("reelvec.flows.pipeline.pipeline", lambda *_, **__: ran.append(1) or {})
+    monkeypatch.setattr("reelvec.flows.alone.run_alone", lambda *_, **__: ran.append(1) or {})
     assert launch(config, stages=["ingest", "extract"]).changed is False
     root = open_root(store)
     last = latest_run(root)

@@ -17,6 +17,7 @@ def launched(monkeypatch, tmp_path):
     monkeypatch.setattr(launch, "show", lambda _: None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "st" / ".scratch").mkdir(parents=True)
+    (tmp_path / "a.mp4").touch()
     (tmp_path / "mine.yaml").write_text("corpus: {kind: folder, videos: .}")
 
     def call(*words):
