@@ -7,7 +7,7 @@ receive one of these objects or plain values, never a copy of its fields.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -93,6 +93,9 @@ class ModelConfig(Options):
     """How they are chosen where more are stored."""
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class TrainConfig(Options):
     """How the model is trained; epochs 0: not at all."""
 
@@ -120,12 +123,21 @@ class TrainConfig(Options):
     """Learning-rate schedule of models.training.optim."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Fraction of all steps."""
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    """Global gradient norm limit."""
+    schedule_over: Literal["steps", "pairs"] = "steps"
+    """What the schedule ends with: the last step, or (AdaCLIP) all pairs over batch_size, rounded
+    up, though each epoch drops an incomplete batch."""
+    max_grad_norm: float | None = Field(default=1.0, gt=0)
+    """Global gradient norm limit; null: none."""
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
+    """How much of the optimizer's two moments a step keeps."""
+    epsilon: float = Field(default=1e-6, ge=0)
+    """Keeps the optimizer's division from zero."""
     freeze_layers: int = Field(default=-1, ge=-1)
     """CLIP blocks frozen from the bottom, as the originals count; -1 freezes nothing."""
     gradient_scaling: Literal["exact", "legacy"] = "exact"
     """legacy: encoder gradients divided by the number of processes, as the originals' gather."""
+    negatives: Literal["batch", "process"] = "batch"
+    """Whom a pair is compared with: the batch, or its process alone (as released tightTransf)."""
     captions: Literal["all", "one_per_video", "joined"] = "all"
     """all: each caption is an item; one_per_video: one drawn each epoch; joined: paragraphs."""
     selection_split: Literal["val", "test"] = "val"

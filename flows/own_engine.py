@@ -97,7 +97,7 @@ def _on_dask(
 
     futures = client.map(work, list(shards), pure=False)
     try:
-        yield from done(futures)
+        yield from done(futures)  # type: ignore[no-untyped-call]
     finally:
         client.cancel(futures)
 

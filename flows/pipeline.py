@@ -21,6 +21,7 @@ from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.outcome import RunSummary
 from reelvec.tasks.runs.preflight import checked_config, choose_stages
 from reelvec.tasks.runs.receipts import StageReceipt
+from reelvec.tasks.runs.rehearsal import rehearse_corpus
 from reelvec.tasks.runs.retrying import RetryFilter
 
 __all__ = ["pipeline"]
@@ -53,6 +54,7 @@ def pipeline(
     check_loopback(config)
     session = Session(config, accepts_losses=accept_losses, rehash=rehash, refreshes=refresh)
     chosen = choose_stages(only)
+    rehearse_corpus(session, stages=chosen)
     with _shared_server(), open_cluster(config) as address:
         runner = _task_runner(config, address=address)
 

@@ -71,7 +71,7 @@ class StageProgress:
         self._show(min(100.0 * self.done / max(self.total, 1), 100.0))
 
     def follow_training(self, event: Mapping[str, Any]) -> None:
-        """Show an event of tasks.training.train: steps, epochs, restarts."""
+        """Show an event of tasks.training.train: steps, epochs, restarts, notes."""
         name = event["event"]
         if name == "step":
             note = f"epoch {event['epoch']}  loss {event['loss']:.3f}"
@@ -79,6 +79,8 @@ class StageProgress:
             self.update(int(event["step"]), total=int(event["steps"]), note=note)
         elif name == "restart":
             self._console.print(f"{self.title}: restarted from the last checkpoint")
+        elif name == "note":
+            self._console.print(f"{self.title}: {event['text']}", soft_wrap=True)
 
     def stop(self) -> None:
         if self._bar is not None:

@@ -41,7 +41,8 @@ def server_url() -> str | None:
         return None
     from prefect.settings import PREFECT_API_URL
 
-    return PREFECT_API_URL.value()
+    url: str | None = PREFECT_API_URL.value()
+    return url
 
 
 def may_be_set() -> bool:

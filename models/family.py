@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from reelvec.models.clip.architecture import Architecture
@@ -24,36 +22,11 @@ from reelvec.models.clip.towers import ClipTowers
 from reelvec.models.clip.weights import load_strictly
 from reelvec.models.errors import InputError, OptionsError
 from reelvec.models.features import EMBEDDING, Columns, TextFeatures, VideoFeatures
+from reelvec.models.noise import Noise
+from reelvec.models.options import FamilyOptions, OriginalSettings
 from reelvec.models.training.losses import Terms
 
 __all__ = ["ClipFamily", "FamilyOptions", "OriginalSettings", "RetrievalModel", "at_least_fp32"]
-
-
-class FamilyOptions(BaseModel):
-    """A family's own options: frozen, unknown keys refused, one documented field each."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    def sees_batch(self, *, training: bool) -> bool:
-        """Whether a row's numbers depend on the rows it is encoded with, beyond rounding.
-
-        By the legacy masks, where a family has them; in training also by noise that is drawn for
-        a batch as a whole, or statistics over it.
-        """
-        del training
-        return getattr(self, "mask_layout", "fixed") == "legacy"
-
-
-@dataclass(frozen=True)
-class OriginalSettings:
-    """An original system's settings in our words."""
-
-    options: dict[str, Any] = field(default_factory=dict)
-    """Options of our family."""
-    max_words: int = 32
-    """Tokens of a caption, start and end included."""
-    max_frames: int = 12
-    """Frames of a video."""
 
 
 class RetrievalModel(nn.Module, ABC):
@@ -71,6 +44,9 @@ class RetrievalModel(nn.Module, ABC):
     """
 
     options_class: ClassVar[type[FamilyOptions]]
+    after_gather: ClassVar[tuple[str, ...]] = ()
+    """How parameters' names begin that an encoder uses here, and the original after it has gathered
+    features over processes: `train.gradient_scaling: legacy` does not divide their gradients."""
     trainable: ClassVar[bool] = True
     """Whether training changes anything; a family that only embeds says False."""
     mean: tuple[float, ...] = CLIP_MEAN
@@ -117,7 +93,7 @@ class RetrievalModel(nn.Module, ABC):
         Args:
             frames: float [V, F, 3, S, S], normalised; padded frames are zeros.
             mask: int64 [V, F], 1 where a frame is real.
-            extra: whatever else this family's `prepare` gave (and, in training, its noise).
+            extra: whatever else this family's `prepare` gave, and in training its `video_noise`.
 
         Returns:
             Named tensors [V, ...] as in `video_columns`.
@@ -150,6 +126,16 @@ class RetrievalModel(nn.Module, ABC):
         weighted sum is `similarity`.
         """
         return [(1.0, self.similarity(text, video))]
+
+    def training_terms(self, text: TextFeatures, video: VideoFeatures, *, noise: Noise) -> Terms:
+        """`score_terms` in training; `noise` [T, V] is for a family whose score draws any."""
+        del noise
+        return self.score_terms(text, video)
+
+    def video_noise(self, noise: Noise) -> dict[str, Tensor]:
+        """Keyword arguments of `encode_video` in training, from the noise [V] of its rows."""
+        del noise
+        return {}
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids int64 [T, max_words] of raw captions."""

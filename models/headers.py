@@ -16,12 +16,15 @@ from reelvec.models.clip.architecture import MAX_LAYERS, Architecture
 from reelvec.models.clip.blocks import HEADER_EPS, LayerNorm, Transformer, quick_gelu
 from reelvec.models.errors import InputError, OptionsError
 from reelvec.models.family import ClipFamily, FamilyOptions
+from reelvec.models.features import TextFeatures, VideoFeatures
+from reelvec.models.noise import Noise
 from reelvec.models.temporal import (
     HEADER_STD,
     copy_text_blocks,
     init_as_originals,
     key_mask,
 )
+from reelvec.models.training.losses import Terms
 
 __all__ = ["HeaderFamily", "HeaderOptions", "header_options"]
 
@@ -60,10 +63,15 @@ class CrossEncoder(nn.Module):
         self.transformer = Transformer(width, layers=layers, heads=heads, eps=HEADER_EPS)
         self.pooler = _Pooler(width)
 
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Pooled first tokens [B, D] of sequences [B, L, D] with key mask [B, L]."""
+    def forward(self, tokens: Tensor, mask: Tensor, *, noise: Noise | None = None) -> Tensor:
+        """Pooled first tokens [B, D] of sequences [B, L, D] with key mask [B, L].
+
+        `noise` [B]: of the dropout; None: as torch draws it, in training alone.
+        """
         positions = self.embeddings.position_embeddings.weight
-        x = self.dropout(tokens + positions[: tokens.shape[1]].to(tokens.dtype))
+        x = tokens + positions[: tokens.shape[1]].to(tokens.dtype)
+        share = self.dropout.p
+        x = self.dropout(x) if noise is None else noise.dropout(x, share=share, site="cross")
         added = key_mask(mask, heads=self.transformer.heads, dtype=x.dtype)
         first = self.transformer(x, mask=added, first_only=True)[:, 0]
         out: Tensor = self.pooler(first)
@@ -109,9 +117,10 @@ class HeaderOptions(FamilyOptions):
     """Spread of seqTransf's frame positions where they start at random. From scratch, frames differ
     by far more than 0.02, so their order is hardly seen; from a CLIP archive this is not used."""
 
-    def sees_batch(self, *, training: bool) -> bool:
-        """In training, by the cross encoder's dropout."""
-        return training and self.sim_header == "tightTransf"
+    @property
+    def draws_noise(self) -> bool:
+        """The cross encoder's dropout."""
+        return self.sim_header == "tightTransf"
 
 
 class HeaderFamily(ClipFamily):
@@ -204,10 +213,25 @@ class HeaderFamily(ClipFamily):
             )
         return frame_features
 
-    def cross_score(self, sentence: Tensor, frame_features: Tensor, mask: Tensor) -> Tensor:
+    def training_terms(self, text: TextFeatures, video: VideoFeatures, *, noise: Noise) -> Terms:
+        """`score_terms`, with the cross encoder's dropout."""
+        if self.header != "tightTransf":
+            return self.score_terms(text, video)
+        logits = self.cross_score(text["sentence"], video["frames"], video["mask"], noise=noise)
+        return [(1.0, logits)]
+
+    def cross_score(
+        self,
+        sentence: Tensor,
+        frame_features: Tensor,
+        mask: Tensor,
+        *,
+        noise: Noise | None = None,
+    ) -> Tensor:
         """Logits [T, V] of tightTransf: sentences [T, D] with frames [V, F, D], mask [V, F].
 
-        One forward pass a pair, in slices of texts and videos that bound the memory.
+        One forward pass a pair, in slices of texts and videos that bound the memory. `noise`
+        [T, V]: of training.
         """
         if frame_features.shape[1] >= self.architecture.context_length:
             raise InputError(
@@ -216,21 +240,30 @@ class HeaderFamily(ClipFamily):
             )
         wide = min(len(frame_features), _PAIRS) or 1
         tall = max(_PAIRS // wide, 1)
-        parts = list(zip(torch.split(frame_features, wide), torch.split(mask, wide), strict=True))
-        rows = [
-            torch.cat([self._cross_block(s, f, m) for f, m in parts], dim=1)
-            for s in torch.split(sentence, tall)
-        ]
-        return torch.cat(rows)
+        blocks = []
+        for top in range(0, len(sentence) or 1, tall):  # of no rows one empty block
+            rows = slice(top, top + tall)
+            row = []
+            for left in range(0, len(frame_features) or 1, wide):
+                columns = slice(left, left + wide)
+                drawn = None if noise is None else noise[rows, columns]
+                row.append(
+                    self._cross_block(sentence[rows], frame_features[columns], mask[columns], drawn)
+                )
+            blocks.append(torch.cat(row, dim=1))
+        return torch.cat(blocks)
 
-    def _cross_block(self, sentence: Tensor, frame_features: Tensor, mask: Tensor) -> Tensor:
+    def _cross_block(
+        self, sentence: Tensor, frame_features: Tensor, mask: Tensor, noise: Noise | None
+    ) -> Tensor:
         texts, videos, count = len(sentence), len(frame_features), frame_features.shape[1]
         first = sentence[:, None, None, :].expand(-1, videos, -1, -1)
         rest = frame_features[None].expand(texts, -1, -1, -1)
         tokens = torch.cat([first, rest], dim=2).flatten(0, 1)
         seen = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)
         seen = seen[None].expand(texts, -1, -1).reshape(-1, count + 1)
-        score: Tensor = self.similarity_dense(self.cross(tokens, seen))
+        drawn = None if noise is None else noise.flat()
+        score: Tensor = self.similarity_dense(self.cross(tokens, seen, noise=drawn))
         return score.view(texts, videos)
 
 

@@ -100,7 +100,7 @@ def _is_stopped(root: Root, run: RunAtWork) -> bool:
     if run.host != _host():
         return root.age_seconds(run.path) > _LONGEST_SECONDS
     try:
-        born = psutil.Process(run.process).create_time()
+        born = float(psutil.Process(run.process).create_time())
     except psutil.Error:
         return True
     return abs(born - run.born) > _CLOCK_SECONDS  # the number belongs to another process by now

@@ -26,6 +26,7 @@ __all__ = [
     "RunRecord",
     "StageRecord",
     "drop_runs",
+    "dropped_runs",
     "find_run",
     "latest_run",
     "list_runs",
@@ -109,7 +110,7 @@ def list_runs(root: Root, *, name: str | None = None, dropped: bool = False) -> 
     Raises:
         IntegrityError: a record is damaged.
     """
-    gone = frozenset() if dropped else _dropped(root)
+    gone = frozenset() if dropped else dropped_runs(root)
     records = [
         _read(root, file) for file in root.list(layout.RUNS) if _identifier(file) not in gone
     ]
@@ -118,7 +119,7 @@ def list_runs(root: Root, *, name: str | None = None, dropped: bool = False) -> 
 
 def newest_first(root: Root, *, name: str | None = None) -> Iterator[RunRecord]:
     """The runs (of that name) that were not dropped, the last start first, read as they come."""
-    gone = _dropped(root)
+    gone = dropped_runs(root)
     for file in reversed(root.list(layout.RUNS)):
         if _identifier(file) not in gone:
             record = _read(root, file)
@@ -200,7 +201,7 @@ def drop_runs(root: Root, records: Sequence[RunRecord]) -> None:
     root.put_new(layout.drop(now.strftime(_FORMAT), secrets.token_hex(4)), seal(body))
 
 
-def _dropped(root: Root) -> frozenset[str]:
+def dropped_runs(root: Root) -> frozenset[str]:
     """Identifiers of the runs that were dropped.
 
     Raises:

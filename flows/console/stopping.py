@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
@@ -60,7 +60,7 @@ def stopping_on_signals() -> Iterator[None]:
 
 
 def _restore(
-    before: dict[signal.Signals, object],
+    before: Mapping[signal.Signals, object],
     before_told: int,
     tell: socket.socket,
     watch: threading.Thread,

@@ -28,6 +28,8 @@ class WeighingFamily(ClipFamily):
         options: AdaCLIP's.
     """
 
+    after_gather = ("frame_agg_", "word_agg_")
+
     def __init__(
         self,
         options: AdaClipOptions,

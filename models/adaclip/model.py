@@ -31,6 +31,7 @@ from reelvec.models.clip.preprocess import normalise
 from reelvec.models.errors import InputError, OptionsError
 from reelvec.models.family import OriginalSettings
 from reelvec.models.features import Column, Columns, VideoFeatures
+from reelvec.models.noise import Noise
 from reelvec.models.temporal import copy_text_blocks, init_as_originals
 
 __all__ = ["AdaClip"]
@@ -46,7 +47,7 @@ class AdaClip(WeighingFamily):
 
     Attributes:
         temperature: Of the relaxed choice in training; `start_epoch` sets it.
-        generator: Draws the Gumbel noise of training; None: torch's default.
+        generator: Draws the Gumbel noise of training where none is given; None: torch's default.
     """
 
     options_class = AdaClipOptions
@@ -195,6 +196,12 @@ class AdaClip(WeighingFamily):
             given["policy_frames"] = normalise(frames, mask, mean=IMAGENET_MEAN, std=IMAGENET_STD)
         return given
 
+    def video_noise(self, noise: Noise) -> dict[str, Tensor]:
+        """The policy's ``noise`` [V, N]."""
+        if not self.has_policy:
+            return {}
+        return {"noise": noise.gumbel(self.max_frames, site="policy")}
+
     def encode_video(
         self,
         frames: Tensor,
@@ -249,7 +256,10 @@ class AdaClip(WeighingFamily):
             if noise is None:
                 noise = gumbel_noise(scores, generator=self.generator)
             selection, chosen = hard_top_k(
-                scores, k=self._training_k, temperature=self.temperature, noise=noise
+                scores,
+                k=self._training_k,
+                temperature=self.temperature,
+                noise=noise.to(scores.dtype),
             )
             return selection @ everything, (selection @ scores[..., None]).squeeze(2), chosen
         chosen = best_frames(scores, k=self.kept)

@@ -54,9 +54,15 @@ class AdaClipOptions(FamilyOptions):
     """legacy: word_agg transformer masks heads as released; a text then depends on its batch."""
 
     def sees_batch(self, *, training: bool) -> bool:
-        """By the legacy masks; in training, by the policy's noise and MobileNet's statistics."""
-        drawn = training and self.policy != "none"
-        return drawn or super().sees_batch(training=training)
+        """By the legacy masks; in training, by the statistics of a MobileNet that moves."""
+        moves = not self.freeze_cnn or self.batch_norm == "legacy"
+        by_statistics = training and self.policy == "mobilenet_v3_large" and moves
+        return by_statistics or super().sees_batch(training=training)
+
+    @property
+    def draws_noise(self) -> bool:
+        """The policy's Gumbel noise."""
+        return self.policy != "none"
 
 
 _BY_NAME = {"policy_backbone": "policy"}

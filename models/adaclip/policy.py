@@ -77,6 +77,7 @@ class FramePolicy(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores [V, N] of frame features [V, N, features], or of images [V, N, C, H, W]."""
+        x = x.to(next(self.linear.parameters()).dtype)
         if self.cnn_model is not None:
             x = self.cnn_model(x.flatten(0, 1)).view(*x.shape[:2], -1)
         else:

@@ -18,7 +18,7 @@ from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.merging import Entry
 from reelvec.storage.commits.receipts import Receipt, check_receipt, read_receipt
 from reelvec.storage.commits.retention import removals_after, retire_snapshot
-from reelvec.storage.errors import CommitError, StoreError
+from reelvec.storage.errors import RefusedError, StoreError
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
 from reelvec.storage.tables import identity_of
@@ -92,7 +92,12 @@ def _set_aside(root: Root, *paths: str) -> None:
     """Moves files out of the way of readers, by copy and delete (no root renames)."""
     for path in paths:
         if root.exists(path):
-            root.put_file(layout.damaged(path), root.local_path(path))
+            try:
+                root.put_file(layout.damaged(path), root.local_path(path))
+            except RefusedError:
+                raise
+            except StoreError:
+                pass  # the disk cannot read it, so there is nothing to keep
             root.delete(path)
 
 
@@ -152,6 +157,8 @@ def _mend_removal(artifact: Artifact, path: str) -> str:
 def _body_of(root: Root, path: str) -> dict[str, Any] | None:
     try:
         return unseal(root.read(path), path=path)
+    except RefusedError:
+        raise
     except StoreError:
         return None
 
@@ -213,7 +220,9 @@ def _entries_of_receipts(artifact: Artifact) -> tuple[Entry, ...]:
             receipt = read_receipt(root, folder, f"receipts/{name}")
             check_receipt(receipt)
             artifact.verified_path(receipt.part, size=receipt.bytes, checksum=receipt.checksum)
-        except (StoreError, CommitError):
+        except RefusedError:
+            raise
+        except StoreError:
             continue
         aged.append((root.age_seconds(path), receipt))
     root.sync(*(f"{folder}/{receipt.path}" for _, receipt in aged))

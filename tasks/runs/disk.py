@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reelvec.storage import layout
 from reelvec.storage.commits.artifact import Artifact, Snapshot
-from reelvec.storage.errors import StoreError
+from reelvec.storage.errors import RefusedError, StoreError
 from reelvec.storage.roots import Root, open_root
 from reelvec.tasks.runs.holdings import ArtifactKey, Holdings
 
@@ -107,6 +107,8 @@ def _owners(root: Root) -> dict[ArtifactKey, str]:
         holdings = Holdings(root)
         dropped = dict.fromkeys(holdings.of(holdings.dropped), "of dropped runs")
         return dropped | dict.fromkeys(holdings.of(holdings.kept), "")
+    except RefusedError:
+        raise
     except StoreError:  # damaged, which verify says: then who needs what is not known
         return {(artifact.kind, artifact.fingerprint): "" for artifact in Artifact.all(root)}
 
@@ -115,6 +117,8 @@ def _parts_of(artifact: Artifact) -> dict[str, str]:
     """What each part and receipt is, as far as the latest snapshot knows it."""
     try:
         latest = artifact.latest()
+    except RefusedError:
+        raise
     except StoreError:
         return {}
     if latest is None:

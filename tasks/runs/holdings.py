@@ -16,7 +16,7 @@ from reelvec.storage import layout
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.roots import Root
-from reelvec.storage.runs import RunRecord, list_runs
+from reelvec.storage.runs import RunRecord, dropped_runs, list_runs
 from reelvec.tasks.training.checkpoints import best_checkpoint, checkpoints
 
 __all__ = ["ArtifactKey", "Holdings"]
@@ -47,10 +47,9 @@ class Holdings:
 
     def __init__(self, root: Root) -> None:
         self.root = root
-        self.kept = list_runs(root)
-        known = {run.identifier for run in self.kept}
-        every = list_runs(root, dropped=True)
-        self.dropped = [run for run in every if run.identifier not in known]
+        gone, runs = dropped_runs(root), list_runs(root, dropped=True)
+        self.kept = [run for run in runs if run.identifier not in gone]
+        self.dropped = [run for run in runs if run.identifier in gone]
         self._made: dict[frozenset[ArtifactKey], _Made] = {}
 
     def of(self, runs: Iterable[RunRecord]) -> frozenset[ArtifactKey]:

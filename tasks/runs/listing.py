@@ -72,22 +72,19 @@ def list_names(store: str, *, dropped: bool = False) -> list[ListedRun]:
             _listed(
                 record,
                 runs=runs,
-                status=_status(record, work.pop(name, None)),
-                needs=(holdings.of(runs), holdings.only_of(runs)),
+                holdings=holdings,
                 sizes=sizes,
+                status=_status(record, work.pop(name, None)),
                 in_use=used is not None and used.identifier == record.identifier,
             )
         )
     listed = [_begun(run) for run in work.values()] + listed[::-1]
     if dropped:
-        kept = holdings.of(holdings.kept)
         for runs in _by_name(holdings.dropped).values():
-            needs = holdings.of(runs)
-            listed.append(
-                _listed(
-                    runs[-1], runs=runs, status="dropped", needs=(needs, needs - kept), sizes=sizes
-                )
+            gone = _listed(
+                runs[-1], runs=runs, holdings=holdings, sizes=sizes, status="dropped", in_use=False
             )
+            listed.append(gone)
     return listed
 
 
@@ -103,12 +100,16 @@ def _listed(
     record: RunRecord,
     *,
     runs: Sequence[RunRecord],
-    status: str,
-    needs: tuple[frozenset[ArtifactKey], frozenset[ArtifactKey]],
+    holdings: Holdings,
     sizes: Mapping[ArtifactKey, int],
-    in_use: bool = False,
+    status: str,
+    in_use: bool,
 ) -> ListedRun:
-    all_of_them, alone = (sum(sizes.get(key, 0) for key in keys) for keys in needs)
+    needed, alone = (
+        sum(sizes.get(key, 0) for key in keys)
+        for keys in (holdings.of(runs), holdings.only_of(runs))
+    )
+    kinds = {kind for kind, _ in holdings.of([record])}
     return ListedRun(
         name=record.name,
         run=record.identifier,
@@ -116,8 +117,8 @@ def _listed(
         started=record.started,
         ended=record.ended,
         status=status,
-        has=tuple(word for kind, word in _WORDS.items() if kind in record.artifacts),
-        bytes=all_of_them,
+        has=tuple(word for kind, word in _WORDS.items() if kind in kinds),
+        bytes=needed,
         bytes_alone=alone,
         in_use=in_use,
     )

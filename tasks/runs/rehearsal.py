@@ -8,7 +8,7 @@ from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.storage import layout
 from reelvec.storage.corpora import open_corpus
 from reelvec.storage.corpora.contract import CorpusListing
-from reelvec.storage.errors import MissingArtifactError
+from reelvec.storage.errors import CorpusError, MissingArtifactError
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import Corpus, read_corpus
 from reelvec.tasks.identity import corpus_identity
@@ -16,6 +16,7 @@ from reelvec.tasks.training.train import find_trained
 
 __all__ = ["rehearse_corpus"]
 
+_SHOWN = 3
 _DRAWN = ("train", "val", "test")
 """Splits of a synthetic corpus, which is not drawn for a rehearsal."""
 
@@ -32,7 +33,7 @@ def rehearse_corpus(session: Session, *, stages: Collection[str]) -> None:
     config, wanted = session.config, _wanted(session.config, stages)
     if config.corpus.kind == "synthetic":
         open_corpus(config.corpus, store_dir=session.root.local_folder)
-        captioned = set(_DRAWN)
+        captioned: set[str] | None = set(_DRAWN)
     else:
         captioned = _captioned(_listed(session, stages), enough=wanted)
     missing = wanted - captioned if captioned is not None else set()
@@ -78,7 +79,10 @@ def _listed(session: Session, stages: Collection[str]) -> CorpusListing | Corpus
     if "ingest" not in stages:
         return read_corpus(session) if _is_known(session) else CorpusListing((), ())
     store_dir = session.root.local_folder
-    return open_corpus(session.config.corpus, store_dir=store_dir).read()
+    listing = open_corpus(session.config.corpus, store_dir=store_dir).read()
+    if listing.problems and not any(True for _ in listing.captions):
+        raise CorpusError(f"no caption could be read: {'; '.join(listing.problems[:_SHOWN])}")
+    return listing
 
 
 def _captioned(corpus: CorpusListing | Corpus, *, enough: Collection[str]) -> set[str] | None:

@@ -28,6 +28,7 @@ from reelvec.storage.weights.checkpoints import (
     save_checkpoint,
     weights_hash,
 )
+from reelvec.tasks.training.identity import draws_noise
 from reelvec.tasks.training.progress import Progress
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
 
 CHECKPOINTS = "checkpoints"
 _OPTIMIZER = "optimizer/"
+_BY_ROW = "by row"
 _SCHEMA = "safetensors weights/* optimizer/*"
 
 
@@ -67,6 +69,8 @@ class CheckpointRef:
     weights_hash: str
     seconds: float
     """Of training up to here, over all runs that contributed."""
+    noise_by_row: bool
+    """Whether its noise, if it drew any, was drawn by row (before: by part of a batch)."""
 
     @property
     def path(self) -> Path:
@@ -95,6 +99,7 @@ def _ref(part: PartRef) -> CheckpointRef:
         progress=Progress.model_validate_json(str(receipt.extra["progress"])),
         weights_hash=str(receipt.extra["weights_hash"]),
         seconds=float(receipt.extra["seconds"]),
+        noise_by_row=receipt.extra.get("noise") == _BY_ROW,
     )
 
 
@@ -165,6 +170,7 @@ def _write(
     if state.optimizer is not None:
         moments, metadata["optimizer"] = export_optimizer(state.optimizer)
         tensors |= {_OPTIMIZER + name: tensor for name, tensor in moments.items()}
+    drawn = {"noise": _BY_ROW} if draws_noise(config) else {}
     shard = f"step-{state.progress.step:08d}"
     with artifact.new_part(table=CHECKPOINTS, shard=shard, suffix=".safetensors") as part:
         save_checkpoint(part.path, tensors=tensors, metadata=metadata)
@@ -176,6 +182,7 @@ def _write(
                 "progress": state.progress.model_dump_json(),
                 "weights_hash": weights_hash(weights),
                 "seconds": round(seconds, 3),
+                **drawn,
             },
         )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from reelvec.configs.schema import PipelineConfig
+from reelvec.configs.schema import ModelConfig, PipelineConfig, TrainConfig
 from reelvec.models.registry import validate_options
 
-__all__ = ["TRAINING_RECIPE", "checkpoint_identity"]
+__all__ = ["TRAINING_RECIPE", "checkpoint_identity", "draws_noise", "former_identity"]
 
 TRAINING_RECIPE = 1
 
@@ -24,6 +24,9 @@ _HOW = {
     "threads",
     "when_corpus_grows",
 }
+
+#: options younger than stores: named where they are not as everything was trained before
+_LATER = {"betas", "epsilon", "negatives", "schedule_over"}
 
 
 def checkpoint_identity(
@@ -48,6 +51,8 @@ def checkpoint_identity(
     if config.train.epochs == 0:
         return {**identity, "train": {"epochs": 0, "seed": config.train.seed}}
     train = config.train.model_dump(mode="json", exclude=_HOW)
+    plain = TrainConfig().model_dump(mode="json", include=_LATER)
+    train = {name: value for name, value in train.items() if (name, value) not in plain.items()}
     train |= _cuts(config)
     identity |= {"train": train, "corpus": corpus, "frames": frames}
     if config.train.when_corpus_grows == "retrain":
@@ -60,8 +65,28 @@ def _cuts(config: PipelineConfig) -> dict[str, int]:
     options = validate_options(config.model.family, config.model.options)
     cuts: dict[str, int] = {}
     if options.sees_batch(training=True):
-        given = {"accumulation": config.train.accumulation, "processes": config.train.processes}
-        cuts |= {name: parts for name, parts in given.items() if parts > 1}
-    if config.train.gradient_scaling == "legacy":
+        cuts |= _named_cuts(config)
+    if config.train.gradient_scaling == "legacy" or config.train.negatives == "process":
         cuts["processes"] = config.train.processes
     return cuts
+
+
+def former_identity(identity: dict[str, Any], config: PipelineConfig) -> dict[str, Any] | None:
+    """The identity of the same run while noise was drawn by part; None: it is the same.
+
+    The cuts of a batch were then named, since each drew other noise.
+    """
+    if config.train.epochs == 0 or not draws_noise(config.model):
+        return None
+    former = {**identity, "train": {**identity["train"], **_named_cuts(config)}}
+    return None if former == identity else former
+
+
+def draws_noise(model: ModelConfig) -> bool:
+    """Whether training this model draws noise."""
+    return validate_options(model.family, model.options).draws_noise
+
+
+def _named_cuts(config: PipelineConfig) -> dict[str, int]:
+    given = {"accumulation": config.train.accumulation, "processes": config.train.processes}
+    return {name: parts for name, parts in given.items() if parts > 1}

@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from torch.nn.utils import clip_grad_norm_
 
+from reelvec.configs.schema import TrainConfig
 from reelvec.models.training.optim import rates
 from reelvec.models.training.parameters import clamp_logit_scale
 from reelvec.storage.commits.artifact import Artifact
@@ -19,6 +20,7 @@ from reelvec.tasks.training.checkpoints import CheckpointRef, TrainingState, com
 from reelvec.tasks.training.data import ClipLoader
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import Reporter
+from reelvec.tasks.training.identity import draws_noise
 from reelvec.tasks.training.items import Item, set_hash
 from reelvec.tasks.training.order import Order, pieces
 from reelvec.tasks.training.processes import Group
@@ -47,6 +49,16 @@ def planned(order: Order, *, epochs: int, training_set: str) -> Progress:
     """The progress of a run before its first step."""
     steps = order.steps
     return Progress(steps_per_epoch=steps, total_steps=steps * epochs, training_set=training_set)
+
+
+def scheduled_steps(order: Order, options: TrainConfig) -> int:
+    """Steps that the learning rate is planned for.
+
+    Source: specs/xclip-adaclip.md B2 (t_total), the steps of the run else.
+    """
+    if options.schedule_over == "pairs":
+        return -(-len(order.groups) * options.epochs // order.batch)
+    return order.steps * options.epochs
 
 
 class Trainer:
@@ -84,12 +96,13 @@ class Trainer:
         chosen = [item for item in items if item.role == "selection"]
         self.selection = SelectionSet(chosen, model=model, batch=min(options.batch_size, 32))
         progress = planned(self.order, epochs=options.epochs, training_set=set_hash(items))
-        optimizer = make_optimizer(model, options, total_steps=progress.total_steps)
+        optimizer = make_optimizer(model, options, total_steps=scheduled_steps(self.order, options))
         self.state = TrainingState(model, optimizer, progress)
         self.how = StepOptions(
             parts=options.accumulation,
             bf16=options.precision == "bf16",
             legacy_scaling=options.gradient_scaling == "legacy",
+            negatives=options.negatives,
             seed=options.seed,
         )
         self.reporter = Reporter(silent=not group.is_first)
@@ -128,6 +141,12 @@ class Trainer:
             raise TrainingError("a trainer has an optimizer")
         self.state = restore(ref, model=self.state.model, optimizer=optimizer)
         self._seconds_before = ref.seconds
+        if draws_noise(self.spec.model) and not ref.noise_by_row:
+            self.reporter.say(
+                "note",
+                text=f"step {ref.progress.step} was reached with noise drawn by part; from here "
+                "on it is drawn by row, so the weights are not those of either way alone",
+            )
 
     def run(self) -> None:
         """Train to the end."""
@@ -166,10 +185,11 @@ class Trainer:
         )
         self._check(loss, rows)
         rate = max(rates(optimizer).values())  # of the new parts, unless all is clip.*
-        clip_grad_norm_(
-            [p for p in model.parameters() if p.grad is not None],
-            self.spec.train.max_grad_norm,
-        )
+        if self.spec.train.max_grad_norm is not None:
+            clip_grad_norm_(
+                [p for p in model.parameters() if p.grad is not None],
+                self.spec.train.max_grad_norm,
+            )
         optimizer.step()
         clamp_logit_scale(model)
         progress = progress.after_step(loss)

@@ -115,6 +115,12 @@ class Group:
                 for tensor, piece in zip(bucket, pieces, strict=True):
                     tensor.copy_(piece.view_as(tensor))
 
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Replace each tensor by the first process's."""
+        if self.world > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
+
     def tell(self, value: int) -> int:
         """Send the value of process 0 to all processes."""
         if self.world == 1:

@@ -217,6 +217,8 @@ def make_optimizer(
             schedule=options.schedule,
             warmup=options.warmup,
             total_steps=total_steps,
-            max_grad_norm=options.max_grad_norm,
+            betas=options.betas,
+            eps=options.epsilon,
+            max_grad_norm=-1 if options.max_grad_norm is None else options.max_grad_norm,
         ),
     )

@@ -11,21 +11,25 @@ for one process and many, one pass and several:
    of parameters are then summed over processes.
 
 All negatives of the global batch count whatever the number of parts (GradCache: Gao et al. 2021,
-"Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup").
+"Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"). Noise is drawn by a
+row's place in that batch (`models.noise`), so it too is the same for any cut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import TextFeatures, VideoFeatures
+from reelvec.models.noise import StepNoise
 from reelvec.models.training.losses import Terms, weighted_rows_loss, weighted_symmetric_loss
+from reelvec.models.training.running_statistics import moved_once
 from reelvec.tasks.training.data import ClipBatch
 from reelvec.tasks.training.order import pieces, step_seed
 from reelvec.tasks.training.processes import Group
@@ -57,20 +61,32 @@ class StepOptions:
         bf16: encode under bfloat16 autocast.
         legacy_scaling: divide the encoders' gradients by the number of processes, as the
             originals' gather does (specs/clip4clip-clip2video.md 3.2).
+        negatives: whom a pair is compared with: the rest of the batch, or of its process alone
+            (then nothing is gathered, and nothing divided).
         seed: of the run; what is random in a step follows from it and the step alone.
     """
 
     parts: int = 1
     bf16: bool = False
     legacy_scaling: bool = False
+    negatives: Literal["batch", "process"] = "batch"
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A piece of this process's rows, and the seed of its randomness."""
+    """A piece of this process's rows.
+
+    Attributes:
+        batch: the rows.
+        first: place of the first one in the global batch.
+        noise: of the step.
+        seed: of torch's own generator, for a family that draws from it; our own do not.
+    """
 
     batch: PairBatch
+    first: int
+    noise: StepNoise
     seed: int
 
 
@@ -93,39 +109,38 @@ def contrastive_backward(
     mine = own[group.rank]
     parts = list(_cut(batch, first=mine.start, step=step, options=options))
     at_once = len(parts) == 1
-    with torch.set_grad_enabled(at_once):
-        encoded = [_encode(model, part, bf16=options.bf16) for part in parts]
-    text = TextFeatures.cat([t for t, _ in encoded])
-    video = VideoFeatures.cat([v for _, v in encoded])
-    sizes = [rows.stop - rows.start for rows in own]
-    leaves = _Leaves(text, video, group=group, sizes=sizes)
-    loss = _loss_part(model, leaves.text, leaves.video, mine=mine, pairs=batch.pairs)
-    loss.backward()  # type: ignore[no-untyped-call]
-    scale = 1.0 / group.world if options.legacy_scaling else 1.0
-    gradients = leaves.gradients(mine, group=group, scale=scale)
-    if at_once:
-        _send_back([*_tensors(text, video)], gradients)
-    else:
-        first = 0
-        for part in parts:
-            last = first + len(part.batch.tokens)
-            part_features = _encode(model, part, bf16=options.bf16)
-            _send_back(
-                [*_tensors(*part_features)], [g if g is None else g[first:last] for g in gradients]
-            )
-            first = last
+    with moved_once(model) as statistics:
+        with torch.set_grad_enabled(at_once):
+            encoded = [_encode(model, part, bf16=options.bf16) for part in parts]
+        statistics.close_pass()
+        text = TextFeatures.cat([t for t, _ in encoded])
+        video = VideoFeatures.cat([v for _, v in encoded])
+        seen = _Seen.by(options.negatives, own, group=group)
+        leaves = _Leaves(text, video, seen)
+        loss = _loss_part(model, leaves, StepNoise(options.seed, step))
+        loss.backward()  # type: ignore[no-untyped-call]
+        scale = 1.0 / seen.group.world if options.legacy_scaling else 1.0
+        gradients = leaves.gradients(scale=scale)
+        if at_once:
+            _send_back([*_tensors(text, video)], gradients)
+        else:
+            _send_back_in_parts(model, parts, gradients, bf16=options.bf16)
+    group.share(statistics.tensors)
     group.sum(p.grad for p in model.parameters() if p.grad is not None)
+    _restore_after_gather(model, scale=scale)
     total = loss.detach().double().reshape(1)
     group.sum([total])
     return float(total.item())
 
 
 def _cut(batch: PairBatch, *, first: int, step: int, options: StepOptions) -> Iterator[_Part]:
-    """Parts of the rows, each with a seed that follows from its place in the global batch."""
+    """Parts of the rows."""
     rows = len(batch.tokens)
+    noise = StepNoise(options.seed, step)
     for chosen in pieces(rows, processes=min(options.parts, rows)):
         part = PairBatch(batch.tokens[chosen], batch.clips.rows(chosen), batch.pairs)
-        yield _Part(part, step_seed(options.seed, step=step, row=first + chosen.start))
+        start = first + chosen.start
+        yield _Part(part, start, noise, step_seed(options.seed, step=step, row=start))
 
 
 def _encode(
@@ -135,29 +150,47 @@ def _encode(
     torch.manual_seed(part.seed)
     clips = part.batch.clips.to(device)
     tokens = part.batch.tokens.to(device, non_blocking=True)
+    rows = torch.arange(part.first, part.first + len(tokens), device=device)
+    noise = model.video_noise(part.noise.of_rows(rows))
     with _autocast(device, on=bf16):
         text = model.encode_text(tokens)
-        video = model.encode_video(**model.prepare(clips.frames, clips.mask))
+        video = model.encode_video(**model.prepare(clips.frames, clips.mask), **noise)
     return text, video
+
+
+def _restore_after_gather(model: RetrievalModel, *, scale: float) -> None:
+    """Undo the division of gradients for what the original uses after its gather."""
+    if scale == 1.0 or not model.after_gather:
+        return
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None and name.startswith(model.after_gather):
+            parameter.grad.div_(scale)
 
 
 def _autocast(device: torch.device, *, on: bool) -> AbstractContextManager[object]:
     return torch.autocast(device.type, dtype=torch.bfloat16) if on else nullcontext()
 
 
-def _loss_part(
-    model: RetrievalModel, text: TextFeatures, video: VideoFeatures, *, mine: slice, pairs: int
-) -> Tensor:
+def _loss_part(model: RetrievalModel, leaves: _Leaves, noise: StepNoise) -> Tensor:
     """This process's part of the loss; the parts of all processes add up to the whole."""
-    rows = mine.stop - mine.start
-    if rows == pairs:
-        return weighted_symmetric_loss(model.score_terms(text, video))
-    own_rows = model.score_terms(text.index(mine), video)
-    own_columns = _transposed(model.score_terms(text, video.index(mine)))
+    text, video, mine = leaves.text, leaves.video, leaves.seen.mine
+    device = next(iter(text.tensors.values())).device
+    places = torch.arange(leaves.seen.first, leaves.seen.first + len(text), device=device)
+    pairs = noise.of_pairs(places, places)
+    rows, everything = mine.stop - mine.start, slice(None)
+    share = rows / leaves.seen.pairs
+    if rows == len(text):
+        terms = model.training_terms(text, video, noise=pairs)
+        whole: Tensor = weighted_symmetric_loss(terms) * share
+        return whole
+    own_rows = model.training_terms(text.index(mine), video, noise=pairs[mine, everything])
+    own_columns = _transposed(
+        model.training_terms(text, video.index(mine), noise=pairs[everything, mine])
+    )
     both = weighted_rows_loss(own_rows, first=mine.start) + weighted_rows_loss(
         own_columns, first=mine.start
     )
-    part: Tensor = both * (rows / (2 * pairs))
+    part: Tensor = both * (share / 2)
     return part
 
 
@@ -165,29 +198,51 @@ def _transposed(terms: Terms) -> Terms:
     return [(weight, logits.T) for weight, logits in terms]
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """The rows that this process's rows are compared with.
+
+    Attributes:
+        group: the processes that they come from.
+        sizes: rows of each of these.
+        mine: this process's rows among them.
+        first: place of the first of them in the global batch.
+        pairs: rows of the global batch.
+    """
+
+    group: Group
+    sizes: list[int]
+    mine: slice
+    first: int
+    pairs: int
+
+    @classmethod
+    def by(cls, negatives: str, own: Sequence[slice], *, group: Group) -> _Seen:
+        """All rows of the batch, or this process's own."""
+        mine, pairs = own[group.rank], own[-1].stop
+        if negatives == "process":
+            rows = mine.stop - mine.start
+            return cls(Group(device=group.device), [rows], slice(0, rows), mine.start, pairs)
+        return cls(group, [rows.stop - rows.start for rows in own], mine, 0, pairs)
+
+
 class _Leaves:
-    """Features of the global batch as leaves of the loss's own graph."""
+    """Features of the rows that are seen, as leaves of the loss's own graph."""
 
-    def __init__(
-        self, text: TextFeatures, video: VideoFeatures, *, group: Group, sizes: Sequence[int]
-    ) -> None:
-        self.text = TextFeatures(
-            {
-                name: _leaf(group.gather(tensor, sizes=sizes))
-                for name, tensor in text.tensors.items()
-            }
-        )
-        self.video = VideoFeatures(
-            {
-                name: _leaf(group.gather(tensor, sizes=sizes))
-                for name, tensor in video.tensors.items()
-            }
-        )
+    def __init__(self, text: TextFeatures, video: VideoFeatures, seen: _Seen) -> None:
+        self.seen = seen
+        self.text = TextFeatures(self._gathered(text.tensors))
+        self.video = VideoFeatures(self._gathered(video.tensors))
 
-    def gradients(self, mine: slice, *, group: Group, scale: float) -> list[Tensor | None]:
+    def _gathered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        group, sizes = self.seen.group, self.seen.sizes
+        return {name: _leaf(group.gather(x, sizes=sizes)) for name, x in tensors.items()}
+
+    def gradients(self, *, scale: float) -> list[Tensor | None]:
         """Gradients of this process's features, in the order of `_tensors`; None: not used."""
         leaves = list(_tensors(self.text, self.video))
-        group.sum(leaf.grad for leaf in leaves if leaf.grad is not None)
+        self.seen.group.sum(leaf.grad for leaf in leaves if leaf.grad is not None)
+        mine = self.seen.mine
         return [None if leaf.grad is None else scale * leaf.grad[mine] for leaf in leaves]
 
 
@@ -209,3 +264,19 @@ def _send_back(features: Sequence[Tensor], gradients: Sequence[Tensor | None]) -
     ]
     if pairs:
         torch.autograd.backward([f for f, _ in pairs], [g for _, g in pairs])
+
+
+def _send_back_in_parts(
+    model: RetrievalModel,
+    parts: Sequence[_Part],
+    gradients: Sequence[Tensor | None],
+    *,
+    bf16: bool,
+) -> None:
+    """Backward part by part, each through a graph built anew."""
+    first = 0
+    for part in parts:
+        last = first + len(part.batch.tokens)
+        features = _tensors(*_encode(model, part, bf16=bf16))
+        _send_back([*features], [g if g is None else g[first:last] for g in gradients])
+        first = last

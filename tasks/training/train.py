@@ -8,6 +8,7 @@ they come; a killed run goes on from the last one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from reelvec.configs import PipelineConfig
@@ -16,6 +17,7 @@ from reelvec.models.family import RetrievalModel
 from reelvec.models.registry import family_class, trainable_names
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.errors import MissingArtifactError
+from reelvec.storage.layout import fingerprint
 from reelvec.storage.reasons import Status
 from reelvec.storage.roots import Root
 from reelvec.tasks.artifacts import Session, SnapshotRef
@@ -33,7 +35,7 @@ from reelvec.tasks.training.checkpoints import (
 )
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.finished import Trained, TrainReceipt, finished, receipt_of
-from reelvec.tasks.training.identity import checkpoint_identity
+from reelvec.tasks.training.identity import checkpoint_identity, former_identity
 from reelvec.tasks.training.items import Item, choose_items, commit_items, read_items, set_hash
 from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.spec import TrainSpec, write_spec
@@ -116,7 +118,10 @@ def load_trained(checkpoint: SnapshotRef, *, model: ModelConfig) -> RetrievalMod
 
 
 def _checkpoint_artifact(session: Session, *, items: Sequence[Item]) -> Artifact:
-    """The checkpoint artifact of the run, made if it is not there."""
+    """The checkpoint artifact of the run, made if it is not there.
+
+    One that was begun under its former identity stays the run's.
+    """
     identity = checkpoint_identity(
         session.config,
         start=hash_of_start(session.config.model),
@@ -124,6 +129,12 @@ def _checkpoint_artifact(session: Session, *, items: Sequence[Item]) -> Artifact
         frames=session.frames.fingerprint,
         training_set=set_hash(items),
     )
+    former = former_identity(identity, session.config)
+    if former is not None:
+        with suppress(MissingArtifactError):
+            begun = session.find("checkpoint", fingerprint(former))
+            if checkpoints(session.latest(begun)):
+                return begun
     return session.open("checkpoint", identity)
 
 

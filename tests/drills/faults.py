@@ -177,21 +177,21 @@ class Sweep:
             yield self.config.model_copy(update={"store": str(place / "store")})
         shutil.rmtree(place)
 
-    def count(self, work, call):
-        """How many such calls an undisturbed work makes."""
+    def counts(self, work):
+        """How many calls of each kind an undisturbed work makes."""
         told = self.folder / "count"
 
         def do(config):
-            self.faults.fail(call, config.store, number=0, error=0)
+            self.faults.count(config.store)
             try:
                 WORKS[work](config)
             finally:
-                told.write_text(str(self.faults.seen()))
+                told.write_text(json.dumps({call: self.faults.seen(call) for call in ERRORS}))
 
         with self.store(work) as config:
             self.must(partial(do, config))
             self.wanted[work] = result(config.store)
-        return int(told.read_text())
+        return json.loads(told.read_text())
 
     def hurt(self, work, call, *, number, error, every=False):
         """(how the work ended, whether the next one ended as if nothing had been)."""
@@ -262,8 +262,8 @@ class Table:
         ended, same = outcome
         fine = ended in ("done", "words") and same
         row = self.rows.setdefault((work, how), Counter())
-        row.update(failed=1, words=ended == "words", done=ended == "done", same=same)
-        row.update(wrong=not fine)
+        marks = {"words": ended == "words", "done": ended == "done", "same": same}
+        row.update(failed=1, wrong=int(not fine), **{k: int(v) for k, v in marks.items()})
         if not fine:
             words = f"{work}, {how}, {what}: {ended}; equal afterwards: {same}"
             print(words, file=sys.stderr, flush=True)
@@ -274,7 +274,8 @@ class Table:
         )
         print("| --- | --- | --- | --- | --- | --- | --- |")
         total = sum(self.rows.values(), Counter())
-        for (work, how), row in {**self.rows, ("all", ""): total}.items():
+        tried = {of: row for of, row in self.rows.items() if row["failed"]}
+        for (work, how), row in {**tried, ("all", ""): total}.items():
             shown = [row[name] for name in ("calls", "failed", "words", "done", "same")]
             print(f"| {work} | {how} | {' | '.join(map(str, shown))} |")
         print(f"{total['failed']} failures, {total['wrong']} wrong")
@@ -284,8 +285,10 @@ class Table:
 def sweep(found, table, *, each, works, rng):
     """Chosen calls of every kind in every work."""
     for work in works:
+        counts = found.counts(work)
+        print(f"{work}: {counts}", file=sys.stderr, flush=True)
         for call, errors in ERRORS.items():
-            calls = found.count(work, call)
+            calls = counts[call]
             table.counted(work, call, calls)
             for number in sorted(rng.sample(range(1, calls + 1), min(each, calls))):
                 error = rng.choice(errors)

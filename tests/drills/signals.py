@@ -12,6 +12,8 @@ a run lasted more than ten seconds, left a process, a socket or a file, or ended
 """
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import random
@@ -21,16 +23,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import yaml
 
+from reelvec.configs import load
 from reelvec.configs.schema import STAGES
+from reelvec.flows.alone import run_alone
 from reelvec.storage.roots import open_root
 from reelvec.storage.upkeep.verify import verify_store
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.runs.preflight import checked_config
 from reelvec.tasks.runs.status import describe_store
 from tests.drills.kill import draw
 from tests.support.programs import ROOT, Watched, watching
@@ -103,31 +108,28 @@ class Ground:
         videos = str(folder / "videos")
         captions = str(folder / "videos" / "captions.csv")
         config["corpus"] = {"kind": "folder", "videos": videos, "captions": captions}
-        self.config = folder / "run.yaml"
-        self.config.write_text(yaml.safe_dump(config))
+        self.file = folder / "run.yaml"
+        self.file.write_text(yaml.safe_dump(config))
         self.before = {}
         whole = folder / "whole"
         whole.mkdir()
         for stage in STAGES:
             self.before[stage] = folder / f"before-{stage}"
             shutil.copytree(whole, self.before[stage])
-            self.must(["--stage", stage], store=whole)
+            self.finish(whole, stages=[stage])
         self.before["start"] = self.before["ingest"]
         self.wanted = self.result(whole)
 
-    def words(self, store, more=()):
+    def words(self, store, sets):
         """Of the command line."""
-        return ["run", str(self.config), "--store", str(store), *more]
+        changes = [word for change in sets for word in ("--set", change)]
+        return ["run", str(self.file), "--store", str(store), *changes]
 
-    def must(self, more, *, store):
-        """Run to the end."""
-        command = [sys.executable, "-m", "reelvec.flows.cli", *self.words(store, more)]
-        environment = Watched().environment(self.folder) | {"TMPDIR": str(self.folder)}
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stderr}")
+    def finish(self, store, *, sets=(), stages=STAGES):
+        """Run to the end, in this process: its imports are paid."""
+        config = load(self.file, overrides=[f"store={store}", *sets])
+        with contextlib.redirect_stderr(io.StringIO()):
+            run_alone(Session(checked_config(config)), only=stages)
 
     def result(self, store):
         """Checksums of the tables, and damaged files."""
@@ -141,8 +143,7 @@ class Ground:
         temporary.mkdir()
         try:
             result = self._disturb(case, store, temporary, rng=rng)
-            sets = [word for way in WAYS[case.way] for word in ("--set", way)]
-            self.must(sets, store=store)
+            self.finish(store, sets=WAYS[case.way])
             if self.result(store) != self.wanted:
                 result.faults.append("other bytes")
             return result
@@ -152,7 +153,7 @@ class Ground:
 
     def _disturb(self, case, store, temporary, *, rng):
         marker, log = temporary / "marker", self.folder / "log"
-        words = self.words(store, [w for way in WAYS[case.way] for w in ("--set", way)])
+        words = self.words(store, WAYS[case.way])
         at = "ingest" if case.stage == "start" else case.stage
         command = [sys.executable, "-m", "tests.drills.at_stage", str(marker), at, *words]
         watched = Watched()
@@ -194,7 +195,7 @@ def act(case, main):
     started = time.monotonic()
     kind, _, what = case.action.partition(" ")
     if kind in ENDING:
-        with suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):
             send = os.kill if kind == "term" else os.killpg  # a terminal tells the whole group
             send(main.pid, ENDING[kind])
             if what == "twice":
@@ -212,7 +213,7 @@ def act(case, main):
 
 def family(main):
     """The process and all below it."""
-    with suppress(psutil.Error):
+    with contextlib.suppress(psutil.Error):
         process = psutil.Process(main.pid)
         return [process, *process.children(recursive=True)]
     return []
@@ -223,7 +224,7 @@ def stand_still(main, *, seconds):
     stopped = family(main)
     for number in (signal.SIGSTOP, signal.SIGCONT):
         for process in stopped:
-            with suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error):
                 process.send_signal(number)
         if number == signal.SIGSTOP:
             time.sleep(seconds)
@@ -234,7 +235,7 @@ def kill_child(main, what):
     until = time.monotonic() + 60
     while main.poll() is None and time.monotonic() < until:
         for process in family(main)[1:]:
-            with suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error):
                 if is_child(process, what):
                     process.kill()
                     return
@@ -266,7 +267,7 @@ def check(case, result, watched, *, store, temporary):
         faults.append(f"left: {left}")
     if watched.open_doors:
         faults.append(f"open: {watched.open_doors}")
-    files = [p for p in temporary.iterdir() if not p.name.startswith("torchinductor")]  # a cache
+    files = [p for p in temporary.rglob("*") if p.is_file() and "torchinductor" not in str(p)]
     if not case.action.startswith("kill") and case.action != "int twice":
         files += [p for p in (store / ".scratch").glob("*") if p.is_file()]
         if files:

@@ -1,7 +1,7 @@
 /* Loaded before libc: the n-th call of one kind that touches a path below a folder fails.
 
    Set from outside by REELVEC_FAULT ("folder|kind|number|errno|sticky") or in the process by
-   reelvec_fault(). Number 0 only counts. */
+   reelvec_fault(). Of no kind: all calls are counted, and none fails. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -21,15 +21,25 @@ static char folder[PATH_MAX];
 static char kind[16];
 static long number, sticky;
 static int failure;
-static atomic_long seen, failed;
+static const char *kinds[] = {"open", "read", "write", "fsync", "link", "unlink", "mkdir",
+                              "rmdir", "rename", "list", "stat", "mmap"};
+#define KINDS (sizeof kinds / sizeof kinds[0])
+static atomic_long seen[KINDS];
+
+static size_t place_of(const char *what) {
+    size_t place = 0;
+    while (place < KINDS && strcmp(kinds[place], what))
+        place++;
+    return place;
+}
 
 void reelvec_fault(const char *below, const char *what, long n, int error, long all) {
     snprintf(folder, sizeof folder, "%s", below);
     snprintf(kind, sizeof kind, "%s", what);
-    number = n, failure = error, sticky = all, seen = 0, failed = 0;
+    number = n, failure = error, sticky = all;
+    memset(seen, 0, sizeof seen);
 }
-long reelvec_fault_seen(void) { return seen; }
-long reelvec_fault_failed(void) { return failed; }
+long reelvec_fault_seen(const char *what) { return seen[place_of(what)]; }
 
 __attribute__((constructor)) static void from_environment(void) {
     char *given = getenv("REELVEC_FAULT");
@@ -37,19 +47,22 @@ __attribute__((constructor)) static void from_environment(void) {
         sscanf(given, "%4095[^|]|%15[^|]|%ld|%d|%ld", folder, kind, &number, &failure, &sticky);
 }
 
+static int concerns(const char *what) {
+    return folder[0] && (!kind[0] || !strcmp(what, kind));
+}
+
 static int fails(const char *what, const char *path) {
-    if (!folder[0] || !path || strcmp(what, kind) || strncmp(path, folder, strlen(folder)))
+    if (!concerns(what) || !path || strncmp(path, folder, strlen(folder)))
         return 0;
-    long now = ++seen;
-    if (!number || now < number || (now > number && !sticky))
+    long now = ++seen[place_of(what)];
+    if (!kind[0] || now < number || (now > number && !sticky))
         return 0;
-    failed++;
     errno = failure;
     return 1;
 }
 
 static int fails_at(const char *what, int fd) {
-    if (!folder[0] || strcmp(what, kind))
+    if (!concerns(what))
         return 0;
     char link[64], path[PATH_MAX];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);

@@ -36,17 +36,18 @@ class Faults:
         return cls(loaded) if Path(loaded).name == "faults.so" else None
 
     def fail(self, call, below, *, number, error, every=False):
-        """The `number`-th such call below a folder fails from now on, or each one from there.
-
-        Number 0 only counts.
-        """
+        """The `number`-th such call below a folder fails from now on, or each one from there."""
         self._library.reelvec_fault(
             os.fsencode(below), call.encode(), ctypes.c_long(number), error, ctypes.c_long(every)
         )
 
-    def seen(self):
-        """How many such calls there were."""
-        return self._library.reelvec_fault_seen()
+    def count(self, below):
+        """Only counts, every kind of call."""
+        self.fail("", below, number=0, error=0)
+
+    def seen(self, call):
+        """How many such calls there were since."""
+        return self._library.reelvec_fault_seen(call.encode())
 
 
 def in_environment(loaded, call, below, *, number, error, every=False):

@@ -20,7 +20,8 @@ from reelvec.configs.schema import (
     TrainConfig,
 )
 from reelvec.models.registry import FAMILIES, family_class, validate_options
-from tests.support.run_identities import fingerprints
+from reelvec.tasks.training.identity import former_identity
+from tests.support.run_identities import fingerprints, identities
 
 NONE = frozenset()
 EVALUATION = frozenset({"evaluation"})
@@ -113,8 +114,12 @@ FIELDS = {
         "schedule": ("constant", CHECKPOINT),
         "warmup": (0.7, CHECKPOINT),
         "max_grad_norm": (7.0, CHECKPOINT),
+        "schedule_over": ("pairs", CHECKPOINT),
+        "betas": ((0.7, 0.98), CHECKPOINT),
+        "epsilon": (7e-6, CHECKPOINT),
         "freeze_layers": (7, CHECKPOINT),
         "gradient_scaling": ("legacy", CHECKPOINT),
+        "negatives": ("process", CHECKPOINT),
         "captions": ("joined", CHECKPOINT),
         "selection_split": ("test", CHECKPOINT),
         "evaluate_every": (7, CHECKPOINT),
@@ -349,7 +354,9 @@ SEEN = [
 ]
 """Models whose rows see the rows beside them."""
 DRAWN = [("clip4clip", {"sim_header": "tightTransf"}), ("adaclip", {"policy": "raw"})]
-"""Models that draw noise for a batch in training."""
+"""Models that draw noise in training: by row, so that cuts do not matter."""
+MOVING = [("adaclip", {"policy": "mobilenet_v3_large"})]
+"""Models that take statistics over a batch in training."""
 
 
 @pytest.mark.parametrize("name", ["batch_size", "shard_rows"])
@@ -364,9 +371,31 @@ def test_batches_count_where_rows_see_each_other(name):
 
 @pytest.mark.parametrize("name", ["accumulation", "processes"])
 def test_cuts_of_a_batch_count_where_training_is_not_row_by_row(name):
-    for family, options in SEEN + DRAWN:
+    for family, options in SEEN + MOVING:
         base = {"model": {"family": family, "options": options}}
         assert changed_by(run(base=base), run("train", base=base, **{name: 7})) == CHECKPOINT
-    legacy = {"train": {"gradient_scaling": "legacy"}}
-    changed = CHECKPOINT if name == "processes" else NONE
-    assert changed_by(run(base=legacy), run("train", base=legacy, **{name: 7})) == changed
+    for family, options in DRAWN:
+        base = {"model": {"family": family, "options": options}}
+        assert changed_by(run(base=base), run("train", base=base, **{name: 7})) == NONE
+    for legacy in ({"gradient_scaling": "legacy"}, {"negatives": "process"}):
+        base = {"train": legacy}
+        changed = CHECKPOINT if name == "processes" else NONE
+        assert changed_by(run(base=base), run("train", base=base, **{name: 7})) == changed
+
+
+def test_the_identity_of_noise_drawn_by_part_is_known():
+    """Trainings of before are found under it: it named the cuts of a batch, where it was cut."""
+    for family, options in DRAWN:
+        base = {"model": {"family": family, "options": options}}
+        config = run("train", base=base, processes=2, accumulation=3)
+        identity = identities(config)["checkpoint"]
+        former = former_identity(identity, config)
+        cuts = {"processes": 2, "accumulation": 3}
+        assert former == {**identity, "train": {**identity["train"], **cuts}}
+        whole = run(base=base)
+        assert former_identity(identities(whole)["checkpoint"], whole) is None
+        untrained = run("train", base=base, epochs=0, processes=2)
+        assert former_identity(identities(untrained)["checkpoint"], untrained) is None
+    for family, options in [*SEEN, *MOVING, ("clip4clip", {})]:
+        config = run("train", base={"model": {"family": family, "options": options}}, processes=2)
+        assert former_identity(identities(config)["checkpoint"], config) is None

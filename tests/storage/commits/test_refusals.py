@@ -23,6 +23,7 @@ from reelvec.storage.errors import MissingArtifactError, RefusedError, StoreErro
 from reelvec.storage.places.failures import explained, words_for
 from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.roots import open_root
+from reelvec.storage.upkeep.repair import repair_store
 from reelvec.storage.upkeep.verify import verify_store
 from tests.storage.commits.contracts import ok, write_part
 from tests.storage.commits.test_power_loss import STORE, one_run
@@ -37,7 +38,7 @@ CALLS: dict[str, tuple[ModuleType, int]] = {
     "scandir": (os, errno.EACCES),
     "stat": (os, errno.ESTALE),
 }
-EACH = 5
+EACH = 3
 
 
 @contextmanager
@@ -162,3 +163,29 @@ def test_an_error_that_names_another_file_passes() -> None:
         raise OSError(errno.EIO, "failed", "/video.mp4")
     assert not isinstance(caught.value, StoreError)
     assert words_for(ConnectionError(errno.ECONNRESET, "not ours")) == ""
+
+
+def test_what_the_disk_cannot_read_is_repaired_and_what_it_refuses_is_not(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = io.open
+    failure = errno.EMFILE
+
+    def fail(place: Any, *arguments: Any, **options: Any) -> Any:
+        if f"{artifact.folder}/parts" in str(place):
+            raise OSError(failure, os.strerror(failure), str(place))
+        return plain(place, *arguments, **options)
+
+    monkeypatch.setattr(io, "open", fail)
+    monkeypatch.setattr("builtins.open", fail)
+    with pytest.raises(RefusedError, match="ulimit"):
+        repair_store(artifact.root)
+    failure = errno.EIO
+    (repair,) = repair_store(artifact.root)
+    assert repair.damage.keys == ("a",)
+    monkeypatch.undo()
+    again = Artifact(LocalRoot(tmp_path), kind="corpus", fingerprint=artifact.fingerprint)
+    assert verify_store(again.root) == []
+    assert again.orphan_receipts() == []
+    latest = again.latest()
+    assert latest is not None and latest.entries == ()

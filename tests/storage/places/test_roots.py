@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from reelvec.storage.errors import StoreError
 from reelvec.storage.places.failures import explained
 from reelvec.storage.places.local import LocalRoot
+from reelvec.storage.places.part_cache import CacheOptions, PartCache
 from reelvec.storage.roots import Root, open_root
 from tests.storage.places.contracts import RootContract
 
@@ -143,3 +146,34 @@ def test_a_place_that_takes_no_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"cannot make the store at .*dangling: ") as caught:
         root.put_new("x", b"1")
     assert "was it removed" not in str(caught.value)
+
+
+def test_a_writers_file_lives_as_long_as_its_root(tmp_path: Path) -> None:
+    root = LocalRoot(tmp_path)
+    root.put_new("x", b"")
+    (mine,) = root.list(".writers")
+    there = pickle.loads(pickle.dumps(root))  # another process would say it for itself
+    there.put_new("y", b"")
+    assert len(root.list(".writers")) == 2
+    assert root.writers() == there.writers() == []
+    (tmp_path / ".writers" / mine).unlink()
+    root.begin_writing()  # somebody tidied up
+    assert len(root.list(".writers")) == 2
+    del root, there
+    gc.collect()
+    assert list((tmp_path / ".writers").iterdir()) == []
+
+
+def test_the_cache_removes_copies_alone(tmp_path: Path) -> None:
+    cache = PartCache(CacheOptions(tmp_path / "cache", limit_bytes=1, grace_seconds=0.0))
+    parts = tmp_path / "cache" / "parts"
+    (parts / "folder").mkdir(parents=True)
+    (tmp_path / "letters").write_text("kept")
+    (parts / "link").symlink_to(tmp_path / "letters")
+    for name in ("one", "two"):
+        cache.get(name, size=1, fetch=lambda target: target.write_bytes(b"x") and None)
+    assert sorted(path.name for path in parts.iterdir()) == ["folder", "link", "two"]
+    moved = parts.rename(tmp_path / "elsewhere")
+    parts.symlink_to(moved)
+    cache.get("three", size=1, fetch=lambda target: target.write_bytes(b"x") and None)
+    assert (moved / "two").exists(), "what is behind a link may be somebody else's"

@@ -156,6 +156,8 @@ def test_a_run_that_only_scored_keeps_what_its_tables_were_made_from(store, two)
     (alpha,) = list_runs(root, name="alpha")
     scored = {"evaluation": alpha.artifacts["evaluation"]}
     write_run(root, replace(alpha, name="scored", identifier="", artifacts=scored))
+    listed = {one.name: one.has for one in list_names(store)}
+    assert listed["scored"] == listed["alpha"] == ("videos", "frames", "model", "tables", "metrics")
     assert drop(store, "alpha").frees == {}
     assert collect_store(store, hours=0.0).files == 0
     assert len(reelvec.open(store).run("scored").search("a shape", top=3)) == 3

@@ -65,8 +65,12 @@ LATE = [
     ({"evaluate__split": "test"}, r"evaluate.split \(test\) has no video.*captions: train, val\)"),
     ({"evaluate__split": "vla"}, r"evaluate.split \(vla\) has no video with captions"),
     ({"corpus__captions": None}, r"train.epochs \(1\) needs captions.*captions: none\)"),
-    ({"corpus__splits": {"test": 1.0}, "corpus__captions": "nosplit"}, r"train.epochs \(1\) needs"),
+    (
+        {"corpus__splits": {"test": 1.0}, "corpus__captions": "nosplit.csv"},
+        r"train.epochs \(1\) needs",
+    ),
     ({"corpus__columns": {"caption": "sentence"}}, "sentence"),
+    ({"corpus__captions": "other.csv"}, "no column is called caption.*did you mean 'sentence'"),
     ({"corpus__captions": "/nowhere/captions.csv"}, "/nowhere/captions.csv"),
     ({"corpus__videos": "/nowhere/videos"}, "/nowhere/videos"),
     ({"model__weights": "/nowhere/w.pt"}, r"model.weights \(/nowhere/w.pt\) is not there"),
@@ -77,10 +81,11 @@ LATE = [
 @pytest.mark.parametrize(("changes", "said"), LATE, ids=[", ".join(row[0]) for row in LATE])
 def test_what_can_only_fail_late_is_said_first(tmp_path, corpus, changes, said, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    if changes.get("corpus__captions") == "nosplit":
-        file = tmp_path / "nosplit.csv"
-        file.write_text("path,caption\na.mp4,caption a\n")
-        changes = changes | {"corpus__captions": str(file)}
+    heads = {"nosplit.csv": "path,caption", "other.csv": "path,sentence"}
+    for name, head in heads.items():
+        (tmp_path / name).write_text(f"{head}\na.mp4,caption a\n")
+    if changes.get("corpus__captions") in heads:
+        changes = changes | {"corpus__captions": str(tmp_path / changes["corpus__captions"])}
     rehearse(config_of(tmp_path, corpus))
     with pytest.raises((ConfigError, CorpusError), match=said):
         rehearse(config_of(tmp_path, corpus, **changes))

@@ -1,18 +1,28 @@
 """The loop in one process: what a family is told, and on which families it stands."""
 
+from dataclasses import replace
+
 import pytest
 
+from reelvec.configs.schema import TrainConfig
 from reelvec.models.adaclip.model import AdaClip
 from reelvec.models.family import RetrievalModel
+from reelvec.models.training.schedules import multiplier
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.roots import open_root
 from reelvec.tasks.artifacts import Session, SnapshotRef
+from reelvec.tasks.training import loop
+from reelvec.tasks.training.checkpoints import TrainingState, checkpoints, commit
 from reelvec.tasks.training.errors import TrainingError
-from reelvec.tasks.training.loop import Trainer
+from reelvec.tasks.training.identity import checkpoint_identity, former_identity
+from reelvec.tasks.training.loop import Trainer, scheduled_steps
+from reelvec.tasks.training.order import Order
 from reelvec.tasks.training.processes import Group
+from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.spec import TrainSpec
-from reelvec.tasks.training.train import train, training_items
+from reelvec.tasks.training.starting import starting_model
+from reelvec.tasks.training.train import find_trained, train, training_items
 from tests.tasks.training.builders import FRAMES, MAX_WORDS, make_store
 
 
@@ -80,3 +90,75 @@ def test_what_only_embeds_is_not_trained(small):
     config = small.model_copy(update={"model": small.model.model_copy(update=model)})
     with pytest.raises(TrainingError, match=r"\(frozen\) is not trained.*clip4clip, clip2video"):
         train(Session(config))
+
+
+def test_a_checkpoint_with_noise_by_part_goes_on_and_says_so(small, capsys):
+    """Checkpoints of before have no word about their noise."""
+    options = {"policy": "raw", "rnn": "none", "mlp_type": "fc", "rescale_size": 4, "top_k": 1}
+    trainer = trainer_of(small, "adaclip", options)
+    trainer.run()
+    ref = checkpoints(trainer.artifact.latest())[0]
+    assert ref.part.receipt.extra["noise"] == "by row"
+    for noise_by_row, said in ((True, 0), (False, 1)):
+        again = trainer_of(small, "adaclip", options)
+        again.resume(replace(ref, noise_by_row=noise_by_row))
+        assert again.state.progress.step == ref.progress.step
+        assert capsys.readouterr().out.count("with noise drawn by part") == said
+
+
+def test_a_model_without_noise_says_nothing_of_it(small, capsys):
+    trainer = trainer_of(small, "clip4clip", {"sim_header": "meanP"})
+    trainer.run()
+    ref = checkpoints(trainer.artifact.latest())[0]
+    assert set(ref.part.receipt.extra) == {"progress", "weights_hash", "seconds"}
+    trainer.resume(ref)
+    assert "noise" not in capsys.readouterr().out
+
+
+def test_a_training_of_before_stays_the_runs(small):
+    """It was found under an identity that named the cuts of its batches."""
+    options = {"sim_header": "tightTransf", "cross_num_hidden_layers": 1}
+    model = small.model.model_copy(update={"options": options, "weights": None})
+    trains = small.train.model_copy(update={"processes": 2})
+    config = small.model_copy(update={"model": model, "train": trains})
+    session = Session(config)
+    sources = {"corpus": session.corpus.fingerprint, "frames": session.frames.fingerprint}
+    identity = checkpoint_identity(config, start=None, training_set="", **sources)
+    former = session.open("checkpoint", former_identity(identity, config))
+    assert find_trained(Session(config)) is None  # a folder is no training
+    state = TrainingState(
+        starting_model(model, seed=1), None, Progress(step=2, steps_per_epoch=2, total_steps=2)
+    )
+    commit(former, state, config=model, seconds=0.0, keep_last=1)
+    assert find_trained(Session(config)).ref.fingerprint == former.fingerprint
+    one = config.model_copy(update={"train": trains.model_copy(update={"processes": 1})})
+    assert find_trained(Session(one)) is None
+
+
+def test_adaclips_schedule_ends_with_all_pairs():
+    """Its log of MSR-VTT: rate 1.4215e-5 at step 20, so 1407 steps, of which 1380 are taken."""
+    order = Order([[row] for row in range(9000)], batch_size=192, seed=0)
+    options = TrainConfig(epochs=30, batch_size=192, schedule_over="pairs")
+    total = scheduled_steps(order, options)
+    assert total == 1407
+    rate = options.learning_rate * multiplier(
+        options.schedule, step=20, total_steps=total, warmup=options.warmup
+    )
+    assert f"{rate:.4e}" == "1.4215e-05"
+    assert scheduled_steps(order, TrainConfig(epochs=30, batch_size=192)) == 1380
+
+
+def test_the_optimizer_is_as_asked_for(small, monkeypatch):
+    limits = []
+    monkeypatch.setattr(loop, "clip_grad_norm_", lambda _, limit: limits.append(limit))
+    options = {"betas": (0.8, 0.9), "epsilon": 1e-3, "schedule_over": "pairs", "batch_size": 5}
+    for limit in (0.5, None):
+        given = small.train.model_copy(update={**options, "max_grad_norm": limit, "epochs": 1})
+        config = small.model_copy(update={"train": given})
+        trainer = trainer_of(config, "clip4clip", {"sim_header": "meanP"})
+        group = trainer.state.optimizer.param_groups[0]
+        assert (group["b1"], group["b2"], group["e"], group["t_total"]) == (0.8, 0.9, 1e-3, 2)
+        assert group["max_grad_norm"] == (limit or -1)
+        assert trainer.state.progress.total_steps == 1  # of six pairs
+        trainer.run()
+    assert limits == [0.5]

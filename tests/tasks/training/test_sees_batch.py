@@ -24,6 +24,8 @@ CASES = {
     "xclip tightTransf": ("xclip", {"sim_header": "tightTransf"}),
     "adaclip": ("adaclip", {"frame_agg": "transformer"}),
     "adaclip policy": ("adaclip", POLICY),
+    "adaclip mobilenet": ("adaclip", POLICY | {"policy": "mobilenet_v3_large"}),
+    "adaclip still": ("adaclip", POLICY | {"policy": "mobilenet_v3_large", "freeze_cnn": True}),
     "adaclip legacy": ("adaclip", {"word_agg": "transformer", "mask_layout": "legacy"}),
 }
 ROWS = 5

@@ -1,9 +1,5 @@
 """Gradients of the step against the plain loss, whatever the parts and the processes."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -11,9 +7,10 @@ from reelvec.configs.schema import ModelConfig
 from reelvec.models.training.losses import weighted_symmetric_loss
 from reelvec.tasks.training.data import ClipBatch
 from reelvec.tasks.training.order import pieces
-from reelvec.tasks.training.processes import MEETING, Group
+from reelvec.tasks.training.processes import Group
 from reelvec.tasks.training.starting import build_sized
 from reelvec.tasks.training.step import PairBatch, StepOptions, contrastive_backward
+from tests.support.ranks import run_ranks
 from tests.tasks.training.builders import FRAMES, MAX_WORDS, SIZE, SMALL, small_model
 
 HEADERS = ("meanP", "seqLSTM", "seqTransf", "tightTransf")
@@ -48,7 +45,7 @@ def ready(header):
         model = small_model(header)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0  # parts and processes draw other masks; the rest must agree
+            module.p = 0.0  # the plain loss draws torch's own
     return model.double().train()
 
 
@@ -146,34 +143,20 @@ def test_noise_is_the_same_in_both_encodings_of_a_part():
     assert not torch.equal(seen[0][:3], seen[1][:3])
 
 
-RANK = """
-import sys, torch
-from reelvec.tasks.training.processes import Group
-from tests.tasks.training.test_step import HEADERS, OTHERS, stepped
-torch.set_num_threads(1)
-group = Group.join("cpu")
-found = {}
-for header in [*HEADERS, *OTHERS]:
-    found[header] = stepped(header, group=group, parts=2 if header == "seqTransf" else 1)
-found["legacy"] = stepped("seqTransf", group=group, legacy_scaling=True)
-torch.save(found, f"{sys.argv[1]}/{group.rank}.pt")
-group.leave()
-"""
+def rank_steps(group, _):
+    """What one of two processes finds for a batch of seven (four and three rows)."""
+    found = {
+        header: stepped(header, group=group, parts=2 if header == "seqTransf" else 1)
+        for header in [*HEADERS, *OTHERS]
+    }
+    found["legacy"] = stepped("seqTransf", group=group, legacy_scaling=True)
+    return found
 
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
-    """What two gloo processes find for a batch of seven (four and three rows)."""
     folder = tmp_path_factory.mktemp("ranks")
-    script = folder / "rank.py"
-    script.write_text(RANK)
-    root = str(Path(__file__).parents[3])
-    given = {"PYTHONPATH": root, "PATH": "/usr/bin:/bin", "GLOO_SOCKET_IFNAME": "lo"}
-    given |= {"WORLD_SIZE": "2", MEETING: str(folder / "meeting")}
-    command = [sys.executable, str(script), str(folder)]
-    processes = [subprocess.Popen(command, env=given | {"RANK": rank}) for rank in "01"]
-    assert [process.wait(timeout=400) for process in processes] == [0, 0]
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    return run_ranks(__name__, "rank_steps", folder, worlds=(2,))[2]
 
 
 @pytest.mark.parametrize("header", [*HEADERS, *OTHERS])
