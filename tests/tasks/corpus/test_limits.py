@@ -4,6 +4,7 @@ import pytest
 
 from reelvec.configs import PipelineConfig
 from reelvec.flows import stages
+from reelvec.flows.own_engine import open_own_engine
 from reelvec.storage.records import Video
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import read_corpus
@@ -27,21 +28,10 @@ def config(tmp_path):
     )
 
 
-@pytest.fixture
-def _shards_here(monkeypatch):
-    """Shards are worked on by plain calls, without an engine."""
-
-    def work(self, title, shard_task, **shared):
-        done = [shard_task.fn(self._target, shard, **shared) for shard in self._shards]
-        return [self._target.artifact().receipt(shard.receipt) for shard in done]
-
-    monkeypatch.setattr(stages._Work, "map", work)
-
-
-@pytest.mark.usefixtures("_shards_here")
 def test_ingest_gives_a_video_up_at_the_deadline(config):
     session = Session(config)
-    stages.STAGES["ingest"](session, None)
+    with open_own_engine(threads=1, dask_address=None) as engine:
+        stages.STAGES["ingest"](session, None, engine)
     (video,) = read_corpus(session).videos
     assert (video.status, video.reason) == ("quarantined", "timeout")
     assert "1 s; extract.deadline_seconds" in video.message
