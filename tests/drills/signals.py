@@ -156,8 +156,7 @@ class Ground:
         try:
             result = self._disturb(case, store, temporary, rng=rng)
             self.finish(store, sets=WAYS[case.way])
-            if self.result(store) != self.wanted(case.way):
-                result.faults.append("other bytes")
+            result.faults += differences(self.result(store), self.wanted(case.way))
             return result
         finally:
             shutil.rmtree(store)
@@ -200,6 +199,15 @@ class Ground:
             time.sleep(0.01)
         marker.unlink()
         time.sleep(rng.uniform(0.0, 4.0 if case.stage == "train" else 0.6))
+
+
+def differences(found, wanted):
+    """What is not as in the undisturbed run: checksums by kind, damaged files."""
+    (checksums, damaged), (wanted_checksums, wanted_damaged) = found, wanted
+    kinds = sorted(checksums.keys() | wanted_checksums.keys())
+    other = [kind for kind in kinds if checksums.get(kind) != wanted_checksums.get(kind)]
+    faults = [f"other bytes: {', '.join(other)}"] if other else []
+    return faults + [f"damaged: {path}" for path in damaged if path not in wanted_damaged]
 
 
 def act(case, main):
