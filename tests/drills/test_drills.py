@@ -1,4 +1,4 @@
-"""The short form of `python -m tests.drills`: a mount that is gone, and all that writes at once."""
+"""The short form of `python -m tests.drills`: a mount that is gone for a night."""
 
 import pytest
 
@@ -10,4 +10,4 @@ from tests.drills.__main__ import DRILLS, run
 def test_a_store_outlasts_what_is_done_to_it():
     rows = run([drill for drill in DRILLS if drill.short])
     assert {row.name: row.wrong for row in rows} == {row.name: "" for row in rows}
-    assert len(rows) == 2 and all(row.seen for row in rows)
+    assert rows and all(row.seen for row in rows)
