@@ -152,8 +152,10 @@ def evaluate(
         for name, (table, keys) in tables.items()
         if keys
     ]
-    before = session.latest(artifact)
-    old = {name: list(before.live(name)) for name in before.tables} if before else {}
+    before = artifact.latest()  # not the session's: another run may have scored meanwhile
+    old = {name: set(before.live(name)) for name in before.tables} if before else {}
+    for name, (_, keys) in tables.items():  # and may score before this is published
+        old[name] = old.get(name, set()) | set(keys)
     note = f"embeddings {embeddings.number}, corpus {corpus.ref.number}"
     snapshot = session.publish(artifact, add=receipts, supersede=old, note=note)
     return Evaluation(snapshot, fresh=True)

@@ -9,6 +9,7 @@ import torch
 from reelvec.configs.schema import EvaluateConfig
 from reelvec.storage.records import Outcome
 from reelvec.storage.tables import read_table
+from reelvec.tasks.artifacts import Session
 from reelvec.tasks.scoring import split_rows
 from reelvec.tasks.scoring.coverage import CoverageError
 from reelvec.tasks.scoring.evaluate import (
@@ -167,6 +168,29 @@ def test_new_tables_are_scored_again_and_old_rows_leave(store):
     assert made.snapshot.number > first.snapshot.number
     assert made.snapshot.rows_of("ranks") == first.snapshot.rows_of("ranks")
     assert value(made, "t2v/MnR") != value(first, "t2v/MnR")
+
+
+def test_of_two_runs_that_score_at_once_the_last_is_in_force(store, monkeypatch):
+    """The other one publishes when this one has all but published."""
+    session, publish = store.session, Session.publish
+
+    def publish_second(given, artifact, **more):
+        if given is session:
+            evaluate(Session(session.config), newer, corpus=store.corpus, options=OPTIONS)
+        return publish(given, artifact, **more)
+
+    rows = read_table(store.embeddings, "videos").replace_schema_metadata(None)
+    keys = rows["video_id"].to_pylist()
+    newer = commit(
+        store.embeddings.artifact,
+        [("videos", rows, [Outcome(k) for k in keys], "new")],
+        supersede={"videos": keys},
+    )
+    monkeypatch.setattr(Session, "publish", publish_second)
+    made = evaluate(session, store.embeddings, corpus=store.corpus, options=OPTIONS)
+    assert made.snapshot.number == 2
+    found = finished_evaluation(session, store.embeddings, corpus=store.corpus, options=OPTIONS)
+    assert found is not None and len(found.parts("coverage")) == 1
 
 
 def test_bytes_do_not_depend_on_parts_or_mapping(tmp_path):
