@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reelvec.flows.console.options import (
-    JsonFlag,
-)
+from reelvec.flows.console.options import JsonFlag
 from reelvec.flows.console.output import print_json, print_table, say
 
 if TYPE_CHECKING:

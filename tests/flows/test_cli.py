@@ -2,12 +2,12 @@
 
 import importlib.metadata
 import json
-import sys
 
 import pytest
 from typer.main import get_command
 
-from reelvec.flows.cli import app, main
+from reelvec.flows.cli import app
+from tests.support.command_line import typed
 
 WORDS = {
     "bootstrap", "compact", "convert", "corpus", "demo", "doctor", "drop", "embed", "evaluate",
@@ -22,14 +22,7 @@ def reelvec(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def call(*words):
-        monkeypatch.setattr(sys, "argv", ["reelvec", *words])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
+        return typed(monkeypatch, capsys, *words)
 
     return call
 

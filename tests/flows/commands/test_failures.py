@@ -2,12 +2,10 @@
 
 import json
 import shutil
-import sys
 from datetime import UTC, datetime
 
 import pytest
 
-from reelvec.flows.cli import main
 from reelvec.storage.records import Outcome
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import read_corpus
@@ -15,6 +13,7 @@ from reelvec.tasks.corpus.ledger import LedgerRow, TooManyFailedError, check_fai
 from reelvec.tasks.runs.recording import record_run
 from reelvec.tasks.runs.retrying import RetryFilter, UnknownVideoError
 from tests.drills.bitflips import config_of, draw
+from tests.support.command_line import typed
 from tests.support.engine_free import run_extract, run_ingest, stage_receipts
 
 
@@ -43,14 +42,7 @@ def config(tmp_path_factory):
 @pytest.fixture
 def reelvec(monkeypatch, capsys):
     def call(*words):
-        monkeypatch.setattr(sys, "argv", ["reelvec", *words])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
+        return typed(monkeypatch, capsys, *words)
 
     return call
 

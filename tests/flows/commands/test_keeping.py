@@ -3,13 +3,11 @@
 import dataclasses
 import json
 import shutil
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from reelvec.flows.cli import main
 from reelvec.flows.launch import launch
 from reelvec.storage import layout
 from reelvec.storage.commits.artifact import Artifact
@@ -20,6 +18,7 @@ from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.recording import record_run
 from tests.drills.bitflips import config_of, draw, files_of, flip
 from tests.support import s3_server
+from tests.support.command_line import typed
 from tests.support.engine_free import run_extract, run_ingest, stage_receipts
 
 _STAGES = {"corpus": "ingest", "frames": "extract"}
@@ -50,15 +49,7 @@ def store(made, tmp_path):
 @pytest.fixture
 def reelvec(monkeypatch, capsys):
     def call(*words):
-        monkeypatch.setattr(sys, "argv", ["reelvec", *map(str, words)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err and "internal error" not in err
-        return code, out, err
+        return typed(monkeypatch, capsys, *words)
 
     return call
 

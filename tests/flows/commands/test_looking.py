@@ -1,25 +1,17 @@
 """search, status and failures: the Python API on a terminal; what they print other words take."""
 
 import json
-import sys
 
 import pytest
 
 import reelvec
-from reelvec.flows.cli import main
+from tests.support.command_line import typed
 
 
 @pytest.fixture
 def words(monkeypatch, capsys, real_store):
     def call(*words):
-        monkeypatch.setattr(sys, "argv", ["reelvec", *words, "--store", real_store.store])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
+        return typed(monkeypatch, capsys, *words, "--store", real_store.store)
 
     return call
 

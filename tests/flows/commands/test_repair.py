@@ -1,25 +1,17 @@
 """`reelvec repair` as a person runs it: damage out, the last run's stages again, videos named."""
 
 import json
-import sys
 
 import pytest
 
-from reelvec.flows.cli import main
 from tests.drills.bitflips import build, checksums, files_of, flip
+from tests.support.command_line import typed
 
 pytestmark = pytest.mark.flow
 
 
 def reelvec(monkeypatch, capsys, *words):
-    monkeypatch.setattr(sys, "argv", ["reelvec", *words])
-    try:
-        main()
-        code = 0
-    except SystemExit as stop:
-        code = stop.code or 0
-    out, err = capsys.readouterr()
-    assert "Traceback" not in err
+    code, out, err = typed(monkeypatch, capsys, *words)
     assert code in (0, 4) and out, err
     return code, out
 

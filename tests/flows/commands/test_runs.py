@@ -3,12 +3,11 @@
 import json
 import os
 import shutil
-import sys
 
 import pytest
 
 import reelvec
-from reelvec.flows.cli import main
+from tests.support.command_line import typed
 
 
 @pytest.fixture
@@ -20,15 +19,7 @@ def store(real_store, tmp_path):
 @pytest.fixture
 def words(monkeypatch, capsys, store):
     def call(*words):
-        monkeypatch.setattr(sys, "argv", ["reelvec", *words, "--store", str(store)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err and "internal error" not in err
-        return code, out, err
+        return typed(monkeypatch, capsys, *words, "--store", str(store))
 
     return call
 
