@@ -200,6 +200,18 @@ class RetrievalModel(nn.Module, ABC):
             f"{type(self).__name__} does not start from a CLIP archive ({len(state)} tensors given)"
         )
 
+    def start_policy(self, published: Mapping[str, Tensor]) -> None:
+        """Start the network a policy looks with from its published ImageNet weights.
+
+        Raises:
+            OptionsError: the family has no such network.
+            WeightsError: missing, unexpected or misshaped tensors.
+        """
+        raise OptionsError(
+            f"{type(self).__name__} has no policy that looks at frames ({len(published)} tensors"
+            " given): leave model.policy_weights out"
+        )
+
     def start_epoch(self, epoch: int) -> None:
         """Called before each training epoch, counted from 0; for a family's own schedules."""
         del epoch

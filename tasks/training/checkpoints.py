@@ -28,6 +28,7 @@ from reelvec.storage.weights.checkpoints import (
     save_checkpoint,
     weights_hash,
 )
+from reelvec.tasks.identity import model_settings
 from reelvec.tasks.training.identity import draws_noise
 from reelvec.tasks.training.progress import Progress
 
@@ -163,7 +164,7 @@ def _write(
     weights = state.model.state_dict()
     tensors = {WEIGHTS + name: tensor for name, tensor in weights.items()}
     metadata: dict[str, Any] = {
-        "model": config.model_dump(mode="json", exclude={"weights"}),
+        "model": model_settings(config),
         "sizes": _sizes(state.model),
         "progress": state.progress.model_dump(mode="json"),
     }
