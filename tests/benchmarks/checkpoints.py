@@ -76,11 +76,15 @@ def beside(commit, tensors, factor):
     return blocked, steps
 
 
+def seconds_of_a_copy(tensors):
+    """Into memory that was used before."""
+    copies = [tensor.clone() for tensor in tensors.values()]
+    return timed(lambda: [a.copy_(b) for a, b in zip(copies, tensors.values(), strict=True)])
+
+
 def main(gigabytes):
     tensors, factor = state(gigabytes), torch.randn(SIDE, SIDE)
-    copies = [tensor.clone() for tensor in tensors.values()]
-    copy = timed(lambda: [a.copy_(b) for a, b in zip(copies, tensors.values(), strict=True)])
-    del copies
+    copy = seconds_of_a_copy(tensors)
     print(f"{gigabytes:g} GiB, {torch.get_num_threads()} threads; seconds; a copy: {copy:.2f}")
     print("| a checkpoint is written | the step waits (first, then) | a step meanwhile |")
     print("| --- | --- | --- |")
