@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from reelvec.models.adaclip.model import AdaClip
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.clip.weights import ARCHIVE_SCALARS, is_half, legacy_fp16, load_strictly
 from reelvec.models.errors import OptionsError, WeightsError
@@ -216,6 +217,11 @@ def start_policy(
     if given is not None and any(key.startswith("sampler.cnn_model.") for key in given):
         raise OptionsError(
             "model.weights brings the network of its policy along: set model.policy_weights=null"
+        )
+    if not isinstance(model, AdaClip):
+        raise OptionsError(
+            f"{type(model).__name__} has no policy that looks at frames: set"
+            " model.policy_weights=null"
         )
     model.start_policy(published)
 
