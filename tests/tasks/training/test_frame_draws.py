@@ -23,7 +23,7 @@ from tests.tasks.training.builders import (
     model_config,
     small_model,
 )
-from tests.tasks.training.test_loop import small, trainer_of  # noqa: F401 - small is a fixture
+from tests.tasks.training.test_loop import trainer_of
 
 FEWER = FRAMES - 1
 
@@ -49,7 +49,7 @@ def watched(trainer, monkeypatch):
     return seen
 
 
-def test_each_epoch_sees_others_and_a_resumed_run_the_same(small, monkeypatch):  # noqa: F811
+def test_each_epoch_sees_others_and_a_resumed_run_the_same(small, monkeypatch):
     config = drawing(small)
     whole = trainer_of(config, "clip4clip", {"sim_header": "meanP"})
     seen = watched(whole, monkeypatch)
