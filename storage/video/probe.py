@@ -211,8 +211,8 @@ def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> Probe
 
 def _said(packets: PacketTable, time_base: Fraction) -> npt.NDArray[np.float64]:
     """How long each frame is said to be shown, in display order, seconds."""
-    seconds: npt.NDArray[np.float64] = packets.lengths[packets.display_order()] * float(time_base)
-    return seconds
+    lengths = packets.lengths[packets.display_order()].astype(np.float64)
+    return lengths * float(time_base)
 
 
 def _check_timeline(result: ProbeResult, *, declared: float, last_frame: float) -> None:
