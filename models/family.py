@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.clip.blocks import Transformer
+from reelvec.models.clip.packing import caption_lengths, encode_packed
 from reelvec.models.clip.preprocess import CLIP_MEAN, CLIP_STD, normalise
 from reelvec.models.clip.tokenizer import tokenize
 from reelvec.models.clip.towers import ClipTowers
@@ -141,6 +142,10 @@ class RetrievalModel(nn.Module, ABC):
         """Token ids int64 [T, max_words] of raw captions."""
         return tokenize(texts, max_words=self.max_words)
 
+    def caption_lengths(self, tokens: Tensor) -> Tensor:
+        """Positions of each text that must be computed, int64 [T]; of a batch the most are."""
+        return torch.full((len(tokens),), tokens.shape[1], device=tokens.device)
+
     def prepare(self, frames: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Keyword arguments of `encode_video` from stored frames, on the frames' device.
 
@@ -155,8 +160,7 @@ class RetrievalModel(nn.Module, ABC):
         if frames.ndim != 5 or tuple(frames.shape[2:]) != (side, side, 3):
             raise InputError(
                 f"frames of shape {tuple(frames.shape)}: this model takes "
-                f"[V, F, {side}, {side}, 3]; "
-                f"extract frames with size {side}"
+                f"[V, F, {side}, {side}, 3]; extract frames with size {side}"
             )
         return {"frames": normalise(frames, mask, mean=self.mean, std=self.std), "mask": mask}
 
@@ -164,8 +168,7 @@ class RetrievalModel(nn.Module, ABC):
     def original_settings(cls, given: Mapping[str, Any]) -> OriginalSettings:
         """Our settings from an original system's (a checkpoint's config, a golden's metadata).
 
-        The common case: `max_words` and `max_frames` among the family's own options by our names;
-        names that are no option of ours are dropped.
+        By our names, `max_words` and `max_frames` among them; what is no option of ours is dropped.
         """
         known = cls.options_class.model_fields
         return OriginalSettings(
@@ -256,24 +259,41 @@ class ClipFamily(RetrievalModel):
     def _init_headers_from_clip(self, clip: Mapping[str, Tensor]) -> None:
         """Start headers from CLIP tensors (keys without prefix); none by default."""
 
+    def caption_lengths(self, tokens: Tensor) -> Tensor:
+        """Up to the end token; what stands after it moves nothing before it."""
+        return caption_lengths(tokens)
+
     def encode_words(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Sentences [T, D] and words [T, L, D] of token ids, un-normalised, at least fp32."""
+        """Sentences [T, D], words [T, longest of `caption_lengths`, D], raw, at least fp32."""
         if tokens.ndim != 2 or tokens.shape[1] != self.max_words:
             raise InputError(
                 f"tokens of shape {tuple(tokens.shape)}: this model takes [T, {self.max_words}]; "
                 "tokenize with its max_words"
             )
-        words = at_least_fp32(self.clip.encode_text(tokens))
+        longest = max(self.caption_lengths(tokens).tolist(), default=self.max_words)
+        words = at_least_fp32(self.clip.encode_text(tokens[:, :longest]))
         return words[torch.arange(len(words), device=words.device), tokens.argmax(dim=1)], words
 
-    def encode_frames(self, frames: Tensor) -> Tensor:
-        """Frame features [V, F, D] of frames [V, F, 3, S, S], un-normalised, at least fp32."""
+    def encode_frames(
+        self, frames: Tensor, mask: Tensor | None = None, *, keep_padding: bool = False
+    ) -> Tensor:
+        """Frame features [V, F, D] of frames [V, F, 3, S, S], un-normalised, at least fp32.
+
+        With `mask` [V, F] padded frames (zeros) are not encoded, unless patches see several frames:
+        see `encode_packed`, also for `keep_padding`.
+        """
         side = self.image_size
         if frames.ndim != 5 or tuple(frames.shape[2:]) != (3, side, side):
             raise InputError(
                 f"frames of shape {tuple(frames.shape)}: this model takes [V, F, 3, {side}, {side}]"
             )
-        return at_least_fp32(self.clip.encode_video(frames))
+        if mask is None or self.clip.visual.sees_neighbours:
+            return at_least_fp32(self.clip.encode_video(frames))
+
+        def encode(packed: Tensor) -> Tensor:
+            return self.clip.encode_video(packed[None])[0]
+
+        return at_least_fp32(encode_packed(encode, frames, mask, keep_padding=keep_padding))
 
 
 def at_least_fp32(x: Tensor) -> Tensor:

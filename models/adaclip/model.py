@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from reelvec.models.adaclip.aggregation import WeighingFamily
+from reelvec.models.adaclip.frames import evenly, pick, real_first
 from reelvec.models.adaclip.mobilenet import IMAGENET_MEAN, IMAGENET_STD
 from reelvec.models.adaclip.options import AdaClipOptions, read_config, read_shapes
 from reelvec.models.adaclip.policy import (
@@ -220,17 +221,16 @@ class AdaClip(WeighingFamily):
             policy_frames: What `prepare` gave, for policies that look at pixels.
             noise: [V, N] Gumbel(0, 1) noise of training; None: drawn.
         """
-        source = _evenly(mask)
-        if not bool((mask != 0).all()):
-            frames = _pick(frames, source)
-            policy_frames = None if policy_frames is None else _pick(policy_frames, source)
+        source = evenly(mask)
+        if policy_frames is not None and not bool((mask != 0).all()):
+            policy_frames = pick(policy_frames, source)
         if self.has_policy:
-            kept, scores, chosen = self._choose(frames, policy_frames, noise)
+            kept, scores, chosen = self._choose(frames, mask, policy_frames, noise)
             if self.options.reuse_scores:
                 weights = torch.softmax(scores / self.options.frame_agg_temp, dim=1)
                 kept = kept * weights[..., None]
         else:
-            kept, chosen = self.encode_frames(frames), None
+            kept, chosen = pick(self.encode_frames(frames, mask), source), None
         empty = (mask != 0).sum(1) == 0  # no frames, no vector: NaN is refused by the metrics
         kept = self._header(kept).masked_fill(empty[:, None, None], torch.nan)
         features = (
@@ -241,11 +241,13 @@ class AdaClip(WeighingFamily):
         return VideoFeatures(features)
 
     def _choose(
-        self, frames: Tensor, looked: Tensor | None, noise: Tensor | None
+        self, frames: Tensor, mask: Tensor, looked: Tensor | None, noise: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Kept frame features [V, K, D], their scores [V, K] and indices [V, K]."""
+        """Kept frame features [V, K, D], their scores [V, K] and places [V, K] of N."""
         by_clip = self.options.policy == "clip"
-        everything = self.encode_frames(frames) if by_clip or self.training else None
+        everything = None
+        if by_clip or self.training:
+            everything = pick(self.encode_frames(frames, mask), evenly(mask))
         seen = everything if by_clip else looked
         if seen is None:
             raise InputError(
@@ -264,10 +266,21 @@ class AdaClip(WeighingFamily):
             return selection @ everything, (selection @ scores[..., None]).squeeze(2), chosen
         chosen = best_frames(scores, k=self.kept)
         if everything is None:
-            kept = self.encode_frames(_pick(frames, chosen))
+            kept = self._encode_kept(frames, mask, evenly(mask).gather(1, chosen))
         else:
-            kept = _pick(everything, chosen)
+            kept = pick(everything, chosen)
         return kept, scores.gather(1, chosen), chosen
+
+    def _encode_kept(self, frames: Tensor, mask: Tensor, kept: Tensor) -> Tensor:
+        """Features [V, K, D] of the frames kept [V, K], encoded once where K are not there."""
+        real = mask != 0
+        slots = torch.arange(kept.shape[1], device=kept.device)
+        count = real.sum(dim=1, keepdim=True)
+        few = count <= len(slots)
+        rank = (real.cumsum(dim=1) - 1).clamp_(min=0).gather(1, kept)
+        encoded = torch.where(few, real_first(real)[:, : len(slots)], kept)
+        features = self.encode_frames(pick(frames, encoded), ~few | (slots < count))
+        return pick(features, torch.where(few, rank, slots))
 
     def _header(self, x: Tensor) -> Tensor:
         if self.options.sim_header == "meanP":
@@ -278,17 +291,3 @@ class AdaClip(WeighingFamily):
             return x + attended
         out: Tensor = self.transformer(placed)
         return out
-
-
-def _evenly(mask: Tensor) -> Tensor:
-    """Index of the frame at each place, [V, N]: floor(i n / N) where only n < N are real."""
-    real = mask != 0
-    order = real.int().argsort(dim=1, descending=True, stable=True)
-    count = real.sum(dim=1, keepdim=True)
-    places = torch.arange(mask.shape[1], device=mask.device)
-    return order.gather(1, places * count // mask.shape[1])
-
-
-def _pick(x: Tensor, index: Tensor) -> Tensor:
-    """x[v, index[v, i]] for x [V, N, ...] and index [V, K]."""
-    return x[torch.arange(len(x), device=x.device)[:, None], index]

@@ -293,10 +293,10 @@ def blocks():
         CLIP_EPS,
         HEADER_EPS,
         LayerNorm,
-        Places,
         Transformer,
         quick_gelu,
     )
+    from reelvec.models.clip.packing import Places
 
     x = torch.from_numpy(noise("tokens", (3, 5, 16)))
     mask = torch.from_numpy(noise("mask", (3, 1, 1, 5))) * 3
