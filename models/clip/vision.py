@@ -48,11 +48,6 @@ class VisionTower(nn.Module):
         self.ln_post = LayerNorm(width)
         self.proj = nn.Parameter(scale * torch.randn(width, sizes.embed_dim))
 
-    @property
-    def sees_neighbours(self) -> bool:
-        """Whether a frame's features depend on the frames beside it."""
-        return self.conv2 is not None
-
     def forward(self, frames: Tensor) -> Tensor:
         """Frames [V, F, 3, S, S] to features [V, F, D], in the type of the patch weights."""
         videos, count = frames.shape[:2]

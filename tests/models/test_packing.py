@@ -86,10 +86,17 @@ def trained(model, tokens, given):
     return {"loss": loss.detach(), **logits, **columns, **gradients}
 
 
-@pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("variant", VARIANTS, ids=label)
-def test_score_loss_and_gradients_are_those_of_the_padded_form(variant, training, monkeypatch):
-    family, options = variant
+def test_score_loss_and_gradients_are_those_of_the_padded_form(variant, monkeypatch):
+    check_beside_twin(*variant, True, monkeypatch)
+
+
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if "policy" in v[1]], ids=label)
+def test_evaluation_of_kept_frames_is_that_of_the_padded_form(variant, monkeypatch):
+    check_beside_twin(*variant, False, monkeypatch)
+
+
+def check_beside_twin(family, options, training, monkeypatch):
     model, twin = (make(family, options, words=WORDS).train(training) for _ in range(2))
     for module in (*model.modules(), *twin.modules()):
         if isinstance(module, torch.nn.Dropout):
