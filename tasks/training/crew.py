@@ -33,7 +33,7 @@ FINISHED = "finished"
 _SPEC, _ATTEMPT, _LAST = "spec", "attempt", "last"
 _BEAT_SECONDS = 1.0
 _SETTLE_SECONDS = 15.0
-_FAREWELL_SECONDS = 10.0
+_FAREWELL_SECONDS = 4.0
 _GONE_SECONDS = 60.0
 _LONGEST_LOOK = 1.0
 _ELSEWHERE = "a process of another node failed"
@@ -125,10 +125,12 @@ class First:
     def close(self, outcome: str) -> None:
         """Tell the others how the training ended, and stop to listen when they know."""
         self._store.set(_LAST, outcome)
+        self._store.set(f"over-{self._number}", "1")
         deadline = time.monotonic() + _FAREWELL_SECONDS
         met = list(self._hosts)
         while time.monotonic() < deadline and not all(self._store.check([f"bye-{i}"]) for i in met):
             time.sleep(0.05)
+        del self._store  # what listens goes with it
 
     def _new_watch(self) -> Watch:
         return Watch(self._place.world, limit=self._hang_seconds, name=self._name)

@@ -118,9 +118,10 @@ class Watch:
     limit: float
     name: Callable[[int], str]
     _seen: dict[int, _Seen] = field(default_factory=dict)
-    _looked: float = field(default_factory=time.monotonic)
+    _looked: float = 0.0
 
     def __post_init__(self) -> None:
+        self._looked = time.monotonic()
         for rank in range(self.world):
             self._seen[rank] = _Seen(Beat(rank, -1, -1, waits=False, doing="has not begun"))
 

@@ -6,9 +6,9 @@
 A tiny model trains on a small store, alone: once as one process, once as two. Then kill -9 meets
 one of its processes, all of them, or the command that started them, in the middle of an epoch and
 while a checkpoint is being written; and two commands on 127.0.0.1 and 127.0.0.2 train together, as
-an outer launcher, Slurm or Dask start them. Each must end with the checksum of the training that was
-left alone, with no process left and nothing listening but on the two addresses. Exits 1 where one
-does not.
+an outer launcher, Slurm or Dask start them. Each must end with the checksum of the training that
+was left alone, with no process left and nothing listening but on the two addresses. Exits 1 where
+one does not.
 """
 
 import argparse
