@@ -216,7 +216,8 @@ def kill(place, command, config, *, processes, rng):
             process.kill()
     command.process.kill()
     command.process.wait()
-    must(not place.watched.left_running(), "processes outlived their command")
+    left = place.watched.left_running(patience=60)  # one that imports sees it afterwards
+    must(not left, "processes outlived their command")
     return Command(place, config)
 
 
