@@ -16,8 +16,15 @@ from reelvec.models.training.optim import rates
 from reelvec.models.training.parameters import clamp_logit_scale
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.frames.contract import FrameSource
-from reelvec.tasks.training.checkpoints import CheckpointRef, TrainingState, commit, restore
-from reelvec.tasks.training.data import ClipLoader
+from reelvec.tasks.training.checkpoints import (
+    CheckpointRef,
+    Contents,
+    TrainingState,
+    commit_contents,
+    contents_of,
+    restore,
+)
+from reelvec.tasks.training.data import ClipLoader, seen_in_evaluation, seen_in_training
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import Reporter
 from reelvec.tasks.training.identity import draws_noise
@@ -29,6 +36,7 @@ from reelvec.tasks.training.selection import SelectionSet
 from reelvec.tasks.training.spec import TrainSpec
 from reelvec.tasks.training.starting import make_optimizer, make_trainable, starting_model
 from reelvec.tasks.training.step import PairBatch, StepOptions, contrastive_backward
+from reelvec.tasks.training.writing import CheckpointWriter
 
 __all__ = ["Trainer"]
 
@@ -88,13 +96,17 @@ class Trainer:
         self.loader = ClipLoader(
             reader,
             max_frames=spec.model.max_frames,
-            selection=spec.model.frame_selection,
             image_size=model.image_size,
             pinned=group.device.type == "cuda",
         )
         self.tokens = model.tokenize([item.text for item in self.items])
         chosen = [item for item in items if item.role == "selection"]
-        self.selection = SelectionSet(chosen, model=model, batch=min(options.batch_size, 32))
+        self.selection = SelectionSet(
+            chosen,
+            model=model,
+            seen=seen_in_evaluation(spec.model),
+            batch=min(options.batch_size, 32),
+        )
         progress = planned(self.order, epochs=options.epochs, training_set=set_hash(items))
         optimizer = make_optimizer(model, options, total_steps=scheduled_steps(self.order, options))
         self.state = TrainingState(model, optimizer, progress)
@@ -106,6 +118,7 @@ class Trainer:
             seed=options.seed,
         )
         self.reporter = Reporter(silent=not group.is_first)
+        self.writer = CheckpointWriter(self._write)
         self._started = time.monotonic()
         self._seconds_before = 0.0
 
@@ -160,8 +173,12 @@ class Trainer:
             device=str(self.group.device),
             processes=self.group.world,
         )
-        while not self.state.progress.finished:
-            self._epoch(self.state.progress.epoch)
+        try:
+            with self.writer:
+                while not self.state.progress.finished:
+                    self._epoch(self.state.progress.epoch)
+        finally:
+            self._tell_committed()
 
     def _epoch(self, epoch: int) -> None:
         """What is left of an epoch, counted from 0."""
@@ -170,7 +187,8 @@ class Trainer:
         done = self.state.progress.step - epoch * self.order.steps
         batches = self.order.epoch(epoch)[done:]
         keys = [[self.items[row].clip_key for row in rows[self.mine]] for rows in batches]
-        with closing(self.loader.batches(keys)) as clips:
+        seen = seen_in_training(self.spec.model, seed=self.spec.train.seed, epoch=epoch)
+        with closing(self.loader.batches(keys, seen=seen)) as clips:
             for rows, batch in zip(batches, clips, strict=True):
                 chosen = torch.from_numpy(rows[self.mine])
                 self._step(rows, PairBatch(self.tokens[chosen], batch, len(rows)))
@@ -179,6 +197,8 @@ class Trainer:
         model, optimizer, progress = self.state.model, self.state.optimizer, self.state.progress
         if optimizer is None:
             raise TrainingError("a trainer has an optimizer")
+        self.writer.check()
+        self._tell_committed()
         optimizer.zero_grad(set_to_none=True)
         loss = contrastive_backward(
             model, batch, group=self.group, step=progress.step, options=self.how
@@ -242,14 +262,19 @@ class Trainer:
             )
 
     def _commit(self) -> None:
-        if not self.group.is_first:
-            return
-        seconds = self._seconds_before + time.monotonic() - self._started
-        commit(
+        if self.group.is_first:
+            self.writer.put(contents_of(self.state))
+
+    def _write(self, contents: Contents) -> None:
+        """Commit a checkpoint; called in the writer's thread."""
+        commit_contents(
             self.artifact,
-            self.state,
+            contents,
             config=self.spec.model,
-            seconds=seconds,
+            seconds=self._seconds_before + time.monotonic() - self._started,
             keep_last=self.spec.train.keep_last,
         )
-        self.reporter.say("checkpoint", step=self.state.progress.step)
+
+    def _tell_committed(self) -> None:
+        for step in self.writer.committed():
+            self.reporter.say("checkpoint", step=step)

@@ -102,6 +102,10 @@ FIELDS = {
         "max_words": (20, MODEL),
         "max_frames": (7, MODEL),
         "frame_selection": ("head", MODEL),
+        "policy_weights": ("/other/mobilenet.pth", CHECKPOINT),
+        "train_frame_draw": ("random", CHECKPOINT),
+        "train_frame_order": ("reverse", CHECKPOINT),
+        "eval_frame_order": ("reverse", MODEL),
     },
     TrainConfig: {
         "epochs": (7, CHECKPOINT),
@@ -181,6 +185,7 @@ OPTIONS = {
     },
     "adaclip": {
         "policy": "raw",
+        "policy_view": "centre",
         "top_k": 7,
         "rnn": "lstm",
         "mlp_type": "fc",
@@ -194,6 +199,10 @@ OPTIONS = {
         "word_agg_temp": 0.7,
         "reuse_scores": True,
         "warmup_epochs": 7,
+        "temperature": 7.0,
+        "temperature_decay": 0.7,
+        "temperature_least": 0.7,
+        "freeze_clip": True,
         "freeze_cnn": True,
         "batch_norm": "legacy",
         "mask_layout": "legacy",
@@ -201,6 +210,11 @@ OPTIONS = {
     "frozen": {},
 }
 OPTIONS["xclip"] = OPTIONS["clip4clip"]
+OPTIONS["teachclip"] = OPTIONS["clip4clip"] | {
+    "sim_header": "meanP",
+    "frame_temperature": 0.2,
+    "weight_mask": "legacy",
+}
 NEEDED = {
     ("clip2video", "sim_type"): {"temporal_type": "", "center_proj": ""},
     ("clip2video", "temporal_type"): {"center_proj": ""},

@@ -15,7 +15,7 @@ from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.training import loop
 from reelvec.tasks.training.checkpoints import TrainingState, checkpoints, commit
 from reelvec.tasks.training.errors import TrainingError
-from reelvec.tasks.training.identity import checkpoint_identity, former_identity
+from reelvec.tasks.training.identity import Start, checkpoint_identity, former_identity
 from reelvec.tasks.training.loop import Trainer, scheduled_steps
 from reelvec.tasks.training.order import Order
 from reelvec.tasks.training.processes import Group
@@ -23,7 +23,7 @@ from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.spec import TrainSpec
 from reelvec.tasks.training.starting import starting_model
 from reelvec.tasks.training.train import find_trained, train, training_items
-from tests.tasks.training.builders import FRAMES, MAX_WORDS, make_store
+from tests.tasks.training.builders import FRAMES, MAX_WORDS
 
 
 def trainer_of(config, family, options):
@@ -47,16 +47,6 @@ def trainer_of(config, family, options):
         reader=FrameReader(frames),
         group=Group(),
     )
-
-
-@pytest.fixture
-def small(monkeypatch, tmp_path):
-    from reelvec.models.clip import architecture
-    from tests.tasks.training.builders import SMALL
-
-    named = {**architecture.ARCHITECTURES, "tiny": SMALL}
-    monkeypatch.setattr(architecture, "ARCHITECTURES", named)
-    return make_store(tmp_path, epochs=3, videos=8, captions=1)
 
 
 def test_a_family_is_told_each_epoch(small, monkeypatch):
@@ -123,7 +113,7 @@ def test_a_training_of_before_stays_the_runs(small):
     config = small.model_copy(update={"model": model, "train": trains})
     session = Session(config)
     sources = {"corpus": session.corpus.fingerprint, "frames": session.frames.fingerprint}
-    identity = checkpoint_identity(config, start=None, training_set="", **sources)
+    identity = checkpoint_identity(config, start=Start(), training_set="", **sources)
     former = session.open("checkpoint", former_identity(identity, config))
     assert find_trained(Session(config)) is None  # a folder is no training
     state = TrainingState(
