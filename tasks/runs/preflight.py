@@ -148,7 +148,7 @@ def _check_draw(config: PipelineConfig) -> None:
     draw, sees = config.model.train_frame_draw, config.model.max_frames
     sampling = config.extract.sampling
     bounds = {"extract.sampling.max_frames": sampling.max_frames}
-    if sampling.policy not in ("all", "per_second", "clip4clip"):
+    if Rule(policy=sampling.policy).counts:
         bounds["extract.sampling.count"] = sampling.count
     for key, stored in bounds.items():
         if draw != "none" and config.train.epochs and stored is not None and stored <= sees:
