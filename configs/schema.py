@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from reelvec.configs.addresses import parse_address
 from reelvec.configs.corpora import (
     BenchmarkCorpus,
     CorpusConfig,
@@ -53,7 +54,7 @@ class SamplingConfig(Options):
     """How many frames (uniform, segments)."""
     max_frames: int | None = Field(default=None, ge=1)
     """At most so many; None: no limit."""
-    limit: Literal["head", "tail", "linspace"] = "linspace"
+    limit: Literal["head", "tail", "linspace", "starts"] = "linspace"
     """How the limit chooses."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Of the rules that draw frames (adaclip_random, adaclip_subset_random, clip2video_*train)."""
@@ -85,12 +86,21 @@ class ModelConfig(Options):
     """Tower sizes: tiny, ViT-B/32, ViT-B/16, …; ignored where weights bring their own sizes."""
     weights: str | None = None
     """Archive or checkpoint to start from (OpenAI .pt, safetensors, or one of the originals')."""
+    policy_weights: str | None = None
+    """ImageNet weights of the MobileNet that AdaCLIP's policy looks with: torchvision's file."""
     max_words: int = Field(default=32, ge=3)
     """Tokens of a caption, start and end included."""
     max_frames: int = Field(default=12, ge=1)
     """Frames a video, chosen from the stored ones."""
-    frame_selection: Literal["head", "tail", "linspace"] = "linspace"
-    """How they are chosen where more are stored."""
+    frame_selection: Literal["head", "tail", "linspace", "starts"] = "linspace"
+    """How they are chosen where more are stored; starts: the first of each equal segment."""
+    train_frame_draw: Literal["none", "random", "jitter"] = "none"
+    """Frames drawn anew each epoch of training: among all stored ones (AdaCLIP's `--sampling
+    random`), or near the selected ones (CLIP2Video's jitter)."""
+    train_frame_order: Literal["ordinary", "reverse", "random"] = "ordinary"
+    """In what order training sees them; random: anew each epoch."""
+    eval_frame_order: Literal["ordinary", "reverse", "random"] = "ordinary"
+    """In what order validation and embedding see them; random: each clip's own, always the same."""
 
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -106,7 +116,14 @@ class TrainConfig(Options):
     accumulation: int = Field(default=1, ge=1)
     """Parts in which a batch is encoded (cached embeddings keep all its negatives)."""
     processes: int = Field(default=1, ge=1)
-    """Training processes on this machine (one a GPU)."""
+    """Training processes of a machine (one a GPU)."""
+    nodes: int = Field(default=1, ge=1)
+    """Machines that train together; with runner dask, workers of the cluster."""
+    address: str | None = None
+    """Where the first node meets the others: HOST:PORT, an address of it; None: the launcher's."""
+    hang_minutes: float = Field(default=10.0, ge=0)
+    """Minutes without a sign of work after which a process hangs: it is named, and all are started
+    again from the last checkpoint; 0: never."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: cuda where there is one."""
     precision: Literal["fp32", "bf16", "legacy_fp16"] = "fp32"
@@ -158,6 +175,13 @@ class TrainConfig(Options):
     """Recompute block activations in the backward pass."""
     threads: int = Field(default=0, ge=0)
     """CPU threads a process; 0: cores divided by processes."""
+
+    @field_validator("address")
+    @classmethod
+    def _names_one(cls, address: str | None) -> str | None:
+        if address is not None:
+            parse_address(address)
+        return address
 
 
 class EmbedConfig(Options):

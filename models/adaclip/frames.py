@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["evenly", "pick", "real_first"]
+__all__ = ["each_once", "evenly", "pick"]
 
 
 def evenly(mask: Tensor) -> Tensor:
@@ -13,12 +13,32 @@ def evenly(mask: Tensor) -> Tensor:
     real = mask != 0
     count = real.sum(dim=1, keepdim=True)
     places = torch.arange(mask.shape[1], device=mask.device)
-    return real_first(real).gather(1, places * count // mask.shape[1])
+    return _real_first(real).gather(1, places * count // mask.shape[1])
 
 
-def real_first(real: Tensor) -> Tensor:
+def _real_first(real: Tensor) -> Tensor:
     """Indices [V, N] of a mask's true entries, in order, then of the others."""
     return real.int().argsort(dim=1, descending=True, stable=True)
+
+
+def each_once(kept: Tensor, *, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What to encode for K places, where a video with fewer real frames repeats some.
+
+    Args:
+        kept: [V, K] indices of frames.
+        mask: [V, N].
+
+    Returns:
+        Indices [V, K] of frames, which of them are to be encoded [V, K], and where among these each
+        of `kept` is [V, K].
+    """
+    real = mask != 0
+    slots = torch.arange(kept.shape[1], device=kept.device)
+    count = real.sum(dim=1, keepdim=True)
+    few = count <= len(slots)
+    rank = (real.cumsum(dim=1) - 1).clamp_(min=0).gather(1, kept)
+    needed = torch.where(few, _real_first(real)[:, : len(slots)], kept)
+    return needed, ~few | (slots < count), torch.where(few, rank, slots)
 
 
 def pick(x: Tensor, index: Tensor) -> Tensor:

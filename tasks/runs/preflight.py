@@ -45,6 +45,7 @@ def check_config(config: PipelineConfig) -> None:
         ConfigError: with key, value and remedy.
     """
     _check_names(config)
+    _check_draw(config)
     _check_devices(config)
     weights, family = config.model.weights, config.model.family
     try:
@@ -70,15 +71,16 @@ def check_config(config: PipelineConfig) -> None:
 
 def _check_devices(config: PipelineConfig) -> None:
     """Check that what is worked on here, no Dask worker elsewhere, finds its device here."""
-    train, embeds_here = config.train, config.runner == "threads" or config.dask_address is None
-    asked = {"train.device": train.device if train.epochs else "cpu"}
-    asked["embed.device"] = config.embed.device if embeds_here else "cpu"
+    train, shards_here = config.train, config.runner == "threads" or config.dask_address is None
+    trains_here = train.epochs > 0 and (shards_here or train.nodes == 1)
+    asked = {"train.device": train.device if trains_here else "cpu"}
+    asked["embed.device"] = config.embed.device if shards_here else "cpu"
     for key, device in asked.items():
         if device == "cuda" and not torch.cuda.is_available():
             raise ConfigError(
                 f"{key} is (cuda), and PyTorch finds no GPU here; set {key}=cpu, or auto", key=key
             )
-    on_gpu = train.epochs and train.device != "cpu" and torch.cuda.is_available()
+    on_gpu = trains_here and train.device != "cpu" and torch.cuda.is_available()
     if on_gpu and train.processes > torch.cuda.device_count():
         raise ConfigError(
             f"train.processes ({train.processes}) is more than the GPUs here"
@@ -98,11 +100,13 @@ def _check_training(config: PipelineConfig) -> None:
             f" are, or one of the families that are: {', '.join(trainable_names())}",
             key="train.epochs",
         )
-    if train.processes > train.batch_size:
+    processes = train.processes * train.nodes
+    if processes > train.batch_size:
+        nodes = f" on train.nodes ({train.nodes})" if train.nodes > 1 else ""
         raise ConfigError(
-            f"train.processes ({train.processes}) exceeds the pairs of a batch,"
+            f"train.processes ({train.processes}){nodes} exceeds the pairs of a batch,"
             f" train.batch_size ({train.batch_size}): each process needs one; set it to"
-            f" {train.batch_size} or less",
+            f" {train.batch_size // train.nodes or 1} or less",
             key="train.processes",
         )
 
@@ -124,16 +128,35 @@ def _check_names(config: PipelineConfig) -> None:
             f"train.schedule is ({config.train.schedule}); there are: {', '.join(SCHEDULES)}",
             key="train.schedule",
         )
-    weights = config.model.weights
-    if weights is None or is_pretrained(weights):
-        return
-    file = Path(weights).expanduser()
+    weights, policy = config.model.weights, config.model.policy_weights
+    if weights is not None and not is_pretrained(weights):
+        _check_file(weights, key="model.weights", remedy="an archive or checkpoint")
+    if policy is not None:
+        remedy = "torchvision's file of ImageNet weights, e.g. mobilenet_v3_large-8738ca79.pth"
+        _check_file(policy, key="model.policy_weights", remedy=remedy)
+
+
+def _check_file(name: str, *, key: str, remedy: str) -> None:
+    file = Path(name).expanduser()
     if not file.is_file():
         problem = "is a folder; name the file in it" if file.is_dir() else "is not there"
-        raise ConfigError(
-            f"model.weights ({weights}) {problem}; give the path of an archive or checkpoint",
-            key="model.weights",
-        )
+        raise ConfigError(f"{key} ({name}) {problem}; give the path of {remedy}", key=key)
+
+
+def _check_draw(config: PipelineConfig) -> None:
+    """Check that more frames are stored than the model sees, where training draws among them."""
+    draw, sees = config.model.train_frame_draw, config.model.max_frames
+    sampling = config.extract.sampling
+    bounds = {"extract.sampling.max_frames": sampling.max_frames}
+    if Rule(policy=sampling.policy).counts:
+        bounds["extract.sampling.count"] = sampling.count
+    for key, stored in bounds.items():
+        if draw != "none" and config.train.epochs and stored is not None and stored <= sees:
+            raise ConfigError(
+                f"model.train_frame_draw ({draw}) draws among the stored frames, and {key}"
+                f" ({stored}) keeps no more than model.max_frames ({sees}); raise {key}",
+                key=key,
+            )
 
 
 def checked_config(config: PipelineConfig) -> PipelineConfig:
@@ -143,8 +166,11 @@ def checked_config(config: PipelineConfig) -> PipelineConfig:
         ConfigError: what `check_config` finds.
     """
     check_config(config)
-    weights = config.model.weights
-    if weights is not None and not is_pretrained(weights):
-        weights = str(Path(weights).expanduser().resolve())
-    model = config.model.model_copy(update={"weights": weights})
+    files = {"weights": config.model.weights, "policy_weights": config.model.policy_weights}
+    absolute = {
+        key: str(Path(name).expanduser().resolve())
+        for key, name in files.items()
+        if name is not None and not is_pretrained(name)
+    }
+    model = config.model.model_copy(update=absolute)
     return config.model_copy(update={"corpus": anchored(config.corpus), "model": model})

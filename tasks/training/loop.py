@@ -24,7 +24,7 @@ from reelvec.tasks.training.checkpoints import (
     contents_of,
     restore,
 )
-from reelvec.tasks.training.data import ClipLoader
+from reelvec.tasks.training.data import ClipLoader, seen_in_evaluation, seen_in_training
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import Reporter
 from reelvec.tasks.training.identity import draws_noise
@@ -96,13 +96,17 @@ class Trainer:
         self.loader = ClipLoader(
             reader,
             max_frames=spec.model.max_frames,
-            selection=spec.model.frame_selection,
             image_size=model.image_size,
             pinned=group.device.type == "cuda",
         )
         self.tokens = model.tokenize([item.text for item in self.items])
         chosen = [item for item in items if item.role == "selection"]
-        self.selection = SelectionSet(chosen, model=model, batch=min(options.batch_size, 32))
+        self.selection = SelectionSet(
+            chosen,
+            model=model,
+            seen=seen_in_evaluation(spec.model),
+            batch=min(options.batch_size, 32),
+        )
         progress = planned(self.order, epochs=options.epochs, training_set=set_hash(items))
         optimizer = make_optimizer(model, options, total_steps=scheduled_steps(self.order, options))
         self.state = TrainingState(model, optimizer, progress)
@@ -183,7 +187,8 @@ class Trainer:
         done = self.state.progress.step - epoch * self.order.steps
         batches = self.order.epoch(epoch)[done:]
         keys = [[self.items[row].clip_key for row in rows[self.mine]] for rows in batches]
-        with closing(self.loader.batches(keys)) as clips:
+        seen = seen_in_training(self.spec.model, seed=self.spec.train.seed, epoch=epoch)
+        with closing(self.loader.batches(keys, seen=seen)) as clips:
             for rows, batch in zip(batches, clips, strict=True):
                 chosen = torch.from_numpy(rows[self.mine])
                 self._step(rows, PairBatch(self.tokens[chosen], batch, len(rows)))
@@ -192,6 +197,7 @@ class Trainer:
         model, optimizer, progress = self.state.model, self.state.optimizer, self.state.progress
         if optimizer is None:
             raise TrainingError("a trainer has an optimizer")
+        self.group.heart.works(f"step {progress.step + 1}")
         self.writer.check()
         self._tell_committed()
         optimizer.zero_grad(set_to_none=True)
@@ -239,6 +245,7 @@ class Trainer:
         options, progress = self.spec.train, self.state.progress
         due = progress.epoch % options.evaluate_every == 0 or progress.finished
         metrics: dict[str, float] = {}
+        self.group.heart.works(f"the evaluation of epoch {progress.epoch}")
         if due and len(self.selection):
             metrics = self.selection.evaluate(self.state.model, self.loader, group=self.group)
         if self.group.is_first:
@@ -258,6 +265,7 @@ class Trainer:
 
     def _commit(self) -> None:
         if self.group.is_first:
+            self.group.heart.works(f"the checkpoint of step {self.state.progress.step}")
             self.writer.put(contents_of(self.state))
 
     def _write(self, contents: Contents) -> None:

@@ -214,6 +214,7 @@ def test_freezing():
     assert not is_frozen("clip.visual.proj", freeze_layers=12)
     assert not is_frozen("sampler.cnn_model.features.0.0.weight", freeze_layers=12)
     assert is_frozen("clip.token_embedding.weight", freeze_layers=0)
+    assert not is_frozen("clip.visual.conv2.weight", freeze_layers=12)
 
 
 def test_clamp_holds_logit_scale_at_ln_100():
