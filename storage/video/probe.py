@@ -211,8 +211,8 @@ def _said(
     """How long each frame is said to be shown, in display order, seconds; 0: nothing is said."""
     if not times.by_time:
         return np.zeros(len(times.pts_seconds), np.float64)
-    seconds: npt.NDArray[np.float64] = packets.lengths[packets.display_order()] * float(time_base)
-    return seconds
+    lengths = packets.lengths[packets.display_order()].astype(np.float64)
+    return lengths * float(time_base)
 
 
 def _check_timeline(result: ProbeResult, *, declared: float, last_frame: float) -> None:
