@@ -7,7 +7,7 @@ then drops N - K of them, with the same result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import torch
@@ -20,9 +20,11 @@ from reelvec.models.adaclip.policy import (
     FramePolicy,
     annealed_k,
     best_frames,
+    evenly,
     grey_frames,
     gumbel_noise,
     hard_top_k,
+    pick,
     temperature,
 )
 from reelvec.models.clip.architecture import Architecture
@@ -36,6 +38,8 @@ from reelvec.models.temporal import copy_text_blocks, init_as_originals
 
 __all__ = ["AdaClip"]
 
+_Maybe = Tensor | None
+_Encode = Callable[[Tensor], Tensor]
 _HEADER_LAYERS = 4
 _FIFTH = 4  # header transformer starts from CLIP's text block 4
 
@@ -51,6 +55,7 @@ class AdaClip(WeighingFamily):
     """
 
     options_class = AdaClipOptions
+    backbone = ("clip.", "sampler.cnn_model.")
 
     def __init__(
         self,
@@ -64,7 +69,7 @@ class AdaClip(WeighingFamily):
             options, architecture=architecture, max_words=max_words, max_frames=max_frames
         )
         self.generator: torch.Generator | None = None
-        self._check(options, architecture)
+        options.check(max_frames=max_frames, head_dim=architecture.head_dim)
         self.kept = options.top_k if self.has_policy else max_frames
         self.start_epoch(0)
         if options.policy != "none":
@@ -91,25 +96,6 @@ class AdaClip(WeighingFamily):
                     parameter.requires_grad_(False)
         if options.freeze_cnn and self.has_policy and self.sampler.cnn_model is not None:
             self.sampler.cnn_model.requires_grad_(False)
-
-    def _check(self, options: AdaClipOptions, sizes: Architecture) -> None:
-        if options.policy == "none":
-            if options.reuse_scores:
-                raise OptionsError(
-                    "reuse_scores needs a policy's scores: set policy or leave it off"
-                )
-        elif options.top_k > self.max_frames:
-            raise OptionsError(
-                f"top_k {options.top_k} of max_frames {self.max_frames}: keep at most all frames"
-            )
-        if options.rnn == "transformer" and options.hidden_dim % sizes.head_dim:
-            raise OptionsError(
-                f"hidden_dim {options.hidden_dim} must be a multiple of head_dim {sizes.head_dim}"
-            )
-        if options.sim_header == "transformer" and options.warmup_epochs:
-            raise OptionsError(
-                "header transformer has positions for top_k frames: set warmup_epochs 0"
-            )
 
     def _add_header(self) -> None:
         sizes, width = self.architecture, self.architecture.embed_dim
@@ -220,17 +206,53 @@ class AdaClip(WeighingFamily):
             policy_frames: What `prepare` gave, for policies that look at pixels.
             noise: [V, N] Gumbel(0, 1) noise of training; None: drawn.
         """
-        source = _evenly(mask)
+        return self._encode(frames, mask, policy_frames, noise, encode=self.encode_frames)
+
+    @property
+    def inseparable(self) -> str:
+        """A MobileNet that moves in training."""
+        still = self.options.freeze_cnn and self.options.batch_norm == "fixed"
+        if still or not self.has_policy or self.sampler.cnn_model is None:
+            return ""
+        return "a policy's MobileNet learns from pixels: set freeze_cnn true, batch_norm fixed"
+
+    @property
+    def backbone_video_columns(self) -> Columns:
+        """All N frames; ``looked`` [N, features]: what a policy sees that looks at pixels."""
+        columns = dict(super().backbone_video_columns)
+        if self.options.policy not in ("none", "clip"):
+            columns["looked"] = Column((self.max_frames, self.sampler.features))
+        return columns
+
+    def video_backbone(
+        self, frames: Tensor, mask: Tensor, *, policy_frames: Tensor | None = None, **_: Any
+    ) -> VideoFeatures:
+        """All N frames, of which the head chooses."""
+        given = dict(super().video_backbone(frames, mask).tensors)
+        if policy_frames is not None:
+            given["looked"] = self.sampler.look(policy_frames)
+        return VideoFeatures(given)
+
+    def video_head(self, given: VideoFeatures, **noise: Tensor) -> VideoFeatures:
+        """Features as `encode_video`'s: choosing frames and choosing their features is one."""
+        looked, drawn = given.tensors.get("looked"), noise.get("noise")
+        return self._encode(given["frames"], given["mask"], looked, drawn, encode=lambda x: x)
+
+    def _encode(
+        self, frames: Tensor, mask: Tensor, looked: _Maybe, noise: _Maybe, *, encode: _Encode
+    ) -> VideoFeatures:
+        """Features of frames; `encode` gives CLIP's of those that are needed."""
+        source = evenly(mask)
         if not bool((mask != 0).all()):
-            frames = _pick(frames, source)
-            policy_frames = None if policy_frames is None else _pick(policy_frames, source)
+            frames = pick(frames, source)
+            looked = None if looked is None else pick(looked, source)
         if self.has_policy:
-            kept, scores, chosen = self._choose(frames, policy_frames, noise)
+            kept, scores, chosen = self._choose(frames, looked, noise, encode=encode)
             if self.options.reuse_scores:
                 weights = torch.softmax(scores / self.options.frame_agg_temp, dim=1)
                 kept = kept * weights[..., None]
         else:
-            kept, chosen = self.encode_frames(frames), None
+            kept, chosen = encode(frames), None
         empty = (mask != 0).sum(1) == 0  # no frames, no vector: NaN is refused by the metrics
         kept = self._header(kept).masked_fill(empty[:, None, None], torch.nan)
         features = (
@@ -241,11 +263,11 @@ class AdaClip(WeighingFamily):
         return VideoFeatures(features)
 
     def _choose(
-        self, frames: Tensor, looked: Tensor | None, noise: Tensor | None
+        self, frames: Tensor, looked: _Maybe, noise: _Maybe, *, encode: _Encode
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Kept frame features [V, K, D], their scores [V, K] and indices [V, K]."""
         by_clip = self.options.policy == "clip"
-        everything = self.encode_frames(frames) if by_clip or self.training else None
+        everything = encode(frames) if by_clip or self.training else None
         seen = everything if by_clip else looked
         if seen is None:
             raise InputError(
@@ -263,10 +285,7 @@ class AdaClip(WeighingFamily):
             )
             return selection @ everything, (selection @ scores[..., None]).squeeze(2), chosen
         chosen = best_frames(scores, k=self.kept)
-        if everything is None:
-            kept = self.encode_frames(_pick(frames, chosen))
-        else:
-            kept = _pick(everything, chosen)
+        kept = encode(pick(frames, chosen)) if everything is None else pick(everything, chosen)
         return kept, scores.gather(1, chosen), chosen
 
     def _header(self, x: Tensor) -> Tensor:
@@ -278,17 +297,3 @@ class AdaClip(WeighingFamily):
             return x + attended
         out: Tensor = self.transformer(placed)
         return out
-
-
-def _evenly(mask: Tensor) -> Tensor:
-    """Index of the frame at each place, [V, N]: floor(i n / N) where only n < N are real."""
-    real = mask != 0
-    order = real.int().argsort(dim=1, descending=True, stable=True)
-    count = real.sum(dim=1, keepdim=True)
-    places = torch.arange(mask.shape[1], device=mask.device)
-    return order.gather(1, places * count // mask.shape[1])
-
-
-def _pick(x: Tensor, index: Tensor) -> Tensor:
-    """x[v, index[v, i]] for x [V, N, ...] and index [V, K]."""
-    return x[torch.arange(len(x), device=x.device)[:, None], index]

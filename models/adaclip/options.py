@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 from torch import Tensor
 
+from reelvec.models.errors import OptionsError
 from reelvec.models.family import FamilyOptions, OriginalSettings
 from reelvec.models.temporal import MaskLayout
 
@@ -53,11 +54,42 @@ class AdaClipOptions(FamilyOptions):
     mask_layout: MaskLayout = "fixed"
     """legacy: word_agg transformer masks heads as released; a text then depends on its batch."""
 
+    def check(self, *, max_frames: int, head_dim: int) -> None:
+        """Refuse options that do not go together, or not with these sizes.
+
+        Raises:
+            OptionsError: names them and the remedy.
+        """
+        if self.policy == "none":
+            if self.reuse_scores:
+                raise OptionsError(
+                    "reuse_scores needs a policy's scores: set policy or leave it off"
+                )
+        elif self.top_k > max_frames:
+            raise OptionsError(
+                f"top_k {self.top_k} of max_frames {max_frames}: keep at most all frames"
+            )
+        if self.rnn == "transformer" and self.hidden_dim % head_dim:
+            raise OptionsError(
+                f"hidden_dim {self.hidden_dim} must be a multiple of head_dim {head_dim}"
+            )
+        if self.sim_header == "transformer" and self.warmup_epochs:
+            raise OptionsError(
+                "header transformer has positions for top_k frames: set warmup_epochs 0"
+            )
+
     def sees_batch(self, *, training: bool) -> bool:
         """By the legacy masks; in training, by the statistics of a MobileNet that moves."""
         moves = not self.freeze_cnn or self.batch_norm == "legacy"
         by_statistics = training and self.policy == "mobilenet_v3_large" and moves
         return by_statistics or super().sees_batch(training=training)
+
+    @property
+    def of_backbone(self) -> dict[str, Any]:
+        """How a policy looks at pixels."""
+        if self.policy in ("none", "clip"):
+            return {}
+        return self.model_dump(include={"policy", "rescale_size", "policy_view"})
 
     @property
     def draws_noise(self) -> bool:

@@ -8,9 +8,10 @@ what the clock says is in its receipt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -73,6 +74,11 @@ class CheckpointRef:
     """Whether its noise, if it drew any, was drawn by row (before: by part of a batch)."""
 
     @property
+    def features(self) -> tuple[str, ...]:
+        """Fingerprints of the features artifacts it was trained from."""
+        return tuple(self.part.receipt.extra.get("features", ()))
+
+    @property
     def path(self) -> Path:
         """A local file with its bytes, verified."""
         return self.part.path
@@ -110,12 +116,14 @@ def commit(
     config: ModelConfig,
     seconds: float,
     keep_last: int,
+    origins: Mapping[str, Any] = MappingProxyType({}),
 ) -> Snapshot:
     """Write a checkpoint and put it in force; those no longer kept leave with the same snapshot.
 
-    What left CHECKPOINT_GRACE_SECONDS ago is removed, unless it is pinned.
+    What left CHECKPOINT_GRACE_SECONDS ago is removed, unless it is pinned. `origins` stands in the
+    receipt: what the training read beside frames.
     """
-    receipt = _write(artifact, state, config=config, seconds=seconds)
+    receipt = _write(artifact, state, config=config, seconds=seconds, origins=origins)
     progress = state.progress
     before = checkpoints(artifact.latest())
     snapshot = artifact.publish(
@@ -158,7 +166,12 @@ def recover(artifact: Artifact, *, keep_last: int) -> list[CheckpointRef]:
 
 
 def _write(
-    artifact: Artifact, state: TrainingState, *, config: ModelConfig, seconds: float
+    artifact: Artifact,
+    state: TrainingState,
+    *,
+    config: ModelConfig,
+    seconds: float,
+    origins: Mapping[str, Any],
 ) -> Receipt:
     weights = state.model.state_dict()
     tensors = {WEIGHTS + name: tensor for name, tensor in weights.items()}
@@ -183,6 +196,7 @@ def _write(
                 "weights_hash": weights_hash(weights),
                 "seconds": round(seconds, 3),
                 **drawn,
+                **origins,
             },
         )
 

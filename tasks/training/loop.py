@@ -12,7 +12,9 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from reelvec.configs.schema import TrainConfig
-from reelvec.models.training.optim import rates
+from reelvec.models.family import RetrievalModel
+from reelvec.models.heads import head_of
+from reelvec.models.training.optim import shown_rate
 from reelvec.models.training.parameters import clamp_logit_scale
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.frames.contract import FrameSource
@@ -22,13 +24,15 @@ from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import Reporter
 from reelvec.tasks.training.identity import draws_noise
 from reelvec.tasks.training.items import Item, set_hash
+from reelvec.tasks.training.kept import KeptFeatures
 from reelvec.tasks.training.order import Order, pieces
 from reelvec.tasks.training.processes import Group
 from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.selection import SelectionSet
 from reelvec.tasks.training.spec import TrainSpec
 from reelvec.tasks.training.starting import make_optimizer, make_trainable, starting_model
-from reelvec.tasks.training.step import PairBatch, StepOptions, contrastive_backward
+from reelvec.tasks.training.step import Batch, PairBatch, StepOptions, contrastive_backward
+from reelvec.tasks.training.teachers import Classroom
 
 __all__ = ["Trainer"]
 
@@ -61,6 +65,18 @@ def scheduled_steps(order: Order, options: TrainConfig) -> int:
     return order.steps * options.epochs
 
 
+def _opened(spec: TrainSpec, model: RetrievalModel) -> KeptFeatures | None:
+    """What the frozen backbone gave; None: it is computed from frames."""
+    if spec.kept.backbone is None:
+        return None
+    head = head_of(model)
+    return KeptFeatures.open(
+        spec.kept.backbone.open(),
+        text_columns=head.backbone_text_columns,
+        video_columns=head.backbone_video_columns,
+    )
+
+
 class Trainer:
     """One process of a run."""
 
@@ -85,6 +101,8 @@ class Trainer:
         self.mine = pieces(self.order.batch, processes=group.world)[group.rank]
         model = starting_model(spec.model, seed=options.seed)
         make_trainable(model, options, device=group.device)
+        self.kept = _opened(spec, model)
+        self.classroom = Classroom(spec.kept.teachers, options, device=group.device)
         self.loader = ClipLoader(
             reader,
             max_frames=spec.model.max_frames,
@@ -94,7 +112,9 @@ class Trainer:
         )
         self.tokens = model.tokenize([item.text for item in self.items])
         chosen = [item for item in items if item.role == "selection"]
-        self.selection = SelectionSet(chosen, model=model, batch=min(options.batch_size, 32))
+        self.selection = SelectionSet(
+            chosen, model=model, batch=min(options.batch_size, 32), kept=self.kept
+        )
         progress = planned(self.order, epochs=options.epochs, training_set=set_hash(items))
         optimizer = make_optimizer(model, options, total_steps=scheduled_steps(self.order, options))
         self.state = TrainingState(model, optimizer, progress)
@@ -169,22 +189,32 @@ class Trainer:
         model.start_epoch(epoch)
         done = self.state.progress.step - epoch * self.order.steps
         batches = self.order.epoch(epoch)[done:]
+        if self.kept is not None:
+            for rows in batches:
+                own = [self.items[row] for row in rows[self.mine]]
+                self._step(rows, self.kept.batch(own, pairs=len(rows)))
+            return
         keys = [[self.items[row].clip_key for row in rows[self.mine]] for rows in batches]
         with closing(self.loader.batches(keys)) as clips:
             for rows, batch in zip(batches, clips, strict=True):
                 chosen = torch.from_numpy(rows[self.mine])
                 self._step(rows, PairBatch(self.tokens[chosen], batch, len(rows)))
 
-    def _step(self, rows: Sequence[int], batch: PairBatch) -> None:
+    def _step(self, rows: Sequence[int], batch: Batch) -> None:
         model, optimizer, progress = self.state.model, self.state.optimizer, self.state.progress
         if optimizer is None:
             raise TrainingError("a trainer has an optimizer")
         optimizer.zero_grad(set_to_none=True)
         loss = contrastive_backward(
-            model, batch, group=self.group, step=progress.step, options=self.how
+            model,
+            batch,
+            group=self.group,
+            step=progress.step,
+            options=self.how,
+            lesson=self.classroom.lesson([self.items[row] for row in rows[self.mine]]),
         )
         self._check(loss, rows)
-        rate = max(rates(optimizer).values())  # of the new parts, unless all is clip.*
+        rate = shown_rate(optimizer)
         if self.spec.train.max_grad_norm is not None:
             clip_grad_norm_(
                 [p for p in model.parameters() if p.grad is not None],
@@ -251,5 +281,6 @@ class Trainer:
             config=self.spec.model,
             seconds=seconds,
             keep_last=self.spec.train.keep_last,
+            origins=self.spec.kept.origins,
         )
         self.reporter.say("checkpoint", step=self.state.progress.step)

@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from reelvec.configs.schema import ModelConfig, TrainConfig
 from reelvec.tasks.artifacts import SnapshotRef
+from reelvec.tasks.training.teachers import Teacher
 
-__all__ = ["TrainSpec", "read_spec", "write_spec"]
+__all__ = ["Kept", "TrainSpec", "read_spec", "write_spec"]
+
+
+class Kept(BaseModel):
+    """What frozen encoders gave for the texts and clips of a training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    backbone: SnapshotRef | None = None
+    """Of the model's own backbone; None: it is computed from frames."""
+    teachers: tuple[Teacher, ...] = ()
+    """Each with its features."""
+
+    @property
+    def origins(self) -> dict[str, Any]:
+        """What a checkpoint says of them; of a training without any: nothing."""
+        refs = [self.backbone, *(teacher.features for teacher in self.teachers)]
+        found: dict[str, Any] = {}
+        if any(refs):
+            found["features"] = [ref.fingerprint for ref in refs if ref]
+        if self.teachers:
+            found["teachers"] = [teacher.remembered for teacher in self.teachers]
+        return found
 
 
 class TrainSpec(BaseModel):
@@ -25,6 +49,8 @@ class TrainSpec(BaseModel):
     """The model; `weights` is the path of what it starts from."""
     train: TrainConfig
     """The options."""
+    kept: Kept = Kept()
+    """What frozen encoders gave for the training set."""
 
 
 def write_spec(spec: TrainSpec, path: Path) -> None:

@@ -24,6 +24,7 @@ from reelvec.models.conversion.weights import (
     to_legacy_fp16,
 )
 from reelvec.models.family import RetrievalModel
+from reelvec.models.heads import head_of
 from reelvec.models.registry import build
 from reelvec.models.training.optim import AdamW, BertAdam, OptimizerOptions, build_optimizer
 from reelvec.models.training.parameters import freeze
@@ -139,18 +140,22 @@ def hash_of_start(config: ModelConfig) -> str | None:
     return _facts(config.weights).hash
 
 
-def rehearse_start(config: ModelConfig) -> int:
+def rehearse_start(config: ModelConfig, *, freezes: bool = False) -> int:
     """The frame size, pixels, of the starting model, which is built without its file's numbers.
 
     What would stop `starting_model` stops this within a second or two, before hours of decoding.
     Of a checkpoint hf:… only the frame size is looked at, and whether its package is there.
+
+    Args:
+        config: the model.
+        freezes: only its head is trained.
 
     Raises:
         OptionsError, WeightsError: as `starting_model`.
     """
     if config.weights is None:  # mostly tiny: built sooner than torch loads its meta device
         with torch.random.fork_rng(devices=()):
-            return build_sized(config, sizes=architecture(config.architecture)).image_size
+            return _size_of(build_sized(config, sizes=architecture(config.architecture)), freezes)
     state = _facts(config.weights).shapes
     if is_pretrained(config.weights):
         check_packages(state)
@@ -158,7 +163,11 @@ def rehearse_start(config: ModelConfig) -> int:
     with torch.device("meta"):
         model = build_like(config, state)
         start(model, state)
-    return model.image_size
+    return _size_of(model, freezes)
+
+
+def _size_of(model: RetrievalModel, freezes: bool) -> int:
+    return head_of(model).image_size if freezes else model.image_size
 
 
 class _Facts(NamedTuple):
@@ -196,6 +205,8 @@ def make_trainable(
     if options.precision == "legacy_fp16":
         to_legacy_fp16(model)
     freeze(model, freeze_layers=options.freeze_layers)
+    if options.freeze == "backbone":
+        head_of(model).freeze_backbone()
     model.set_activation_checkpointing(options.activation_checkpointing)
     if options.compile:
         for name in ("visual.transformer", "transformer"):
