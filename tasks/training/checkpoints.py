@@ -9,12 +9,13 @@ what the clock says is in its receipt.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from reelvec.configs.schema import ModelConfig
 from reelvec.models.clip.architecture import Architecture
@@ -35,10 +36,13 @@ from reelvec.tasks.training.progress import Progress
 __all__ = [
     "CHECKPOINTS",
     "CheckpointRef",
+    "Contents",
     "TrainingState",
     "best_checkpoint",
     "checkpoints",
     "commit",
+    "commit_contents",
+    "contents_of",
     "model_from",
     "recover",
     "restore",
@@ -58,6 +62,43 @@ class TrainingState:
     model: RetrievalModel
     optimizer: torch.optim.Optimizer | None
     progress: Progress
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the checkpoint of a state holds.
+
+    Attributes:
+        tensors: by their names in the file; the state's own, unless they are copied.
+        sizes: of the towers.
+        optimizer: the plain numbers of its groups; None: there is no optimizer.
+        progress: of the run.
+        origins: what the training read beside frames; stands in the receipt.
+    """
+
+    tensors: Mapping[str, Tensor]
+    sizes: dict[str, int]
+    optimizer: dict[str, Any] | None
+    progress: Progress
+    origins: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The model's tensors, by their names in the model."""
+        named = self.tensors.items()
+        return {name.removeprefix(WEIGHTS): x for name, x in named if name.startswith(WEIGHTS)}
+
+
+def contents_of(
+    state: TrainingState, *, origins: Mapping[str, Any] = MappingProxyType({})
+) -> Contents:
+    """What a checkpoint of this state holds; nothing is copied."""
+    tensors = {WEIGHTS + name: tensor for name, tensor in state.model.state_dict().items()}
+    numbers = None
+    if state.optimizer is not None:
+        moments, numbers = export_optimizer(state.optimizer)
+        tensors |= {_OPTIMIZER + name: tensor for name, tensor in moments.items()}
+    return Contents(tensors, _sizes(state.model), numbers, state.progress, origins)
 
 
 @dataclass(frozen=True)
@@ -116,15 +157,26 @@ def commit(
     config: ModelConfig,
     seconds: float,
     keep_last: int,
-    origins: Mapping[str, Any] = MappingProxyType({}),
+) -> Snapshot:
+    """`commit_contents` of this state as it is now."""
+    contents = contents_of(state)
+    return commit_contents(artifact, contents, config=config, seconds=seconds, keep_last=keep_last)
+
+
+def commit_contents(
+    artifact: Artifact,
+    contents: Contents,
+    *,
+    config: ModelConfig,
+    seconds: float,
+    keep_last: int,
 ) -> Snapshot:
     """Write a checkpoint and put it in force; those no longer kept leave with the same snapshot.
 
-    What left CHECKPOINT_GRACE_SECONDS ago is removed, unless it is pinned. `origins` stands in the
-    receipt: what the training read beside frames.
+    What left CHECKPOINT_GRACE_SECONDS ago is removed, unless it is pinned.
     """
-    receipt = _write(artifact, state, config=config, seconds=seconds, origins=origins)
-    progress = state.progress
+    receipt = _write(artifact, contents, config=config, seconds=seconds)
+    progress = contents.progress
     before = checkpoints(artifact.latest())
     snapshot = artifact.publish(
         add=[receipt],
@@ -166,37 +218,29 @@ def recover(artifact: Artifact, *, keep_last: int) -> list[CheckpointRef]:
 
 
 def _write(
-    artifact: Artifact,
-    state: TrainingState,
-    *,
-    config: ModelConfig,
-    seconds: float,
-    origins: Mapping[str, Any],
+    artifact: Artifact, contents: Contents, *, config: ModelConfig, seconds: float
 ) -> Receipt:
-    weights = state.model.state_dict()
-    tensors = {WEIGHTS + name: tensor for name, tensor in weights.items()}
     metadata: dict[str, Any] = {
         "model": config.model_dump(mode="json", exclude={"weights"}),
-        "sizes": _sizes(state.model),
-        "progress": state.progress.model_dump(mode="json"),
+        "sizes": contents.sizes,
+        "progress": contents.progress.model_dump(mode="json"),
     }
-    if state.optimizer is not None:
-        moments, metadata["optimizer"] = export_optimizer(state.optimizer)
-        tensors |= {_OPTIMIZER + name: tensor for name, tensor in moments.items()}
+    if contents.optimizer is not None:
+        metadata["optimizer"] = contents.optimizer
     drawn = {"noise": _BY_ROW} if draws_noise(config) else {}
-    shard = f"step-{state.progress.step:08d}"
+    shard = f"step-{contents.progress.step:08d}"
     with artifact.new_part(table=CHECKPOINTS, shard=shard, suffix=".safetensors") as part:
-        save_checkpoint(part.path, tensors=tensors, metadata=metadata)
+        save_checkpoint(part.path, tensors=contents.tensors, metadata=metadata)
         return part.commit(
             rows=1,
             schema=_SCHEMA,
             outcomes=[Outcome(key=shard)],
             extra={
-                "progress": state.progress.model_dump_json(),
-                "weights_hash": weights_hash(weights),
+                "progress": contents.progress.model_dump_json(),
+                "weights_hash": weights_hash(contents.weights),
                 "seconds": round(seconds, 3),
                 **drawn,
-                **origins,
+                **contents.origins,
             },
         )
 

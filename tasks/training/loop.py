@@ -18,7 +18,14 @@ from reelvec.models.training.optim import shown_rate
 from reelvec.models.training.parameters import clamp_logit_scale
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.frames.contract import FrameSource
-from reelvec.tasks.training.checkpoints import CheckpointRef, TrainingState, commit, restore
+from reelvec.tasks.training.checkpoints import (
+    CheckpointRef,
+    Contents,
+    TrainingState,
+    commit_contents,
+    contents_of,
+    restore,
+)
 from reelvec.tasks.training.data import ClipLoader
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import Reporter
@@ -33,6 +40,7 @@ from reelvec.tasks.training.spec import TrainSpec
 from reelvec.tasks.training.starting import make_optimizer, make_trainable, starting_model
 from reelvec.tasks.training.step import Batch, PairBatch, StepOptions, contrastive_backward
 from reelvec.tasks.training.teachers import Classroom
+from reelvec.tasks.training.writing import CheckpointWriter
 
 __all__ = ["Trainer"]
 
@@ -126,6 +134,7 @@ class Trainer:
             seed=options.seed,
         )
         self.reporter = Reporter(silent=not group.is_first)
+        self.writer = CheckpointWriter(self._write)
         self._started = time.monotonic()
         self._seconds_before = 0.0
 
@@ -180,8 +189,12 @@ class Trainer:
             device=str(self.group.device),
             processes=self.group.world,
         )
-        while not self.state.progress.finished:
-            self._epoch(self.state.progress.epoch)
+        try:
+            with self.writer:
+                while not self.state.progress.finished:
+                    self._epoch(self.state.progress.epoch)
+        finally:
+            self._tell_committed()
 
     def _epoch(self, epoch: int) -> None:
         """What is left of an epoch, counted from 0."""
@@ -204,6 +217,8 @@ class Trainer:
         model, optimizer, progress = self.state.model, self.state.optimizer, self.state.progress
         if optimizer is None:
             raise TrainingError("a trainer has an optimizer")
+        self.writer.check()
+        self._tell_committed()
         optimizer.zero_grad(set_to_none=True)
         loss = contrastive_backward(
             model,
@@ -272,15 +287,19 @@ class Trainer:
             )
 
     def _commit(self) -> None:
-        if not self.group.is_first:
-            return
-        seconds = self._seconds_before + time.monotonic() - self._started
-        commit(
+        if self.group.is_first:
+            self.writer.put(contents_of(self.state, origins=self.spec.kept.origins))
+
+    def _write(self, contents: Contents) -> None:
+        """Commit a checkpoint; called in the writer's thread."""
+        commit_contents(
             self.artifact,
-            self.state,
+            contents,
             config=self.spec.model,
-            seconds=seconds,
+            seconds=self._seconds_before + time.monotonic() - self._started,
             keep_last=self.spec.train.keep_last,
-            origins=self.spec.kept.origins,
         )
-        self.reporter.say("checkpoint", step=self.state.progress.step)
+
+    def _tell_committed(self) -> None:
+        for step in self.writer.committed():
+            self.reporter.say("checkpoint", step=step)

@@ -57,7 +57,10 @@ def exact(monkeypatch):
     for module in (encoders, loop):
         monkeypatch.setattr(module, "starting_model", lambda c, seed: _start(c, seed).double())
     open_source.cache_clear()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
+    torch.set_num_threads(threads)
     open_source.cache_clear()
 
 

@@ -23,7 +23,7 @@ from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.spec import TrainSpec
 from reelvec.tasks.training.starting import starting_model
 from reelvec.tasks.training.train import find_trained, train, training_items
-from tests.tasks.training.builders import FRAMES, MAX_WORDS, make_store
+from tests.tasks.training.builders import FRAMES, MAX_WORDS
 
 
 def trainer_of(config, family, options):
@@ -47,16 +47,6 @@ def trainer_of(config, family, options):
         reader=FrameReader(frames),
         group=Group(),
     )
-
-
-@pytest.fixture
-def small(monkeypatch, tmp_path):
-    from reelvec.models.clip import architecture
-    from tests.tasks.training.builders import SMALL
-
-    named = {**architecture.ARCHITECTURES, "tiny": SMALL}
-    monkeypatch.setattr(architecture, "ARCHITECTURES", named)
-    return make_store(tmp_path, epochs=3, videos=8, captions=1)
 
 
 def test_a_family_is_told_each_epoch(small, monkeypatch):
