@@ -7,44 +7,37 @@ then drops N - K of them, with the same result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from reelvec.models.adaclip.aggregation import WeighingFamily
-from reelvec.models.adaclip.mobilenet import IMAGENET_MEAN, IMAGENET_STD
+from reelvec.models.adaclip.choosing import ChoosingFamily
+from reelvec.models.adaclip.mobilenet import IMAGENET_MEAN, IMAGENET_STD, NETWORKS
 from reelvec.models.adaclip.options import AdaClipOptions, read_config, read_shapes
 from reelvec.models.adaclip.policy import (
     FramePolicy,
     annealed_k,
-    best_frames,
-    evenly,
+    centre_frames,
     grey_frames,
-    gumbel_noise,
-    hard_top_k,
-    pick,
     temperature,
 )
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.clip.blocks import HEADER_EPS, Transformer
 from reelvec.models.clip.preprocess import normalise
-from reelvec.models.errors import InputError, OptionsError
+from reelvec.models.errors import OptionsError
 from reelvec.models.family import OriginalSettings
-from reelvec.models.features import Column, Columns, VideoFeatures
-from reelvec.models.noise import Noise
+from reelvec.models.features import Column, Columns
 from reelvec.models.temporal import copy_text_blocks, init_as_originals
 
 __all__ = ["AdaClip"]
 
-_Maybe = Tensor | None
-_Encode = Callable[[Tensor], Tensor]
 _HEADER_LAYERS = 4
 _FIFTH = 4  # header transformer starts from CLIP's text block 4
 
 
-class AdaClip(WeighingFamily):
+class AdaClip(ChoosingFamily):
     """Columns: ``embedding`` on both sides; qscore: ``frames`` [K, D] for a video.
 
     With a policy also ``selected`` [K]: which of the given frames were kept, best first.
@@ -55,7 +48,6 @@ class AdaClip(WeighingFamily):
     """
 
     options_class = AdaClipOptions
-    backbone = ("clip.", "sampler.cnn_model.")
 
     def __init__(
         self,
@@ -90,12 +82,22 @@ class AdaClip(WeighingFamily):
         for name, child in self.named_children():
             if name != "clip":
                 init_as_originals(child)
+        self._freeze()
+
+    def _freeze(self) -> None:
+        options = self.options
         if options.frame_agg != "none":  # word weights then have no use, as in the original
             for name, parameter in self.named_parameters():
                 if name.startswith("word_agg"):
                     parameter.requires_grad_(False)
-        if options.freeze_cnn and self.has_policy and self.sampler.cnn_model is not None:
-            self.sampler.cnn_model.requires_grad_(False)
+        if options.freeze_cnn and self._network is not None:
+            self._network.requires_grad_(False)
+        if options.freeze_clip:
+            self.clip.requires_grad_(False)
+            if not any(parameter.requires_grad for parameter in self.parameters()):
+                raise OptionsError(
+                    "freeze_clip leaves nothing to train: set a policy, a header or frame_agg"
+                )
 
     def _add_header(self) -> None:
         sizes, width = self.architecture, self.architecture.embed_dim
@@ -136,10 +138,18 @@ class AdaClip(WeighingFamily):
         """Settings read from a checkpoint's keys and shapes."""
         return read_shapes(state)
 
-    @property
-    def has_policy(self) -> bool:
-        """Whether a policy chooses among the frames."""
-        return self.options.policy != "none"
+    def start_policy(self, published: Mapping[str, Tensor]) -> None:
+        """The policy's MobileNet from torchvision's ImageNet weights.
+
+        Raises:
+            OptionsError, WeightsError: a policy without one; tensors that do not fit.
+        """
+        if self._network is None:
+            raise OptionsError(
+                f"policy {self.options.policy} has no use for ImageNet weights: set policy to one"
+                f" of {', '.join(NETWORKS)}, or leave model.policy_weights out"
+            )
+        self._network.load_published(published)
 
     @property
     def video_columns(self) -> Columns:
@@ -154,9 +164,15 @@ class AdaClip(WeighingFamily):
 
     def start_epoch(self, epoch: int) -> None:
         """Set temperature and number of kept frames for a training epoch (from 0)."""
-        self.temperature = temperature(epoch)
-        anneal = self.options.warmup_epochs if self.has_policy else 0
-        self._training_k = int(
+        options = self.options
+        self.temperature = temperature(
+            epoch,
+            initial=options.temperature,
+            decay=options.temperature_decay,
+            least=options.temperature_least,
+        )
+        anneal = options.warmup_epochs if self.has_policy else 0
+        self.training_k = int(
             annealed_k(epoch, n_frames=self.max_frames, top_k=self.kept, warmup_epochs=anneal)
         )
 
@@ -164,131 +180,26 @@ class AdaClip(WeighingFamily):
         """Set the mode; a frozen MobileNet keeps its statistics unless ``batch_norm`` is legacy."""
         super().train(mode)
         options = self.options
-        steady = options.freeze_cnn and options.batch_norm == "fixed"
-        if steady and self.has_policy and self.sampler.cnn_model is not None:
-            self.sampler.cnn_model.eval()
+        if options.freeze_cnn and options.batch_norm == "fixed" and self._network is not None:
+            self._network.eval()
         return self
 
     def prepare(self, frames: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Inputs of `encode_video`; for policies that look at pixels also ``policy_frames``.
 
-        raw: grey [V, F, 1, r, r] in [0, 1]; MobileNet: [V, F, 3, S, S] with ImageNet's mean and
-        std. Both see the stored (cropped) frame, where the original resized the whole frame.
+        raw: grey [V, F, 1, r, r] in [0, 1] of the stored frame, where the original squeezes the
+        whole frame. MobileNet: [V, F, 3, S, S] with ImageNet's mean and std, of the stored frame or
+        its centre. What differs is measured in docs/fidelity.md.
         """
         given = super().prepare(frames, mask)
         if self.options.policy == "raw":
             given["policy_frames"] = grey_frames(frames, size=self.options.rescale_size)
-        if self.options.policy == "mobilenet_v3_large":
-            given["policy_frames"] = normalise(frames, mask, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        if self.options.has_network:
+            seen = centre_frames(frames) if self.options.policy_view == "centre" else frames
+            given["policy_frames"] = normalise(seen, mask, mean=IMAGENET_MEAN, std=IMAGENET_STD)
         return given
 
-    def video_noise(self, noise: Noise) -> dict[str, Tensor]:
-        """The policy's ``noise`` [V, N]."""
-        if not self.has_policy:
-            return {}
-        return {"noise": noise.gumbel(self.max_frames, site="policy")}
-
-    def encode_video(
-        self,
-        frames: Tensor,
-        mask: Tensor,
-        *,
-        policy_frames: Tensor | None = None,
-        noise: Tensor | None = None,
-        **_: Any,
-    ) -> VideoFeatures:
-        """``embedding`` [V, D], or ``frames`` [V, K, D]; with a policy ``selected`` [V, K].
-
-        Args:
-            frames: [V, N, 3, S, S]; a video with fewer real frames repeats them evenly, as the
-                original samples short videos.
-            mask: [V, N].
-            policy_frames: What `prepare` gave, for policies that look at pixels.
-            noise: [V, N] Gumbel(0, 1) noise of training; None: drawn.
-        """
-        return self._encode(frames, mask, policy_frames, noise, encode=self.encode_frames)
-
-    @property
-    def inseparable(self) -> str:
-        """A MobileNet that moves in training."""
-        still = self.options.freeze_cnn and self.options.batch_norm == "fixed"
-        if still or not self.has_policy or self.sampler.cnn_model is None:
-            return ""
-        return "a policy's MobileNet learns from pixels: set freeze_cnn true, batch_norm fixed"
-
-    @property
-    def backbone_video_columns(self) -> Columns:
-        """All N frames; ``looked`` [N, features]: what a policy sees that looks at pixels."""
-        columns = dict(super().backbone_video_columns)
-        if self.options.policy not in ("none", "clip"):
-            columns["looked"] = Column((self.max_frames, self.sampler.features))
-        return columns
-
-    def video_backbone(
-        self, frames: Tensor, mask: Tensor, *, policy_frames: Tensor | None = None, **_: Any
-    ) -> VideoFeatures:
-        """All N frames, of which the head chooses."""
-        given = dict(super().video_backbone(frames, mask).tensors)
-        if policy_frames is not None:
-            given["looked"] = self.sampler.look(policy_frames)
-        return VideoFeatures(given)
-
-    def video_head(self, given: VideoFeatures, **noise: Tensor) -> VideoFeatures:
-        """Features as `encode_video`'s: choosing frames and choosing their features is one."""
-        looked, drawn = given.tensors.get("looked"), noise.get("noise")
-        return self._encode(given["frames"], given["mask"], looked, drawn, encode=lambda x: x)
-
-    def _encode(
-        self, frames: Tensor, mask: Tensor, looked: _Maybe, noise: _Maybe, *, encode: _Encode
-    ) -> VideoFeatures:
-        """Features of frames; `encode` gives CLIP's of those that are needed."""
-        source = evenly(mask)
-        if not bool((mask != 0).all()):
-            frames = pick(frames, source)
-            looked = None if looked is None else pick(looked, source)
-        if self.has_policy:
-            kept, scores, chosen = self._choose(frames, looked, noise, encode=encode)
-            if self.options.reuse_scores:
-                weights = torch.softmax(scores / self.options.frame_agg_temp, dim=1)
-                kept = kept * weights[..., None]
-        else:
-            kept, chosen = encode(frames), None
-        empty = (mask != 0).sum(1) == 0  # no frames, no vector: NaN is refused by the metrics
-        kept = self._header(kept).masked_fill(empty[:, None, None], torch.nan)
-        features = (
-            {"embedding": self.weigh_frames(kept)} if self.is_dot_product else {"frames": kept}
-        )
-        if chosen is not None:
-            features["selected"] = source.gather(1, chosen)
-        return VideoFeatures(features)
-
-    def _choose(
-        self, frames: Tensor, looked: _Maybe, noise: _Maybe, *, encode: _Encode
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Kept frame features [V, K, D], their scores [V, K] and indices [V, K]."""
-        by_clip = self.options.policy == "clip"
-        everything = encode(frames) if by_clip or self.training else None
-        seen = everything if by_clip else looked
-        if seen is None:
-            raise InputError(
-                f"policy {self.options.policy} looks at pixels: give policy_frames, as prepare does"
-            )
-        scores: Tensor = self.sampler(seen)
-        if everything is not None and self.training:
-            if noise is None:
-                noise = gumbel_noise(scores, generator=self.generator)
-            selection, chosen = hard_top_k(
-                scores,
-                k=self._training_k,
-                temperature=self.temperature,
-                noise=noise.to(scores.dtype),
-            )
-            return selection @ everything, (selection @ scores[..., None]).squeeze(2), chosen
-        chosen = best_frames(scores, k=self.kept)
-        kept = encode(pick(frames, chosen)) if everything is None else pick(everything, chosen)
-        return kept, scores.gather(1, chosen), chosen
-
-    def _header(self, x: Tensor) -> Tensor:
+    def after_header(self, x: Tensor) -> Tensor:
         if self.options.sim_header == "meanP":
             return x
         placed = x + self.frame_position_embeddings.weight[: x.shape[1]]

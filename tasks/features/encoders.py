@@ -25,6 +25,7 @@ from reelvec.tasks.training.teachers import Teacher
 __all__ = ["FeatureSource", "features_identity", "open_source"]
 
 FEATURES_RECIPE = 1
+_INPUT = {"max_words", "max_frames", "frame_selection", "eval_frame_order"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +147,7 @@ def features_identity(source: FeatureSource, *, frames: str) -> dict[str, Any]:
         "kind": "features",
         "recipe": FEATURES_RECIPE,
         "frames": frames,
-        "input": config.model_dump(
-            mode="json", include={"max_words", "max_frames", "frame_selection"}
-        ),
+        "input": config.model_dump(mode="json", include=_INPUT),
         "columns": {
             table: {name: list(column.shape) for name, column in shapes.items()}
             for table, shapes in columns.items()

@@ -8,6 +8,7 @@ what the clock says is in its receipt.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ from reelvec.storage.weights.checkpoints import (
     save_checkpoint,
     weights_hash,
 )
+from reelvec.tasks.identity import model_settings
 from reelvec.tasks.training.identity import draws_noise
 from reelvec.tasks.training.progress import Progress
 
@@ -117,7 +119,13 @@ class CheckpointRef:
     @property
     def features(self) -> tuple[str, ...]:
         """Fingerprints of the features artifacts it was trained from."""
-        return tuple(self.part.receipt.extra.get("features", ()))
+        return tuple(str(self.part.receipt.extra.get("features", "")).split())
+
+    @property
+    def teachers(self) -> list[dict[str, Any]]:
+        """What it says of each teacher it had (`Teacher.remembered`)."""
+        told: list[dict[str, Any]] = json.loads(str(self.part.receipt.extra.get("teachers", "[]")))
+        return told
 
     @property
     def path(self) -> Path:
@@ -221,7 +229,7 @@ def _write(
     artifact: Artifact, contents: Contents, *, config: ModelConfig, seconds: float
 ) -> Receipt:
     metadata: dict[str, Any] = {
-        "model": config.model_dump(mode="json", exclude={"weights"}),
+        "model": model_settings(config),
         "sizes": contents.sizes,
         "progress": contents.progress.model_dump(mode="json"),
     }

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import Columns, TextFeatures, VideoFeatures
-from reelvec.models.heads import HeadFamily
+from reelvec.models.heads import HeadFamily, head_of
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.features import FeatureReader
+from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.training.items import Item
 
 __all__ = ["CAPTIONS", "VIDEOS", "FeatureBatch", "KeptFeatures", "text_key"]
@@ -53,8 +54,20 @@ class KeptFeatures:
         cls, snapshot: Snapshot, *, text_columns: Columns, video_columns: Columns
     ) -> KeptFeatures:
         """Those of a snapshot; nothing is read yet."""
-        tables = (FeatureReader(snapshot, table) for table in (CAPTIONS, VIDEOS))
-        return cls(*tables, text_columns, video_columns)
+        texts, videos = FeatureReader(snapshot, CAPTIONS), FeatureReader(snapshot, VIDEOS)
+        return cls(texts, videos, text_columns, video_columns)
+
+    @classmethod
+    def of_backbone(cls, ref: SnapshotRef | None, model: RetrievalModel) -> KeptFeatures | None:
+        """What a model's frozen backbone gave; None: it is computed from frames."""
+        if ref is None:
+            return None
+        head = head_of(model)
+        return cls.open(
+            ref.open(),
+            text_columns=head.backbone_text_columns,
+            video_columns=head.backbone_video_columns,
+        )
 
     def of_texts(self, texts: Sequence[str]) -> TextFeatures:
         """A row a text, in their order; at least one.

@@ -12,8 +12,6 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from reelvec.configs.schema import TrainConfig
-from reelvec.models.family import RetrievalModel
-from reelvec.models.heads import head_of
 from reelvec.models.training.optim import shown_rate
 from reelvec.models.training.parameters import clamp_logit_scale
 from reelvec.storage.commits.artifact import Artifact
@@ -26,7 +24,7 @@ from reelvec.tasks.training.checkpoints import (
     contents_of,
     restore,
 )
-from reelvec.tasks.training.data import ClipLoader
+from reelvec.tasks.training.data import ClipLoader, seen_in_evaluation, seen_in_training
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import Reporter
 from reelvec.tasks.training.identity import draws_noise
@@ -73,18 +71,6 @@ def scheduled_steps(order: Order, options: TrainConfig) -> int:
     return order.steps * options.epochs
 
 
-def _opened(spec: TrainSpec, model: RetrievalModel) -> KeptFeatures | None:
-    """What the frozen backbone gave; None: it is computed from frames."""
-    if spec.kept.backbone is None:
-        return None
-    head = head_of(model)
-    return KeptFeatures.open(
-        spec.kept.backbone.open(),
-        text_columns=head.backbone_text_columns,
-        video_columns=head.backbone_video_columns,
-    )
-
-
 class Trainer:
     """One process of a run."""
 
@@ -109,19 +95,22 @@ class Trainer:
         self.mine = pieces(self.order.batch, processes=group.world)[group.rank]
         model = starting_model(spec.model, seed=options.seed)
         make_trainable(model, options, device=group.device)
-        self.kept = _opened(spec, model)
+        self.kept = KeptFeatures.of_backbone(spec.kept.backbone, model)
         self.classroom = Classroom(spec.kept.teachers, options, device=group.device)
         self.loader = ClipLoader(
             reader,
             max_frames=spec.model.max_frames,
-            selection=spec.model.frame_selection,
             image_size=model.image_size,
             pinned=group.device.type == "cuda",
         )
         self.tokens = model.tokenize([item.text for item in self.items])
         chosen = [item for item in items if item.role == "selection"]
         self.selection = SelectionSet(
-            chosen, model=model, batch=min(options.batch_size, 32), kept=self.kept
+            chosen,
+            model=model,
+            seen=seen_in_evaluation(spec.model),
+            batch=min(options.batch_size, 32),
+            kept=self.kept,
         )
         progress = planned(self.order, epochs=options.epochs, training_set=set_hash(items))
         optimizer = make_optimizer(model, options, total_steps=scheduled_steps(self.order, options))
@@ -208,7 +197,8 @@ class Trainer:
                 self._step(rows, self.kept.batch(own, pairs=len(rows)))
             return
         keys = [[self.items[row].clip_key for row in rows[self.mine]] for rows in batches]
-        with closing(self.loader.batches(keys)) as clips:
+        seen = seen_in_training(self.spec.model, seed=self.spec.train.seed, epoch=epoch)
+        with closing(self.loader.batches(keys, seen=seen)) as clips:
             for rows, batch in zip(batches, clips, strict=True):
                 chosen = torch.from_numpy(rows[self.mine])
                 self._step(rows, PairBatch(self.tokens[chosen], batch, len(rows)))

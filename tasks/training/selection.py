@@ -12,6 +12,7 @@ from reelvec.models.family import RetrievalModel
 from reelvec.models.features import TextFeatures, VideoFeatures
 from reelvec.models.heads import head_of
 from reelvec.models.ranking.metrics import evaluate_similarity
+from reelvec.models.sampling.seen import SeenFrames
 from reelvec.tasks.training.data import ClipLoader
 from reelvec.tasks.training.items import Item
 from reelvec.tasks.training.kept import KeptFeatures
@@ -30,6 +31,7 @@ class SelectionSet:
         items: Sequence[Item],
         *,
         model: RetrievalModel,
+        seen: SeenFrames,
         batch: int,
         kept: KeptFeatures | None = None,
     ) -> None:
@@ -37,6 +39,7 @@ class SelectionSet:
         place = {key: index for index, key in enumerate(self.keys)}
         self.owners = [place[item.clip_key] for item in items]
         self.tokens = model.tokenize([item.text for item in items]) if items else torch.empty(0)
+        self._seen = seen
         self._said = [item.text for item in items]
         self._batch = batch
         self._kept = kept
@@ -96,7 +99,7 @@ class SelectionSet:
             ]
             return dict(VideoFeatures.cat(heads).tensors)
         parts = []
-        with closing(loader.batches(batches)) as clips:
+        with closing(loader.batches(batches, seen=self._seen)) as clips:
             for batch in clips:
                 here = batch.to(device)
                 parts.append(model.encode_video(**model.prepare(here.frames, here.mask)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,14 +25,14 @@ class Kept(BaseModel):
     """Each with its features."""
 
     @property
-    def origins(self) -> dict[str, Any]:
+    def origins(self) -> dict[str, str]:
         """What a checkpoint says of them; of a training without any: nothing."""
         refs = [self.backbone, *(teacher.features for teacher in self.teachers)]
-        found: dict[str, Any] = {}
+        found: dict[str, str] = {}
         if any(refs):
-            found["features"] = [ref.fingerprint for ref in refs if ref]
+            found["features"] = " ".join(ref.fingerprint for ref in refs if ref)
         if self.teachers:
-            found["teachers"] = [teacher.remembered for teacher in self.teachers]
+            found["teachers"] = json.dumps([teacher.remembered for teacher in self.teachers])
         return found
 
 

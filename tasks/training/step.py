@@ -222,7 +222,7 @@ def _loss_part(
     if rows == len(text):
         terms = model.training_terms(text, video, noise=pairs)
         if lesson is not None:
-            return lesson.loss(terms, _transposed(terms), video, mine=mine) * share
+            return share * lesson.loss(terms, _transposed(terms), video, mine=mine)
         whole: Tensor = weighted_symmetric_loss(terms) * share
         return whole
     own_rows = model.training_terms(text.index(mine), video, noise=pairs[mine, everything])
@@ -230,7 +230,7 @@ def _loss_part(
         model.training_terms(text, video.index(mine), noise=pairs[everything, mine])
     )
     if lesson is not None:
-        return lesson.loss(own_rows, own_columns, video.index(mine), mine=mine) * share
+        return share * lesson.loss(own_rows, own_columns, video.index(mine), mine=mine)
     both = weighted_rows_loss(own_rows, first=mine.start) + weighted_rows_loss(
         own_columns, first=mine.start
     )

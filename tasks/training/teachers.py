@@ -26,9 +26,13 @@ from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.items import Item
 from reelvec.tasks.training.kept import KeptFeatures
 from reelvec.tasks.training.lesson import Lesson, Taught
-from reelvec.tasks.training.starting import hash_of_start, open_any, starting_model
+from reelvec.tasks.training.starting import hashes_of_start, open_any, starting_model
 
 __all__ = ["Classroom", "Teacher", "check_teachers", "find_teachers", "with_absolute_teachers"]
+
+
+_SEEN = ("max_frames", "frame_selection", "eval_frame_order")
+"""What must be the same of a teacher and its student."""
 
 
 class Teacher(BaseModel):
@@ -54,7 +58,7 @@ class Teacher(BaseModel):
     @property
     def identity(self) -> dict[str, Any]:
         """Its part in the identity of what it teaches: weights by hash, never by name."""
-        shown = {"family", "options", "max_words", "max_frames", "frame_selection"}
+        shown = {"family", "options", "max_words", *_SEEN}
         model = self.model.model_dump(mode="json", include=shown)
         return {"weights": self.weights_hash, "model": model}
 
@@ -88,19 +92,39 @@ def find_teachers(config: PipelineConfig, *, root: Root | None = None) -> list[T
 
 
 def check_teachers(config: PipelineConfig) -> None:
-    """Refuse teachers that cannot teach this model, before hours of work depend on them.
+    """Refuse teachers that cannot teach this model, and frames that features are not kept of.
 
     Raises:
-        ConfigError: as `find_teachers`; or one that sees another number of frames.
+        ConfigError: as `find_teachers`; a teacher that sees other frames; frames drawn anew.
     """
+    _check_frames(config)
     for teacher in find_teachers(config):
-        if teacher.model.max_frames != config.model.max_frames:
-            raise ConfigError(
-                f"train.teachers: ({teacher.name}) sees {teacher.model.max_frames} frames a video,"
-                f" and model.max_frames is ({config.model.max_frames}); a teacher weighs the frames"
-                " that the student sees: make them equal",
-                key="train.teachers",
-            )
+        for key in _SEEN:
+            theirs, ours = getattr(teacher.model, key), getattr(config.model, key)
+            if theirs != ours:
+                raise ConfigError(
+                    f"train.teachers: ({teacher.name}) has {key} ({theirs}), and model.{key} is"
+                    f" ({ours}); a teacher weighs what the student sees: make them equal",
+                    key="train.teachers",
+                )
+
+
+def _check_frames(config: PipelineConfig) -> None:
+    """Refuse frames in training that are not those that a frozen model is shown once."""
+    model, train = config.model, config.train
+    frozen = "train.teachers" if train.teachers else "train.freeze=backbone"
+    if not train.epochs or not (train.teachers or train.freeze == "backbone"):
+        return
+    drawn = model.train_frame_draw != "none" or model.train_frame_order == "random"
+    if drawn or model.train_frame_order != model.eval_frame_order:
+        raise ConfigError(
+            f"{frozen} keeps what a frozen model gives for a video's frames as they are embedded,"
+            f" and training sees others (train_frame_draw {model.train_frame_draw},"
+            f" train_frame_order {model.train_frame_order}, eval_frame_order"
+            f" {model.eval_frame_order}); set model.train_frame_draw=none and both orders the same,"
+            f" not random in training, or leave {frozen} out",
+            key="model.train_frame_draw",
+        )
 
 
 def with_absolute_teachers(config: PipelineConfig) -> PipelineConfig:
@@ -169,7 +193,7 @@ def _remembered(name: str, config: PipelineConfig, *, root: Root) -> Teacher | N
             continue
         artifact = Artifact(root, kind="checkpoint", fingerprint=record.artifacts["checkpoint"][0])
         for ref in checkpoints(artifact.latest()):
-            for told in ref.part.receipt.extra.get("teachers", ()):
+            for told in ref.teachers:
                 if told["name"] == name:
                     return Teacher.model_validate(told)
     return None
@@ -179,7 +203,7 @@ def _of_file(name: str) -> Teacher:
     weights = name if is_pretrained(name) else str(Path(name).expanduser().resolve())
     on_disk = None if is_pretrained(name) else FileMark.of(Path(weights).stat())
     model = _recognised(weights, on_disk)
-    return Teacher(name=name, model=model, weights_hash=hash_of_start(model) or "")
+    return Teacher(name=name, model=model, weights_hash=hashes_of_start(model).weights or "")
 
 
 @lru_cache(maxsize=8)

@@ -47,7 +47,7 @@ from reelvec.tasks.training.items import (
 )
 from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.spec import Kept, TrainSpec, write_spec
-from reelvec.tasks.training.starting import hash_of_start, starting_model
+from reelvec.tasks.training.starting import hashes_of_start, starting_model
 from reelvec.tasks.training.supervisor import Launch, OnProgress, supervise
 from reelvec.tasks.training.teachers import find_teachers
 
@@ -145,7 +145,7 @@ def _checkpoint_artifact(session: Session, *, items: Sequence[Item]) -> Artifact
     """
     identity = checkpoint_identity(
         session.config,
-        start=hash_of_start(session.config.model),
+        start=hashes_of_start(session.config.model),
         corpus=session.corpus.fingerprint,
         frames=session.frames.fingerprint,
         training_set=set_hash(items),

@@ -15,7 +15,7 @@ from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.training import loop
 from reelvec.tasks.training.checkpoints import TrainingState, checkpoints, commit
 from reelvec.tasks.training.errors import TrainingError
-from reelvec.tasks.training.identity import checkpoint_identity, former_identity
+from reelvec.tasks.training.identity import Start, checkpoint_identity, former_identity
 from reelvec.tasks.training.loop import Trainer, scheduled_steps
 from reelvec.tasks.training.order import Order
 from reelvec.tasks.training.processes import Group
@@ -57,7 +57,7 @@ def test_a_family_is_told_each_epoch(small, monkeypatch):
     def start_epoch(self, epoch):
         original(self, epoch)
         told.append(epoch)
-        frames_kept.append((self._training_k, self.temperature))
+        frames_kept.append((self.training_k, self.temperature))
 
     monkeypatch.setattr(AdaClip, "start_epoch", start_epoch)
     options = {"policy": "raw", "rnn": "none", "mlp_type": "fc", "rescale_size": 4}
@@ -113,7 +113,7 @@ def test_a_training_of_before_stays_the_runs(small):
     config = small.model_copy(update={"model": model, "train": trains})
     session = Session(config)
     sources = {"corpus": session.corpus.fingerprint, "frames": session.frames.fingerprint}
-    identity = checkpoint_identity(config, start=None, training_set="", **sources)
+    identity = checkpoint_identity(config, start=Start(), training_set="", **sources)
     former = session.open("checkpoint", former_identity(identity, config))
     assert find_trained(Session(config)) is None  # a folder is no training
     state = TrainingState(

@@ -133,10 +133,16 @@ def test_who_cannot_teach_is_refused(config):
         ("student", "names this run itself"),
         ("nobody", "no weights file that is there, and no run is called"),
         ("begun", "is not trained to the end"),
-        ("wide", "sees 7 frames a video"),
+        ("wide", r"has max_frames \(7\)"),
     ):
         with pytest.raises(ConfigError, match=message):
             check_teachers(taught_by(config, name))
+    for changes in ({"train_frame_draw": "random"}, {"train_frame_order": "reverse"}):
+        model = config.model.model_copy(update=changes)
+        frozen = config.train.model_copy(update={"freeze": "backbone"})
+        with pytest.raises(ConfigError, match=r"train\.freeze=backbone keeps"):
+            check_teachers(config.model_copy(update={"model": model, "train": frozen}))
+        check_teachers(config.model_copy(update={"model": model}))
     untrained = taught_by(config, "nobody")
     none = untrained.train.model_copy(update={"epochs": 0})
     check_teachers(untrained.model_copy(update={"train": none}))
@@ -157,10 +163,11 @@ def test_a_student_that_is_trained_is_found_when_its_teacher_is_gone(config):
 
 def test_its_identity_is_the_teachers_weights_not_their_names(config, monkeypatch):
     from reelvec.tasks.training import train
+    from reelvec.tasks.training.identity import Start
 
     run_trained(config, "older")
     run_trained(config, "same")
-    monkeypatch.setattr(train, "hash_of_start", lambda _: "start")
+    monkeypatch.setattr(train, "hashes_of_start", lambda _: Start("start"))
     prints = [
         train._checkpoint_artifact(Session(taught_by(config, *names)), items=[]).fingerprint
         for names in (["older"], ["same"], [], ["older", "same"])
