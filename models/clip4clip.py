@@ -49,6 +49,11 @@ class Clip4Clip(HeaderFamily):
             "mask": Column((self.max_frames,), kind="integer"),
         }
 
+    @property
+    def reads_padding(self) -> bool:
+        """tightTransf, whose columns hold them."""
+        return not self.is_dot_product
+
     def text_head(self, given: TextFeatures) -> TextFeatures:
         """`embedding` [T, D], unit; tightTransf: `sentence` [T, D] as it is."""
         if self.is_dot_product:

@@ -33,6 +33,11 @@ class HeadFamily(ClipFamily):
         return False
 
     @property
+    def reads_padding(self) -> bool:
+        """Whether the head reads padded frames as they are encoded."""
+        return False
+
+    @property
     def inseparable(self) -> str:
         """Why the head cannot be trained from what the backbone gave; "": it can."""
         return ""
@@ -56,7 +61,10 @@ class HeadFamily(ClipFamily):
         }
 
     def text_backbone(self, tokens: Tensor) -> TextFeatures:
-        """What the head reads of texts, tokens int64 [T, max_words]; un-normalised."""
+        """What the head reads of texts, tokens int64 [T, max_words]; un-normalised.
+
+        Words reach as far as `encode_words` goes; what stands behind is never read.
+        """
         sentence, words = self.encode_words(tokens)
         features = {"sentence": sentence}
         if self.reads_words:
@@ -65,7 +73,8 @@ class HeadFamily(ClipFamily):
 
     def video_backbone(self, frames: Tensor, mask: Tensor, **_: Any) -> VideoFeatures:
         """What the head reads of videos; arguments as `encode_video`'s, without noise."""
-        return VideoFeatures({"frames": self.encode_frames(frames), "mask": mask})
+        encoded = self.encode_frames(frames, mask, keep_padding=self.reads_padding)
+        return VideoFeatures({"frames": encoded, "mask": mask})
 
     @abstractmethod
     def text_head(self, given: TextFeatures) -> TextFeatures:

@@ -91,6 +91,11 @@ class TeachClip(HeaderFamily):
         width = self.architecture.embed_dim
         return {"embedding": Column((width,)), "frame_weights": Column((self.max_frames,))}
 
+    @property
+    def reads_padding(self) -> bool:
+        """As released."""
+        return self._is_legacy
+
     def text_head(self, given: TextFeatures) -> TextFeatures:
         """``embedding`` [T, D], unit."""
         return TextFeatures({"embedding": unit(given["sentence"])})

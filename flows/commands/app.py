@@ -14,7 +14,16 @@ __all__ = ["app"]
 os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 
-from reelvec.flows.commands import corpora, keeping, looking, running, runs, weights
+from reelvec.flows.commands import (
+    corpora,
+    keeping,
+    looking,
+    running,
+    runs,
+    searching,
+    serving,
+    weights,
+)
 from reelvec.flows.console.output import say
 
 app = typer.Typer(
@@ -26,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (running, looking, runs, corpora, keeping, weights):
+for group in (running, searching, serving, looking, runs, corpora, keeping, weights):
     group.register(app)
 
 

@@ -86,7 +86,7 @@ class WeighingFamily(HeadFamily):
         if not self.reads_words:
             return TextFeatures({"embedding": unit(given["sentence"])})
         words, tokens = given["words"], given["tokens"]
-        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        positions = torch.arange(words.shape[1], device=tokens.device)
         real = positions <= tokens.argmax(dim=1, keepdim=True)  # start to end token
         added = key_mask(
             real, heads=self._heads, dtype=words.dtype, layout=self.options.mask_layout

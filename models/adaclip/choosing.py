@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from reelvec.models.adaclip.aggregation import WeighingFamily
+from reelvec.models.adaclip.frames import each_once, evenly, pick
 from reelvec.models.adaclip.mobilenet import PolicyNetwork
 from reelvec.models.adaclip.policy import (
     FramePolicy,
     best_frames,
-    evenly,
     gumbel_noise,
     hard_top_k,
-    pick,
 )
 from reelvec.models.errors import InputError
 from reelvec.models.features import Column, Columns, VideoFeatures
@@ -29,7 +29,7 @@ from reelvec.models.noise import Noise
 __all__ = ["ChoosingFamily"]
 
 _Maybe = Tensor | None
-_Encode = Callable[[Tensor], Tensor]
+_Encode = Callable[[Tensor, Tensor], Tensor]
 
 
 class ChoosingFamily(WeighingFamily):
@@ -117,23 +117,22 @@ class ChoosingFamily(WeighingFamily):
     def video_head(self, given: VideoFeatures, **noise: Tensor) -> VideoFeatures:
         """Features as `encode_video`'s: choosing frames and choosing their features is one."""
         looked, drawn = given.tensors.get("looked"), noise.get("noise")
-        return self._encode(given["frames"], given["mask"], looked, drawn, encode=lambda x: x)
+        return self._encode(given["frames"], given["mask"], looked, drawn, encode=lambda x, _: x)
 
     def _encode(
         self, frames: Tensor, mask: Tensor, looked: _Maybe, noise: _Maybe, *, encode: _Encode
     ) -> VideoFeatures:
         """Features of frames; `encode` gives CLIP's of those that are needed."""
         source = evenly(mask)
-        if not bool((mask != 0).all()):
-            frames = pick(frames, source)
-            looked = None if looked is None else pick(looked, source)
+        if looked is not None and not bool((mask != 0).all()):
+            looked = pick(looked, source)
         if self.has_policy:
-            kept, scores, chosen = self._choose(frames, looked, noise, encode=encode)
+            kept, scores, chosen = self._choose(_Shown(frames, mask, encode), looked, noise)
             if self.options.reuse_scores:
                 weights = torch.softmax(scores / self.options.frame_agg_temp, dim=1)
                 kept = kept * weights[..., None]
         else:
-            kept, chosen = encode(frames), None
+            kept, chosen = pick(encode(frames, mask), source), None
         empty = (mask != 0).sum(1) == 0  # no frames, no vector: NaN is refused by the metrics
         kept = self.after_header(kept).masked_fill(empty[:, None, None], torch.nan)
         features = (
@@ -144,11 +143,11 @@ class ChoosingFamily(WeighingFamily):
         return VideoFeatures(features)
 
     def _choose(
-        self, frames: Tensor, looked: _Maybe, noise: _Maybe, *, encode: _Encode
+        self, shown: _Shown, looked: _Maybe, noise: _Maybe
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Kept frame features [V, K, D], their scores [V, K] and indices [V, K]."""
+        """Kept frame features [V, K, D], their scores [V, K] and places [V, K] of N."""
         by_clip = self.options.policy == "clip"
-        everything = encode(frames) if by_clip or self.training else None
+        everything = shown.all() if by_clip or self.training else None
         seen = everything if by_clip else looked
         if seen is None:
             raise InputError(
@@ -166,5 +165,23 @@ class ChoosingFamily(WeighingFamily):
             )
             return selection @ everything, (selection @ scores[..., None]).squeeze(2), chosen
         chosen = best_frames(scores, k=self.kept)
-        kept = encode(pick(frames, chosen)) if everything is None else pick(everything, chosen)
+        kept = shown.only(chosen) if everything is None else pick(everything, chosen)
         return kept, scores.gather(1, chosen), chosen
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Frames [V, N, ...] of videos, or what a backbone gave for them, and how they are encoded."""
+
+    frames: Tensor
+    mask: Tensor
+    encode: _Encode
+
+    def all(self) -> Tensor:
+        """Features of all N places, [V, N, D]: real frames, repeated evenly."""
+        return pick(self.encode(self.frames, self.mask), evenly(self.mask))
+
+    def only(self, chosen: Tensor) -> Tensor:
+        """Features [V, K, D] of chosen places [V, K], each frame encoded once."""
+        needed, real, places = each_once(evenly(self.mask).gather(1, chosen), mask=self.mask)
+        return pick(self.encode(pick(self.frames, needed), real), places)

@@ -145,11 +145,17 @@ class Clip2Video(HeadFamily):
         """With TAB."""
         return self.options.center_type == "TAB"
 
+    @property
+    def reads_padding(self) -> bool:
+        """Padded frames must be equal to the last bit: sigmoid_mlp's norm magnifies rounding."""
+        return True
+
     def text_head(self, given: TextFeatures) -> TextFeatures:
         """``embedding`` [T, D] unit sentences; TAB: ``aligned`` [T, D] from all their tokens."""
         features = {"embedding": unit(given["sentence"])}
         if self.reads_words:
             words, tokens = given["words"], given["tokens"]
+            tokens = tokens[:, : words.shape[1]]
             positions = torch.arange(tokens.shape[1], device=tokens.device)
             ends = tokens == tokens.amax(dim=1, keepdim=True)
             last = (positions * ends).amax(dim=1, keepdim=True)  # captions may spell an end token
@@ -160,8 +166,6 @@ class Clip2Video(HeadFamily):
     def video_head(self, given: VideoFeatures, **_: Tensor) -> VideoFeatures:
         """``embedding`` [V, D] pooled frames; TAB: ``aligned`` [V, D]."""
         encoded, mask = given["frames"], given["mask"]
-        if self.options.projection == "sigmoid_mlp":
-            encoded = _same_padding(encoded, mask)
         features = {"embedding": pool(self._temporal(encoded, mask), mask)}
         if self.options.center_type == "TAB":
             tokens, seen = encoded, mask
@@ -255,14 +259,3 @@ class Clip2Video(HeadFamily):
         shares = torch.softmax(x @ self.weight_center.T, dim=2) * mask.to(x.dtype)[..., None]
         sums = shares.transpose(1, 2) @ x - shares.sum(dim=1)[..., None] * self.emb_center
         return unit(unit(sums).mean(dim=1))
-
-
-def _same_padding(x: Tensor, mask: Tensor) -> Tensor:
-    """Features x [V, F, D] with those of padded frames made exactly equal.
-
-    They are equal but for rounding, which the norm after sigmoid_mlp magnifies 316 times.
-    """
-    padded = mask == 0
-    if not bool(padded.any()):
-        return x
-    return torch.where(padded[..., None], x[padded][0], x)

@@ -92,6 +92,17 @@ class XClip(HeaderFamily):
         """But for tightTransf."""
         return not self._is_tight
 
+    @property
+    def reads_padding(self) -> bool:
+        """Always: its matrices have a row for each frame."""
+        return True
+
+    def caption_lengths(self, tokens: Tensor) -> Tensor:
+        """All positions: words at padding count in the score; tightTransf has none."""
+        if self._is_tight:
+            return super().caption_lengths(tokens)
+        return torch.full((len(tokens),), tokens.shape[1], device=tokens.device)
+
     def text_head(self, given: TextFeatures) -> TextFeatures:
         """``sentence`` [T, D] and ``words`` [T, L, D], unit; tightTransf: ``sentence`` as it is."""
         if self._is_tight:

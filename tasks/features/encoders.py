@@ -19,8 +19,9 @@ from reelvec.models.heads import HeadFamily, backbone_of, head_of
 from reelvec.models.registry import validate_options
 from reelvec.storage.weights.checkpoints import weights_hash
 from reelvec.tasks.embedding.encoding import Encoder, choose_device
+from reelvec.tasks.training.spec import Teacher
 from reelvec.tasks.training.starting import starting_model
-from reelvec.tasks.training.teachers import Teacher
+from reelvec.tasks.training.teachers import load_teacher
 
 __all__ = ["FeatureSource", "features_identity", "open_source"]
 
@@ -122,7 +123,7 @@ def open_source(source: FeatureSource) -> Encoder:
     device = torch.device(choose_device(options.device))
     if source.teacher:
         teacher = Teacher.model_validate_json(source.teacher)
-        return Encoder(teacher.load().to(device), teacher.model, device)
+        return Encoder(load_teacher(teacher).to(device), teacher.model, device)
     config = ModelConfig.model_validate_json(source.model)
     model = head_of(starting_model(config, seed=options.seed))
     if options.precision == "legacy_fp16":

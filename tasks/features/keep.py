@@ -31,8 +31,8 @@ from reelvec.tasks.shards import (
 )
 from reelvec.tasks.training.items import Item
 from reelvec.tasks.training.kept import CAPTIONS, VIDEOS, text_key
-from reelvec.tasks.training.spec import Kept
-from reelvec.tasks.training.teachers import Teacher, find_teachers
+from reelvec.tasks.training.spec import Kept, Teacher
+from reelvec.tasks.training.teachers import find_teachers
 from reelvec.tasks.training.train import items_at_hand
 
 __all__ = [

@@ -207,6 +207,7 @@ class Trainer:
         model, optimizer, progress = self.state.model, self.state.optimizer, self.state.progress
         if optimizer is None:
             raise TrainingError("a trainer has an optimizer")
+        self.group.heart.works(f"step {progress.step + 1}")
         self.writer.check()
         self._tell_committed()
         optimizer.zero_grad(set_to_none=True)
@@ -259,6 +260,7 @@ class Trainer:
         options, progress = self.spec.train, self.state.progress
         due = progress.epoch % options.evaluate_every == 0 or progress.finished
         metrics: dict[str, float] = {}
+        self.group.heart.works(f"the evaluation of epoch {progress.epoch}")
         if due and len(self.selection):
             metrics = self.selection.evaluate(self.state.model, self.loader, group=self.group)
         if self.group.is_first:
@@ -278,6 +280,7 @@ class Trainer:
 
     def _commit(self) -> None:
         if self.group.is_first:
+            self.group.heart.works(f"the checkpoint of step {self.state.progress.step}")
             self.writer.put(contents_of(self.state, origins=self.spec.kept.origins))
 
     def _write(self, contents: Contents) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from reelvec.configs.errors import ConfigError
 from reelvec.configs.schema import ModelConfig, PipelineConfig, TrainConfig
@@ -26,57 +25,10 @@ from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.items import Item
 from reelvec.tasks.training.kept import KeptFeatures
 from reelvec.tasks.training.lesson import Lesson, Taught
+from reelvec.tasks.training.spec import SEEN, Teacher
 from reelvec.tasks.training.starting import hashes_of_start, open_any, starting_model
 
-__all__ = ["Classroom", "Teacher", "check_teachers", "find_teachers", "with_absolute_teachers"]
-
-
-_SEEN = ("max_frames", "frame_selection", "eval_frame_order")
-"""What must be the same of a teacher and its student."""
-
-
-class Teacher(BaseModel):
-    """A model that teaches: plain values, which name it in any process."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    name: str
-    """As the config names it."""
-    model: ModelConfig
-    """Of a weights file with its path."""
-    weights_hash: str
-    checkpoint: SnapshotRef | None = None
-    """Of a run: its best checkpoint is taken; None: model.weights."""
-    features: SnapshotRef | None = None
-    """What it gave for the texts and clips of a training; None: not asked yet."""
-
-    @property
-    def remembered(self) -> dict[str, Any]:
-        """What a checkpoint that it taught says of it."""
-        return self.model_dump(mode="json", include={"name", "model", "weights_hash"})
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Its part in the identity of what it teaches: weights by hash, never by name."""
-        shown = {"family", "options", "max_words", *_SEEN}
-        model = self.model.model_dump(mode="json", include=shown)
-        return {"weights": self.weights_hash, "model": model}
-
-    def load(self) -> RetrievalModel:
-        """The model in fp32 on the CPU, in evaluation mode.
-
-        Raises:
-            MissingArtifactError, WeightsError: it is gone, or damaged.
-        """
-        if self.checkpoint is None and self.model.weights is None:
-            raise MissingArtifactError(
-                f"the teacher ({self.name}) is gone, and the model is not trained to the end;"
-                " train the teacher again, or name another"
-            )
-        if self.checkpoint is None:
-            return starting_model(self.model, seed=0).eval()
-        refs = checkpoints(self.checkpoint.open())
-        return model_from(best_checkpoint(refs).path, self.model)
+__all__ = ["Classroom", "check_teachers", "find_teachers", "load_teacher", "with_absolute_teachers"]
 
 
 def find_teachers(config: PipelineConfig, *, root: Root | None = None) -> list[Teacher]:
@@ -91,6 +43,23 @@ def find_teachers(config: PipelineConfig, *, root: Root | None = None) -> list[T
     return [_find(name, config, root=root) for name in config.train.teachers]
 
 
+def load_teacher(teacher: Teacher) -> RetrievalModel:
+    """The model of a teacher in fp32 on the CPU, in evaluation mode.
+
+    Raises:
+        MissingArtifactError, WeightsError: it is gone, or damaged.
+    """
+    if teacher.checkpoint is None and teacher.model.weights is None:
+        raise MissingArtifactError(
+            f"the teacher ({teacher.name}) is gone, and the model is not trained to the end;"
+            " train the teacher again, or name another"
+        )
+    if teacher.checkpoint is None:
+        return starting_model(teacher.model, seed=0).eval()
+    refs = checkpoints(teacher.checkpoint.open())
+    return model_from(best_checkpoint(refs).path, teacher.model)
+
+
 def check_teachers(config: PipelineConfig) -> None:
     """Refuse teachers that cannot teach this model, and frames that features are not kept of.
 
@@ -99,7 +68,7 @@ def check_teachers(config: PipelineConfig) -> None:
     """
     _check_frames(config)
     for teacher in find_teachers(config):
-        for key in _SEEN:
+        for key in SEEN:
             theirs, ours = getattr(teacher.model, key), getattr(config.model, key)
             if theirs != ours:
                 raise ConfigError(
@@ -248,7 +217,7 @@ class Classroom:
 def _before(teacher: Teacher, device: torch.device) -> tuple[RetrievalModel, KeptFeatures]:
     if teacher.features is None:
         raise TrainingError(f"the teacher ({teacher.name}) has not been asked for its features")
-    model = teacher.load()
+    model = load_teacher(teacher)
     kept = KeptFeatures.open(
         teacher.features.open(),
         text_columns=model.text_columns,

@@ -7,10 +7,10 @@ they come; a killed run goes on from the last one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import ModelConfig
@@ -20,7 +20,6 @@ from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.layout import fingerprint
 from reelvec.storage.reasons import Status
-from reelvec.storage.roots import Root
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.ingest import read_corpus
 from reelvec.tasks.training.checkpoints import (
@@ -46,9 +45,10 @@ from reelvec.tasks.training.items import (
     set_hash,
 )
 from reelvec.tasks.training.progress import Progress
-from reelvec.tasks.training.spec import Kept, TrainSpec, write_spec
+from reelvec.tasks.training.running import RunTraining, run_here
+from reelvec.tasks.training.spec import Kept, TrainSpec
 from reelvec.tasks.training.starting import hashes_of_start, starting_model
-from reelvec.tasks.training.supervisor import Launch, OnProgress, supervise
+from reelvec.tasks.training.supervisor import OnProgress
 from reelvec.tasks.training.teachers import find_teachers
 
 __all__ = [
@@ -65,7 +65,11 @@ FRAMES = "frames"
 
 
 def train(
-    session: Session, *, kept: Kept | None = None, on_progress: OnProgress = lambda _: None
+    session: Session,
+    *,
+    kept: Kept | None = None,
+    on_progress: OnProgress = lambda _: None,
+    run_training: RunTraining = run_here,
 ) -> TrainReceipt:
     """Train the model of a run, or find that it is trained.
 
@@ -74,6 +78,7 @@ def train(
         kept: what frozen encoders gave for what `items_at_hand` names; None: nothing.
         on_progress: is told `start`, `step`, `epoch`, `checkpoint` and `restart` events, in the
             calling thread.
+        run_training: where its processes run.
 
     Raises:
         TrainingError: nothing to train on, a loss that is no number, too many crashes.
@@ -87,7 +92,8 @@ def train(
         trained_model = finished(session.latest(artifact))
         if trained_model is None:
             work = _Work(items=items, before=before, kept=kept or Kept())
-            _run(session, artifact, work, on_progress=on_progress)
+            run = partial(run_training, on_progress=on_progress)
+            _run(session, artifact, work, run=run)
             trained_model = finished(session.latest(artifact))
         if trained_model is None:
             raise TrainingError(f"training ended without a finished checkpoint in {artifact!r}")
@@ -213,9 +219,11 @@ class _Work:
     kept: Kept
 
 
-def _run(session: Session, artifact: Artifact, work: _Work, *, on_progress: OnProgress) -> None:
-    """Start the worker on the committed training set, and wait for its end."""
-    root, config, items, before = session.root, session.config, work.items, work.before
+def _run(
+    session: Session, artifact: Artifact, work: _Work, *, run: Callable[[TrainSpec], None]
+) -> None:
+    """Train on the committed training set to the end."""
+    config, items, before = session.config, work.items, work.before
     with session.frames.pinned(session.ref(session.frames).number or None) as frames:
         if not _can_go_on(artifact, before, frames=frames):
             _check_items(items, config)
@@ -228,13 +236,9 @@ def _run(session: Session, artifact: Artifact, work: _Work, *, on_progress: OnPr
             train=config.train,
             kept=work.kept,
         )
-        path = root.new_scratch(".json")
-        write_spec(spec, path)
         try:
-            launch = Launch(path, config.train.processes, log=_log(root, artifact))
-            supervise(launch, on_progress=on_progress)
+            run(spec)
         finally:
-            path.unlink(missing_ok=True)
             session.forget(artifact)
 
 
@@ -257,8 +261,3 @@ def _check_items(items: Sequence[Item], config: PipelineConfig) -> None:
             f"model.family ({config.model.family}) is not trained; set train.epochs=0 to use its "
             f"weights as they are, or one of the families that are: {', '.join(trainable_names())}"
         )
-
-
-def _log(root: Root, artifact: Artifact) -> Path:
-    """Everything the training processes say; not part of the artifact, since clocks are in it."""
-    return root.local_folder / "logs" / f"train-{artifact.fingerprint}.log"

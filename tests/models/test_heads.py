@@ -37,7 +37,12 @@ CASES = {
 
 
 def kept(features, columns):
-    """`features` as they come back from a table."""
+    """`features` as they come back from a table, where words reach up to max_words."""
+    if "words" in features:
+        words = features["words"]
+        missing = columns["words"].shape[0] - words.shape[1]
+        padded = torch.nn.functional.pad(words, (0, 0, 0, missing))
+        features = TextFeatures({**features.tensors, "words": padded})
     return type(features).from_columns(features.columns(), columns=columns)
 
 

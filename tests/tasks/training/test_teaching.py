@@ -14,12 +14,12 @@ from reelvec.tasks.artifacts import Session
 from reelvec.tasks.training.checkpoints import TrainingState, commit_contents, contents_of
 from reelvec.tasks.training.processes import Group
 from reelvec.tasks.training.progress import Progress
-from reelvec.tasks.training.spec import Kept
+from reelvec.tasks.training.spec import Kept, Teacher
 from reelvec.tasks.training.step import StepOptions, contrastive_backward
 from reelvec.tasks.training.teachers import (
-    Teacher,
     check_teachers,
     find_teachers,
+    load_teacher,
     with_absolute_teachers,
 )
 from tests.tasks.training import test_same_weights as same
@@ -110,7 +110,7 @@ def test_a_teacher_is_a_run_or_a_file(config, tmp_path):
     assert by_file.model.family == "clip4clip" and by_file.model.weights == file
     state = small_model().state_dict()
     for teacher in (by_run, by_file):
-        loaded = teacher.load()
+        loaded = load_teacher(teacher)
         assert not loaded.training
         assert all(torch.equal(x, state[name]) for name, x in loaded.state_dict().items())
 
@@ -158,7 +158,7 @@ def test_a_student_that_is_trained_is_found_when_its_teacher_is_gone(config):
     assert known.identity == teacher.identity and known.checkpoint is None
     plain = Teacher.model_validate(known.model_dump() | {"model": model_config().model_dump()})
     with pytest.raises(MissingArtifactError, match="is gone"):
-        plain.load()
+        load_teacher(plain)
 
 
 def test_its_identity_is_the_teachers_weights_not_their_names(config, monkeypatch):
