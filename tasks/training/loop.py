@@ -115,13 +115,7 @@ class Trainer:
         progress = planned(self.order, epochs=options.epochs, training_set=set_hash(items))
         optimizer = make_optimizer(model, options, total_steps=scheduled_steps(self.order, options))
         self.state = TrainingState(model, optimizer, progress)
-        self.how = StepOptions(
-            parts=options.accumulation,
-            bf16=options.precision == "bf16",
-            legacy_scaling=options.gradient_scaling == "legacy",
-            negatives=options.negatives,
-            seed=options.seed,
-        )
+        self.how = StepOptions.of(options)
         self.reporter = Reporter(silent=not group.is_first)
         self.writer = CheckpointWriter(self._write)
         self._started = time.monotonic()

@@ -25,6 +25,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from reelvec.configs.schema import TrainConfig
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import TextFeatures, VideoFeatures
 from reelvec.models.noise import StepNoise
@@ -106,6 +107,17 @@ class StepOptions:
     legacy_scaling: bool = False
     negatives: Literal["batch", "process"] = "batch"
     seed: int = 0
+
+    @classmethod
+    def of(cls, options: TrainConfig) -> StepOptions:
+        """Those of a run."""
+        return cls(
+            parts=options.accumulation,
+            bf16=options.precision == "bf16",
+            legacy_scaling=options.gradient_scaling == "legacy",
+            negatives=options.negatives,
+            seed=options.seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -222,7 +234,8 @@ def _loss_part(
     if rows == len(text):
         terms = model.training_terms(text, video, noise=pairs)
         if lesson is not None:
-            return share * lesson.loss(terms, _transposed(terms), video, mine=mine)
+            taught: Tensor = share * lesson.loss(terms, _transposed(terms), video, mine=mine)
+            return taught
         whole: Tensor = weighted_symmetric_loss(terms) * share
         return whole
     own_rows = model.training_terms(text.index(mine), video, noise=pairs[mine, everything])
@@ -230,7 +243,8 @@ def _loss_part(
         model.training_terms(text, video.index(mine), noise=pairs[everything, mine])
     )
     if lesson is not None:
-        return share * lesson.loss(own_rows, own_columns, video.index(mine), mine=mine)
+        taught = share * lesson.loss(own_rows, own_columns, video.index(mine), mine=mine)
+        return taught
     both = weighted_rows_loss(own_rows, first=mine.start) + weighted_rows_loss(
         own_columns, first=mine.start
     )
