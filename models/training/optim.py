@@ -5,7 +5,7 @@ Sources: specs/clip4clip-clip2video.md 3.3 and 3.5, specs/xclip-adaclip.md A2.2,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ __all__ = [
     "export_optimizer",
     "import_optimizer",
     "rates",
+    "shown_rate",
 ]
 
 _AT_ONCE, _AT_ONCE_ON_CPU = 1 << 25, 1 << 17
@@ -161,7 +162,7 @@ def _limit_each(gradients: list[Tensor], *, norm: float) -> None:
     torch._foreach_mul_(gradients, shares)
 
 
-def _scale(tensors: list[Tensor], factor: float) -> None:
+def _scale(tensors: Sequence[Tensor], factor: float) -> None:
     """Multiply in place; in half precision one by one, since foreach rounds otherwise there."""
     if tensors[0].dtype not in (torch.float16, torch.bfloat16):
         torch._foreach_mul_(tensors, factor)
@@ -232,6 +233,16 @@ def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
             peak, taken = group["lr"], max(steps, default=0)
         next_rates[group.get("part", "other")] = _rate({**group, "lr": peak}, taken)
     return next_rates
+
+
+def shown_rate(optimizer: torch.optim.Optimizer) -> float:
+    """The rate of the next step that is written down: of the new parts, unless all is ``clip.*``.
+
+    Parts of other rates (`rate_factors`) are left out.
+    """
+    found = rates(optimizer)
+    common = [found[part] for part in ("clip", "other") if part in found]
+    return max(common or found.values())
 
 
 def export_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
