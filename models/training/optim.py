@@ -5,7 +5,7 @@ Sources: specs/clip4clip-clip2video.md 3.3 and 3.5, specs/xclip-adaclip.md A2.2,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -161,7 +161,7 @@ def _limit_each(gradients: list[Tensor], *, norm: float) -> None:
     torch._foreach_mul_(gradients, shares)
 
 
-def _scale(tensors: list[Tensor], factor: float) -> None:
+def _scale(tensors: Sequence[Tensor], factor: float) -> None:
     """Multiply in place; in half precision one by one, since foreach rounds otherwise there."""
     if tensors[0].dtype not in (torch.float16, torch.bfloat16):
         torch._foreach_mul_(tensors, factor)

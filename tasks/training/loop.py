@@ -101,7 +101,7 @@ class Trainer:
             reader,
             max_frames=spec.model.max_frames,
             image_size=model.image_size,
-            pinned=group.device.type == "cuda",
+            device=group.device,
         )
         self.tokens = model.tokenize([item.text for item in self.items])
         chosen = [item for item in items if item.role == "selection"]

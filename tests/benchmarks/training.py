@@ -207,7 +207,7 @@ def useful_flop(sizes, batch):
 
 
 def measured(step, *, device, rounds):
-    """Least seconds of a step, and the peak of memory in MiB (GPU; there the first is not timed)."""
+    """Least seconds of a step, and the peak of MiB (on a GPU, where the first is not timed)."""
     if device.type != "cuda":
         least = math.inf
         for number in range(rounds):

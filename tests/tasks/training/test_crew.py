@@ -222,3 +222,13 @@ def test_a_name_that_only_this_machine_understands_is_refused(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     with pytest.raises(TrainingError, match=r"\(node1\) is 127.0.1.1 on the first node"):
         listen(Address("node1", 4000))
+
+
+def test_the_store_listens_at_the_one_address_alone():
+    with socket.create_server(("127.0.0.2", 0)) as server:
+        port = server.getsockname()[1]
+    _, store = listen(Address("127.0.0.2", port))
+    at = [c.laddr for c in psutil.Process().net_connections() if c.status == "LISTEN"]
+    assert [address.ip for address in at if address.port == port] == ["127.0.0.2"]
+    store.set("a", b"\x80bytes")
+    assert store.get("a") == b"\x80bytes"
