@@ -214,7 +214,6 @@ class Trainer:
             lesson=self.classroom.lesson([self.items[row] for row in rows[self.mine]]),
         )
         self._check(loss, rows)
-        # of the new parts, unless all is clip.*; frame weights have a multiple of it
         rate = max(x for part, x in rates(optimizer).items() if part in ("clip", "other"))
         if self.spec.train.max_grad_norm is not None:
             clip_grad_norm_(
