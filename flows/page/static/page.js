@@ -2,9 +2,10 @@
 
 const VIEWS = ["search", "queries", "failures", "about"];
 const PAGE = 20;
+const WARM = 3;
 const hovers = matchMedia("(hover: hover)").matches; // else controls are always shown
 const at = (id) => document.getElementById(id);
-const state = { run: "", view: "search", about: null, asked: 0, sifted: 0 };
+const state = { run: "", view: "search", about: null, of: "", asked: 0, sifted: 0, warm: [] };
 
 /** A document of the server, or an Error in its words. */
 async function ask(address, wanted = {}) {
@@ -19,6 +20,7 @@ async function ask(address, wanted = {}) {
   let document = null;
   try { document = JSON.parse(text); } catch { /* words, not a document */ }
   if (!answer.ok) throw new Error(document?.error || text || answer.statusText);
+  if (document.state) state.of = document.state; // of the tables: its media are of the same
   return document;
 }
 
@@ -39,7 +41,7 @@ function say(id, words, bad = false) {
 }
 
 const media = (kind, id, more = {}) =>
-  `/media/${kind}?${new URLSearchParams({ id, ...(state.run ? { run: state.run } : {}), ...more })}`;
+  `/media/${kind}?${new URLSearchParams({ id, state: state.of, ...(state.run ? { run: state.run } : {}), ...more })}`;
 
 const count = (number, one, many = `${one}s`) =>
   `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
@@ -60,19 +62,25 @@ function strip(video, frames) {
   return picture;
 }
 
+/** A clip that was played holds a connection, of which a browser has six: the oldest gives it back. */
+function warm(clip) {
+  state.warm = [...state.warm.filter((one) => one !== clip && one.isConnected), clip];
+  if (state.warm.length > WARM) state.warm.shift().load();
+}
+
 /** The clip where a browser can play it, else its stored frames. */
 function screen(video, { small = false } = {}) {
   if (!video.plays || small) return strip(video, small ? 1 : 3);
   const window = video.end ? `#t=${video.start},${video.end}` : "";
   const clip = make("video", {
     src: media("clip", video.video_id) + window, controls: !hovers, muted: true, loop: true,
-    playsInline: true, preload: "metadata", ariaLabel: `Clip ${video.video_id}`,
+    playsInline: true, preload: hovers ? "none" : "metadata", ariaLabel: `Clip ${video.video_id}`,
     poster: media("strip", video.video_id, { count: 1 }),
   });
   clip.addEventListener("error", () => clip.replaceWith(strip(video, 3)));
   clip.tabIndex = 0;
   for (const begin of ["mouseenter", "focus"]) {
-    clip.addEventListener(begin, () => { clip.controls = true; clip.play().catch(() => {}); });
+    clip.addEventListener(begin, () => { clip.controls = true; clip.play().catch(() => {}); warm(clip); });
   }
   for (const end of ["mouseleave", "blur"]) {
     clip.addEventListener(end, () => { clip.controls = !hovers; clip.pause(); });
