@@ -24,7 +24,6 @@ __all__ = [
     "export_optimizer",
     "import_optimizer",
     "rates",
-    "shown_rate",
 ]
 
 _AT_ONCE, _AT_ONCE_ON_CPU = 1 << 25, 1 << 17
@@ -215,16 +214,6 @@ def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
             peak, taken = group["lr"], max(steps, default=0)
         next_rates[group.get("part", "other")] = _rate({**group, "lr": peak}, taken)
     return next_rates
-
-
-def shown_rate(optimizer: torch.optim.Optimizer) -> float:
-    """The rate of the next step that is written down: of the new parts, unless all is ``clip.*``.
-
-    Parts of other rates (`rate_factors`) are left out.
-    """
-    found = rates(optimizer)
-    common = [found[part] for part in ("clip", "other") if part in found]
-    return max(common or found.values())
 
 
 def export_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

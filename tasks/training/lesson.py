@@ -69,16 +69,21 @@ class Lesson:
             ],
         )
 
-    def loss(self, rows: Terms, columns: Terms, video: VideoFeatures, *, mine: slice) -> Tensor:
-        """Mean loss of this process's rows.
+    def loss(
+        self, rows: Terms, columns: Terms, video: VideoFeatures, *, mine: slice, share: float
+    ) -> Tensor:
+        """This process's part of the loss.
 
         Args:
             rows: the student's scores of its own texts with all videos.
             columns: of its own videos with all texts.
             video: its own videos' features.
             mine: which rows these are.
+            share: of the batch that they are.
         """
         with torch.no_grad():
             taught = [teacher.scores(mine) for teacher in self.teachers]
         student = Scores(rows, columns, video.tensors.get("frame_weights"))
-        return distilled_loss(student, taught, first=mine.start, options=self.options).total
+        found = distilled_loss(student, taught, first=mine.start, options=self.options)
+        part: Tensor = found.total * share
+        return part

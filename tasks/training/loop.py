@@ -12,7 +12,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from reelvec.configs.schema import TrainConfig
-from reelvec.models.training.optim import shown_rate
+from reelvec.models.training.optim import rates
 from reelvec.models.training.parameters import clamp_logit_scale
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.frames.contract import FrameSource
@@ -214,7 +214,7 @@ class Trainer:
             lesson=self.classroom.lesson([self.items[row] for row in rows[self.mine]]),
         )
         self._check(loss, rows)
-        rate = shown_rate(optimizer)
+        rate = max(x for part, x in rates(optimizer).items() if part in ("clip", "other"))
         if self.spec.train.max_grad_norm is not None:
             clip_grad_norm_(
                 [p for p in model.parameters() if p.grad is not None],

@@ -234,8 +234,7 @@ def _loss_part(
     if rows == len(text):
         terms = model.training_terms(text, video, noise=pairs)
         if lesson is not None:
-            taught: Tensor = share * lesson.loss(terms, _transposed(terms), video, mine=mine)
-            return taught
+            return lesson.loss(terms, _transposed(terms), video, mine=mine, share=share)
         whole: Tensor = weighted_symmetric_loss(terms) * share
         return whole
     own_rows = model.training_terms(text.index(mine), video, noise=pairs[mine, everything])
@@ -243,8 +242,8 @@ def _loss_part(
         model.training_terms(text, video.index(mine), noise=pairs[everything, mine])
     )
     if lesson is not None:
-        taught = share * lesson.loss(own_rows, own_columns, video.index(mine), mine=mine)
-        return taught
+        own = video.index(mine)
+        return lesson.loss(own_rows, own_columns, own, mine=mine, share=share)
     both = weighted_rows_loss(own_rows, first=mine.start) + weighted_rows_loss(
         own_columns, first=mine.start
     )
