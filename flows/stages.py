@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reelvec.flows.engine import Engine, ShardFunction
-from reelvec.flows.progress import stage_progress
+from reelvec.flows.progress import TrainingNumbers, stage_progress
 from reelvec.storage.at_work import announced
 from reelvec.storage.commits.artifact import Receipt
 from reelvec.tasks.artifacts import Session, SnapshotRef
@@ -95,8 +95,14 @@ def train(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
     started = time.monotonic()
     device = session.config.train.device
     shown = stage_progress("train", total=0, unit="steps", show=engine.progress("train"))
+    numbers = TrainingNumbers("train", show=engine.numbers)
     with shown as progress, engine.gpu_slot(device):
-        receipt = training.train(session, on_progress=progress.follow_training)
+
+        def hear(event: dict[str, Any]) -> None:
+            progress.follow_training(event)
+            numbers.follow(event)
+
+        receipt = training.train(session, on_progress=hear)
     return StageReceipt.of(
         "train",
         training.trained(session).snapshot,

@@ -22,6 +22,7 @@ from reelvec.models.sampling.rules import Rule
 from reelvec.models.training.schedules import SCHEDULES
 from reelvec.storage.weights.pretrained import is_pretrained
 from reelvec.tasks.training.starting import rehearse_start
+from reelvec.tasks.training.watching import check_watchers
 
 __all__ = ["check_config", "checked_config", "choose_stages"]
 
@@ -98,6 +99,7 @@ def _check_training(config: PipelineConfig) -> None:
             f" are, or one of the families that are: {', '.join(trainable_names())}",
             key="train.epochs",
         )
+    check_watchers(train.watch)
     if train.processes > train.batch_size:
         raise ConfigError(
             f"train.processes ({train.processes}) exceeds the pairs of a batch,"

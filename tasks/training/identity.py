@@ -22,11 +22,12 @@ _HOW = {
     "keep_last",
     "processes",
     "threads",
+    "watch",
     "when_corpus_grows",
 }
 
 #: options younger than stores: named where they are not as everything was trained before
-_LATER = {"betas", "epsilon", "negatives", "schedule_over"}
+_LATER = {"betas", "epsilon", "negatives", "schedule_over", "stop_after"}
 
 
 def checkpoint_identity(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 
 import torch
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from reelvec.configs.schema import TrainConfig
 from reelvec.models.training.optim import rates
@@ -17,6 +17,7 @@ from reelvec.models.training.parameters import clamp_logit_scale
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.frames.contract import FrameSource
 from reelvec.tasks.training.checkpoints import CheckpointRef, TrainingState, commit, restore
+from reelvec.tasks.training.curves import StepPoint
 from reelvec.tasks.training.data import ClipLoader
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import Reporter
@@ -108,6 +109,8 @@ class Trainer:
         self.reporter = Reporter(silent=not group.is_first)
         self._started = time.monotonic()
         self._seconds_before = 0.0
+        self._curve: list[StepPoint] = []
+        self._step_began = time.perf_counter()
 
     def check_size(self, stored: int) -> None:
         """Refuse stored frames of another size than the model's.
@@ -122,8 +125,8 @@ class Trainer:
                 f"set extract.size to {wanted}"
             )
 
-    def resume(self, ref: CheckpointRef) -> None:
-        """Go on from a checkpoint.
+    def resume(self, ref: CheckpointRef, *, curve: Sequence[StepPoint] = ()) -> None:
+        """Go on from a checkpoint, and from the curve up to it.
 
         Raises:
             TrainingError: it was trained on other items.
@@ -141,6 +144,7 @@ class Trainer:
             raise TrainingError("a trainer has an optimizer")
         self.state = restore(ref, model=self.state.model, optimizer=optimizer)
         self._seconds_before = ref.seconds
+        self._curve = [point for point in curve if point.step <= ref.progress.step]
         if draws_noise(self.spec.model) and not ref.noise_by_row:
             self.reporter.say(
                 "note",
@@ -167,6 +171,7 @@ class Trainer:
         """What is left of an epoch, counted from 0."""
         model = self.state.model
         model.start_epoch(epoch)
+        self._step_began = time.perf_counter()
         done = self.state.progress.step - epoch * self.order.steps
         batches = self.order.epoch(epoch)[done:]
         keys = [[self.items[row].clip_key for row in rows[self.mine]] for rows in batches]
@@ -184,12 +189,9 @@ class Trainer:
             model, batch, group=self.group, step=progress.step, options=self.how
         )
         self._check(loss, rows)
-        rate = max(rates(optimizer).values())  # of the new parts, unless all is clip.*
-        if self.spec.train.max_grad_norm is not None:
-            clip_grad_norm_(
-                [p for p in model.parameters() if p.grad is not None],
-                self.spec.train.max_grad_norm,
-            )
+        moved = rates(optimizer)
+        rate = max(moved.values())  # of the new parts, unless all is clip.*
+        norm = self._limited_norm()
         optimizer.step()
         clamp_logit_scale(model)
         progress = progress.after_step(loss)
@@ -204,10 +206,36 @@ class Trainer:
             loss=round(loss, 5),
             lr=rate,
         )
+        self._note_step(loss, norm, moved)
         if progress.ends_epoch:
             self._end_epoch(rate)
         elif progress.step % self.spec.train.checkpoint_every == 0:
             self._commit()
+        self._step_began = time.perf_counter()
+
+    def _limited_norm(self) -> float:
+        """The global norm of the gradients, which are then limited as the options say."""
+        given = [p for p in self.state.model.parameters() if p.grad is not None]
+        limit = self.spec.train.max_grad_norm
+        if limit is not None:
+            return float(clip_grad_norm_(given, limit))
+        return float(get_total_norm([p.grad for p in given if p.grad is not None]))
+
+    def _note_step(self, loss: float, norm: float, moved: Mapping[str, float]) -> None:
+        """The step that was just taken, into the curve and to whoever watches."""
+        if not self.group.is_first:
+            return
+        step = self.state.progress.step
+        point = StepPoint(
+            step=step,
+            epoch=(step - 1) // self.state.progress.steps_per_epoch + 1,
+            loss=loss,
+            grad_norm=norm,
+            rates=dict(moved),
+            seconds=time.perf_counter() - self._step_began,
+        )
+        self._curve.append(point)
+        self.reporter.say("point", **point.as_dict())
 
     def _check(self, loss: float, rows: Sequence[int]) -> None:
         if math.isfinite(loss):
@@ -227,10 +255,16 @@ class Trainer:
         if due and len(self.selection):
             metrics = self.selection.evaluate(self.state.model, self.loader, group=self.group)
         if self.group.is_first:
-            progress = progress.after_epoch(metrics, rate=rate, selects=len(self.selection) > 0)
-            self.state = replace(self.state, progress=progress)
-        else:
-            self.state = replace(self.state, progress=progress.model_copy(update={"loss_sum": 0.0}))
+            progress = progress.after_epoch(
+                metrics,
+                rate=rate,
+                selects=len(self.selection) > 0,
+                stop_after=options.stop_after,
+            )
+        stopped = bool(self.group.tell(int(progress.stopped))) if options.stop_after else False
+        if not self.group.is_first:
+            progress = progress.model_copy(update={"loss_sum": 0.0, "stopped": stopped})
+        self.state = replace(self.state, progress=progress)
         if due or progress.step % options.checkpoint_every == 0:
             self._commit()
         if self.group.is_first:
@@ -239,6 +273,7 @@ class Trainer:
                 "epoch",
                 **progress.history[-1],
                 best_epoch=best.epoch if best else 0,
+                stopped=progress.stopped,
             )
 
     def _commit(self) -> None:
@@ -251,5 +286,6 @@ class Trainer:
             config=self.spec.model,
             seconds=seconds,
             keep_last=self.spec.train.keep_last,
+            curve=self._curve,
         )
         self.reporter.say("checkpoint", step=self.state.progress.step)

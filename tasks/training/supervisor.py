@@ -103,9 +103,10 @@ def _run_once(launch: Launch, *, on_progress: OnProgress) -> _End:
     launch.log.parent.mkdir(parents=True, exist_ok=True)
     with launch.log.open("a", encoding="utf-8") as log, _workers(launch) as workers:
         for line in _lines(workers):
-            log.write(line)
-            log.flush()
             event = parse(line)
+            if event is None or event["event"] != "point":  # points are the curve, in the store
+                log.write(line)
+                log.flush()
             if event is None:
                 tail.append(line)
                 continue

@@ -41,6 +41,7 @@ from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.spec import TrainSpec, write_spec
 from reelvec.tasks.training.starting import hash_of_start, starting_model
 from reelvec.tasks.training.supervisor import Launch, OnProgress, supervise
+from reelvec.tasks.training.watching import watched
 
 __all__ = ["Trained", "find_trained", "load_trained", "train", "trained", "training_items"]
 
@@ -198,7 +199,13 @@ def _run(
         write_spec(spec, path)
         try:
             launch = Launch(path, config.train.processes, log=_log(root, artifact))
-            supervise(launch, on_progress=on_progress)
+            with watched(
+                config,
+                checkpoint=artifact.fingerprint,
+                folder=root.local_folder / "logs" / "tensorboard" / artifact.fingerprint,
+                on_progress=on_progress,
+            ) as hear:
+                supervise(launch, on_progress=hear)
         finally:
             path.unlink(missing_ok=True)
             session.forget(artifact)
