@@ -21,7 +21,7 @@ __all__ = ["app", "main"]
 os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 
-from reelvec.flows.commands import corpora, keeping, looking, running, runs, weights
+from reelvec.flows.commands import corpora, keeping, looking, running, runs, training, weights
 from reelvec.flows.console.output import complain, printable, say, speak_any_encoding
 from reelvec.flows.console.stopping import Stopped, stopping_on_signals
 
@@ -34,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (running, looking, runs, corpora, keeping, weights):
+for group in (running, looking, runs, training, corpora, keeping, weights):
     group.register(app)
 
 

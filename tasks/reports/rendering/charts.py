@@ -15,6 +15,7 @@ __all__ = ["Axis", "Bars", "Series", "bar_chart", "line_chart", "linear_axis"]
 
 WIDTH, HEIGHT = 560, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 14, 46
+_MOST_NAMES = 20
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def linear_axis(label: str, values: Sequence[float], *, start: float | None = No
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(s * power for s in (1, 2, 2.5, 5, 10) if s * power >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    ticks = tuple(round(i * step, 12) for i in range(first, last + 1))
+    ticks = tuple(float(f"{i * step:.12g}") for i in range(first, last + 1))
     return Axis(label, ticks[0], ticks[-1], ticks)
 
 
@@ -108,6 +109,7 @@ def bar_chart(
 ) -> Markup:
     """Groups of upright bars; hovering one says its number."""
     slot = 1.0 / max(len(groups), 1)
+    named = -(-len(groups) // _MOST_NAMES)  # of many groups every second or third has its name
     thickness = slot * 0.72 / max(len(bars), 1)
     drawn: list[Markup] = []
     for g, group in enumerate(groups):
@@ -127,7 +129,8 @@ def bar_chart(
             )
             drawn.append(rect)
         middle = _px(_across((g + 0.5) * slot))
-        drawn.append(tag("text", group, x=middle, y=_px(_down(0) + 17), class_="tick middle"))
+        if g % named == 0:
+            drawn.append(tag("text", group, x=middle, y=_px(_down(0) + 17), class_="tick middle"))
     axis = Axis(x_label, 0, 1, ())
     legend = [(bar.label, bar.css) for bar in bars]
     return _figure([*_grid(y), *drawn], legend=legend, labels=(axis, y), title=title)

@@ -14,10 +14,10 @@ from reelvec.tasks.reports.rendering.operations import (
     failures_table,
     stage_table,
 )
-from reelvec.tasks.reports.rendering.tables_and_curves import (
-    curves,
-    metrics_table,
-    tiles,
+from reelvec.tasks.reports.rendering.tables_and_curves import curves, metrics_table, tiles
+from reelvec.tasks.reports.rendering.training import (
+    kept_frames_chart,
+    step_charts,
     training_charts,
 )
 
@@ -113,10 +113,17 @@ def _gallery(contents: ReportContents) -> Made | None:
 
 
 def _training(contents: ReportContents) -> Made | None:
-    charts = training_charts(
-        contents.history, best=contents.best_epoch, split=contents.selection_split
-    )
-    return _section("training", "Training", "", charts) if charts is not None else None
+    charts = [
+        *training_charts(
+            contents.history, best=contents.best_epoch, split=contents.selection_split
+        ),
+        *step_charts(contents.curve),
+    ]
+    if contents.kept_frames is not None:
+        charts.append(kept_frames_chart(contents.kept_frames))
+    if not charts:
+        return None
+    return _section("training", "Training", "", tag("div", charts, class_="charts"))
 
 
 def _coverage(contents: ReportContents) -> Made | None:

@@ -1,14 +1,19 @@
 """What people watch: the curve of every step, whoever is told of it, and stopping early."""
 
+import csv
 import json
 import sys
 import types
+from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.tasks.artifacts import Session
+from reelvec.tasks.runs.receipts import StageReceipt
+from reelvec.tasks.runs.recording import record_run
 from reelvec.tasks.training.checkpoints import checkpoints, commit, recover
 from reelvec.tasks.training.curves import (
     CURVE,
@@ -18,10 +23,13 @@ from reelvec.tasks.training.curves import (
     read_curve,
     write_curve,
 )
+from reelvec.tasks.training.events import parse
+from reelvec.tasks.training.exports import Curves, curves_at, write_curves, write_events
 from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.train import find_trained, train
 from reelvec.tasks.training.watching import check_watchers, watched
 from reelvec.tasks.upkeep.repair import repair
+from tests.support.command_line import typed
 from tests.tasks.training.builders import make_store
 from tests.tasks.training.test_loop import small, trainer_of  # noqa: F401
 
@@ -80,7 +88,8 @@ def test_points_are_in_the_store_and_not_in_the_log(run):
     config, _, _ = run
     fingerprint = snapshot_of(config).artifact.fingerprint
     log = Session(config).root.local_folder / "logs" / f"train-{fingerprint}.log"
-    said = [json.loads(line)["reelvec"] for line in log.read_text().splitlines()]
+    events = [event for line in log.read_text().splitlines() if (event := parse(line))]
+    said = {event["event"] for event in events}
     assert "epoch" in said and "point" not in said
 
 
@@ -325,3 +334,59 @@ def test_tensorboard_reads_what_was_written(tmp_path):
     )
     loss = [(event.step, event.value) for event in read.Scalars("train/loss")]
     assert loss == [(1, 1.0), (2, 2.0), (3, 23.0), (4, 24.0), (5, 25.0)]
+
+
+# -- files for other programs ---------------------------------------------------------------------
+
+
+def test_files_hold_every_step_and_epoch(run, tmp_path):
+    curves = curves_at(snapshot_of(run[0]))
+    files = write_curves(curves, tmp_path / "curves")
+    assert [f.name for f in files] == ["steps.csv", "steps.parquet", "epochs.csv", "epochs.parquet"]
+    steps = pq.read_table(files[1])
+    assert steps.equals(curves.steps) and steps.num_rows == 9
+    with files[0].open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["loss"]) for row in rows] == steps.column("loss").to_pylist()
+    with files[2].open() as file:
+        epochs = list(csv.DictReader(file))
+    assert [float(row["R@1"]) for row in epochs] == [h["R@1"] for h in curves.history]
+
+
+def test_epochs_that_were_not_evaluated_have_empty_cells():
+    table = Curves((), ({"epoch": 1.0, "loss": 2.0}, {"epoch": 2.0, "loss": 1.0, "R@1": 5.0}))
+    assert table.epochs.column("R@1").to_pylist() == [None, 5.0]
+    assert table.steps.num_rows == 0
+
+
+def test_tensorboard_reads_a_finished_training(run, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    curves = curves_at(snapshot_of(run[0]))
+    write_events(curves, tmp_path)
+    read = EventAccumulator(str(tmp_path))
+    read.Reload()
+    loss = [event.value for event in read.Scalars("train/loss")]
+    assert loss == pytest.approx(curves.steps.column("loss").to_pylist())
+    assert [event.step for event in read.Scalars("selection/R@1")] == [3, 6, 9]
+
+
+def test_the_command_shows_epochs_and_writes_files(run, tmp_path, monkeypatch, capsys):
+    config, _, receipt = run
+    stage = StageReceipt.of("train", snapshot_of(config), done={"steps": 9}, seconds=1.0)
+    record_run(Session(config), [stage], started=datetime.now(UTC))
+    out = tmp_path / "out"
+    words = ("curves", "--store", config.store)
+    code, said, _ = typed(monkeypatch, capsys, *words, "--out", str(out))
+    assert code == 0 and "run: 9 steps kept" in said and "R@1" in said
+    assert sorted(path.name for path in out.iterdir()) == [
+        "epochs.csv", "epochs.parquet", "steps.csv", "steps.parquet",
+    ]  # fmt: skip
+    code, said, _ = typed(monkeypatch, capsys, *words, "--json")
+    document = json.loads(said)
+    assert len(document["steps"]) == 9 and document["steps"][0]["seconds"] > 0
+    assert document["epochs"] == [dict(point) for point in receipt.history]
+    (tmp_path / "file").write_text("")
+    code, _, err = typed(monkeypatch, capsys, *words, "--out", str(tmp_path / "file" / "x"))
+    assert code == 1 and err.count("\n") == 1 and "internal error" not in err
