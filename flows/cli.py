@@ -3,6 +3,8 @@
 0 done · 1 a run or the store failed · 2 wrong call or configuration
 3 too many videos failed · 4 damage found · 70 a defect of Reelvec itself
 130, 143, 129 ended by Ctrl-C, SIGTERM, SIGHUP
+
+This module reads nothing heavy before signals are heeded.
 """
 
 from __future__ import annotations
@@ -10,63 +12,25 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
-import typer
+from reelvec.flows.console.stopping import Stopped, ending_at_once, stopping_on_signals
 
-__all__ = ["app", "main"]
-
-# Set before Prefect and Dask are imported: their own log lines are for servers, not for a person's
-# terminal.
-os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
-os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-
-from reelvec.flows.commands import corpora, keeping, looking, running, runs, training, weights
-from reelvec.flows.console.output import complain, printable, say, speak_any_encoding
-from reelvec.flows.console.stopping import Stopped, stopping_on_signals
-
-app = typer.Typer(
-    name="reelvec",
-    help="Turn videos and captions into retrieval-ready embedding tables, and keep them true.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for group in (running, looking, runs, training, corpora, keeping, weights):
-    group.register(app)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        from reelvec.storage.store_format import FORMAT
-
-        say(f"reelvec {version('reelvec')} (store format {FORMAT})")
-        raise typer.Exit
-
-
-@app.callback()
-def _before_every_command(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
-    ] = False,
-) -> None:
-    """Turn videos and captions into retrieval-ready embedding tables, and keep them true."""
+__all__ = ["main"]
 
 
 def main() -> None:
     """Entry point: errors a person can cause are one message on stderr and an exit code."""
-    from reelvec.configs import ConfigError
-    from reelvec.models.errors import ModelError
-    from reelvec.storage.errors import CorpusError, ReelvecError
-    from reelvec.storage.places.failures import words_for
-    from reelvec.tasks.corpus.ledger import TooManyFailedError
+    with ending_at_once():
+        from reelvec.configs import ConfigError
+        from reelvec.flows.commands.app import app
+        from reelvec.flows.console.output import complain, speak_any_encoding
+        from reelvec.models.errors import ModelError
+        from reelvec.storage.errors import CorpusError, ReelvecError
+        from reelvec.storage.places.failures import words_for
+        from reelvec.tasks.corpus.ledger import TooManyFailedError
 
-    speak_any_encoding()
+        speak_any_encoding()
     try:
         with stopping_on_signals():
             code = app(standalone_mode=False) or 0
@@ -98,6 +62,8 @@ def main() -> None:
 
 def _refuse_words(error: Any) -> NoReturn:
     """Words that no command takes: what typer says, as it says it, but for what they may hold."""
+    from reelvec.flows.console.output import printable
+
     words = error.message.removeprefix("Value error, ")  # pydantic's, of a choice
     error.message = "\n".join(map(printable, words.split("\n")))
     error.show()
@@ -105,6 +71,8 @@ def _refuse_words(error: Any) -> NoReturn:
 
 
 def _fail(error: Exception | str, *, code: int) -> None:
+    from reelvec.flows.console.output import complain
+
     complain(f"reelvec: {error}")
     sys.exit(code)
 

@@ -14,7 +14,7 @@ from reelvec.models.errors import InputError
 from reelvec.models.family import OriginalSettings
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.headers import HeaderFamily, header_options
-from reelvec.models.temporal import pool, unit
+from reelvec.models.temporal import frame_weights, pool, unit
 
 __all__ = ["Clip4Clip"]
 
@@ -68,6 +68,12 @@ class Clip4Clip(HeaderFamily):
                 "(max_frames); pad with zeros and mask 0"
             )
         return VideoFeatures({"frames": encoded, "mask": mask})
+
+    def pair_frame_weights(self, text: TextFeatures, video: VideoFeatures) -> Tensor | None:
+        """tightTransf: as X-CLIP's, of the frames that go into the cross encoder."""
+        if self.is_dot_product:
+            return None
+        return frame_weights(text["sentence"], video["frames"])
 
     def similarity(self, text: TextFeatures, video: VideoFeatures) -> Tensor:
         """Logits [T, V]; tightTransf's carry neither norm nor scale."""

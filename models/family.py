@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -47,6 +48,9 @@ class RetrievalModel(nn.Module, ABC):
     after_gather: ClassVar[tuple[str, ...]] = ()
     """How parameters' names begin that an encoder uses here, and the original after it has gathered
     features over processes: `train.gradient_scaling: legacy` does not divide their gradients."""
+    rate_factors: Mapping[str, float] = MappingProxyType({})
+    """How parameters' names begin whose learning rate is another one, and that rate divided by the
+    learning rate."""
     trainable: ClassVar[bool] = True
     """Whether training changes anything; a family that only embeds says False."""
     mean: tuple[float, ...] = CLIP_MEAN
@@ -131,6 +135,19 @@ class RetrievalModel(nn.Module, ABC):
         """`score_terms` in training; `noise` [T, V] is for a family whose score draws any."""
         del noise
         return self.score_terms(text, video)
+
+    def pair_frame_weights(self, text: TextFeatures, video: VideoFeatures) -> Tensor | None:
+        """How much each frame of a video counts for its own text, [n, F], sums 1: what is taught.
+
+        Args:
+            text: n texts.
+            video: the n videos they belong to.
+
+        Returns:
+            None of a family that compares no frames with texts.
+        """
+        del text, video
+        return None
 
     def video_noise(self, noise: Noise) -> dict[str, Tensor]:
         """Keyword arguments of `encode_video` in training, from the noise [V] of its rows."""

@@ -194,11 +194,11 @@ class HeaderFamily(ClipFamily):
             table.copy_(clip["positional_embedding"])
             copy_text_blocks(self.cross.transformer, clip)
 
-    def temporal(self, frame_features: Tensor, mask: Tensor) -> Tensor:
+    def temporal(self, frame_features: Tensor, mask: Tensor, *, padded: bool = False) -> Tensor:
         """Frame features [V, F, D] after the header, residual included; meanP: as they are.
 
         Past a video's end the result means nothing and must be masked, as `pool` does: what costs
-        most is done for real frames only.
+        most is done for real frames only, unless seqTransf's `padded` ones are asked for.
         """
         if self.header == "seqLSTM":
             # causal, so the valid prefix needs no packing; the originals' packing changes only
@@ -208,7 +208,7 @@ class HeaderFamily(ClipFamily):
         if self.header == "seqTransf":
             positions = self.frame_position_embeddings.weight[: frame_features.shape[1]]
             added = key_mask(mask, heads=self.transformerClip.heads, dtype=frame_features.dtype)
-            real = mask.to(torch.bool)
+            real = mask.to(torch.bool) | padded
             return frame_features + self.transformerClip.of_real(
                 frame_features + positions, real, mask=added
             )

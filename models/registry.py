@@ -30,6 +30,7 @@ FAMILIES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "clip2video": ("reelvec.models.clip2video.model", "Clip2Video"),
         "xclip": ("reelvec.models.xclip.model", "XClip"),
         "adaclip": ("reelvec.models.adaclip.model", "AdaClip"),
+        "teachclip": ("reelvec.models.teachclip", "TeachClip"),
         "frozen": ("reelvec.models.frozen.clip", "Frozen"),
     }
 )

@@ -15,6 +15,7 @@ __all__ = [
     "MASKED",
     "MaskLayout",
     "copy_text_blocks",
+    "frame_weights",
     "init_as_originals",
     "key_mask",
     "pool",
@@ -50,6 +51,19 @@ def pool(frame_features: Tensor, mask: Tensor) -> Tensor:
     total = (unit(frame_features) * weights[..., None]).sum(dim=1)
     count = weights.sum(dim=1, keepdim=True)
     return unit(total / count.masked_fill(count == 0, 1.0))
+
+
+def frame_weights(sentence: Tensor, frame_features: Tensor) -> Tensor:
+    """Softmax over a video's frames of their cosine with its own sentence, [n, F].
+
+    Args:
+        sentence: [n, D].
+        frame_features: [n, F, D] of the videos they belong to.
+
+    Source: specs/more-heads.md 4.4; no temperature, so that weights differ little.
+    """
+    cosines = (unit(frame_features) @ unit(sentence)[..., None]).squeeze(2)
+    return torch.softmax(cosines, dim=1)
 
 
 def key_mask(

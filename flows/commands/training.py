@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from reelvec.flows.console.folders import made_folder
 from reelvec.flows.console.options import JsonFlag, RunOption, StoreOption
 from reelvec.flows.console.output import print_json, print_table, say
 from reelvec.flows.console.stores import opened_store
@@ -40,9 +41,9 @@ def curves(
         check_watchers(("tensorboard",))
     trained = found.curves
     epochs = trained.epochs.to_pylist()
-    files = [] if out is None else write_curves(trained, out)
+    files = [] if out is None else write_curves(trained, made_folder(out, option="--out"))
     if tensorboard is not None:
-        write_events(trained, tensorboard)
+        write_events(trained, made_folder(tensorboard, option="--tensorboard"))
     if as_json:
         steps = trained.steps.to_pylist()
         print_json({"run": found.name, "steps": steps, "epochs": epochs})

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-__all__ = ["Stopped", "end_now", "stopping_on_signals"]
+__all__ = ["Stopped", "end_now", "ending_at_once", "stopping_on_signals"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GRACE_SECONDS = 6.0
@@ -32,6 +32,23 @@ class Stopped(BaseException):
     def __init__(self, number: int = signal.SIGINT) -> None:
         super().__init__(signal.Signals(number).name)
         self.number = number
+
+
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """A signal ends the process there and then, as nothing has been started yet.
+
+    Else Ctrl-C while modules are read shows where in a library that was.
+    """
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    heeded = [number for number, handler in before.items() if handler != signal.SIG_IGN]
+    for number in heeded:
+        signal.signal(number, lambda told, _: os._exit(128 + told))
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, before[number])
 
 
 @contextmanager

@@ -150,12 +150,13 @@ class AdamW(torch.optim.AdamW):
 
 
 def build_optimizer(model: nn.Module, *, options: OptimizerOptions) -> BertAdam | AdamW:
-    """The optimizer of a model, with its four parameter groups."""
+    """The optimizer of a model, with its parameter groups."""
     groups = parameter_groups(
         model.named_parameters(),
         learning_rate=options.learning_rate,
         clip_rate_factor=options.clip_rate_factor,
         weight_decay=options.weight_decay,
+        rate_factors=getattr(model, "rate_factors", {}),
     )
     if options.name == "bert_adam":
         return BertAdam(groups, options=options)
@@ -165,7 +166,10 @@ def build_optimizer(model: nn.Module, *, options: OptimizerOptions) -> BertAdam 
 
 
 def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """The rate of the *next* step for each part: ``{"clip": …, "other": …}`` (empty parts out)."""
+    """The rate of the *next* step for each part: ``{"clip": …, "other": …}`` (empty parts out).
+
+    A part of other rates (`rate_factors`) is called by how its first name begins.
+    """
     next_rates: dict[str, float] = {}
     for group in optimizer.param_groups:
         if not group["params"]:

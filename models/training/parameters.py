@@ -6,7 +6,8 @@ Sources: specs/clip4clip-clip2video.md 3.3 and 3.5, specs/xclip-adaclip.md A2.2,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -26,8 +27,11 @@ def parameter_groups(
     learning_rate: float,
     clip_rate_factor: float,
     weight_decay: float,
+    rate_factors: Mapping[str, float] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
     """Four groups {clip, other} x {decay, no decay}, each with params, names, lr, weight_decay.
+
+    With `rate_factors` two more for each factor, called by the first name that has it.
 
     "clip" means that ``clip.`` occurs in the name (``transformerClip.`` does not hold it). Frozen
     parameters stay in their group, as in the originals, so that saved positions keep their meaning.
@@ -38,22 +42,32 @@ def parameter_groups(
         clip_rate_factor: Times that for ``clip.*``.
         weight_decay: Of the decayed groups: all parameters but those with ``bias`` in their name,
             as in the originals (CLIP's LayerNorm weights, embeddings and logit_scale decay too).
+        rate_factors: How names begin -> times the learning rate for these.
     """
-    groups: dict[tuple[bool, bool], list[tuple[str, nn.Parameter]]] = {}
+    factors = {"clip": clip_rate_factor, "other": 1.0}
+    own = {start: _called(factor, rate_factors) for start, factor in rate_factors.items()}
+    factors |= {part: rate_factors[part] for part in own.values()}
+    groups: dict[tuple[str, bool], list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in named:
-        key = ("clip." in name, "bias" not in name)
+        part = next((part for start, part in own.items() if name.startswith(start)), "")
+        key = (part or ("clip" if "clip." in name else "other"), "bias" not in name)
         groups.setdefault(key, []).append((name, parameter))
-    kinds = [(True, True), (False, True), (True, False), (False, False)]
     return [
         {
-            "params": [parameter for _, parameter in groups.get((clip, decayed), [])],
-            "param_names": [name for name, _ in groups.get((clip, decayed), [])],
-            "part": "clip" if clip else "other",
-            "lr": learning_rate * (clip_rate_factor if clip else 1.0),
+            "params": [parameter for _, parameter in groups.get((part, decayed), [])],
+            "param_names": [name for name, _ in groups.get((part, decayed), [])],
+            "part": part,
+            "lr": learning_rate * factors[part],
             "weight_decay": weight_decay if decayed else 0.0,
         }
-        for clip, decayed in kinds
+        for decayed in (True, False)
+        for part in factors
     ]
+
+
+def _called(factor: float, rate_factors: Mapping[str, float]) -> str:
+    """The part of a factor: the first name that has it."""
+    return next(start for start, other in rate_factors.items() if other == factor)
 
 
 def is_frozen(name: str, *, freeze_layers: int) -> bool:

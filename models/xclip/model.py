@@ -17,7 +17,7 @@ from reelvec.models.errors import InputError
 from reelvec.models.family import OriginalSettings, at_least_fp32
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.headers import HeaderFamily, HeaderOptions, header_options
-from reelvec.models.temporal import pool, unit
+from reelvec.models.temporal import frame_weights, pool, unit
 from reelvec.models.xclip.similarity import Matrices, Sides, fast_scores, plain_scores
 
 __all__ = ["XClip"]
@@ -122,6 +122,13 @@ class XClip(HeaderFamily):
         )
         score = plain_scores if torch.is_grad_enabled() else fast_scores
         return self.logit_scale.exp() * score(sides, self.matrices())
+
+    def pair_frame_weights(self, text: TextFeatures, video: VideoFeatures) -> Tensor:
+        """Softmax over frames of the plain cosine, without temperature (specs/more-heads.md 4.4).
+
+        Over all frames of the columns, padded ones too.
+        """
+        return frame_weights(text["sentence"], video["frames"])
 
     def matrices(self) -> Matrices:
         """The eight learned matrices."""

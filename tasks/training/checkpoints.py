@@ -8,12 +8,13 @@ what the clock says is in its receipt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from reelvec.configs.schema import ModelConfig
 from reelvec.models.clip.architecture import Architecture
@@ -35,10 +36,13 @@ from reelvec.tasks.training.progress import Progress
 __all__ = [
     "CHECKPOINTS",
     "CheckpointRef",
+    "Contents",
     "TrainingState",
     "best_checkpoint",
     "checkpoints",
     "commit",
+    "commit_contents",
+    "contents_of",
     "model_from",
     "recover",
     "restore",
@@ -58,6 +62,39 @@ class TrainingState:
     model: RetrievalModel
     optimizer: torch.optim.Optimizer | None
     progress: Progress
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the checkpoint of a state holds.
+
+    Attributes:
+        tensors: by their names in the file; the state's own, unless they are copied.
+        sizes: of the towers.
+        optimizer: the plain numbers of its groups; None: there is no optimizer.
+        progress: of the run.
+    """
+
+    tensors: Mapping[str, Tensor]
+    sizes: dict[str, int]
+    optimizer: dict[str, Any] | None
+    progress: Progress
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The model's tensors, by their names in the model."""
+        named = self.tensors.items()
+        return {name.removeprefix(WEIGHTS): x for name, x in named if name.startswith(WEIGHTS)}
+
+
+def contents_of(state: TrainingState) -> Contents:
+    """What a checkpoint of this state holds; nothing is copied."""
+    tensors = {WEIGHTS + name: tensor for name, tensor in state.model.state_dict().items()}
+    numbers = None
+    if state.optimizer is not None:
+        moments, numbers = export_optimizer(state.optimizer)
+        tensors |= {_OPTIMIZER + name: tensor for name, tensor in moments.items()}
+    return Contents(tensors, _sizes(state.model), numbers, state.progress)
 
 
 @dataclass(frozen=True)
@@ -113,14 +150,34 @@ def commit(
     keep_last: int,
     curve: Sequence[StepPoint] = (),
 ) -> Snapshot:
+    """`commit_contents` of this state as it is now."""
+    return commit_contents(
+        artifact,
+        contents_of(state),
+        config=config,
+        seconds=seconds,
+        keep_last=keep_last,
+        curve=curve,
+    )
+
+
+def commit_contents(
+    artifact: Artifact,
+    contents: Contents,
+    *,
+    config: ModelConfig,
+    seconds: float,
+    keep_last: int,
+    curve: Sequence[StepPoint] = (),
+) -> Snapshot:
     """Write a checkpoint and put it in force; those no longer kept leave with the same snapshot.
 
     The curve up to it takes the place of the one before. What left CHECKPOINT_GRACE_SECONDS ago is
     removed, unless it is pinned.
     """
     drawn = [write_curve(artifact, curve)] if curve else []  # first: no checkpoint is without it
-    receipt = _write(artifact, state, config=config, seconds=seconds)
-    progress = state.progress
+    receipt = _write(artifact, contents, config=config, seconds=seconds)
+    progress = contents.progress
     before = checkpoints(artifact.latest())
     snapshot = artifact.publish(
         add=[*drawn, receipt],
@@ -172,29 +229,26 @@ def recover(artifact: Artifact, *, keep_last: int) -> list[CheckpointRef]:
 
 
 def _write(
-    artifact: Artifact, state: TrainingState, *, config: ModelConfig, seconds: float
+    artifact: Artifact, contents: Contents, *, config: ModelConfig, seconds: float
 ) -> Receipt:
-    weights = state.model.state_dict()
-    tensors = {WEIGHTS + name: tensor for name, tensor in weights.items()}
     metadata: dict[str, Any] = {
         "model": config.model_dump(mode="json", exclude={"weights"}),
-        "sizes": _sizes(state.model),
-        "progress": state.progress.model_dump(mode="json"),
+        "sizes": contents.sizes,
+        "progress": contents.progress.model_dump(mode="json"),
     }
-    if state.optimizer is not None:
-        moments, metadata["optimizer"] = export_optimizer(state.optimizer)
-        tensors |= {_OPTIMIZER + name: tensor for name, tensor in moments.items()}
+    if contents.optimizer is not None:
+        metadata["optimizer"] = contents.optimizer
     drawn = {"noise": _BY_ROW} if draws_noise(config) else {}
-    shard = f"step-{state.progress.step:08d}"
+    shard = f"step-{contents.progress.step:08d}"
     with artifact.new_part(table=CHECKPOINTS, shard=shard, suffix=".safetensors") as part:
-        save_checkpoint(part.path, tensors=tensors, metadata=metadata)
+        save_checkpoint(part.path, tensors=contents.tensors, metadata=metadata)
         return part.commit(
             rows=1,
             schema=_SCHEMA,
             outcomes=[Outcome(key=shard)],
             extra={
-                "progress": state.progress.model_dump_json(),
-                "weights_hash": weights_hash(weights),
+                "progress": contents.progress.model_dump_json(),
+                "weights_hash": weights_hash(contents.weights),
                 "seconds": round(seconds, 3),
                 **drawn,
             },

@@ -11,7 +11,6 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from reelvec.storage.commits.artifact import Snapshot
-from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.tasks.training.checkpoints import checkpoints
 from reelvec.tasks.training.curves import StepPoint, curve_table, read_curve
 from reelvec.tasks.training.tensorboard import TensorBoard
@@ -52,18 +51,12 @@ def curves_at(snapshot: Snapshot) -> Curves:
 
 
 def write_curves(curves: Curves, folder: Path) -> list[Path]:
-    """Write steps and epochs, each as .csv and .parquet; files of these names are replaced.
-
-    Raises:
-        StoreError: the folder cannot be written.
-    """
+    """Write steps and epochs into a folder, each as .csv and .parquet, in place of those there."""
     written = []
-    with explained("write", path=folder, only=WRITE_FAILURES):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, table in (("steps", curves.steps), ("epochs", curves.epochs)):
-            pa_csv.write_csv(table, folder / f"{name}.csv")
-            pq.write_table(table, folder / f"{name}.parquet")
-            written += [folder / f"{name}.csv", folder / f"{name}.parquet"]
+    for name, table in (("steps", curves.steps), ("epochs", curves.epochs)):
+        pa_csv.write_csv(table, folder / f"{name}.csv")
+        pq.write_table(table, folder / f"{name}.parquet")
+        written += [folder / f"{name}.csv", folder / f"{name}.parquet"]
     return written
 
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
 import torch
-from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from reelvec.configs.schema import TrainConfig
 from reelvec.models.training.optim import rates
 from reelvec.models.training.parameters import clamp_logit_scale
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.frames.contract import FrameSource
-from reelvec.tasks.training.checkpoints import CheckpointRef, TrainingState, commit, restore
+from reelvec.tasks.training.checkpoints import (
+    CheckpointRef,
+    Contents,
+    TrainingState,
+    commit_contents,
+    contents_of,
+    restore,
+)
 from reelvec.tasks.training.curves import StepPoint
 from reelvec.tasks.training.data import ClipLoader
 from reelvec.tasks.training.errors import TrainingError
@@ -29,7 +35,8 @@ from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.selection import SelectionSet
 from reelvec.tasks.training.spec import TrainSpec
 from reelvec.tasks.training.starting import make_optimizer, make_trainable, starting_model
-from reelvec.tasks.training.step import PairBatch, StepOptions, contrastive_backward
+from reelvec.tasks.training.step import PairBatch, StepOptions, contrastive_backward, limited_norm
+from reelvec.tasks.training.writing import CheckpointWriter
 
 __all__ = ["Trainer"]
 
@@ -107,6 +114,7 @@ class Trainer:
             seed=options.seed,
         )
         self.reporter = Reporter(silent=not group.is_first)
+        self.writer = CheckpointWriter(self._write)
         self._started = time.monotonic()
         self._seconds_before = 0.0
         self._curve: list[StepPoint] = []
@@ -164,8 +172,12 @@ class Trainer:
             device=str(self.group.device),
             processes=self.group.world,
         )
-        while not self.state.progress.finished:
-            self._epoch(self.state.progress.epoch)
+        try:
+            with self.writer:
+                while not self.state.progress.finished:
+                    self._epoch(self.state.progress.epoch)
+        finally:
+            self._tell_committed()
 
     def _epoch(self, epoch: int) -> None:
         """What is left of an epoch, counted from 0."""
@@ -184,6 +196,8 @@ class Trainer:
         model, optimizer, progress = self.state.model, self.state.optimizer, self.state.progress
         if optimizer is None:
             raise TrainingError("a trainer has an optimizer")
+        self.writer.check()
+        self._tell_committed()
         optimizer.zero_grad(set_to_none=True)
         loss = contrastive_backward(
             model, batch, group=self.group, step=progress.step, options=self.how
@@ -191,51 +205,37 @@ class Trainer:
         self._check(loss, rows)
         moved = rates(optimizer)
         rate = max(moved.values())  # of the new parts, unless all is clip.*
-        norm = self._limited_norm()
+        norm = limited_norm(model, self.spec.train.max_grad_norm)
         optimizer.step()
         clamp_logit_scale(model)
         progress = progress.after_step(loss)
         self.state = replace(self.state, progress=progress)
+        epoch = (progress.step - 1) // progress.steps_per_epoch + 1
         self.reporter.step(
             samples=len(rows),
             waited=self.loader.waited_seconds,
             last=progress.ends_epoch,
             step=progress.step,
             steps=progress.total_steps,
-            epoch=(progress.step - 1) // progress.steps_per_epoch + 1,
+            epoch=epoch,
             loss=round(loss, 5),
             lr=rate,
         )
-        self._note_step(loss, norm, moved)
+        point = StepPoint(
+            step=progress.step,
+            epoch=epoch,
+            loss=loss,
+            grad_norm=norm,
+            rates=moved,
+            seconds=time.perf_counter() - self._step_began,
+        )
+        self._curve.append(point)
+        self.reporter.say("point", **point.as_dict())
         if progress.ends_epoch:
             self._end_epoch(rate)
         elif progress.step % self.spec.train.checkpoint_every == 0:
             self._commit()
         self._step_began = time.perf_counter()
-
-    def _limited_norm(self) -> float:
-        """The global norm of the gradients, which are then limited as the options say."""
-        given = [p for p in self.state.model.parameters() if p.grad is not None]
-        limit = self.spec.train.max_grad_norm
-        if limit is not None:
-            return float(clip_grad_norm_(given, limit))
-        return float(get_total_norm([p.grad for p in given if p.grad is not None]))
-
-    def _note_step(self, loss: float, norm: float, moved: Mapping[str, float]) -> None:
-        """The step that was just taken, into the curve and to whoever watches."""
-        if not self.group.is_first:
-            return
-        step = self.state.progress.step
-        point = StepPoint(
-            step=step,
-            epoch=(step - 1) // self.state.progress.steps_per_epoch + 1,
-            loss=loss,
-            grad_norm=norm,
-            rates=dict(moved),
-            seconds=time.perf_counter() - self._step_began,
-        )
-        self._curve.append(point)
-        self.reporter.say("point", **point.as_dict())
 
     def _check(self, loss: float, rows: Sequence[int]) -> None:
         if math.isfinite(loss):
@@ -277,15 +277,21 @@ class Trainer:
             )
 
     def _commit(self) -> None:
-        if not self.group.is_first:
-            return
-        seconds = self._seconds_before + time.monotonic() - self._started
-        commit(
+        if self.group.is_first:
+            self.writer.put(contents_of(self.state))
+
+    def _write(self, contents: Contents) -> None:
+        """Commit a checkpoint and the curve up to it; called in the writer's thread."""
+        step = contents.progress.step
+        commit_contents(
             self.artifact,
-            self.state,
+            contents,
             config=self.spec.model,
-            seconds=seconds,
+            seconds=self._seconds_before + time.monotonic() - self._started,
             keep_last=self.spec.train.keep_last,
-            curve=self._curve,
+            curve=[point for point in tuple(self._curve) if point.step <= step],
         )
-        self.reporter.say("checkpoint", step=self.state.progress.step)
+
+    def _tell_committed(self) -> None:
+        for step in self.writer.committed():
+            self.reporter.say("checkpoint", step=step)

@@ -24,6 +24,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import TextFeatures, VideoFeatures
@@ -34,7 +35,7 @@ from reelvec.tasks.training.data import ClipBatch
 from reelvec.tasks.training.order import pieces, step_seed
 from reelvec.tasks.training.processes import Group
 
-__all__ = ["PairBatch", "StepOptions", "contrastive_backward"]
+__all__ = ["PairBatch", "StepOptions", "contrastive_backward", "limited_norm"]
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,14 @@ def contrastive_backward(
     total = loss.detach().double().reshape(1)
     group.sum([total])
     return float(total.item())
+
+
+def limited_norm(model: RetrievalModel, limit: float | None) -> float:
+    """The global norm of the gradients, which are then scaled down to `limit`; None: they stay."""
+    given = [p for p in model.parameters() if p.grad is not None]
+    if limit is not None:
+        return float(clip_grad_norm_(given, limit))
+    return float(get_total_norm([p.grad for p in given if p.grad is not None]))
 
 
 def _cut(batch: PairBatch, *, first: int, step: int, options: StepOptions) -> Iterator[_Part]:

@@ -11,8 +11,11 @@ from pathlib import Path
 def main():
     marker, stage, *words = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    from reelvec.flows import cli
-    from reelvec.flows.stages import STAGES
+    from reelvec.flows.console.stopping import ending_at_once
+
+    with ending_at_once():
+        from reelvec.flows import cli
+        from reelvec.flows.stages import STAGES
 
     original = STAGES[stage]
 

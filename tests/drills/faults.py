@@ -31,6 +31,7 @@ from pathlib import Path
 import psutil
 
 from reelvec.flows import cli
+from reelvec.flows.commands import app
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.roots import open_root
 from reelvec.storage.upkeep.verify import verify_store
@@ -68,7 +69,7 @@ def command(*words):
 
 def whole_run(config):
     """The pipeline without an engine, its errors said as the command line says them."""
-    cli.app = lambda **_: run_again(config)
+    app.app = lambda **_: run_again(config)
     cli.main()
 
 

@@ -5,10 +5,11 @@
 
 A small run is made once undisturbed, its store kept before each stage. Then, case by case, the
 command runs on a copy, and something befalls it some way into the stage: a terminal's Ctrl-C (to
-the whole foreground group), SIGHUP, SIGTERM, SIGKILL of the main process or of one child, or all of
-it stands still for 5 or 30 seconds. Afterwards the same command runs to its end; checksums are
-compared with those of the undisturbed run and the store is verified. Prints a table; exits 1 where
-a run lasted more than ten seconds, left a process, a socket or a file, or ended in other bytes.
+the whole foreground group), SIGHUP, SIGTERM, SIGKILL of the main process, of one child or of the
+Prefect server it talks to, or all of it stands still for 5 or 30 seconds. Afterwards the same
+command runs to its end; checksums are compared with those of the undisturbed run and the store is
+verified. Prints a table; exits 1 where a run lasted more than ten seconds (thirty after its server
+was killed), left a process, a socket or a file, or ended in other bytes.
 """
 
 import argparse
@@ -38,12 +39,14 @@ from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.preflight import checked_config
 from reelvec.tasks.runs.status import describe_store
 from tests.drills.kill import draw
+from tests.support.prefect_server import prefect_server
 from tests.support.programs import ROOT, Watched, watching
 
 CONFIG = ROOT / "tests" / "resources" / "signals.yaml"
 COMPARED = ("corpus", "frames", "checkpoint", "embeddings")
 PATIENCE = 600.0  # seconds for what takes ten: the machine may be shared
 LIMIT = 10.0  # seconds that a run may take to end
+SERVED_LIMIT = 30.0  # seconds until it has seen that its Prefect server is gone, and ended
 
 ENDING = {"int": signal.SIGINT, "hup": signal.SIGHUP, "term": signal.SIGTERM}
 CODES = {"int": 130, "hup": 129, "term": 143, "kill main": -signal.SIGKILL}
@@ -56,6 +59,7 @@ WAYS = {
     "1 process": [],
     "2 processes": ["train.processes=2"],
     "Dask": ["runner=dask"],
+    "a Prefect server": [],
 }
 
 
@@ -95,7 +99,9 @@ def all_cases():
             if way == "Dask" and stage != "start":
                 actions.append("kill dask worker")
             cases += [Case(stage, action, way) for action in actions]
-    return cases
+    served = ["int", "term", "kill main", "kill server"]
+    stages = ["extract", "train", "embed", "evaluate"]
+    return cases + [Case(s, action, "a Prefect server") for s in stages for action in served]
 
 
 class Ground:
@@ -170,16 +176,33 @@ class Ground:
         watched = Watched()
         environment = watched.environment(self.folder) | {"TMPDIR": str(temporary)}
         environment["PYTHONPATH"] += f":{ROOT}"
-        with log.open("w") as file:
+        with self._server(case) as server, log.open("w") as file:
             main = subprocess.Popen(
-                command, cwd=self.folder, env=environment, stdout=file, stderr=file,
+                command, cwd=self.folder, env=environment | server, stdout=file, stderr=file,
                 start_new_session=True,
             )  # fmt: skip
+            return self._befall(case, main, watched, marker=marker, rng=rng, ground=(store, log))
+
+    @contextlib.contextmanager
+    def _server(self, case):
+        """The setting that names the Prefect server of this case, while it stands."""
+        if case.way != "a Prefect server":
+            yield {}
+            return
+        with (
+            tempfile.TemporaryDirectory(prefix="reelvec-server-") as folder,
+            prefect_server(Path(folder)) as url,
+        ):
+            yield {"PREFECT_API_URL": url}
+
+    def _befall(self, case, main, watched, *, marker, rng, ground):
+        store, log = ground
         try:
             with watching(main.pid, watched):
                 self._wait(case, main, marker, rng=rng)
                 result = act(case, main)
-            check(case, result, watched, store=store, temporary=temporary)
+            marker.unlink(missing_ok=True)
+            check(case, result, watched, store=store, temporary=marker.parent)
             if result.faults:
                 shutil.copy(log, self.folder.parent / f"{case.stage}-{case.action}-{case.way}.log")
             return result
@@ -225,6 +248,8 @@ def act(case, main):
         stand_still(main, seconds=float(what.split()[0]))
     elif what == "main":
         main.kill()
+    elif what == "server":
+        kill_server(main)
     else:
         kill_child(main, what)
     code = main.wait(PATIENCE)
@@ -248,6 +273,16 @@ def stand_still(main, *, seconds):
                 process.send_signal(number)
         if number == signal.SIGSTOP:
             time.sleep(seconds)
+
+
+def kill_server(main):
+    """SIGKILL to the Prefect server that the main process talks to."""
+    port = psutil.Process(main.pid).environ()["PREFECT_API_URL"].rpartition(":")[2].split("/")[0]
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            listening = [c for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
+            if int(port) in [connection.laddr.port for connection in listening]:
+                process.kill()
 
 
 def kill_child(main, what):
@@ -276,6 +311,8 @@ def check(case, result, watched, *, store, temporary):
     faults = result.faults
     ends = case.action.split()[0] in ENDING or case.action == "kill main"
     if ends and result.seconds > LIMIT:
+        faults.append("late")
+    if case.action == "kill server" and result.seconds > SERVED_LIMIT:
         faults.append("late")
     if ends and result.code not in (CODES.get(case.action, 130), 0):
         faults.append("code")

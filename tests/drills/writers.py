@@ -38,6 +38,6 @@ def two_writers_and_compaction(ground, store):
 
 DRILLS = (
     Drill("two writers of one configuration", two_writers),
-    Drill("two writers, and gc --hours 0", two_writers_and_gc),
+    Drill("two writers, and gc --hours 0", two_writers_and_gc, short=True),
     Drill("two writers, compaction and gc", two_writers_and_compaction, merges=True),
 )

@@ -6,7 +6,7 @@ import json
 import pytest
 from typer.main import get_command
 
-from reelvec.flows.cli import app
+from reelvec.flows.commands.app import app
 from tests.support.command_line import typed
 
 WORDS = {

@@ -12,6 +12,7 @@ import pytest
 
 from reelvec.flows import servers
 from reelvec.flows.servers import ServerError, check_server, server_url
+from tests.support.prefect_server import free_port
 from tests.support.programs import ROOT
 
 
@@ -57,10 +58,15 @@ def test_the_environment_names_one(unasked, monkeypatch):
     assert servers.may_be_set()
 
 
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+def test_the_one_that_is_named_is_used(unasked):
+    """In a process of its own, as Prefect reads its settings once."""
+    url = "http://127.0.0.1:1/api"
+    done = subprocess.run(
+        [sys.executable, "-c", "from reelvec.flows.servers import server_url; print(server_url())"],
+        env=os.environ | {"PYTHONPATH": str(ROOT / ".editable"), "PREFECT_API_URL": url},
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert done.stdout.split() == [url]
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,9 @@ def on_a_terminal(code, folder):
     return seen.decode(), calls.read_text() if calls.exists() else ""
 
 
-@pytest.mark.parametrize("module", ["reelvec.flows.cli", "reelvec.flows.deployment.bootstrap"])
+@pytest.mark.parametrize(
+    "module", ["reelvec.flows.commands.app", "reelvec.flows.deployment.bootstrap"]
+)
 def test_no_notice_is_shown_and_nobody_called(tmp_path, module):
     seen, calls = on_a_terminal(f"import {module}, prefect; print('ready')", tmp_path)
     assert seen.split() == ["ready"]

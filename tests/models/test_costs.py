@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from reelvec.models.clip.architecture import ARCHITECTURES, Architecture, architecture
 from reelvec.models.costs import Costs, Macs, costs_of, frame_macs, text_macs, transformer_macs
-from reelvec.models.registry import build
+from reelvec.models.registry import build, family_names
 from tests.models.contracts_family import FRAMES, WORDS, make
 
 CLIP4CLIP = [
@@ -49,6 +49,8 @@ MODELS = [
     ("xclip", {"sim_header": "seqTransf"}),
     *(("adaclip", options) for options in ADACLIP),
     ("frozen", {}),
+    ("teachclip", {"cross_num_hidden_layers": 2}),
+    ("teachclip", {"sim_header": "meanP"}),
 ]
 
 
@@ -84,6 +86,10 @@ def test_every_family_counts_what_it_does(family, options):
     model = make(family, options)
     assert costs_of(model).macs == seen(model)
     assert costs_of(model).parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_every_family_there_is_counts():
+    assert {family for family, _ in MODELS} == set(family_names())
 
 
 @pytest.mark.parametrize(("words", "frames"), [(5, 2), (77, 7)])

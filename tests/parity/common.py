@@ -19,6 +19,8 @@ ROUNDING = 4
 """Times the file's own float32-float64 distance that is allowed in float32, where that is more."""
 EXTRA_INPUTS = {"policy_video": "policy_frames", "gumbel": "noise"}
 """Inputs beyond texts, frames and mask: a golden's name -> encode_video's."""
+TAUGHT = ("teacher_sim", "teacher_frame_weights")
+"""What a student's loss is given beside its batch."""
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
 
@@ -59,9 +61,12 @@ class Golden:
         """Tensors below a prefix, by the rest of their names."""
         return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
 
-    def model(self, dtype, **more_options):
-        """The model named by the metadata, with the file's weights, in `dtype`."""
-        family = self.metadata["family"]
+    def model(self, dtype, *, family=None, **more_options):
+        """The model named by the metadata, with the file's weights, in `dtype`.
+
+        Of another `family` with the weights that it has: towers and header.
+        """
+        family = family or self.metadata["family"]
         settings = family_class(family).original_settings(self.json("options", {}))
         state = self.group("state/")
         head_dim = self.json("head_dim") or self.json("sizes", {}).get("head_dim", 64)
@@ -72,12 +77,14 @@ class Golden:
             max_words=settings.max_words,
             max_frames=settings.max_frames,
         )
+        if family != self.metadata["family"]:
+            state = {key: x for key, x in state.items() if key in model.state_dict()}
         load_checkpoint(model, state)
         return model.to(dtype)
 
     def extra_inputs(self, dtype):
         """Inputs beyond texts, frames and mask, under the names encode_video has for them."""
-        known = {"text_ids", "text_mask", "video", "video_mask"}
+        known = {"text_ids", "text_mask", "video", "video_mask", *TAUGHT}
         return {
             EXTRA_INPUTS.get(name, name): tensor.to(dtype) if tensor.is_floating_point() else tensor
             for name, tensor in self.group("input/").items()

@@ -4,28 +4,60 @@ from dataclasses import replace
 
 import torch
 
+from reelvec.models.registry import family_class
+from reelvec.models.temporal import unit
 from tests.parity.common import DTYPES, FP32_COSINE, FP64, ROUNDING, Line, distance
+
+LEGACY = ("mask_layout", "weight_mask")
+"""Options that name a defect of the originals: `legacy` or `fixed`."""
 
 
 def check(golden):
     """Lines for every mask layout the file has and both precisions."""
     outputs = golden.group("output/")
     layouts = [name for name in ("legacy", "fixed") if f"sim64_{name}" in outputs]
+    known = family_class(golden.metadata["family"]).options_class.model_fields
     for layout in layouts or [None]:
         suffix = f"_{layout}" if layout else ""
-        options = {"mask_layout": layout} if layout else {}
+        options = {name: layout for name in LEGACY if layout and name in known}
         for name, dtype in DTYPES.items():
             sim, video = similarity(golden, dtype, **options)
             line = judge(golden, name, sim, outputs, suffix)
             if "selected" in outputs and not torch.equal(video["selected"], outputs["selected"]):
                 line = replace(line, ok=False, note="other frames selected")
-            yield line
+            yield replace(line, **besides(line, video, outputs, suffix))
+    if "sim_coarse64" in outputs:
+        yield from coarse(golden, outputs)
+
+
+def besides(line, video, outputs, suffix):
+    """What is wrong with a student's frame weights and, as released, with its stored vectors."""
+    if "frame_weights" not in video:
+        return {}
+    wanted = {"frame_weights": outputs.get(f"frame_weights{suffix}")}
+    if suffix == "_legacy" and "video_output" in outputs:
+        wanted["embedding"] = unit(outputs["video_output"].double())
+    off = {key: distance(video[key], x.double()) for key, x in wanted.items() if x is not None}
+    problems = [f"{key} off by {error:.1e}" for key, error in off.items() if not error <= 1e-5]
+    return {"ok": False, "note": "; ".join(problems)} if problems else {}
 
 
 @torch.no_grad()
+def coarse(golden, outputs):
+    """The plain mean of frames that stays behind a student's weights: CLIP4Clip's."""
+    for name, dtype in DTYPES.items():
+        sim, _ = scored(golden, golden.model(dtype, family="clip4clip").eval(), dtype)
+        yield judge(golden, name, sim, outputs, "_coarse")
+
+
 def similarity(golden, dtype, **options):
+    """Scores and video features of the file's model."""
+    return scored(golden, golden.model(dtype, **options).eval(), dtype)
+
+
+@torch.no_grad()
+def scored(golden, model, dtype):
     """Scores and video features, in the groups the file names (they matter in legacy masks)."""
-    model = golden.model(dtype, **options).eval()
     inputs = golden.group("input/")
     texts, frames = inputs["text_ids"], inputs["video"].to(dtype)
     text = [model.encode_text(texts[rows]) for rows in text_groups(golden, len(texts))]
@@ -57,7 +89,7 @@ def judge(golden, dtype, sim, outputs, suffix):
     Where the file's own float32 is off its float64 by more than a quarter of the tolerance, four
     times that is allowed, but never more than four tolerances: a wrong reference must be seen.
     """
-    exact = outputs.get(f"sim64{suffix}", outputs.get("sim64"))
+    exact = outputs.get(f"sim64{suffix}", outputs.get(f"sim{suffix}64", outputs.get("sim64")))
     scale = float(golden.metadata["logit_scale_exp"])
     if dtype == "float64":
         error = distance(sim, exact)

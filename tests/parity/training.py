@@ -1,15 +1,30 @@
 """Training goldens: the same steps, the same losses, rates, gradients and parameters."""
 
+from collections import defaultdict
+
 import torch
 from torch.nn.utils import clip_grad_norm_
 
+from reelvec.models.registry import family_class
 from reelvec.models.training.losses import weighted_symmetric_loss
 from reelvec.models.training.optim import OptimizerOptions, build_optimizer, rates
 from reelvec.models.training.parameters import clamp_logit_scale, freeze
+from tests.parity import distillation
 from tests.parity.common import DTYPES, FP64, ROUNDING, Line, distance
 
-FP32 = {"train_loss": 1e-4, "train_grad_norm": 1e-3, "grad_first_step/": 1e-4, "final/": 1e-6}
+FP32 = {
+    "train_loss": 1e-4,
+    "train_gt_loss": 1e-4,
+    "train_distill_loss": 1e-5,
+    "train_fine_loss": 1e-5,
+    "train_grad_norm": 1e-3,
+    "grad_first_step/": 1e-4,
+    "final/": 1e-6,
+}
 """Floors in float32; four times the file's own float32-float64 distance where that is more."""
+
+TAUGHT_PARTS = ("frameLinear.", "frameLinear2.")
+"""Parameter groups of a rate of their own."""
 
 NO_GRADIENT = 1e-12
 """What float64 leaves of a gradient that is zero; float64 compares such parameters too."""
@@ -24,16 +39,21 @@ def check(golden):
 def run(golden, dtype):
     """Everything the file's outputs name, from our own training steps."""
     how = golden.json("training")
-    model = golden.model(dtype).train()
+    known = family_class(golden.metadata["family"]).options_class.model_fields
+    released = {"weight_mask": "legacy"} if "weight_mask" in known else {}
+    model = golden.model(dtype, **released).train()
     if "tau" in how:
         model.temperature = how["tau"]
+    if "frame_linear_lr" in how:
+        factor = how["frame_linear_lr"] / how["lr"]
+        model.rate_factors = dict.fromkeys(model.rate_factors, factor)
     frozen = freeze(model, freeze_layers=how["freeze_layer_num"])
     optimizer = build_optimizer(model, options=optimizer_options(how))
     trained = [p for p in model.parameters() if p.requires_grad]
-    found = {"train_loss": [], "train_grad_norm": [], "train_lr": [], "train_lr_clip": []}
+    found = defaultdict(list)
     for step in range(how["steps"]):
         optimizer.zero_grad(set_to_none=True)
-        loss = step_loss(golden, model, step, dtype)
+        loss, parts = step_loss(golden, model, step, dtype)
         loss.backward()
         if step == 0:
             found |= gradients(golden, model)
@@ -44,6 +64,8 @@ def run(golden, dtype):
             ("train_grad_norm", norm.item()),
             ("train_lr", rate.get("other", rate["clip"] / how["coef_lr"])),
             ("train_lr_clip", rate.get("clip")),
+            *((f"train_{name}", part.item()) for name, part in parts.items()),
+            *(("train_lr_frame_linear", rate[part]) for part in rate if part in TAUGHT_PARTS),
         ):
             found[key].append(value)
         optimizer.step()
@@ -54,11 +76,22 @@ def run(golden, dtype):
 
 
 def step_loss(golden, model, step, dtype):
+    """The loss of a step, and the parts it is made of where there are several."""
     inputs = {key: tensor[step] for key, tensor in golden.group("input/").items()}
     extra = {key: tensor[step] for key, tensor in golden.extra_inputs(dtype).items()}
     text = model.encode_text(inputs["text_ids"])
     video = model.encode_video(inputs["video"].to(dtype), inputs["video_mask"], **extra)
-    return weighted_symmetric_loss(model.score_terms(text, video))
+    if "teacher_sim" not in inputs:
+        return weighted_symmetric_loss(model.score_terms(text, video)), {}
+    loss = distillation.losses(
+        model.similarity(text, video),
+        video["frame_weights"],
+        inputs,
+        how=golden.json("training"),
+        dtype=dtype,
+    )
+    named = {name: getattr(loss, part) for name, part in distillation.PARTS.items()}
+    return named.pop("loss"), named
 
 
 def optimizer_options(how):
@@ -91,7 +124,7 @@ def judge(golden, dtype, found, frozen):
     problems, worst = [], {}
     for key, wanted in outputs.items():
         base = key.removesuffix("64")
-        exact = dtype == "float64" and (key.endswith("64") or base in ("train_lr", "train_lr_clip"))
+        exact = dtype == "float64" and (key.endswith("64") or base.startswith("train_lr"))
         if base not in found or (dtype == "float64" and not exact and f"{key}64" in outputs):
             continue
         if dtype == "float32" and key.endswith("64"):

@@ -203,6 +203,11 @@ OPTIONS = {
     "frozen": {},
 }
 OPTIONS["xclip"] = OPTIONS["clip4clip"]
+OPTIONS["teachclip"] = OPTIONS["clip4clip"] | {
+    "sim_header": "meanP",
+    "frame_temperature": 0.2,
+    "weight_mask": "legacy",
+}
 NEEDED = {
     ("clip2video", "sim_type"): {"temporal_type": "", "center_proj": ""},
     ("clip2video", "temporal_type"): {"center_proj": ""},

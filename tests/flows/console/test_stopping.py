@@ -132,3 +132,29 @@ def test_what_is_ignored_stays_ignored():
     program.terminate()
     out, _ = program.communicate(timeout=60)
     assert program.returncode == 143 and out.splitlines()[-1] == "SIGTERM"
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP", "SIGTERM"])
+def test_while_modules_are_read_a_signal_ends_it_without_a_word(tmp_path, name):
+    """A module of the command line's is read for as long as the test likes."""
+    program = f"""
+import os, signal, sys
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.{name})
+            import time
+            time.sleep(60)
+
+sys.meta_path.insert(0, Slow())
+from reelvec.flows.cli import main
+assert not {{"typer", "numpy", "rich"}} & sys.modules.keys()
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(ROOT / ".editable")},
+        capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("", "")
+    assert done.returncode == 128 + getattr(signal, name)

@@ -310,7 +310,7 @@ def test_yaml_in_the_documents_parses(path):
 def test_documents_name_deployments_pools_and_words_that_exist(path):
     from typer.main import get_command
 
-    from reelvec.flows.cli import app
+    from reelvec.flows.commands.app import app
 
     words = set(get_command(app).commands)
     names = {full_name(d) for d in DEPLOYMENTS.values()}

@@ -13,6 +13,7 @@ from reelvec.tasks.training.checkpoints import (
     best_checkpoint,
     checkpoints,
     commit,
+    contents_of,
     model_from,
     recover,
     restore,
@@ -71,7 +72,7 @@ def test_a_finished_training_keeps_what_is_promised(artifact):
     for step, best in ((5, 5), (7, 5), (10, 5), (12, 5), (15, 5), (17, 5), (20, 5)):
         put(artifact, step, best)
     assert len(artifact.root.list(f"{artifact.folder}/parts")) == 7
-    unpublished = _write(artifact, state(21), config=model_config(), seconds=1.0)
+    unpublished = _write(artifact, contents_of(state(21)), config=model_config(), seconds=1.0)
     tidy(artifact)
     left = [name.split("-")[2] for name in artifact.root.list(f"{artifact.folder}/parts")]
     assert left == ["00000005", "00000017", "00000020", "00000021"]
@@ -100,7 +101,7 @@ def test_a_step_committed_twice_is_one_checkpoint(artifact):
 def test_what_was_written_but_not_published_is_adopted_and_pruned(artifact):
     for step in (1, 2):
         put(artifact, step)
-    _write(artifact, state(3), config=model_config(), seconds=3)
+    _write(artifact, contents_of(state(3)), config=model_config(), seconds=3)
     assert steps(artifact) == [1, 2]
     assert [ref.progress.step for ref in recover(artifact, keep_last=2)] == [2, 3]
     assert recover(artifact, keep_last=2)[-1].seconds == 3

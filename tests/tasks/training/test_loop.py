@@ -12,7 +12,7 @@ from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.roots import open_root
 from reelvec.tasks.artifacts import Session, SnapshotRef
-from reelvec.tasks.training import loop
+from reelvec.tasks.training import step
 from reelvec.tasks.training.checkpoints import TrainingState, checkpoints, commit
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.identity import checkpoint_identity, former_identity
@@ -23,7 +23,7 @@ from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.spec import TrainSpec
 from reelvec.tasks.training.starting import starting_model
 from reelvec.tasks.training.train import find_trained, train, training_items
-from tests.tasks.training.builders import FRAMES, MAX_WORDS, make_store
+from tests.tasks.training.builders import FRAMES, MAX_WORDS
 
 
 def trainer_of(config, family, options):
@@ -47,16 +47,6 @@ def trainer_of(config, family, options):
         reader=FrameReader(frames),
         group=Group(),
     )
-
-
-@pytest.fixture
-def small(monkeypatch, tmp_path):
-    from reelvec.models.clip import architecture
-    from tests.tasks.training.builders import SMALL
-
-    named = {**architecture.ARCHITECTURES, "tiny": SMALL}
-    monkeypatch.setattr(architecture, "ARCHITECTURES", named)
-    return make_store(tmp_path, epochs=3, videos=8, captions=1)
 
 
 def test_a_family_is_told_each_epoch(small, monkeypatch):
@@ -150,7 +140,7 @@ def test_adaclips_schedule_ends_with_all_pairs():
 
 def test_the_optimizer_is_as_asked_for(small, monkeypatch):
     limits = []
-    monkeypatch.setattr(loop, "clip_grad_norm_", lambda _, limit: limits.append(limit) or 1.0)
+    monkeypatch.setattr(step, "clip_grad_norm_", lambda _, limit: limits.append(limit) or 1.0)
     options = {"betas": (0.8, 0.9), "epsilon": 1e-3, "schedule_over": "pairs", "batch_size": 5}
     for limit in (0.5, None):
         given = small.train.model_copy(update={**options, "max_grad_norm": limit, "epochs": 1})

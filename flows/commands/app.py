@@ -1,0 +1,59 @@
+"""Every command of `reelvec`, gathered from the modules beside this one."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+__all__ = ["app"]
+
+# Set before Prefect and Dask are imported: their own log lines are for servers, not for a person's
+# terminal.
+os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
+os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+
+from reelvec.flows.commands import (
+    corpora,
+    keeping,
+    looking,
+    running,
+    runs,
+    sweeping,
+    training,
+    weights,
+)
+from reelvec.flows.console.output import say
+
+app = typer.Typer(
+    name="reelvec",
+    help="Turn videos and captions into retrieval-ready embedding tables, and keep them true.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for group in (running, sweeping, looking, runs, training, corpora, keeping, weights):
+    group.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        from reelvec.storage.store_format import FORMAT
+
+        say(f"reelvec {version('reelvec')} (store format {FORMAT})")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_every_command(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Turn videos and captions into retrieval-ready embedding tables, and keep them true."""
