@@ -21,6 +21,7 @@ from reelvec.flows.commands import (
     running,
     runs,
     sweeping,
+    timing,
     training,
     weights,
 )
@@ -35,7 +36,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (running, sweeping, looking, runs, training, corpora, keeping, weights):
+for group in (running, sweeping, looking, runs, training, corpora, keeping, weights, timing):
     group.register(app)
 
 

@@ -163,7 +163,7 @@ def test_the_page_compares_and_loads_nothing(tmp_path):
     assert "3 of 4 runs, 1 failed" in words and "<script>no</script>" in words
     assert "script" not in seen.tags and seen.addresses == []
     assert page.index("40.0 – 60.0") < page.index(">5.0<"), "best first"
-    assert '{"deep": [1]}' in words and "prefers-color-scheme: dark" in page
+    assert 'k={"deep": [1]}' in words and "prefers-color-scheme: dark" in page
     assert render_comparison(comparison).decode() == page
     table, _ = write_comparison(comparison, tmp_path)
     assert table.read_text().count("\n") == 4

@@ -17,6 +17,7 @@ __all__ = [
     "Interval",
     "Series",
     "bar_chart",
+    "compact",
     "interval_chart",
     "line_chart",
     "linear_axis",

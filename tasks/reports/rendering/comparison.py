@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ __all__ = ["ComparedRun", "Comparison", "render_comparison"]
 
 _SHOWN = ("t2v/R@1", "t2v/R@5", "t2v/R@10", "t2v/MdR", "v2t/R@1", "v2t/R@10", "v2t/MdR")
 _BY = "t2v/R@1"
+_WIDE = "min-width: 170px"
 _DIRECTIONS = {"t2v": "text → video", "v2t": "video → text"}
 
 
@@ -112,13 +114,20 @@ def render_comparison(comparison: Comparison) -> bytes:
         tag("h1", comparison.name),
         tag("p", f"Sweep over {', '.join(comparison.keys)}: {words}", class_="subtitle"),
     ]
-    sections = [_numbers(comparison, runs)]
+    sections = [_numbers(runs)]
     chart = _chart(runs)
     if chart is not None:
         sections.insert(0, tag("section", tag("div", chart, class_="charts")))
     if failed:
         reasons = [[tag("dt", run.label), tag("dd", tag("code", run.error))] for run in failed]
         sections.append(tag("section", tag("h2", "Failed"), tag("dl", reasons)))
+    reports = [
+        [tag("dt", f"{number}. {run.label}"), tag("dd", tag("code", run.report))]
+        for number, run in enumerate(runs, start=1)
+        if run.report
+    ]
+    if reports:
+        sections.append(tag("section", tag("h2", "Reports"), tag("dl", reports)))
     footer = "Made by Reelvec from the tables of the runs; each run has a report of its own."
     return document(f"{comparison.name} · Reelvec sweep", header, sections, footer=footer)
 
@@ -138,23 +147,36 @@ def _chart(runs: Sequence[ComparedRun]) -> Markup | None:
     return interval_chart(intervals, axis=axis, title="Runs, best first, by their number below")
 
 
-def _numbers(comparison: Comparison, runs: Sequence[ComparedRun]) -> Markup:
+def _numbers(runs: Sequence[ComparedRun]) -> Markup:
     shown = [name for name in _SHOWN if any(run.metric(name) for run in runs)]
-    heads = [tag("th", _named(name), class_="n") for name in shown]
-    head = tag("tr", tag("th", "#"), [tag("th", key) for key in comparison.keys], heads,
-               tag("th", "seconds", class_="n"), tag("th", "report"))  # fmt: skip
-    body = [_row(n, run, comparison.keys, shown) for n, run in enumerate(runs, start=1)]
+    directions = Counter(name.partition("/")[0] for name in shown)
+    spans = [tag("th", _DIRECTIONS[d], colspan=count) for d, count in directions.items()]
+    heads = [tag("th", name.partition("/")[2], class_="n") for name in shown]
+    head = [
+        tag("tr", tag("th", "", colspan=2), spans, tag("th", "")),
+        tag("tr", tag("th", "#"), tag("th", "run"), heads, tag("th", "seconds", class_="n")),
+    ]
+    body = [_row(number, run, shown) for number, run in enumerate(runs, start=1)]
     table = tag("div", tag("table", tag("thead", head), tag("tbody", body)), class_="scroll")
-    lead = "Under R@1: its 95 % interval. Seconds: of the last call; finished runs cost none."
+    lead = "Under a number: its 95 % interval. Seconds: of the last call; finished runs cost none."
     return tag("section", tag("h2", "Runs"), tag("p", lead, class_="lead"), table, id="runs")
 
 
-def _row(number: int, run: ComparedRun, keys: Sequence[str], shown: Sequence[str]) -> Markup:
-    values = [tag("td", tag("code", str(_plain(run.values[key])))) for key in keys]
+def _row(number: int, run: ComparedRun, shown: Sequence[str]) -> Markup:
+    varied = [
+        tag("div", tag("code", f"{key.rpartition('.')[2]}={_plain(value)}"))
+        for key, value in run.values.items()
+    ]
     cells = [_cell(run.metric(name)) for name in shown]
-    last = tag("span", "failed", class_="pill miss") if run.error else tag("code", run.report)
-    seconds = tag("td", f"{run.seconds:,.0f}" if run.seconds else "–", class_="n")
-    return tag("tr", tag("td", str(number)), values, cells, seconds, tag("td", last))
+    seconds = f"{run.seconds:,.0f}" if run.seconds else "–"
+    last = tag("span", "failed", class_="pill miss") if run.error else seconds
+    return tag(
+        "tr",
+        tag("td", str(number)),
+        tag("td", varied, style=_WIDE),
+        cells,
+        tag("td", last, class_="n"),
+    )
 
 
 def _cell(row: MetricRow | None) -> Markup:
@@ -164,8 +186,3 @@ def _cell(row: MetricRow | None) -> Markup:
     if row.low is not None and row.high is not None:
         bounds = tag("span", f"{row.low:.1f} – {row.high:.1f}", class_="range")
     return tag("td", f"{row.value:.1f}", bounds, class_="n")
-
-
-def _named(name: str) -> str:
-    direction, _, metric = name.partition("/")
-    return f"{metric} {_DIRECTIONS[direction]}"
