@@ -149,7 +149,7 @@ def _contenders() -> list[_Contender]:
 
     tight = of("clip4clip", sim_header="tightTransf")
     return [
-        _Contender("dot product (CLIP4Clip, AdaCLIP)", False, of("clip4clip")),
+        _Contender("dot product", False, of("clip4clip")),
         _Contender("CLIP2Video, two dot products", False, of("clip2video")),
         _Contender("AdaCLIP qscore", True, of("adaclip", frame_agg="qscore")),
         _Contender("X-Pool, folded", True, _xpool),

@@ -10,8 +10,8 @@ from reelvec.tasks.reports.rendering.markup import Markup, tag
 
 __all__ = ["times_figure"]
 
-_WIDTH, _HEIGHT = 760, 420
-_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 232, 44, 48
+_WIDTH, _HEIGHT = 820, 430
+_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 282, 62, 48
 _GAP = 16
 _STYLE = """
 svg { background: #fff; font: 12px system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
@@ -70,6 +70,7 @@ def times_figure(
         "svg",
         tag("style", Markup(_STYLE)),
         tag("text", title, x=_LEFT, y=22, font_weight="bold"),
+        _legend(scaled=bool(scaled)),
         _axes(x, y),
         drawn,
         xmlns="http://www.w3.org/2000/svg",
@@ -78,6 +79,18 @@ def times_figure(
         aria_label=title,
     )
     return f"{picture}\n".encode()
+
+
+def _legend(*, scaled: bool) -> list[Markup]:
+    drawn = [
+        tag("circle", cx=_LEFT + 4, cy=40, r=4, class_="plain"),
+        tag("text", "one vector a video", x=_LEFT + 14, y=44, class_="soft"),
+        tag("circle", cx=_LEFT + 144, cy=40, r=4, class_="query"),
+        tag("text", "looks at the query", x=_LEFT + 154, y=44, class_="soft"),
+    ]
+    if scaled:
+        drawn.append(tag("text", "dashed: scaled up", x=_LEFT + 284, y=44, class_="soft"))
+    return drawn
 
 
 def _powers(label: str, values: Sequence[float]) -> Axis:

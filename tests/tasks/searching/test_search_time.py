@@ -40,7 +40,7 @@ def test_every_score_is_timed_over_every_number_of_videos(small_blocks):
     assert [row.scaled for row in rows if "tight" in row.score] == [False, True]
     stored = {row.score: row.numbers for row in rows}
     assert stored["X-Pool, folded"] == 3 * 64 + 3 * 9 + 3 * 3, "specs/more-heads.md 2.6"
-    assert stored["dot product (CLIP4Clip, AdaCLIP)"] == 64
+    assert stored["dot product"] == 64
 
 
 def test_only_a_block_is_held_and_every_video_is_scored(small_blocks):
@@ -83,7 +83,7 @@ def test_the_command_prints_and_writes(small_blocks, monkeypatch, capsys, tmp_pa
     assert len(rows) == 14 and {row["videos"] for row in rows} == {"9", "40"}
     svg = parsed((tmp_path / "o" / "search-time.svg").read_bytes())
     assert svg.tag == "{http://www.w3.org/2000/svg}svg"
-    assert len(svg.findall(".//{*}path")) == 7 and len(svg.findall(".//{*}circle")) == 14
+    assert len(svg.findall(".//{*}path")) == 7 and len(svg.findall(".//{*}title")) == 14
     code, out, _ = typed(monkeypatch, capsys, *words[:3], "--width", "64", "--json")
     assert code == 0 and len(json.loads(out)["times"]) == 7
 
