@@ -53,7 +53,7 @@ class SamplingConfig(Options):
     """How many frames (uniform, segments)."""
     max_frames: int | None = Field(default=None, ge=1)
     """At most so many; None: no limit."""
-    limit: Literal["head", "tail", "linspace"] = "linspace"
+    limit: Literal["head", "tail", "linspace", "starts"] = "linspace"
     """How the limit chooses."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Of the rules that draw frames (adaclip_random, adaclip_subset_random, clip2video_*train)."""
@@ -85,12 +85,21 @@ class ModelConfig(Options):
     """Tower sizes: tiny, ViT-B/32, ViT-B/16, …; ignored where weights bring their own sizes."""
     weights: str | None = None
     """Archive or checkpoint to start from (OpenAI .pt, safetensors, or one of the originals')."""
+    policy_weights: str | None = None
+    """ImageNet weights of the MobileNet that AdaCLIP's policy looks with: torchvision's file."""
     max_words: int = Field(default=32, ge=3)
     """Tokens of a caption, start and end included."""
     max_frames: int = Field(default=12, ge=1)
     """Frames a video, chosen from the stored ones."""
-    frame_selection: Literal["head", "tail", "linspace"] = "linspace"
-    """How they are chosen where more are stored."""
+    frame_selection: Literal["head", "tail", "linspace", "starts"] = "linspace"
+    """How they are chosen where more are stored; starts: the first of each equal segment."""
+    train_frame_draw: Literal["none", "random", "jitter"] = "none"
+    """Frames drawn anew each epoch of training: among all stored ones (AdaCLIP's `--sampling
+    random`), or near the selected ones (CLIP2Video's jitter)."""
+    train_frame_order: Literal["ordinary", "reverse", "random"] = "ordinary"
+    """In what order training sees them; random: anew each epoch."""
+    eval_frame_order: Literal["ordinary", "reverse", "random"] = "ordinary"
+    """In what order validation and embedding see them; random: each clip's own, always the same."""
 
 
 Beta = Annotated[float, Field(ge=0, lt=1)]

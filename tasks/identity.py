@@ -29,6 +29,7 @@ __all__ = [
     "embeddings_identity",
     "evaluation_identity",
     "frames_identity",
+    "model_settings",
     "rows_see_each_other",
 ]
 
@@ -38,6 +39,12 @@ EMBEDDING_RECIPE = 1
 EVALUATION_RECIPE = 1
 
 _FRAME_KEYS = {"sampling", "size", "resize", "damaged", "format", "payload"}
+_STARTS = frozenset({"weights", "policy_weights"})
+"""Names of files: what they hold is named by hash."""
+_OF_TRAINING = frozenset({"train_frame_draw", "train_frame_order"})
+"""What vectors know by the hash of the weights alone."""
+_LATER = frozenset({"train_frame_draw", "train_frame_order", "eval_frame_order"})
+"""Options younger than stores: named where they are not as everything was made before."""
 _UNNAMED_BATCHES = {"batch_size": 16, "shard_rows": 512}
 """Batches that identities do not name; written in stores, whatever becomes of the defaults."""
 
@@ -74,7 +81,7 @@ def embeddings_identity(
         corpus: fingerprint of the corpus artifact.
         frames: fingerprint of the frames artifact.
     """
-    model = config.model.model_dump(mode="json", exclude={"weights", "architecture"})
+    model = model_settings(config.model, left_out=_OF_TRAINING | {"architecture"})
     identity = {
         "kind": "embeddings",
         "recipe": EMBEDDING_RECIPE,
@@ -103,6 +110,18 @@ def evaluation_identity(options: EvaluateConfig, *, embeddings: str) -> dict[str
         "embeddings": embeddings,
         "options": options.model_dump(mode="json", exclude=left_out),
     }
+
+
+def model_settings(model: ModelConfig, *, left_out: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """What identities and checkpoints say of a model: its fields, but the names of files.
+
+    Args:
+        model: of the run.
+        left_out: further fields.
+    """
+    settings = model.model_dump(mode="json", exclude=set(_STARTS | left_out))
+    plain = ModelConfig().model_dump(mode="json", include=set(_LATER))
+    return {name: x for name, x in settings.items() if (name, x) not in plain.items()}
 
 
 def _batches(embed: EmbedConfig) -> dict[str, int]:

@@ -14,15 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from reelvec.models.adaclip.aggregation import WeighingFamily
-from reelvec.models.adaclip.mobilenet import IMAGENET_MEAN, IMAGENET_STD
+from reelvec.models.adaclip.mobilenet import IMAGENET_MEAN, IMAGENET_STD, NETWORKS, PolicyNetwork
 from reelvec.models.adaclip.options import AdaClipOptions, read_config, read_shapes
 from reelvec.models.adaclip.policy import (
     FramePolicy,
     annealed_k,
     best_frames,
+    centre_frames,
+    evenly,
     grey_frames,
     gumbel_noise,
     hard_top_k,
+    pick,
     temperature,
 )
 from reelvec.models.clip.architecture import Architecture
@@ -64,7 +67,7 @@ class AdaClip(WeighingFamily):
             options, architecture=architecture, max_words=max_words, max_frames=max_frames
         )
         self.generator: torch.Generator | None = None
-        self._check(options, architecture)
+        options.check(max_frames=max_frames, head_dim=architecture.head_dim)
         self.kept = options.top_k if self.has_policy else max_frames
         self.start_epoch(0)
         if options.policy != "none":
@@ -85,31 +88,22 @@ class AdaClip(WeighingFamily):
         for name, child in self.named_children():
             if name != "clip":
                 init_as_originals(child)
+        self._freeze()
+
+    def _freeze(self) -> None:
+        options = self.options
         if options.frame_agg != "none":  # word weights then have no use, as in the original
             for name, parameter in self.named_parameters():
                 if name.startswith("word_agg"):
                     parameter.requires_grad_(False)
-        if options.freeze_cnn and self.has_policy and self.sampler.cnn_model is not None:
-            self.sampler.cnn_model.requires_grad_(False)
-
-    def _check(self, options: AdaClipOptions, sizes: Architecture) -> None:
-        if options.policy == "none":
-            if options.reuse_scores:
+        if options.freeze_cnn and self._network is not None:
+            self._network.requires_grad_(False)
+        if options.freeze_clip:
+            self.clip.requires_grad_(False)
+            if not any(parameter.requires_grad for parameter in self.parameters()):
                 raise OptionsError(
-                    "reuse_scores needs a policy's scores: set policy or leave it off"
+                    "freeze_clip leaves nothing to train: set a policy, a header or frame_agg"
                 )
-        elif options.top_k > self.max_frames:
-            raise OptionsError(
-                f"top_k {options.top_k} of max_frames {self.max_frames}: keep at most all frames"
-            )
-        if options.rnn == "transformer" and options.hidden_dim % sizes.head_dim:
-            raise OptionsError(
-                f"hidden_dim {options.hidden_dim} must be a multiple of head_dim {sizes.head_dim}"
-            )
-        if options.sim_header == "transformer" and options.warmup_epochs:
-            raise OptionsError(
-                "header transformer has positions for top_k frames: set warmup_epochs 0"
-            )
 
     def _add_header(self) -> None:
         sizes, width = self.architecture, self.architecture.embed_dim
@@ -156,6 +150,23 @@ class AdaClip(WeighingFamily):
         return self.options.policy != "none"
 
     @property
+    def _network(self) -> PolicyNetwork | None:
+        return self.sampler.cnn_model if self.has_policy else None
+
+    def start_policy(self, published: Mapping[str, Tensor]) -> None:
+        """The policy's MobileNet from torchvision's ImageNet weights.
+
+        Raises:
+            OptionsError, WeightsError: a policy without one; tensors that do not fit.
+        """
+        if self._network is None:
+            raise OptionsError(
+                f"policy {self.options.policy} has no use for ImageNet weights: set policy to one"
+                f" of {', '.join(NETWORKS)}, or leave model.policy_weights out"
+            )
+        self._network.load_published(published)
+
+    @property
     def video_columns(self) -> Columns:
         """One vector, or frames; with a policy the kept frames' indices."""
         width = self.architecture.embed_dim
@@ -168,8 +179,14 @@ class AdaClip(WeighingFamily):
 
     def start_epoch(self, epoch: int) -> None:
         """Set temperature and number of kept frames for a training epoch (from 0)."""
-        self.temperature = temperature(epoch)
-        anneal = self.options.warmup_epochs if self.has_policy else 0
+        options = self.options
+        self.temperature = temperature(
+            epoch,
+            initial=options.temperature,
+            decay=options.temperature_decay,
+            least=options.temperature_least,
+        )
+        anneal = options.warmup_epochs if self.has_policy else 0
         self._training_k = int(
             annealed_k(epoch, n_frames=self.max_frames, top_k=self.kept, warmup_epochs=anneal)
         )
@@ -178,22 +195,23 @@ class AdaClip(WeighingFamily):
         """Set the mode; a frozen MobileNet keeps its statistics unless ``batch_norm`` is legacy."""
         super().train(mode)
         options = self.options
-        steady = options.freeze_cnn and options.batch_norm == "fixed"
-        if steady and self.has_policy and self.sampler.cnn_model is not None:
-            self.sampler.cnn_model.eval()
+        if options.freeze_cnn and options.batch_norm == "fixed" and self._network is not None:
+            self._network.eval()
         return self
 
     def prepare(self, frames: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Inputs of `encode_video`; for policies that look at pixels also ``policy_frames``.
 
-        raw: grey [V, F, 1, r, r] in [0, 1]; MobileNet: [V, F, 3, S, S] with ImageNet's mean and
-        std. Both see the stored (cropped) frame, where the original resized the whole frame.
+        raw: grey [V, F, 1, r, r] in [0, 1] of the stored frame, where the original squeezes the
+        whole frame. MobileNet: [V, F, 3, S, S] with ImageNet's mean and std, of the stored frame or
+        its centre. What differs is measured in docs/fidelity.md.
         """
         given = super().prepare(frames, mask)
         if self.options.policy == "raw":
             given["policy_frames"] = grey_frames(frames, size=self.options.rescale_size)
-        if self.options.policy == "mobilenet_v3_large":
-            given["policy_frames"] = normalise(frames, mask, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        if self.options.has_network:
+            seen = centre_frames(frames) if self.options.policy_view == "centre" else frames
+            given["policy_frames"] = normalise(seen, mask, mean=IMAGENET_MEAN, std=IMAGENET_STD)
         return given
 
     def video_noise(self, noise: Noise) -> dict[str, Tensor]:
@@ -220,10 +238,10 @@ class AdaClip(WeighingFamily):
             policy_frames: What `prepare` gave, for policies that look at pixels.
             noise: [V, N] Gumbel(0, 1) noise of training; None: drawn.
         """
-        source = _evenly(mask)
+        source = evenly(mask)
         if not bool((mask != 0).all()):
-            frames = _pick(frames, source)
-            policy_frames = None if policy_frames is None else _pick(policy_frames, source)
+            frames = pick(frames, source)
+            policy_frames = None if policy_frames is None else pick(policy_frames, source)
         if self.has_policy:
             kept, scores, chosen = self._choose(frames, policy_frames, noise)
             if self.options.reuse_scores:
@@ -264,9 +282,9 @@ class AdaClip(WeighingFamily):
             return selection @ everything, (selection @ scores[..., None]).squeeze(2), chosen
         chosen = best_frames(scores, k=self.kept)
         if everything is None:
-            kept = self.encode_frames(_pick(frames, chosen))
+            kept = self.encode_frames(pick(frames, chosen))
         else:
-            kept = _pick(everything, chosen)
+            kept = pick(everything, chosen)
         return kept, scores.gather(1, chosen), chosen
 
     def _header(self, x: Tensor) -> Tensor:
@@ -278,17 +296,3 @@ class AdaClip(WeighingFamily):
             return x + attended
         out: Tensor = self.transformer(placed)
         return out
-
-
-def _evenly(mask: Tensor) -> Tensor:
-    """Index of the frame at each place, [V, N]: floor(i n / N) where only n < N are real."""
-    real = mask != 0
-    order = real.int().argsort(dim=1, descending=True, stable=True)
-    count = real.sum(dim=1, keepdim=True)
-    places = torch.arange(mask.shape[1], device=mask.device)
-    return order.gather(1, places * count // mask.shape[1])
-
-
-def _pick(x: Tensor, index: Tensor) -> Tensor:
-    """x[v, index[v, i]] for x [V, N, ...] and index [V, K]."""
-    return x[torch.arange(len(x), device=x.device)[:, None], index]

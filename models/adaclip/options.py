@@ -9,6 +9,8 @@ from typing import Any, Literal
 from pydantic import Field
 from torch import Tensor
 
+from reelvec.models.adaclip.mobilenet import NETWORKS
+from reelvec.models.errors import OptionsError
 from reelvec.models.family import FamilyOptions, OriginalSettings
 from reelvec.models.temporal import MaskLayout
 
@@ -18,8 +20,10 @@ __all__ = ["AdaClipOptions", "read_config", "read_shapes"]
 class AdaClipOptions(FamilyOptions):
     """Policy, header and aggregation (specs/xclip-adaclip.md B1)."""
 
-    policy: Literal["none", "raw", "clip", "mobilenet_v3_large"] = "none"
+    policy: Literal["none", "raw", "clip", "mobilenet_v2", "mobilenet_v3_large"] = "none"
     """What chooses frames: nothing, or a network over pixels, CLIP features or MobileNet's."""
+    policy_view: Literal["stored", "centre"] = "stored"
+    """What a MobileNet sees: the stored frame, or its middle 7/8, as the original crops it."""
     top_k: int = Field(default=8, ge=1)
     """Frames kept by the policy; at most max_frames."""
     rnn: Literal["none", "lstm", "bilstm", "transformer"] = "transformer"
@@ -46,6 +50,14 @@ class AdaClipOptions(FamilyOptions):
     """Multiply kept frames by the softmax of their policy scores."""
     warmup_epochs: int = Field(default=0, ge=0)
     """Epochs over which the number of kept frames falls to top_k; 0: none."""
+    temperature: float = Field(default=5.0, gt=0)
+    """Of the policy's relaxed choice in the first epoch of training; high is soft."""
+    temperature_decay: float = Field(default=0.045, ge=0)
+    """Epoch e has temperature * exp(-temperature_decay * e)."""
+    temperature_least: float = Field(default=0.5, gt=0)
+    """It falls no further."""
+    freeze_clip: bool = False
+    """Leave the towers, logit_scale included, as they are."""
     freeze_cnn: bool = False
     """Leave MobileNet as it is."""
     batch_norm: Literal["fixed", "legacy"] = "fixed"
@@ -53,11 +65,45 @@ class AdaClipOptions(FamilyOptions):
     mask_layout: MaskLayout = "fixed"
     """legacy: word_agg transformer masks heads as released; a text then depends on its batch."""
 
+    def check(self, *, max_frames: int, head_dim: int) -> None:
+        """Refuse options that do not go together, or not with these sizes.
+
+        Raises:
+            OptionsError: names them and the remedy.
+        """
+        if self.policy_view == "centre" and not self.has_network:
+            raise OptionsError(
+                f"policy_view centre is for a MobileNet, and policy is {self.policy}:"
+                " leave policy_view off"
+            )
+        if self.policy == "none":
+            if self.reuse_scores:
+                raise OptionsError(
+                    "reuse_scores needs a policy's scores: set policy or leave it off"
+                )
+        elif self.top_k > max_frames:
+            raise OptionsError(
+                f"top_k {self.top_k} of max_frames {max_frames}: keep at most all frames"
+            )
+        if self.rnn == "transformer" and self.hidden_dim % head_dim:
+            raise OptionsError(
+                f"hidden_dim {self.hidden_dim} must be a multiple of head_dim {head_dim}"
+            )
+        if self.sim_header == "transformer" and self.warmup_epochs:
+            raise OptionsError(
+                "header transformer has positions for top_k frames: set warmup_epochs 0"
+            )
+
     def sees_batch(self, *, training: bool) -> bool:
         """By the legacy masks; in training, by the statistics of a MobileNet that moves."""
         moves = not self.freeze_cnn or self.batch_norm == "legacy"
-        by_statistics = training and self.policy == "mobilenet_v3_large" and moves
+        by_statistics = training and self.has_network and moves
         return by_statistics or super().sees_batch(training=training)
+
+    @property
+    def has_network(self) -> bool:
+        """Whether the policy looks with a MobileNet."""
+        return self.policy in NETWORKS
 
     @property
     def draws_noise(self) -> bool:
@@ -65,7 +111,12 @@ class AdaClipOptions(FamilyOptions):
         return self.policy != "none"
 
 
-_BY_NAME = {"policy_backbone": "policy"}
+_BY_NAME = {
+    "policy_backbone": "policy",
+    "init_tau": "temperature",
+    "exp_decay_factor": "temperature_decay",
+    "min_tau": "temperature_least",
+}
 
 
 def read_config(given: Mapping[str, Any]) -> OriginalSettings:
@@ -131,7 +182,8 @@ def _policy_options(state: Mapping[str, Tensor]) -> dict[str, Any]:
         options |= {"rnn": "bilstm" if both else "lstm", "hidden_dim": hidden}
     features = state[first].shape[1]
     if any(key.startswith("sampler.cnn_model.") for key in state):
-        options["policy"] = "mobilenet_v3_large"
+        squeezes = any(".block." in key for key in state)
+        options["policy"] = "mobilenet_v3_large" if squeezes else "mobilenet_v2"
     elif features == state["clip.text_projection"].shape[1]:
         options["policy"] = "clip"
     else:

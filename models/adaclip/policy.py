@@ -11,20 +11,23 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from reelvec.models.adaclip.mobilenet import FEATURES, MobileNetV3Large
+from reelvec.models.adaclip.mobilenet import FEATURES, NETWORKS, PolicyNetwork
 from reelvec.models.clip.blocks import Transformer
 
 __all__ = [
     "FramePolicy",
     "annealed_k",
     "best_frames",
+    "centre_frames",
+    "evenly",
     "grey_frames",
     "gumbel_noise",
     "hard_top_k",
+    "pick",
     "temperature",
 ]
 
-Backbone = Literal["raw", "clip", "mobilenet_v3_large"]
+Backbone = Literal["raw", "clip", "mobilenet_v2", "mobilenet_v3_large"]
 Rnn = Literal["none", "lstm", "bilstm", "transformer"]
 _TINY = 1e-40
 _FLOOR = 1e-8
@@ -34,7 +37,7 @@ class FramePolicy(nn.Module):
     """A score for each frame, from cheap features; keys as ``sampler.*`` of the original.
 
     Args:
-        backbone: raw (flattened pixels), clip (CLIP's own frame features) or mobilenet_v3_large.
+        backbone: raw (flattened pixels), clip (CLIP's own frame features), or a MobileNet's name.
         features: Numbers a frame of raw or clip.
         rnn: How frames see each other.
         mlp: Two layers after it, else one.
@@ -57,9 +60,9 @@ class FramePolicy(nn.Module):
         head_dim: int,
     ) -> None:
         super().__init__()
-        self.cnn_model: MobileNetV3Large | None = None
-        if backbone == "mobilenet_v3_large":
-            self.cnn_model = MobileNetV3Large()
+        self.cnn_model: PolicyNetwork | None = None
+        if backbone in NETWORKS:
+            self.cnn_model = NETWORKS[backbone]()
             features = FEATURES
         self._kind = rnn
         if rnn == "transformer":
@@ -135,9 +138,7 @@ def gumbel_noise(scores: Tensor, *, generator: torch.Generator | None = None) ->
     return -uniform.log()
 
 
-def temperature(
-    epoch: int, *, initial: float = 5.0, decay: float = 0.045, least: float = 0.5
-) -> float:
+def temperature(epoch: int, *, initial: float, decay: float, least: float) -> float:
     """Temperature of an epoch (from 0): initial * exp(-decay * epoch), at least ``least``."""
     return max(initial * math.exp(-decay * epoch), least)
 
@@ -166,3 +167,33 @@ def grey_frames(frames: Tensor, *, size: int) -> Tensor:
     red, green, blue = small.clamp_(0, 255).round_().unbind(1)
     luma = torch.floor((19595 * red + 38470 * green + 7471 * blue + 32768) / 65536)
     return (luma / 255).view(*frames.shape[:2], 1, size, size)
+
+
+def centre_frames(frames: Tensor) -> Tensor:
+    """The middle 7/8 of frames, enlarged to their size: uint8 [V, F, S, S, 3].
+
+    The original resizes a frame's shorter side to 256 pixels and keeps the middle 224
+    (specs/xclip-adaclip.md B3); a stored frame is all of that side.
+    """
+    side = frames.shape[2]
+    edge = side // 16
+    inner = frames[:, :, edge : side - edge, edge : side - edge]
+    pixels = inner.flatten(0, 1).permute(0, 3, 1, 2).float()
+    large = nn.functional.interpolate(
+        pixels, size=(side, side), mode="bicubic", align_corners=False
+    )
+    return large.clamp_(0, 255).round_().to(torch.uint8).permute(0, 2, 3, 1).view(frames.shape)
+
+
+def evenly(mask: Tensor) -> Tensor:
+    """Index of the frame at each place, [V, N]: floor(i n / N) where only n < N are real."""
+    real = mask != 0
+    order = real.int().argsort(dim=1, descending=True, stable=True)
+    count = real.sum(dim=1, keepdim=True)
+    places = torch.arange(mask.shape[1], device=mask.device)
+    return order.gather(1, places * count // mask.shape[1])
+
+
+def pick(x: Tensor, index: Tensor) -> Tensor:
+    """x[v, index[v, i]] for x [V, N, ...] and index [V, K]."""
+    return x[torch.arange(len(x), device=x.device)[:, None], index]

@@ -26,6 +26,7 @@ def load_strictly(
     *,
     ignored: Collection[str] = ARCHIVE_SCALARS,
     derive_conv2: bool = False,
+    remedy: str = "Build the model with the options and sizes these weights were trained with",
 ) -> None:
     """Copy `state` into `module`, each tensor cast to the module's type.
 
@@ -34,6 +35,7 @@ def load_strictly(
         state: tensors by the module's own keys.
         ignored: last parts of keys that may stand in the state without a place to go.
         derive_conv2: a missing `visual.conv2.weight` of a 3d model starts from conv1.
+        remedy: what an error ends with.
 
     Raises:
         WeightsError: missing, unexpected or misshaped tensors, all of them named.
@@ -53,10 +55,7 @@ def load_strictly(
         shown = "; ".join(problems[:12]) + (
             f"; and {len(problems) - 12} more" if problems[12:] else ""
         )
-        raise WeightsError(
-            f"{len(problems)} tensors do not fit the model: {shown}. "
-            "Build the model with the options and sizes these weights were trained with"
-        )
+        raise WeightsError(f"{len(problems)} tensors do not fit the model: {shown}. {remedy}")
     for key, tensor in own.items():
         tensor.copy_(given[key])
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from reelvec.models.adaclip.model import AdaClip
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.clip.weights import ARCHIVE_SCALARS, is_half, legacy_fp16, load_strictly
 from reelvec.models.errors import OptionsError, WeightsError
@@ -32,6 +33,7 @@ __all__ = [
     "layout_of",
     "load_checkpoint",
     "start",
+    "start_policy",
     "to_legacy_fp16",
 ]
 
@@ -196,6 +198,32 @@ def start(model: RetrievalModel, state: Mapping[str, Tensor]) -> None:
         model.init_from_clip(clip_tensors(state))
         return
     load_strictly(model, _used(model, state), derive_conv2=True)
+
+
+def start_policy(
+    model: RetrievalModel, published: Mapping[str, Tensor], *, given: Mapping[str, Tensor] | None
+) -> None:
+    """Start the network the policy looks with from its published ImageNet weights.
+
+    Args:
+        model: started from `given` already.
+        published: torchvision's tensors.
+        given: what the rest of the model started from; None: random weights.
+
+    Raises:
+        OptionsError: `given` brings such a network, or the model has no use for one.
+        WeightsError: tensors that do not fit.
+    """
+    if given is not None and any(key.startswith("sampler.cnn_model.") for key in given):
+        raise OptionsError(
+            "model.weights brings the network of its policy along: set model.policy_weights=null"
+        )
+    if not isinstance(model, AdaClip):
+        raise OptionsError(
+            f"{type(model).__name__} has no policy that looks at frames: set"
+            " model.policy_weights=null"
+        )
+    model.start_policy(published)
 
 
 def export_checkpoint(model: RetrievalModel, *, half: bool = True) -> dict[str, Tensor]:

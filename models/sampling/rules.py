@@ -103,9 +103,10 @@ def pick_stored(n_stored: int, max_frames: int, how: str = "linspace") -> Indice
         head                      x x x
         tail                              x x x
         linspace                  x     x     x      (linspace(0, n-1, m), truncated)
+        starts                    x   x   x          (linspace(0, n, m) without its end, truncated)
 
     Source: `slice_framepos` 0, 1, 2 of CLIP4Clip and X-CLIP (specs/clip4clip-clip2video.md 4.2,
-    specs/xclip-adaclip.md A3).
+    specs/xclip-adaclip.md A3); starts: AdaCLIP's uniform frames (specs/xclip-adaclip.md B3).
     """
     if max_frames < 1:
         raise ValueError(f"max_frames ({max_frames}) must be >= 1")
@@ -130,10 +131,16 @@ def _linspace(n: int, m: int) -> Indices:
     return np.linspace(0, n - 1, m, dtype=np.int64)
 
 
+def _starts(n: int, m: int) -> Indices:
+    """The first of each of `m` equal segments. Of c m evenly stored frames: as of all of them."""
+    return adaclip_uniform(n, count=m)
+
+
 LIMITS: dict[str, Callable[[int, int], Indices]] = {
     "head": _head,
     "tail": _tail,
     "linspace": _linspace,
+    "starts": _starts,
 }
 
 

@@ -20,10 +20,10 @@ import torch
 from reelvec.configs.schema import EmbedConfig, ModelConfig, PipelineConfig
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import EMBEDDING, Columns, Features, TextFeatures, VideoFeatures
-from reelvec.models.sampling.rules import pick_stored
 from reelvec.storage.frames.contract import FrameSource
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.identity import rows_see_each_other
+from reelvec.tasks.training.data import seen_in_evaluation
 from reelvec.tasks.training.train import Trained, load_trained
 
 __all__ = [
@@ -98,10 +98,9 @@ def encode_videos(
     """
     _one_thread(encoder)
     model = encoder.model
-    picks = [
-        pick_stored(int(n), encoder.config.max_frames, how=encoder.config.frame_selection)
-        for n in reader.lengths(keys)
-    ]
+    seen = seen_in_evaluation(encoder.config)
+    stored = zip(keys, reader.lengths(keys), strict=True)
+    picks = [seen.picks(int(n), clip=key) for key, n in stored]
     used = np.array([len(pick) for pick in picks], dtype=np.int32)
     parts: list[VideoFeatures] = []
     for start in range(0, len(keys), options.batch_size):

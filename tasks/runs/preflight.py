@@ -46,6 +46,7 @@ def check_config(config: PipelineConfig) -> None:
         ConfigError: with key, value and remedy.
     """
     _check_names(config)
+    _check_draw(config)
     _check_devices(config)
     weights, family = config.model.weights, config.model.family
     try:
@@ -126,16 +127,35 @@ def _check_names(config: PipelineConfig) -> None:
             f"train.schedule is ({config.train.schedule}); there are: {', '.join(SCHEDULES)}",
             key="train.schedule",
         )
-    weights = config.model.weights
-    if weights is None or is_pretrained(weights):
-        return
-    file = Path(weights).expanduser()
+    weights, policy = config.model.weights, config.model.policy_weights
+    if weights is not None and not is_pretrained(weights):
+        _check_file(weights, key="model.weights", remedy="an archive or checkpoint")
+    if policy is not None:
+        remedy = "torchvision's file of ImageNet weights, e.g. mobilenet_v3_large-8738ca79.pth"
+        _check_file(policy, key="model.policy_weights", remedy=remedy)
+
+
+def _check_file(name: str, *, key: str, remedy: str) -> None:
+    file = Path(name).expanduser()
     if not file.is_file():
         problem = "is a folder; name the file in it" if file.is_dir() else "is not there"
-        raise ConfigError(
-            f"model.weights ({weights}) {problem}; give the path of an archive or checkpoint",
-            key="model.weights",
-        )
+        raise ConfigError(f"{key} ({name}) {problem}; give the path of {remedy}", key=key)
+
+
+def _check_draw(config: PipelineConfig) -> None:
+    """Check that more frames are stored than the model sees, where training draws among them."""
+    draw, sees = config.model.train_frame_draw, config.model.max_frames
+    sampling = config.extract.sampling
+    bounds = {"extract.sampling.max_frames": sampling.max_frames}
+    if sampling.policy not in ("all", "per_second", "clip4clip"):
+        bounds["extract.sampling.count"] = sampling.count
+    for key, stored in bounds.items():
+        if draw != "none" and config.train.epochs and stored is not None and stored <= sees:
+            raise ConfigError(
+                f"model.train_frame_draw ({draw}) draws among the stored frames, and {key}"
+                f" ({stored}) keeps no more than model.max_frames ({sees}); raise {key}",
+                key=key,
+            )
 
 
 def checked_config(config: PipelineConfig) -> PipelineConfig:
@@ -145,8 +165,11 @@ def checked_config(config: PipelineConfig) -> PipelineConfig:
         ConfigError: what `check_config` finds.
     """
     check_config(config)
-    weights = config.model.weights
-    if weights is not None and not is_pretrained(weights):
-        weights = str(Path(weights).expanduser().resolve())
-    model = config.model.model_copy(update={"weights": weights})
+    files = {"weights": config.model.weights, "policy_weights": config.model.policy_weights}
+    absolute = {
+        key: str(Path(name).expanduser().resolve())
+        for key, name in files.items()
+        if name is not None and not is_pretrained(name)
+    }
+    model = config.model.model_copy(update=absolute)
     return config.model_copy(update={"corpus": anchored(config.corpus), "model": model})

@@ -29,6 +29,7 @@ from reelvec.storage.weights.checkpoints import (
     save_checkpoint,
     weights_hash,
 )
+from reelvec.tasks.identity import model_settings
 from reelvec.tasks.training.curves import CURVE, StepPoint, longest, write_curve
 from reelvec.tasks.training.identity import draws_noise
 from reelvec.tasks.training.progress import Progress
@@ -232,7 +233,7 @@ def _write(
     artifact: Artifact, contents: Contents, *, config: ModelConfig, seconds: float
 ) -> Receipt:
     metadata: dict[str, Any] = {
-        "model": config.model_dump(mode="json", exclude={"weights"}),
+        "model": model_settings(config),
         "sizes": contents.sizes,
         "progress": contents.progress.model_dump(mode="json"),
     }

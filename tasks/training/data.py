@@ -11,13 +11,15 @@ import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from reelvec.models.sampling.rules import pick_stored
+from reelvec.configs.schema import ModelConfig
+from reelvec.models.sampling.seen import SeenFrames
 from reelvec.storage.frames.contract import FrameSource
 
-__all__ = ["ClipBatch", "ClipLoader"]
+__all__ = ["ClipBatch", "ClipLoader", "seen_in_evaluation", "seen_in_training"]
 
 _BUFFERS = 2
 
@@ -45,6 +47,25 @@ class ClipBatch:
         return ClipBatch(self.frames[rows], self.mask[rows])
 
 
+def seen_in_evaluation(model: ModelConfig) -> SeenFrames:
+    """What validation and embedding see of a clip."""
+    return SeenFrames(
+        max_frames=model.max_frames, selection=model.frame_selection, order=model.eval_frame_order
+    )
+
+
+def seen_in_training(model: ModelConfig, *, seed: int, epoch: int) -> SeenFrames:
+    """What an epoch of training sees of a clip."""
+    return SeenFrames(
+        max_frames=model.max_frames,
+        selection=model.frame_selection,
+        draw=model.train_frame_draw,
+        order=model.train_frame_order,
+        seed=seed,
+        epoch=epoch,
+    )
+
+
 class ClipLoader:
     """Batches of clips by key.
 
@@ -57,19 +78,17 @@ class ClipLoader:
         source: FrameSource,
         *,
         max_frames: int,
-        selection: str,
         image_size: int,
         pinned: bool = False,
     ) -> None:
         self.waited_seconds = 0.0
         self._source = source
         self._max_frames = max_frames
-        self._selection = selection
         self._image_size = image_size
         self._pinned = pinned
         self._buffers: list[Tensor] = []
 
-    def batches(self, keys: Iterable[Sequence[str]]) -> Generator[ClipBatch]:
+    def batches(self, keys: Iterable[Sequence[str]], *, seen: SeenFrames) -> Generator[ClipBatch]:
         """One batch for each sequence of keys, in order; close the iterator to stop early."""
         wanted = list(keys)
         if not wanted:
@@ -79,7 +98,10 @@ class ClipLoader:
         for buffer in self._allocate(max(map(len, wanted))):
             free.put(buffer)
         thread = threading.Thread(
-            target=self._fill, args=(wanted, free, ready), name="reelvec-prefetch", daemon=True
+            target=self._fill,
+            args=(wanted, seen, free, ready),
+            name="reelvec-prefetch",
+            daemon=True,
         )
         thread.start()
         try:
@@ -99,6 +121,7 @@ class ClipLoader:
     def _fill(
         self,
         wanted: Sequence[Sequence[str]],
+        seen: SeenFrames,
         free: queue.Queue[Tensor | None],
         ready: queue.Queue[tuple[ClipBatch, Tensor] | BaseException],
     ) -> None:
@@ -107,15 +130,13 @@ class ClipLoader:
                 buffer = free.get()
                 if buffer is None:
                     return
-                ready.put((self._gather(keys, buffer[: len(keys)]), buffer))
+                ready.put((self._gather(keys, seen, buffer[: len(keys)]), buffer))
         except BaseException as error:  # noqa: BLE001 - raised again where the batch is asked for
             ready.put(error)
 
-    def _gather(self, keys: Sequence[str], out: Tensor) -> ClipBatch:
-        picks = [
-            pick_stored(int(length), self._max_frames, self._selection)
-            for length in self._source.lengths(keys)
-        ]
+    def _gather(self, keys: Sequence[str], seen: SeenFrames, out: Tensor) -> ClipBatch:
+        stored = zip(keys, self._source.lengths(keys), strict=True)
+        picks: list[np.ndarray] = [seen.picks(int(n), clip=key) for key, n in stored]
         self._source.gather(keys, picks=picks, out=out.numpy())
         used = torch.tensor([len(pick) for pick in picks])
         mask = (torch.arange(self._max_frames) < used[:, None]).long()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from reelvec.configs.schema import ModelConfig, PipelineConfig, TrainConfig
 from reelvec.models.registry import validate_options
+from reelvec.tasks.identity import model_settings
 
-__all__ = ["TRAINING_RECIPE", "checkpoint_identity", "draws_noise", "former_identity"]
+__all__ = ["TRAINING_RECIPE", "Start", "checkpoint_identity", "draws_noise", "former_identity"]
 
 TRAINING_RECIPE = 1
 
@@ -30,25 +32,40 @@ _HOW = {
 _LATER = {"betas", "epsilon", "negatives", "schedule_over", "stop_after"}
 
 
+@dataclass(frozen=True)
+class Start:
+    """Which weights a training starts from.
+
+    Attributes:
+        weights: hash of the tensors of model.weights; None: random ones, by train.seed.
+        policy: hash of the tensors of model.policy_weights; None: none are given.
+    """
+
+    weights: str | None = None
+    policy: str | None = None
+
+
 def checkpoint_identity(
-    config: PipelineConfig, *, start: str | None, corpus: str, frames: str, training_set: str
+    config: PipelineConfig, *, start: Start, corpus: str, frames: str, training_set: str
 ) -> dict[str, Any]:
     """Identity of the weights; an untrained model depends on its own settings alone.
 
     Args:
         config: the run.
-        start: hash of the weights that are started from; None: random ones, by train.seed.
+        start: the weights that are started from.
         corpus: fingerprint of the corpus artifact.
         frames: fingerprint of the frames artifact.
         training_set: hash of the items; counts when a grown corpus is to be trained on anew.
     """
-    left_out = {"weights"} if start is None else {"weights", "architecture"}
+    left_out = {"architecture"} if start.weights else set()
     identity: dict[str, Any] = {
         "kind": "checkpoint",
         "recipe": TRAINING_RECIPE,
-        "model": config.model.model_dump(mode="json", exclude=left_out),
-        "start": start,
+        "model": model_settings(config.model, left_out=frozenset(left_out)),
+        "start": start.weights,
     }
+    if start.policy:
+        identity["policy_start"] = start.policy
     if config.train.epochs == 0:
         return {**identity, "train": {"epochs": 0, "seed": config.train.seed}}
     train = config.train.model_dump(mode="json", exclude=_HOW)

@@ -24,7 +24,7 @@ from reelvec.tasks.training.checkpoints import (
     restore,
 )
 from reelvec.tasks.training.curves import StepPoint
-from reelvec.tasks.training.data import ClipLoader
+from reelvec.tasks.training.data import ClipLoader, seen_in_evaluation, seen_in_training
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import Reporter
 from reelvec.tasks.training.identity import draws_noise
@@ -96,13 +96,17 @@ class Trainer:
         self.loader = ClipLoader(
             reader,
             max_frames=spec.model.max_frames,
-            selection=spec.model.frame_selection,
             image_size=model.image_size,
             pinned=group.device.type == "cuda",
         )
         self.tokens = model.tokenize([item.text for item in self.items])
         chosen = [item for item in items if item.role == "selection"]
-        self.selection = SelectionSet(chosen, model=model, batch=min(options.batch_size, 32))
+        self.selection = SelectionSet(
+            chosen,
+            model=model,
+            seen=seen_in_evaluation(spec.model),
+            batch=min(options.batch_size, 32),
+        )
         progress = planned(self.order, epochs=options.epochs, training_set=set_hash(items))
         optimizer = make_optimizer(model, options, total_steps=scheduled_steps(self.order, options))
         self.state = TrainingState(model, optimizer, progress)
@@ -187,7 +191,8 @@ class Trainer:
         done = self.state.progress.step - epoch * self.order.steps
         batches = self.order.epoch(epoch)[done:]
         keys = [[self.items[row].clip_key for row in rows[self.mine]] for rows in batches]
-        with closing(self.loader.batches(keys)) as clips:
+        seen = seen_in_training(self.spec.model, seed=self.spec.train.seed, epoch=epoch)
+        with closing(self.loader.batches(keys, seen=seen)) as clips:
             for rows, batch in zip(batches, clips, strict=True):
                 chosen = torch.from_numpy(rows[self.mine])
                 self._step(rows, PairBatch(self.tokens[chosen], batch, len(rows)))
@@ -268,13 +273,9 @@ class Trainer:
         if due or progress.step % options.checkpoint_every == 0:
             self._commit()
         if self.group.is_first:
-            best = progress.best
-            self.reporter.say(
-                "epoch",
-                **progress.history[-1],
-                best_epoch=best.epoch if best else 0,
-                stopped=progress.stopped,
-            )
+            best = progress.best.epoch if progress.best else 0
+            ended = {**progress.history[-1], "best_epoch": best, "stopped": progress.stopped}
+            self.reporter.say("epoch", **ended)
 
     def _commit(self) -> None:
         if self.group.is_first:

@@ -11,6 +11,7 @@ from torch import Tensor
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import TextFeatures, VideoFeatures
 from reelvec.models.ranking.metrics import evaluate_similarity
+from reelvec.models.sampling.seen import SeenFrames
 from reelvec.tasks.training.data import ClipLoader
 from reelvec.tasks.training.items import Item
 from reelvec.tasks.training.processes import Group
@@ -23,11 +24,14 @@ _TEXTS_A_BLOCK = 256
 class SelectionSet:
     """Captions and clips of the selection split."""
 
-    def __init__(self, items: Sequence[Item], *, model: RetrievalModel, batch: int) -> None:
+    def __init__(
+        self, items: Sequence[Item], *, model: RetrievalModel, seen: SeenFrames, batch: int
+    ) -> None:
         self.keys = list(dict.fromkeys(item.clip_key for item in items))
         place = {key: index for index, key in enumerate(self.keys)}
         self.owners = [place[item.clip_key] for item in items]
         self.tokens = model.tokenize([item.text for item in items]) if items else torch.empty(0)
+        self._seen = seen
         self._batch = batch
 
     def __len__(self) -> int:
@@ -76,7 +80,7 @@ class SelectionSet:
         batches = [keys[first : first + self._batch] for first in range(0, len(keys), self._batch)]
         device = next(model.parameters()).device
         parts = []
-        with closing(loader.batches(batches)) as clips:
+        with closing(loader.batches(batches, seen=self._seen)) as clips:
             for batch in clips:
                 here = batch.to(device)
                 parts.append(model.encode_video(**model.prepare(here.frames, here.mask)))

@@ -21,6 +21,7 @@ from reelvec.models.conversion.weights import (
     frame_size_of_files,
     image_size_of,
     start,
+    start_policy,
     to_legacy_fp16,
 )
 from reelvec.models.family import RetrievalModel
@@ -36,11 +37,12 @@ from reelvec.storage.weights.pretrained import (
     pretrained_files,
     read_pretrained,
 )
+from reelvec.tasks.training.identity import Start
 
 __all__ = [
     "build_like",
     "build_sized",
-    "hash_of_start",
+    "hashes_of_start",
     "make_optimizer",
     "make_trainable",
     "open_any",
@@ -56,11 +58,22 @@ def starting_model(config: ModelConfig, *, seed: int) -> RetrievalModel:
         OptionsError, WeightsError: options or weights that do not fit (of models and storage).
     """
     state = read_start(config.weights) if config.weights else None
+    published = read_start(config.policy_weights) if config.policy_weights else None
     torch.manual_seed(seed)
+    return _started(config, state, published)
+
+
+def _started(
+    config: ModelConfig, state: Mapping[str, Tensor] | None, published: Mapping[str, Tensor] | None
+) -> RetrievalModel:
+    """The model that starts from these tensors; None: none are given."""
     if state is None:
-        return build_sized(config, sizes=architecture(config.architecture))
-    model = build_like(config, state)
-    start(model, state)
+        model = build_sized(config, sizes=architecture(config.architecture))
+    else:
+        model = build_like(config, state)
+        start(model, state)
+    if published is not None:
+        start_policy(model, published, given=state)
     return model
 
 
@@ -132,11 +145,12 @@ def build_sized(config: ModelConfig, *, sizes: Architecture) -> RetrievalModel:
     )
 
 
-def hash_of_start(config: ModelConfig) -> str | None:
-    """Hash of the weights that are started from; None: random ones."""
-    if config.weights is None:
-        return None
-    return _facts(config.weights).hash
+def hashes_of_start(config: ModelConfig) -> Start:
+    """Hashes of the weights that are started from."""
+    return Start(
+        weights=_facts(config.weights).hash if config.weights else None,
+        policy=_facts(config.policy_weights).hash if config.policy_weights else None,
+    )
 
 
 def rehearse_start(config: ModelConfig) -> int:
@@ -148,17 +162,16 @@ def rehearse_start(config: ModelConfig) -> int:
     Raises:
         OptionsError, WeightsError: as `starting_model`.
     """
-    if config.weights is None:  # mostly tiny: built sooner than torch loads its meta device
-        with torch.random.fork_rng(devices=()):
-            return build_sized(config, sizes=architecture(config.architecture)).image_size
-    state = _facts(config.weights).shapes
-    if is_pretrained(config.weights):
+    state = _facts(config.weights).shapes if config.weights else None
+    published = _facts(config.policy_weights).shapes if config.policy_weights else None
+    if config.weights and state and is_pretrained(config.weights):
         check_packages(state)
         return image_size_of(state)
+    if state is None and published is None:  # mostly tiny: sooner than torch loads its meta device
+        with torch.random.fork_rng(devices=()):
+            return build_sized(config, sizes=architecture(config.architecture)).image_size
     with torch.device("meta"):
-        model = build_like(config, state)
-        start(model, state)
-    return model.image_size
+        return _started(config, state, published).image_size
 
 
 class _Facts(NamedTuple):

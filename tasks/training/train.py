@@ -39,7 +39,7 @@ from reelvec.tasks.training.identity import checkpoint_identity, former_identity
 from reelvec.tasks.training.items import Item, choose_items, commit_items, read_items, set_hash
 from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.spec import TrainSpec, write_spec
-from reelvec.tasks.training.starting import hash_of_start, starting_model
+from reelvec.tasks.training.starting import hashes_of_start, starting_model
 from reelvec.tasks.training.supervisor import Launch, OnProgress, supervise
 from reelvec.tasks.training.watching import watched
 
@@ -125,7 +125,7 @@ def _checkpoint_artifact(session: Session, *, items: Sequence[Item]) -> Artifact
     """
     identity = checkpoint_identity(
         session.config,
-        start=hash_of_start(session.config.model),
+        start=hashes_of_start(session.config.model),
         corpus=session.corpus.fingerprint,
         frames=session.frames.fingerprint,
         training_set=set_hash(items),

@@ -79,6 +79,8 @@ def _trained_here(store: str) -> ChosenModel | None:
     if weights is None:
         return None
     model = config.model.model_dump(mode="json") | {"weights": weights}
+    if config.train.epochs:
+        model["policy_weights"] = None  # the trained model holds them
     note = (
         f"Embedded with the model of this store's run ({config.name}). On videos it was trained on,"
         " numbers show what was memorised."

@@ -32,6 +32,7 @@ from reelvec.storage.weights.checks import check_finite
 from reelvec.storage.weights.paths import check_output, new_output
 from reelvec.storage.weights.pretrained import PREFIX
 from reelvec.tasks.artifacts import Session
+from reelvec.tasks.identity import model_settings
 from reelvec.tasks.runs.recording import last_config
 from reelvec.tasks.training.checkpoints import model_from
 from reelvec.tasks.training.starting import open_any
@@ -260,7 +261,7 @@ def _described(model: RetrievalModel, config: ModelConfig) -> dict[str, Any]:
     """Metadata of a checkpoint of ours that no training wrote."""
     sizes = getattr(model, "architecture", None)
     return {
-        "model": config.model_dump(mode="json", exclude={"weights"}),
+        "model": model_settings(config),
         "sizes": dict(vars(sizes)) if sizes is not None else {},
     }
 

@@ -12,6 +12,7 @@ import yaml
 from reelvec.configs import load, preset_names
 from reelvec.configs.corpora import BenchmarkCorpus
 from reelvec.configs.presets import PRESET_DIR
+from reelvec.models.adaclip.mobilenet import NETWORKS
 from reelvec.models.clip.architecture import architecture
 from reelvec.models.registry import build, validate_options
 from reelvec.models.sampling.rules import POLICIES
@@ -116,6 +117,31 @@ def test_says_where_it_is_from(name):
         config.train.selection_split == "test"
     )
     assert config.model.architecture.replace("/", "-").lower() in name
+
+
+@pytest.mark.parametrize("name", [n for n in preset_names() if n.partition("/")[0] in SYSTEMS])
+def test_says_what_is_drawn_anew_each_epoch(name):
+    config, header = load(name), header_of(name)
+    said = header.partition("Drawn anew each epoch: ")[2]
+    assert said.startswith("the order of pairs")
+    options = validate_options(config.model.family, config.model.options)
+    assert options.draws_noise == ("dropout" in said or "noise of the policy" in said)
+    assert ("one caption of each video" in said) == (config.train.captions == "one_per_video")
+    assert ("where frames lie" in said) == (config.model.family == "clip2video")
+    assert config.model.train_frame_draw == "none"
+    assert config.model.train_frame_order == config.model.eval_frame_order == "ordinary"
+
+
+def test_adaclip_says_which_files_it_needs():
+    for name in PUBLISHED_PRESETS:
+        config, header = load(name), header_of(name)
+        needed = config.model.policy_weights
+        assert (needed is not None) == (config.model.family == "adaclip"), name
+        if needed:
+            network = NETWORKS[config.model.options["policy"]]
+            assert needed == network.published
+            assert f"--set model.policy_weights={needed}" in header
+            assert "stops before it decodes" in header
 
 
 @pytest.mark.parametrize("name", PUBLISHED_PRESETS)

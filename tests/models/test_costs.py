@@ -42,6 +42,7 @@ ADACLIP = [
         )
     ),
     {"policy": "mobilenet_v3_large", "frame_agg": "mlp", **POLICY},
+    {"policy": "mobilenet_v2", "mlp_type": "fc", **POLICY},
 ]
 MODELS = [
     *(("clip4clip", options) for options in CLIP4CLIP),

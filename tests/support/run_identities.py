@@ -8,17 +8,18 @@ from reelvec.tasks.identity import (
     evaluation_identity,
     frames_identity,
 )
-from reelvec.tasks.training.identity import checkpoint_identity
+from reelvec.tasks.training.identity import Start, checkpoint_identity
 
 
 def identities(config: PipelineConfig, *, start="auto", training_set="items", weights="weights"):
     """Kind -> identity; `weights` stands for the hash of the trained model's tensors.
 
     `start`: hash of the weights file; "auto": one that follows from its name, as each file has
-    its own.
+    its own. So has the file of the policy's weights.
     """
     if start == "auto":
-        start = None if config.model.weights is None else f"hash of {config.model.weights}"
+        start = _hash_of(config.model.weights)
+    start = Start(weights=start, policy=_hash_of(config.model.policy_weights))
     corpus = corpus_identity(config)
     frames = frames_identity(config.extract)
     sources = {"corpus": fingerprint(corpus), "frames": fingerprint(frames)}
@@ -32,6 +33,10 @@ def identities(config: PipelineConfig, *, start="auto", training_set="items", we
         "embeddings": embeddings,
         "evaluation": evaluation,
     }
+
+
+def _hash_of(name):
+    return None if name is None else f"hash of {name}"
 
 
 def fingerprints(config: PipelineConfig, **keywords):

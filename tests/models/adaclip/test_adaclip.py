@@ -1,5 +1,7 @@
 """AdaCLIP: the family contract, policies, Hard-Top-k, aggregations and their naive twins."""
 
+import math
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from reelvec.models.adaclip.policy import (
     FramePolicy,
     annealed_k,
     best_frames,
+    centre_frames,
     grey_frames,
     gumbel_noise,
     hard_top_k,
@@ -17,7 +20,15 @@ from reelvec.models.clip.architecture import architecture
 from reelvec.models.conversion.recognition import recognise
 from reelvec.models.errors import InputError, OptionsError
 from reelvec.models.registry import build
-from tests.models.contracts_family import FRAMES, FamilyContract, captions, clips, inputs_of, make
+from tests.models.contracts_family import (
+    FRAMES,
+    SIZES,
+    FamilyContract,
+    captions,
+    clips,
+    inputs_of,
+    make,
+)
 
 RAW = {"policy": "raw", "top_k": 2, "rescale_size": 5, "hidden_dim": 16, "mlp_hidden_dim": 8}
 VARIANTS = {
@@ -37,6 +48,7 @@ VARIANTS = {
     "raw_qscore": RAW | {"frame_agg": "qscore"},
     "clip": RAW | {"policy": "clip"},
     "mobilenet": RAW | {"policy": "mobilenet_v3_large", "freeze_cnn": True},
+    "mobilenet_v2": RAW | {"policy": "mobilenet_v2", "freeze_cnn": True, "policy_view": "centre"},
 }
 
 
@@ -186,7 +198,7 @@ def test_training_uses_the_epochs_temperature_and_number_of_frames():
     kept = []
     for epoch in range(4):
         model.start_epoch(epoch)
-        assert model.temperature == temperature(epoch)
+        assert model.temperature == temperature(epoch, initial=5.0, decay=0.045, least=0.5)
         kept.append(model.encode_video(**given)["selected"].shape[1])
     assert (
         kept
@@ -194,6 +206,43 @@ def test_training_uses_the_epochs_temperature_and_number_of_frames():
         == [int(annealed_k(e, n_frames=4, top_k=1, warmup_epochs=2)) for e in range(4)]
     )
     assert model.eval().encode_video(**given)["selected"].shape[1] == 1
+
+
+def test_the_temperature_has_options():
+    options = {"temperature": 2.0, "temperature_decay": 0.1, "temperature_least": 1.5}
+    model = make("adaclip", RAW | options)
+    found = []
+    for epoch in range(5):
+        model.start_epoch(epoch)
+        found.append(model.temperature)
+    wanted = [2 * math.exp(-0.1 * epoch) for epoch in range(3)] + [1.5, 1.5]
+    assert found == pytest.approx(wanted, rel=1e-12)
+
+
+def test_a_frozen_clip_is_not_trained_and_the_rest_is():
+    model = make("adaclip", RAW | {"frame_agg": "mlp", "freeze_clip": True}).train()
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == {name for name, _ in model.named_parameters() if name.startswith("clip.")}
+    video = model.encode_video(**inputs_of(model, *clips(3)))["embedding"]
+    (video @ torch.randn(video.shape[1]).double()).sum().backward()
+    assert all(p.grad is not None for n, p in model.named_parameters() if n not in frozen)
+
+
+def test_a_mobilenet_sees_the_centre_the_original_crops():
+    """Resized to 256 and cut to 224: the middle 7/8. A picture of 16 x 16 cells shows which."""
+    cells = torch.arange(256, dtype=torch.uint8).view(16, 16)
+    stored = cells.repeat_interleave(14, 0).repeat_interleave(14, 1)[..., None].expand(-1, -1, 3)
+    frames = stored[None, None].contiguous()
+    seen = centre_frames(frames)
+    assert seen.shape == frames.shape and seen.dtype == torch.uint8
+    middles = seen[0, 0, 8::16, 8::16, 0]  # of 14 x 14 cells, 16 pixels each
+    assert torch.equal(middles, cells[1:15, 1:15])
+    model = make("adaclip", VARIANTS["mobilenet_v2"])
+    pixels, mask = clips(2, side=SIZES.image_size)
+    wanted = make("adaclip", VARIANTS["mobilenet_v2"] | {"policy_view": "stored"})
+    centre = model.prepare(pixels, mask)["policy_frames"]
+    whole = wanted.prepare(centre_frames(pixels), mask)["policy_frames"]
+    assert torch.equal(centre, whole)
 
 
 def test_training_noise_comes_from_the_generator_or_is_given():
@@ -251,6 +300,9 @@ def test_policies_that_look_at_pixels_need_them():
         (RAW | {"hidden_dim": 20}, "multiple of head_dim"),
         ({"reuse_scores": True}, "needs a policy"),
         (RAW | {"sim_header": "transformer", "warmup_epochs": 3}, "warmup_epochs 0"),
+        (RAW | {"policy_view": "centre"}, "centre is for a MobileNet, and policy is raw"),
+        ({"freeze_clip": True}, "freeze_clip leaves nothing to train"),
+        ({"freeze_clip": True, "policy": "none"}, "set a policy, a header or frame_agg"),
         ({"frame_agg": "max"}, "frame_agg"),
         ({"polcy": "raw"}, "did you mean 'policy'"),
     ],
@@ -324,7 +376,15 @@ def test_a_checkpoint_tells_what_its_shapes_tell(name):
     wanted = {
         k: v
         for k, v in options.items()
-        if k not in ("frame_agg_temp", "word_agg_temp", "reuse_scores", "freeze_cnn", "top_k")
+        if k
+        not in (
+            "frame_agg_temp",
+            "word_agg_temp",
+            "reuse_scores",
+            "freeze_cnn",
+            "policy_view",
+            "top_k",
+        )
         and v != "qscore"
     }
     if options.get("policy") != "raw":

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from reelvec.models.sampling.rules import pick_stored
+from reelvec.models.sampling.seen import SeenFrames
 from reelvec.tasks.training.data import ClipLoader
 from tests.tasks.training.builders import FRAMES, SIZE, clip_frames
 
@@ -29,14 +30,19 @@ class Source:
             out[row, : len(pick)] = clip_frames(key).frames[pick]
 
 
-def loader(selection="linspace", **options):
-    return ClipLoader(Source(**options), max_frames=FRAMES, selection=selection, image_size=SIZE)
+def loader(**options):
+    return ClipLoader(Source(**options), max_frames=FRAMES, image_size=SIZE)
+
+
+def seen(**options):
+    return SeenFrames(max_frames=FRAMES, **options)
 
 
 @pytest.mark.parametrize("selection", ["head", "tail", "linspace"])
 def test_batches_equal_a_naive_stack(selection):
     wanted = [KEYS[:3], KEYS[3:5], [KEYS[0], KEYS[0], KEYS[7]]]
-    for keys, batch in zip(wanted, loader(selection).batches(wanted), strict=True):
+    batches = loader().batches(wanted, seen=seen(selection=selection))
+    for keys, batch in zip(wanted, batches, strict=True):
         for row, key in enumerate(keys):
             frames = clip_frames(key).frames
             frames = frames[pick_stored(len(frames), FRAMES, selection)]
@@ -47,20 +53,20 @@ def test_batches_equal_a_naive_stack(selection):
 
 def test_reading_runs_ahead_and_waiting_is_counted():
     slow = loader(seconds=0.05)
-    for _ in slow.batches([KEYS[:2]] * 4):
+    for _ in slow.batches([KEYS[:2]] * 4, seen=seen()):
         time.sleep(0.1)
     assert 0.04 < slow.waited_seconds < 0.1  # only the first batch is waited for
 
 
 def test_an_error_arrives_where_the_batch_is_asked_for():
-    batches = loader().batches([KEYS[:2], KEYS[8:], KEYS[:2]])
+    batches = loader().batches([KEYS[:2], KEYS[8:], KEYS[:2]], seen=seen())
     next(batches)
     with pytest.raises(OSError, match="shard gone"):
         next(batches)
 
 
 def test_stopping_early_leaves_no_thread():
-    batches = loader().batches([KEYS[:2]] * 50)
+    batches = loader().batches([KEYS[:2]] * 50, seen=seen())
     next(batches)
     batches.close()
     assert not [t for t in threading.enumerate() if t.name == "reelvec-prefetch"]
@@ -68,5 +74,7 @@ def test_stopping_early_leaves_no_thread():
 
 def test_two_buffers_serve_a_whole_epoch():
     reused = loader()
-    addresses = {b.frames.data_ptr() for _ in range(2) for b in reused.batches([KEYS[:4]] * 6)}
+    addresses = {
+        b.frames.data_ptr() for _ in range(2) for b in reused.batches([KEYS[:4]] * 6, seen=seen())
+    }
     assert len(addresses) == 2

@@ -15,7 +15,7 @@ from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.training import step
 from reelvec.tasks.training.checkpoints import TrainingState, checkpoints, commit
 from reelvec.tasks.training.errors import TrainingError
-from reelvec.tasks.training.identity import checkpoint_identity, former_identity
+from reelvec.tasks.training.identity import Start, checkpoint_identity, former_identity
 from reelvec.tasks.training.loop import Trainer, scheduled_steps
 from reelvec.tasks.training.order import Order
 from reelvec.tasks.training.processes import Group
@@ -113,7 +113,7 @@ def test_a_training_of_before_stays_the_runs(small):
     config = small.model_copy(update={"model": model, "train": trains})
     session = Session(config)
     sources = {"corpus": session.corpus.fingerprint, "frames": session.frames.fingerprint}
-    identity = checkpoint_identity(config, start=None, training_set="", **sources)
+    identity = checkpoint_identity(config, start=Start(), training_set="", **sources)
     former = session.open("checkpoint", former_identity(identity, config))
     assert find_trained(Session(config)) is None  # a folder is no training
     state = TrainingState(

@@ -22,7 +22,7 @@ from reelvec.storage.weights.checkpoints import load_checkpoint
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.training.checkpoints import CHECKPOINTS
 from reelvec.tasks.training.errors import TrainingError
-from reelvec.tasks.training.identity import checkpoint_identity
+from reelvec.tasks.training.identity import Start, checkpoint_identity
 from reelvec.tasks.training.items import read_items
 from reelvec.tasks.training.train import find_trained, load_trained, train, trained
 from tests.tasks.training.builders import (
@@ -99,7 +99,8 @@ def test_processes_device_and_store_are_no_part_of_the_identity(finished):
 
     def identity(**changes):
         changed = config.model_copy(update={"train": config.train.model_copy(update=changes)})
-        return checkpoint_identity(changed, start="h", corpus="c", frames="f", training_set="t")
+        sources = {"corpus": "c", "frames": "f", "training_set": "t"}
+        return checkpoint_identity(changed, start=Start("h"), **sources)
 
     same = {"processes": 3, "device": "cuda", "threads": 5, "keep_last": 9, "accumulation": 2}
     assert identity(**same) == identity()
