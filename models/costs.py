@@ -17,7 +17,6 @@ from reelvec.models.clip.architecture import Architecture
 
 __all__ = [
     "Costs",
-    "Counted",
     "Macs",
     "attention_macs",
     "convolutions",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from reelvec.models.features import Columns, TextFeatures, VideoFeatures
 from reelvec.models.ranking.rivals import XPoolColumns, XPoolHead, wti_scores, xpool_scores
 from reelvec.models.ranking.topk import block_topk
 from reelvec.models.registry import build
+from reelvec.models.scores import SCORES, ScoreKind
 
 __all__ = ["SearchTime", "TimeOptions", "search_times"]
 
@@ -143,25 +144,15 @@ def _seconds(score: Score, passes: int) -> float:
 
 def _contenders() -> list[_Contender]:
     """Every score there is, the dot product first: it is what the others are compared with."""
-
-    def of(family: str, **options: Any) -> Callable[[TimeOptions, int], tuple[Score, int]]:
-        return lambda sizes, videos: _of_family(family, options, sizes, videos)
-
-    tight = of("clip4clip", sim_header="tightTransf")
-    return [
-        _Contender("dot product", False, of("clip4clip")),
-        _Contender("CLIP2Video, two dot products", False, of("clip2video")),
-        _Contender("AdaCLIP qscore", True, of("adaclip", frame_agg="qscore")),
-        _Contender("X-Pool, folded", True, _xpool),
-        _Contender("DRL wti", True, _wti),
-        _Contender("X-CLIP", True, of("xclip")),
-        _Contender("tightTransf, a pass a pair", True, tight, slow=True),
+    of_families = [
+        _Contender(kind.name, kind.looks_at_query, partial(_of_family, kind), slow=kind.slow)
+        for kind in SCORES
     ]
+    rivals = [_Contender("X-Pool, folded", True, _xpool), _Contender("DRL wti", True, _wti)]
+    return [*of_families, *rivals]
 
 
-def _of_family(
-    family: str, options: dict[str, Any], sizes: TimeOptions, videos: int
-) -> tuple[Score, int]:
+def _of_family(kind: ScoreKind, sizes: TimeOptions, videos: int) -> tuple[Score, int]:
     towers = Architecture(  # not used: what they would give is drawn
         embed_dim=sizes.width,
         image_size=32,
@@ -174,8 +165,8 @@ def _of_family(
         vocab_size=8,
     )
     model = build(
-        family,
-        options=options,
+        kind.family,
+        options=kind.options,
         architecture=towers,
         max_words=sizes.words,
         max_frames=sizes.frames,

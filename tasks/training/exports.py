@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.tasks.training.checkpoints import checkpoints
 from reelvec.tasks.training.curves import StepPoint, curve_table, read_curve
-from reelvec.tasks.training.tensorboard import TensorBoard
+from reelvec.tasks.training.event_files import TensorBoard
 
 __all__ = ["Curves", "curves_at", "write_curves", "write_events"]
 

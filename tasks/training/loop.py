@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -119,8 +119,7 @@ class Trainer:
         )
         self.reporter = Reporter(silent=not group.is_first)
         self.writer = CheckpointWriter(self._write)
-        self._started = time.monotonic()
-        self._seconds_before = 0.0
+        self._started, self._seconds_before = time.monotonic(), 0.0
         self._curve: list[StepPoint] = []
         self._step_began = time.perf_counter()
 
@@ -209,38 +208,39 @@ class Trainer:
         )
         self._check(loss, rows)
         moved = rates(optimizer)
-        rate = max(moved.values())  # of the new parts, unless all is clip.*
         norm = limited_norm(model, self.spec.train.max_grad_norm)
         optimizer.step()
         clamp_logit_scale(model)
         progress = progress.after_step(loss)
         self.state = replace(self.state, progress=progress)
+        self._tell_step(len(rows), loss=loss, norm=norm, moved=moved)
+        if progress.ends_epoch:
+            self._end_epoch(max(moved.values()))
+        elif progress.step % self.spec.train.checkpoint_every == 0:
+            self._commit()
+        self._step_began = time.perf_counter()
+
+    def _tell_step(
+        self, samples: int, *, loss: float, norm: float, moved: Mapping[str, float]
+    ) -> None:
+        """The step just taken, into the curve and to whoever watches."""
+        progress, seconds = self.state.progress, time.perf_counter() - self._step_began
         epoch = (progress.step - 1) // progress.steps_per_epoch + 1
+        point = StepPoint(
+            step=progress.step, epoch=epoch, loss=loss, grad_norm=norm, rates=moved, seconds=seconds
+        )
+        self._curve.append(point)
+        self.reporter.say("point", **point.as_dict())
         self.reporter.step(
-            samples=len(rows),
+            samples=samples,
             waited=self.loader.waited_seconds,
             last=progress.ends_epoch,
             step=progress.step,
             steps=progress.total_steps,
             epoch=epoch,
             loss=round(loss, 5),
-            lr=rate,
+            lr=max(moved.values()),  # of the new parts, unless all is clip.*
         )
-        point = StepPoint(
-            step=progress.step,
-            epoch=epoch,
-            loss=loss,
-            grad_norm=norm,
-            rates=moved,
-            seconds=time.perf_counter() - self._step_began,
-        )
-        self._curve.append(point)
-        self.reporter.say("point", **point.as_dict())
-        if progress.ends_epoch:
-            self._end_epoch(rate)
-        elif progress.step % self.spec.train.checkpoint_every == 0:
-            self._commit()
-        self._step_began = time.perf_counter()
 
     def _check(self, loss: float, rows: Sequence[int]) -> None:
         if math.isfinite(loss):

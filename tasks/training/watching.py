@@ -98,7 +98,7 @@ class watched:
 
     def __enter__(self) -> OnProgress:
         if TENSORBOARD in self._watchers:
-            from reelvec.tasks.training.tensorboard import TensorBoard
+            from reelvec.tasks.training.event_files import TensorBoard
 
             self._watchers[TENSORBOARD] = TensorBoard(self._folder)
         return self._hear

@@ -15,7 +15,7 @@ from tests.support.command_line import typed
 
 SMALL = TimeOptions(videos=(10, 70), width=64, frames=3, words=5)
 NAMES = (
-    "dot product", "CLIP2Video", "AdaCLIP qscore", "X-Pool", "DRL wti", "X-CLIP", "tightTransf",
+    "dot product", "CLIP2Video", "AdaCLIP qscore", "X-CLIP", "tightTransf", "X-Pool", "DRL wti",
 )  # fmt: skip
 
 
