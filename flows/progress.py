@@ -81,7 +81,8 @@ class StageProgress:
         elif name == "epoch":
             self._console.print(f"{self.title}: {epoch_words(event)}", soft_wrap=True)
         elif name == "restart":
-            self._console.print(f"{self.title}: restarted from the last checkpoint")
+            words = f"{self.title}: {event['message']}; restarted from the last checkpoint"
+            self._console.print(words, soft_wrap=True)
         elif name == "note":
             self._console.print(f"{self.title}: {event['text']}", soft_wrap=True)
 

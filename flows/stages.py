@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from reelvec.configs import PipelineConfig
 from reelvec.flows.engine import Engine, ShardFunction
 from reelvec.flows.progress import TrainingNumbers, stage_progress
 from reelvec.storage.at_work import announced
@@ -33,6 +35,7 @@ from reelvec.tasks.scoring import evaluate as evaluation
 from reelvec.tasks.scoring.logits import scoring_of
 from reelvec.tasks.shards import Shard
 from reelvec.tasks.training import train as training
+from reelvec.tasks.training.running import RunTraining, run_here
 
 __all__ = ["STAGES", "Stage", "run_stages"]
 
@@ -102,7 +105,11 @@ def train(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
             progress.follow_training(event)
             numbers.follow(event)
 
-        receipt = training.train(session, on_progress=hear)
+        receipt = training.train(
+            session,
+            on_progress=hear,
+            run_training=_where_to_train(session.config, engine),
+        )
     return StageReceipt.of(
         "train",
         training.trained(session).snapshot,
@@ -111,6 +118,15 @@ def train(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
         notes=receipt.notes,
         training=receipt,
     )
+
+
+def _where_to_train(config: PipelineConfig, engine: Engine) -> RunTraining:
+    """Workers of the Dask cluster, where several nodes are to train and there is one."""
+    if engine.dask_address is None or config.train.nodes == 1:
+        return run_here
+    from reelvec.flows.dask_training import run_on_dask
+
+    return partial(run_on_dask, engine.dask_address)
 
 
 def embed(session: Session, _: RetryFilter | None, engine: Engine) -> StageReceipt:

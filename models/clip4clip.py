@@ -59,7 +59,7 @@ class Clip4Clip(HeaderFamily):
 
     def encode_video(self, frames: Tensor, mask: Tensor, **_: Any) -> VideoFeatures:
         """`embedding` [V, D], unit; tightTransf: `frames` [V, F, D] and `mask` [V, F]."""
-        encoded = self.encode_frames(frames)
+        encoded = self.encode_frames(frames, mask, keep_padding=not self.is_dot_product)
         if self.is_dot_product:
             return VideoFeatures({"embedding": pool(self.temporal(encoded, mask), mask)})
         if frames.shape[1] != self.max_frames:

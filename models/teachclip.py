@@ -116,7 +116,8 @@ class TeachClip(HeaderFamily):
                 f"{frames.shape[1]} frames a video: the table of frame weights has "
                 f"{self.max_frames} (max_frames); pad with zeros and mask 0"
             )
-        encoded = self._after_header(self.encode_frames(frames), mask)
+        encoded = self.encode_frames(frames, mask, keep_padding=self._is_legacy)
+        encoded = self._after_header(encoded, mask)
         scores = self.frameLinear2(torch.relu(self.frameLinear(encoded))).squeeze(2)
         if not self._is_legacy:
             scores = scores.masked_fill(mask == 0, -torch.inf)

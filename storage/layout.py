@@ -8,6 +8,7 @@
                          snapshots/{n:08d}.json
                          removals/{n:08d}.json, .done     what gc is about to delete, and did
                          pins/{n:08d}-{unique}.json       snapshots a reader holds on to
+                         derived/{what}-{checksum}/…      made of a snapshot when it is needed
     runs/{stamp}-{id}.json
     drops/{stamp}-{id}.json              which of these runs were dropped
     at-work/{stamp}-{id}.json            a run that has begun and not ended
@@ -31,6 +32,7 @@ from reelvec.storage.errors import StoreError
 
 __all__ = [
     "AT_WORK",
+    "DERIVED",
     "DROPS",
     "FORMATS",
     "KINDS",
@@ -41,6 +43,7 @@ __all__ = [
     "at_work",
     "canonical",
     "damaged",
+    "derived",
     "drop",
     "fingerprint",
     "identity",
@@ -64,6 +67,7 @@ RUNS = "runs"
 DROPS = "drops"
 AT_WORK = "at-work"
 FORMATS = "format"
+DERIVED = "derived"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,63}")
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -164,6 +168,11 @@ def number_of(name: str) -> int | None:
     """The number at the start of a snapshot's, removal's or pin's file name; None: none there."""
     match = _NUMBERED.match(name)
     return int(match[1]) if match else None
+
+
+def derived(folder: str) -> str:
+    """Where files derived from the artifact's snapshots lie."""
+    return f"{folder}/{DERIVED}"
 
 
 def run(stamp: str, identifier: str) -> str:

@@ -180,7 +180,7 @@ def test_function_budget():
 
 def test_code_folders_hold_code():
     """Weights and tables live in a store; a `.pt` dropped into models/ would be shipped."""
-    allowed = {".py", ".yaml", ".json", ".html", ".css", ".typed", ".gz", ".LICENSE"}
+    allowed = {".py", ".yaml", ".json", ".html", ".css", ".js", ".svg", ".typed", ".gz", ".LICENSE"}
     files = [p for package in PACKAGES for p in (ROOT / package).rglob("*") if p.is_file()]
     strays = [name(p) for p in files if p.suffix not in allowed and "__pycache__" not in p.parts]
     assert strays == []

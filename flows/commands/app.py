@@ -20,6 +20,8 @@ from reelvec.flows.commands import (
     looking,
     running,
     runs,
+    searching,
+    serving,
     sweeping,
     timing,
     training,
@@ -36,7 +38,20 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (running, sweeping, looking, runs, training, corpora, keeping, weights, timing):
+_GROUPS = (
+    running,
+    sweeping,
+    searching,
+    serving,
+    looking,
+    runs,
+    training,
+    corpora,
+    keeping,
+    weights,
+    timing,
+)
+for group in _GROUPS:
     group.register(app)
 
 

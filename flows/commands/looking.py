@@ -1,10 +1,10 @@
-"""Commands that only read: search, status, failures, presets, doctor."""
+"""Commands that only read: status, failures, presets, doctor."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -16,7 +16,6 @@ from reelvec.flows.console.options import (
     default_store,
 )
 from reelvec.flows.console.output import (
-    complain,
     print_json,
     print_table,
     say,
@@ -31,32 +30,10 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    app.command()(search)
     app.command()(status)
     app.command()(failures)
     app.command()(presets)
     app.command()(doctor)
-
-
-def search(
-    text: Annotated[str, typer.Argument(help="What to look for, in words.")],
-    store: StoreOption = None,
-    run: RunOption = None,
-    top: Annotated[int, typer.Option("--top", min=1, help="Rows to show.")] = 10,
-    as_json: JsonFlag = False,
-) -> None:
-    """Rank the videos of a run by a text."""
-    answers = opened_store(store).run(run).answers(text, top=top)
-    rows = [row.as_dict() for row in answers.rows]
-    if as_json:
-        notes = list(answers.notes)
-        print_json({"query": text, "unit": answers.unit, "notes": notes, "results": rows})
-        return
-    rows = [row | {answers.unit: row["score"]} for row in rows]
-    columns = ["rank", answers.unit, "video_id", "start_seconds", "end_seconds", "path"]
-    print_table(f"“{text}”", rows, columns)
-    for note in answers.notes:
-        complain(note)
 
 
 def status(store: StoreOption = None, as_json: JsonFlag = False) -> None:

@@ -13,14 +13,15 @@ from reelvec.configs.loader import require_corpus
 from reelvec.flows.console.options import (
     AcceptFlag,
     JsonFlag,
+    NoOpenFlag,
     RehashFlag,
     RunOption,
     RunsOption,
     StoreOption,
     default_store,
 )
-from reelvec.flows.console.output import print_json, say
-from reelvec.flows.console.stores import known_store
+from reelvec.flows.console.output import complain, is_person, print_json, say
+from reelvec.flows.console.stores import known_store, opened_store
 from reelvec.storage.corpora.own.folder import check_folder
 
 __all__ = ["register"]
@@ -49,10 +50,18 @@ def demo(
     store: StoreOption = None,
     set_: SetOption = None,
     rehash: RehashFlag = False,
+    no_open: NoOpenFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Run the main job on a synthetic corpus: frames, training, tables, metrics, report."""
+    """Run the main job on a synthetic corpus: frames, training, tables, metrics, report, a page.
+
+    Where a person is at the terminal the page of the store is then opened, as by `reelvec serve`.
+    """
     _launch(load("demo", overrides=_overrides(set_, store)), rehash=rehash, as_json=as_json)
+    if is_person() and not (as_json or no_open):
+        from reelvec.flows.page.serving import ServeOptions, serve_page
+
+        serve_page(opened_store(store), options=ServeOptions(port=0))
 
 
 def run(
@@ -193,6 +202,14 @@ def _launch(
 ) -> None:
     from reelvec.flows.launch import launch, show
 
+    if config.train.nodes > 1:
+        from reelvec.flows.nodes import join, other_place
+
+        place = other_place(config, stages=stages)
+        if place is not None:
+            join(config, place)
+            complain(f"reelvec: node {place.index} of {place.count} took part in the training")
+            return
     summary = launch(config, stages=stages, accept_losses=accept_losses, rehash=rehash)
     if as_json:
         print_json(summary.to_json())

@@ -10,6 +10,7 @@ import typer
 __all__ = [
     "AcceptFlag",
     "JsonFlag",
+    "NoOpenFlag",
     "RehashFlag",
     "RunOption",
     "RunsOption",
@@ -34,6 +35,7 @@ RunsOption = Annotated[
 JsonFlag = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")
 ]
+NoOpenFlag = Annotated[bool, typer.Option("--no-open", help="Open no page in a browser.")]
 RehashFlag = Annotated[
     bool,
     typer.Option(

@@ -6,6 +6,7 @@ printed (a house rule of tests/test_architecture.py), and what a terminal would 
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 import unicodedata
@@ -17,6 +18,8 @@ from rich.table import Table
 
 __all__ = [
     "complain",
+    "is_person",
+    "print_csv",
     "print_json",
     "print_table",
     "printable",
@@ -64,6 +67,11 @@ def complain(line: object) -> None:
     sys.stderr.flush()
 
 
+def is_person() -> bool:
+    """Whether somebody is at the terminal, to look at a page."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+
+
 def progress_console() -> Console:
     """Stderr, for bars and lines that name stages and counts, never a video."""
     return Console(stderr=True, markup=False, emoji=False, highlight=False)
@@ -85,6 +93,18 @@ def _escaped_in_json(line: str) -> str:
 def _utf16_escapes(character: str) -> str:
     units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+def print_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """A header and a line a row on stdout; numbers in full, text escaped as everywhere."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_in_csv(row.get(column, "")) for column in columns])
+
+
+def _in_csv(value: object) -> object:
+    return value if isinstance(value, int | float) else printable("" if value is None else value)
 
 
 def print_table(

@@ -83,7 +83,7 @@ class WeighingFamily(ClipFamily):
         sentence, words = self.encode_words(tokens)
         if self.options.word_agg == "none" or self.options.frame_agg != "none":
             return TextFeatures({"embedding": unit(sentence)})
-        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        positions = torch.arange(words.shape[1], device=tokens.device)
         real = positions <= tokens.argmax(dim=1, keepdim=True)  # start to end token
         added = key_mask(
             real, heads=self._heads, dtype=words.dtype, layout=self.options.mask_layout

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from reelvec.models.adaclip.aggregation import WeighingFamily
+from reelvec.models.adaclip.frames import each_once, evenly, pick
 from reelvec.models.adaclip.mobilenet import IMAGENET_MEAN, IMAGENET_STD, NETWORKS, PolicyNetwork
 from reelvec.models.adaclip.options import AdaClipOptions, read_config, read_shapes
 from reelvec.models.adaclip.policy import (
@@ -21,11 +22,9 @@ from reelvec.models.adaclip.policy import (
     annealed_k,
     best_frames,
     centre_frames,
-    evenly,
     grey_frames,
     gumbel_noise,
     hard_top_k,
-    pick,
     temperature,
 )
 from reelvec.models.clip.architecture import Architecture
@@ -239,16 +238,15 @@ class AdaClip(WeighingFamily):
             noise: [V, N] Gumbel(0, 1) noise of training; None: drawn.
         """
         source = evenly(mask)
-        if not bool((mask != 0).all()):
-            frames = pick(frames, source)
-            policy_frames = None if policy_frames is None else pick(policy_frames, source)
+        if policy_frames is not None and not bool((mask != 0).all()):
+            policy_frames = pick(policy_frames, source)
         if self.has_policy:
-            kept, scores, chosen = self._choose(frames, policy_frames, noise)
+            kept, scores, chosen = self._choose(frames, mask, policy_frames, noise)
             if self.options.reuse_scores:
                 weights = torch.softmax(scores / self.options.frame_agg_temp, dim=1)
                 kept = kept * weights[..., None]
         else:
-            kept, chosen = self.encode_frames(frames), None
+            kept, chosen = pick(self.encode_frames(frames, mask), source), None
         empty = (mask != 0).sum(1) == 0  # no frames, no vector: NaN is refused by the metrics
         kept = self._header(kept).masked_fill(empty[:, None, None], torch.nan)
         features = (
@@ -259,11 +257,13 @@ class AdaClip(WeighingFamily):
         return VideoFeatures(features)
 
     def _choose(
-        self, frames: Tensor, looked: Tensor | None, noise: Tensor | None
+        self, frames: Tensor, mask: Tensor, looked: Tensor | None, noise: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Kept frame features [V, K, D], their scores [V, K] and indices [V, K]."""
+        """Kept frame features [V, K, D], their scores [V, K] and places [V, K] of N."""
         by_clip = self.options.policy == "clip"
-        everything = self.encode_frames(frames) if by_clip or self.training else None
+        everything = None
+        if by_clip or self.training:
+            everything = pick(self.encode_frames(frames, mask), evenly(mask))
         seen = everything if by_clip else looked
         if seen is None:
             raise InputError(
@@ -282,7 +282,8 @@ class AdaClip(WeighingFamily):
             return selection @ everything, (selection @ scores[..., None]).squeeze(2), chosen
         chosen = best_frames(scores, k=self.kept)
         if everything is None:
-            kept = self.encode_frames(pick(frames, chosen))
+            needed, real, places = each_once(evenly(mask).gather(1, chosen), mask=mask)
+            kept = pick(self.encode_frames(pick(frames, needed), real), places)
         else:
             kept = pick(everything, chosen)
         return kept, scores.gather(1, chosen), chosen

@@ -19,11 +19,9 @@ __all__ = [
     "annealed_k",
     "best_frames",
     "centre_frames",
-    "evenly",
     "grey_frames",
     "gumbel_noise",
     "hard_top_k",
-    "pick",
     "temperature",
 ]
 
@@ -183,17 +181,3 @@ def centre_frames(frames: Tensor) -> Tensor:
         pixels, size=(side, side), mode="bicubic", align_corners=False
     )
     return large.clamp_(0, 255).round_().to(torch.uint8).permute(0, 2, 3, 1).view(frames.shape)
-
-
-def evenly(mask: Tensor) -> Tensor:
-    """Index of the frame at each place, [V, N]: floor(i n / N) where only n < N are real."""
-    real = mask != 0
-    order = real.int().argsort(dim=1, descending=True, stable=True)
-    count = real.sum(dim=1, keepdim=True)
-    places = torch.arange(mask.shape[1], device=mask.device)
-    return order.gather(1, places * count // mask.shape[1])
-
-
-def pick(x: Tensor, index: Tensor) -> Tensor:
-    """x[v, index[v, i]] for x [V, N, ...] and index [V, K]."""
-    return x[torch.arange(len(x), device=x.device)[:, None], index]

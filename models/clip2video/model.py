@@ -145,6 +145,7 @@ class Clip2Video(ClipFamily):
         sentence, words = self.encode_words(tokens)
         features = {"embedding": unit(sentence)}
         if self.options.center_type == "TAB":
+            tokens = tokens[:, : words.shape[1]]
             positions = torch.arange(tokens.shape[1], device=tokens.device)
             ends = tokens == tokens.amax(dim=1, keepdim=True)
             last = (positions * ends).amax(dim=1, keepdim=True)  # captions may spell an end token
@@ -154,9 +155,8 @@ class Clip2Video(ClipFamily):
 
     def encode_video(self, frames: Tensor, mask: Tensor, **_: Any) -> VideoFeatures:
         """``embedding`` [V, D] pooled frames; TAB: ``aligned`` [V, D]."""
-        encoded = self.encode_frames(frames)
-        if self.options.projection == "sigmoid_mlp":
-            encoded = _same_padding(encoded, mask)
+        # padded frames must be equal to the last bit: sigmoid_mlp's norm magnifies rounding
+        encoded = self.encode_frames(frames, mask, keep_padding=True)
         features = {"embedding": pool(self._temporal(encoded, mask), mask)}
         if self.options.center_type == "TAB":
             tokens, seen = encoded, mask
@@ -279,14 +279,3 @@ class Clip2Video(ClipFamily):
         shares = torch.softmax(x @ self.weight_center.T, dim=2) * mask.to(x.dtype)[..., None]
         sums = shares.transpose(1, 2) @ x - shares.sum(dim=1)[..., None] * self.emb_center
         return unit(unit(sums).mean(dim=1))
-
-
-def _same_padding(x: Tensor, mask: Tensor) -> Tensor:
-    """Features x [V, F, D] with those of padded frames made exactly equal.
-
-    They are equal but for rounding, which the norm after sigmoid_mlp magnifies 316 times.
-    """
-    padded = mask == 0
-    if not bool(padded.any()):
-        return x
-    return torch.where(padded[..., None], x[padded][0], x)

@@ -88,6 +88,12 @@ class XClip(HeaderFamily):
             return {"frames": frames, "mask": Column((self.max_frames,), kind="integer")}
         return {"video": Column((width,)), "frames": frames}
 
+    def caption_lengths(self, tokens: Tensor) -> Tensor:
+        """All positions: words at padding count in the score; tightTransf has none."""
+        if self._is_tight:
+            return super().caption_lengths(tokens)
+        return torch.full((len(tokens),), tokens.shape[1], device=tokens.device)
+
     def encode_text(self, tokens: Tensor) -> TextFeatures:
         """``sentence`` [T, D] and ``words`` [T, L, D], unit; tightTransf: ``sentence`` as it is."""
         sentence, words = self.encode_words(tokens)
@@ -106,7 +112,7 @@ class XClip(HeaderFamily):
                 f"{frames.shape[1]} frames a video: X-CLIP's matrices have {self.max_frames} rows "
                 "(max_frames); pad with zeros and mask 0"
             )
-        encoded = self.encode_frames(frames)
+        encoded = self.encode_frames(frames, mask, keep_padding=True)
         if self._is_tight:
             return VideoFeatures({"frames": encoded, "mask": mask})
         video = pool(self.temporal(encoded, mask), mask)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from reelvec.api.dataset import FrameDataset
     from reelvec.api.encoding import RunEncoder
+    from reelvec.api.searching import Search
     from reelvec.tasks.scoring.rows import MetricRow
     from reelvec.tasks.searching.search import Answers, SearchRow
     from reelvec.tasks.training.exports import Curves
@@ -248,30 +249,29 @@ class Run:
         """
         return self._encoder(device).frames(clips, column=column)
 
-    def search(self, text: str, *, top: int = 10) -> list[SearchRow]:
+    def search(self, text: str, *, top: int = 10, split: str | None = None) -> list[SearchRow]:
         """The `top` videos for a text, best first, with path, window and the frames' times.
 
         Raises:
-            RequestError: `top` is less than 1, or the text is empty.
-            MissingArtifactError: no tables, or the store has lost the model.
+            RequestError, MissingArtifactError: as `searches().text`.
         """
-        return self.answers(text, top=top).rows
+        return self.answers(text, top=top, split=split).rows
 
-    def answers(self, text: str, *, top: int = 10) -> Answers:
+    def answers(self, text: str, *, top: int = 10, split: str | None = None) -> Answers:
         """What `search` finds, with the unit of its scores, and notes on what they are worth."""
-        from reelvec.tasks.searching.search import check_request, search, with_warning
+        with self.searches() as open_search:
+            return open_search.text(text, top=top, split=split)
 
-        check_request(text, top=top)
-        encoder = self._encoder(None)
-        found = search(
-            encoder.query(text),
-            embeddings=self._recorded.snapshot("embeddings"),
-            corpus=self._corpus,
-            frames=self._recorded.snapshot("frames") if self._recorded.has("frames") else None,
-            top=top,
-            scoring=encoder.scoring,
-        )
-        return with_warning(found, self.config)
+    def searches(self, *, device: str | None = None, times: bool = True) -> Search:
+        """What searches this run by texts, videos of its own, files and vectors.
+
+        Args:
+            device: of the model; None: as the run was configured.
+            times: say when the stored frames are, which reads shards of frames.
+        """
+        from reelvec.api.searching import Search
+
+        return Search(self._recorded, self.config, device=device, times=times)
 
     def _encoder(self, device: str | None) -> RunEncoder:
         from reelvec.api.encoding import RunEncoder

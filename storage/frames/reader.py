@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -23,18 +23,24 @@ class FrameReader:
     Shards are opened when they are first needed (their checksum is verified then) and at most
     `open_shards` stay open. It may be used after a fork and can be sent to other processes; both
     open their own files. Not for several threads at once.
+
+    Args:
+        snapshot: of a frames artifact.
+        open_shards: at most so many stay open.
+        part_of: clip_key -> number of its part, where that is known; None: receipts are read.
     """
 
-    def __init__(self, snapshot: Snapshot, *, open_shards: int = 256) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        open_shards: int = 256,
+        part_of: Mapping[str, int] | None = None,
+    ) -> None:
         self._snapshot = snapshot
         self._limit = open_shards
         self._parts: list[PartRef] = snapshot.parts("frames")
-        self._part_of = {
-            row.key: number
-            for number, part in enumerate(self._parts)
-            for row in part.outcomes()
-            if row.status != Status.QUARANTINED
-        }
+        self._part_of = _parts_of(self._parts) if part_of is None else part_of
         self._places: dict[str, tuple[int, int]] = {}  # key -> (index in its part, frames)
         self._open: OrderedDict[int, FrameShardReader] = OrderedDict()
         self._process = os.getpid()
@@ -141,6 +147,15 @@ class FrameReader:
                 self._open.popitem(last=False)[1].close()
         self._open.move_to_end(number)
         return shard
+
+
+def _parts_of(parts: Sequence[PartRef]) -> dict[str, int]:
+    return {
+        row.key: number
+        for number, part in enumerate(parts)
+        for row in part.outcomes()
+        if row.status != Status.QUARANTINED
+    }
 
 
 def _reopen(snapshot: Snapshot, open_shards: int) -> FrameReader:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from reelvec.storage.commits.retention import (
     removals_after,
     write_removal,
 )
+from reelvec.storage.derived import stale_of
 from reelvec.storage.places.contract import Writer
 from reelvec.storage.roots import Root
 from reelvec.storage.upkeep.sparing import Left, spare, spare_scratch
@@ -102,8 +104,20 @@ def gc(root: Root, *, options: GcOptions | None = None) -> list[Collected]:
         gc_artifact(artifact, options=options, writers=root.writers)
         for artifact in Artifact.all(root)
     ]
+    collected += [_collect_derived(artifact, options=options) for artifact in Artifact.all(root)]
     collected.append(_collect_scratch(root, options=options))
     return [found for found in collected if found.snapshots or found.files or found.left]
+
+
+def _collect_derived(artifact: Artifact, *, options: GcOptions) -> Collected:
+    """What was derived from snapshots that are gone; no reader loses what it has mapped."""
+    stale = list(stale_of(artifact.root, artifact))
+    if not options.dry_run:
+        for one in stale:
+            shutil.rmtree(one.folder, ignore_errors=True)
+    files = tuple(file for one in stale for file in one.files)
+    size = sum(one.bytes for one in stale)
+    return Collected(artifact.kind, artifact.fingerprint, (), files, size)
 
 
 def _collect_scratch(root: Root, *, options: GcOptions) -> Collected:

@@ -18,6 +18,7 @@ _IN_FORCE = "in force"
 _RECORDS = "records"
 _SUPERSEDED = "superseded"
 _UNNAMED = "named by no snapshot"
+_DERIVED = "for search, made anew when missing"
 _BY_NAME = {
     layout.RUNS: "records of runs",
     layout.DROPS: "records of runs",
@@ -95,6 +96,8 @@ class _Sorts:
         if parts is None:
             return top, _RECORDS if top in layout.KINDS else _BY_NAME.get(top, "not reelvec's")
         folder = inside.partition("/")[0]
+        if folder == layout.DERIVED:
+            return top, _DERIVED
         if folder not in ("parts", "receipts") or "/" not in inside:
             return top, _RECORDS
         owner = self._owners.get((top, fingerprint), "of no run that has ended")

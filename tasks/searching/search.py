@@ -1,11 +1,13 @@
-"""Search: rank all videos of a table by a query, part by part, and say where and when they are."""
+"""Search: rank all videos of a table by a query, part by part; what an answer is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -15,7 +17,7 @@ from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Video
 from reelvec.storage.tables import iter_tables
-from reelvec.tasks.corpus.ingest import Corpus, key_of
+from reelvec.tasks.corpus.ingest import key_of
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread
 from reelvec.tasks.scoring.split_rows import check_columns, tensors_of
 
@@ -23,9 +25,10 @@ __all__ = [
     "Answers",
     "Ranking",
     "SearchRow",
+    "answers_of",
     "best_videos",
+    "check_query",
     "check_request",
-    "search",
     "with_warning",
 ]
 
@@ -79,7 +82,7 @@ class Answers:
     notes: tuple[str, ...] = ()
 
 
-def check_request(text: str, *, top: int) -> None:
+def check_request(text: str | None, *, top: int) -> None:
     """Refuses what has no answer.
 
     Raises:
@@ -98,39 +101,26 @@ def with_warning(answers: Answers, config: PipelineConfig) -> Answers:
     return replace(answers, notes=(UNTRAINED, *answers.notes))
 
 
-def search(
-    query: Columns,
+def answers_of(
+    ranking: Ranking,
     *,
-    embeddings: Snapshot,
-    corpus: Corpus,
-    frames: Snapshot | None = None,
-    top: int = 10,
-    scoring: Scoring | None = None,
+    find: Callable[[str], Video | None],
+    reader: FrameReader | None = None,
+    unit: str,
 ) -> Answers:
-    """The `top` videos for one query, best first.
+    """The rows of a ranking, with where and when they are.
 
     Args:
-        query: features of one text, as `scoring` reads them: for a plain product
-            {"embedding": unit vector [1, D]}.
-        embeddings: snapshot whose table `videos` is searched; memory is that of one piece of it.
-        corpus: says where the videos are; one that has left it is still found, without a path.
-        frames: says when the stored frames are; None leaves the times out.
-        top: how many, at least 1; fewer come back from a smaller table.
-        scoring: `scoring.logits.scoring_of(model)`; None: the plain product of `embedding`.
+        ranking: best first.
+        find: the corpus' video of an id; one that has left it is still shown, without a path.
+        reader: says when the stored frames are; None leaves the times out.
+        unit: of the scores.
     """
-    scoring = scoring or dot_product()
-    ranking = best_videos(query, embeddings=embeddings, top=top, scoring=scoring)
-    known = {video.video_id: video for video in corpus.videos}
-    reader = FrameReader(frames) if frames is not None else None
-    try:
-        rows = [
-            _row(rank, score, known.get(name) or Video(name, ""), reader=reader)
-            for rank, (name, score) in enumerate(ranking.best, start=1)
-        ]
-        return Answers(rows, scoring.unit, _notes(ranking))
-    finally:
-        if reader is not None:
-            reader.close()
+    rows = [
+        _row(rank, score, find(name) or Video(name, ""), reader=reader)
+        for rank, (name, score) in enumerate(ranking.best, start=1)
+    ]
+    return Answers(rows, unit, _notes(ranking))
 
 
 def _notes(ranking: Ranking) -> tuple[str, ...]:
@@ -143,11 +133,25 @@ def _notes(ranking: Ranking) -> tuple[str, ...]:
 
 
 def best_videos(
-    query: Columns, *, embeddings: Snapshot, top: int, scoring: Scoring | None = None
+    query: Columns,
+    *,
+    embeddings: Snapshot,
+    top: int,
+    scoring: Scoring | None = None,
+    split: str | None = None,
 ) -> Ranking:
     """The `top` best rows of the video table; those without a finite score are only counted.
 
+    Every row is scored, piece by piece, which any score allows (`VectorIndex`: products alone).
     Equal scores stand in the order of their ids, so that it does not matter when a row was added.
+
+    Args:
+        query: features of one text, as `scoring` reads them: for a plain product
+            {"embedding": unit vector [1, D]}.
+        embeddings: snapshot whose table `videos` is searched; memory is that of one piece of it.
+        top: how many, at least 1; fewer come back from a smaller table.
+        scoring: `scoring.logits.scoring_of(model)`; None: the plain product of `embedding`.
+        split: rows of this split and of none; None: all.
 
     Raises:
         ValueError: top < 1, or more than one query.
@@ -157,13 +161,14 @@ def best_videos(
     scoring = scoring or dot_product()
     if top < 1:
         raise ValueError(f"top={top}; it must be at least 1")
-    _check_query(query)
+    check_query(query)
     check_columns(embeddings, table="videos", features=scoring.video_columns)
     best: list[tuple[str, float]] = []
     left_out = 0
     with one_thread(), torch.inference_mode():
-        columns = ["video_id", *scoring.video_columns]
-        for piece in iter_tables(embeddings, "videos", columns=columns):
+        columns = ["video_id", "split", *scoring.video_columns]
+        for whole in iter_tables(embeddings, "videos", columns=columns):
+            piece = whole if split is None else _in_split(whole, split)
             if not piece.num_rows:
                 continue
             values = tensors_of(piece, scoring.video_columns)
@@ -178,6 +183,11 @@ def best_videos(
     return Ranking(best, left_out)
 
 
+def _in_split(rows: pa.Table, split: str) -> pa.Table:
+    wanted = pa.array([split, ""], pa.string())
+    return rows.filter(pc.is_in(rows.column("split"), value_set=wanted))
+
+
 def _among_best(scores: Tensor, *, top: int) -> Tensor:
     """Rows of the `top` highest scores [n] and of all that equal the last of them."""
     if not len(scores):
@@ -186,7 +196,13 @@ def _among_best(scores: Tensor, *, top: int) -> Tensor:
     return (scores >= least).nonzero().flatten()
 
 
-def _check_query(query: Columns) -> None:
+def check_query(query: Columns) -> None:
+    """Refuses what is not one query, or not finite.
+
+    Raises:
+        ValueError: more than one row.
+        RequestError: NaN or infinity in it.
+    """
     rows = {len(values) for values in query.values()}
     if rows != {1}:
         raise ValueError(f"the query's columns have {sorted(rows)} rows; search takes one text")

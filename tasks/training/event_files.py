@@ -24,7 +24,7 @@ class TensorBoard:
         self._writer: Any = None
 
     def __call__(self, record: Mapping[str, Any]) -> None:
-        """Write one record (see `watching.Watch`)."""
+        """Write one record (see `watching.Watcher`)."""
         event = record["event"]
         if event == "start":
             self._open(after=int(record["step"]))

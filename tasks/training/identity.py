@@ -18,10 +18,13 @@ TRAINING_RECIPE = 1
 _HOW = {
     "accumulation",
     "activation_checkpointing",
+    "address",
     "checkpoint_every",
     "compile",
     "device",
+    "hang_minutes",
     "keep_last",
+    "nodes",
     "processes",
     "threads",
     "watch",
@@ -85,7 +88,7 @@ def _cuts(config: PipelineConfig) -> dict[str, int]:
     if options.sees_batch(training=True):
         cuts |= _named_cuts(config)
     if config.train.gradient_scaling == "legacy" or config.train.negatives == "process":
-        cuts["processes"] = config.train.processes
+        cuts["processes"] = _world(config)
     return cuts
 
 
@@ -106,5 +109,10 @@ def draws_noise(model: ModelConfig) -> bool:
 
 
 def _named_cuts(config: PipelineConfig) -> dict[str, int]:
-    given = {"accumulation": config.train.accumulation, "processes": config.train.processes}
+    given = {"accumulation": config.train.accumulation, "processes": _world(config)}
     return {name: parts for name, parts in given.items() if parts > 1}
+
+
+def _world(config: PipelineConfig) -> int:
+    """Processes of the training, over all nodes."""
+    return config.train.processes * config.train.nodes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -200,6 +200,7 @@ class Trainer:
         model, optimizer, progress = self.state.model, self.state.optimizer, self.state.progress
         if optimizer is None:
             raise TrainingError("a trainer has an optimizer")
+        self.group.heart.works(f"step {progress.step + 1}")
         self.writer.check()
         self._tell_committed()
         optimizer.zero_grad(set_to_none=True)
@@ -220,9 +221,7 @@ class Trainer:
             self._commit()
         self._step_began = time.perf_counter()
 
-    def _tell_step(
-        self, samples: int, *, loss: float, norm: float, moved: Mapping[str, float]
-    ) -> None:
+    def _tell_step(self, rows: int, *, loss: float, norm: float, moved: dict[str, float]) -> None:
         """The step just taken, into the curve and to whoever watches."""
         progress, seconds = self.state.progress, time.perf_counter() - self._step_began
         epoch = (progress.step - 1) // progress.steps_per_epoch + 1
@@ -232,7 +231,7 @@ class Trainer:
         self._curve.append(point)
         self.reporter.say("point", **point.as_dict())
         self.reporter.step(
-            samples=samples,
+            samples=rows,
             waited=self.loader.waited_seconds,
             last=progress.ends_epoch,
             step=progress.step,
@@ -257,6 +256,7 @@ class Trainer:
         options, progress = self.spec.train, self.state.progress
         due = progress.epoch % options.evaluate_every == 0 or progress.finished
         metrics: dict[str, float] = {}
+        self.group.heart.works(f"the evaluation of epoch {progress.epoch}")
         if due and len(self.selection):
             metrics = self.selection.evaluate(self.state.model, self.loader, group=self.group)
         if self.group.is_first:
@@ -279,6 +279,7 @@ class Trainer:
 
     def _commit(self) -> None:
         if self.group.is_first:
+            self.group.heart.works(f"the checkpoint of step {self.state.progress.step}")
             self.writer.put(contents_of(self.state))
 
     def _write(self, contents: Contents) -> None:

@@ -82,6 +82,7 @@ class SelectionSet:
         parts = []
         with closing(loader.batches(batches, seen=self._seen)) as clips:
             for batch in clips:
+                group.heart.works("encoding videos of the selection split")
                 here = batch.to(device)
                 parts.append(model.encode_video(**model.prepare(here.frames, here.mask)))
         return dict(VideoFeatures.cat(parts).tensors)

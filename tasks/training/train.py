@@ -7,9 +7,9 @@ they come; a killed run goes on from the last one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
+from functools import partial
 
 from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import ModelConfig
@@ -19,7 +19,6 @@ from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.layout import fingerprint
 from reelvec.storage.reasons import Status
-from reelvec.storage.roots import Root
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.ingest import read_corpus
 from reelvec.tasks.training.checkpoints import (
@@ -38,9 +37,10 @@ from reelvec.tasks.training.finished import Trained, TrainReceipt, finished, rec
 from reelvec.tasks.training.identity import checkpoint_identity, former_identity
 from reelvec.tasks.training.items import Item, choose_items, commit_items, read_items, set_hash
 from reelvec.tasks.training.progress import Progress
-from reelvec.tasks.training.spec import TrainSpec, write_spec
+from reelvec.tasks.training.running import RunTraining, run_here
+from reelvec.tasks.training.spec import TrainSpec
 from reelvec.tasks.training.starting import hashes_of_start, starting_model
-from reelvec.tasks.training.supervisor import Launch, OnProgress, supervise
+from reelvec.tasks.training.supervisor import OnProgress
 from reelvec.tasks.training.watching import watched
 
 __all__ = ["Trained", "find_trained", "load_trained", "train", "trained", "training_items"]
@@ -48,13 +48,19 @@ __all__ = ["Trained", "find_trained", "load_trained", "train", "trained", "train
 FRAMES = "frames"
 
 
-def train(session: Session, *, on_progress: OnProgress = lambda _: None) -> TrainReceipt:
+def train(
+    session: Session,
+    *,
+    on_progress: OnProgress = lambda _: None,
+    run_training: RunTraining = run_here,
+) -> TrainReceipt:
     """Train the model of a run, or find that it is trained.
 
     Args:
         session: of the run; corpus and frames must be committed.
         on_progress: is told `start`, `step`, `epoch`, `checkpoint` and `restart` events, in the
             calling thread.
+        run_training: where its processes run.
 
     Raises:
         TrainingError: nothing to train on, a loss that is no number, too many crashes.
@@ -67,7 +73,10 @@ def train(session: Session, *, on_progress: OnProgress = lambda _: None) -> Trai
         before = _begun(session, artifact)
         trained_model = finished(session.latest(artifact))
         if trained_model is None:
-            _run(session, artifact, items=items, before=before, on_progress=on_progress)
+            watching = watched(session, artifact.fingerprint, on_progress=on_progress)
+            with watching as hear:
+                run = partial(run_training, on_progress=hear)
+                _run(session, artifact, items=items, before=before, run=run)
             trained_model = finished(session.latest(artifact))
         if trained_model is None:
             raise TrainingError(f"training ended without a finished checkpoint in {artifact!r}")
@@ -180,10 +189,10 @@ def _run(
     *,
     items: Sequence[Item],
     before: Sequence[CheckpointRef],
-    on_progress: OnProgress,
+    run: Callable[[TrainSpec], None],
 ) -> None:
-    """Start the worker on the committed training set, and wait for its end."""
-    root, config = session.root, session.config
+    """Train on the committed training set to the end."""
+    config = session.config
     with session.frames.pinned(session.ref(session.frames).number or None) as frames:
         if not _can_go_on(artifact, before, frames=frames):
             _check_items(items, config)
@@ -195,19 +204,9 @@ def _run(
             model=config.model,
             train=config.train,
         )
-        path = root.new_scratch(".json")
-        write_spec(spec, path)
         try:
-            launch = Launch(path, config.train.processes, log=_log(root, artifact))
-            with watched(
-                config,
-                checkpoint=artifact.fingerprint,
-                folder=root.local_folder / "logs" / "tensorboard" / artifact.fingerprint,
-                on_progress=on_progress,
-            ) as hear:
-                supervise(launch, on_progress=hear)
+            run(spec)
         finally:
-            path.unlink(missing_ok=True)
             session.forget(artifact)
 
 
@@ -230,8 +229,3 @@ def _check_items(items: Sequence[Item], config: PipelineConfig) -> None:
             f"model.family ({config.model.family}) is not trained; set train.epochs=0 to use its "
             f"weights as they are, or one of the families that are: {', '.join(trainable_names())}"
         )
-
-
-def _log(root: Root, artifact: Artifact) -> Path:
-    """Everything the training processes say; not part of the artifact, since clocks are in it."""
-    return root.local_folder / "logs" / f"train-{artifact.fingerprint}.log"

@@ -11,15 +11,15 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-from reelvec.configs import ConfigError, PipelineConfig
+from reelvec.configs import ConfigError
+from reelvec.tasks.artifacts import Session
 from reelvec.tasks.training.supervisor import OnProgress
 
-__all__ = ["Watch", "check_watchers", "watched"]
+__all__ = ["check_watchers", "watched"]
 
-Watch = Callable[[Mapping[str, Any]], None]
+Watcher = Callable[[Mapping[str, Any]], None]
 """Is called with a record: `event`, and beside it
 
 start: run, config, checkpoint (the artifact's fingerprint), step (that it goes on from), steps,
@@ -43,7 +43,7 @@ def check_watchers(names: tuple[str, ...]) -> None:
         _find(name)
 
 
-def _find(name: str) -> Watch | None:
+def _find(name: str) -> Watcher | None:
     """The function of that name; None: TensorBoard's, which needs a folder."""
     if name == TENSORBOARD:
         _check_tensorboard()
@@ -64,8 +64,8 @@ def _find(name: str) -> Watch | None:
         ) from error
     if not callable(found):
         raise ConfigError(f"train.watch: ({name}) is no function", key="train.watch")
-    watch: Watch = found
-    return watch
+    watcher: Watcher = found
+    return watcher
 
 
 def _check_tensorboard() -> None:
@@ -81,20 +81,17 @@ class watched:
     """Passes the events of one training on to who watches it, and to `on_progress`.
 
     Args:
-        config: of the run.
+        session: of the run; TensorBoard's files are written beside its logs.
         checkpoint: fingerprint of the artifact that is trained into.
-        folder: of TensorBoard's files.
         on_progress: hears every event, and is told what went wrong with a watcher.
     """
 
-    def __init__(
-        self, config: PipelineConfig, *, checkpoint: str, folder: Path, on_progress: OnProgress
-    ) -> None:
-        self._config = config
+    def __init__(self, session: Session, checkpoint: str, *, on_progress: OnProgress) -> None:
+        self._config = config = session.config
         self._checkpoint = checkpoint
         self._on_progress = on_progress
         self._watchers = {name: _find(name) for name in config.train.watch}
-        self._folder = folder
+        self._folder = session.root.local_folder / "logs" / TENSORBOARD / checkpoint
 
     def __enter__(self) -> OnProgress:
         if TENSORBOARD in self._watchers:
@@ -119,10 +116,10 @@ class watched:
         self._on_progress(dict(event))
 
     def _tell(self, record: Mapping[str, Any]) -> None:
-        for name, watch in list(self._watchers.items()):
+        for name, watcher in list(self._watchers.items()):
             try:
-                if watch is not None:
-                    watch(dict(record))
+                if watcher is not None:
+                    watcher(dict(record))
             except Exception as error:  # noqa: BLE001 - whatever others do, training goes on
                 del self._watchers[name]
                 words = f"{type(error).__name__}: {error}"

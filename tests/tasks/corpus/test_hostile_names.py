@@ -18,7 +18,8 @@ from reelvec.storage.tables import read_table
 from reelvec.storage.upkeep.verify import verify_store
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import read_corpus
-from reelvec.tasks.searching.search import search
+from reelvec.tasks.scoring.logits import dot_product
+from reelvec.tasks.searching.searcher import Searcher
 from tests.support.engine_free import run_all, run_ingest
 
 CAFE = unicodedata.normalize("NFC", "café")
@@ -90,11 +91,11 @@ def config_of(tmp_path, **corpus):
 
 def found_by_its_own_vector(config, snapshot):
     """video_id -> (best video_id, its path) for every row of the table."""
-    corpus = read_corpus(Session(config))
-    answers = {}
+    corpus = read_corpus(Session(config)).ref.open()
+    searcher, answers = Searcher(snapshot, corpus=corpus), {}
     for row in read_table(snapshot, "videos").to_pylist():
         query = {"embedding": torch.tensor([row["embedding"]], dtype=torch.float32)}
-        best = search(query, embeddings=snapshot, corpus=corpus, top=1).rows[0]
+        best = searcher.best(query, scoring=dot_product(), top=1).rows[0]
         json.dumps(best.as_dict())
         answers[row["video_id"]] = (best.video_id, best.path)
     return answers

@@ -13,6 +13,7 @@ from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import read_corpus
 from reelvec.tasks.corpus.ledger import counts, failures, ledger
 from reelvec.tasks.searching.search import best_videos
+from reelvec.tasks.searching.vectors import VectorIndex
 from tests.support.engine_free import run_all, run_extract, run_ingest
 
 
@@ -207,5 +208,7 @@ def test_tables_grown_in_steps_are_those_of_one_run_to_the_last_bit(videos, clip
     query = {"embedding": torch.tensor([expected["c"]["embedding"]])}
     answers = [best_videos(query, embeddings=tables, top=6) for tables in (by_steps, at_once)]
     assert answers[0] == answers[1]
+    vectors = query["embedding"].numpy()
+    assert [VectorIndex.of(t).best(vectors, top=6)[0] for t in (by_steps, at_once)] == answers
     names, scores = zip(*answers[0].best, strict=True)
     assert scores[names.index("a")] == scores[names.index("copy")]

@@ -13,15 +13,15 @@ from reelvec.errors import RequestError
 from reelvec.storage import tables
 from reelvec.storage.records import Outcome
 from reelvec.storage.tables import identity_metadata, read_table, write_table
-from reelvec.tasks.scoring.logits import Scoring
+from reelvec.tasks.scoring.logits import Scoring, dot_product
 from reelvec.tasks.scoring.split_rows import MissingColumnError
 from reelvec.tasks.searching.search import (
     Answers,
     best_videos,
     check_request,
-    search,
     with_warning,
 )
+from reelvec.tasks.searching.searcher import Searcher
 from tests.support.small_store import commit, make_store, plain_captions, plain_videos
 
 
@@ -38,10 +38,17 @@ def query_of(store, caption):
     return {"embedding": torch.from_numpy(store.captions[caption])[None]}
 
 
+def search(query, store, *, top, embeddings=None, frames=None):
+    searcher = Searcher(
+        embeddings or store.embeddings, corpus=store.corpus.ref.open(), frames=frames
+    )
+    return searcher.best(query, scoring=dot_product(), top=top)
+
+
 @pytest.mark.parametrize("top", [1, 4, 19, 500])
 def test_rows_are_those_of_one_sort(store, top):
     query = query_of(store, "v007-0")
-    rows = search(query, embeddings=store.embeddings, corpus=store.corpus, top=top).rows
+    rows = search(query, store, top=top).rows
     scores = {
         name: float(store.captions["v007-0"] @ vector)
         for name, vector in store.videos.items()
@@ -54,32 +61,25 @@ def test_rows_are_those_of_one_sort(store, top):
 
 
 def test_rows_say_where_and_when(store):
-    row = search(
-        query_of(store, "v007-0"),
-        embeddings=store.embeddings,
-        corpus=store.corpus,
-        frames=store.frames,
-        top=1,
-    ).rows[0]
+    row = search(query_of(store, "v007-0"), store, frames=store.frames, top=1).rows[0]
     assert (row.video_id, row.path) == ("v007", "/videos/v007.mp4")
     assert (row.start_seconds, row.end_seconds) == (0.0, 2.0)
     assert (row.frames, row.pts_seconds) == (4, (0.0, 0.5, 1.0, 1.5))
     assert json.loads(json.dumps(row.as_dict()))["pts_seconds"] == [0.0, 0.5, 1.0, 1.5]
 
 
-def test_a_window_is_said(store):
-    videos = [replace(v, start_seconds=3.0, end_seconds=9.5) for v in store.corpus.videos]
-    corpus = replace(store.corpus, videos=videos)
-    query = query_of(store, "v001-0")
-    (row,) = search(query, embeddings=store.embeddings, corpus=corpus, top=1).rows
+def test_a_window_is_said(tmp_path):
+    videos = [replace(v, start_seconds=3.0, end_seconds=9.5) for v in plain_videos(3)]
+    store = make_store(tmp_path, videos=videos, captions=plain_captions(videos))
+    (row,) = search(query_of(store, "v001-0"), store, top=1).rows
     assert (row.start_seconds, row.end_seconds, row.frames) == (3.0, 9.5, 0)
 
 
-def test_a_length_that_is_not_declared_is_counted(store):
+def test_a_length_that_is_not_declared_is_counted(tmp_path):
     undeclared = {"duration_seconds_from_header": 0.0, "frames_counted": 300, "fps_container": 25.0}
-    corpus = replace(store.corpus, videos=[replace(v, **undeclared) for v in store.corpus.videos])
-    query = query_of(store, "v001-0")
-    (row,) = search(query, embeddings=store.embeddings, corpus=corpus, top=1).rows
+    videos = [replace(v, **undeclared) for v in plain_videos(3)]
+    store = make_store(tmp_path, videos=videos, captions=plain_captions(videos))
+    (row,) = search(query_of(store, "v001-0"), store, top=1).rows
     assert (row.start_seconds, row.end_seconds) == (0.0, 12.0)
 
 
@@ -156,7 +156,7 @@ def test_rows_that_are_not_finite_are_left_out_and_counted(store, monkeypatch, v
     before = best_videos(query, embeddings=store.embeddings, top=3)
     found = best_videos(query, embeddings=older, top=3)
     assert (found.best, found.not_finite, before.not_finite) == (before.best, 1, 0)
-    answers = search(query, embeddings=older, corpus=store.corpus, top=99)
+    answers = search(query, store, embeddings=older, top=99)
     assert len(answers.rows) == 20 and "1 videos are left out" in answers.notes[0]
     assert answers.unit == "cosine" and max(row.score for row in answers.rows) <= 1.0001
 

@@ -238,7 +238,7 @@ def test_a_resumed_training_stops_where_the_whole_one_did(small):
 def watching(config, events, *names):
     options = config.train.model_copy(update={"watch": names})
     changed = config.model_copy(update={"train": options})
-    return watched(changed, checkpoint="f" * 32, folder=None, on_progress=events.append)
+    return watched(Session(changed), "f" * 32, on_progress=events.append)
 
 
 EVENTS = (
@@ -319,15 +319,15 @@ def test_tensorboard_reads_what_was_written(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     options = PipelineConfig().train.model_copy(update={"watch": ("tensorboard",)})
-    config = PipelineConfig().model_copy(update={"train": options})
+    config = PipelineConfig(store=str(tmp_path)).model_copy(update={"train": options})
     for start in (0, 2):
-        told = watched(config, checkpoint="f" * 32, folder=tmp_path / "tb", on_progress=print)
+        told = watched(Session(config), "f" * 32, on_progress=print)
         with told as hear:
             hear({**EVENTS[0], "step": start})
             for step in range(start + 1, start + 4):
                 hear({**EVENTS[2], "step": step, "loss": 10.0 * start + step})
             hear({**EVENTS[4], "step": float(start + 3)})
-    read = EventAccumulator(str(tmp_path / "tb"))
+    read = EventAccumulator(str(tmp_path / "logs" / "tensorboard" / ("f" * 32)))
     read.Reload()
     assert {"train/loss", "train/grad_norm", "lr/clip", "selection/R@1"} <= set(
         read.Tags()["scalars"]

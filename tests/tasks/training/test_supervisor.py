@@ -16,6 +16,7 @@ import pytest
 
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import parse
+from reelvec.tasks.training.place import Place
 from reelvec.tasks.training.supervisor import Launch, supervise
 
 ROOT = str(Path(__file__).parents[3])
@@ -51,7 +52,9 @@ def launch(tmp_path, monkeypatch):
     def make(body, processes=1, **options):
         script = tmp_path / "worker.py"
         script.write_text(HEAD + textwrap.dedent(body))
-        return ScriptLaunch(script, processes, log=tmp_path / "logs" / "train.log", **options)
+        return ScriptLaunch(
+            script, Place.alone(processes), log=tmp_path / "logs" / "train.log", **options
+        )
 
     return make
 
@@ -147,8 +150,9 @@ PARENT = """
 import sys
 from pathlib import Path
 from tests.tasks.training.test_supervisor import ScriptLaunch
+from reelvec.tasks.training.place import Place
 from reelvec.tasks.training.supervisor import supervise
-supervise(ScriptLaunch(Path(sys.argv[1]), 1, log=Path(sys.argv[2])),
+supervise(ScriptLaunch(Path(sys.argv[1]), Place.alone(1), log=Path(sys.argv[2])),
           on_progress=lambda e: print(e["pid"], flush=True))
 """
 

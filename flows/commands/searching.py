@@ -1,0 +1,148 @@
+"""The command that searches: by words, by many words, by a video, a file or a vector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reelvec.configs import ConfigError
+from reelvec.flows.console.options import JsonFlag, RunOption, StoreOption
+from reelvec.flows.console.output import complain, print_csv, print_json, print_table
+from reelvec.flows.console.stores import opened_store
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from reelvec.api.searching import Search
+    from reelvec.tasks.searching.search import Answers
+
+__all__ = ["register"]
+
+_COLUMNS = ("video_id", "start_seconds", "end_seconds", "path")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to `app`."""
+    app.command()(search)
+
+
+def search(  # noqa: PLR0913, PLR0917 - the options of a command are its parameters
+    text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
+    store: StoreOption = None,
+    run: RunOption = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="Rows to show, of each query.")] = 10,
+    split: Annotated[
+        str | None, typer.Option(help="Only videos of this split (and of none).")
+    ] = None,
+    batch: Annotated[
+        Path | None, typer.Option(help="A UTF-8 text file, a query a line.", metavar="FILE.txt")
+    ] = None,
+    like: Annotated[
+        str | None, typer.Option(help="A video of the run: its nearest others.", metavar="ID")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="A video or picture from elsewhere.", metavar="FILE")
+    ] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="Vectors [D] or [Q, D] of floats.", metavar="FILE.npy")
+    ] = None,
+    as_json: JsonFlag = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print a header and a line an answer, as CSV.")
+    ] = False,
+) -> None:
+    """Rank the videos of a run by a text, or by what --batch, --like, --file or --vectors name."""
+    given = {"TEXT": text, "--batch": batch, "--like": like, "--file": file, "--vectors": vectors}
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) != 1:
+        both = " and ".join(named) or "nothing"
+        raise ConfigError(f"{both} is given; give one of {', '.join(given)}")
+    if as_json and as_csv:
+        raise ConfigError("--json and --csv are both given; one document is printed")
+    with opened_store(store).run(run).searches(times=as_json) as searches:
+        options: dict[str, Any] = {"top": top, "split": split}
+        if batch is not None:
+            texts = _lines(batch)
+            found = list(zip(texts, searches.texts(texts, **options), strict=True))
+        else:
+            found = _one(searches, given, **options)
+    if as_json:
+        documents = [_document(query, one) for query, one in found]
+        many = batch is not None or len(found) != 1
+        print_json({"queries": documents} if many else documents[0])
+    elif as_csv:
+        _print_csv(found)
+    else:
+        _print_tables(found)
+
+
+def _one(searches: Search, given: dict[str, Any], **options: Any) -> list[tuple[str, Answers]]:
+    """What was asked for, and what was found, but for --batch."""
+    if (text := given["TEXT"]) is not None:
+        return [(text, searches.text(text, **options))]
+    if (like := given["--like"]) is not None:
+        return [(f"like {like}", searches.like(like, **options))]
+    if (file := given["--file"]) is not None:
+        return [(f"like {file}", searches.file(file, **options))]
+    path = given["--vectors"]
+    answers = searches.vectors(_vectors(path), **options)
+    return [(f"row {row} of {path}", one) for row, one in enumerate(answers)]
+
+
+def _lines(path: Path) -> list[str]:
+    """The queries of a file; empty lines are none.
+
+    Raises:
+        ConfigError: it cannot be read, is not UTF-8, or has no query.
+    """
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--batch ({path}): {error}; give a UTF-8 text file") from None
+    texts = [line.strip() for line in lines if line.strip()]
+    if not texts:
+        raise ConfigError(f"--batch ({path}) has no query; give one a line")
+    return texts
+
+
+def _vectors(path: Path) -> npt.NDArray[np.generic]:
+    """[Q, D] of a .npy file, which is never unpickled.
+
+    Raises:
+        ConfigError: it cannot be read, or holds something else.
+    """
+    import numpy as np
+
+    try:
+        with path.open("rb") as file:
+            vectors = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise ConfigError(f"--vectors ({path}): {error}; give what numpy.save wrote") from None
+    return vectors[None] if vectors.ndim == 1 else vectors
+
+
+def _document(query: str, answers: Answers) -> dict[str, Any]:
+    rows = [row.as_dict() for row in answers.rows]
+    return {"query": query, "unit": answers.unit, "notes": list(answers.notes), "results": rows}
+
+
+def _print_csv(found: list[tuple[str, Answers]]) -> None:
+    rows = [
+        {"query": query, **row.as_dict(), "unit": answers.unit}
+        for query, answers in found
+        for row in answers.rows
+    ]
+    print_csv(rows, ["query", "rank", "score", "unit", "video_id", "split", *_COLUMNS[1:]])
+    for note in dict.fromkeys(note for _, answers in found for note in answers.notes):
+        complain(note)
+
+
+def _print_tables(found: list[tuple[str, Answers]]) -> None:
+    for query, answers in found:
+        rows = [row.as_dict() | {answers.unit: row.score} for row in answers.rows]
+        print_table(f"“{query}”", rows, ["rank", answers.unit, *_COLUMNS])
+    for note in dict.fromkeys(note for _, answers in found for note in answers.notes):
+        complain(note)

@@ -1,0 +1,184 @@
+"""The page's addresses: five documents, two kinds of media, and four files that never change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.responses import FileResponse, Response
+
+import reelvec
+from reelvec.errors import ReelvecError, RequestError
+from reelvec.flows.page import documents
+from reelvec.flows.page.guard import App, Guard, is_loopback
+from reelvec.flows.page.media import clip_of, strip_of
+from reelvec.flows.page.open_runs import OpenRuns
+from reelvec.models.errors import ModelError
+from reelvec.storage.errors import MissingArtifactError
+from reelvec.tasks.scoring.split_rows import MissingColumnError
+
+__all__ = ["site"]
+
+_FILES = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+_LONGEST = 2000
+
+Words = Annotated[str, Query(max_length=_LONGEST)]
+Name = Annotated[str | None, Query(max_length=_LONGEST)]
+
+
+class Json(Response):
+    """A document."""
+
+    media_type = "application/json"
+
+    def render(self, content: Mapping[str, Any]) -> bytes:
+        return json.dumps(content, allow_nan=False).encode()
+
+
+def site(store: reelvec.Store, *, host: str = "127.0.0.1", token: str = "") -> App:
+    """The page of a store, as an ASGI application.
+
+    Args:
+        store: what is looked at; each request sees it as it is then.
+        host: what it is bound to.
+        token: that a visitor must bring; "": none is asked for.
+    """
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    runs = OpenRuns(store)
+    _add_files(app)
+    _add_documents(app, runs)
+    _add_searches(app, runs)
+    _add_media(app, runs)
+    _add_errors(app)
+    hosts = {"localhost", "127.0.0.1", "::1", host} if is_loopback(host) else set()
+    return Guard(app, hosts=frozenset(hosts), token=token)
+
+
+def _add_files(app: FastAPI) -> None:
+    folder = resources.files("reelvec.flows.page") / "static"
+    for address, (name, kind) in _FILES.items():
+        answer = _constant((folder / name).read_bytes(), kind)
+        app.add_api_route(address, answer, methods=["GET", "HEAD"], response_class=Response)
+
+
+def _constant(data: bytes, kind: str) -> Any:
+    def answer() -> Response:
+        return Response(data, headers={"content-type": kind})
+
+    return answer
+
+
+def _add_documents(app: FastAPI, runs: OpenRuns) -> None:
+    @app.get("/api/store")
+    def store() -> Response:
+        return Json(documents.about_store(runs.store))
+
+    @app.get("/api/run")
+    def run(run: Name = None) -> Response:
+        opened = runs.get(run)
+        with runs.lock:
+            return Json(documents.about_run(opened))
+
+    @app.get("/api/failures")
+    def failures(run: Name = None) -> Response:
+        opened = runs.get(run)
+        with runs.lock:
+            return Json(documents.failed(opened))
+
+
+def _add_searches(app: FastAPI, runs: OpenRuns) -> None:
+    @app.get("/api/search")
+    def search(
+        run: Name = None,
+        text: Name = None,
+        like: Name = None,
+        split: Name = None,
+        top: Annotated[int, Query(ge=1, le=100)] = 24,
+    ) -> Response:
+        if (text is None) == (like is None):
+            raise RequestError("give text or like, one of the two")
+        opened = runs.get(run)
+        ask = opened.search
+        with runs.lock:
+            if like is not None:
+                found = ask.like(like, top=top, split=split or None)
+            else:
+                found = ask.text(text or "", top=top, split=split or None)
+            return Json(documents.answers(opened, found))
+
+    @app.get("/api/queries")
+    def queries(
+        run: Name = None,
+        direction: Words = "t2v",
+        order: Words = "worst",
+        contains: Words = "",
+        offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    ) -> Response:
+        documents.checked("direction", direction, allowed=("t2v", "v2t"))
+        documents.checked("order", order, allowed=("best", "worst"))
+        opened = runs.get(run)
+        with runs.lock:
+            found = documents.queries(
+                opened,
+                direction=direction,
+                order=order,
+                contains=contains.strip(),
+                offset=offset,
+                limit=limit,
+            )
+        return Json(found)
+
+
+def _add_media(app: FastAPI, runs: OpenRuns) -> None:
+    @app.api_route("/media/clip", methods=["GET", "HEAD"])
+    def clip(id: Words, run: Name = None, state: Name = None) -> Response:
+        opened = runs.get(run, state=state)
+        with runs.lock:
+            found = clip_of(opened, id)
+        return FileResponse(found.path, media_type=found.kind, stat_result=found.on_disk)
+
+    @app.get("/media/strip")
+    def strip(
+        id: Words,
+        run: Name = None,
+        state: Name = None,
+        count: Annotated[int, Query(ge=1, le=5)] = 5,
+    ) -> Response:
+        opened = runs.get(run, state=state)
+        with runs.lock:
+            jpeg = strip_of(opened, id, count=count)
+        return Response(jpeg, media_type="image/jpeg")
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Whatever a request cannot have is said in words, never with a traceback."""
+
+    @app.exception_handler(RequestValidationError)
+    def wrong(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return Json({"error": f"{first['loc'][-1]}: {first['msg']}"}, status_code=400)
+
+    @app.exception_handler(404)
+    def nowhere(_: Request, __: Exception) -> Response:
+        return Json({"error": "there is nothing at this address"}, status_code=404)
+
+    @app.exception_handler(MissingArtifactError)
+    def missing(_: Request, error: Exception) -> Response:
+        return Json({"error": str(error)}, status_code=404)
+
+    def refused(_: Request, error: Exception) -> Response:
+        is_theirs = isinstance(error, RequestError | MissingColumnError)
+        return Json({"error": str(error)}, status_code=400 if is_theirs else 503)
+
+    app.add_exception_handler(ReelvecError, refused)
+    app.add_exception_handler(ModelError, refused)

@@ -1,0 +1,204 @@
+"""What the page is told, as plain values: runs, answers, queries of an evaluation, failures."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import PurePath
+from typing import Any, TypeVar, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import reelvec
+from reelvec.errors import RequestError
+from reelvec.flows.page.open_runs import OpenRun
+from reelvec.storage.records import Video
+from reelvec.tasks.corpus.ledger import counts, failures
+from reelvec.tasks.searching.search import Answers
+
+__all__ = ["PLAYED", "about_run", "about_store", "answers", "checked", "failed", "queries"]
+
+PLAYED = {
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".mov": "video/mp4",
+    ".webm": "video/webm",
+    ".mkv": "video/x-matroska",
+    ".ogv": "video/ogg",
+}
+"""Suffixes of files a browser may play, and their types; of others the page shows frames."""
+_FAILURES = 500
+
+T = TypeVar("T")
+Document = dict[str, Any]
+
+
+def once(opened: OpenRun, name: str, make: Callable[[], T]) -> T:
+    """What `make` gives, computed once for the run's snapshots."""
+    if name not in opened.made:
+        opened.made[name] = make()
+    return cast("T", opened.made[name])
+
+
+def about_store(store: reelvec.Store) -> Document:
+    """The runs that have tables, the last first: by name as they are now, others as they ended."""
+    seen: set[str] = set()
+    runs = []
+    for run in reversed([run for run in store.runs() if run.has_tables]):
+        named = run.name not in seen
+        seen.add(run.name)
+        runs.append(
+            {
+                "run": run.name if named else run.identifier,
+                "name": run.name,
+                "ended": (run.ended or run.started).isoformat(" ", "minutes")[:16],
+                "now": named,
+            }
+        )
+    return {"store": store.uri, "runs": runs}
+
+
+def about_run(opened: OpenRun) -> Document:
+    """What the page shows of a run before anything is asked."""
+    run = opened.run
+    tables = run.tables
+    metrics = [asdict(row) for row in run.metrics()] if "metrics" in tables else []
+    coverage = run.table("coverage").arrow().to_pylist() if "coverage" in tables else []
+    return {
+        "state": opened.state,
+        "name": run.name,
+        "identifier": run.identifier,
+        "model": f"{run.config.model.family} {run.config.model.architecture}",
+        "videos": len(run.videos),
+        "splits": list(opened.search.splits),
+        "similar": "embedding" in run.videos.columns,
+        "scored": "ranks" in tables,
+        "split": run.config.evaluate.split,
+        "metrics": [{name: _number(value) for name, value in row.items()} for row in metrics],
+        "coverage": coverage,
+        "counts": once(opened, "failures", lambda: _failures(run))["counts"],
+    }
+
+
+def answers(opened: OpenRun, found: Answers) -> Document:
+    """The rows of a search, with what can be shown of each video."""
+    rows = []
+    for row in found.rows:
+        video = opened.search.searcher.videos.find(row.video_id)
+        shown = shown_of(row.video_id, video)
+        rows.append(shown | {"rank": row.rank, "score": row.score})
+    return {"state": opened.state, "unit": found.unit, "notes": list(found.notes), "rows": rows}
+
+
+def shown_of(video_id: str, video: Video | None) -> Document:
+    """Where a video is, and whether its file is there, as it was, and of a kind browsers play."""
+    video = video or Video(video_id, "")
+    name = PurePath(video.path).name
+    start, end = video.start_seconds or 0.0, video.end_seconds or 0.0
+    return {
+        "video_id": video_id,
+        "file": name,
+        "path": video.path,
+        "split": video.split,
+        "start": start,
+        "end": end,
+        "seconds": (end - start) if end else video.duration_seconds_from_header,
+        "plays": PurePath(name).suffix.lower() in PLAYED,
+    }
+
+
+def queries(
+    opened: OpenRun, *, direction: str, order: str, contains: str, offset: int, limit: int
+) -> Document:
+    """The evaluation's queries, best or worst first.
+
+    Args:
+        opened: the run.
+        direction: t2v, a caption's rank of its video; v2t, a video's rank of its captions.
+        order: best or worst.
+        contains: only queries with these letters in text or id; "": all.
+        offset: rows left out at the start.
+        limit: rows at most.
+
+    Raises:
+        MissingArtifactError: the run is not scored.
+    """
+    table = once(opened, f"queries {direction}", lambda: _ranked(opened.run, direction))
+    if contains:
+        table = table.filter(_holds(table, contains))
+    how = "ascending" if order == "best" else "descending"
+    rows = pc.sort_indices(table, sort_keys=[("rank", how), (table.column_names[0], "ascending")])
+    shown = table.take(rows.slice(offset, limit)).to_pylist()
+    find = opened.search.searcher.videos.find
+    for row in shown:
+        ids = dict.fromkeys([row["video_id"], *(row.get("top_video_ids") or ())])
+        row["videos"] = {name: shown_of(name, find(name)) for name in ids}
+        row["rank"], row["score"] = _number(row["rank"]), _number(row.get("score"))
+        row["top_scores"] = [_number(score) for score in row.get("top_scores") or ()]
+    return {"state": opened.state, "total": table.num_rows, "rows": shown}
+
+
+def _holds(table: pa.Table, words: str) -> pa.ChunkedArray:
+    """Whether a row's text or id has these letters, in any case."""
+    masks = [
+        pc.match_substring(table.column(name), words, ignore_case=True)
+        for name in ("text", "video_id")
+    ]
+    return pc.or_(*masks)
+
+
+def _ranked(run: reelvec.Run, direction: str) -> pa.Table:
+    """Ranks with their texts; of v2t a video's captions, one a line."""
+    captions = run.captions.arrow(["caption_id", "video_id", "text"])
+    captions = captions.replace_schema_metadata(None)
+    if direction == "t2v":
+        ranks = run.table("ranks").arrow().replace_schema_metadata(None)
+        place = pc.index_in(ranks.column("caption_id"), value_set=captions.column("caption_id"))
+        texts = pc.fill_null(captions.column("text").take(place), "")
+        return ranks.append_column("text", texts).combine_chunks()
+    ranks = run.table("video_ranks").arrow().replace_schema_metadata(None)
+    texts_of: dict[str, list[str]] = {}
+    wanted = pc.is_in(captions.column("video_id"), value_set=ranks.column("video_id"))
+    for row in captions.filter(wanted).to_pylist():
+        texts_of.setdefault(row["video_id"], []).append(row["text"])
+    lines = ["\n".join(texts_of.get(name, ())) for name in ranks.column("video_id").to_pylist()]
+    return ranks.append_column("text", pa.array(lines, pa.string())).combine_chunks()
+
+
+def failed(opened: OpenRun) -> Document:
+    """Counts of what became of the videos, and those a person should look at, with reasons."""
+    made: Mapping[str, Any] = once(opened, "failures", lambda: _failures(opened.run))
+    return {"state": opened.state, **made}
+
+
+def _failures(run: reelvec.Run) -> Document:
+    rows = run.ledger()
+    found = failures(rows)
+    keys = ("video_id", "path", "split", "stage", "status", "reason", "message")
+    shown = itertools.islice(found, _FAILURES)
+    return {
+        "counts": counts(rows).to_json(),
+        "total": len(found),
+        "rows": [{key: getattr(row, key) for key in keys} for row in shown],
+    }
+
+
+def _number(value: object) -> object:
+    """JSON has neither NaN nor infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def checked(name: str, value: str, *, allowed: tuple[str, ...]) -> str:
+    """A parameter that is one of some words.
+
+    Raises:
+        RequestError: it is another.
+    """
+    if value not in allowed:
+        raise RequestError(f"{name} ({value:.80}) must be {' or '.join(allowed)}")
+    return value

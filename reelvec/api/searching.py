@@ -1,0 +1,163 @@
+"""Search a run: by texts, by a video of the store, by a file, by vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from reelvec.api.recorded import RecordedArtifacts
+from reelvec.api.refusals import why_no_video
+from reelvec.configs import PipelineConfig
+from reelvec.errors import RequestError
+from reelvec.tasks.searching.files import frames_of, picture_in
+from reelvec.tasks.searching.search import Answers, check_request, with_warning
+from reelvec.tasks.searching.searcher import Searcher
+
+if TYPE_CHECKING:
+    from reelvec.api.encoding import RunEncoder
+
+__all__ = ["Search"]
+
+KINDS = ("corpus", "frames", "embeddings", "evaluation")
+"""Of the artifacts a page or a search reads."""
+
+
+class Search:
+    """Searches of one run, which keep its model and its vectors open.
+
+    `run.searches()` makes one; `with` closes it. Every search sees the snapshots the run saw. Not
+    for several threads at once.
+
+    Attributes:
+        searcher: ranks the run's table, and knows where its videos are.
+    """
+
+    def __init__(
+        self,
+        recorded: RecordedArtifacts,
+        config: PipelineConfig,
+        *,
+        device: str | None = None,
+        times: bool = True,
+    ) -> None:
+        self._recorded = recorded
+        self._config = config
+        self._device = device
+        frames = recorded.snapshot("frames") if times and recorded.has("frames") else None
+        self.searcher = Searcher(
+            recorded.snapshot("embeddings"), corpus=recorded.snapshot("corpus"), frames=frames
+        )
+
+    def text(self, text: str, *, top: int = 10, split: str | None = None) -> Answers:
+        """The `top` videos for a text, best first.
+
+        Args:
+            text: what to look for, in words.
+            top: rows, at least 1; fewer come back from a smaller table.
+            split: videos of this split and of none; None: all.
+
+        Raises:
+            RequestError: `top` is less than 1, the text is empty, or no video is of that split.
+            MissingArtifactError: the store has lost the model.
+        """
+        check_request(text, top=top)
+        self._check_split(split)
+        encoder = self._encoder
+        return self._warned(
+            self.searcher.best(encoder.query(text), scoring=encoder.scoring, top=top, split=split)
+        )
+
+    def texts(
+        self, texts: Sequence[str], *, top: int = 10, split: str | None = None
+    ) -> list[Answers]:
+        """What `text` finds for each of several."""
+        for text in texts:
+            check_request(text, top=top)
+        return [self.text(text, top=top, split=split) for text in texts]
+
+    def like(self, video_id: str, *, top: int = 10, split: str | None = None) -> Answers:
+        """The `top` videos nearest to one of the run, itself left out, by the cosine of vectors.
+
+        Raises:
+            RequestError: the corpus has no such video, or the table no vector of it.
+            MissingColumnError: the family has no vector a video.
+        """
+        check_request(None, top=top)
+        self._check_split(split)
+        if self.searcher.videos.find(video_id) is None:
+            known = self.searcher.videos.near(video_id)
+            raise RequestError(why_no_video(video_id, known=known, run=self._config.name))
+        return self._warned(self.searcher.like(video_id, top=top, split=split))
+
+    def file(self, path: str | Path, *, top: int = 10, split: str | None = None) -> Answers:
+        """The `top` videos nearest to a video or picture that is not of the store.
+
+        It is decoded in a sandbox as the run's videos were, and encoded by its model.
+
+        Raises:
+            RequestError: it cannot be decoded; the message has the decoder's words.
+            MissingColumnError: the family has no vector a video.
+        """
+        check_request(None, top=top)
+        self._check_split(split)
+        extract = self._config.extract
+        frames = picture_in(path, size=extract.size)
+        if frames is None:
+            frames = frames_of(path, options=extract)
+        vectors = self._encoder.frames([frames], column="embedding")
+        return self.vectors(vectors, top=top, split=split)[0]
+
+    def vectors(
+        self, vectors: npt.NDArray[np.generic], *, top: int = 10, split: str | None = None
+    ) -> list[Answers]:
+        """The `top` videos for each row of vectors [Q, D] by cosine, e.g. of `run.encode_texts`.
+
+        Raises:
+            RequestError: another shape or type, a row that is zero or not finite.
+            MissingColumnError: the family has no vector a video.
+        """
+        check_request(None, top=top)
+        self._check_split(split)
+        found = self.searcher.nearest(np.asarray(vectors), top=top, split=split)
+        return [self._warned(one) for one in found]
+
+    def close(self) -> None:
+        """Closes files."""
+        self.searcher.close()
+
+    def __enter__(self) -> Search:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @cached_property
+    def state(self) -> str:
+        """Names the snapshots of the run; another one as soon as a table of it was replaced."""
+        kinds = [kind for kind in KINDS if self._recorded.has(kind)]
+        snapshots = [self._recorded.snapshot(kind) for kind in kinds]
+        return " ".join(f"{one.artifact.fingerprint[:12]}-{one.number}" for one in snapshots)
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """Splits of the run's videos, sorted; "" is of every one."""
+        return self.searcher.splits
+
+    def _check_split(self, split: str | None) -> None:
+        if split is not None and "" not in self.splits and split not in self.splits:
+            there = ", ".join(self.splits) or "none"
+            raise RequestError(f"no video is of the split ({split}); there are: {there}")
+
+    def _warned(self, answers: Answers) -> Answers:
+        return with_warning(answers, self._config)
+
+    @cached_property
+    def _encoder(self) -> RunEncoder:
+        from reelvec.api.encoding import RunEncoder
+
+        return RunEncoder(self._recorded, self._config, device=self._device)

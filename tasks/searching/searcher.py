@@ -1,0 +1,134 @@
+"""Searches in the tables of one run, at snapshots that stay as they are."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+
+from reelvec.errors import RequestError
+from reelvec.models.features import EMBEDDING
+from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.frames.reader import FrameReader
+from reelvec.storage.tables import iter_tables
+from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product
+from reelvec.tasks.searching.places import VideosById, frames_by_clip
+from reelvec.tasks.searching.search import Answers, Ranking, answers_of, best_videos, check_query
+from reelvec.tasks.searching.vectors import VectorIndex
+
+__all__ = ["Searcher"]
+
+_UNIT = 1e-3
+"""How far from 1 the length of a unit vector in float16 may be."""
+
+
+class Searcher:
+    """Ranks the videos of a table; what it needs is opened once and stays open.
+
+    Scores that are a product of vectors come from one mapped matrix (`VectorIndex`), others from
+    the table, block by block. Not for several threads at once.
+
+    Args:
+        embeddings: snapshot whose table `videos` is searched.
+        corpus: snapshot that says where the videos are.
+        frames: snapshot that says when the stored frames are; None leaves the times out.
+    """
+
+    def __init__(
+        self, embeddings: Snapshot, *, corpus: Snapshot, frames: Snapshot | None = None
+    ) -> None:
+        self._embeddings = embeddings
+        self._corpus = corpus
+        self._frames = frames
+
+    def best(
+        self, query: Columns, *, scoring: Scoring, top: int, split: str | None = None
+    ) -> Answers:
+        """The `top` videos for the features of one text, as `scoring` reads them."""
+        if scoring.video_columns == (EMBEDDING,):
+            check_query(query)
+            vectors = query[EMBEDDING].float().numpy()
+            (ranking,) = self.index.best(vectors, top=top, split=split)
+        else:
+            ranking = best_videos(
+                query, embeddings=self._embeddings, top=top, scoring=scoring, split=split
+            )
+        return self._answers(ranking, unit=scoring.unit)
+
+    def nearest(
+        self, vectors: npt.NDArray[np.generic], *, top: int, split: str | None = None
+    ) -> list[Answers]:
+        """The `top` videos for each row of vectors [Q, D], by cosine; rows are made unit vectors.
+
+        Raises:
+            RequestError: another width, or a row without a direction.
+            MissingColumnError: the family has no vector a video.
+        """
+        width = self.index.vectors.shape[1]
+        if vectors.ndim != 2 or (len(self.index) and vectors.shape[1] != width):
+            raise RequestError(
+                f"the vectors are {list(vectors.shape)}; they must be [Q, {width}], as the column"
+                " embedding of the run's tables"
+            )
+        if not np.issubdtype(vectors.dtype, np.floating):
+            raise RequestError(f"the vectors are {vectors.dtype}; they must be floats")
+        if not np.isfinite(vectors).all():
+            raise RequestError("a vector holds NaN or infinity, and is near to nothing")
+        length = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+        if not (length > 0).all():
+            raise RequestError("a vector is zero; it has no direction to search in")
+        length[np.abs(length - 1) < _UNIT] = 1.0  # one of ours: its bits are those of the table
+        queries = (vectors / length).astype(np.float32)
+        unit = dot_product().unit
+        return [
+            self._answers(one, unit=unit) for one in self.index.best(queries, top=top, split=split)
+        ]
+
+    def like(self, video_id: str, *, top: int, split: str | None = None) -> Answers:
+        """The `top` videos nearest to one of the table, itself left out, by cosine.
+
+        Raises:
+            RequestError: the table has no vector of it.
+            MissingColumnError: the family has no vector a video.
+        """
+        vector = self.index.vector(video_id)
+        if vector is None:
+            raise RequestError(
+                f"the table has no vector of the video ({video_id}); `reelvec failures` says of"
+                " which videos it has none"
+            )
+        (ranking,) = self.index.best(vector, top=top, split=split, without=video_id)
+        return self._answers(ranking, unit=dot_product().unit)
+
+    @cached_property
+    def index(self) -> VectorIndex:
+        """The table's vectors."""
+        return VectorIndex.of(self._embeddings)
+
+    @cached_property
+    def videos(self) -> VideosById:
+        """The corpus."""
+        return VideosById(self._corpus)
+
+    @cached_property
+    def frames(self) -> FrameReader | None:
+        """The stored frames."""
+        return frames_by_clip(self._frames) if self._frames is not None else None
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """Splits of the table's videos, sorted; "" is of every one."""
+        found: set[str] = set()
+        for piece in iter_tables(self._embeddings, "videos", columns=["split"]):
+            found.update(pc.unique(piece.column("split")).to_pylist())
+        return tuple(sorted(found))
+
+    def close(self) -> None:
+        """Closes the shards of frames; the next search opens what it needs."""
+        if "frames" in self.__dict__ and self.frames is not None:
+            self.frames.close()
+
+    def _answers(self, ranking: Ranking, *, unit: str) -> Answers:
+        return answers_of(ranking, find=self.videos.find, reader=self.frames, unit=unit)

@@ -1,0 +1,187 @@
+"""Exact search among unit vectors: one pass of float32 products, and the exact score of the few.
+
+The vectors of a table lie in one matrix, in the order of their ids, mapped from a file. A float32
+product is off by no more than a known bound, so whatever can be among the best is within twice that
+bound of the k-th best product; these rows alone are scored exactly. The answers are those of the
+exact score of every row, to the last bit (tests/tasks/searching/test_vectors.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from reelvec.models.features import EMBEDDING
+from reelvec.models.ranking.exact import exact_product
+from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.derived import Derived, derive
+from reelvec.storage.tables import iter_tables
+from reelvec.tasks.scoring.logits import one_thread
+from reelvec.tasks.scoring.split_rows import check_columns, tensors_of
+from reelvec.tasks.searching.search import Ranking
+from reelvec.tasks.searching.sorted_rows import SortedRows, write_sorted
+
+__all__ = ["VectorIndex"]
+
+_BLOCK_ROWS = 8192
+"""Rows of one product: what stays in a processor's cache beside the queries."""
+_SCORES_AT_ONCE = 1 << 25
+"""Products held at once, of some queries with all rows: 128 MiB."""
+_ROUNDING = 2.0**-23
+"""Twice the rounding of one float32 operation; a product of D numbers has D of them."""
+
+Matrix = npt.NDArray[np.float32]
+
+
+class VectorIndex:
+    """The column `embedding` of the table `videos` at one snapshot, as one mapped matrix.
+
+    Attributes:
+        vectors: float32 [N, D], in the order of the ids; rows that are not finite are zero.
+        rows: video_id and split of each.
+        left_out: rows that are not finite, and have no place in any order.
+    """
+
+    def __init__(self, made: Derived) -> None:
+        self.vectors: Matrix = np.load(made.folder / "vectors.npy", mmap_mode="r")
+        self.rows = SortedRows(made.folder / "rows.arrow")
+        self.left_out: npt.NDArray[np.int64] = np.load(made.folder / "left-out.npy")
+        self._longest = float(made.facts["longest"])
+
+    @classmethod
+    def of(cls, embeddings: Snapshot) -> VectorIndex:
+        """The index of a snapshot, made where it is not there.
+
+        Raises:
+            MissingColumnError: the family's score is no product of unit vectors.
+        """
+        check_columns(embeddings, table="videos", features=[EMBEDDING])
+        return cls(
+            derive(embeddings, what="vectors", make=lambda folder: _make(embeddings, folder))
+        )
+
+    def vector(self, video_id: str) -> Matrix | None:
+        """The vector of a video, [1, D]; None: it has no row that could be searched with."""
+        row = self.rows.find(video_id)
+        if row is None or row in self.left_out:
+            return None
+        return np.array(self.vectors[row : row + 1])
+
+    def best(
+        self, queries: Matrix, *, top: int, split: str | None = None, without: str | None = None
+    ) -> list[Ranking]:
+        """The `top` nearest rows of each query, best first; equal scores by id.
+
+        Args:
+            queries: float32 [Q, D], finite.
+            top: at least 1.
+            split: rows of this split and of none; None: all.
+            without: a video that is not looked for.
+        """
+        queries = np.ascontiguousarray(queries, np.float32)
+        allowed = self._allowed(split, without)
+        left_out = int(allowed[self.left_out].sum()) if len(self) else 0
+        allowed[self.left_out] = False
+        at_once = max(1, _SCORES_AT_ONCE // max(1, len(self)))
+        found = []
+        for start in range(0, len(queries), at_once):
+            some = queries[start : start + at_once]
+            products = self._products(some)
+            products[:, ~allowed] = -np.inf
+            for query, scores in zip(some, products, strict=True):
+                best = self._exactly(query, scores, top=min(top, int(allowed.sum())))
+                found.append(Ranking(best, left_out))
+        return found
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def _allowed(self, split: str | None, without: str | None) -> npt.NDArray[np.bool_]:
+        allowed = np.ones(len(self), bool)
+        if split is not None:
+            wanted = pa.array([split, ""], pa.string())
+            column = self.rows.table.column("split")
+            allowed &= pc.is_in(column, value_set=wanted).to_numpy()
+        row = None if without is None else self.rows.find(without)
+        if row is not None:
+            allowed[row] = False
+        return allowed
+
+    def _products(self, queries: Matrix) -> Matrix:
+        """[Q, N], each within `_bound` of the exact score."""
+        products = np.empty((len(queries), len(self)), np.float32)
+        columns = queries.T if len(queries) > 1 else queries[0]
+        for start in range(0, len(self), _BLOCK_ROWS):
+            block = self.vectors[start : start + _BLOCK_ROWS]
+            products[:, start : start + len(block)] = (block @ columns).T
+        return products
+
+    def _bound(self, query: Matrix) -> float:
+        """How far a product may be from the exact score of the same two vectors.
+
+        The sum of D products has at most D roundings, each of the sum of their sizes, which is at
+        most the product of the lengths; sixteen more are for the exact score's own steps of 2^-26.
+        """
+        length = max(1.0, self._longest) * max(1.0, float(np.linalg.norm(query)))
+        return (self.vectors.shape[1] + 16) * _ROUNDING * length
+
+    def _exactly(self, query: Matrix, scores: Matrix, *, top: int) -> list[tuple[str, float]]:
+        if top < 1:
+            return []
+        least = np.partition(scores, len(scores) - top)[len(scores) - top]
+        rows = np.flatnonzero(scores >= least - 2 * self._bound(query))
+        best: list[tuple[float, int]] = []
+        with one_thread(), torch.inference_mode():
+            text = torch.from_numpy(np.array(query)[None])
+            for start in range(0, len(rows), _BLOCK_ROWS):
+                some = rows[start : start + _BLOCK_ROWS]
+                exact = exact_product(text, torch.from_numpy(self.vectors[some]))[0].tolist()
+                best = sorted(
+                    [*best, *zip((-score for score in exact), some.tolist(), strict=True)]
+                )
+                best = best[:top]
+        return [(self.rows.key(row), -score) for score, row in best]
+
+
+def _make(embeddings: Snapshot, folder: Path) -> Mapping[str, Any]:
+    pieces = iter_tables(embeddings, "videos", columns=["video_id", "split"])
+    facts = [piece.replace_schema_metadata(None) for piece in pieces]
+    schema = pa.schema([("video_id", pa.string()), ("split", pa.string())])
+    rows = pa.concat_tables([schema.empty_table(), *facts])
+    order = write_sorted(folder / "rows.arrow", rows).to_numpy()
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    vectors: Matrix | None = None
+    left_out, longest, start = [np.zeros(0, np.int64)], 0.0, 0
+    for piece in iter_tables(embeddings, "videos", columns=[EMBEDDING]):
+        values = tensors_of(piece, [EMBEDDING])[EMBEDDING].float().numpy()
+        if vectors is None:
+            vectors = _new_matrix(folder / "vectors.npy", (len(rows), values.shape[1]))
+        to = place[start : start + len(values)]
+        finite = np.isfinite(values).all(axis=1)
+        values[~finite] = 0.0
+        left_out.append(to[~finite])
+        longest = max(longest, float(np.linalg.norm(values, axis=1).max(initial=0.0)))
+        vectors[to] = values
+        start += len(values)
+    if vectors is None:
+        vectors = _new_matrix(folder / "vectors.npy", (0, 0))
+    vectors.flush()
+    np.save(folder / "left-out.npy", np.sort(np.concatenate(left_out)))
+    return {"longest": longest}
+
+
+def _new_matrix(path: Path, shape: tuple[int, int]) -> np.memmap[Any, np.dtype[np.float32]]:
+    """A mapped file whose bytes are given away: else a full disk is a signal that kills."""
+    matrix = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, max(1, path.stat().st_size))
+    return matrix
