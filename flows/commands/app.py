@@ -38,20 +38,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_GROUPS = (
-    running,
-    sweeping,
-    searching,
-    serving,
-    looking,
-    runs,
-    training,
-    corpora,
-    keeping,
-    weights,
-    timing,
-)
-for group in _GROUPS:
+for group in (
+    *(running, sweeping, searching, serving, looking, runs),
+    *(training, corpora, keeping, weights, timing),
+):
     group.register(app)
 
 

@@ -42,5 +42,5 @@ def _blocks(tower: Any, *, tokens: int) -> int:
 
 
 def _pooling(tower: Any, *, tokens: int) -> int:
-    mlp = 2 * tower.hidden_size * tower.intermediate_size
+    mlp = 2 * int(tower.hidden_size) * int(tower.intermediate_size)
     return attention_macs(tower.hidden_size, queries=1, keys=tokens) + mlp

@@ -42,7 +42,7 @@ class TensorBoard:
         if self._writer is not None:  # the processes were started again
             self._writer.close()
         purge = after + 1 if after else None
-        self._writer = SummaryWriter(str(self._folder), purge_step=purge)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(self._folder), purge_step=purge)
 
     def _add_step(self, record: Mapping[str, Any]) -> None:
         for name, value in record.items():
