@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from reelvec.configs import PipelineConfig
+from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.storage.at_work import runs_at_work
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.tasks.artifacts import Session
@@ -23,10 +23,14 @@ _SECONDS_BETWEEN_LOOKS = 5.0
 
 
 def other_place(config: PipelineConfig, *, stages: Sequence[str] | None) -> Place | None:
-    """The place of this command where it is not the first of several that train together."""
+    """The place of this command where it is not the first of several that train together.
+
+    Raises:
+        ConfigError: the launcher started another number of commands, or no address is named.
+    """
     if not _trains_together(config, stages) or not is_launched(os.environ):
         return None
-    place = place_of(config.train, os.environ)
+    place = _place(config)
     return None if place.is_first else place
 
 
@@ -34,15 +38,16 @@ def check_place(session: Session, *, stages: Sequence[str]) -> None:
     """See, before the work, that a training over several nodes is begun by the first of them.
 
     Raises:
-        TrainingError: nothing says which of the nodes this is, or where they meet.
+        ConfigError: nothing says which of the nodes this is, or where they meet.
     """
     if not _trains_together(session.config, stages) or find_trained(session) is not None:
         return
-    place = place_of(session.config.train, os.environ)
+    place = _place(session.config)
     if not place.is_first:
-        raise TrainingError(
+        raise ConfigError(
             f"this is node {place.index} of {place.count}; a run is for the first of them, the"
-            " others take part by `reelvec run`"
+            " others take part by `reelvec run`",
+            key="train.nodes",
         )
 
 
@@ -56,6 +61,13 @@ def join(config: PipelineConfig, place: Place) -> None:
     config = checked_config(config)
     given = Given(store=Session(config).root.uri, model=config.model, train=config.train)
     take_part(place, given=given, is_over=_Waiting(config, place).is_over)
+
+
+def _place(config: PipelineConfig) -> Place:
+    try:
+        return place_of(config.train, os.environ)
+    except TrainingError as error:
+        raise ConfigError(str(error), key="train.nodes") from None
 
 
 def _trains_together(config: PipelineConfig, stages: Sequence[str] | None) -> bool:

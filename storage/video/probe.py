@@ -20,7 +20,7 @@ import numpy.typing as npt
 from reelvec.configs.decoding import MAX_PIXELS
 from reelvec.storage.errors import VideoError
 from reelvec.storage.reasons import Reason
-from reelvec.storage.video.clock import DEFAULT_FPS, counted, frame_times
+from reelvec.storage.video.clock import DEFAULT_FPS, FrameTimes, counted, frame_times
 from reelvec.storage.video.content import check_file, no_progress
 from reelvec.storage.video.length import (
     ELEMENTARY,
@@ -192,11 +192,7 @@ def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> Probe
         frames_from_header=0 if is_placeholder(stream.frames) else stream.frames,
         duration_seconds_from_header=declared,
         pts_seconds=times.pts_seconds,
-        frame_seconds=(
-            _said(table, stream.time_base)
-            if times.by_time
-            else np.zeros(len(times.pts_seconds), np.float64)
-        ),
+        frame_seconds=_said(table, stream.time_base, times=times),
         end_seconds=0.0 if truncated else end_of_last_frame(stream, demuxed, times.pts_seconds),
         packets=table,
         by_time=times.by_time,
@@ -209,10 +205,14 @@ def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> Probe
     )
 
 
-def _said(packets: PacketTable, time_base: Fraction) -> npt.NDArray[np.float64]:
-    """How long each frame is said to be shown, in display order, seconds."""
-    seconds: npt.NDArray[np.float64] = packets.lengths[packets.display_order()] * float(time_base)
-    return seconds
+def _said(
+    packets: PacketTable, time_base: Fraction, *, times: FrameTimes
+) -> npt.NDArray[np.float64]:
+    """How long each frame is said to be shown, in display order, seconds; 0: nothing is said."""
+    if not times.by_time:
+        return np.zeros(len(times.pts_seconds), np.float64)
+    lengths = packets.lengths[packets.display_order()].astype(np.float64)
+    return lengths * float(time_base)
 
 
 def _check_timeline(result: ProbeResult, *, declared: float, last_frame: float) -> None:

@@ -117,11 +117,11 @@ def test_who_dies_elsewhere_is_named_and_all_start_again(nodes):
     two = nodes("""
     if ATTEMPT == 1 and RANK == "1":
         while not (FOLDER / "begun").exists():
-            time.sleep(0.01)
+            time.sleep(1 / 100)
         os.kill(os.getpid(), 9)
     if ATTEMPT == 1:
         (FOLDER / "begun").touch()
-        time.sleep(0.5)
+        time.sleep(1 / 2)
         emit("crash", message="RuntimeError: [gloo/transport] Connection closed by peer")
         sys.exit(1)
     """)

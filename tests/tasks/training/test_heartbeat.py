@@ -1,5 +1,7 @@
 """Who hangs: told from what the processes say of themselves, and how long they say nothing."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from reelvec.tasks.training import heartbeat
@@ -103,8 +105,8 @@ def test_a_process_tells_of_itself(monkeypatch):
         if len(said) == 3:
             raise SystemExit
 
-    monkeypatch.setattr(heartbeat.time, "process_time", lambda: next(busy))
-    monkeypatch.setattr(heartbeat.time, "sleep", sleep)
+    clock = SimpleNamespace(process_time=lambda: next(busy), sleep=sleep)
+    monkeypatch.setattr(heartbeat, "time", clock)
     with pytest.raises(SystemExit):
         heart._beat(2, said.append, True)
     assert [(b.rank, b.number, b.moves, b.doing) for b in said] == [

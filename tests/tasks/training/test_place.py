@@ -71,7 +71,10 @@ def test_the_first_name_of_slurms_list(nodes, first):
     ("environment", "said"),
     [
         ({}, r"train.nodes is \(2\), and nothing says which"),
-        (OUTER | words(0, 3), r"the launcher started 3 commands.*are 2, one a node, or 8"),
+        (
+            OUTER | words(0, 3),
+            r"the launcher started 3 commands.*wants 2, one a node, or 8, one for each",
+        ),
         (SLURM | task(0, 16), "srun started 16 commands"),
         (OUTER | AGENT | words(0, 5), "torchrun started 5 commands"),
         (words(0, 2), "nothing names where they meet"),
