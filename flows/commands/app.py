@@ -39,8 +39,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for group in (
-    *(running, sweeping, searching, serving, looking, runs),
-    *(training, corpora, keeping, weights, timing),
+    running,
+    sweeping,
+    searching,
+    serving,
+    looking,
+    runs,
+    training,
+    corpora,
+    keeping,
+    weights,
+    timing,
 ):
     group.register(app)
 
