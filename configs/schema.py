@@ -21,12 +21,14 @@ from reelvec.configs.corpora import (
 )
 from reelvec.configs.decoding import FileLimits, FrameOptions
 from reelvec.configs.presets import merge, read_preset
+from reelvec.configs.training import DistillationConfig
 
 __all__ = [
     "STAGES",
     "BenchmarkCorpus",
     "CompactionConfig",
     "CorpusConfig",
+    "DistillationConfig",
     "EmbedConfig",
     "EvaluateConfig",
     "ExtractConfig",
@@ -151,6 +153,12 @@ class TrainConfig(Options):
     """Keeps the optimizer's division from zero."""
     freeze_layers: int = Field(default=-1, ge=-1)
     """CLIP blocks frozen from the bottom, as the originals count; -1 freezes nothing."""
+    freeze: Literal["none", "backbone"] = "none"
+    """backbone: the towers stay as they are; what they give is kept once, heads train from it."""
+    teachers: tuple[str, ...] = ()
+    """Runs of this store, or weights files, that teach this model; none: it learns from pairs."""
+    distillation: DistillationConfig = DistillationConfig()
+    """How teachers are followed."""
     gradient_scaling: Literal["exact", "legacy"] = "exact"
     """legacy: encoder gradients divided by the number of processes, as the originals' gather."""
     negatives: Literal["batch", "process"] = "batch"
@@ -179,6 +187,12 @@ class TrainConfig(Options):
     """Recompute block activations in the backward pass."""
     threads: int = Field(default=0, ge=0)
     """CPU threads a process; 0: cores divided by processes."""
+
+    @field_validator("teachers", mode="before")
+    @classmethod
+    def _one_or_more(cls, teachers: object) -> object:
+        """One name stands for a list of it."""
+        return (teachers,) if isinstance(teachers, str) else teachers
 
     @field_validator("address")
     @classmethod

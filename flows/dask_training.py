@@ -33,6 +33,7 @@ __all__ = ["run_on_dask"]
 _RESTARTS = 2
 _SECONDS_BETWEEN_LOOKS = 0.2
 _WORKERS_SECONDS = 60.0
+_LAST_WORDS_SECONDS = 10.0
 
 
 class _WorkerIsGoneError(Exception):
@@ -70,21 +71,36 @@ def _run_once(client: Client, spec: TrainSpec, *, on_progress: OnProgress) -> No
     events: queue.Queue[dict[str, Any]] = queue.Queue()
     client.subscribe_topic(topic, lambda event: events.put(event[1]))  # type: ignore[no-untyped-call]
     body = spec.model_dump_json()
-    futures: list[Future] = [
+    futures: list[Future[None]] = [
         client.submit(_train, body, place, topic, workers=[worker], pure=False, retries=0)
         for worker, place in zip(workers, places, strict=True)
     ]
     try:
-        while not all(future.done() for future in futures) and futures[0].status != "error":
+        while not _is_over(futures):
             _tell(events, on_progress)
             _check_alive(client, workers)
             time.sleep(_SECONDS_BETWEEN_LOOKS)
-        for future in futures:
-            future.result()  # type: ignore[no-untyped-call]
+        _raise_failure(futures)
         _tell(events, on_progress)
     finally:
         client.cancel(futures)  # type: ignore[no-untyped-call]
         client.unsubscribe_topic(topic)  # type: ignore[no-untyped-call]
+
+
+def _is_over(futures: Sequence[Future[None]]) -> bool:
+    """Whether all have ended well, or one has not."""
+    statuses = [future.status for future in futures]
+    return "error" in statuses or all(status == "finished" for status in statuses)
+
+
+def _raise_failure(futures: Sequence[Future[None]]) -> None:
+    """What failed, the first one's words rather: others mostly repeat them, and may be sooner."""
+    failed = [future for future in futures if future.status == "error"]
+    if failed and failed[0] is not futures[0]:
+        with suppress(TimeoutError):
+            futures[0].result(timeout=_LAST_WORDS_SECONDS)
+    for future in failed:
+        future.result()
 
 
 def _tell(events: queue.Queue[dict[str, Any]], on_progress: OnProgress) -> None:
@@ -101,14 +117,14 @@ def _check_alive(client: Client, workers: Sequence[str]) -> None:
 
 def _known(client: Client) -> Mapping[str, Any]:
     """Workers of the cluster by address, as the scheduler said a moment ago."""
-    known: Mapping[str, Any] = client.scheduler_info(n_workers=-1)["workers"]  # type: ignore[no-untyped-call]
+    known: Mapping[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
     return known
 
 
 def _chosen(client: Client, count: int) -> list[str]:
     """So many workers, those of a machine side by side; first those that have a GPU, they say."""
     with suppress(TimeoutError):
-        client.wait_for_workers(count, timeout=_WORKERS_SECONDS)  # type: ignore[no-untyped-call]
+        client.wait_for_workers(count, timeout=_WORKERS_SECONDS)
     known = _known(client)
     if len(known) < count:
         raise TrainingError(
@@ -121,7 +137,7 @@ def _chosen(client: Client, count: int) -> list[str]:
 
 def _places(client: Client, workers: Sequence[str], options: TrainConfig) -> list[Place]:
     hosts = [str(urlsplit(worker).hostname) for worker in workers]
-    told = client.run(_devices_and_port, hosts[0], workers=list(workers))  # type: ignore[no-untyped-call]
+    told = client.run(_devices_and_port, hosts[0], workers=list(workers))
     port = told[workers[0]][1]
     address = parse_address(options.address) if options.address else Address(hosts[0], port)
     # workers that are shown other GPUs than their neighbours have each their own

@@ -16,8 +16,9 @@ from reelvec.models.clip.architecture import MAX_LAYERS, Architecture
 from reelvec.models.clip.blocks import HEADER_EPS, LayerNorm, Transformer, quick_gelu
 from reelvec.models.costs import Macs, header_macs, tower_macs
 from reelvec.models.errors import InputError, OptionsError
-from reelvec.models.family import ClipFamily, FamilyOptions
+from reelvec.models.family import FamilyOptions
 from reelvec.models.features import TextFeatures, VideoFeatures
+from reelvec.models.heads import HeadFamily
 from reelvec.models.noise import Noise
 from reelvec.models.temporal import (
     HEADER_STD,
@@ -124,7 +125,7 @@ class HeaderOptions(FamilyOptions):
         return self.sim_header == "tightTransf"
 
 
-class HeaderFamily(ClipFamily):
+class HeaderFamily(HeadFamily):
     """Towers and one of the four temporal headers of CLIP4Clip and X-CLIP.
 
     Attributes:

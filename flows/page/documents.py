@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import reelvec
 from reelvec.errors import RequestError
 from reelvec.flows.page.open_runs import OpenRun
+from reelvec.storage.file_marks import FileMark
 from reelvec.storage.records import Video
 from reelvec.tasks.corpus.ledger import counts, failures
 from reelvec.tasks.searching.search import Answers
@@ -94,7 +95,7 @@ def answers(opened: OpenRun, found: Answers) -> Document:
 
 
 def shown_of(video_id: str, video: Video | None) -> Document:
-    """Where a video is, and whether its file is there, as it was, and of a kind browsers play."""
+    """Where a video is, and whether its clip can be played."""
     video = video or Video(video_id, "")
     name = PurePath(video.path).name
     start, end = video.start_seconds or 0.0, video.end_seconds or 0.0
@@ -106,8 +107,15 @@ def shown_of(video_id: str, video: Video | None) -> Document:
         "start": start,
         "end": end,
         "seconds": (end - start) if end else video.duration_seconds_from_header,
-        "plays": PurePath(name).suffix.lower() in PLAYED,
+        "plays": _plays(video),
     }
+
+
+def _plays(video: Video) -> bool:
+    """Whether a browser may play it, and its file is the one that was embedded."""
+    if PurePath(video.path).suffix.lower() not in PLAYED:
+        return False
+    return bool(video.bytes) and FileMark.at(video.path).agrees(video.mark)
 
 
 def queries(

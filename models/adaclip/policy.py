@@ -43,6 +43,9 @@ class FramePolicy(nn.Module):
         mlp_hidden: Width between the two layers.
         frames: N, size of the position table (transformer).
         head_dim: Width of an attention head.
+
+    Attributes:
+        features: Numbers a frame that `look` gives.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class FramePolicy(nn.Module):
         if backbone in NETWORKS:
             self.cnn_model = NETWORKS[backbone]()
             features = FEATURES
+        self.features = features
         self._kind = rnn
         if rnn == "transformer":
             self.projection = nn.Sequential(nn.Linear(features, hidden))
@@ -76,13 +80,17 @@ class FramePolicy(nn.Module):
                 nn.Linear(width, mlp_hidden), nn.ReLU(), nn.Linear(mlp_hidden, 1)
             )
 
+    def look(self, x: Tensor) -> Tensor:
+        """Frame features [V, N, features] of images [V, N, C, H, W]; features as they are."""
+        x = x.to(next(self.linear.parameters()).dtype)
+        if self.cnn_model is None or x.ndim == 3:
+            return x.flatten(2)
+        seen: Tensor = self.cnn_model(x.flatten(0, 1))
+        return seen.view(*x.shape[:2], -1)
+
     def forward(self, x: Tensor) -> Tensor:
         """Scores [V, N] of frame features [V, N, features], or of images [V, N, C, H, W]."""
-        x = x.to(next(self.linear.parameters()).dtype)
-        if self.cnn_model is not None:
-            x = self.cnn_model(x.flatten(0, 1)).view(*x.shape[:2], -1)
-        else:
-            x = x.flatten(2)
+        x = self.look(x)
         if self._kind == "transformer":
             positions = self.frame_position_embeddings.weight[: x.shape[1]]
             x = self.transformer(self.projection(x) + positions)

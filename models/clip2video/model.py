@@ -16,8 +16,9 @@ from reelvec.models.clip.blocks import CLIP_EPS, HEADER_EPS, LayerNorm, Transfor
 from reelvec.models.clip2video.options import Clip2VideoOptions
 from reelvec.models.costs import Macs, tower_macs, transformer_macs
 from reelvec.models.errors import OptionsError
-from reelvec.models.family import ClipFamily, OriginalSettings
+from reelvec.models.family import OriginalSettings
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
+from reelvec.models.heads import HeadFamily
 from reelvec.models.temporal import copy_text_blocks, init_as_originals, key_mask, pool, unit
 from reelvec.models.training.losses import Terms
 
@@ -26,7 +27,7 @@ __all__ = ["Clip2Video"]
 _CENTRE_STD = 0.125
 
 
-class Clip2Video(ClipFamily):
+class Clip2Video(HeadFamily):
     """Columns: ``embedding``, and with TAB ``aligned``: two unit vectors on both sides."""
 
     options_class = Clip2VideoOptions
@@ -140,11 +141,21 @@ class Clip2Video(ClipFamily):
         """One vector, two with TAB."""
         return self.text_columns
 
-    def encode_text(self, tokens: Tensor) -> TextFeatures:
+    @property
+    def reads_words(self) -> bool:
+        """With TAB."""
+        return self.options.center_type == "TAB"
+
+    @property
+    def reads_padding(self) -> bool:
+        """Padded frames must be equal to the last bit: sigmoid_mlp's norm magnifies rounding."""
+        return True
+
+    def text_head(self, given: TextFeatures) -> TextFeatures:
         """``embedding`` [T, D] unit sentences; TAB: ``aligned`` [T, D] from all their tokens."""
-        sentence, words = self.encode_words(tokens)
-        features = {"embedding": unit(sentence)}
-        if self.options.center_type == "TAB":
+        features = {"embedding": unit(given["sentence"])}
+        if self.reads_words:
+            words, tokens = given["words"], given["tokens"]
             tokens = tokens[:, : words.shape[1]]
             positions = torch.arange(tokens.shape[1], device=tokens.device)
             ends = tokens == tokens.amax(dim=1, keepdim=True)
@@ -153,10 +164,9 @@ class Clip2Video(ClipFamily):
             features["aligned"] = self._align(words, real)
         return TextFeatures(features)
 
-    def encode_video(self, frames: Tensor, mask: Tensor, **_: Any) -> VideoFeatures:
+    def video_head(self, given: VideoFeatures, **_: Tensor) -> VideoFeatures:
         """``embedding`` [V, D] pooled frames; TAB: ``aligned`` [V, D]."""
-        # padded frames must be equal to the last bit: sigmoid_mlp's norm magnifies rounding
-        encoded = self.encode_frames(frames, mask, keep_padding=True)
+        encoded, mask = given["frames"], given["mask"]
         features = {"embedding": pool(self._temporal(encoded, mask), mask)}
         if self.options.center_type == "TAB":
             tokens, seen = encoded, mask

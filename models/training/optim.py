@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from reelvec.models.training.foreach import limit_each, scale
 from reelvec.models.training.parameters import parameter_groups
 from reelvec.models.training.schedules import multiplier
 
@@ -135,39 +136,20 @@ class BertAdam(torch.optim.Optimizer):
         states = [self.state[p] for p in parameters]
         m, v = [s["next_m"] for s in states], [s["next_v"] for s in states]
         if group["max_grad_norm"] > 0:
-            _limit_each(gradients, norm=group["max_grad_norm"])
-        _scale(m, group["b1"])
+            limit_each(gradients, norm=group["max_grad_norm"])
+        scale(m, group["b1"])
         torch._foreach_add_(m, gradients, alpha=1 - group["b1"])
-        _scale(v, group["b2"])
+        scale(v, group["b2"])
         torch._foreach_addcmul_(v, gradients, gradients, value=1 - group["b2"])
         roots = torch._foreach_sqrt(v)
         torch._foreach_add_(roots, group["e"])
         updates = torch._foreach_div(m, roots)
         if group["weight_decay"] > 0:
             torch._foreach_add_(updates, torch._foreach_mul(parameters, group["weight_decay"]))
-        _scale(updates, rate)
+        scale(updates, rate)
         torch._foreach_sub_(parameters, updates)
         for state in states:
             state["step"] += 1
-
-
-def _limit_each(gradients: list[Tensor], *, norm: float) -> None:
-    """Scale down each gradient that is longer than `norm`, as `clip_grad_norm_` does with one."""
-    shares = torch._foreach_norm(gradients)
-    torch._foreach_add_(shares, 1e-6)
-    torch._foreach_reciprocal_(shares)
-    torch._foreach_mul_(shares, norm)
-    torch._foreach_clamp_max_(shares, 1.0)
-    torch._foreach_mul_(gradients, shares)
-
-
-def _scale(tensors: list[Tensor], factor: float) -> None:
-    """Multiply in place; in half precision one by one, since foreach rounds otherwise there."""
-    if tensors[0].dtype not in (torch.float16, torch.bfloat16):
-        torch._foreach_mul_(tensors, factor)
-        return
-    for tensor in tensors:
-        tensor.mul_(factor)
 
 
 class AdamW(torch.optim.AdamW):

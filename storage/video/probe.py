@@ -20,7 +20,7 @@ import numpy.typing as npt
 from reelvec.configs.decoding import MAX_PIXELS
 from reelvec.storage.errors import VideoError
 from reelvec.storage.reasons import Reason
-from reelvec.storage.video.clock import DEFAULT_FPS, FrameTimes, counted, frame_times
+from reelvec.storage.video.clock import DEFAULT_FPS, counted, frame_times
 from reelvec.storage.video.content import check_file, no_progress
 from reelvec.storage.video.length import (
     ELEMENTARY,
@@ -119,7 +119,7 @@ class ProbeResult:
             self,
             packets=packets,
             pts_seconds=(times - times[:1]) * float(self.time_base),
-            frame_seconds=_said(packets, self.time_base),
+            frame_seconds=_said(packets, self.time_base, by_time=True),
         )
 
 
@@ -192,7 +192,7 @@ def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> Probe
         frames_from_header=0 if is_placeholder(stream.frames) else stream.frames,
         duration_seconds_from_header=declared,
         pts_seconds=times.pts_seconds,
-        frame_seconds=_said(table, stream.time_base, times=times),
+        frame_seconds=_said(table, stream.time_base, by_time=times.by_time),
         end_seconds=0.0 if truncated else end_of_last_frame(stream, demuxed, times.pts_seconds),
         packets=table,
         by_time=times.by_time,
@@ -205,14 +205,10 @@ def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> Probe
     )
 
 
-def _said(
-    packets: PacketTable, time_base: Fraction, *, times: FrameTimes
-) -> npt.NDArray[np.float64]:
+def _said(packets: PacketTable, time_base: Fraction, *, by_time: bool) -> npt.NDArray[np.float64]:
     """How long each frame is said to be shown, in display order, seconds; 0: nothing is said."""
-    if not times.by_time:
-        return np.zeros(len(times.pts_seconds), np.float64)
     lengths = packets.lengths[packets.display_order()].astype(np.float64)
-    return lengths * float(time_base)
+    return lengths * float(time_base) if by_time else np.zeros_like(lengths)
 
 
 def _check_timeline(result: ProbeResult, *, declared: float, last_frame: float) -> None:

@@ -30,6 +30,7 @@ from reelvec.tasks.training.train import Trained, load_trained
 __all__ = [
     "Encoder",
     "EncoderRef",
+    "choose_device",
     "encode_captions",
     "encode_videos",
     "open_encoder",

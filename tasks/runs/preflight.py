@@ -22,6 +22,7 @@ from reelvec.models.sampling.rules import Rule
 from reelvec.models.training.schedules import SCHEDULES
 from reelvec.storage.weights.pretrained import is_pretrained
 from reelvec.tasks.training.starting import rehearse_start
+from reelvec.tasks.training.teachers import check_teachers, with_absolute_teachers
 from reelvec.tasks.training.watching import check_watchers
 
 __all__ = ["check_config", "checked_config", "choose_stages"]
@@ -58,7 +59,9 @@ def check_config(config: PipelineConfig) -> None:
                 key="model.family",
             )
         _check_training(config)
-        size = rehearse_start(config.model)
+        freezes = bool(config.train.epochs) and config.train.freeze == "backbone"
+        size = rehearse_start(config.model, freezes=freezes)
+        check_teachers(config)
     except OptionsError as error:
         raise ConfigError(f"model: {error}", key="model") from None
     if size != config.extract.size:
@@ -175,4 +178,6 @@ def checked_config(config: PipelineConfig) -> PipelineConfig:
         if name is not None and not is_pretrained(name)
     }
     model = config.model.model_copy(update=absolute)
-    return config.model_copy(update={"corpus": anchored(config.corpus), "model": model})
+    return with_absolute_teachers(
+        config.model_copy(update={"corpus": anchored(config.corpus), "model": model})
+    )

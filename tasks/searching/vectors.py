@@ -95,7 +95,8 @@ class VectorIndex:
         for start in range(0, len(queries), at_once):
             some = queries[start : start + at_once]
             products = self._products(some)
-            products[:, ~allowed] = -np.inf
+            if not allowed.all():
+                products[:, ~allowed] = -np.inf
             for query, scores in zip(some, products, strict=True):
                 best = self._exactly(query, scores, top=min(top, int(allowed.sum())))
                 found.append(Ranking(best, left_out))
@@ -118,10 +119,9 @@ class VectorIndex:
     def _products(self, queries: Matrix) -> Matrix:
         """[Q, N], each within `_bound` of the exact score."""
         products = np.empty((len(queries), len(self)), np.float32)
-        columns = queries.T if len(queries) > 1 else queries[0]
         for start in range(0, len(self), _BLOCK_ROWS):
             block = self.vectors[start : start + _BLOCK_ROWS]
-            products[:, start : start + len(block)] = (block @ columns).T
+            np.matmul(queries, block.T, out=products[:, start : start + len(block)])
         return products
 
     def _bound(self, query: Matrix) -> float:

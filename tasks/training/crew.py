@@ -25,15 +25,19 @@ from reelvec.tasks.training.place import Place
 from reelvec.tasks.training.supervisor import End, Launch
 from reelvec.tasks.training.workers import Meeting
 
-__all__ = ["FINISHED", "First", "FirstIsGoneError", "Other"]
+__all__ = ["FINISHED", "STOPPED", "First", "FirstIsGoneError", "Other"]
 
 FINISHED = "finished"
 """What the first says last, where the training came to its end."""
 
+STOPPED = "the first node's command was stopped"
+"""What it says where it was stopped from outside."""
+
 _SPEC, _ATTEMPT, _LAST = "spec", "attempt", "last"
 _BEAT_SECONDS = 1.0
 _SETTLE_SECONDS = 15.0
-_FAREWELL_SECONDS = 4.0
+_FAREWELL_SECONDS = 15.0
+_HASTY_FAREWELL_SECONDS = 4.0  # a signal must end a command soon
 _GONE_SECONDS = 60.0
 _LONGEST_LOOK = 1.0
 _ELSEWHERE = "a process of another node failed"
@@ -126,11 +130,16 @@ class First:
         """Tell the others how the training ended, and stop to listen when they know."""
         self._store.set(_LAST, outcome)
         self._store.set(f"over-{self._number}", "1")
-        deadline = time.monotonic() + _FAREWELL_SECONDS
-        met = list(self._hosts)
+        seconds = _HASTY_FAREWELL_SECONDS if outcome == STOPPED else _FAREWELL_SECONDS
+        deadline = time.monotonic() + seconds
+        met = [index for index in range(1, self._place.count) if self._has_met(index)]
         while time.monotonic() < deadline and not all(self._store.check([f"bye-{i}"]) for i in met):
             time.sleep(0.05)
         del self._store  # what listens goes with it
+
+    def _has_met(self, index: int) -> bool:
+        numbers = range(1, self._number + 1)
+        return any(self._store.check([f"beat-{number}-{index}"]) for number in numbers)
 
     def _new_watch(self) -> Watch:
         return Watch(self._place.world, limit=self._hang_seconds, name=self._name)

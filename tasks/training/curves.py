@@ -46,6 +46,11 @@ class StepPoint:
     seconds: float
     """From the end of the step before it, waiting for data included, evaluation not."""
 
+    @property
+    def rate(self) -> float:
+        """Of the parts outside the towers, unless all is in them."""
+        return max(rate for part, rate in self.rates.items() if part in ("clip", "other"))
+
     def as_dict(self) -> dict[str, float]:
         """One level deep: the rates are lr_clip, lr_other."""
         rates = {_RATE + part: rate for part, rate in self.rates.items()}

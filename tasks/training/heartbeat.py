@@ -18,6 +18,7 @@ __all__ = ["Beat", "Heartbeat", "Watch"]
 
 _EVERY_SECONDS = 2.0
 _QUIET_SECONDS = 10.0
+_BEGINNING_SECONDS = 120.0
 _BUSY = 0.2
 """A share of a core; a process that computes on it is at work, however long a step takes."""
 _LONGEST_STEP = 1.0
@@ -147,16 +148,20 @@ class Watch:
 
     def _hung(self) -> list[_Seen]:
         everyone = list(self._seen.values())
-        silent = [seen for seen in everyone if seen.silent > self.limit]
+        silent = [seen for seen in everyone if seen.silent > self._limit_of(seen)]
         if silent:
             return silent
-        still = [seen for seen in everyone if seen.still > self.limit]
+        still = [seen for seen in everyone if seen.still > self._limit_of(seen)]
         working = [seen for seen in still if not seen.beat.waits]
         if working or len(still) < len(everyone):
             return working
         quiet = [seen for seen in everyone if seen.silent > _QUIET_SECONDS]
         least = min(seen.beat.moves for seen in everyone)
         return quiet or [seen for seen in everyone if seen.beat.moves == least]
+
+    def _limit_of(self, seen: _Seen) -> float:
+        """A process that begins imports for a while, and says nothing."""
+        return max(self.limit, _BEGINNING_SECONDS) if seen.beat.number < 0 else self.limit
 
     def _words(self, seen: _Seen) -> str:
         if seen.silent > min(self.limit, _QUIET_SECONDS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,10 @@ _HOW = {
 }
 
 #: options younger than stores: named where they are not as everything was trained before
-_LATER = {"betas", "epsilon", "negatives", "schedule_over", "stop_after"}
+_LATER = {"betas", "epsilon", "freeze", "negatives", "schedule_over", "stop_after"}
+
+#: named by what they are, not by their name, and only where there are any
+_TEACHING = {"distillation", "teachers"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,13 @@ class Start:
 
 
 def checkpoint_identity(
-    config: PipelineConfig, *, start: Start, corpus: str, frames: str, training_set: str
+    config: PipelineConfig,
+    *,
+    start: Start,
+    corpus: str,
+    frames: str,
+    training_set: str,
+    teachers: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Identity of the weights; an untrained model depends on its own settings alone.
 
@@ -59,6 +69,7 @@ def checkpoint_identity(
         corpus: fingerprint of the corpus artifact.
         frames: fingerprint of the frames artifact.
         training_set: hash of the items; counts when a grown corpus is to be trained on anew.
+        teachers: what each teacher is (`Teacher.identity`).
     """
     left_out = {"architecture"} if start.weights else set()
     identity: dict[str, Any] = {
@@ -71,11 +82,14 @@ def checkpoint_identity(
         identity["policy_start"] = start.policy
     if config.train.epochs == 0:
         return {**identity, "train": {"epochs": 0, "seed": config.train.seed}}
-    train = config.train.model_dump(mode="json", exclude=_HOW)
+    train = config.train.model_dump(mode="json", exclude=_HOW | _TEACHING)
     plain = TrainConfig().model_dump(mode="json", include=_LATER)
     train = {name: value for name, value in train.items() if (name, value) not in plain.items()}
     train |= _cuts(config)
     identity |= {"train": train, "corpus": corpus, "frames": frames}
+    if teachers:
+        distillation = config.train.distillation.model_dump(mode="json")
+        identity["teaching"] = {"teachers": list(teachers), "distillation": distillation}
     if config.train.when_corpus_grows == "retrain":
         identity["training_set"] = training_set
     return identity

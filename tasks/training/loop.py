@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import torch
 
-from reelvec.configs.schema import TrainConfig
 from reelvec.models.training.optim import rates
 from reelvec.models.training.parameters import clamp_logit_scale
 from reelvec.storage.commits.artifact import Artifact
@@ -29,13 +28,21 @@ from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import Reporter
 from reelvec.tasks.training.identity import draws_noise
 from reelvec.tasks.training.items import Item, set_hash
-from reelvec.tasks.training.order import Order, pieces
+from reelvec.tasks.training.kept import KeptFeatures
+from reelvec.tasks.training.order import Order, grouped, pieces, scheduled_steps
 from reelvec.tasks.training.processes import Group
 from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.selection import SelectionSet
 from reelvec.tasks.training.spec import TrainSpec
 from reelvec.tasks.training.starting import make_optimizer, make_trainable, starting_model
-from reelvec.tasks.training.step import PairBatch, StepOptions, contrastive_backward, limited_norm
+from reelvec.tasks.training.step import (
+    Batch,
+    PairBatch,
+    StepOptions,
+    contrastive_backward,
+    limited_norm,
+)
+from reelvec.tasks.training.teachers import Classroom
 from reelvec.tasks.training.writing import CheckpointWriter
 
 __all__ = ["Trainer"]
@@ -43,30 +50,10 @@ __all__ = ["Trainer"]
 _SHOWN = 8
 
 
-def grouped(items: Sequence[Item], *, one_per_video: bool) -> list[list[int]]:
-    """Positions of items in groups; an epoch takes one item of each group."""
-    if not one_per_video:
-        return [[position] for position in range(len(items))]
-    by_video: dict[str, list[int]] = {}
-    for position, item in enumerate(items):
-        by_video.setdefault(item.video_id, []).append(position)
-    return list(by_video.values())
-
-
 def planned(order: Order, *, epochs: int, training_set: str) -> Progress:
     """The progress of a run before its first step."""
     steps = order.steps
     return Progress(steps_per_epoch=steps, total_steps=steps * epochs, training_set=training_set)
-
-
-def scheduled_steps(order: Order, options: TrainConfig) -> int:
-    """Steps that the learning rate is planned for.
-
-    Source: specs/xclip-adaclip.md B2 (t_total), the steps of the run else.
-    """
-    if options.schedule_over == "pairs":
-        return -(-len(order.groups) * options.epochs // order.batch)
-    return order.steps * options.epochs
 
 
 class Trainer:
@@ -93,11 +80,13 @@ class Trainer:
         self.mine = pieces(self.order.batch, processes=group.world)[group.rank]
         model = starting_model(spec.model, seed=options.seed)
         make_trainable(model, options, device=group.device)
+        self.kept = KeptFeatures.of_backbone(spec.kept.backbone, model)
+        self.classroom = Classroom(spec.kept.teachers, options, device=group.device)
         self.loader = ClipLoader(
             reader,
             max_frames=spec.model.max_frames,
             image_size=model.image_size,
-            pinned=group.device.type == "cuda",
+            device=group.device,
         )
         self.tokens = model.tokenize([item.text for item in self.items])
         chosen = [item for item in items if item.role == "selection"]
@@ -106,17 +95,12 @@ class Trainer:
             model=model,
             seen=seen_in_evaluation(spec.model),
             batch=min(options.batch_size, 32),
+            kept=self.kept,
         )
         progress = planned(self.order, epochs=options.epochs, training_set=set_hash(items))
         optimizer = make_optimizer(model, options, total_steps=scheduled_steps(self.order, options))
         self.state = TrainingState(model, optimizer, progress)
-        self.how = StepOptions(
-            parts=options.accumulation,
-            bf16=options.precision == "bf16",
-            legacy_scaling=options.gradient_scaling == "legacy",
-            negatives=options.negatives,
-            seed=options.seed,
-        )
+        self.how = StepOptions.of(options)
         self.reporter = Reporter(silent=not group.is_first)
         self.writer = CheckpointWriter(self._write)
         self._started, self._seconds_before = time.monotonic(), 0.0
@@ -189,6 +173,11 @@ class Trainer:
         self._step_began = time.perf_counter()
         done = self.state.progress.step - epoch * self.order.steps
         batches = self.order.epoch(epoch)[done:]
+        if self.kept is not None:
+            for rows in batches:
+                own = [self.items[row] for row in rows[self.mine]]
+                self._step(rows, self.kept.batch(own, pairs=len(rows)))
+            return
         keys = [[self.items[row].clip_key for row in rows[self.mine]] for rows in batches]
         seen = seen_in_training(self.spec.model, seed=self.spec.train.seed, epoch=epoch)
         with closing(self.loader.batches(keys, seen=seen)) as clips:
@@ -196,7 +185,7 @@ class Trainer:
                 chosen = torch.from_numpy(rows[self.mine])
                 self._step(rows, PairBatch(self.tokens[chosen], batch, len(rows)))
 
-    def _step(self, rows: Sequence[int], batch: PairBatch) -> None:
+    def _step(self, rows: Sequence[int], batch: Batch) -> None:
         model, optimizer, progress = self.state.model, self.state.optimizer, self.state.progress
         if optimizer is None:
             raise TrainingError("a trainer has an optimizer")
@@ -205,7 +194,12 @@ class Trainer:
         self._tell_committed()
         optimizer.zero_grad(set_to_none=True)
         loss = contrastive_backward(
-            model, batch, group=self.group, step=progress.step, options=self.how
+            model,
+            batch,
+            group=self.group,
+            step=progress.step,
+            options=self.how,
+            lesson=self.classroom.lesson([self.items[row] for row in rows[self.mine]]),
         )
         self._check(loss, rows)
         moved = rates(optimizer)
@@ -214,14 +208,16 @@ class Trainer:
         clamp_logit_scale(model)
         progress = progress.after_step(loss)
         self.state = replace(self.state, progress=progress)
-        self._tell_step(len(rows), loss=loss, norm=norm, moved=moved)
+        point = self._tell_step(len(rows), loss=loss, norm=norm, moved=moved)
         if progress.ends_epoch:
-            self._end_epoch(max(moved.values()))
+            self._end_epoch(point.rate)
         elif progress.step % self.spec.train.checkpoint_every == 0:
             self._commit()
         self._step_began = time.perf_counter()
 
-    def _tell_step(self, rows: int, *, loss: float, norm: float, moved: dict[str, float]) -> None:
+    def _tell_step(
+        self, rows: int, *, loss: float, norm: float, moved: dict[str, float]
+    ) -> StepPoint:
         """The step just taken, into the curve and to whoever watches."""
         progress, seconds = self.state.progress, time.perf_counter() - self._step_began
         epoch = (progress.step - 1) // progress.steps_per_epoch + 1
@@ -238,8 +234,9 @@ class Trainer:
             steps=progress.total_steps,
             epoch=epoch,
             loss=round(loss, 5),
-            lr=max(moved.values()),  # of the new parts, unless all is clip.*
+            lr=point.rate,
         )
+        return point
 
     def _check(self, loss: float, rows: Sequence[int]) -> None:
         if math.isfinite(loss):
@@ -280,7 +277,7 @@ class Trainer:
     def _commit(self) -> None:
         if self.group.is_first:
             self.group.heart.works(f"the checkpoint of step {self.state.progress.step}")
-            self.writer.put(contents_of(self.state))
+            self.writer.put(contents_of(self.state, origins=self.spec.kept.origins))
 
     def _write(self, contents: Contents) -> None:
         """Commit a checkpoint and the curve up to it; called in the writer's thread."""

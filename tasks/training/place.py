@@ -103,10 +103,10 @@ def place_of(options: TrainConfig, environment: Mapping[str, str]) -> Place:
             " of the cluster train"
         )
     if told.count not in (nodes, nodes * processes):
-        each = f", or {nodes * processes}, one for each of train.processes" if processes > 1 else ""
+        more = f", or {nodes * processes}, one for each of train.processes" if processes > 1 else ""
         raise TrainingError(
             f"{told.launcher} started {told.count} commands, and train.nodes ({nodes}) wants"
-            f" {nodes}, one a node{each}; start so many, or set train.nodes"
+            f" {nodes}, one a node{more}; start so many, or set train.nodes"
         )
     each = processes if told.count == nodes else 1
     return Place(

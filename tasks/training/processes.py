@@ -7,10 +7,11 @@ gloo and CUDA tensors through NCCL, whichever the tensor is.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
 from urllib.parse import urlsplit
 
 import torch
@@ -39,7 +40,7 @@ LISTEN = "REELVEC_TRAIN_LISTEN"
 _TIMEOUT = timedelta(hours=2)  # a rank may validate or write a checkpoint meanwhile
 _PATIENCE = timedelta(seconds=60)  # of a store that does not answer
 _GLOO = "reelvec_gloo"
-_BUCKET = 1 << 25  # elements a reduction, so that no copy of all gradients is made
+_BUCKET = 1 << 23  # elements a reduction: the copies of two are held, never all gradients
 
 
 def uses_gpu(name: str) -> bool:
@@ -120,21 +121,29 @@ class Group:
     def sum(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by its sum over processes, in flat buckets of one type.
 
-        Every process must give tensors of the same shapes in the same order.
+        One bucket travels while the next is filled and the last one is written back. Every process
+        must give tensors of the same shapes in the same order.
         """
         if self.world == 1:
             return
         by_type: dict[torch.dtype, list[Tensor]] = defaultdict(list)
         for tensor in tensors:
             by_type[tensor.dtype].append(tensor)
-        for same in by_type.values():
-            for bucket in _buckets(same):
-                flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-                with self.heart.waiting("summing gradients"):
-                    dist.all_reduce(flat)
-                pieces = torch.split(flat, [tensor.numel() for tensor in bucket])
-                for tensor, piece in zip(bucket, pieces, strict=True):
-                    tensor.copy_(piece.view_as(tensor))
+        underway: deque[tuple[dist.Work, Tensor, list[Tensor]]] = deque()
+        for bucket in chain.from_iterable(map(_buckets, by_type.values())):
+            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+            underway.append((dist.all_reduce(flat, async_op=True), flat, bucket))
+            if len(underway) > 1:
+                self._write_back(*underway.popleft())
+        for summed in underway:
+            self._write_back(*summed)
+
+    def _write_back(self, work: dist.Work, flat: Tensor, bucket: Sequence[Tensor]) -> None:
+        with self.heart.waiting("summing gradients"):
+            work.wait()
+        pieces = torch.split(flat, [tensor.numel() for tensor in bucket])
+        for tensor, piece in zip(bucket, pieces, strict=True):
+            tensor.copy_(piece.view_as(tensor))
 
     def share(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by the first process's."""

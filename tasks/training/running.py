@@ -13,7 +13,7 @@ from typing import Protocol
 
 from reelvec.configs.schema import ModelConfig, TrainConfig
 from reelvec.storage.roots import Root, open_root
-from reelvec.tasks.training.crew import FINISHED, First, FirstIsGoneError, Other
+from reelvec.tasks.training.crew import FINISHED, STOPPED, First, FirstIsGoneError, Other
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.listening import reach
 from reelvec.tasks.training.place import OWN_ADDRESS, Place, place_of
@@ -69,7 +69,7 @@ def run_at(
             supervise(launch, on_progress=on_progress, crew=Alone(launch))
             return
         first = First(launch, stopped=stopped)
-        outcome = "the first node's command was stopped"
+        outcome = STOPPED
         try:
             supervise(launch, on_progress=on_progress, crew=first)
             outcome = FINISHED

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 from reelvec.configs import PipelineConfig
@@ -35,15 +36,31 @@ from reelvec.tasks.training.checkpoints import (
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.finished import Trained, TrainReceipt, finished, receipt_of
 from reelvec.tasks.training.identity import checkpoint_identity, former_identity
-from reelvec.tasks.training.items import Item, choose_items, commit_items, read_items, set_hash
+from reelvec.tasks.training.items import (
+    TRAINING_SET,
+    Item,
+    choose_items,
+    commit_items,
+    read_items,
+    set_hash,
+)
 from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.running import RunTraining, run_here
-from reelvec.tasks.training.spec import TrainSpec
+from reelvec.tasks.training.spec import Kept, TrainSpec
 from reelvec.tasks.training.starting import hashes_of_start, starting_model
 from reelvec.tasks.training.supervisor import OnProgress
+from reelvec.tasks.training.teachers import find_teachers
 from reelvec.tasks.training.watching import watched
 
-__all__ = ["Trained", "find_trained", "load_trained", "train", "trained", "training_items"]
+__all__ = [
+    "Trained",
+    "find_trained",
+    "items_at_hand",
+    "load_trained",
+    "train",
+    "trained",
+    "training_items",
+]
 
 FRAMES = "frames"
 
@@ -51,6 +68,7 @@ FRAMES = "frames"
 def train(
     session: Session,
     *,
+    kept: Kept | None = None,
     on_progress: OnProgress = lambda _: None,
     run_training: RunTraining = run_here,
 ) -> TrainReceipt:
@@ -58,6 +76,7 @@ def train(
 
     Args:
         session: of the run; corpus and frames must be committed.
+        kept: what frozen encoders gave for what `items_at_hand` names; None: nothing.
         on_progress: is told `start`, `step`, `epoch`, `checkpoint` and `restart` events, in the
             calling thread.
         run_training: where its processes run.
@@ -73,10 +92,10 @@ def train(
         before = _begun(session, artifact)
         trained_model = finished(session.latest(artifact))
         if trained_model is None:
-            watching = watched(session, artifact.fingerprint, on_progress=on_progress)
-            with watching as hear:
+            work = _Work(items=items, before=before, kept=kept or Kept())
+            with watched(session, artifact.fingerprint, on_progress=on_progress) as hear:
                 run = partial(run_training, on_progress=hear)
-                _run(session, artifact, items=items, before=before, run=run)
+                _run(session, artifact, work, run=run)
             trained_model = finished(session.latest(artifact))
         if trained_model is None:
             raise TrainingError(f"training ended without a finished checkpoint in {artifact!r}")
@@ -138,6 +157,7 @@ def _checkpoint_artifact(session: Session, *, items: Sequence[Item]) -> Artifact
         corpus=session.corpus.fingerprint,
         frames=session.frames.fingerprint,
         training_set=set_hash(items),
+        teachers=[t.identity for t in find_teachers(session.config, root=session.root)],
     )
     former = former_identity(identity, session.config)
     if former is not None:
@@ -158,6 +178,15 @@ def training_items(session: Session) -> list[Item]:
         selection_split=options.selection_split,
         joined=options.captions == "joined",
     )
+
+
+def items_at_hand(session: Session) -> list[Item]:
+    """What a training may read: of the corpus as it is now, and what one has begun on."""
+    items = training_items(session)
+    snapshot = session.latest(_checkpoint_artifact(session, items=items))
+    begun = read_items(snapshot) if snapshot and TRAINING_SET in snapshot.tables else []
+    clips = _clips(session.latest(session.frames))
+    return [*items, *(item for item in begun if item.clip_key in clips)]
 
 
 def _clips(frames: Snapshot | None) -> frozenset[str]:
@@ -183,16 +212,20 @@ def _commit_start(artifact: Artifact, config: PipelineConfig) -> None:
     commit(artifact, state, config=config.model, seconds=0.0, keep_last=1)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What a training starts from: items, checkpoints of before, what frozen encoders gave."""
+
+    items: Sequence[Item]
+    before: Sequence[CheckpointRef]
+    kept: Kept
+
+
 def _run(
-    session: Session,
-    artifact: Artifact,
-    *,
-    items: Sequence[Item],
-    before: Sequence[CheckpointRef],
-    run: Callable[[TrainSpec], None],
+    session: Session, artifact: Artifact, work: _Work, *, run: Callable[[TrainSpec], None]
 ) -> None:
     """Train on the committed training set to the end."""
-    config = session.config
+    config, items, before = session.config, work.items, work.before
     with session.frames.pinned(session.ref(session.frames).number or None) as frames:
         if not _can_go_on(artifact, before, frames=frames):
             _check_items(items, config)
@@ -203,6 +236,7 @@ def _run(
             frames=SnapshotRef.to(frames),
             model=config.model,
             train=config.train,
+            kept=work.kept,
         )
         try:
             run(spec)

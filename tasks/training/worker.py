@@ -53,7 +53,7 @@ def _train(spec: TrainSpec, heart: Heartbeat) -> None:
     if not number:
         raise ReelvecError(f"{artifact!r} holds no training set")
     snapshot = artifact.at(number)
-    reader = FrameReader(frames)
+    reader = FrameReader(frames)  # opens no shard yet
     trainer = Trainer(
         spec, artifact=artifact, items=read_items(snapshot), reader=reader, group=group
     )

@@ -207,7 +207,7 @@ def useful_flop(sizes, batch):
 
 
 def measured(step, *, device, rounds):
-    """Least seconds of a step, and the peak of memory in MiB (GPU; there the first is not timed)."""
+    """Least seconds of a step, and the peak of MiB (on a GPU, where the first is not timed)."""
     if device.type != "cuda":
         least = math.inf
         for number in range(rounds):
@@ -231,7 +231,11 @@ def compare(form, given):
     """Rows of one size of towers: theirs and ours, for each share of real frames."""
     sizes, pairs, rounds = FORMS[form]
     device = torch.device(given.device)
-    pairs, rounds = given.batch or pairs, given.rounds or rounds
+    on_gpu = device.type == "cuda"
+    pairs, rounds = (
+        given.batch or (128 if on_gpu else pairs),
+        given.rounds or max(rounds, 5 * on_gpu),
+    )
     config = TrainConfig(precision=given.precision, compile=given.compile, learning_rate=1e-4)
     plain = TrainConfig(learning_rate=1e-4)
     how = f"theirs {given.original}, ours {given.precision}{', compiled' if given.compile else ''}"
@@ -276,6 +280,11 @@ def main(arguments=()):
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--peak", type=float, help="the card's TFLOP/s, for MFU")
     given = parser.parse_args(list(arguments))
+    for form in given.forms:
+        if form not in FORMS:
+            parser.error(f"no towers are called {form}; there are {', '.join(FORMS)}")
+    if given.device == "cuda" and not torch.cuda.is_available():
+        parser.error("there is no CUDA device here; leave --device out")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

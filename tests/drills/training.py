@@ -270,21 +270,24 @@ def slurm(index):
 def rank_dies(commands):
     """Kill -9 to the process of the second node."""
     first, second = commands
+    seen = len(first.events)
     second.workers()[1].kill()
-    return restarted(first, "rank 1 of 2 on", "SIGKILL")
+    return restarted(first, seen, "rank 1 of 2 on", "SIGKILL")
 
 
 def rank_stops(commands):
     """SIGSTOP to the process of the second node, which then says nothing any more."""
     first, second = commands
+    seen = len(first.events)
     second.workers()[1].suspend()
-    return restarted(first, "rank 1 of 2 on", "hangs: it has said nothing")
+    return restarted(first, seen, "rank 1 of 2 on", "hangs: it has said nothing")
 
 
-def restarted(command, *words):
+def restarted(command, seen, *words):
+    """The next restart after these events, which must be said in these words."""
     started = time.monotonic()
-    must(command.wait_for(lambda: command.heard("restart"), "restart"), command.said)
-    said = command.heard("restart")[0]["message"]
+    must(command.wait_for(lambda: command.heard("restart", seen), "restart"), command.said)
+    said = command.heard("restart", seen)[0]["message"]
     must(all(word in said for word in words), f"named otherwise: {said}")
     return f"after {time.monotonic() - started:.0f} s: {said}"
 

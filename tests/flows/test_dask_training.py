@@ -19,12 +19,11 @@ class Future:
     """One that never ends, or has ended so."""
 
     status: str = "pending"
+    error: Exception | None = None
 
-    def done(self):
-        return self.status == "finished"
-
-    def result(self):
-        return None
+    def result(self, timeout=None):
+        if self.error:
+            raise self.error
 
 
 @dataclass
@@ -99,6 +98,17 @@ def test_each_worker_takes_gpus_of_its_own(shown, locals):
     assert [place.first_local for place in places] == locals
     assert [place.local_world for place in places] == [4, 4, 2]
     assert {str(place.address) for place in places} == {"10.0.0.1:4711"}
+
+
+def test_the_first_ones_words_are_raised_rather_than_those_of_who_repeats_them():
+    late, echo = TrainingError("the loss is nan"), TrainingError("the first node says: …")
+    futures = [Future("pending", late), Future("error", echo)]
+    assert dask_training._is_over(futures)
+    with pytest.raises(TrainingError, match="the loss is nan"):
+        dask_training._raise_failure(futures)
+    with pytest.raises(TrainingError, match="the first node says"):
+        dask_training._raise_failure([Future("finished"), futures[1]])
+    assert not dask_training._is_over([Future("finished"), Future()])
 
 
 def test_where_a_worker_goes_others_go_on_and_it_is_said(monkeypatch):

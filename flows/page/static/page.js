@@ -2,8 +2,10 @@
 
 const VIEWS = ["search", "queries", "failures", "about"];
 const PAGE = 20;
+const WARM = 3;
+const hovers = matchMedia("(hover: hover)").matches; // else controls are always shown
 const at = (id) => document.getElementById(id);
-const state = { run: "", view: "search", about: null, asked: 0, sifted: 0 };
+const state = { run: "", view: "search", about: null, of: "", asked: 0, sifted: 0, warm: [] };
 
 /** A document of the server, or an Error in its words. */
 async function ask(address, wanted = {}) {
@@ -18,6 +20,7 @@ async function ask(address, wanted = {}) {
   let document = null;
   try { document = JSON.parse(text); } catch { /* words, not a document */ }
   if (!answer.ok) throw new Error(document?.error || text || answer.statusText);
+  if (document.state) state.of = document.state; // of the tables: its media are of the same
   return document;
 }
 
@@ -38,7 +41,7 @@ function say(id, words, bad = false) {
 }
 
 const media = (kind, id, more = {}) =>
-  `/media/${kind}?${new URLSearchParams({ id, ...(state.run ? { run: state.run } : {}), ...more })}`;
+  `/media/${kind}?${new URLSearchParams({ id, state: state.of, ...(state.run ? { run: state.run } : {}), ...more })}`;
 
 const count = (number, one, many = `${one}s`) =>
   `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
@@ -59,18 +62,29 @@ function strip(video, frames) {
   return picture;
 }
 
+/** A clip that was played holds a connection, of which a browser has six: the oldest gives it back. */
+function warm(clip) {
+  state.warm = [...state.warm.filter((one) => one !== clip && one.isConnected), clip];
+  if (state.warm.length > WARM) state.warm.shift().load();
+}
+
 /** The clip where a browser can play it, else its stored frames. */
 function screen(video, { small = false } = {}) {
   if (!video.plays || small) return strip(video, small ? 1 : 3);
   const window = video.end ? `#t=${video.start},${video.end}` : "";
   const clip = make("video", {
-    src: media("clip", video.video_id) + window, controls: true, muted: true, loop: true,
-    playsInline: true, preload: "metadata", ariaLabel: `Clip ${video.video_id}`,
+    src: media("clip", video.video_id) + window, controls: !hovers, muted: true, loop: true,
+    playsInline: true, preload: hovers ? "none" : "metadata", ariaLabel: `Clip ${video.video_id}`,
     poster: media("strip", video.video_id, { count: 1 }),
   });
   clip.addEventListener("error", () => clip.replaceWith(strip(video, 3)));
-  clip.addEventListener("mouseenter", () => clip.play().catch(() => {}));
-  clip.addEventListener("mouseleave", () => clip.pause());
+  clip.tabIndex = 0;
+  for (const begin of ["mouseenter", "focus"]) {
+    clip.addEventListener(begin, () => { clip.controls = true; clip.play().catch(() => {}); warm(clip); });
+  }
+  for (const end of ["mouseleave", "blur"]) {
+    clip.addEventListener(end, () => { clip.controls = !hovers; clip.pause(); });
+  }
   return clip;
 }
 
@@ -139,7 +153,7 @@ function like(id) {
 /** The evaluation's queries that hold the words, from `offset` on. */
 async function queries({ offset = 0 } = {}) {
   const number = ++state.sifted;
-  const [direction, order, contains] = ["direction", "order", "contains"].map((id) => at(id).value);
+  const [direction, order, contains] = ["direction", "order", "holds"].map((id) => at(id).value);
   if (!offset) { at("ranked").replaceChildren(); say("queries-said", "Reading …"); }
   at("more").hidden = true;
   try {
@@ -194,10 +208,10 @@ async function failures() {
   }
 }
 
-function table(columns, rows) {
-  const isNumber = columns.map((name) => rows.every((row) => typeof row[name] === "number"));
-  const cells = (tag, row) => columns.map((name, i) =>
-    make(tag, { class: isNumber[i] ? "number" : "" }, row === null ? name : shown(row[name])));
+function table(rows) {
+  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  const cells = (tag, row) => columns.map((name) =>
+    make(tag, { class: name ? "number" : "" }, row === null ? name : shown(row[name])));
   return make("div", { class: "table" }, make("table", {},
     make("thead", {}, make("tr", {}, ...cells("th", null))),
     make("tbody", {}, ...rows.map((row) => make("tr", {}, ...cells("td", row))))));
@@ -209,35 +223,36 @@ function shown(value) {
   return String(value);
 }
 
+/** Rows by a first column of names: what a phone is wide enough for. */
 function about() {
   const run = state.about;
-  at("numbers").replaceChildren();
-  say("about-said", `${run.model}, ${count(run.videos, "video")}, run ${run.name} (${run.identifier}).`);
-  const lines = new Map();
-  for (const row of run.metrics) {
-    const key = [row.direction, row.protocol, row.subset].join();
-    if (!lines.has(key)) {
-      lines.set(key, { direction: row.direction, captions: row.protocol, subset: row.subset || "all", queries: row.n });
-    }
-    lines.get(key)[row.metric] = row.value;
-    if (row.metric === "R@1" && row.low !== null) {
-      lines.get(key)["R@1, 95 %"] = `${row.low.toFixed(1)} – ${row.high.toFixed(1)}`;
-    }
-  }
-  const rows = [...lines.values()];
   const numbers = at("numbers");
-  if (rows.length) {
-    const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
-    numbers.append(make("h2", {}, "What the tables scored"), table(columns, rows));
-  } else {
-    numbers.append(make("p", {}, "This run is not scored: it has no captions, or `reelvec evaluate` was not run."));
+  say("about-said", `${run.model}, ${count(run.videos, "video")}, run ${run.name} (${run.identifier}).`);
+  numbers.replaceChildren();
+  const scored = new Map();
+  for (const row of run.metrics) {
+    const plain = row.protocol === "single" || row.protocol === "multi";
+    const of = [row.direction, plain ? "" : row.protocol, row.subset].filter(Boolean).join(", ");
+    const put = (name, value) => scored.set(name, { ...(scored.get(name) || { "": name }), [of]: value });
+    put(row.metric, row.value);
+    if (row.metric === "R@1" && row.low !== null) put("R@1, 95 %", `${row.low.toFixed(1)} – ${row.high.toFixed(1)}`);
+    if (row.published !== null) put(`${row.metric}, published`, row.published);
+    put("queries", row.n);
   }
+  const queries = scored.get("queries");
+  if (scored.delete("queries")) scored.set("queries", queries);
+  numbers.append(make("h2", {}, "What the tables scored"));
+  if (scored.size) numbers.append(table([...scored.values()]));
+  else numbers.append(make("p", {}, "This run is not scored: it has no captions, or `reelvec evaluate` was not run."));
   if (run.coverage.length) {
-    const columns = ["split", "planned", "ok", "salvaged", "quarantined", "with_captions", "captions", "captions_scored"];
-    const covered = run.coverage.map((row) => ({ ...row, split: row.split || "every" }));
-    numbers.append(make("h2", {}, "What they cover"), table(columns, covered));
+    const names = ["planned", "ok", "salvaged", "quarantined", "captions", "captions_scored"];
+    numbers.append(make("h2", {}, "What they cover"), table(names.map((name) => ({
+      "": name.replace("_", " "),
+      ...Object.fromEntries(run.coverage.map((row) => [row.split || "every split", row[name]])),
+    }))));
   }
-  numbers.append(make("h2", {}, "What became of every video"), table(Object.keys(run.counts), [run.counts]));
+  numbers.append(make("h2", {}, "What became of every video"),
+    table(Object.entries(run.counts).map(([name, value]) => ({ "": name, videos: value }))));
 }
 
 /** Keep what is looked at in the address, so that it can be gone back to. */
@@ -267,7 +282,7 @@ function show(view, { push = true } = {}) {
 }
 
 /** What is known of the chosen run; the views follow. */
-async function open() {
+async function open({ split }) {
   try {
     state.about = await ask("/api/run");
   } catch (error) {
@@ -276,10 +291,9 @@ async function open() {
     say("said", error.message, true);
     return false;
   }
-  const chosen = new URLSearchParams(location.search).get("split") || at("split").value;
   at("split").replaceChildren(make("option", { value: "" }, "all"),
     ...state.about.splits.filter(Boolean).map((name) => make("option", { value: name }, name)));
-  at("split").value = state.about.splits.includes(chosen) ? chosen : "";
+  at("split").value = state.about.splits.includes(split) ? split : "";
   document.title = `${state.about.name} – Reelvec`;
   return true;
 }
@@ -289,7 +303,7 @@ async function follow() {
   state.run = query.get("run") || "";
   if (state.run) at("run").value = state.run;
   at("text").value = query.get("text") || "";
-  if (!(await open())) return;
+  if (!(await open({ split: query.get("split") }))) return;
   const view = VIEWS.includes(query.get("view")) ? query.get("view") : "search";
   show(view, { push: false });
   await search({ likeId: query.get("like") || "" });
@@ -313,15 +327,17 @@ async function start() {
   at("direction").addEventListener("change", () => queries());
   at("order").addEventListener("change", () => queries());
   let waiting = 0;
-  at("contains").addEventListener("input", () => {
+  at("holds").addEventListener("input", () => {
     clearTimeout(waiting);
     waiting = setTimeout(() => queries(), 250);
   });
   at("run").addEventListener("change", async () => {
     state.run = at("run").value;
     const view = state.view;
+    if (!(await open({ split: at("split").value }))) return;
     remember();
-    if (await open()) { show(view, { push: false }); await search(); }
+    show(view, { push: false });
+    await search();
   });
   addEventListener("popstate", follow);
   try {

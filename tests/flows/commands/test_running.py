@@ -42,3 +42,22 @@ def test_rehash_reaches_the_pipeline(launched, words):
 def test_switches_of_one_call_come_together(launched, words):
     (given,) = launched(*words, "--rehash", "--accept-losses")
     assert (given["rehash"], given["accept_losses"]) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "person", "opened"),
+    [
+        (["demo"], True, 1),
+        (["demo"], False, 0),
+        (["demo", "--no-open"], True, 0),
+        (["run", "mine.yaml"], True, 0),
+    ],
+)
+def test_a_demo_ends_with_its_page_where_a_person_is(launched, monkeypatch, words, person, opened):
+    shown = []
+    monkeypatch.setattr("reelvec.flows.commands.running.is_person", lambda: person)
+    monkeypatch.setattr(
+        "reelvec.flows.page.serving.serve_page", lambda store, *, options: shown.append(store.uri)
+    )
+    launched(*words)
+    assert [uri.endswith("/st") for uri in shown] == [True] * opened

@@ -84,7 +84,7 @@ def test_clip_sees_the_kept_frames_only_and_the_result_is_the_same(name, monkeyp
     kept = torch.stack([x[i] for x, i in zip(everything, chosen, strict=True)])
     if model.options.reuse_scores:
         kept = kept * torch.softmax(scores.gather(1, chosen), 1)[..., None]
-    wanted = model.weigh_frames(model._header(kept))
+    wanted = model.weigh_frames(model.after_header(kept))
     torch.testing.assert_close(video["embedding"], wanted, rtol=0, atol=1e-9)
 
 

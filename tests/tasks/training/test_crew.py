@@ -185,9 +185,12 @@ def test_commands_that_differ_are_refused_with_what_differs(nodes):
 
 
 def test_a_training_that_nobody_wants_ends_everywhere(nodes):
-    two = nodes("time.sleep(600)")
+    two = nodes("""
+    (FOLDER / RANK).touch()
+    time.sleep(600)
+    """)
     with pytest.raises(TrainingError, match="was stopped"):
-        two.run(stopped=lambda: len(two.events) > 0)
+        two.run(stopped=lambda: two.heard("pid") and (two.folder / "1").exists())
     assert two.others == [
         "the first node says: the training was stopped; its last checkpoint stands"
     ]
@@ -222,3 +225,13 @@ def test_a_name_that_only_this_machine_understands_is_refused(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     with pytest.raises(TrainingError, match=r"\(node1\) is 127.0.1.1 on the first node"):
         listen(Address("node1", 4000))
+
+
+def test_the_store_listens_at_the_one_address_alone():
+    with socket.create_server(("127.0.0.2", 0)) as server:
+        port = server.getsockname()[1]
+    _, store = listen(Address("127.0.0.2", port))
+    at = [c.laddr for c in psutil.Process().net_connections() if c.status == "LISTEN"]
+    assert [address.ip for address in at if address.port == port] == ["127.0.0.2"]
+    store.set("a", b"\x80bytes")
+    assert store.get("a") == b"\x80bytes"

@@ -217,3 +217,21 @@ def test_no_folder_is_left_where_they_met(launch, tmp_path, monkeypatch):
 @pytest.mark.parametrize("line", ["words", '{"a": 1}', '{"reelvec": broken', ""])
 def test_other_lines_are_no_events(line):
     assert parse(line) is None
+
+
+def test_a_process_that_hangs_is_named_and_started_again(launch, tmp_path):
+    body = f"""
+    from reelvec.tasks.training.events import emit_beat
+    from reelvec.tasks.training.heartbeat import Heartbeat
+    heart = Heartbeat()
+    heart.start(0, emit_beat, counts_cpu=False)
+    heart.works("step 7")
+    if not os.path.exists({str(tmp_path / "again")!r}):
+        open({str(tmp_path / "again")!r}, "w").close()
+        time.sleep(600)
+    """
+    events = []
+    supervise(launch(body, hang_seconds=3.0), on_progress=events.append)
+    (said,) = [event["message"] for event in events if event["event"] == "restart"]
+    assert said.startswith("the training process hangs: it has not got on for ")
+    assert said.endswith("(step 7)")

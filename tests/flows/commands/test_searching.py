@@ -1,0 +1,115 @@
+"""search by every kind of query: the Python API on a terminal, as text, JSON or CSV."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import reelvec
+from tests.support.command_line import typed
+
+
+@pytest.fixture
+def words(monkeypatch, capsys, real_store):
+    def call(*words):
+        return typed(monkeypatch, capsys, *words, "--store", real_store.store)
+
+    return call
+
+
+@pytest.fixture
+def run(real_store):
+    return reelvec.open(real_store.store).run()
+
+
+def test_many_queries_of_a_file_answer_as_each_alone(words, run, tmp_path):
+    file = tmp_path / "queries.txt"
+    file.write_text("\ufeffa shape\n\n  another shape, take 1  \n", "utf-8")
+    code, out, _ = words("search", "--batch", file, "--top", "3", "--json")
+    found = json.loads(out)["queries"]
+    assert (code, [one["query"] for one in found]) == (0, ["a shape", "another shape, take 1"])
+    for one in found:
+        rows = run.search(one["query"], top=3)
+        assert one["results"] == [json.loads(json.dumps(row.as_dict())) for row in rows]
+
+
+def test_csv_has_every_digit(words, run):
+    _, out, err = words("search", "a shape", "--csv", "--split", "test")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    expected = run.search("a shape", split="test")
+    assert [(r["video_id"], float(r["score"]), r["unit"]) for r in rows] == [
+        (row.video_id, row.score, "cosine") for row in expected
+    ]
+    assert {row["split"] for row in rows} == {"test"} and "UNTRAINED" in err
+
+
+def test_a_video_a_file_and_its_vector_have_the_same_neighbours(words, run, tmp_path):
+    ids, vectors = run.videos.numpy()
+    best = run.search("a shape", top=1)[0]
+    np.save(tmp_path / "v.npy", vectors[list(ids).index(best.video_id)])
+    answers = {}
+    for how, what in [
+        ("--like", best.video_id),
+        ("--file", best.path),
+        ("--vectors", tmp_path / "v.npy"),
+    ]:
+        code, out, _ = words("search", how, what, "--json")
+        answers[how] = [(r["video_id"], r["score"]) for r in json.loads(out)["results"]]
+        assert code == 0
+    assert answers["--file"] == answers["--vectors"] and len(answers["--file"]) == 8
+    assert answers["--file"][0][0] == best.video_id
+    assert answers["--like"] == answers["--file"][1:]
+
+
+def test_a_picture_is_searched_with(words, run, tmp_path):
+    frame = Image.fromarray(run.frames("clip5").frames[0])
+    frame.save(tmp_path / "frame.png")
+    code, out, _ = words("search", "--file", tmp_path / "frame.png", "--json")
+    (expected,) = run.encode_frames([run.frames("clip5").frames[:1]])
+    with run.searches() as searches:
+        (rows,) = searches.vectors(expected[None])
+    assert code == 0 and [r["video_id"] for r in json.loads(out)["results"]] == [
+        row.video_id for row in rows.rows
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        ([], 2, "nothing is given"),
+        (["a", "--like", "clip1"], 2, "TEXT and --like is given"),
+        (["a", "--json", "--csv"], 2, "--json and --csv are both given"),
+        (["--batch", "nowhere.txt"], 2, "nowhere.txt"),
+        (["--batch", "empty.txt"], 2, "has no query"),
+        (["--batch", "latin.txt"], 2, "give a UTF-8 text file"),
+        (["--vectors", "latin.txt"], 2, "give what numpy.save wrote"),
+        (["--vectors", "objects.npy"], 2, "give what numpy.save wrote"),
+        (["--vectors", "narrow.npy"], 1, "they must be [Q, "),
+        (["--vectors", "whole.npy"], 1, "they must be floats"),
+        (["--vectors", "nan.npy"], 1, "NaN or infinity"),
+        (["--vectors", "zero.npy"], 1, "a vector is zero"),
+        (["--like", "nope"], 1, "no video is called (nope)"),
+        (["--like", "broken"], 1, "no vector of the video (broken)"),
+        (["--file", "nowhere.mp4"], 1, "cannot search with the file"),
+        (["--file", "latin.txt"], 1, "cannot search with the file"),
+        (["--file", "cut.png"], 1, "cannot search with the picture"),
+        (["a", "--split", "nope"], 1, "no video is of the split (nope)"),
+    ],
+)
+def test_what_cannot_be_searched_with_is_said(words, run, tmp_path, monkeypatch, given, code, said):
+    monkeypatch.chdir(tmp_path)
+    width = run.videos.numpy()[1].shape[1]
+    (tmp_path / "empty.txt").write_text("\n \n")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    np.save("objects.npy", np.array([{}], object))
+    np.save("narrow.npy", np.ones((2, 3), np.float32))
+    np.save("whole.npy", np.ones((1, width), np.int64))
+    np.save("nan.npy", np.full((1, width), np.nan))
+    np.save("zero.npy", np.zeros((1, width)))
+    Image.new("RGB", (400, 400)).save("whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:200])
+    found, out, err = words("search", *given)
+    assert (found, out) == (code, "") and said in err and err.count("\n") == 1
