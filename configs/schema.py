@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from reelvec.configs.addresses import parse_address
 from reelvec.configs.corpora import (
     BenchmarkCorpus,
     CorpusConfig,
@@ -20,12 +21,14 @@ from reelvec.configs.corpora import (
 )
 from reelvec.configs.decoding import FileLimits, FrameOptions
 from reelvec.configs.presets import merge, read_preset
+from reelvec.configs.training import DistillationConfig
 
 __all__ = [
     "STAGES",
     "BenchmarkCorpus",
     "CompactionConfig",
     "CorpusConfig",
+    "DistillationConfig",
     "EmbedConfig",
     "EvaluateConfig",
     "ExtractConfig",
@@ -115,7 +118,14 @@ class TrainConfig(Options):
     accumulation: int = Field(default=1, ge=1)
     """Parts in which a batch is encoded (cached embeddings keep all its negatives)."""
     processes: int = Field(default=1, ge=1)
-    """Training processes on this machine (one a GPU)."""
+    """Training processes of a machine (one a GPU)."""
+    nodes: int = Field(default=1, ge=1)
+    """Machines that train together; with runner dask, workers of the cluster."""
+    address: str | None = None
+    """Where the first node meets the others: HOST:PORT, an address of it; None: the launcher's."""
+    hang_minutes: float = Field(default=10.0, ge=0)
+    """Minutes without a sign of work after which a process hangs: it is named, and all are started
+    again from the last checkpoint; 0: never."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: cuda where there is one."""
     precision: Literal["fp32", "bf16", "legacy_fp16"] = "fp32"
@@ -143,6 +153,12 @@ class TrainConfig(Options):
     """Keeps the optimizer's division from zero."""
     freeze_layers: int = Field(default=-1, ge=-1)
     """CLIP blocks frozen from the bottom, as the originals count; -1 freezes nothing."""
+    freeze: Literal["none", "backbone"] = "none"
+    """backbone: the towers stay as they are; what they give is kept once, heads train from it."""
+    teachers: tuple[str, ...] = ()
+    """Runs of this store, or weights files, that teach this model; none: it learns from pairs."""
+    distillation: DistillationConfig = DistillationConfig()
+    """How teachers are followed."""
     gradient_scaling: Literal["exact", "legacy"] = "exact"
     """legacy: encoder gradients divided by the number of processes, as the originals' gather."""
     negatives: Literal["batch", "process"] = "batch"
@@ -167,6 +183,19 @@ class TrainConfig(Options):
     """Recompute block activations in the backward pass."""
     threads: int = Field(default=0, ge=0)
     """CPU threads a process; 0: cores divided by processes."""
+
+    @field_validator("teachers", mode="before")
+    @classmethod
+    def _one_or_more(cls, teachers: object) -> object:
+        """One name stands for a list of it."""
+        return (teachers,) if isinstance(teachers, str) else teachers
+
+    @field_validator("address")
+    @classmethod
+    def _names_one(cls, address: str | None) -> str | None:
+        if address is not None:
+            parse_address(address)
+        return address
 
 
 class EmbedConfig(Options):

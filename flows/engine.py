@@ -22,7 +22,13 @@ ShowProgress = Callable[[float], None]
 
 
 class Engine(Protocol):
-    """Runs the shards of a run's stages."""
+    """Runs the shards of a run's stages.
+
+    Attributes:
+        dask_address: of the scheduler whose workers have the shards; None: this process.
+    """
+
+    dask_address: str | None
 
     def map(
         self,

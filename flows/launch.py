@@ -55,6 +55,7 @@ def launch(
     if stages is None or "ingest" in stages:
         _check_videos(config)
     server = _server()
+    from reelvec.flows.nodes import check_place
     from reelvec.tasks.artifacts import Session
     from reelvec.tasks.runs.outcome import summary_of
     from reelvec.tasks.runs.plan import plan_pipeline
@@ -70,6 +71,7 @@ def launch(
         return summary_of(session)
     rehearse_corpus(session, stages=chosen)
     root.new_scratch()  # where no store can be made, that is said before any work
+    check_place(session, stages=chosen)
     complain(f"reelvec: {config.name} -> {config.store}")
     return _run(config, server=server, stages=chosen, accept_losses=accept_losses, rehash=rehash)
 

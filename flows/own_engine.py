@@ -25,10 +25,12 @@ class OwnEngine:
 
     Args:
         submit: how shards get to those who work on them.
+        dask_address: of the scheduler whose workers do; None: this process does.
     """
 
-    def __init__(self, submit: Submit) -> None:
+    def __init__(self, submit: Submit, *, dask_address: str | None = None) -> None:
         self._submit = submit
+        self.dask_address = dask_address
 
     def map(
         self,
@@ -74,7 +76,7 @@ def open_own_engine(*, threads: int, dask_address: str | None) -> Iterator[OwnEn
     from distributed import Client
 
     with Client(dask_address) as client:  # type: ignore[no-untyped-call]
-        yield OwnEngine(partial(_on_dask, client))
+        yield OwnEngine(partial(_on_dask, client), dask_address=dask_address)
 
 
 def _in_threads(

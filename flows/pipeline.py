@@ -14,6 +14,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from reelvec.configs import PipelineConfig
 from reelvec.flows.clusters import check_loopback, open_cluster, slots
 from reelvec.flows.console.logs import keep_logs_printable
+from reelvec.flows.nodes import check_place
 from reelvec.flows.prefect_engine import PrefectEngine
 from reelvec.flows.stages import STAGES, run_stages
 from reelvec.flows.summary import publish_summary
@@ -54,12 +55,13 @@ def pipeline(
     check_loopback(config)
     session = Session(config, accepts_losses=accept_losses, rehash=rehash, refreshes=refresh)
     chosen = choose_stages(only)
+    check_place(session, stages=chosen)
     rehearse_corpus(session, stages=chosen)
     with _shared_server(), open_cluster(config) as address:
         runner = _task_runner(config, address=address)
 
         def run_stage(name: str) -> StageReceipt:
-            stage = _stage_flow(name, session).with_options(task_runner=runner)
+            stage = _stage_flow(name, session, address).with_options(task_runner=runner)
             return stage(config, retry)
 
         summary = run_stages(session, chosen, run_stage=run_stage)
@@ -67,7 +69,7 @@ def pipeline(
     return summary
 
 
-def _stage_flow(name: str, session: Session) -> Flow[..., StageReceipt]:
+def _stage_flow(name: str, session: Session, address: str | None) -> Flow[..., StageReceipt]:
     """The stage `name` as a flow that works with what `session` has opened.
 
     A session is no parameter: Prefect would try to write it down as JSON.
@@ -75,7 +77,7 @@ def _stage_flow(name: str, session: Session) -> Flow[..., StageReceipt]:
 
     @flow(name=name, flow_run_name=f"{name} {{config.name}}")
     def stage(config: PipelineConfig, retry: RetryFilter | None = None) -> StageReceipt:  # noqa: ARG001
-        return STAGES[name](session, retry, PrefectEngine())
+        return STAGES[name](session, retry, PrefectEngine(dask_address=address))
 
     return stage
 

@@ -24,7 +24,14 @@ WAVE = 256
 
 
 class PrefectEngine:
-    """The engine inside a flow run: its task runner has the shards."""
+    """The engine inside a flow run: its task runner has the shards.
+
+    Args:
+        dask_address: of the scheduler whose workers have them; None: threads of this process.
+    """
+
+    def __init__(self, *, dask_address: str | None = None) -> None:
+        self.dask_address = dask_address
 
     def map(
         self,

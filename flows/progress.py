@@ -78,7 +78,8 @@ class StageProgress:
             note += f"  {event['samples_per_second']:.0f} pairs/s"
             self.update(int(event["step"]), total=int(event["steps"]), note=note)
         elif name == "restart":
-            self._console.print(f"{self.title}: restarted from the last checkpoint")
+            words = f"{self.title}: {event['message']}; restarted from the last checkpoint"
+            self._console.print(words, soft_wrap=True)
         elif name == "note":
             self._console.print(f"{self.title}: {event['text']}", soft_wrap=True)
 

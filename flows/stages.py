@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from reelvec.configs import PipelineConfig
 from reelvec.flows.engine import Engine, ShardFunction
 from reelvec.flows.progress import stage_progress
 from reelvec.storage.at_work import announced
@@ -22,6 +24,7 @@ from reelvec.tasks.embedding import embed as embedding
 from reelvec.tasks.embedding import parts as embed_parts
 from reelvec.tasks.embedding.encoding import EncoderRef
 from reelvec.tasks.embedding.sources import sources_of
+from reelvec.tasks.features import keep as features
 from reelvec.tasks.frames import extract as extraction
 from reelvec.tasks.reports.report import report as draw_report
 from reelvec.tasks.reports.sources import report_sources
@@ -33,6 +36,8 @@ from reelvec.tasks.scoring import evaluate as evaluation
 from reelvec.tasks.scoring.logits import scoring_of
 from reelvec.tasks.shards import Shard
 from reelvec.tasks.training import train as training
+from reelvec.tasks.training.running import RunTraining, run_here
+from reelvec.tasks.training.spec import Kept
 
 __all__ = ["STAGES", "Stage", "run_stages"]
 
@@ -94,17 +99,45 @@ def train(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
     """Train from the last checkpoint on, or find that it is finished."""
     started = time.monotonic()
     device = session.config.train.device
+    kept, written = _keep_features(session, engine)
     shown = stage_progress("train", total=0, unit="steps", show=engine.progress("train"))
     with shown as progress, engine.gpu_slot(device):
-        receipt = training.train(session, on_progress=progress.follow_training)
+        receipt = training.train(
+            session,
+            kept=kept,
+            on_progress=progress.follow_training,
+            run_training=_where_to_train(session.config, engine),
+        )
     return StageReceipt.of(
         "train",
         training.trained(session).snapshot,
-        done={"steps": receipt.steps_done},
+        done={"features": written, "steps": receipt.steps_done},
         seconds=time.monotonic() - started,
         notes=receipt.notes,
         training=receipt,
     )
+
+
+def _keep_features(session: Session, engine: Engine) -> tuple[Kept, int]:
+    """What frozen encoders give for a training that is not finished, and how much was missing."""
+    if training.find_trained(session) is not None:
+        return Kept(), 0
+    made = []
+    with engine.gpu_slot(session.config.train.device):
+        for plan in features.plan_features(session):
+            work = _Work(session, engine, plan.target, plan.shards, unit="rows")
+            receipts = work.map("features", features.features_shard, inputs=plan.inputs)
+            made.append((plan, features.commit_features(session, plan, receipts)))
+    return features.kept_by(made), sum(plan.rows for plan, _ in made)
+
+
+def _where_to_train(config: PipelineConfig, engine: Engine) -> RunTraining:
+    """Workers of the Dask cluster, where several nodes are to train and there is one."""
+    if engine.dask_address is None or config.train.nodes == 1:
+        return run_here
+    from reelvec.flows.dask_training import run_on_dask
+
+    return partial(run_on_dask, engine.dask_address)
 
 
 def embed(session: Session, _: RetryFilter | None, engine: Engine) -> StageReceipt:

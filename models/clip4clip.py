@@ -6,7 +6,6 @@ Source: specs/clip4clip-clip2video.md 1.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
@@ -50,24 +49,28 @@ class Clip4Clip(HeaderFamily):
             "mask": Column((self.max_frames,), kind="integer"),
         }
 
-    def encode_text(self, tokens: Tensor) -> TextFeatures:
-        """`embedding` [T, D], unit; tightTransf: `sentence` [T, D] as it is."""
-        sentence, _ = self.encode_words(tokens)
-        if self.is_dot_product:
-            return TextFeatures({"embedding": unit(sentence)})
-        return TextFeatures({"sentence": sentence})
+    @property
+    def reads_padding(self) -> bool:
+        """tightTransf, whose columns hold them."""
+        return not self.is_dot_product
 
-    def encode_video(self, frames: Tensor, mask: Tensor, **_: Any) -> VideoFeatures:
-        """`embedding` [V, D], unit; tightTransf: `frames` [V, F, D] and `mask` [V, F]."""
-        encoded = self.encode_frames(frames)
+    def text_head(self, given: TextFeatures) -> TextFeatures:
+        """`embedding` [T, D], unit; tightTransf: `sentence` [T, D] as it is."""
         if self.is_dot_product:
-            return VideoFeatures({"embedding": pool(self.temporal(encoded, mask), mask)})
+            return TextFeatures({"embedding": unit(given["sentence"])})
+        return given
+
+    def video_head(self, given: VideoFeatures, **_: Tensor) -> VideoFeatures:
+        """`embedding` [V, D], unit; tightTransf: `frames` [V, F, D] and `mask` [V, F]."""
+        frames, mask = given["frames"], given["mask"]
+        if self.is_dot_product:
+            return VideoFeatures({"embedding": pool(self.temporal(frames, mask), mask)})
         if frames.shape[1] != self.max_frames:
             raise InputError(
                 f"{frames.shape[1]} frames a video: tightTransf keeps {self.max_frames} "
                 "(max_frames); pad with zeros and mask 0"
             )
-        return VideoFeatures({"frames": encoded, "mask": mask})
+        return given
 
     def pair_frame_weights(self, text: TextFeatures, video: VideoFeatures) -> Tensor | None:
         """tightTransf: as X-CLIP's, of the frames that go into the cross encoder."""

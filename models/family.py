@@ -17,14 +17,16 @@ from torch import Tensor, nn
 
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.clip.blocks import Transformer
+from reelvec.models.clip.packing import caption_lengths
 from reelvec.models.clip.preprocess import CLIP_MEAN, CLIP_STD, normalise
 from reelvec.models.clip.tokenizer import tokenize
 from reelvec.models.clip.towers import ClipTowers
 from reelvec.models.clip.weights import load_strictly
-from reelvec.models.errors import InputError, OptionsError
+from reelvec.models.errors import OptionsError
 from reelvec.models.features import EMBEDDING, Columns, TextFeatures, VideoFeatures
 from reelvec.models.noise import Noise
 from reelvec.models.options import FamilyOptions, OriginalSettings
+from reelvec.models.shapes import check_shape
 from reelvec.models.training.losses import Terms
 
 __all__ = ["ClipFamily", "FamilyOptions", "OriginalSettings", "RetrievalModel", "at_least_fp32"]
@@ -49,8 +51,7 @@ class RetrievalModel(nn.Module, ABC):
     """How parameters' names begin that an encoder uses here, and the original after it has gathered
     features over processes: `train.gradient_scaling: legacy` does not divide their gradients."""
     rate_factors: Mapping[str, float] = MappingProxyType({})
-    """How parameters' names begin whose learning rate is another one, and that rate divided by the
-    learning rate."""
+    """How names of parameters begin, and their learning rate divided by that of the others."""
     trainable: ClassVar[bool] = True
     """Whether training changes anything; a family that only embeds says False."""
     mean: tuple[float, ...] = CLIP_MEAN
@@ -158,6 +159,10 @@ class RetrievalModel(nn.Module, ABC):
         """Token ids int64 [T, max_words] of raw captions."""
         return tokenize(texts, max_words=self.max_words)
 
+    def caption_lengths(self, tokens: Tensor) -> Tensor:
+        """Positions of each text that must be computed, int64 [T]; of a batch the most are."""
+        return torch.full((len(tokens),), tokens.shape[1], device=tokens.device)
+
     def prepare(self, frames: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Keyword arguments of `encode_video` from stored frames, on the frames' device.
 
@@ -169,20 +174,15 @@ class RetrievalModel(nn.Module, ABC):
             InputError: frames of another size than the model's.
         """
         side = self.image_size
-        if frames.ndim != 5 or tuple(frames.shape[2:]) != (side, side, 3):
-            raise InputError(
-                f"frames of shape {tuple(frames.shape)}: this model takes "
-                f"[V, F, {side}, {side}, 3]; "
-                f"extract frames with size {side}"
-            )
+        remedy = f"; extract frames with size {side}"
+        check_shape("frames", frames, ("V", "F", side, side, 3), remedy=remedy)
         return {"frames": normalise(frames, mask, mean=self.mean, std=self.std), "mask": mask}
 
     @classmethod
     def original_settings(cls, given: Mapping[str, Any]) -> OriginalSettings:
         """Our settings from an original system's (a checkpoint's config, a golden's metadata).
 
-        The common case: `max_words` and `max_frames` among the family's own options by our names;
-        names that are no option of ours are dropped.
+        By our names, `max_words` and `max_frames` among them; what is no option of ours is dropped.
         """
         known = cls.options_class.model_fields
         return OriginalSettings(
@@ -195,8 +195,7 @@ class RetrievalModel(nn.Module, ABC):
     def recognise(cls, state: Mapping[str, Tensor]) -> OriginalSettings | None:
         """Settings of a checkpoint of this family, from its keys and shapes; None if it is none.
 
-        What shapes do not tell (a temperature, a weight, max_words where no matrix has that side)
-        keeps its default.
+        What shapes do not tell (a temperature, a weight) keeps its default.
         """
         del state
         return None
@@ -231,8 +230,7 @@ class RetrievalModel(nn.Module, ABC):
 class ClipFamily(RetrievalModel):
     """A family on two CLIP towers, `self.clip`.
 
-    A subclass adds its parameters under the originals' names, sets them in `__init__` (randomly)
-    and in `_init_headers_from_clip` (from CLIP tensors, exactly as the original does).
+    A subclass sets its parameters in `__init__`, and from CLIP's in `_init_headers_from_clip`.
     """
 
     def __init__(
@@ -273,24 +271,28 @@ class ClipFamily(RetrievalModel):
     def _init_headers_from_clip(self, clip: Mapping[str, Tensor]) -> None:
         """Start headers from CLIP tensors (keys without prefix); none by default."""
 
+    def caption_lengths(self, tokens: Tensor) -> Tensor:
+        """Up to the end token; what stands after it moves nothing before it."""
+        return caption_lengths(tokens)
+
     def encode_words(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Sentences [T, D] and words [T, L, D] of token ids, un-normalised, at least fp32."""
-        if tokens.ndim != 2 or tokens.shape[1] != self.max_words:
-            raise InputError(
-                f"tokens of shape {tuple(tokens.shape)}: this model takes [T, {self.max_words}]; "
-                "tokenize with its max_words"
-            )
-        words = at_least_fp32(self.clip.encode_text(tokens))
+        """Sentences [T, D], words [T, longest of `caption_lengths`, D], raw, at least fp32."""
+        check_shape("tokens", tokens, ("T", self.max_words), remedy="; use its `tokenize`")
+        longest = max(self.caption_lengths(tokens).tolist(), default=self.max_words)
+        words = at_least_fp32(self.clip.encode_text(tokens[:, :longest]))
         return words[torch.arange(len(words), device=words.device), tokens.argmax(dim=1)], words
 
-    def encode_frames(self, frames: Tensor) -> Tensor:
-        """Frame features [V, F, D] of frames [V, F, 3, S, S], un-normalised, at least fp32."""
-        side = self.image_size
-        if frames.ndim != 5 or tuple(frames.shape[2:]) != (3, side, side):
-            raise InputError(
-                f"frames of shape {tuple(frames.shape)}: this model takes [V, F, 3, {side}, {side}]"
-            )
-        return at_least_fp32(self.clip.encode_video(frames))
+    def encode_frames(
+        self, frames: Tensor, mask: Tensor | None = None, *, keep_padding: bool = False
+    ) -> Tensor:
+        """Frame features [V, F, D] of frames [V, F, 3, S, S], un-normalised, at least fp32.
+
+        `mask`, `keep_padding`: see `ClipTowers.encode_real`; without a mask all are encoded.
+        """
+        check_shape("frames", frames, ("V", "F", 3, self.image_size, self.image_size))
+        if mask is None:
+            return at_least_fp32(self.clip.encode_video(frames))
+        return at_least_fp32(self.clip.encode_real(frames, mask, keep_padding=keep_padding))
 
 
 def at_least_fp32(x: Tensor) -> Tensor:

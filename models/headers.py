@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from reelvec.models.clip.architecture import MAX_LAYERS, Architecture
 from reelvec.models.clip.blocks import HEADER_EPS, LayerNorm, Transformer, quick_gelu
 from reelvec.models.errors import InputError, OptionsError
-from reelvec.models.family import ClipFamily, FamilyOptions
+from reelvec.models.family import FamilyOptions
 from reelvec.models.features import TextFeatures, VideoFeatures
+from reelvec.models.heads import HeadFamily
 from reelvec.models.noise import Noise
 from reelvec.models.temporal import (
     HEADER_STD,
@@ -123,7 +124,7 @@ class HeaderOptions(FamilyOptions):
         return self.sim_header == "tightTransf"
 
 
-class HeaderFamily(ClipFamily):
+class HeaderFamily(HeadFamily):
     """Towers and one of the four temporal headers of CLIP4Clip and X-CLIP.
 
     Attributes:

@@ -24,6 +24,11 @@ class FamilyOptions(BaseModel):
         return getattr(self, "mask_layout", "fixed") == "legacy"
 
     @property
+    def of_backbone(self) -> dict[str, Any]:
+        """Those that change what the backbone gives, beside its weights and its columns."""
+        return {}
+
+    @property
     def draws_noise(self) -> bool:
         """Whether training draws noise (by row: see `models.noise`)."""
         return False

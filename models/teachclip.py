@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -91,12 +91,16 @@ class TeachClip(HeaderFamily):
         width = self.architecture.embed_dim
         return {"embedding": Column((width,)), "frame_weights": Column((self.max_frames,))}
 
-    def encode_text(self, tokens: Tensor) -> TextFeatures:
-        """``embedding`` [T, D], unit."""
-        sentence, _ = self.encode_words(tokens)
-        return TextFeatures({"embedding": unit(sentence)})
+    @property
+    def reads_padding(self) -> bool:
+        """As released."""
+        return self._is_legacy
 
-    def encode_video(self, frames: Tensor, mask: Tensor, **_: Any) -> VideoFeatures:
+    def text_head(self, given: TextFeatures) -> TextFeatures:
+        """``embedding`` [T, D], unit."""
+        return TextFeatures({"embedding": unit(given["sentence"])})
+
+    def video_head(self, given: VideoFeatures, **_: Tensor) -> VideoFeatures:
         """``embedding`` [V, D], unit; ``frame_weights`` [V, F] as they are taught.
 
         The vector is made with sharper weights (`frame_temperature`); both are 0 at padded frames,
@@ -105,12 +109,13 @@ class TeachClip(HeaderFamily):
         Raises:
             InputError: another number of frames than max_frames.
         """
+        frames, mask = given["frames"], given["mask"]
         if frames.shape[1] != self.max_frames:
             raise InputError(
                 f"{frames.shape[1]} frames a video: the table of frame weights has "
                 f"{self.max_frames} (max_frames); pad with zeros and mask 0"
             )
-        encoded = self._after_header(self.encode_frames(frames), mask)
+        encoded = self._after_header(frames, mask)
         scores = self.frameLinear2(torch.relu(self.frameLinear(encoded))).squeeze(2)
         if not self._is_legacy:
             scores = scores.masked_fill(mask == 0, -torch.inf)

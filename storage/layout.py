@@ -60,7 +60,7 @@ __all__ = [
     "synthetic",
 ]
 
-KINDS = ("corpus", "frames", "checkpoint", "embeddings", "evaluation")
+KINDS = ("corpus", "frames", "features", "checkpoint", "embeddings", "evaluation")
 SCRATCH = ".scratch"
 WRITERS = ".writers"
 RUNS = "runs"

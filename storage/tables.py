@@ -30,6 +30,7 @@ __all__ = [
     "IDENTITY",
     "check_finite",
     "concat_tables",
+    "described",
     "identity_metadata",
     "identity_of",
     "iter_part",

@@ -33,7 +33,7 @@ class SnapshotRef:
     root: str
     """URI of the store."""
     kind: str
-    """Of the artifact: corpus, frames, checkpoint, embeddings or evaluation."""
+    """Of the artifact: corpus, frames, features, checkpoint, embeddings or evaluation."""
     fingerprint: str
     """Of the artifact's identity."""
     number: int = 0

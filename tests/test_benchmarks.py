@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.benchmarks import extraction
+from reelvec.models.clip.architecture import Architecture
+from tests.benchmarks import extraction, training
 from tests.support import media
 
 
@@ -17,3 +18,24 @@ def test_extraction_prints_its_table(has_cv2, monkeypatch, capsys):
     extraction.main()
     rows = capsys.readouterr().out.splitlines()[2:]
     assert [row.split()[-3] for row in rows] == ["6"] * 4  # one frame a second, each way
+
+
+@pytest.mark.parametrize("options", [[], ["--precision", "bf16", "--original", "bf16"]])
+def test_both_training_steps_have_the_same_gradients(options, monkeypatch, capsys):
+    tiny = Architecture(
+        embed_dim=64,
+        image_size=16,
+        vision_layers=2,
+        vision_width=64,
+        patch_size=8,
+        text_width=64,
+        text_layers=2,
+        vocab_size=1000,
+    )
+    monkeypatch.setattr(training, "FORMS", {"tiny": (tiny, 3, 1)})
+    training.main(["tiny", *options])
+    rows = [row.split() for row in capsys.readouterr().out.splitlines() if " of 12 " in row]
+    assert [row[0] for row in rows] == ["3", "8", "12"]
+    for row in rows:
+        assert float(row[-2]) > 0
+        assert float(row[-1]) < (0.1 if options else 1e-4)

@@ -20,7 +20,7 @@ from reelvec.flows.console.options import (
     StoreOption,
     default_store,
 )
-from reelvec.flows.console.output import is_person, print_json, say
+from reelvec.flows.console.output import complain, is_person, print_json, say
 from reelvec.flows.console.stores import known_store, opened_store
 from reelvec.storage.corpora.own.folder import check_folder
 
@@ -202,6 +202,14 @@ def _launch(
 ) -> None:
     from reelvec.flows.launch import launch, show
 
+    if config.train.nodes > 1:
+        from reelvec.flows.nodes import join, other_place
+
+        place = other_place(config, stages=stages)
+        if place is not None:
+            join(config, place)
+            complain(f"reelvec: node {place.index} of {place.count} took part in the training")
+            return
     summary = launch(config, stages=stages, accept_losses=accept_losses, rehash=rehash)
     if as_json:
         print_json(summary.to_json())

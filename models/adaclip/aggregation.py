@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from reelvec.models.adaclip.options import AdaClipOptions
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.clip.blocks import CLIP_EPS, HEADER_EPS, Transformer, quick_gelu
-from reelvec.models.family import ClipFamily
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
+from reelvec.models.heads import HeadFamily
 from reelvec.models.temporal import key_mask, unit
 
 __all__ = ["WeighingFamily"]
@@ -21,7 +21,7 @@ _HELD = 1 << 22
 """Query-dependent weights held at once, numbers: bounds the memory of qscore."""
 
 
-class WeighingFamily(ClipFamily):
+class WeighingFamily(HeadFamily):
     """Towers with frame weights, word weights, and the scores that follow.
 
     Attributes:
@@ -76,12 +76,17 @@ class WeighingFamily(ClipFamily):
         """One vector."""
         return {"embedding": Column((self.architecture.embed_dim,))}
 
-    def encode_text(self, tokens: Tensor) -> TextFeatures:
+    @property
+    def reads_words(self) -> bool:
+        """Where they are weighed."""
+        return self.options.word_agg != "none" and self.options.frame_agg == "none"
+
+    def text_head(self, given: TextFeatures) -> TextFeatures:
         """``embedding`` [T, D], unit: the sentence, or the weighted sum of its words."""
-        sentence, words = self.encode_words(tokens)
-        if self.options.word_agg == "none" or self.options.frame_agg != "none":
-            return TextFeatures({"embedding": unit(sentence)})
-        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        if not self.reads_words:
+            return TextFeatures({"embedding": unit(given["sentence"])})
+        words, tokens = given["words"], given["tokens"]
+        positions = torch.arange(words.shape[1], device=tokens.device)
         real = positions <= tokens.argmax(dim=1, keepdim=True)  # start to end token
         added = key_mask(
             real, heads=self._heads, dtype=words.dtype, layout=self.options.mask_layout

@@ -13,28 +13,22 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from reelvec.models.adaclip.aggregation import WeighingFamily
-from reelvec.models.adaclip.mobilenet import IMAGENET_MEAN, IMAGENET_STD, NETWORKS, PolicyNetwork
+from reelvec.models.adaclip.choosing import ChoosingFamily
+from reelvec.models.adaclip.mobilenet import IMAGENET_MEAN, IMAGENET_STD, NETWORKS
 from reelvec.models.adaclip.options import AdaClipOptions, read_config, read_shapes
 from reelvec.models.adaclip.policy import (
     FramePolicy,
     annealed_k,
-    best_frames,
     centre_frames,
-    evenly,
     grey_frames,
-    gumbel_noise,
-    hard_top_k,
-    pick,
     temperature,
 )
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.clip.blocks import HEADER_EPS, Transformer
 from reelvec.models.clip.preprocess import normalise
-from reelvec.models.errors import InputError, OptionsError
+from reelvec.models.errors import OptionsError
 from reelvec.models.family import OriginalSettings
-from reelvec.models.features import Column, Columns, VideoFeatures
-from reelvec.models.noise import Noise
+from reelvec.models.features import Column, Columns
 from reelvec.models.temporal import copy_text_blocks, init_as_originals
 
 __all__ = ["AdaClip"]
@@ -43,7 +37,7 @@ _HEADER_LAYERS = 4
 _FIFTH = 4  # header transformer starts from CLIP's text block 4
 
 
-class AdaClip(WeighingFamily):
+class AdaClip(ChoosingFamily):
     """Columns: ``embedding`` on both sides; qscore: ``frames`` [K, D] for a video.
 
     With a policy also ``selected`` [K]: which of the given frames were kept, best first.
@@ -144,15 +138,6 @@ class AdaClip(WeighingFamily):
         """Settings read from a checkpoint's keys and shapes."""
         return read_shapes(state)
 
-    @property
-    def has_policy(self) -> bool:
-        """Whether a policy chooses among the frames."""
-        return self.options.policy != "none"
-
-    @property
-    def _network(self) -> PolicyNetwork | None:
-        return self.sampler.cnn_model if self.has_policy else None
-
     def start_policy(self, published: Mapping[str, Tensor]) -> None:
         """The policy's MobileNet from torchvision's ImageNet weights.
 
@@ -187,7 +172,7 @@ class AdaClip(WeighingFamily):
             least=options.temperature_least,
         )
         anneal = options.warmup_epochs if self.has_policy else 0
-        self._training_k = int(
+        self.training_k = int(
             annealed_k(epoch, n_frames=self.max_frames, top_k=self.kept, warmup_epochs=anneal)
         )
 
@@ -214,80 +199,7 @@ class AdaClip(WeighingFamily):
             given["policy_frames"] = normalise(seen, mask, mean=IMAGENET_MEAN, std=IMAGENET_STD)
         return given
 
-    def video_noise(self, noise: Noise) -> dict[str, Tensor]:
-        """The policy's ``noise`` [V, N]."""
-        if not self.has_policy:
-            return {}
-        return {"noise": noise.gumbel(self.max_frames, site="policy")}
-
-    def encode_video(
-        self,
-        frames: Tensor,
-        mask: Tensor,
-        *,
-        policy_frames: Tensor | None = None,
-        noise: Tensor | None = None,
-        **_: Any,
-    ) -> VideoFeatures:
-        """``embedding`` [V, D], or ``frames`` [V, K, D]; with a policy ``selected`` [V, K].
-
-        Args:
-            frames: [V, N, 3, S, S]; a video with fewer real frames repeats them evenly, as the
-                original samples short videos.
-            mask: [V, N].
-            policy_frames: What `prepare` gave, for policies that look at pixels.
-            noise: [V, N] Gumbel(0, 1) noise of training; None: drawn.
-        """
-        source = evenly(mask)
-        if not bool((mask != 0).all()):
-            frames = pick(frames, source)
-            policy_frames = None if policy_frames is None else pick(policy_frames, source)
-        if self.has_policy:
-            kept, scores, chosen = self._choose(frames, policy_frames, noise)
-            if self.options.reuse_scores:
-                weights = torch.softmax(scores / self.options.frame_agg_temp, dim=1)
-                kept = kept * weights[..., None]
-        else:
-            kept, chosen = self.encode_frames(frames), None
-        empty = (mask != 0).sum(1) == 0  # no frames, no vector: NaN is refused by the metrics
-        kept = self._header(kept).masked_fill(empty[:, None, None], torch.nan)
-        features = (
-            {"embedding": self.weigh_frames(kept)} if self.is_dot_product else {"frames": kept}
-        )
-        if chosen is not None:
-            features["selected"] = source.gather(1, chosen)
-        return VideoFeatures(features)
-
-    def _choose(
-        self, frames: Tensor, looked: Tensor | None, noise: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Kept frame features [V, K, D], their scores [V, K] and indices [V, K]."""
-        by_clip = self.options.policy == "clip"
-        everything = self.encode_frames(frames) if by_clip or self.training else None
-        seen = everything if by_clip else looked
-        if seen is None:
-            raise InputError(
-                f"policy {self.options.policy} looks at pixels: give policy_frames, as prepare does"
-            )
-        scores: Tensor = self.sampler(seen)
-        if everything is not None and self.training:
-            if noise is None:
-                noise = gumbel_noise(scores, generator=self.generator)
-            selection, chosen = hard_top_k(
-                scores,
-                k=self._training_k,
-                temperature=self.temperature,
-                noise=noise.to(scores.dtype),
-            )
-            return selection @ everything, (selection @ scores[..., None]).squeeze(2), chosen
-        chosen = best_frames(scores, k=self.kept)
-        if everything is None:
-            kept = self.encode_frames(pick(frames, chosen))
-        else:
-            kept = pick(everything, chosen)
-        return kept, scores.gather(1, chosen), chosen
-
-    def _header(self, x: Tensor) -> Tensor:
+    def after_header(self, x: Tensor) -> Tensor:
         if self.options.sim_header == "meanP":
             return x
         placed = x + self.frame_position_embeddings.weight[: x.shape[1]]

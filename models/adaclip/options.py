@@ -101,6 +101,13 @@ class AdaClipOptions(FamilyOptions):
         return by_statistics or super().sees_batch(training=training)
 
     @property
+    def of_backbone(self) -> dict[str, Any]:
+        """How a policy looks at pixels."""
+        if self.policy in ("none", "clip"):
+            return {}
+        return self.model_dump(include={"policy", "rescale_size", "policy_view"})
+
+    @property
     def has_network(self) -> bool:
         """Whether the policy looks with a MobileNet."""
         return self.policy in NETWORKS

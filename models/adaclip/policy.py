@@ -19,11 +19,9 @@ __all__ = [
     "annealed_k",
     "best_frames",
     "centre_frames",
-    "evenly",
     "grey_frames",
     "gumbel_noise",
     "hard_top_k",
-    "pick",
     "temperature",
 ]
 
@@ -45,6 +43,9 @@ class FramePolicy(nn.Module):
         mlp_hidden: Width between the two layers.
         frames: N, size of the position table (transformer).
         head_dim: Width of an attention head.
+
+    Attributes:
+        features: Numbers a frame that `look` gives.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class FramePolicy(nn.Module):
         if backbone in NETWORKS:
             self.cnn_model = NETWORKS[backbone]()
             features = FEATURES
+        self.features = features
         self._kind = rnn
         if rnn == "transformer":
             self.projection = nn.Sequential(nn.Linear(features, hidden))
@@ -78,13 +80,17 @@ class FramePolicy(nn.Module):
                 nn.Linear(width, mlp_hidden), nn.ReLU(), nn.Linear(mlp_hidden, 1)
             )
 
+    def look(self, x: Tensor) -> Tensor:
+        """Frame features [V, N, features] of images [V, N, C, H, W]; features as they are."""
+        x = x.to(next(self.linear.parameters()).dtype)
+        if self.cnn_model is None or x.ndim == 3:
+            return x.flatten(2)
+        seen: Tensor = self.cnn_model(x.flatten(0, 1))
+        return seen.view(*x.shape[:2], -1)
+
     def forward(self, x: Tensor) -> Tensor:
         """Scores [V, N] of frame features [V, N, features], or of images [V, N, C, H, W]."""
-        x = x.to(next(self.linear.parameters()).dtype)
-        if self.cnn_model is not None:
-            x = self.cnn_model(x.flatten(0, 1)).view(*x.shape[:2], -1)
-        else:
-            x = x.flatten(2)
+        x = self.look(x)
         if self._kind == "transformer":
             positions = self.frame_position_embeddings.weight[: x.shape[1]]
             x = self.transformer(self.projection(x) + positions)
@@ -183,17 +189,3 @@ def centre_frames(frames: Tensor) -> Tensor:
         pixels, size=(side, side), mode="bicubic", align_corners=False
     )
     return large.clamp_(0, 255).round_().to(torch.uint8).permute(0, 2, 3, 1).view(frames.shape)
-
-
-def evenly(mask: Tensor) -> Tensor:
-    """Index of the frame at each place, [V, N]: floor(i n / N) where only n < N are real."""
-    real = mask != 0
-    order = real.int().argsort(dim=1, descending=True, stable=True)
-    count = real.sum(dim=1, keepdim=True)
-    places = torch.arange(mask.shape[1], device=mask.device)
-    return order.gather(1, places * count // mask.shape[1])
-
-
-def pick(x: Tensor, index: Tensor) -> Tensor:
-    """x[v, index[v, i]] for x [V, N, ...] and index [V, K]."""
-    return x[torch.arange(len(x), device=x.device)[:, None], index]

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from reelvec.models.clip.packing import Places
+
 __all__ = ["CLIP_EPS", "HEADER_EPS", "Block", "LayerNorm", "Transformer", "quick_gelu"]
 
 CLIP_EPS = 1e-5
@@ -20,24 +22,6 @@ def quick_gelu(x: Tensor) -> Tensor:
     if torch.is_grad_enabled():
         return x * torch.sigmoid(1.702 * x)
     return (1.702 * x).sigmoid_().mul_(x)  # the same numbers in one buffer
-
-
-class Places:
-    """Positions of packed tokens [N, W] in sequences [B, L, W] that are padded at their ends."""
-
-    def __init__(self, real: Tensor) -> None:
-        """Positions of the true entries of a mask, bool [B, L], which has at least one."""
-        self.shape = real.shape
-        self._index = real.flatten().nonzero()[:, 0]
-        self._shown = (real.flatten().cumsum(0) - 1).clamp_(min=0)
-
-    def pack(self, x: Tensor) -> Tensor:
-        """The tokens [N, W] of sequences [B, L, W]."""
-        return x.flatten(0, 1).index_select(0, self._index)
-
-    def spread(self, x: Tensor) -> Tensor:
-        """Sequences [B, L, W]; padding copies the token before it, never another row's NaN."""
-        return x.index_select(0, self._shown).view(*self.shape, -1)
 
 
 class LayerNorm(nn.LayerNorm):

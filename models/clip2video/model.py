@@ -15,8 +15,9 @@ from reelvec.models.clip.architecture import Architecture
 from reelvec.models.clip.blocks import CLIP_EPS, HEADER_EPS, LayerNorm, Transformer
 from reelvec.models.clip2video.options import Clip2VideoOptions
 from reelvec.models.errors import OptionsError
-from reelvec.models.family import ClipFamily, OriginalSettings
+from reelvec.models.family import OriginalSettings
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
+from reelvec.models.heads import HeadFamily
 from reelvec.models.temporal import copy_text_blocks, init_as_originals, key_mask, pool, unit
 from reelvec.models.training.losses import Terms
 
@@ -25,7 +26,7 @@ __all__ = ["Clip2Video"]
 _CENTRE_STD = 0.125
 
 
-class Clip2Video(ClipFamily):
+class Clip2Video(HeadFamily):
     """Columns: ``embedding``, and with TAB ``aligned``: two unit vectors on both sides."""
 
     options_class = Clip2VideoOptions
@@ -139,11 +140,22 @@ class Clip2Video(ClipFamily):
         """One vector, two with TAB."""
         return self.text_columns
 
-    def encode_text(self, tokens: Tensor) -> TextFeatures:
+    @property
+    def reads_words(self) -> bool:
+        """With TAB."""
+        return self.options.center_type == "TAB"
+
+    @property
+    def reads_padding(self) -> bool:
+        """Padded frames must be equal to the last bit: sigmoid_mlp's norm magnifies rounding."""
+        return True
+
+    def text_head(self, given: TextFeatures) -> TextFeatures:
         """``embedding`` [T, D] unit sentences; TAB: ``aligned`` [T, D] from all their tokens."""
-        sentence, words = self.encode_words(tokens)
-        features = {"embedding": unit(sentence)}
-        if self.options.center_type == "TAB":
+        features = {"embedding": unit(given["sentence"])}
+        if self.reads_words:
+            words, tokens = given["words"], given["tokens"]
+            tokens = tokens[:, : words.shape[1]]
             positions = torch.arange(tokens.shape[1], device=tokens.device)
             ends = tokens == tokens.amax(dim=1, keepdim=True)
             last = (positions * ends).amax(dim=1, keepdim=True)  # captions may spell an end token
@@ -151,11 +163,9 @@ class Clip2Video(ClipFamily):
             features["aligned"] = self._align(words, real)
         return TextFeatures(features)
 
-    def encode_video(self, frames: Tensor, mask: Tensor, **_: Any) -> VideoFeatures:
+    def video_head(self, given: VideoFeatures, **_: Tensor) -> VideoFeatures:
         """``embedding`` [V, D] pooled frames; TAB: ``aligned`` [V, D]."""
-        encoded = self.encode_frames(frames)
-        if self.options.projection == "sigmoid_mlp":
-            encoded = _same_padding(encoded, mask)
+        encoded, mask = given["frames"], given["mask"]
         features = {"embedding": pool(self._temporal(encoded, mask), mask)}
         if self.options.center_type == "TAB":
             tokens, seen = encoded, mask
@@ -249,14 +259,3 @@ class Clip2Video(ClipFamily):
         shares = torch.softmax(x @ self.weight_center.T, dim=2) * mask.to(x.dtype)[..., None]
         sums = shares.transpose(1, 2) @ x - shares.sum(dim=1)[..., None] * self.emb_center
         return unit(unit(sums).mean(dim=1))
-
-
-def _same_padding(x: Tensor, mask: Tensor) -> Tensor:
-    """Features x [V, F, D] with those of padded frames made exactly equal.
-
-    They are equal but for rounding, which the norm after sigmoid_mlp magnifies 316 times.
-    """
-    padded = mask == 0
-    if not bool(padded.any()):
-        return x
-    return torch.where(padded[..., None], x[padded][0], x)

@@ -53,4 +53,4 @@ class Frozen(ClipFamily):
 
     def encode_video(self, frames: Tensor, mask: Tensor, **_: Any) -> VideoFeatures:
         """`embedding` [V, D]: the unit mean of unit frames."""
-        return VideoFeatures({"embedding": pool(self.encode_frames(frames), mask)})
+        return VideoFeatures({"embedding": pool(self.encode_frames(frames, mask), mask)})

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from reelvec.models.clip.architecture import MAX_LAYERS
+from reelvec.models.clip.packing import encode_packed
 from reelvec.models.errors import InputError, OptionsError, WeightsError
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
@@ -108,11 +109,13 @@ class DualEncoder(RetrievalModel):
 
     def encode_video(self, frames: Tensor, mask: Tensor, **_: Any) -> VideoFeatures:
         """`embedding` [V, D]: the unit mean of unit frames."""
+        return VideoFeatures({"embedding": pool(encode_packed(self._images, frames, mask), mask)})
+
+    def _images(self, frames: Tensor) -> Tensor:
         encoder: Any = self.encoder
-        flat = frames.flatten(0, 1).to(encoder.dtype)
-        shown = _in_patches(flat, self._patch) if self._patch else {"pixel_values": flat}
-        vectors = _vector(encoder.get_image_features(**shown))
-        return VideoFeatures({"embedding": pool(vectors.view(*mask.shape, -1), mask)})
+        frames = frames.to(encoder.dtype)
+        shown = _in_patches(frames, self._patch) if self._patch else {"pixel_values": frames}
+        return _vector(encoder.get_image_features(**shown))
 
 
 def frame_size(files: Tensor) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from reelvec.models.clip.architecture import MAX_LAYERS
+from reelvec.models.clip.packing import encode_packed
 from reelvec.models.errors import InputError, WeightsError
 from reelvec.models.family import RetrievalModel, at_least_fp32
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
@@ -124,8 +125,8 @@ class PerceptionEncoder(RetrievalModel):
 
     def encode_video(self, frames: Tensor, mask: Tensor, **_: Any) -> VideoFeatures:
         """`embedding` [V, D]: the unit mean of unit frames."""
-        vectors = at_least_fp32(self.encoder.encode_frames(frames.flatten(0, 1)))
-        return VideoFeatures({"embedding": pool(vectors.view(*mask.shape, -1), mask)})
+        vectors = encode_packed(self.encoder.encode_frames, frames, mask)
+        return VideoFeatures({"embedding": pool(at_least_fp32(vectors), mask)})
 
 
 def frame_size(files: Tensor) -> int:

@@ -78,23 +78,25 @@ def ffmpeg_pictures(
         0 1 . . 4 . . . . 9 . . . . 14 . . . . 19 …
         x x     x         x         x          x
 
+    Where a frame lasts less than the time until the next one (Matroska and MPEG-TS say the usual
+    length of all), the frame before is repeated until the next one comes.
+
     Args:
         times: [N], seconds from the first frame, ascending.
-        durations: [N], seconds.
+        durations: [N], seconds, as the container or FFmpeg's demuxer says.
         rate: pictures a second.
 
     Source: video_sync_process of ffmpeg with constant rate, as pictures are written; the same
-    indices as ffmpeg 9.0 on constant and variable rates.
+    indices as ffmpeg 9.0 of MP4, Matroska and MPEG-TS, at constant and variable rates. A variable
+    AVI, and one whose picture starts after its sound, get others (docs/fidelity.md).
     """
     written: list[int] = []
     repeats = (0, 0, 0)  # of the frame before, for the last three frames
     for frame, (place, length) in enumerate(zip(times * rate, durations * rate, strict=True)):
         drift = place - len(written)
         end = drift + length
-        if drift < 0 < end:
-            drift = 0.0
         count = 0 if end < -1.1 else int(np.rint(end)) if end > 1.1 else 1
-        before = min(int(np.rint(drift - 0.6)), count) if drift > 1.1 and end > 1.1 else 0
+        before = int(np.rint(drift - 0.6)) if drift > 1.1 and end > 1.1 else 0
         written += [max(frame - 1, 0)] * before + [frame] * (count - before)
         repeats = (before, *repeats[:2])
     written += [len(times) - 1] * sorted(repeats)[1]

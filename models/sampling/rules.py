@@ -59,6 +59,11 @@ class Rule:
     seed: int = 0
     """For the rules that draw (adaclip_random, adaclip_subset_random, clip2video_*train)."""
 
+    @property
+    def counts(self) -> bool:
+        """Whether `count` says how many frames are kept."""
+        return self.policy not in ("all", "per_second", "clip4clip")
+
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
             raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,7 @@ class SeenFrames:
     epoch: int = 0
 
     def __post_init__(self) -> None:
-        known = {"selection": LIMITS, "draw": DRAWS, "order": ORDERS}
+        known: dict[str, Collection[str]] = {"selection": LIMITS, "draw": DRAWS, "order": ORDERS}
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise ValueError(

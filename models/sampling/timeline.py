@@ -27,6 +27,9 @@ class Timeline:
     """End of the last frame, as the container says where the rate is variable; 0: by `fps`."""
     frames_from_header: int = 0
     """0: not declared. Only the originals' rules look at it."""
+    frame_seconds: npt.NDArray[np.float64] | None = None
+    """[N], how long each frame says it is shown; 0, or None: it does not say. Only
+    `clip2video_ffmpeg` looks at it."""
     start_seconds: float | None = None
     end_seconds: float | None = None
     """The window [start, end)."""
@@ -60,8 +63,11 @@ class Timeline:
 
     @property
     def durations(self) -> npt.NDArray[np.float64]:
-        """[N], seconds: each frame is shown until the next one comes, the last until its end."""
-        return np.diff(self.pts_seconds, append=self.end_of_last_frame)
+        """[N], seconds: as each frame says; else until the next one comes, the last to its end."""
+        until = np.diff(self.pts_seconds, append=self.end_of_last_frame)
+        if self.frame_seconds is None:
+            return until
+        return np.where(self.frame_seconds > 0, self.frame_seconds, until)
 
     def on_screen(self, rate: float) -> npt.NDArray[np.int64]:
         """Display indices on screen at start, start + 1/rate, … before the end; each once."""

@@ -5,14 +5,14 @@ Sources: specs/clip4clip-clip2video.md 3.3 and 3.5, specs/xclip-adaclip.md A2.2,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 
+from reelvec.models.training.foreach import limit_each, scale
 from reelvec.models.training.parameters import parameter_groups
 from reelvec.models.training.schedules import multiplier
 
@@ -25,6 +25,10 @@ __all__ = [
     "import_optimizer",
     "rates",
 ]
+
+_AT_ONCE, _AT_ONCE_ON_CPU = 1 << 25, 1 << 17
+"""Numbers of parameters moved by one call of an operation (a tensor is never cut): few calls on a
+GPU, what a cache holds on a CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class BertAdam(torch.optim.Optimizer):
     """Adam without bias correction, epsilon outside the root, decoupled decay.
 
     m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p -= rate * (m / (sqrt(v) + e) + decay * p).
+    Many parameters are moved by one operation (foreach), on a CPU to the bits of one by one.
     Moments have the parameter's dtype (fp16 for fp16 weights, as the originals train). Parameters
     without a gradient are left alone entirely. State: ``step``, ``next_m``, ``next_v`` (tensors),
     under the names of the original checkpoints, whose integer ``step`` is accepted on loading.
@@ -96,34 +101,59 @@ class BertAdam(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._move(parameter, group)
+            for step, parameters in self._alike(group):
+                self._move(parameters, group, rate=_rate(group, step))
         return loss
 
-    def _move(self, parameter: nn.Parameter, group: Mapping[str, Any]) -> None:
-        gradient = parameter.grad
-        if gradient is None or gradient.is_sparse:
-            raise RuntimeError("BertAdam has no sparse form; use dense embeddings")
-        state = self.state[parameter]
-        if not state:
-            state["step"] = torch.zeros((), dtype=torch.int64)
-            state["next_m"] = torch.zeros_like(parameter)
-            state["next_v"] = torch.zeros_like(parameter)
+    def _alike(self, group: Mapping[str, Any]) -> Iterator[tuple[int, list[Tensor]]]:
+        """Parameters with a gradient that are moved at once, and their steps so far.
+
+        They have one type and place, and together about _AT_ONCE numbers.
+        """
+        sets: dict[tuple[int, torch.dtype, torch.device], list[Tensor]] = {}
+        sizes: dict[tuple[int, torch.dtype, torch.device], int] = {}
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                continue
+            if parameter.grad.is_sparse:
+                raise RuntimeError("BertAdam has no sparse form; use dense embeddings")
+            state = self.state[parameter]
+            if not state:
+                state["step"] = torch.zeros((), dtype=torch.int64)
+                state["next_m"] = torch.zeros_like(parameter)
+                state["next_v"] = torch.zeros_like(parameter)
+            key = (int(state["step"]), parameter.dtype, parameter.device)
+            sets.setdefault(key, []).append(parameter)
+            sizes[key] = sizes.get(key, 0) + parameter.numel()
+            if sizes[key] >= (_AT_ONCE_ON_CPU if parameter.device.type == "cpu" else _AT_ONCE):
+                del sizes[key]
+                yield key[0], sets.pop(key)
+        for (step, _, _), held in sets.items():
+            yield step, held
+
+    def _move(self, parameters: list[Tensor], group: Mapping[str, Any], *, rate: float) -> None:
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        states = [self.state[p] for p in parameters]
+        m, v = [s["next_m"] for s in states], [s["next_v"] for s in states]
         if group["max_grad_norm"] > 0:
-            clip_grad_norm_(parameter, group["max_grad_norm"])
-        m, v = state["next_m"], state["next_v"]
-        m.mul_(group["b1"]).add_(gradient, alpha=1 - group["b1"])
-        v.mul_(group["b2"]).addcmul_(gradient, gradient, value=1 - group["b2"])
-        update = m / (v.sqrt() + group["e"])
+            limit_each(gradients, norm=group["max_grad_norm"])
+        scale(m, group["b1"])
+        torch._foreach_add_(m, gradients, alpha=1 - group["b1"])
+        scale(v, group["b2"])
+        torch._foreach_addcmul_(v, gradients, gradients, value=1 - group["b2"])
+        roots = torch._foreach_sqrt(v)
+        torch._foreach_add_(roots, group["e"])
+        updates = torch._foreach_div(m, roots)
         if group["weight_decay"] > 0:
-            update += group["weight_decay"] * parameter
-        parameter.add_(-(_rate(group, int(state["step"])) * update))
-        state["step"] += 1
+            torch._foreach_add_(updates, torch._foreach_mul(parameters, group["weight_decay"]))
+        scale(updates, rate)
+        torch._foreach_sub_(parameters, updates)
+        for state in states:
+            state["step"] += 1
 
 
 class AdamW(torch.optim.AdamW):
-    """torch's AdamW with a schedule of its own, so that both optimizers are driven alike."""
+    """torch's fused AdamW with a schedule of its own: both optimizers are driven alike."""
 
     def __init__(self, params: Any, *, options: OptimizerOptions) -> None:
         _check(options)
@@ -133,6 +163,7 @@ class AdamW(torch.optim.AdamW):
             betas=options.betas,
             eps=options.eps,
             weight_decay=options.weight_decay,
+            fused=True,
         )
         for group in self.param_groups:
             group["peak_lr"] = group["lr"]
@@ -220,7 +251,8 @@ def import_optimizer(
         group.update({k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
         for name, parameter in zip(group["param_names"], group["params"], strict=True):
             for slot, value in slots.pop(name, {}).items():
-                place = "cpu" if slot == "step" else parameter.device
+                counts = slot == "step" and not group.get("fused")
+                place = "cpu" if counts else parameter.device
                 optimizer.state[parameter][slot] = value.detach().clone().to(place)
     if slots:
         raise ValueError(

@@ -7,7 +7,6 @@ specs/xclip-adaclip.md A.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,27 +87,42 @@ class XClip(HeaderFamily):
             return {"frames": frames, "mask": Column((self.max_frames,), kind="integer")}
         return {"video": Column((width,)), "frames": frames}
 
-    def encode_text(self, tokens: Tensor) -> TextFeatures:
-        """``sentence`` [T, D] and ``words`` [T, L, D], unit; tightTransf: ``sentence`` as it is."""
-        sentence, words = self.encode_words(tokens)
-        if self._is_tight:
-            return TextFeatures({"sentence": sentence})
-        return TextFeatures({"sentence": unit(sentence), "words": unit(words)})
+    @property
+    def reads_words(self) -> bool:
+        """But for tightTransf."""
+        return not self._is_tight
 
-    def encode_video(self, frames: Tensor, mask: Tensor, **_: Any) -> VideoFeatures:
+    @property
+    def reads_padding(self) -> bool:
+        """Always: its matrices have a row for each frame."""
+        return True
+
+    def caption_lengths(self, tokens: Tensor) -> Tensor:
+        """All positions: words at padding count in the score; tightTransf has none."""
+        if self._is_tight:
+            return super().caption_lengths(tokens)
+        return torch.full((len(tokens),), tokens.shape[1], device=tokens.device)
+
+    def text_head(self, given: TextFeatures) -> TextFeatures:
+        """``sentence`` [T, D] and ``words`` [T, L, D], unit; tightTransf: ``sentence`` as it is."""
+        if self._is_tight:
+            return given
+        return TextFeatures({name: unit(given[name]) for name in ("sentence", "words")})
+
+    def video_head(self, given: VideoFeatures, **_: Tensor) -> VideoFeatures:
         """``video`` [V, D] and ``frames`` [V, F, D], unit: CLIP's own, not the header's, frames.
 
         Raises:
             InputError: another number of frames than max_frames.
         """
-        if frames.shape[1] != self.max_frames:
+        encoded, mask = given["frames"], given["mask"]
+        if encoded.shape[1] != self.max_frames:
             raise InputError(
-                f"{frames.shape[1]} frames a video: X-CLIP's matrices have {self.max_frames} rows "
+                f"{encoded.shape[1]} frames a video: X-CLIP's matrices have {self.max_frames} rows "
                 "(max_frames); pad with zeros and mask 0"
             )
-        encoded = self.encode_frames(frames)
         if self._is_tight:
-            return VideoFeatures({"frames": encoded, "mask": mask})
+            return given
         video = pool(self.temporal(encoded, mask), mask)
         return VideoFeatures({"video": video, "frames": unit(encoded)})
 

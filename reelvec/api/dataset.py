@@ -25,7 +25,7 @@ from reelvec.tasks.artifacts import SnapshotRef
 
 __all__ = ["DatasetOptions", "FrameDataset", "Sample"]
 
-_SELECTIONS = ("head", "tail", "linspace")
+_SELECTIONS = ("head", "tail", "linspace", "starts")
 _CLIP = ("content_hash", "start_seconds", "end_seconds")
 _SAMPLES: pa.Schema = pa.schema(
     [(name, pa.string()) for name in ("video_id", "clip_key", "caption_id", "text")]
@@ -58,7 +58,7 @@ class DatasetOptions:
     split: str | None
     each: Literal["caption", "video"]
     max_frames: int
-    frame_selection: Literal["head", "tail", "linspace"]
+    frame_selection: Literal["head", "tail", "linspace", "starts"]
 
     def __post_init__(self) -> None:
         if self.each not in ("caption", "video"):

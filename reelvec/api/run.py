@@ -179,7 +179,7 @@ class Run:
         split: str | None = None,
         each: Literal["caption", "video"] = "caption",
         max_frames: int | None = None,
-        frame_selection: Literal["head", "tail", "linspace"] | None = None,
+        frame_selection: Literal["head", "tail", "linspace", "starts"] | None = None,
     ) -> FrameDataset:
         """Frames and captions for a training loop of one's own: a `torch.utils.data.Dataset`.
 

@@ -33,6 +33,8 @@ class PacketTable:
     keyframe: npt.NDArray[np.bool_]
     shown: npt.NDArray[np.bool_]
     """A player shows its frame: not cut away by an edit list, not before the first keyframe."""
+    lengths: npt.NDArray[np.int64]
+    """How long its frame is shown, as the container or FFmpeg's demuxer says; 0: it does not."""
 
     def display_order(self) -> npt.NDArray[np.int64]:
         """Positions in decode order of the frames shown, in display order."""
@@ -164,7 +166,8 @@ class _Columns:
             shown[:first] = False
         if keys.any() and not self._leading_decodable:
             shown[first:] &= (ticks[first:] >= ticks[first]) | (ticks[first:] == NO_PTS)
-        return PacketTable(pts, ticks, keys, shown), visible - int(shown.sum())
+        lengths = np.array(self.lengths, np.int64)
+        return PacketTable(pts, ticks, keys, shown, lengths), visible - int(shown.sum())
 
 
 class _OtherStreams:

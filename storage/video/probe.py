@@ -62,6 +62,8 @@ class ProbeResult:
     """0: not declared."""
     pts_seconds: npt.NDArray[np.float64]
     """[N] of the frames a player shows, in display order, from 0 at the first."""
+    frame_seconds: npt.NDArray[np.float64]
+    """[N], how long each of them is said to be shown, whenever the next one comes; 0: not said."""
     end_seconds: float
     """When the last frame is over, as the container says; 0: by `fps`, as at an even rate."""
     packets: PacketTable
@@ -102,7 +104,7 @@ class ProbeResult:
         """
         if not self.by_time:
             times = counted(len(ticks), float(self.fps))
-            return dataclasses.replace(self, pts_seconds=times)
+            return dataclasses.replace(self, pts_seconds=times, frame_seconds=np.zeros(len(times)))
         came = Counter(ticks.tolist())
         shown, kept = self.packets.shown.copy(), []
         for position in self.packets.display_order().tolist():
@@ -112,10 +114,12 @@ class ProbeResult:
                 came[tick] -= 1
                 kept.append(int(self.packets.ticks[position]))
         times = np.array(kept, np.int64)
+        packets = dataclasses.replace(self.packets, shown=shown)
         return dataclasses.replace(
             self,
-            packets=dataclasses.replace(self.packets, shown=shown),
+            packets=packets,
             pts_seconds=(times - times[:1]) * float(self.time_base),
+            frame_seconds=_said(packets, self.time_base, by_time=True),
         )
 
 
@@ -188,6 +192,7 @@ def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> Probe
         frames_from_header=0 if is_placeholder(stream.frames) else stream.frames,
         duration_seconds_from_header=declared,
         pts_seconds=times.pts_seconds,
+        frame_seconds=_said(table, stream.time_base, by_time=times.by_time),
         end_seconds=0.0 if truncated else end_of_last_frame(stream, demuxed, times.pts_seconds),
         packets=table,
         by_time=times.by_time,
@@ -198,6 +203,12 @@ def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> Probe
         truncated=truncated,
         fraction_present=present,
     )
+
+
+def _said(packets: PacketTable, time_base: Fraction, *, by_time: bool) -> npt.NDArray[np.float64]:
+    """How long each frame is said to be shown, in display order, seconds; 0: nothing is said."""
+    lengths = packets.lengths[packets.display_order()].astype(np.float64)
+    return lengths * float(time_base) if by_time else np.zeros_like(lengths)
 
 
 def _check_timeline(result: ProbeResult, *, declared: float, last_frame: float) -> None:

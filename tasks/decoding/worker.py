@@ -107,6 +107,7 @@ def _read(
             fps=float(result.fps),
             declared_end_seconds=result.end_seconds,
             frames_from_header=result.frames_from_header,
+            frame_seconds=result.frame_seconds,
             start_seconds=job["start_seconds"],
             end_seconds=job["end_seconds"],
         )

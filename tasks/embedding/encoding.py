@@ -1,14 +1,15 @@
 """The encoder of one trained checkpoint, and rows through it: frames or texts in, columns out.
 
 A row's numbers do not depend on the rows it is encoded with, to the last bit. Rounding follows the
-shapes of the matrices, so these are always the same: on a CPU one video at once and eight texts,
-on a GPU a whole batch; where rows run out, the last one fills up. One thread a task, shards in
-parallel. A process keeps the last encoder it opened.
+shapes of the matrices, so these follow from the row: on a CPU one video at once and eight texts, on
+a GPU a whole batch, of as many frames or tokens each as the row has (padding is not encoded); where
+such rows run out, the last one fills up. One thread a task, shards in parallel. A process keeps the
+last encoder it opened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
@@ -29,6 +30,7 @@ from reelvec.tasks.training.train import Trained, load_trained
 __all__ = [
     "Encoder",
     "EncoderRef",
+    "choose_device",
     "encode_captions",
     "encode_videos",
     "open_encoder",
@@ -102,19 +104,16 @@ def encode_videos(
     stored = zip(keys, reader.lengths(keys), strict=True)
     picks = [seen.picks(int(n), clip=key) for key, n in stored]
     used = np.array([len(pick) for pick in picks], dtype=np.int32)
-    parts: list[VideoFeatures] = []
-    for start in range(0, len(keys), options.batch_size):
-        chosen = slice(start, start + options.batch_size)
-        given = _gather(encoder, reader, keys[chosen], picks=picks[chosen])
-        size = _rows_at_once(encoder, batch=options.batch_size, on_cpu=_VIDEOS_ON_CPU)
-        parts += _in_blocks(
-            encoder,
-            lambda frames, mask: model.encode_video(**model.prepare(frames, mask)),
-            *given,
-            size=size or len(given[0]),
-        )
+
+    def encode(rows: np.ndarray) -> VideoFeatures:
+        chosen = [keys[row] for row in rows]
+        given = _gather(encoder, reader, chosen, picks=[picks[row] for row in rows])
+        return model.encode_video(**model.prepare(*given))
+
+    blocks = _blocks(encoder, used, batch=options.batch_size, on_cpu=_VIDEOS_ON_CPU)
+    features = _by_blocks(encoder, encode, blocks, rows=len(keys))
     columns = _columns(
-        parts, model.video_columns, kind=VideoFeatures, model=model, dtype=options.dtype
+        features, model.video_columns, kind=VideoFeatures, model=model, dtype=options.dtype
     )
     return columns | {"frames_used": pa.array(used)}
 
@@ -142,31 +141,57 @@ def encode_captions(
     """Feature columns of texts: name -> fixed-size list column [len(texts)]."""
     _one_thread(encoder)
     model = encoder.model
+    tokens = model.tokenize(texts)
+
+    def encode(rows: np.ndarray) -> TextFeatures:
+        return model.encode_text(tokens[rows].to(encoder.device))
+
+    lengths = model.caption_lengths(tokens).numpy()
     batch = options.batch_size * TEXTS_A_VIDEO
-    parts: list[TextFeatures] = []
-    for start in range(0, len(texts), batch):
-        tokens = model.tokenize(texts[start : start + batch]).to(encoder.device)
-        size = _rows_at_once(encoder, batch=batch, on_cpu=_TEXTS_ON_CPU)
-        parts += _in_blocks(encoder, model.encode_text, tokens, size=size or len(tokens))
-    return _columns(parts, model.text_columns, kind=TextFeatures, model=model, dtype=options.dtype)
+    blocks = _blocks(encoder, lengths, batch=batch, on_cpu=_TEXTS_ON_CPU)
+    features = _by_blocks(encoder, encode, blocks, rows=len(texts))
+    return _columns(
+        features, model.text_columns, kind=TextFeatures, model=model, dtype=options.dtype
+    )
 
 
-def _rows_at_once(encoder: Encoder, *, batch: int, on_cpu: int) -> int:
-    """Rows of every call of the model; 0: a batch as it is cut, since its rows see each other."""
+def _blocks(
+    encoder: Encoder, lengths: np.ndarray, *, batch: int, on_cpu: int
+) -> Iterator[np.ndarray]:
+    """Positions of the rows of every call of the model, all calls of one number.
+
+    Args:
+        encoder: whose rows may see each other: then they are batched as they stand.
+        lengths: how many frames or tokens of each row are encoded. Only rows of equal length share
+            a call, and the last row fills up the last call, so that shapes follow from the row.
+        batch: rows of a call.
+        on_cpu: rows of a call on a CPU.
+    """
     if rows_see_each_other(encoder.config):
-        return 0
-    return on_cpu if encoder.device.type == "cpu" else batch
+        yield from np.split(np.arange(len(lengths)), range(batch, len(lengths), batch))
+        return
+    size = on_cpu if encoder.device.type == "cpu" else batch
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        for start in range(0, len(rows), size):
+            yield rows[np.arange(start, start + size).clip(max=len(rows) - 1)]
 
 
-def _in_blocks(
-    encoder: Encoder, encode: Callable[..., F], *given: torch.Tensor, size: int
-) -> Iterator[F]:
-    """Features of the rows of `given`, encoded `size` at once; the last row fills up the last."""
-    rows = len(given[0])
-    for start in range(0, rows, size):
-        here = torch.arange(start, start + size, device=given[0].device).clamp_(max=rows - 1)
-        features = encode(*(tensor[here] for tensor in given)).index(slice(0, rows - start))
-        yield with_vectors(encoder.model, features).to(device="cpu")
+def _by_blocks(
+    encoder: Encoder,
+    encode: Callable[[np.ndarray], Features],
+    blocks: Iterable[np.ndarray],
+    *,
+    rows: int,
+) -> dict[str, torch.Tensor]:
+    """Features of all rows, in their order, on the CPU; nothing without a row."""
+    whole: dict[str, torch.Tensor] = {}
+    for block in blocks if rows else ():
+        for name, part in with_vectors(encoder.model, encode(block)).tensors.items():
+            if name not in whole:
+                whole[name] = part.new_empty((rows, *part.shape[1:]), device="cpu")
+            whole[name][block] = part.to("cpu")
+    return whole
 
 
 def with_vectors(model: RetrievalModel, features: F) -> F:
@@ -189,13 +214,18 @@ def _one_thread(encoder: Encoder) -> None:
 
 
 def _columns(
-    parts: Sequence[F], columns: Columns, *, kind: type[F], model: RetrievalModel, dtype: str
+    tensors: Mapping[str, torch.Tensor],
+    columns: Columns,
+    *,
+    kind: type[F],
+    model: RetrievalModel,
+    dtype: str,
 ) -> dict[str, pa.Array]:
-    """Arrow columns of all parts' rows; without a part, no rows of the same columns."""
-    whole = kind.cat(parts) if parts else with_vectors(model, _one_row(kind, columns))
+    """Arrow columns of all rows; without a row, none of the same columns."""
+    whole = kind(tensors) if tensors else with_vectors(model, _one_row(kind, columns))
     flat = whole.to(dtype=getattr(torch, dtype)).columns()
     arrays = {name: _fixed_size_list(values.numpy()) for name, values in flat.items()}
-    return arrays if parts else {name: array.slice(0, 0) for name, array in arrays.items()}
+    return arrays if tensors else {name: array.slice(0, 0) for name, array in arrays.items()}
 
 
 def _one_row(kind: type[F], columns: Columns) -> F:

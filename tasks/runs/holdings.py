@@ -17,7 +17,7 @@ from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.roots import Root
 from reelvec.storage.runs import RunRecord, dropped_runs, list_runs
-from reelvec.tasks.training.checkpoints import best_checkpoint, checkpoints
+from reelvec.tasks.training.checkpoints import CheckpointRef, best_checkpoint, checkpoints
 
 __all__ = ["ArtifactKey", "Holdings"]
 
@@ -90,20 +90,33 @@ class Holdings:
             if kind == "embeddings":
                 weights.add(str(identity.get("weights", "")))
             found = {(made, str(identity[made])) for made in _MADE_FROM if made in identity}
+            found |= self._kept_for.get((kind, fingerprint), frozenset())
             due += found - keys
             keys |= found
         return _Made(frozenset(keys), frozenset(weights))
 
     @cached_property
-    def _weights(self) -> dict[ArtifactKey, frozenset[str]]:
-        """Hashes of the weights of each checkpoint artifact that is used."""
-        hashes: dict[ArtifactKey, frozenset[str]] = {}
+    def _best(self) -> dict[ArtifactKey, CheckpointRef]:
+        """The checkpoint of each checkpoint artifact that is used."""
+        found: dict[ArtifactKey, CheckpointRef] = {}
         for artifact in Artifact.all(self.root):
             refs = checkpoints(artifact.latest()) if artifact.kind == "checkpoint" else []
             if refs:
-                used = frozenset({best_checkpoint(refs).weights_hash})
-                hashes[artifact.kind, artifact.fingerprint] = used
-        return hashes
+                found[artifact.kind, artifact.fingerprint] = best_checkpoint(refs)
+        return found
+
+    @cached_property
+    def _weights(self) -> dict[ArtifactKey, frozenset[str]]:
+        """Hashes of the weights of each checkpoint artifact that is used."""
+        return {key: frozenset({ref.weights_hash}) for key, ref in self._best.items()}
+
+    @cached_property
+    def _kept_for(self) -> dict[ArtifactKey, frozenset[ArtifactKey]]:
+        """The features that each checkpoint artifact was trained from."""
+        return {
+            key: frozenset(("features", fingerprint) for fingerprint in ref.features)
+            for key, ref in self._best.items()
+        }
 
     def _started_from(self, run: RunRecord) -> set[ArtifactKey]:
         """The checkpoint of this store whose file the run's config starts from."""

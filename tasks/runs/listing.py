@@ -18,6 +18,7 @@ __all__ = ["DroppedRun", "ListedRun", "drop", "list_names"]
 _WORDS = {
     "corpus": "videos",
     "frames": "frames",
+    "features": "features",
     "checkpoint": "model",
     "embeddings": "tables",
     "evaluation": "metrics",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import plan_ingest
 from reelvec.tasks.embedding.embed import plan_embed
+from reelvec.tasks.features.keep import plan_features
 from reelvec.tasks.frames.extract import plan_extract
 from reelvec.tasks.reports.report import is_reported
 from reelvec.tasks.reports.sources import report_sources
@@ -60,9 +61,11 @@ def plan_pipeline(session: Session, *, stages: Collection[str] | None = None) ->
     """All work of a whole run (or of some stages); empty when nothing is to do."""
     work = plan_reembed(session)
     if find_trained(session) is None:
+        due = sum(plan.rows for plan in plan_features(session))
+        work.append(PlannedWork("train", "clips and texts without features", due))
         work.append(PlannedWork("train", "model not trained to the end", 1))
     elif not work and not is_evaluated(session):
         work.append(PlannedWork("evaluate", "tables not scored", 1))
     elif not work and not is_reported(session, report_sources(session)):
         work.append(PlannedWork("report", "no page of these tables", 1))
-    return [row for row in work if stages is None or row.stage in stages]
+    return [row for row in work if row.count and (stages is None or row.stage in stages)]

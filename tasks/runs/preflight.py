@@ -22,6 +22,7 @@ from reelvec.models.sampling.rules import Rule
 from reelvec.models.training.schedules import SCHEDULES
 from reelvec.storage.weights.pretrained import is_pretrained
 from reelvec.tasks.training.starting import rehearse_start
+from reelvec.tasks.training.teachers import check_teachers, with_absolute_teachers
 
 __all__ = ["check_config", "checked_config", "choose_stages"]
 
@@ -57,7 +58,9 @@ def check_config(config: PipelineConfig) -> None:
                 key="model.family",
             )
         _check_training(config)
-        size = rehearse_start(config.model)
+        freezes = bool(config.train.epochs) and config.train.freeze == "backbone"
+        size = rehearse_start(config.model, freezes=freezes)
+        check_teachers(config)
     except OptionsError as error:
         raise ConfigError(f"model: {error}", key="model") from None
     if size != config.extract.size:
@@ -71,15 +74,16 @@ def check_config(config: PipelineConfig) -> None:
 
 def _check_devices(config: PipelineConfig) -> None:
     """Check that what is worked on here, no Dask worker elsewhere, finds its device here."""
-    train, embeds_here = config.train, config.runner == "threads" or config.dask_address is None
-    asked = {"train.device": train.device if train.epochs else "cpu"}
-    asked["embed.device"] = config.embed.device if embeds_here else "cpu"
+    train, shards_here = config.train, config.runner == "threads" or config.dask_address is None
+    trains_here = train.epochs > 0 and (shards_here or train.nodes == 1)
+    asked = {"train.device": train.device if trains_here else "cpu"}
+    asked["embed.device"] = config.embed.device if shards_here else "cpu"
     for key, device in asked.items():
         if device == "cuda" and not torch.cuda.is_available():
             raise ConfigError(
                 f"{key} is (cuda), and PyTorch finds no GPU here; set {key}=cpu, or auto", key=key
             )
-    on_gpu = train.epochs and train.device != "cpu" and torch.cuda.is_available()
+    on_gpu = trains_here and train.device != "cpu" and torch.cuda.is_available()
     if on_gpu and train.processes > torch.cuda.device_count():
         raise ConfigError(
             f"train.processes ({train.processes}) is more than the GPUs here"
@@ -99,11 +103,13 @@ def _check_training(config: PipelineConfig) -> None:
             f" are, or one of the families that are: {', '.join(trainable_names())}",
             key="train.epochs",
         )
-    if train.processes > train.batch_size:
+    processes = train.processes * train.nodes
+    if processes > train.batch_size:
+        nodes = f" on train.nodes ({train.nodes})" if train.nodes > 1 else ""
         raise ConfigError(
-            f"train.processes ({train.processes}) exceeds the pairs of a batch,"
+            f"train.processes ({train.processes}){nodes} exceeds the pairs of a batch,"
             f" train.batch_size ({train.batch_size}): each process needs one; set it to"
-            f" {train.batch_size} or less",
+            f" {train.batch_size // train.nodes or 1} or less",
             key="train.processes",
         )
 
@@ -145,7 +151,7 @@ def _check_draw(config: PipelineConfig) -> None:
     draw, sees = config.model.train_frame_draw, config.model.max_frames
     sampling = config.extract.sampling
     bounds = {"extract.sampling.max_frames": sampling.max_frames}
-    if sampling.policy not in ("all", "per_second", "clip4clip"):
+    if Rule(policy=sampling.policy).counts:
         bounds["extract.sampling.count"] = sampling.count
     for key, stored in bounds.items():
         if draw != "none" and config.train.epochs and stored is not None and stored <= sees:
@@ -170,4 +176,6 @@ def checked_config(config: PipelineConfig) -> PipelineConfig:
         if name is not None and not is_pretrained(name)
     }
     model = config.model.model_copy(update=absolute)
-    return config.model_copy(update={"corpus": anchored(config.corpus), "model": model})
+    return with_absolute_teachers(
+        config.model_copy(update={"corpus": anchored(config.corpus), "model": model})
+    )

@@ -8,9 +8,11 @@ what the clock says is in its receipt.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -73,12 +75,14 @@ class Contents:
         sizes: of the towers.
         optimizer: the plain numbers of its groups; None: there is no optimizer.
         progress: of the run.
+        origins: what the training read beside frames; stands in the receipt.
     """
 
     tensors: Mapping[str, Tensor]
     sizes: dict[str, int]
     optimizer: dict[str, Any] | None
     progress: Progress
+    origins: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -87,14 +91,16 @@ class Contents:
         return {name.removeprefix(WEIGHTS): x for name, x in named if name.startswith(WEIGHTS)}
 
 
-def contents_of(state: TrainingState) -> Contents:
+def contents_of(
+    state: TrainingState, *, origins: Mapping[str, Any] = MappingProxyType({})
+) -> Contents:
     """What a checkpoint of this state holds; nothing is copied."""
     tensors = {WEIGHTS + name: tensor for name, tensor in state.model.state_dict().items()}
     numbers = None
     if state.optimizer is not None:
         moments, numbers = export_optimizer(state.optimizer)
         tensors |= {_OPTIMIZER + name: tensor for name, tensor in moments.items()}
-    return Contents(tensors, _sizes(state.model), numbers, state.progress)
+    return Contents(tensors, _sizes(state.model), numbers, state.progress, origins)
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,17 @@ class CheckpointRef:
     """Of training up to here, over all runs that contributed."""
     noise_by_row: bool
     """Whether its noise, if it drew any, was drawn by row (before: by part of a batch)."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Fingerprints of the features artifacts it was trained from."""
+        return tuple(str(self.part.receipt.extra.get("features", "")).split())
+
+    @property
+    def teachers(self) -> list[dict[str, Any]]:
+        """What it says of each teacher it had (`Teacher.remembered`)."""
+        told: list[dict[str, Any]] = json.loads(str(self.part.receipt.extra.get("teachers", "[]")))
+        return told
 
     @property
     def path(self) -> Path:
@@ -231,6 +248,7 @@ def _write(
                 "weights_hash": weights_hash(contents.weights),
                 "seconds": round(seconds, 3),
                 **drawn,
+                **contents.origins,
             },
         )
 

@@ -1,6 +1,7 @@
 """Batches from memory-mapped frame shards: gathered ahead by one thread into two buffers.
 
-Frames stay uint8 up to the device; `RetrievalModel.prepare` normalises them there.
+Frames stay uint8 up to the device, where the thread copies them too if it is a GPU;
+`RetrievalModel.prepare` normalises them there.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from reelvec.storage.frames.contract import FrameSource
 __all__ = ["ClipBatch", "ClipLoader", "seen_in_evaluation", "seen_in_training"]
 
 _BUFFERS = 2
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class ClipBatch:
-    """Frames of some clips on the host; valid until the next batch is asked for.
+    """Frames of some clips; valid until the next batch is asked for.
 
     Attributes:
         frames: uint8 [V, F, S, S, 3]; slots without a frame are zero.
@@ -41,6 +43,11 @@ class ClipBatch:
         return ClipBatch(
             self.frames.to(device, non_blocking=True), self.mask.to(device, non_blocking=True)
         )
+
+    def record_stream(self, stream: torch.cuda.Stream) -> None:
+        """Keep the memory from other use until `stream` has done with it, too."""
+        self.frames.record_stream(stream)
+        self.mask.record_stream(stream)
 
     def rows(self, rows: slice) -> ClipBatch:
         """The clips of these rows."""
@@ -79,13 +86,24 @@ class ClipLoader:
         *,
         max_frames: int,
         image_size: int,
-        pinned: bool = False,
+        device: torch.device = _CPU,
     ) -> None:
+        """A loader; to a GPU the thread copies batches too, beside the work that is queued there.
+
+        Args:
+            source: frames by key.
+            max_frames: slots of a clip.
+            image_size: height and width of a frame, pixels.
+            device: where batches are given.
+        """
         self.waited_seconds = 0.0
+        self._copies: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._source = source
         self._max_frames = max_frames
         self._image_size = image_size
-        self._pinned = pinned
+        self._pinned = device.type == "cuda"
         self._buffers: list[Tensor] = []
 
     def batches(self, keys: Iterable[Sequence[str]], *, seen: SeenFrames) -> Generator[ClipBatch]:
@@ -112,6 +130,8 @@ class ClipLoader:
                 if isinstance(got, BaseException):
                     raise got
                 batch, buffer = got
+                if self._copies is not None:
+                    batch.record_stream(torch.cuda.current_stream(self._copies.device))
                 yield batch
                 free.put(buffer)
         finally:
@@ -130,7 +150,8 @@ class ClipLoader:
                 buffer = free.get()
                 if buffer is None:
                     return
-                ready.put((self._gather(keys, seen, buffer[: len(keys)]), buffer))
+                batch = self._gather(keys, seen, buffer[: len(keys)])
+                ready.put((self._copied(batch), buffer))
         except BaseException as error:  # noqa: BLE001 - raised again where the batch is asked for
             ready.put(error)
 
@@ -141,6 +162,15 @@ class ClipLoader:
         used = torch.tensor([len(pick) for pick in picks])
         mask = (torch.arange(self._max_frames) < used[:, None]).long()
         return ClipBatch(out, mask.pin_memory() if self._pinned else mask)
+
+    def _copied(self, batch: ClipBatch) -> ClipBatch:
+        """The batch on the GPU, whole; on a CPU as it is."""
+        if self._copies is None:
+            return batch
+        with torch.cuda.stream(self._copies):
+            here = batch.to(self._copies.device)
+        self._copies.synchronize()
+        return here
 
     def _allocate(self, clips: int) -> list[Tensor]:
         """Buffers for that many clips, kept from one epoch to the next."""

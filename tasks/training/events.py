@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from typing import Any
 
-__all__ = ["Reporter", "emit", "parse"]
+from reelvec.tasks.training.heartbeat import Beat
 
-_MARK = '{"reelvec":'
+__all__ = ["Reporter", "emit", "emit_beat", "parse"]
+
+_EVENT = "reelvec"
+_MARK = f'{{"{_EVENT}":'
 _LONGEST = 3000  # a line below PIPE_BUF reaches the pipe whole, whoever else writes
 
 
 def emit(event: str, **fields: Any) -> None:
     """Write one event; long texts are cut."""
     plain = {k: v[-_LONGEST:] if isinstance(v, str) else v for k, v in fields.items()}
-    sys.stdout.write(json.dumps({"reelvec": event, **plain}) + "\n")
+    sys.stdout.write(json.dumps({_EVENT: event, **plain}) + "\n")
     sys.stdout.flush()
+
+
+def emit_beat(beat: Beat) -> None:
+    """Write a beat, past the buffer of stdout, which belongs to the training's thread."""
+    os.write(sys.stdout.fileno(), (json.dumps({_EVENT: "beat", **beat.as_dict()}) + "\n").encode())
 
 
 def parse(line: str) -> dict[str, Any] | None:
@@ -28,7 +37,7 @@ def parse(line: str) -> dict[str, Any] | None:
         fields = json.loads(line)
     except ValueError:
         return None
-    return {"event": fields.pop("reelvec"), **fields}
+    return {"event": fields.pop(_EVENT), **fields}
 
 
 class Reporter:

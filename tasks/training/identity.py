@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,17 +19,23 @@ TRAINING_RECIPE = 1
 _HOW = {
     "accumulation",
     "activation_checkpointing",
+    "address",
     "checkpoint_every",
     "compile",
     "device",
+    "hang_minutes",
     "keep_last",
+    "nodes",
     "processes",
     "threads",
     "when_corpus_grows",
 }
 
 #: options younger than stores: named where they are not as everything was trained before
-_LATER = {"betas", "epsilon", "negatives", "schedule_over"}
+_LATER = {"betas", "epsilon", "freeze", "negatives", "schedule_over"}
+
+#: named by what they are, not by their name, and only where there are any
+_TEACHING = {"distillation", "teachers"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,13 @@ class Start:
 
 
 def checkpoint_identity(
-    config: PipelineConfig, *, start: Start, corpus: str, frames: str, training_set: str
+    config: PipelineConfig,
+    *,
+    start: Start,
+    corpus: str,
+    frames: str,
+    training_set: str,
+    teachers: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Identity of the weights; an untrained model depends on its own settings alone.
 
@@ -55,6 +68,7 @@ def checkpoint_identity(
         corpus: fingerprint of the corpus artifact.
         frames: fingerprint of the frames artifact.
         training_set: hash of the items; counts when a grown corpus is to be trained on anew.
+        teachers: what each teacher is (`Teacher.identity`).
     """
     left_out = {"architecture"} if start.weights else set()
     identity: dict[str, Any] = {
@@ -67,11 +81,14 @@ def checkpoint_identity(
         identity["policy_start"] = start.policy
     if config.train.epochs == 0:
         return {**identity, "train": {"epochs": 0, "seed": config.train.seed}}
-    train = config.train.model_dump(mode="json", exclude=_HOW)
+    train = config.train.model_dump(mode="json", exclude=_HOW | _TEACHING)
     plain = TrainConfig().model_dump(mode="json", include=_LATER)
     train = {name: value for name, value in train.items() if (name, value) not in plain.items()}
     train |= _cuts(config)
     identity |= {"train": train, "corpus": corpus, "frames": frames}
+    if teachers:
+        distillation = config.train.distillation.model_dump(mode="json")
+        identity["teaching"] = {"teachers": list(teachers), "distillation": distillation}
     if config.train.when_corpus_grows == "retrain":
         identity["training_set"] = training_set
     return identity
@@ -84,7 +101,7 @@ def _cuts(config: PipelineConfig) -> dict[str, int]:
     if options.sees_batch(training=True):
         cuts |= _named_cuts(config)
     if config.train.gradient_scaling == "legacy" or config.train.negatives == "process":
-        cuts["processes"] = config.train.processes
+        cuts["processes"] = _world(config)
     return cuts
 
 
@@ -105,5 +122,10 @@ def draws_noise(model: ModelConfig) -> bool:
 
 
 def _named_cuts(config: PipelineConfig) -> dict[str, int]:
-    given = {"accumulation": config.train.accumulation, "processes": config.train.processes}
+    given = {"accumulation": config.train.accumulation, "processes": _world(config)}
     return {name: parts for name, parts in given.items() if parts > 1}
+
+
+def _world(config: PipelineConfig) -> int:
+    """Processes of the training, over all nodes."""
+    return config.train.processes * config.train.nodes

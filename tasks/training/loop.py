@@ -29,13 +29,15 @@ from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import Reporter
 from reelvec.tasks.training.identity import draws_noise
 from reelvec.tasks.training.items import Item, set_hash
+from reelvec.tasks.training.kept import KeptFeatures
 from reelvec.tasks.training.order import Order, pieces
 from reelvec.tasks.training.processes import Group
 from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.selection import SelectionSet
 from reelvec.tasks.training.spec import TrainSpec
 from reelvec.tasks.training.starting import make_optimizer, make_trainable, starting_model
-from reelvec.tasks.training.step import PairBatch, StepOptions, contrastive_backward
+from reelvec.tasks.training.step import Batch, PairBatch, StepOptions, contrastive_backward
+from reelvec.tasks.training.teachers import Classroom
 from reelvec.tasks.training.writing import CheckpointWriter
 
 __all__ = ["Trainer"]
@@ -93,11 +95,13 @@ class Trainer:
         self.mine = pieces(self.order.batch, processes=group.world)[group.rank]
         model = starting_model(spec.model, seed=options.seed)
         make_trainable(model, options, device=group.device)
+        self.kept = KeptFeatures.of_backbone(spec.kept.backbone, model)
+        self.classroom = Classroom(spec.kept.teachers, options, device=group.device)
         self.loader = ClipLoader(
             reader,
             max_frames=spec.model.max_frames,
             image_size=model.image_size,
-            pinned=group.device.type == "cuda",
+            device=group.device,
         )
         self.tokens = model.tokenize([item.text for item in self.items])
         chosen = [item for item in items if item.role == "selection"]
@@ -106,17 +110,12 @@ class Trainer:
             model=model,
             seen=seen_in_evaluation(spec.model),
             batch=min(options.batch_size, 32),
+            kept=self.kept,
         )
         progress = planned(self.order, epochs=options.epochs, training_set=set_hash(items))
         optimizer = make_optimizer(model, options, total_steps=scheduled_steps(self.order, options))
         self.state = TrainingState(model, optimizer, progress)
-        self.how = StepOptions(
-            parts=options.accumulation,
-            bf16=options.precision == "bf16",
-            legacy_scaling=options.gradient_scaling == "legacy",
-            negatives=options.negatives,
-            seed=options.seed,
-        )
+        self.how = StepOptions.of(options)
         self.reporter = Reporter(silent=not group.is_first)
         self.writer = CheckpointWriter(self._write)
         self._started = time.monotonic()
@@ -186,6 +185,11 @@ class Trainer:
         model.start_epoch(epoch)
         done = self.state.progress.step - epoch * self.order.steps
         batches = self.order.epoch(epoch)[done:]
+        if self.kept is not None:
+            for rows in batches:
+                own = [self.items[row] for row in rows[self.mine]]
+                self._step(rows, self.kept.batch(own, pairs=len(rows)))
+            return
         keys = [[self.items[row].clip_key for row in rows[self.mine]] for rows in batches]
         seen = seen_in_training(self.spec.model, seed=self.spec.train.seed, epoch=epoch)
         with closing(self.loader.batches(keys, seen=seen)) as clips:
@@ -193,18 +197,24 @@ class Trainer:
                 chosen = torch.from_numpy(rows[self.mine])
                 self._step(rows, PairBatch(self.tokens[chosen], batch, len(rows)))
 
-    def _step(self, rows: Sequence[int], batch: PairBatch) -> None:
+    def _step(self, rows: Sequence[int], batch: Batch) -> None:
         model, optimizer, progress = self.state.model, self.state.optimizer, self.state.progress
         if optimizer is None:
             raise TrainingError("a trainer has an optimizer")
+        self.group.heart.works(f"step {progress.step + 1}")
         self.writer.check()
         self._tell_committed()
         optimizer.zero_grad(set_to_none=True)
         loss = contrastive_backward(
-            model, batch, group=self.group, step=progress.step, options=self.how
+            model,
+            batch,
+            group=self.group,
+            step=progress.step,
+            options=self.how,
+            lesson=self.classroom.lesson([self.items[row] for row in rows[self.mine]]),
         )
         self._check(loss, rows)
-        rate = max(rates(optimizer).values())  # of the new parts, unless all is clip.*
+        rate = max(x for part, x in rates(optimizer).items() if part in ("clip", "other"))
         if self.spec.train.max_grad_norm is not None:
             clip_grad_norm_(
                 [p for p in model.parameters() if p.grad is not None],
@@ -244,6 +254,7 @@ class Trainer:
         options, progress = self.spec.train, self.state.progress
         due = progress.epoch % options.evaluate_every == 0 or progress.finished
         metrics: dict[str, float] = {}
+        self.group.heart.works(f"the evaluation of epoch {progress.epoch}")
         if due and len(self.selection):
             metrics = self.selection.evaluate(self.state.model, self.loader, group=self.group)
         if self.group.is_first:
@@ -263,7 +274,8 @@ class Trainer:
 
     def _commit(self) -> None:
         if self.group.is_first:
-            self.writer.put(contents_of(self.state))
+            self.group.heart.works(f"the checkpoint of step {self.state.progress.step}")
+            self.writer.put(contents_of(self.state, origins=self.spec.kept.origins))
 
     def _write(self, contents: Contents) -> None:
         """Commit a checkpoint; called in the writer's thread."""

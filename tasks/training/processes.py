@@ -7,24 +7,45 @@ gloo and CUDA tensors through NCCL, whichever the tensor is.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
+from urllib.parse import urlsplit
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import (  # type: ignore[attr-defined]
+    PrefixStore,
+    ProcessGroupGloo,
+    Store,
+    TCPStore,
+)
 
 from reelvec.tasks.training.errors import TrainingError
+from reelvec.tasks.training.heartbeat import Heartbeat
 
-__all__ = ["MEETING", "Group"]
+__all__ = ["LISTEN", "MEETING", "Group", "connect", "uses_gpu"]
 
 MEETING = "REELVEC_TRAIN_MEETING"
-"""Environment variable: the file through which the processes of a run find each other."""
+"""Environment variable: where the processes of a run find each other.
+
+A file, or tcp://HOST:PORT/NAME, the store that the first node's command holds.
+"""
+LISTEN = "REELVEC_TRAIN_LISTEN"
+"""Environment variable: the address of this machine on which others may reach this process."""
 
 _TIMEOUT = timedelta(hours=2)  # a rank may validate or write a checkpoint meanwhile
-_BUCKET = 1 << 25  # elements a reduction, so that no copy of all gradients is made
+_PATIENCE = timedelta(seconds=60)  # of a store that does not answer
+_GLOO = "reelvec_gloo"
+_BUCKET = 1 << 23  # elements a reduction: the copies of two are held, never all gradients
+
+
+def uses_gpu(name: str) -> bool:
+    """Whether train.device means a GPU here."""
+    return name == "cuda" or (name == "auto" and torch.cuda.is_available())
 
 
 def choose_device(name: str, *, local_rank: int = 0) -> torch.device:
@@ -33,7 +54,7 @@ def choose_device(name: str, *, local_rank: int = 0) -> torch.device:
     Raises:
         TrainingError: cuda was asked for and is not there, or has fewer devices than processes.
     """
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+    if not uses_gpu(name):
         return torch.device("cpu")
     count = torch.cuda.device_count()
     if local_rank >= count:
@@ -46,30 +67,29 @@ def choose_device(name: str, *, local_rank: int = 0) -> torch.device:
 
 @dataclass(frozen=True)
 class Group:
-    """One process among `world`; `device` is where it computes."""
+    """One process among `world`; `device` is where it computes, `heart` tells of it."""
 
     rank: int = 0
     world: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    heart: Heartbeat = field(default_factory=Heartbeat)
 
     @classmethod
-    def join(cls, device: str) -> Group:
+    def join(cls, device: str, *, heart: Heartbeat | None = None) -> Group:
         """Join the group that the environment describes in torch's words (none: alone).
 
         Raises:
-            TrainingError: no such device, or no file to meet through.
+            TrainingError: no such device, or nowhere to meet.
         """
+        heart = heart or Heartbeat()
         rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         place = choose_device(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
         if place.type == "cuda":
             torch.cuda.set_device(place)
         if world > 1 and not dist.is_initialized():
-            backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
-            meeting = f"file://{_meeting(world)}"
-            dist.init_process_group(
-                backend, init_method=meeting, rank=rank, world_size=world, timeout=_TIMEOUT
-            )
-        return cls(rank, world, place)
+            with heart.waiting("meeting the others"):
+                _meet(rank, world, on_cuda=place.type == "cuda")
+        return cls(rank, world, place, heart)
 
     @property
     def is_first(self) -> bool:
@@ -92,7 +112,8 @@ class Group:
             padded = tensor.new_zeros((most, *tensor.shape[1:]))
             padded[: tensor.shape[0]] = tensor
         out = tensor.new_empty((self.world * most, *tensor.shape[1:]))
-        dist.all_gather_into_tensor(out, padded)
+        with self.heart.waiting("gathering features"):
+            dist.all_gather_into_tensor(out, padded)
         if min(sizes) == most:
             return out
         return torch.cat([out[r * most : r * most + n] for r, n in enumerate(sizes)])
@@ -100,33 +121,43 @@ class Group:
     def sum(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by its sum over processes, in flat buckets of one type.
 
-        Every process must give tensors of the same shapes in the same order.
+        One bucket travels while the next is filled and the last one is written back. Every process
+        must give tensors of the same shapes in the same order.
         """
         if self.world == 1:
             return
         by_type: dict[torch.dtype, list[Tensor]] = defaultdict(list)
         for tensor in tensors:
             by_type[tensor.dtype].append(tensor)
-        for same in by_type.values():
-            for bucket in _buckets(same):
-                flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-                dist.all_reduce(flat)
-                pieces = torch.split(flat, [tensor.numel() for tensor in bucket])
-                for tensor, piece in zip(bucket, pieces, strict=True):
-                    tensor.copy_(piece.view_as(tensor))
+        underway: deque[tuple[dist.Work, Tensor, list[Tensor]]] = deque()
+        for bucket in chain.from_iterable(map(_buckets, by_type.values())):
+            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+            underway.append((dist.all_reduce(flat, async_op=True), flat, bucket))
+            if len(underway) > 1:
+                self._write_back(*underway.popleft())
+        for summed in underway:
+            self._write_back(*summed)
+
+    def _write_back(self, work: dist.Work, flat: Tensor, bucket: Sequence[Tensor]) -> None:
+        with self.heart.waiting("summing gradients"):
+            work.wait()
+        pieces = torch.split(flat, [tensor.numel() for tensor in bucket])
+        for tensor, piece in zip(bucket, pieces, strict=True):
+            tensor.copy_(piece.view_as(tensor))
 
     def share(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by the first process's."""
         if self.world > 1:
-            for tensor in tensors:
-                dist.broadcast(tensor, src=0)
+            with self.heart.waiting("hearing from the first"):
+                for tensor in tensors:
+                    dist.broadcast(tensor, src=0)
 
     def tell(self, value: int) -> int:
         """Send the value of process 0 to all processes."""
         if self.world == 1:
             return value
         told = torch.tensor([value], dtype=torch.int64, device=self.device)
-        dist.broadcast(told, src=0)
+        self.share([told])
         return int(told.item())
 
     def leave(self) -> None:
@@ -135,15 +166,48 @@ class Group:
             dist.destroy_process_group()
 
 
-def _meeting(world: int) -> str:
-    """The file; never torch's network store, which whoever reaches it can make run code."""
+def connect(host: str, port: int, *, timeout: timedelta = _PATIENCE) -> TCPStore:
+    """The store that the first node's command holds; its values are bytes, nothing is unpickled.
+
+    Raises:
+        RuntimeError: nobody answers there.
+    """
+    return TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=timeout)
+
+
+def _meet(rank: int, world: int, *, on_cuda: bool) -> None:
+    """Find the others: through a file on one machine, else through the store that is named."""
     meeting = os.environ.get(MEETING)
     if not meeting:
         raise TrainingError(
-            f"WORLD_SIZE ({world}) is set, but {MEETING} names no file to meet through; several"
+            f"WORLD_SIZE ({world}) is set, but {MEETING} says nowhere to meet; several"
             " processes are started with train.processes, not by a launcher"
         )
-    return meeting
+    gloo, store = "gloo", None
+    if meeting.startswith("tcp://"):
+        place = urlsplit(meeting)
+        dist.Backend.register_backend(_GLOO, _gloo_on_one_address, devices=["cpu"])
+        gloo = _GLOO
+        store = PrefixStore(place.path, connect(str(place.hostname), int(place.port or 0)))
+    dist.init_process_group(
+        f"cpu:{gloo},cuda:nccl" if on_cuda else gloo,
+        init_method=None if store else f"file://{meeting}",
+        store=store,
+        rank=rank,
+        world_size=world,
+        timeout=_TIMEOUT,
+    )
+
+
+def _gloo_on_one_address(
+    store: Store, rank: int, size: int, timeout: timedelta
+) -> ProcessGroupGloo:
+    """Gloo, which listens on the address of this machine that is named and on no other."""
+    options = ProcessGroupGloo._Options()  # type: ignore[attr-defined]
+    options._timeout = timeout
+    device = ProcessGroupGloo.create_device(hostname=os.environ[LISTEN])
+    options._devices = [device]
+    return ProcessGroupGloo(store, rank, size, options)
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterable[list[Tensor]]:

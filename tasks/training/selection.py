@@ -10,10 +10,12 @@ from torch import Tensor
 
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import TextFeatures, VideoFeatures
+from reelvec.models.heads import head_of
 from reelvec.models.ranking.metrics import evaluate_similarity
 from reelvec.models.sampling.seen import SeenFrames
 from reelvec.tasks.training.data import ClipLoader
 from reelvec.tasks.training.items import Item
+from reelvec.tasks.training.kept import KeptFeatures
 from reelvec.tasks.training.processes import Group
 
 __all__ = ["SelectionSet"]
@@ -25,14 +27,22 @@ class SelectionSet:
     """Captions and clips of the selection split."""
 
     def __init__(
-        self, items: Sequence[Item], *, model: RetrievalModel, seen: SeenFrames, batch: int
+        self,
+        items: Sequence[Item],
+        *,
+        model: RetrievalModel,
+        seen: SeenFrames,
+        batch: int,
+        kept: KeptFeatures | None = None,
     ) -> None:
         self.keys = list(dict.fromkeys(item.clip_key for item in items))
         place = {key: index for index, key in enumerate(self.keys)}
         self.owners = [place[item.clip_key] for item in items]
         self.tokens = model.tokenize([item.text for item in items]) if items else torch.empty(0)
         self._seen = seen
+        self._said = [item.text for item in items]
         self._batch = batch
+        self._kept = kept
 
     def __len__(self) -> int:
         return len(self.owners)
@@ -69,6 +79,9 @@ class SelectionSet:
     def _texts(self, model: RetrievalModel, group: Group) -> dict[str, Tensor]:
         rows = _share(len(self), group)
         device = next(model.parameters()).device
+        if self._kept is not None:
+            given = self._kept.of_texts([self._said[row] for row in rows])
+            return dict(head_of(model).text_head(given.to(device=device)).tensors)
         parts = [
             model.encode_text(self.tokens[rows[first : first + _TEXTS_A_BLOCK]].to(device))
             for first in range(0, len(rows), _TEXTS_A_BLOCK)
@@ -79,9 +92,16 @@ class SelectionSet:
         keys = [self.keys[row] for row in _share(len(self.keys), group)]
         batches = [keys[first : first + self._batch] for first in range(0, len(keys), self._batch)]
         device = next(model.parameters()).device
+        if self._kept is not None:
+            heads = [
+                head_of(model).video_head(self._kept.of_clips(batch).to(device=device))
+                for batch in batches
+            ]
+            return dict(VideoFeatures.cat(heads).tensors)
         parts = []
         with closing(loader.batches(batches, seen=self._seen)) as clips:
             for batch in clips:
+                group.heart.works("encoding videos of the selection split")
                 here = batch.to(device)
                 parts.append(model.encode_video(**model.prepare(here.frames, here.mask)))
         return dict(VideoFeatures.cat(parts).tensors)

@@ -25,6 +25,7 @@ from reelvec.models.conversion.weights import (
     to_legacy_fp16,
 )
 from reelvec.models.family import RetrievalModel
+from reelvec.models.heads import head_of
 from reelvec.models.registry import build
 from reelvec.models.training.optim import AdamW, BertAdam, OptimizerOptions, build_optimizer
 from reelvec.models.training.parameters import freeze
@@ -153,11 +154,15 @@ def hashes_of_start(config: ModelConfig) -> Start:
     )
 
 
-def rehearse_start(config: ModelConfig) -> int:
+def rehearse_start(config: ModelConfig, *, freezes: bool = False) -> int:
     """The frame size, pixels, of the starting model, which is built without its file's numbers.
 
     What would stop `starting_model` stops this within a second or two, before hours of decoding.
     Of a checkpoint hf:… only the frame size is looked at, and whether its package is there.
+
+    Args:
+        config: the model.
+        freezes: only its head is trained.
 
     Raises:
         OptionsError, WeightsError: as `starting_model`.
@@ -169,9 +174,13 @@ def rehearse_start(config: ModelConfig) -> int:
         return image_size_of(state)
     if state is None and published is None:  # mostly tiny: sooner than torch loads its meta device
         with torch.random.fork_rng(devices=()):
-            return build_sized(config, sizes=architecture(config.architecture)).image_size
+            return _size_of(build_sized(config, sizes=architecture(config.architecture)), freezes)
     with torch.device("meta"):
-        return _started(config, state, published).image_size
+        return _size_of(_started(config, state, published), freezes)
+
+
+def _size_of(model: RetrievalModel, freezes: bool) -> int:
+    return head_of(model).image_size if freezes else model.image_size
 
 
 class _Facts(NamedTuple):
@@ -209,6 +218,8 @@ def make_trainable(
     if options.precision == "legacy_fp16":
         to_legacy_fp16(model)
     freeze(model, freeze_layers=options.freeze_layers)
+    if options.freeze == "backbone":
+        head_of(model).freeze_backbone()
     model.set_activation_checkpointing(options.activation_checkpointing)
     if options.compile:
         for name in ("visual.transformer", "transformer"):

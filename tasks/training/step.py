@@ -20,21 +20,42 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from reelvec.configs.schema import TrainConfig
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import TextFeatures, VideoFeatures
 from reelvec.models.noise import StepNoise
 from reelvec.models.training.losses import Terms, weighted_rows_loss, weighted_symmetric_loss
 from reelvec.models.training.running_statistics import moved_once
 from reelvec.tasks.training.data import ClipBatch
+from reelvec.tasks.training.leaves import Leaves, Seen, tensors_of
+from reelvec.tasks.training.lesson import Lesson
 from reelvec.tasks.training.order import pieces, step_seed
 from reelvec.tasks.training.processes import Group
 
-__all__ = ["PairBatch", "StepOptions", "contrastive_backward"]
+__all__ = ["Batch", "PairBatch", "StepOptions", "contrastive_backward"]
+
+
+class Batch(Protocol):
+    """This process's rows of a global batch."""
+
+    @property
+    def pairs(self) -> int:
+        """Rows of the global batch, over all processes."""
+
+    def __len__(self) -> int: ...
+
+    def rows(self, chosen: slice) -> Batch:
+        """Some of the rows."""
+
+    def encoded(
+        self, model: RetrievalModel, noise: Mapping[str, Tensor], *, device: torch.device
+    ) -> tuple[TextFeatures, VideoFeatures]:
+        """Their features."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +71,21 @@ class PairBatch:
     tokens: Tensor
     clips: ClipBatch
     pairs: int
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def rows(self, chosen: slice) -> PairBatch:
+        """Some of the rows."""
+        return PairBatch(self.tokens[chosen], self.clips.rows(chosen), self.pairs)
+
+    def encoded(
+        self, model: RetrievalModel, noise: Mapping[str, Tensor], *, device: torch.device
+    ) -> tuple[TextFeatures, VideoFeatures]:
+        """Their features."""
+        clips, tokens = self.clips.to(device), self.tokens.to(device, non_blocking=True)
+        text = model.encode_text(tokens)
+        return text, model.encode_video(**model.prepare(clips.frames, clips.mask), **noise)
 
 
 @dataclass(frozen=True)
@@ -72,6 +108,17 @@ class StepOptions:
     negatives: Literal["batch", "process"] = "batch"
     seed: int = 0
 
+    @classmethod
+    def of(cls, options: TrainConfig) -> StepOptions:
+        """Those of a run."""
+        return cls(
+            parts=options.accumulation,
+            bf16=options.precision == "bf16",
+            legacy_scaling=options.gradient_scaling == "legacy",
+            negatives=options.negatives,
+            seed=options.seed,
+        )
+
 
 @dataclass(frozen=True)
 class _Part:
@@ -84,14 +131,20 @@ class _Part:
         seed: of torch's own generator, for a family that draws from it; our own do not.
     """
 
-    batch: PairBatch
+    batch: Batch
     first: int
     noise: StepNoise
     seed: int
 
 
 def contrastive_backward(
-    model: RetrievalModel, batch: PairBatch, *, group: Group, step: int, options: StepOptions
+    model: RetrievalModel,
+    batch: Batch,
+    *,
+    group: Group,
+    step: int,
+    options: StepOptions,
+    lesson: Lesson | None = None,
 ) -> float:
     """Add the gradient of the symmetric loss of the global batch to the parameters' `grad`.
 
@@ -101,6 +154,7 @@ def contrastive_backward(
         group: the processes; all of them call this together.
         step: number of the step, for its randomness.
         options: how.
+        lesson: what teachers say of this process's rows; the loss is then theirs too.
 
     Returns:
         The loss of the global batch, the same on every process.
@@ -115,14 +169,15 @@ def contrastive_backward(
         statistics.close_pass()
         text = TextFeatures.cat([t for t, _ in encoded])
         video = VideoFeatures.cat([v for _, v in encoded])
-        seen = _Seen.by(options.negatives, own, group=group)
-        leaves = _Leaves(text, video, seen)
-        loss = _loss_part(model, leaves, StepNoise(options.seed, step))
+        seen = Seen.by(options.negatives, own, group=group)
+        leaves = Leaves(text, video, seen)
+        lesson = lesson and lesson.gathered(seen.group, sizes=seen.sizes)
+        loss = _loss_part(model, leaves, StepNoise(options.seed, step), lesson=lesson)
         loss.backward()  # type: ignore[no-untyped-call]
         scale = 1.0 / seen.group.world if options.legacy_scaling else 1.0
         gradients = leaves.gradients(scale=scale)
         if at_once:
-            _send_back([*_tensors(text, video)], gradients)
+            _send_back([*tensors_of(text, video)], gradients)
         else:
             _send_back_in_parts(model, parts, gradients, bf16=options.bf16)
     group.share(statistics.tensors)
@@ -133,14 +188,13 @@ def contrastive_backward(
     return float(total.item())
 
 
-def _cut(batch: PairBatch, *, first: int, step: int, options: StepOptions) -> Iterator[_Part]:
+def _cut(batch: Batch, *, first: int, step: int, options: StepOptions) -> Iterator[_Part]:
     """Parts of the rows."""
-    rows = len(batch.tokens)
+    rows = len(batch)
     noise = StepNoise(options.seed, step)
     for chosen in pieces(rows, processes=min(options.parts, rows)):
-        part = PairBatch(batch.tokens[chosen], batch.clips.rows(chosen), batch.pairs)
         start = first + chosen.start
-        yield _Part(part, start, noise, step_seed(options.seed, step=step, row=start))
+        yield _Part(batch.rows(chosen), start, noise, step_seed(options.seed, step=step, row=start))
 
 
 def _encode(
@@ -148,14 +202,10 @@ def _encode(
 ) -> tuple[TextFeatures, VideoFeatures]:
     device = next(model.parameters()).device
     torch.manual_seed(part.seed)
-    clips = part.batch.clips.to(device)
-    tokens = part.batch.tokens.to(device, non_blocking=True)
-    rows = torch.arange(part.first, part.first + len(tokens), device=device)
+    rows = torch.arange(part.first, part.first + len(part.batch), device=device)
     noise = model.video_noise(part.noise.of_rows(rows))
     with _autocast(device, on=bf16):
-        text = model.encode_text(tokens)
-        video = model.encode_video(**model.prepare(clips.frames, clips.mask), **noise)
-    return text, video
+        return part.batch.encoded(model, noise, device=device)
 
 
 def _restore_after_gather(model: RetrievalModel, *, scale: float) -> None:
@@ -171,7 +221,9 @@ def _autocast(device: torch.device, *, on: bool) -> AbstractContextManager[objec
     return torch.autocast(device.type, dtype=torch.bfloat16) if on else nullcontext()
 
 
-def _loss_part(model: RetrievalModel, leaves: _Leaves, noise: StepNoise) -> Tensor:
+def _loss_part(
+    model: RetrievalModel, leaves: Leaves, noise: StepNoise, *, lesson: Lesson | None
+) -> Tensor:
     """This process's part of the loss; the parts of all processes add up to the whole."""
     text, video, mine = leaves.text, leaves.video, leaves.seen.mine
     device = next(iter(text.tensors.values())).device
@@ -181,12 +233,17 @@ def _loss_part(model: RetrievalModel, leaves: _Leaves, noise: StepNoise) -> Tens
     share = rows / leaves.seen.pairs
     if rows == len(text):
         terms = model.training_terms(text, video, noise=pairs)
+        if lesson is not None:
+            return lesson.loss(terms, _transposed(terms), video, mine=mine, share=share)
         whole: Tensor = weighted_symmetric_loss(terms) * share
         return whole
     own_rows = model.training_terms(text.index(mine), video, noise=pairs[mine, everything])
     own_columns = _transposed(
         model.training_terms(text, video.index(mine), noise=pairs[everything, mine])
     )
+    if lesson is not None:
+        own = video.index(mine)
+        return lesson.loss(own_rows, own_columns, own, mine=mine, share=share)
     both = weighted_rows_loss(own_rows, first=mine.start) + weighted_rows_loss(
         own_columns, first=mine.start
     )
@@ -196,63 +253,6 @@ def _loss_part(model: RetrievalModel, leaves: _Leaves, noise: StepNoise) -> Tens
 
 def _transposed(terms: Terms) -> Terms:
     return [(weight, logits.T) for weight, logits in terms]
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """The rows that this process's rows are compared with.
-
-    Attributes:
-        group: the processes that they come from.
-        sizes: rows of each of these.
-        mine: this process's rows among them.
-        first: place of the first of them in the global batch.
-        pairs: rows of the global batch.
-    """
-
-    group: Group
-    sizes: list[int]
-    mine: slice
-    first: int
-    pairs: int
-
-    @classmethod
-    def by(cls, negatives: str, own: Sequence[slice], *, group: Group) -> _Seen:
-        """All rows of the batch, or this process's own."""
-        mine, pairs = own[group.rank], own[-1].stop
-        if negatives == "process":
-            rows = mine.stop - mine.start
-            return cls(Group(device=group.device), [rows], slice(0, rows), mine.start, pairs)
-        return cls(group, [rows.stop - rows.start for rows in own], mine, 0, pairs)
-
-
-class _Leaves:
-    """Features of the rows that are seen, as leaves of the loss's own graph."""
-
-    def __init__(self, text: TextFeatures, video: VideoFeatures, seen: _Seen) -> None:
-        self.seen = seen
-        self.text = TextFeatures(self._gathered(text.tensors))
-        self.video = VideoFeatures(self._gathered(video.tensors))
-
-    def _gathered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        group, sizes = self.seen.group, self.seen.sizes
-        return {name: _leaf(group.gather(x, sizes=sizes)) for name, x in tensors.items()}
-
-    def gradients(self, *, scale: float) -> list[Tensor | None]:
-        """Gradients of this process's features, in the order of `_tensors`; None: not used."""
-        leaves = list(_tensors(self.text, self.video))
-        self.seen.group.sum(leaf.grad for leaf in leaves if leaf.grad is not None)
-        mine = self.seen.mine
-        return [None if leaf.grad is None else scale * leaf.grad[mine] for leaf in leaves]
-
-
-def _leaf(tensor: Tensor) -> Tensor:
-    return tensor.requires_grad_() if tensor.is_floating_point() else tensor
-
-
-def _tensors(text: TextFeatures, video: VideoFeatures) -> Iterator[Tensor]:
-    yield from text.tensors.values()
-    yield from video.tensors.values()
 
 
 def _send_back(features: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
@@ -276,7 +276,7 @@ def _send_back_in_parts(
     """Backward part by part, each through a graph built anew."""
     first = 0
     for part in parts:
-        last = first + len(part.batch.tokens)
-        features = _tensors(*_encode(model, part, bf16=bf16))
+        last = first + len(part.batch)
+        features = tensors_of(*_encode(model, part, bf16=bf16))
         _send_back([*features], [g if g is None else g[first:last] for g in gradients])
         first = last

@@ -7,9 +7,10 @@ they come; a killed run goes on from the last one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 
 from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import ModelConfig
@@ -19,7 +20,6 @@ from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.layout import fingerprint
 from reelvec.storage.reasons import Status
-from reelvec.storage.roots import Root
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.ingest import read_corpus
 from reelvec.tasks.training.checkpoints import (
@@ -36,24 +36,49 @@ from reelvec.tasks.training.checkpoints import (
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.finished import Trained, TrainReceipt, finished, receipt_of
 from reelvec.tasks.training.identity import checkpoint_identity, former_identity
-from reelvec.tasks.training.items import Item, choose_items, commit_items, read_items, set_hash
+from reelvec.tasks.training.items import (
+    TRAINING_SET,
+    Item,
+    choose_items,
+    commit_items,
+    read_items,
+    set_hash,
+)
 from reelvec.tasks.training.progress import Progress
-from reelvec.tasks.training.spec import TrainSpec, write_spec
+from reelvec.tasks.training.running import RunTraining, run_here
+from reelvec.tasks.training.spec import Kept, TrainSpec
 from reelvec.tasks.training.starting import hashes_of_start, starting_model
-from reelvec.tasks.training.supervisor import Launch, OnProgress, supervise
+from reelvec.tasks.training.supervisor import OnProgress
+from reelvec.tasks.training.teachers import find_teachers
 
-__all__ = ["Trained", "find_trained", "load_trained", "train", "trained", "training_items"]
+__all__ = [
+    "Trained",
+    "find_trained",
+    "items_at_hand",
+    "load_trained",
+    "train",
+    "trained",
+    "training_items",
+]
 
 FRAMES = "frames"
 
 
-def train(session: Session, *, on_progress: OnProgress = lambda _: None) -> TrainReceipt:
+def train(
+    session: Session,
+    *,
+    kept: Kept | None = None,
+    on_progress: OnProgress = lambda _: None,
+    run_training: RunTraining = run_here,
+) -> TrainReceipt:
     """Train the model of a run, or find that it is trained.
 
     Args:
         session: of the run; corpus and frames must be committed.
+        kept: what frozen encoders gave for what `items_at_hand` names; None: nothing.
         on_progress: is told `start`, `step`, `epoch`, `checkpoint` and `restart` events, in the
             calling thread.
+        run_training: where its processes run.
 
     Raises:
         TrainingError: nothing to train on, a loss that is no number, too many crashes.
@@ -66,7 +91,9 @@ def train(session: Session, *, on_progress: OnProgress = lambda _: None) -> Trai
         before = _begun(session, artifact)
         trained_model = finished(session.latest(artifact))
         if trained_model is None:
-            _run(session, artifact, items=items, before=before, on_progress=on_progress)
+            work = _Work(items=items, before=before, kept=kept or Kept())
+            run = partial(run_training, on_progress=on_progress)
+            _run(session, artifact, work, run=run)
             trained_model = finished(session.latest(artifact))
         if trained_model is None:
             raise TrainingError(f"training ended without a finished checkpoint in {artifact!r}")
@@ -128,6 +155,7 @@ def _checkpoint_artifact(session: Session, *, items: Sequence[Item]) -> Artifact
         corpus=session.corpus.fingerprint,
         frames=session.frames.fingerprint,
         training_set=set_hash(items),
+        teachers=[t.identity for t in find_teachers(session.config, root=session.root)],
     )
     former = former_identity(identity, session.config)
     if former is not None:
@@ -148,6 +176,15 @@ def training_items(session: Session) -> list[Item]:
         selection_split=options.selection_split,
         joined=options.captions == "joined",
     )
+
+
+def items_at_hand(session: Session) -> list[Item]:
+    """What a training may read: of the corpus as it is now, and what one has begun on."""
+    items = training_items(session)
+    snapshot = session.latest(_checkpoint_artifact(session, items=items))
+    begun = read_items(snapshot) if snapshot and TRAINING_SET in snapshot.tables else []
+    clips = _clips(session.latest(session.frames))
+    return [*items, *(item for item in begun if item.clip_key in clips)]
 
 
 def _clips(frames: Snapshot | None) -> frozenset[str]:
@@ -173,16 +210,20 @@ def _commit_start(artifact: Artifact, config: PipelineConfig) -> None:
     commit(artifact, state, config=config.model, seconds=0.0, keep_last=1)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What a training starts from: items, checkpoints of before, what frozen encoders gave."""
+
+    items: Sequence[Item]
+    before: Sequence[CheckpointRef]
+    kept: Kept
+
+
 def _run(
-    session: Session,
-    artifact: Artifact,
-    *,
-    items: Sequence[Item],
-    before: Sequence[CheckpointRef],
-    on_progress: OnProgress,
+    session: Session, artifact: Artifact, work: _Work, *, run: Callable[[TrainSpec], None]
 ) -> None:
-    """Start the worker on the committed training set, and wait for its end."""
-    root, config = session.root, session.config
+    """Train on the committed training set to the end."""
+    config, items, before = session.config, work.items, work.before
     with session.frames.pinned(session.ref(session.frames).number or None) as frames:
         if not _can_go_on(artifact, before, frames=frames):
             _check_items(items, config)
@@ -193,14 +234,11 @@ def _run(
             frames=SnapshotRef.to(frames),
             model=config.model,
             train=config.train,
+            kept=work.kept,
         )
-        path = root.new_scratch(".json")
-        write_spec(spec, path)
         try:
-            launch = Launch(path, config.train.processes, log=_log(root, artifact))
-            supervise(launch, on_progress=on_progress)
+            run(spec)
         finally:
-            path.unlink(missing_ok=True)
             session.forget(artifact)
 
 
@@ -223,8 +261,3 @@ def _check_items(items: Sequence[Item], config: PipelineConfig) -> None:
             f"model.family ({config.model.family}) is not trained; set train.epochs=0 to use its "
             f"weights as they are, or one of the families that are: {', '.join(trainable_names())}"
         )
-
-
-def _log(root: Root, artifact: Artifact) -> Path:
-    """Everything the training processes say; not part of the artifact, since clocks are in it."""
-    return root.local_folder / "logs" / f"train-{artifact.fingerprint}.log"

@@ -13,11 +13,12 @@ from reelvec.models.errors import ModelError
 from reelvec.storage.errors import ReelvecError
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.tasks.training.checkpoints import checkpoints
-from reelvec.tasks.training.events import emit
+from reelvec.tasks.training.events import emit, emit_beat
 from reelvec.tasks.training.guard import die_with_parent
+from reelvec.tasks.training.heartbeat import Heartbeat
 from reelvec.tasks.training.items import read_items
 from reelvec.tasks.training.loop import Trainer
-from reelvec.tasks.training.processes import Group
+from reelvec.tasks.training.processes import Group, uses_gpu
 from reelvec.tasks.training.spec import TrainSpec, read_spec
 
 __all__ = ["main"]
@@ -26,10 +27,12 @@ __all__ = ["main"]
 def main(arguments: list[str]) -> int:
     """Train as the spec says; 0 when the run is finished, 1 with an `error` event otherwise."""
     die_with_parent()
+    heart = Heartbeat()
     try:
         spec = read_spec(Path(arguments[0]))
+        heart.start(_rank(), emit_beat, counts_cpu=not uses_gpu(spec.train.device))
         _set_up(spec)
-        _train(spec)
+        _train(spec, heart)
     except (ReelvecError, ModelError) as error:
         emit("error", message=str(error), kind=type(error).__name__)
         return 1
@@ -40,16 +43,16 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _train(spec: TrainSpec) -> None:
+def _train(spec: TrainSpec, heart: Heartbeat) -> None:
     artifact, frames = spec.checkpoint.artifact(), spec.frames.open()
     stored_size = int(frames.artifact.identity["settings"]["size"])
-    group = Group.join(spec.train.device)
+    group = Group.join(spec.train.device, heart=heart)
     latest = artifact.latest()
     number = group.tell(latest.number if latest else 0)
     if not number:
         raise ReelvecError(f"{artifact!r} holds no training set")
     snapshot = artifact.at(number)
-    reader = FrameReader(frames)
+    reader = FrameReader(frames)  # opens no shard yet
     trainer = Trainer(
         spec, artifact=artifact, items=read_items(snapshot), reader=reader, group=group
     )
@@ -60,6 +63,10 @@ def _train(spec: TrainSpec) -> None:
     trainer.run()
     reader.close()
     group.leave()
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
 
 
 def _set_up(spec: TrainSpec) -> None:

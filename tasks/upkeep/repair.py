@@ -25,6 +25,7 @@ __all__ = ["Repaired", "repair", "stages_to_run", "videos_of"]
 _STAGES = {
     "corpus": "ingest",
     "frames": "extract",
+    "features": "train",
     "checkpoint": "train",
     "embeddings": "embed",
     "evaluation": "evaluate",

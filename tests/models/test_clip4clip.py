@@ -89,6 +89,32 @@ def test_lstm_equals_the_packed_one():
     assert_naive(model, after)
 
 
+@pytest.mark.parametrize("header", ["meanP", "seqLSTM", "seqTransf"])
+@torch.no_grad()
+def test_no_frames_give_nan_and_spoil_no_other(header):
+    model = make("clip4clip", {"sim_header": header})
+    pixels, mask = clips(4)
+    whole = model.encode_video(**inputs_of(model, pixels, mask))["embedding"]
+    mask[2] = 0
+    found = model.encode_video(**inputs_of(model, pixels, mask))["embedding"]
+    others = [0, 1, 3]
+    assert torch.isnan(found[2]).all()
+    torch.testing.assert_close(found[others], whole[others], rtol=0, atol=1e-9)
+
+
+def test_blocks_beyond_the_text_towers_start_at_random():
+    """A header of four blocks, a text tower of two: the rest as the seed made them."""
+    model = make("clip4clip", {"sim_header": "seqTransf"})
+    before = [block.mlp.c_fc.weight.clone() for block in model.transformerClip.resblocks]
+    archive = {key: x + 1 for key, x in model.clip.state_dict().items()}
+    model.init_from_clip(archive)
+    after = [block.mlp.c_fc.weight for block in model.transformerClip.resblocks]
+    for i in range(4):
+        started = archive.get(f"transformer.resblocks.{i}.mlp.c_fc.weight", before[i])
+        assert torch.equal(after[i], started)
+        assert torch.equal(after[i], before[i]) == (i >= 2)
+
+
 @pytest.mark.parametrize("width", [32, 48], ids=["as wide as the text tower", "wider"])
 def test_tight_is_a_forward_pass_a_pair(monkeypatch, width):
     sizes = replace(SIZES, embed_dim=width)

@@ -57,10 +57,12 @@ def tight_of_a_process(model, tokens, given, noise):
 
 def adaclip(model, tokens, given, noise):
     """AdaCLIP gathers raw frames and words, and weighs them then."""
-    sentence, words = model.encode_words(tokens)
+    words = model.clip.encode_text(tokens)  # whole captions: words of other lengths do not gather
+    sentence = words[torch.arange(len(words)), tokens.argmax(1)]
     kept = model.encode_frames(given["frames"])
     if model.has_policy:
-        kept, _, _ = model._choose(given["frames"], given["policy_frames"], given["noise"])
+        looked = given["policy_frames"]
+        kept, _, _ = model._choose(given["frames"], given["mask"], looked, given["noise"])
     kept, sentence, words, tokens = (AllGather.apply(x) for x in (kept, sentence, words, tokens))
     video = model.weigh_frames(kept)
     text = unit(sentence)

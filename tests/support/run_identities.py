@@ -23,7 +23,10 @@ def identities(config: PipelineConfig, *, start="auto", training_set="items", we
     corpus = corpus_identity(config)
     frames = frames_identity(config.extract)
     sources = {"corpus": fingerprint(corpus), "frames": fingerprint(frames)}
-    checkpoint = checkpoint_identity(config, start=start, training_set=training_set, **sources)
+    teachers = [{"weights": f"hash of {name}"} for name in config.train.teachers]
+    checkpoint = checkpoint_identity(
+        config, start=start, training_set=training_set, teachers=teachers, **sources
+    )
     embeddings = embeddings_identity(config, weights_hash=weights, **sources)
     evaluation = evaluation_identity(config.evaluate, embeddings=fingerprint(embeddings))
     return {

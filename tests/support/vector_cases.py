@@ -524,7 +524,8 @@ def training():
         found[f"gradient {k}"] = sums_of(leaf.grad)
     drawn_noise = policy.gumbel_noise(scores, generator=torch.Generator().manual_seed(4))
     found["noise"] = sums_of(drawn_noise)
-    found["temperatures"] = [policy.temperature(epoch) for epoch in (0, 1, 20, 51, 52, 90)]
+    falls = {"initial": 5.0, "decay": 0.045, "least": 0.5}
+    found["temperatures"] = [policy.temperature(e, **falls) for e in (0, 1, 20, 51, 52, 90)]
     found["kept"] = [
         policy.annealed_k(epoch, n_frames=12, top_k=3, warmup_epochs=warmup)
         for warmup in (0, 4)

@@ -12,6 +12,7 @@ from reelvec.configs import PipelineConfig
 from reelvec.configs.corpora import BenchmarkCorpus, FolderCorpus, SyntheticCorpus
 from reelvec.configs.schema import (
     CompactionConfig,
+    DistillationConfig,
     EmbedConfig,
     EvaluateConfig,
     ExtractConfig,
@@ -122,6 +123,8 @@ FIELDS = {
         "betas": ((0.7, 0.98), CHECKPOINT),
         "epsilon": (7e-6, CHECKPOINT),
         "freeze_layers": (7, CHECKPOINT),
+        "freeze": ("backbone", CHECKPOINT),
+        "teachers": (("a run",), CHECKPOINT),  # by the hash of their weights
         "gradient_scaling": ("legacy", CHECKPOINT),
         "negatives": ("process", CHECKPOINT),
         "captions": ("joined", CHECKPOINT),
@@ -138,6 +141,12 @@ FIELDS = {
         "compile": (True, NONE),
         "activation_checkpointing": (True, NONE),
         "threads": (7, NONE),
+    },
+    DistillationConfig: {
+        "scores": ("ce", CHECKPOINT),
+        "frames": ("l1", CHECKPOINT),
+        "temperature": (7.0, CHECKPOINT),
+        "weights": ((1.0, 2.0, 3.0), CHECKPOINT),
     },
     EmbedConfig: {
         "dtype": ("float16", EMBEDDINGS),
@@ -231,6 +240,7 @@ GROUPS = {
     SamplingConfig: ("extract", "sampling"),
     ModelConfig: ("model",),
     TrainConfig: ("train",),
+    DistillationConfig: ("train", "distillation"),
     EmbedConfig: ("embed",),
     EvaluateConfig: ("evaluate",),
     CompactionConfig: ("compaction",),
@@ -267,6 +277,8 @@ def changed_by(config, other, **keywords):
 )
 def test_each_field_changes_the_identities_it_should(options, name, value, changed):
     base = {"corpus": CORPORA[options]} if options in CORPORA else {}
+    if options is DistillationConfig:
+        base = {"train": {"teachers": ["a run"]}}
     if name == "preset":  # the same run, one of them by the preset's name
         plain = PipelineConfig(preset="demo")
         assert changed_by(plain, plain.model_copy(update={"preset": None})) == changed
@@ -299,6 +311,10 @@ def groups_in(field):
     """Classes of options that a field holds: none where it is a value."""
     kinds = getattr(field.annotation, "__args__", (field.annotation,))
     return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+
+
+def test_how_teachers_are_followed_counts_where_there_are_any():
+    assert changed_by(run(), run("train", "distillation", temperature=7.0)) == NONE
 
 
 def test_kinds_of_corpora_are_told_apart():

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -74,7 +75,7 @@ def test_clip_sees_the_kept_frames_only_and_the_result_is_the_same(name, monkeyp
         model.clip, "encode_video", lambda frames: seen.append(frames.shape[1]) or encode(frames)
     )
     video = model.encode_video(**given)
-    assert seen == [model.kept]
+    assert seen == [given["mask"].sum(1).clamp(max=model.kept).sum()]
     if not model.has_policy:
         return
     everything = encode(_repeated(given["frames"], given["mask"]))
@@ -83,7 +84,7 @@ def test_clip_sees_the_kept_frames_only_and_the_result_is_the_same(name, monkeyp
     kept = torch.stack([x[i] for x, i in zip(everything, chosen, strict=True)])
     if model.options.reuse_scores:
         kept = kept * torch.softmax(scores.gather(1, chosen), 1)[..., None]
-    wanted = model.weigh_frames(model._header(kept))
+    wanted = model.weigh_frames(model.after_header(kept))
     torch.testing.assert_close(video["embedding"], wanted, rtol=0, atol=1e-9)
 
 
@@ -245,6 +246,26 @@ def test_a_mobilenet_sees_the_centre_the_original_crops():
     assert torch.equal(centre, whole)
 
 
+def test_the_centre_is_near_what_the_original_sees():
+    """Pillow: the shorter side to 256, the middle 224; beside the stored frame, which is not."""
+    from PIL import Image
+
+    y, x = torch.meshgrid(torch.arange(240.0), torch.arange(320.0), indexing="ij")
+    waves = [torch.sin(x / a + y / b) for a, b in ((9, 31), (23, 12), (40, 17))]
+    picture = (torch.stack(waves, dim=-1) * 127 + 128).to(torch.uint8).numpy()
+
+    def cropped(side):
+        wide = round(side * 320 / 240)
+        image = Image.fromarray(picture).resize((wide, side), Image.Resampling.BICUBIC)
+        left, top = (wide - 224) // 2, (side - 224) // 2
+        return torch.from_numpy(np.array(image.crop((left, top, left + 224, top + 224))))
+
+    stored, wanted = cropped(224), cropped(256).int()
+    seen = centre_frames(stored[None, None])[0, 0].int()
+    assert (seen - wanted).abs().float().mean() < 1.0
+    assert (stored.int() - wanted).abs().float().mean() > 20.0
+
+
 def test_training_noise_comes_from_the_generator_or_is_given():
     model = make("adaclip", RAW).train()
     given = inputs_of(model, *clips(5))
@@ -304,6 +325,8 @@ def test_policies_that_look_at_pixels_need_them():
         ({"freeze_clip": True}, "freeze_clip leaves nothing to train"),
         ({"freeze_clip": True, "policy": "none"}, "set a policy, a header or frame_agg"),
         ({"frame_agg": "max"}, "frame_agg"),
+        ({"policy": "resnet50"}, "adaclip.policy: .*'resnet50'"),
+        ({"policy": "frozen_clip"}, "adaclip.policy: .*'frozen_clip'"),
         ({"polcy": "raw"}, "did you mean 'policy'"),
     ],
 )

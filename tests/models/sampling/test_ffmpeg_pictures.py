@@ -8,6 +8,7 @@ import pytest
 from reelvec.models.sampling.originals import ffmpeg_pictures
 from reelvec.models.sampling.rules import Rule, Timeline, choose
 from reelvec.storage.video.ffmpeg_reader import ffmpeg_program
+from reelvec.storage.video.probe import probe
 
 FFMPEG = [ffmpeg_program(), "-v", "error", "-y"]
 BITS = np.arange(16)
@@ -51,15 +52,35 @@ def test_a_constant_rate(tmp_path, rate, frames):
         assert (len(found), found[:5]) == (52, [0, 1, 4, 9, 14])
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_variable_rate(tmp_path, seed):
+def varying(path, *, seed):
+    """A clip whose gaps are 1 to 20 times 1/25 s."""
     random = np.random.RandomState(seed)
     gaps = random.choice([1, 2, 3, 5, 9, 20], size=random.randint(5, 40))
     times = [0, *np.cumsum(gaps).tolist()]
-    numbered(tmp_path / "clip.mp4", frames=len(times), rate="25", times=times)
-    seconds = np.array(times) / 25
-    timeline = Timeline(pts_seconds=seconds, fps=25.0)
-    assert ours(seconds, timeline.durations) == written(tmp_path / "clip.mp4")
+    numbered(path, frames=len(times), rate="25", times=times)
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_a_variable_rate(tmp_path, suffix, seed):
+    """As the containers say how long a frame is shown: MP4 until the next, the others as usual."""
+    path = tmp_path / f"clip.{suffix}"
+    varying(path, seed=seed)
+    found = probe(path)
+    timeline = Timeline(
+        pts_seconds=found.pts_seconds, fps=float(found.fps), frame_seconds=found.frame_seconds
+    )
+    assert ours(timeline.pts_seconds, timeline.durations) == written(path)
+    until = Timeline(pts_seconds=found.pts_seconds, fps=25.0).durations
+    assert (ours(timeline.pts_seconds, until) == written(path)) == (suffix == "mp4")
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "ts", "avi"])
+def test_a_constant_rate_in_other_containers(tmp_path, suffix):
+    path = tmp_path / f"clip.{suffix}"
+    numbered(path, frames=40, rate="12")
+    found = probe(path)
+    assert ours(found.pts_seconds, found.frame_seconds) == written(path)
 
 
 def test_the_policy_chooses_among_these_pictures_of_the_window():

@@ -1,5 +1,7 @@
 """A row's bits are its own: not those of its place in a batch, of its neighbours or of threads."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from reelvec.configs.schema import EmbedConfig, ModelConfig
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.ranking.exact import exact_product
 from reelvec.models.registry import build
-from reelvec.tasks.embedding.encoding import Encoder, encode_captions, encode_videos
+from reelvec.tasks.embedding.encoding import Encoder, _blocks, encode_captions, encode_videos
 from reelvec.tasks.scoring.logits import one_thread, scoring_of
 from tests.support.clips import Clips
 
@@ -153,3 +155,36 @@ def test_a_product_of_unit_vectors_is_exact():
         found.double(), texts.double() @ videos.double().T, rtol=0, atol=1e-7
     )
     assert found.dtype == torch.float32
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_calls_are_of_rows_of_one_length_and_of_one_number(device):
+    encoder = dataclasses.replace(encoder_of("clip4clip", {}), device=torch.device(device))
+    lengths = np.array([8, 16, 8, 13, 8, 8, 16, 8])
+    calls = [rows.tolist() for rows in _blocks(encoder, lengths, batch=4, on_cpu=2)]
+    cpu = [[0, 2], [4, 5], [7, 7], [3, 3], [1, 6]]
+    cuda = [[0, 2, 4, 5], [7, 7, 7, 7], [3, 3, 3, 3], [1, 6, 6, 6]]
+    assert calls == (cpu if device == "cpu" else cuda)
+    together = dataclasses.replace(
+        encoder,
+        config=ModelConfig(family="clip2video", options={"mask_layout": "legacy"}),
+    )
+    calls = [rows.tolist() for rows in _blocks(together, lengths, batch=3, on_cpu=2)]
+    assert calls == [[0, 1, 2], [3, 4, 5], [6, 7]]
+
+
+def test_padding_is_not_encoded(monkeypatch):
+    """A video's own frames alone, captions by lengths that are multiples of eight."""
+    encoder = encoder_of("clip4clip", {})
+    seen = {"encode_video": [], "encode_text": []}
+    for name, shapes in seen.items():
+        encode = getattr(encoder.model.clip, name)
+        monkeypatch.setattr(
+            encoder.model.clip,
+            name,
+            lambda x, s=shapes, e=encode: s.append(x.shape[1]) or e(x),
+        )
+    videos(encoder, range(11))
+    texts(encoder, range(21))
+    assert sorted(seen["encode_video"]) == sorted(min(1 + n % 9, FRAMES) for n in range(11))
+    assert seen["encode_text"] == [8, 8, WORDS, WORDS]

@@ -3,6 +3,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from reelvec.models.sampling.rules import pick_stored
 from reelvec.models.sampling.seen import SeenFrames
@@ -78,3 +79,21 @@ def test_two_buffers_serve_a_whole_epoch():
         b.frames.data_ptr() for _ in range(2) for b in reused.batches([KEYS[:4]] * 6, seen=seen())
     }
     assert len(addresses) == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_batches_on_a_gpu_are_those_on_the_host():
+    """Copied by the thread, in order, while the last batch is still worked on."""
+    wanted = [KEYS[n : n + 3] for n in range(6)] * 4
+    there = ClipLoader(Source(), max_frames=FRAMES, image_size=SIZE, device=torch.device("cuda", 0))
+    work = torch.randn(2000, 2000, device="cuda")
+    pairs = zip(
+        there.batches(wanted, seen=seen()), loader().batches(wanted, seen=seen()), strict=True
+    )
+    sums = []
+    for found, expected in pairs:
+        for _ in range(20):
+            work = work @ work / work.norm()
+        sums.append((found.frames.sum() + work.sum() * 0, expected.frames.sum()))
+        assert found.mask.tolist() == expected.mask.tolist()
+    assert all(int(a) == int(b) for a, b in sums)

@@ -57,7 +57,7 @@ def test_a_family_is_told_each_epoch(small, monkeypatch):
     def start_epoch(self, epoch):
         original(self, epoch)
         told.append(epoch)
-        frames_kept.append((self._training_k, self.temperature))
+        frames_kept.append((self.training_k, self.temperature))
 
     monkeypatch.setattr(AdaClip, "start_epoch", start_epoch)
     options = {"policy": "raw", "rnn": "none", "mlp_type": "fc", "rescale_size": 4}

@@ -4,14 +4,17 @@ In float64 within 1e-9: what differs is the order of sums.
 """
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from reelvec.configs.schema import ModelConfig
+from reelvec.configs.schema import DistillationConfig, ModelConfig
+from reelvec.models.teachclip import TeachClip
 from reelvec.models.training.optim import OptimizerOptions, build_optimizer
 from reelvec.tasks.training.data import ClipBatch
+from reelvec.tasks.training.lesson import Lesson, Taught
 from reelvec.tasks.training.order import pieces
 from reelvec.tasks.training.processes import Group
 from reelvec.tasks.training.starting import build_sized
@@ -37,7 +40,10 @@ SILENT = {
     "clip2video": ("clip2video", {"centerK": 2}),
     "xclip": ("xclip", {"sim_header": "seqTransf"}),
     "adaclip": ("adaclip", {"frame_agg": "transformer"}),
+    "teachclip": ("teachclip", {}),
 }
+TEACHERS = ("xclip", "clip4clip meanP")
+"""Of teachclip, which learns from them beside the pairs."""
 CASES = DRAWING | SILENT
 RESUMED = ("clip4clip tightTransf", "adaclip raw")
 STEPS, PAIRS, WORLDS = 2, 7, (2, 3)
@@ -47,7 +53,7 @@ TINY = replace(SMALL, vocab_size=96, head_dim=16)
 
 def built(case, *, dropout=True):
     family, options = CASES[case]
-    if "cross_num_hidden_layers" not in options and family in ("clip4clip", "xclip", "clip2video"):
+    if "cross_num_hidden_layers" not in options and family != "adaclip":
         options = options | {"cross_num_hidden_layers": 1}
     config = ModelConfig(family=family, options=options, max_words=MAX_WORDS, max_frames=FRAMES)
     torch.manual_seed(3)
@@ -74,16 +80,34 @@ def batch(step):
     return PairBatch(tokens, ClipBatch(frames, mask), PAIRS)
 
 
+@cache
+def teacher(case):
+    """A model that teaches."""
+    return built(case)[0].eval().requires_grad_(False)
+
+
+def lesson_of(whole, mine, *, options=None):
+    """What two teachers say of these rows; one of them weighs frames."""
+    taught = []
+    for case in TEACHERS:
+        model = teacher(case)
+        with torch.no_grad():
+            text, video = whole.rows(mine).encoded(model, {}, device=torch.device("cpu"))
+        taught.append(Taught(model, text, video))
+    return Lesson(taught, options or DistillationConfig(frames="pear"))
+
+
 def train(model, optimizer, *, group=None, steps=range(STEPS), **options):
     """Weights after these steps."""
     group = group or Group()
     for step in steps:
         whole = batch(step)
         mine = pieces(PAIRS, processes=group.world)[group.rank]
-        part = PairBatch(whole.tokens[mine], whole.clips.rows(mine), PAIRS)
+        part = whole.rows(mine)
+        lesson = lesson_of(whole, mine) if isinstance(model, TeachClip) else None
         optimizer.zero_grad(set_to_none=True)
         how = StepOptions(seed=11, **options)
-        contrastive_backward(model, part, group=group, step=step, options=how)
+        contrastive_backward(model, part, group=group, step=step, options=how, lesson=lesson)
         clip_grad_norm_([p for p in model.parameters() if p.grad is not None], 1.0)
         optimizer.step()
     return trained(model)
@@ -92,6 +116,11 @@ def train(model, optimizer, *, group=None, steps=range(STEPS), **options):
 def trained(model):
     """What training moves."""
     return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def gradients(model):
+    """Of all that has one."""
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
 def apart(found, expected):

@@ -16,6 +16,7 @@ import pytest
 
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import parse
+from reelvec.tasks.training.place import Place
 from reelvec.tasks.training.supervisor import Launch, supervise
 
 ROOT = str(Path(__file__).parents[3])
@@ -51,7 +52,9 @@ def launch(tmp_path, monkeypatch):
     def make(body, processes=1, **options):
         script = tmp_path / "worker.py"
         script.write_text(HEAD + textwrap.dedent(body))
-        return ScriptLaunch(script, processes, log=tmp_path / "logs" / "train.log", **options)
+        return ScriptLaunch(
+            script, Place.alone(processes), log=tmp_path / "logs" / "train.log", **options
+        )
 
     return make
 
@@ -147,8 +150,9 @@ PARENT = """
 import sys
 from pathlib import Path
 from tests.tasks.training.test_supervisor import ScriptLaunch
+from reelvec.tasks.training.place import Place
 from reelvec.tasks.training.supervisor import supervise
-supervise(ScriptLaunch(Path(sys.argv[1]), 1, log=Path(sys.argv[2])),
+supervise(ScriptLaunch(Path(sys.argv[1]), Place.alone(1), log=Path(sys.argv[2])),
           on_progress=lambda e: print(e["pid"], flush=True))
 """
 
@@ -213,3 +217,21 @@ def test_no_folder_is_left_where_they_met(launch, tmp_path, monkeypatch):
 @pytest.mark.parametrize("line", ["words", '{"a": 1}', '{"reelvec": broken', ""])
 def test_other_lines_are_no_events(line):
     assert parse(line) is None
+
+
+def test_a_process_that_hangs_is_named_and_started_again(launch, tmp_path):
+    body = f"""
+    from reelvec.tasks.training.events import emit_beat
+    from reelvec.tasks.training.heartbeat import Heartbeat
+    heart = Heartbeat()
+    heart.start(0, emit_beat, counts_cpu=False)
+    heart.works("step 7")
+    if not os.path.exists({str(tmp_path / "again")!r}):
+        open({str(tmp_path / "again")!r}, "w").close()
+        time.sleep(600)
+    """
+    events = []
+    supervise(launch(body, hang_seconds=3.0), on_progress=events.append)
+    (said,) = [event["message"] for event in events if event["event"] == "restart"]
+    assert said.startswith("the training process hangs: it has not got on for ")
+    assert said.endswith("(step 7)")
