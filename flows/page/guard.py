@@ -146,7 +146,8 @@ async def _welcome(send: Send, token: str, *, secure: bool, query: dict[str, lis
     """The token into a cookie, and out of the address."""
     left = urlencode({name: values[0] for name, values in query.items() if name != "token"})
     cookie: SimpleCookie = SimpleCookie({_COOKIE: token})
-    cookie[_COOKIE].update({"httponly": True, "samesite": "Strict", "path": "/", "secure": secure})
+    cookie[_COOKIE]["httponly"], cookie[_COOKIE]["secure"] = True, secure
+    cookie[_COOKIE]["samesite"], cookie[_COOKIE]["path"] = "Strict", "/"
     words = cookie[_COOKIE].OutputString().encode("latin-1")
     to = f"/?{left}" if left else "/"
     headers = [(b"location", to.encode("latin-1")), (b"set-cookie", words)]

@@ -303,9 +303,9 @@ async function follow() {
   state.run = query.get("run") || "";
   if (state.run) at("run").value = state.run;
   at("text").value = query.get("text") || "";
+  show(VIEWS.includes(query.get("view")) ? query.get("view") : "search", { push: false });
   if (!(await open({ split: query.get("split") }))) return;
-  const view = VIEWS.includes(query.get("view")) ? query.get("view") : "search";
-  show(view, { push: false });
+  show(state.view, { push: false }); // which may be another by now
   await search({ likeId: query.get("like") || "" });
 }
 
