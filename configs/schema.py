@@ -143,8 +143,7 @@ class TrainConfig(Options):
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Fraction of all steps."""
     schedule_over: Literal["steps", "pairs"] = "steps"
-    """What the schedule ends with: the last step, or (AdaCLIP) all pairs over batch_size, rounded
-    up, though each epoch drops an incomplete batch."""
+    """What the schedule ends with: the last step, or (AdaCLIP) all pairs over batch_size."""
     max_grad_norm: float | None = Field(default=1.0, gt=0)
     """Global gradient norm limit; null: none."""
     betas: tuple[Beta, Beta] = (0.9, 0.98)

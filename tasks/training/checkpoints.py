@@ -159,24 +159,9 @@ def _ref(part: PartRef) -> CheckpointRef:
     )
 
 
-def commit(
-    artifact: Artifact,
-    state: TrainingState,
-    *,
-    config: ModelConfig,
-    seconds: float,
-    keep_last: int,
-    curve: Sequence[StepPoint] = (),
-) -> Snapshot:
-    """`commit_contents` of this state as it is now."""
-    return commit_contents(
-        artifact,
-        contents_of(state),
-        config=config,
-        seconds=seconds,
-        keep_last=keep_last,
-        curve=curve,
-    )
+def commit(artifact: Artifact, state: TrainingState, **how: Any) -> Snapshot:
+    """`commit_contents` of this state as it is now, with its keywords."""
+    return commit_contents(artifact, contents_of(state), **how)
 
 
 def commit_contents(

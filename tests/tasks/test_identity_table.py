@@ -136,6 +136,9 @@ FIELDS = {
         # how it is worked on: rounding apart the same weights (but see below), or what is kept
         "accumulation": (7, NONE),
         "processes": (7, NONE),
+        "nodes": (7, NONE),
+        "address": ("10.0.0.1:2900", NONE),
+        "hang_minutes": (7.0, NONE),
         "device": ("cpu", NONE),
         "checkpoint_every": (7, NONE),
         "keep_last": (7, NONE),
