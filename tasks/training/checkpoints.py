@@ -219,15 +219,11 @@ def recover(artifact: Artifact, *, keep_last: int) -> list[CheckpointRef]:
     orphans = [receipt for receipt in found if receipt.table == CHECKPOINTS]
     if orphans:
         curve = longest(found)
-        snapshot = artifact.publish(
-            add=[*curve, *orphans],
-            supersede={CURVE: [CURVE] if curve else []},
-            note="adopted after an interruption",
-        )
-        refs = checkpoints(snapshot)
+        old, note = {CURVE: [CURVE] if curve else []}, "adopted after an interruption"
+        refs = checkpoints(artifact.publish(add=[*curve, *orphans], supersede=old, note=note))
         gone = _superseded(refs[:-1], refs[-1].progress, keep_last=keep_last)
         if gone:
-            artifact.publish(supersede={CHECKPOINTS: gone}, note="adopted after an interruption")
+            artifact.publish(supersede={CHECKPOINTS: gone}, note=note)
     return checkpoints(artifact.latest())
 
 
