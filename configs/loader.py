@@ -19,7 +19,7 @@ from reelvec.configs.presets import preset_path, read_yaml
 from reelvec.configs.schema import PipelineConfig
 from reelvec.configs.yaml_text import parse_yaml
 
-__all__ = ["load", "require_corpus", "validate"]
+__all__ = ["load", "require_corpus", "set_key", "validate"]
 
 
 def load(source: str | Path, *, overrides: Iterable[str] = ()) -> PipelineConfig:
@@ -79,15 +79,22 @@ def _apply(document: dict[str, Any], override: str) -> None:
         value = parse_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set ({override}): {error}", source="--set", key=key) from None
-    *parents, last = key.strip().split(".")
+    set_key(document, key.strip(), value, source=f"--set ({override})")
+
+
+def set_key(document: dict[str, Any], key: str, value: Any, *, source: str) -> None:
+    """Set a dotted key of plain data, and make the groups it stands in.
+
+    Raises:
+        ConfigError: a part of the key is a value; `source` is named.
+    """
+    *parents, last = key.split(".")
     place = document
     for parent in parents:
         below = place.setdefault(parent, {})
         if not isinstance(below, dict):
             raise ConfigError(
-                f"--set ({override}): ({parent}) is a value, not a group of keys",
-                source="--set",
-                key=key,
+                f"{source}: ({parent}) is a value, not a group of keys", source=source, key=key
             )
         place = below
     place[last] = value

@@ -169,12 +169,16 @@ class TrainConfig(Options):
     """Split on which the best epoch is chosen; test only to reproduce the papers (reported)."""
     evaluate_every: int = Field(default=1, ge=1)
     """Epochs between evaluations on that split; each ends with a checkpoint."""
+    stop_after: int | None = Field(default=None, ge=1)
+    """Epochs without a better one on that split after which training stops; null: it never does."""
     checkpoint_every: int = Field(default=100, ge=1)
     """Steps between committed checkpoints (also after each evaluation)."""
     keep_last: int = Field(default=2, ge=1)
     """Checkpoints kept beside the best."""
     seed: int = 42
     """The order of samples is a function of (seed, epoch) alone."""
+    watch: tuple[str, ...] = ()
+    """Who is told of every step and epoch: tensorboard, or functions, package.module:name."""
     when_corpus_grows: Literal["keep", "retrain"] = "keep"
     """keep: a finished model stays as the corpus grows (said on each run); retrain: train anew."""
     compile: bool = False

@@ -58,6 +58,18 @@ class Engine(Protocol):
         """Where the progress of a stage is shown, beside the terminal."""
         ...
 
+    def numbers(
+        self, title: str, line: str, *, rows: Sequence[Mapping[str, float | str]] = ()
+    ) -> None:
+        """Where the numbers of a stage at work are shown, beside the terminal.
+
+        Args:
+            title: of the stage.
+            line: the latest, for a log.
+            rows: all so far, as a table; none: there is nothing new for it.
+        """
+        ...
+
     def announce(self, event: str, *, resource: str, payload: Mapping[str, Any]) -> None:
         """Tell whoever listens for `event` that it has come about."""
         ...

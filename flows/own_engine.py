@@ -54,6 +54,11 @@ class OwnEngine:
         del title
         return lambda _: None
 
+    def numbers(
+        self, title: str, line: str, *, rows: Sequence[Mapping[str, float | str]] = ()
+    ) -> None:
+        """Shown nowhere but on the terminal."""
+
     def announce(self, event: str, *, resource: str, payload: Mapping[str, Any]) -> None:
         """Nobody listens."""
 

@@ -7,8 +7,12 @@ from contextlib import AbstractContextManager
 from typing import Any, cast
 from uuid import UUID
 
-from prefect import unmapped
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect import get_run_logger, unmapped
+from prefect.artifacts import (
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.events import emit_event
 from prefect.futures import as_completed
 
@@ -64,6 +68,16 @@ class PrefectEngine:
             update_progress_artifact(artifact, progress=round(percent, 1))
 
         return show
+
+    def numbers(
+        self, title: str, line: str, *, rows: Sequence[Mapping[str, float | str]] = ()
+    ) -> None:
+        """A line of the run's log; rows are the next version of a table artifact."""
+        get_run_logger().info(line)
+        if rows:
+            create_table_artifact(
+                table=[dict(r) for r in rows], key=f"numbers-{title}", description=line
+            )
 
     def announce(self, event: str, *, resource: str, payload: Mapping[str, Any]) -> None:
         """An event, which may start deployments."""

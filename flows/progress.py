@@ -6,18 +6,19 @@ That may cost a call of an API each time, so it is told every few seconds at mos
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from reelvec.flows.console.output import progress_console
 from reelvec.flows.engine import ShowProgress
 
-__all__ = ["StageProgress", "stage_progress"]
+__all__ = ["StageProgress", "TrainingNumbers", "stage_progress"]
 
 _SECONDS_BETWEEN_UPDATES = 3.0
+_SECONDS_BETWEEN_LINES = 30.0
 
 
 class StageProgress:
@@ -77,6 +78,8 @@ class StageProgress:
             note = f"epoch {event['epoch']}  loss {event['loss']:.3f}"
             note += f"  {event['samples_per_second']:.0f} pairs/s"
             self.update(int(event["step"]), total=int(event["steps"]), note=note)
+        elif name == "epoch":
+            self._console.print(f"{self.title}: {epoch_words(event)}", soft_wrap=True)
         elif name == "restart":
             words = f"{self.title}: {event['message']}; restarted from the last checkpoint"
             self._console.print(words, soft_wrap=True)
@@ -90,6 +93,54 @@ class StageProgress:
     def _text(self, note: str) -> str:
         text = f"{self.title:<9} {self.done}/{self.total} {self.unit}"
         return f"{text}  {note}" if note else text
+
+
+class ShowNumbers(Protocol):
+    """An engine's `numbers`."""
+
+    def __call__(
+        self, title: str, line: str, *, rows: Sequence[Mapping[str, float | str]] = ()
+    ) -> None: ...
+
+
+class TrainingNumbers:
+    """Passes a training's numbers on to the engine: steps now and then, each epoch as a row.
+
+    Args:
+        title: of the stage.
+        show: the engine's `numbers`.
+    """
+
+    def __init__(self, title: str, *, show: ShowNumbers) -> None:
+        self._title = title
+        self._show = show
+        self._rows: list[dict[str, float | str]] = []
+        self._last = time.monotonic()
+
+    def follow(self, event: Mapping[str, Any]) -> None:
+        """Hear an event of tasks.training.train."""
+        name, now = event["event"], time.monotonic()
+        if name == "step" and now - self._last >= _SECONDS_BETWEEN_LINES:
+            self._last = now
+            line = f"step {event['step']} of {event['steps']}: loss {event['loss']:.4f}"
+            line += f", lr {event['lr']:.3g}, {event['samples_per_second']:.0f} pairs/s"
+            self._show(self._title, f"{line}, waited for data {event['data_wait']:.0%}")
+        elif name == "epoch":
+            hidden = ("event", "stopped")
+            self._rows.append({k: _short(v) for k, v in event.items() if k not in hidden})
+            self._show(self._title, epoch_words(event), rows=self._rows)
+
+
+def epoch_words(event: Mapping[str, Any]) -> str:
+    """An epoch on one line."""
+    words = f"epoch {event['epoch']:.0f}: loss {event['loss']:.4f}"
+    if "R@1" in event:
+        words += f", R@1 {event['R@1']:.1f}, best epoch {event['best_epoch']}"
+    return f"{words}; it stops here" if event.get("stopped") else words
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 
 from reelvec.configs import PipelineConfig
 from reelvec.flows.engine import Engine, ShardFunction
-from reelvec.flows.progress import stage_progress
+from reelvec.flows.progress import TrainingNumbers, stage_progress
 from reelvec.storage.at_work import announced
 from reelvec.storage.commits.artifact import Receipt
 from reelvec.tasks.artifacts import Session, SnapshotRef
@@ -101,11 +101,17 @@ def train(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
     device = session.config.train.device
     kept, written = _keep_features(session, engine)
     shown = stage_progress("train", total=0, unit="steps", show=engine.progress("train"))
+    numbers = TrainingNumbers("train", show=engine.numbers)
     with shown as progress, engine.gpu_slot(device):
+
+        def hear(event: dict[str, Any]) -> None:
+            progress.follow_training(event)
+            numbers.follow(event)
+
         receipt = training.train(
             session,
             kept=kept,
-            on_progress=progress.follow_training,
+            on_progress=hear,
             run_training=_where_to_train(session.config, engine),
         )
     return StageReceipt.of(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from reelvec.models.clip.architecture import MAX_LAYERS, Architecture
 from reelvec.models.clip.blocks import HEADER_EPS, LayerNorm, Transformer, quick_gelu
+from reelvec.models.costs import Macs, header_macs, tower_macs
 from reelvec.models.errors import InputError, OptionsError
 from reelvec.models.family import FamilyOptions
 from reelvec.models.features import TextFeatures, VideoFeatures
@@ -213,6 +214,13 @@ class HeaderFamily(HeadFamily):
                 frame_features + positions, real, mask=added
             )
         return frame_features
+
+    def macs(self) -> Macs:
+        """Towers and header; what a cross encoder does for every pair is no part of it."""
+        sizes, frames, options = self.architecture, self.max_frames, self.options
+        patch, layers = options.linear_patch, options.cross_num_hidden_layers
+        towers = tower_macs(sizes, words=self.max_words, frames=frames, linear_patch=patch)
+        return towers + header_macs(self.header, sizes.embed_dim, layers=layers, frames=frames)
 
     def training_terms(self, text: TextFeatures, video: VideoFeatures, *, noise: Noise) -> Terms:
         """`score_terms`, with the cross encoder's dropout."""

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from reelvec.models.clip.architecture import Architecture
+from reelvec.models.costs import Macs
 from reelvec.models.errors import InputError
 from reelvec.models.family import OriginalSettings
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
@@ -90,6 +91,11 @@ class TeachClip(HeaderFamily):
         """One vector, and how much each frame counts."""
         width = self.architecture.embed_dim
         return {"embedding": Column((width,)), "frame_weights": Column((self.max_frames,))}
+
+    def macs(self) -> Macs:
+        """Towers, header, and the weights of frames with the sum they make."""
+        width = self.architecture.embed_dim
+        return super().macs() + Macs(0, self.max_frames * (width * width + 2 * width))
 
     @property
     def reads_padding(self) -> bool:

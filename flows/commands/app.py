@@ -22,6 +22,9 @@ from reelvec.flows.commands import (
     runs,
     searching,
     serving,
+    sweeping,
+    timing,
+    training,
     weights,
 )
 from reelvec.flows.console.output import say
@@ -35,7 +38,19 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (running, searching, serving, looking, runs, corpora, keeping, weights):
+for group in (
+    running,
+    sweeping,
+    searching,
+    serving,
+    looking,
+    runs,
+    training,
+    corpora,
+    keeping,
+    weights,
+    timing,
+):
     group.register(app)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -177,8 +178,9 @@ def _recorded(
     """The config of a recorded run, with overrides."""
     from reelvec.tasks.runs.recording import last_config
 
-    document = last_config(known_store(store), run=run).model_dump(mode="json")
-    return load_document(document, overrides=_overrides(overrides, store))
+    where = known_store(store)
+    document = last_config(where, run=run).model_dump(mode="json")
+    return load_document(document, overrides=[f"store={where}", *(overrides or [])])
 
 
 def load_document(document: Mapping[str, object], *, overrides: Sequence[str]) -> PipelineConfig:
@@ -189,7 +191,9 @@ def load_document(document: Mapping[str, object], *, overrides: Sequence[str]) -
 
 
 def _overrides(given: Sequence[str] | None, store: str | None) -> list[str]:
-    return [f"store={store or default_store()}", *(given or [])]
+    """What the command line changes; a file's own store stands unless another is named."""
+    named = store or os.environ.get("REELVEC_STORE")
+    return [*([f"store={named}"] if named else []), *(given or [])]
 
 
 def _launch(

@@ -39,7 +39,10 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(file: FileArgument, as_json: JsonFlag = False) -> None:
-    """Show what a weights file holds: families it fits, sizes, keys, dtypes, hash."""
+    """Show what a weights file holds: families it fits, what they cost, sizes, keys, dtypes, hash.
+
+    MACs are those of a text of max_words tokens and of a video of max_frames frames.
+    """
     from reelvec.tasks.weights.files import inspect_file
 
     facts = inspect_file(file)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from reelvec.models.adaclip.counting import adaclip_macs
 from reelvec.models.adaclip.options import AdaClipOptions
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.clip.blocks import CLIP_EPS, HEADER_EPS, Transformer, quick_gelu
+from reelvec.models.costs import Macs
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.heads import HeadFamily
 from reelvec.models.temporal import key_mask, unit
@@ -126,6 +128,16 @@ class WeighingFamily(HeadFamily):
         gram = frame_features @ frame_features.transpose(1, 2)
         square = (torch.einsum("tvk,vkj->tvj", weights, gram) * weights).sum(2)
         return (weights * dots).sum(2) / square.sqrt()
+
+    def macs(self) -> Macs:
+        """Of inference: the frames that are not kept are not encoded."""
+        return adaclip_macs(
+            self.options,
+            self.architecture,
+            policy=getattr(self, "sampler", None),
+            words=self.max_words,
+            frames=self.max_frames,
+        )
 
     def _logits(self, name: str, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """Logits [B, L] of tokens x [B, L, D] by the MLP or transformer called ``name``."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.clip.blocks import CLIP_EPS, HEADER_EPS, LayerNorm, Transformer
 from reelvec.models.clip2video.options import Clip2VideoOptions
+from reelvec.models.costs import Macs, tower_macs, transformer_macs
 from reelvec.models.errors import OptionsError
 from reelvec.models.family import OriginalSettings
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
@@ -175,6 +176,35 @@ class Clip2Video(HeadFamily):
                 tokens, seen = torch.cat([encoded, more], 1), torch.cat([mask, half_mask], 1)
             features["aligned"] = self._align(tokens, seen)
         return VideoFeatures(features)
+
+    def macs(self) -> Macs:
+        """Towers, temporal transformer, differences and centres."""
+        count, width = self.max_frames, self.architecture.embed_dim
+        towers = tower_macs(self.architecture, words=self.max_words, frames=count)
+        text, video = towers.text, towers.video
+        if self.options.sim_type == "seqTransf":
+            video += self._over_time(count, layers=self.options.cross_num_hidden_layers)
+        if self.options.center_type == "TAB":
+            half = -(-count // 2) if self.options.augmentation else 0
+            if half:
+                plain = self.options.augmentation == "TAB"
+                video += self._over_time(half, layers=1, differences=not plain)
+            shares = 2 * self.options.centerK * width
+            text, video = text + self.max_words * shares, video + (count + half) * shares
+        return Macs(text, video)
+
+    def _over_time(self, count: int, *, layers: int, differences: bool = True) -> int:
+        """MACs of blocks over frames, with their differences between them where there are any."""
+        width = self.architecture.embed_dim
+        if self.options.temporal_type != "TDB" or not differences:
+            return transformer_macs(width, layers=layers, tokens=count)
+        between = count - 1
+        project = {
+            "sigmoid_mlp": between * width * width,
+            "sigmoid_selfA": transformer_macs(width, layers=1, tokens=between),
+        }
+        blocks = transformer_macs(width, layers=layers, tokens=count + between)
+        return blocks + project.get(self.options.projection, 0)
 
     def text_vectors(self, text: TextFeatures) -> Tensor:
         """Unit vectors [T, D], or [T, 2 D] with TAB: its weighted scores are one dot product."""

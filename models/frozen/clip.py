@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from reelvec.models.clip.architecture import Architecture
+from reelvec.models.costs import Macs, tower_macs
 from reelvec.models.family import ClipFamily, FamilyOptions
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.temporal import pool, unit
@@ -45,6 +46,10 @@ class Frozen(ClipFamily):
     def video_columns(self) -> Columns:
         """One vector."""
         return {"embedding": Column((self.architecture.embed_dim,))}
+
+    def macs(self) -> Macs:
+        """The towers'."""
+        return tower_macs(self.architecture, words=self.max_words, frames=self.max_frames)
 
     def encode_text(self, tokens: Tensor) -> TextFeatures:
         """`embedding` [T, D], unit."""

@@ -19,10 +19,12 @@ from torch import Tensor, nn
 
 from reelvec.models.clip.architecture import MAX_LAYERS
 from reelvec.models.clip.packing import encode_packed
+from reelvec.models.costs import Macs
 from reelvec.models.errors import InputError, OptionsError, WeightsError
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.frozen.clip import FrozenOptions
+from reelvec.models.frozen.counting import dual_encoder_macs
 from reelvec.models.frozen.packed_files import json_file, unpacked
 from reelvec.models.temporal import pool, unit
 
@@ -97,6 +99,16 @@ class DualEncoder(RetrievalModel):
             list(texts), padding="max_length", truncation=True, max_length=self.max_words
         )
         return torch.tensor(encoded["input_ids"], dtype=torch.int64)
+
+    def macs(self) -> Macs:
+        """By the configuration of the checkpoint."""
+        encoder: Any = self.encoder
+        return dual_encoder_macs(
+            encoder.config,
+            words=self.max_words,
+            image_size=self.image_size,
+            frames=self.max_frames,
+        )
 
     def encode_text(self, tokens: Tensor) -> TextFeatures:
         """`embedding` [T, D], unit."""

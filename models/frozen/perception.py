@@ -15,6 +15,7 @@ from torch import Tensor
 
 from reelvec.models.clip.architecture import MAX_LAYERS
 from reelvec.models.clip.packing import encode_packed
+from reelvec.models.costs import Macs, transformer_macs
 from reelvec.models.errors import InputError, WeightsError
 from reelvec.models.family import RetrievalModel, at_least_fp32
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
@@ -25,6 +26,7 @@ from reelvec.models.frozen.perception_towers import (
     ImageSizes,
     PerceptionTowers,
     TextSizes,
+    image_macs,
 )
 from reelvec.models.temporal import pool, unit
 
@@ -94,6 +96,7 @@ class PerceptionEncoder(RetrievalModel):
             max_words=text.context_length,
             max_frames=max_frames,
         )
+        self._image, self._text = image, text
         self._width = _number(config["model_cfg"], "embed_dim")
         self.encoder = PerceptionTowers(image, text, embed_dim=self._width)
         self.register_buffer("files", state["files"].clone())
@@ -113,6 +116,14 @@ class PerceptionEncoder(RetrievalModel):
     def logit_scale(self) -> Tensor:
         """The checkpoint's."""
         return self.encoder.logit_scale
+
+    def macs(self) -> Macs:
+        """The towers'; of a text the end token alone is projected."""
+        video = image_macs(self._image, embed_dim=self._width, frames=self.max_frames)
+        text = transformer_macs(
+            self._text.width, layers=self._text.layers, tokens=self._text.context_length
+        )
+        return Macs(text + self._text.width * self._width, video)
 
     def encode_text(self, tokens: Tensor) -> TextFeatures:
         """`embedding` [T, D], unit."""

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reelvec.models.clip.blocks import CLIP_EPS, LayerNorm, Transformer
+from reelvec.models.costs import attention_macs, transformer_macs
 
-__all__ = ["POOL_HEADS", "ImageSizes", "PerceptionTowers", "TextSizes"]
+__all__ = ["POOL_HEADS", "ImageSizes", "PerceptionTowers", "TextSizes", "image_macs"]
 
 POOL_HEADS, POOL_RATIO, TEXT_RATIO = 8, 4, 4
 """Heads of the attention pooling; hidden widths of its and the text tower's MLPs over their own."""
@@ -222,6 +223,17 @@ class PerceptionTowers(nn.Module):
         """Ids int64 [T, L] to features [T, D]."""
         out: Tensor = self.text(tokens)
         return out
+
+
+def image_macs(sizes: ImageSizes, *, embed_dim: int, frames: int) -> int:
+    """Multiply-accumulates of the image tower (see `models.costs`) on the frames of a video."""
+    width, patches = sizes.width, sizes.grid**2
+    tokens = patches + sizes.class_token
+    blocks = transformer_macs(width, layers=sizes.layers, tokens=tokens, hidden=sizes.hidden)
+    pool = attention_macs(width, queries=1, keys=tokens) + 2 * POOL_RATIO * width**2
+    of_patches = patches * 3 * sizes.patch_size**2 * width
+    once = width**2  # the learned query is the same for all frames
+    return frames * (of_patches + blocks + pool - once + width * embed_dim) + once
 
 
 def rotary_turns(sizes: ImageSizes) -> Tensor:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 __all__ = ["limit_each", "scale"]
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
-def limit_each(gradients: Sequence[Tensor], *, norm: float) -> None:
+
+def limit_each(gradients: Tensors, *, norm: float) -> None:
     """Scale down each gradient that is longer than `norm`, as `clip_grad_norm_` does with one."""
     shares = torch._foreach_norm(gradients)
     torch._foreach_add_(shares, 1e-6)
@@ -20,7 +20,7 @@ def limit_each(gradients: Sequence[Tensor], *, norm: float) -> None:
     torch._foreach_mul_(gradients, shares)
 
 
-def scale(tensors: Sequence[Tensor], factor: float) -> None:
+def scale(tensors: Tensors, factor: float) -> None:
     """Multiply in place; in half precision one by one, since foreach rounds otherwise there."""
     if tensors[0].dtype not in (torch.float16, torch.bfloat16):
         torch._foreach_mul_(tensors, factor)

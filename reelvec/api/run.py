@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from reelvec.api.searching import Search
     from reelvec.tasks.scoring.rows import MetricRow
     from reelvec.tasks.searching.search import Answers, SearchRow
+    from reelvec.tasks.training.exports import Curves
 
 __all__ = ["Run"]
 
@@ -39,8 +40,7 @@ __all__ = ["Run"]
 class Run:
     """A run, read as the store stands now or as it stood when the run ended (see `Store`).
 
-    Each table is one snapshot from when it was first asked for: what is published meanwhile is
-    seen by the next `Run`.
+    Each table is one snapshot, of when it was first asked for; the next `Run` sees later ones.
 
     Attributes:
         name: given by its configuration; runs may share it.
@@ -110,16 +110,20 @@ class Run:
 
     @property
     def videos(self) -> Table:
-        """The video table: video_id, content_hash, clip_key, split, outcome, vectors, frame_count.
-
-        Videos that failed have no row: `failures` has them.
-        """
+        """Video_id, content_hash, clip_key, split, outcome, vectors; of those that did not fail."""
         return self.table("videos")
 
     @property
     def captions(self) -> Table:
         """The caption table: caption_id, video_id, split, subset, text, vectors."""
         return self.table("captions")
+
+    @property
+    def curves(self) -> Curves:
+        """Of its training: `steps` and `epochs`, Arrow tables."""
+        from reelvec.tasks.training.exports import curves_at
+
+        return curves_at(self._recorded.snapshot("checkpoint"))
 
     def ledger(self) -> list[LedgerRow]:
         """One row a video of the corpus, in its order: what became of it, at which stage."""
@@ -144,8 +148,7 @@ class Run:
         """The page that shows what the tables scored, an HTML file.
 
         Raises:
-            MissingArtifactError: they are not scored, or the page is not drawn; `reelvec report`
-                draws it.
+            MissingArtifactError: they are not scored, or no page is drawn (`reelvec report`).
         """
         from reelvec.tasks.reports.report import report_in_force
 
@@ -163,11 +166,9 @@ class Run:
 
         Raises:
             RequestError: the corpus has no such video.
-            MissingArtifactError: it has no frames: it failed (the message says why), or is not
-                extracted yet.
+            MissingArtifactError: it has no frames: it failed (and why), or is not extracted yet.
         """
-        key = self._clip_of(video_id)
-        reader = self._reader
+        key, reader = self._clip_of(video_id), self._reader
         if key not in reader:
             row = next(row for row in self.ledger() if row.video_id == video_id)
             raise MissingArtifactError(why_no_frames(row), path=self._root.uri)
@@ -235,8 +236,7 @@ class Run:
         """Clips as the run's model encodes its videos.
 
         Args:
-            clips: N arrays uint8 [T, S, S, 3], RGB, of the size of the run's frames; of more
-                frames than the model sees some are chosen, as in the run.
+            clips: N arrays uint8 [T, S, S, 3], RGB, of the run's size; of many frames some.
             column: of the video table.
             device: cpu, cuda or cuda:1; None: as the run was configured.
 

@@ -14,6 +14,7 @@ from reelvec.storage.corpora.check import FEW_VIDEOS
 from reelvec.storage.reasons import Status
 from reelvec.storage.runs import RunRecord
 from reelvec.tasks.corpus.ledger import ledger
+from reelvec.tasks.reports.model_facts import cost_facts
 from reelvec.tasks.reports.rendering.contents import Failure, StageCost
 from reelvec.tasks.reports.rendering.operations import duration
 from reelvec.tasks.reports.sources import ReportSources
@@ -182,6 +183,7 @@ def provenance_of(sources: ReportSources) -> tuple[Group, ...]:
         *((f"checkpoint {name}", str(value)) for name, value in checkpoint_facts(sources).items()),
         ("started from", sources.config.model.weights or "random weights"),
         ("family", sources.config.model.family),
+        *cost_facts(sources),
         ("options", json.dumps(sources.config.model.options, sort_keys=True)),
         ("frames a video", f"{sources.config.model.max_frames}, chosen by "
          f"{sources.config.model.frame_selection}"),

@@ -27,6 +27,7 @@ from reelvec.tasks.reports.facts import (
     times_of,
 )
 from reelvec.tasks.reports.gallery import gallery_of
+from reelvec.tasks.reports.model_facts import curve_of, kept_frames_of
 from reelvec.tasks.reports.rendering.contents import Ranks, ReportContents
 from reelvec.tasks.reports.rendering.page import render
 from reelvec.tasks.reports.sources import ReportSources
@@ -41,7 +42,7 @@ __all__ = [
     "report_in_force",
 ]
 
-REPORT_RECIPE = 1
+REPORT_RECIPE = 2
 """Raised when the page changes, so that old pages are drawn again."""
 
 _TABLE = "report"
@@ -125,6 +126,8 @@ def gather(sources: ReportSources) -> ReportContents:
         published_source=evaluate.published_source,
         ranks=_ranks(sources.evaluation, candidates=_usable(sources)),
         history=tuple(sources.history),
+        curve=tuple(point.as_dict() for point in curve_of(sources)),
+        kept_frames=kept_frames_of(sources),
         best_epoch=sources.best_epoch,
         selection_split=sources.config.train.selection_split,
         stages=stages_of(sources.run),

@@ -11,7 +11,7 @@ from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.runs import RunRecord
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.ingest import Corpus
-from reelvec.tasks.embedding.sources import sources_of
+from reelvec.tasks.embedding.sources import Sources, sources_of
 from reelvec.tasks.scoring.evaluate import finished_evaluation
 from reelvec.tasks.training.items import trained_clips
 
@@ -34,6 +34,7 @@ class ReportSources:
         checkpoint: snapshot the weights are from; None: not known.
         weights_hash: of these weights.
         trained_on: clips of the set these weights were trained on here; empty: not trained here.
+        origin: the model that made the tables, and how it was trained; None: not known.
         notes: what the stages want a reader to know, shown after the run's own note.
     """
 
@@ -48,6 +49,7 @@ class ReportSources:
     checkpoint: SnapshotRef | None = None
     weights_hash: str = ""
     trained_on: frozenset[str] = frozenset()
+    origin: Sources | None = None
     notes: Sequence[str] = ()
 
 
@@ -80,5 +82,6 @@ def report_sources(session: Session, *, notes: Sequence[str] = ()) -> ReportSour
         checkpoint=trained.ref,
         weights_hash=trained.weights_hash,
         trained_on=trained_clips(trained.snapshot) if config.train.epochs else frozenset(),
+        origin=sources,
         notes=notes,
     )

@@ -23,6 +23,7 @@ from reelvec.models.training.schedules import SCHEDULES
 from reelvec.storage.weights.pretrained import is_pretrained
 from reelvec.tasks.training.starting import rehearse_start
 from reelvec.tasks.training.teachers import check_teachers, with_absolute_teachers
+from reelvec.tasks.training.watching import check_watchers
 
 __all__ = ["check_config", "checked_config", "choose_stages"]
 
@@ -103,6 +104,7 @@ def _check_training(config: PipelineConfig) -> None:
             f" are, or one of the families that are: {', '.join(trainable_names())}",
             key="train.epochs",
         )
+    check_watchers(train.watch)
     processes = train.processes * train.nodes
     if processes > train.batch_size:
         nodes = f" on train.nodes ({train.nodes})" if train.nodes > 1 else ""

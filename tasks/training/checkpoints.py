@@ -32,6 +32,7 @@ from reelvec.storage.weights.checkpoints import (
     weights_hash,
 )
 from reelvec.tasks.identity import model_settings
+from reelvec.tasks.training.curves import CURVE, StepPoint, longest, write_curve
 from reelvec.tasks.training.identity import draws_noise
 from reelvec.tasks.training.progress import Progress
 
@@ -165,10 +166,17 @@ def commit(
     config: ModelConfig,
     seconds: float,
     keep_last: int,
+    curve: Sequence[StepPoint] = (),
 ) -> Snapshot:
     """`commit_contents` of this state as it is now."""
-    contents = contents_of(state)
-    return commit_contents(artifact, contents, config=config, seconds=seconds, keep_last=keep_last)
+    return commit_contents(
+        artifact,
+        contents_of(state),
+        config=config,
+        seconds=seconds,
+        keep_last=keep_last,
+        curve=curve,
+    )
 
 
 def commit_contents(
@@ -178,17 +186,23 @@ def commit_contents(
     config: ModelConfig,
     seconds: float,
     keep_last: int,
+    curve: Sequence[StepPoint] = (),
 ) -> Snapshot:
     """Write a checkpoint and put it in force; those no longer kept leave with the same snapshot.
 
-    What left CHECKPOINT_GRACE_SECONDS ago is removed, unless it is pinned.
+    The curve up to it takes the place of the one before. What left CHECKPOINT_GRACE_SECONDS ago is
+    removed, unless it is pinned.
     """
+    drawn = [write_curve(artifact, curve)] if curve else []  # first: no checkpoint is without it
     receipt = _write(artifact, contents, config=config, seconds=seconds)
     progress = contents.progress
     before = checkpoints(artifact.latest())
     snapshot = artifact.publish(
-        add=[receipt],
-        supersede={CHECKPOINTS: _superseded(before, progress, keep_last=keep_last)},
+        add=[*drawn, receipt],
+        supersede={
+            CHECKPOINTS: _superseded(before, progress, keep_last=keep_last),
+            CURVE: [CURVE] if drawn else [],
+        },
         note=f"step {progress.step} of {progress.total_steps}",
     )
     gc_artifact(artifact, options=GcOptions(min_age_seconds=CHECKPOINT_GRACE_SECONDS))
@@ -216,9 +230,16 @@ def _superseded(
 
 def recover(artifact: Artifact, *, keep_last: int) -> list[CheckpointRef]:
     """Checkpoints in force, after adopting what a killed run had written but not published."""
-    orphans = [r for r in artifact.orphan_receipts(verify=True) if r.table == CHECKPOINTS]
+    found = artifact.orphan_receipts(verify=True)
+    orphans = [receipt for receipt in found if receipt.table == CHECKPOINTS]
     if orphans:
-        refs = checkpoints(artifact.publish(add=orphans, note="adopted after an interruption"))
+        curve = longest(found)
+        snapshot = artifact.publish(
+            add=[*curve, *orphans],
+            supersede={CURVE: [CURVE] if curve else []},
+            note="adopted after an interruption",
+        )
+        refs = checkpoints(snapshot)
         gone = _superseded(refs[:-1], refs[-1].progress, keep_last=keep_last)
         if gone:
             artifact.publish(supersede={CHECKPOINTS: gone}, note="adopted after an interruption")

@@ -133,6 +133,12 @@ def _notes(trained: Trained, config: PipelineConfig, *, items: Sequence[Item]) -
             "Training had one step, and warm-up begins at rate 0: the weights are those it began "
             "with. More train.epochs or a smaller train.batch_size make more steps."
         )
+    last = trained.last.progress
+    if last.stopped:
+        notes.append(
+            f"Training stopped after epoch {last.epoch} of {config.train.epochs}: none of the last"
+            f" {config.train.stop_after} was better (train.stop_after)."
+        )
     if config.train.selection_split == "test":
         notes.append("The best epoch was chosen on the test split.")
     if not any(item.role == "selection" for item in then.values()):

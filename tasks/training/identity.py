@@ -28,11 +28,12 @@ _HOW = {
     "nodes",
     "processes",
     "threads",
+    "watch",
     "when_corpus_grows",
 }
 
 #: options younger than stores: named where they are not as everything was trained before
-_LATER = {"betas", "epsilon", "freeze", "negatives", "schedule_over"}
+_LATER = {"betas", "epsilon", "freeze", "negatives", "schedule_over", "stop_after"}
 
 #: named by what they are, not by their name, and only where there are any
 _TEACHING = {"distillation", "teachers"}

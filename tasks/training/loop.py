@@ -9,9 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import torch
-from torch.nn.utils import clip_grad_norm_
 
-from reelvec.configs.schema import TrainConfig
 from reelvec.models.training.optim import rates
 from reelvec.models.training.parameters import clamp_logit_scale
 from reelvec.storage.commits.artifact import Artifact
@@ -24,19 +22,26 @@ from reelvec.tasks.training.checkpoints import (
     contents_of,
     restore,
 )
+from reelvec.tasks.training.curves import StepPoint
 from reelvec.tasks.training.data import ClipLoader, seen_in_evaluation, seen_in_training
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import Reporter
 from reelvec.tasks.training.identity import draws_noise
 from reelvec.tasks.training.items import Item, set_hash
 from reelvec.tasks.training.kept import KeptFeatures
-from reelvec.tasks.training.order import Order, pieces
+from reelvec.tasks.training.order import Order, grouped, pieces, scheduled_steps
 from reelvec.tasks.training.processes import Group
 from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.selection import SelectionSet
 from reelvec.tasks.training.spec import TrainSpec
 from reelvec.tasks.training.starting import make_optimizer, make_trainable, starting_model
-from reelvec.tasks.training.step import Batch, PairBatch, StepOptions, contrastive_backward
+from reelvec.tasks.training.step import (
+    Batch,
+    PairBatch,
+    StepOptions,
+    contrastive_backward,
+    limited_norm,
+)
 from reelvec.tasks.training.teachers import Classroom
 from reelvec.tasks.training.writing import CheckpointWriter
 
@@ -45,30 +50,10 @@ __all__ = ["Trainer"]
 _SHOWN = 8
 
 
-def grouped(items: Sequence[Item], *, one_per_video: bool) -> list[list[int]]:
-    """Positions of items in groups; an epoch takes one item of each group."""
-    if not one_per_video:
-        return [[position] for position in range(len(items))]
-    by_video: dict[str, list[int]] = {}
-    for position, item in enumerate(items):
-        by_video.setdefault(item.video_id, []).append(position)
-    return list(by_video.values())
-
-
 def planned(order: Order, *, epochs: int, training_set: str) -> Progress:
     """The progress of a run before its first step."""
     steps = order.steps
     return Progress(steps_per_epoch=steps, total_steps=steps * epochs, training_set=training_set)
-
-
-def scheduled_steps(order: Order, options: TrainConfig) -> int:
-    """Steps that the learning rate is planned for.
-
-    Source: specs/xclip-adaclip.md B2 (t_total), the steps of the run else.
-    """
-    if options.schedule_over == "pairs":
-        return -(-len(order.groups) * options.epochs // order.batch)
-    return order.steps * options.epochs
 
 
 class Trainer:
@@ -118,8 +103,9 @@ class Trainer:
         self.how = StepOptions.of(options)
         self.reporter = Reporter(silent=not group.is_first)
         self.writer = CheckpointWriter(self._write)
-        self._started = time.monotonic()
-        self._seconds_before = 0.0
+        self._started, self._seconds_before = time.monotonic(), 0.0
+        self._curve: list[StepPoint] = []
+        self._step_began = time.perf_counter()
 
     def check_size(self, stored: int) -> None:
         """Refuse stored frames of another size than the model's.
@@ -134,8 +120,8 @@ class Trainer:
                 f"set extract.size to {wanted}"
             )
 
-    def resume(self, ref: CheckpointRef) -> None:
-        """Go on from a checkpoint.
+    def resume(self, ref: CheckpointRef, *, curve: Sequence[StepPoint] = ()) -> None:
+        """Go on from a checkpoint, and from the curve up to it.
 
         Raises:
             TrainingError: it was trained on other items.
@@ -153,6 +139,7 @@ class Trainer:
             raise TrainingError("a trainer has an optimizer")
         self.state = restore(ref, model=self.state.model, optimizer=optimizer)
         self._seconds_before = ref.seconds
+        self._curve = [point for point in curve if point.step <= ref.progress.step]
         if draws_noise(self.spec.model) and not ref.noise_by_row:
             self.reporter.say(
                 "note",
@@ -183,6 +170,7 @@ class Trainer:
         """What is left of an epoch, counted from 0."""
         model = self.state.model
         model.start_epoch(epoch)
+        self._step_began = time.perf_counter()
         done = self.state.progress.step - epoch * self.order.steps
         batches = self.order.epoch(epoch)[done:]
         if self.kept is not None:
@@ -214,30 +202,41 @@ class Trainer:
             lesson=self.classroom.lesson([self.items[row] for row in rows[self.mine]]),
         )
         self._check(loss, rows)
-        rate = max(x for part, x in rates(optimizer).items() if part in ("clip", "other"))
-        if self.spec.train.max_grad_norm is not None:
-            clip_grad_norm_(
-                [p for p in model.parameters() if p.grad is not None],
-                self.spec.train.max_grad_norm,
-            )
+        moved = rates(optimizer)
+        norm = limited_norm(model, self.spec.train.max_grad_norm)
         optimizer.step()
         clamp_logit_scale(model)
         progress = progress.after_step(loss)
         self.state = replace(self.state, progress=progress)
+        point = self._tell_step(len(rows), loss=loss, norm=norm, moved=moved)
+        if progress.ends_epoch:
+            self._end_epoch(point.rate)
+        elif progress.step % self.spec.train.checkpoint_every == 0:
+            self._commit()
+        self._step_began = time.perf_counter()
+
+    def _tell_step(
+        self, rows: int, *, loss: float, norm: float, moved: dict[str, float]
+    ) -> StepPoint:
+        """The step just taken, into the curve and to whoever watches."""
+        progress, seconds = self.state.progress, time.perf_counter() - self._step_began
+        epoch = (progress.step - 1) // progress.steps_per_epoch + 1
+        point = StepPoint(
+            step=progress.step, epoch=epoch, loss=loss, grad_norm=norm, rates=moved, seconds=seconds
+        )
+        self._curve.append(point)
+        self.reporter.say("point", **point.as_dict())
         self.reporter.step(
-            samples=len(rows),
+            samples=rows,
             waited=self.loader.waited_seconds,
             last=progress.ends_epoch,
             step=progress.step,
             steps=progress.total_steps,
-            epoch=(progress.step - 1) // progress.steps_per_epoch + 1,
+            epoch=epoch,
             loss=round(loss, 5),
-            lr=rate,
+            lr=point.rate,
         )
-        if progress.ends_epoch:
-            self._end_epoch(rate)
-        elif progress.step % self.spec.train.checkpoint_every == 0:
-            self._commit()
+        return point
 
     def _check(self, loss: float, rows: Sequence[int]) -> None:
         if math.isfinite(loss):
@@ -258,19 +257,22 @@ class Trainer:
         if due and len(self.selection):
             metrics = self.selection.evaluate(self.state.model, self.loader, group=self.group)
         if self.group.is_first:
-            progress = progress.after_epoch(metrics, rate=rate, selects=len(self.selection) > 0)
-            self.state = replace(self.state, progress=progress)
-        else:
-            self.state = replace(self.state, progress=progress.model_copy(update={"loss_sum": 0.0}))
+            progress = progress.after_epoch(
+                metrics,
+                rate=rate,
+                selects=len(self.selection) > 0,
+                stop_after=options.stop_after,
+            )
+        stopped = bool(self.group.tell(int(progress.stopped))) if options.stop_after else False
+        if not self.group.is_first:
+            progress = progress.model_copy(update={"loss_sum": 0.0, "stopped": stopped})
+        self.state = replace(self.state, progress=progress)
         if due or progress.step % options.checkpoint_every == 0:
             self._commit()
         if self.group.is_first:
-            best = progress.best
-            self.reporter.say(
-                "epoch",
-                **progress.history[-1],
-                best_epoch=best.epoch if best else 0,
-            )
+            best = progress.best.epoch if progress.best else 0
+            ended = {**progress.history[-1], "best_epoch": best, "stopped": progress.stopped}
+            self.reporter.say("epoch", **ended)
 
     def _commit(self) -> None:
         if self.group.is_first:
@@ -278,13 +280,15 @@ class Trainer:
             self.writer.put(contents_of(self.state, origins=self.spec.kept.origins))
 
     def _write(self, contents: Contents) -> None:
-        """Commit a checkpoint; called in the writer's thread."""
+        """Commit a checkpoint and the curve up to it; called in the writer's thread."""
+        step = contents.progress.step
         commit_contents(
             self.artifact,
             contents,
             config=self.spec.model,
             seconds=self._seconds_before + time.monotonic() - self._started,
             keep_last=self.spec.train.keep_last,
+            curve=[point for point in tuple(self._curve) if point.step <= step],
         )
 
     def _tell_committed(self) -> None:

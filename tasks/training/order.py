@@ -13,13 +13,25 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from reelvec.configs.schema import TrainConfig
 from reelvec.tasks.training.errors import TrainingError
+from reelvec.tasks.training.items import Item
 
-__all__ = ["Order", "pieces", "step_seed"]
+__all__ = ["Order", "grouped", "pieces", "scheduled_steps", "step_seed"]
 
 Indices = npt.NDArray[np.int64]
 
 _ORDER, _DRAW, _STEP = 1, 2, 3  # streams of randomness that share the run's seed
+
+
+def grouped(items: Sequence[Item], *, one_per_video: bool) -> list[list[int]]:
+    """Positions of items in groups; an epoch takes one item of each group."""
+    if not one_per_video:
+        return [[position] for position in range(len(items))]
+    by_video: dict[str, list[int]] = {}
+    for position, item in enumerate(items):
+        by_video.setdefault(item.video_id, []).append(position)
+    return list(by_video.values())
 
 
 @dataclass(frozen=True)
@@ -83,3 +95,13 @@ def step_seed(seed: int, *, step: int, row: int) -> int:
 
 def _stream(*numbers: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(numbers)))
+
+
+def scheduled_steps(order: Order, options: TrainConfig) -> int:
+    """Steps that the learning rate is planned for.
+
+    Source: specs/xclip-adaclip.md B2 (t_total), the steps of the run else.
+    """
+    if options.schedule_over == "pairs":
+        return -(-len(order.groups) * options.epochs // order.batch)
+    return order.steps * options.epochs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 __all__ = ["Best", "History", "Progress"]
 
@@ -37,6 +37,14 @@ class Progress(BaseModel):
     best: Best | None = None
     training_set: str = ""
     """Hash of the items trained on."""
+    stopped: bool = False
+    """Whether it ended before its last step, as no later epoch was better (train.stop_after)."""
+
+    @model_serializer(mode="wrap")
+    def _as_before_it_could_stop(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `stopped` where it is False: such checkpoints have the bytes they always had."""
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if name != "stopped" or value}
 
     @property
     def epoch(self) -> int:
@@ -45,7 +53,7 @@ class Progress(BaseModel):
 
     @property
     def finished(self) -> bool:
-        return self.step >= self.total_steps
+        return self.stopped or self.step >= self.total_steps
 
     @property
     def ends_epoch(self) -> bool:
@@ -55,13 +63,22 @@ class Progress(BaseModel):
         """One more step."""
         return self._with(step=self.step + 1, loss_sum=self.loss_sum + loss)
 
-    def after_epoch(self, metrics: dict[str, float], *, rate: float, selects: bool) -> Progress:
+    def after_epoch(
+        self,
+        metrics: dict[str, float],
+        *,
+        rate: float,
+        selects: bool,
+        stop_after: int | None = None,
+    ) -> Progress:
         """The epoch that has just ended enters the history, and may be the best.
 
         Args:
             metrics: of the selection split; empty where it was not evaluated.
             rate: learning rate of the last step.
             selects: whether there is a selection split; if not, the last epoch is the best.
+            stop_after: epochs without a better one after which the training has stopped; only an
+                evaluated epoch stops it. None: never.
         """
         point = {
             "epoch": float(self.epoch),
@@ -77,7 +94,9 @@ class Progress(BaseModel):
             score = (metrics["R@1"], -metrics["MnR"])
             if best is None or score > best.score:
                 best = Best(step=self.step, epoch=self.epoch, score=score)
-        return self._with(loss_sum=0.0, history=(*self.history, point), best=best)
+        waited = self.epoch - best.epoch if best and metrics else 0
+        stopped = stop_after is not None and waited >= stop_after
+        return self._with(loss_sum=0.0, history=(*self.history, point), best=best, stopped=stopped)
 
     def _with(self, **changes: Any) -> Progress:
         return self.model_copy(update=changes)

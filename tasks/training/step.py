@@ -24,6 +24,7 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from reelvec.configs.schema import TrainConfig
 from reelvec.models.family import RetrievalModel
@@ -37,7 +38,7 @@ from reelvec.tasks.training.lesson import Lesson
 from reelvec.tasks.training.order import pieces, step_seed
 from reelvec.tasks.training.processes import Group
 
-__all__ = ["Batch", "PairBatch", "StepOptions", "contrastive_backward"]
+__all__ = ["Batch", "PairBatch", "StepOptions", "contrastive_backward", "limited_norm"]
 
 
 class Batch(Protocol):
@@ -186,6 +187,14 @@ def contrastive_backward(
     total = loss.detach().double().reshape(1)
     group.sum([total])
     return float(total.item())
+
+
+def limited_norm(model: RetrievalModel, limit: float | None) -> float:
+    """The global norm of the gradients, which are then scaled down to `limit`; None: they stay."""
+    given = [p for p in model.parameters() if p.grad is not None]
+    if limit is not None:
+        return float(clip_grad_norm_(given, limit))
+    return float(get_total_norm([p.grad for p in given if p.grad is not None]))
 
 
 def _cut(batch: Batch, *, first: int, step: int, options: StepOptions) -> Iterator[_Part]:

@@ -160,8 +160,9 @@ def attempt(launch: Launch, meeting: Meeting, *, crew: Crew, on_progress: OnProg
             if event is not None and event["event"] == "beat":
                 crew.hear(Beat(**{name: x for name, x in event.items() if name != "event"}))
                 continue
-            log.write(line)
-            log.flush()
+            if event is None or event["event"] != "point":  # points are the curve, in the store
+                log.write(line)
+                log.flush()
             if event is None:
                 tail.append(line)
             else:

@@ -50,6 +50,7 @@ from reelvec.tasks.training.spec import Kept, TrainSpec
 from reelvec.tasks.training.starting import hashes_of_start, starting_model
 from reelvec.tasks.training.supervisor import OnProgress
 from reelvec.tasks.training.teachers import find_teachers
+from reelvec.tasks.training.watching import watched
 
 __all__ = [
     "Trained",
@@ -92,8 +93,9 @@ def train(
         trained_model = finished(session.latest(artifact))
         if trained_model is None:
             work = _Work(items=items, before=before, kept=kept or Kept())
-            run = partial(run_training, on_progress=on_progress)
-            _run(session, artifact, work, run=run)
+            with watched(session, artifact.fingerprint, on_progress=on_progress) as hear:
+                run = partial(run_training, on_progress=hear)
+                _run(session, artifact, work, run=run)
             trained_model = finished(session.latest(artifact))
         if trained_model is None:
             raise TrainingError(f"training ended without a finished checkpoint in {artifact!r}")

@@ -13,6 +13,7 @@ from reelvec.models.errors import ModelError
 from reelvec.storage.errors import ReelvecError
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.tasks.training.checkpoints import checkpoints
+from reelvec.tasks.training.curves import read_curve
 from reelvec.tasks.training.events import emit, emit_beat
 from reelvec.tasks.training.guard import die_with_parent
 from reelvec.tasks.training.heartbeat import Heartbeat
@@ -59,7 +60,7 @@ def _train(spec: TrainSpec, heart: Heartbeat) -> None:
     trainer.check_size(stored_size)
     before = checkpoints(snapshot)
     if before:
-        trainer.resume(before[-1])
+        trainer.resume(before[-1], curve=read_curve(snapshot))
     trainer.run()
     reader.close()
     group.leave()

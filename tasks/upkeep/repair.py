@@ -19,6 +19,7 @@ from reelvec.storage.upkeep.verify import Damage
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import key_of, read_corpus
 from reelvec.tasks.training.checkpoints import CHECKPOINTS
+from reelvec.tasks.training.curves import CURVE
 
 __all__ = ["Repaired", "repair", "stages_to_run", "videos_of"]
 
@@ -56,12 +57,14 @@ def _together(snapshot: Snapshot, damaged: frozenset[str]) -> frozenset[str]:
     if kind == "evaluation":
         return frozenset(entry.part for entry in snapshot.entries)
     if kind == "checkpoint":
-        lost = [entry for entry in snapshot.entries if entry.part in damaged]
+        lost = [e for e in snapshot.entries if e.part in damaged and e.table != CURVE]
+        if not lost:
+            return damaged  # the curve alone: nothing else is made from it
         if any(entry.table != CHECKPOINTS for entry in lost):
             return frozenset(entry.part for entry in snapshot.entries)
         first = min(entry.shard for entry in lost)  # shards are named by step, with leading zeros
         checkpoints = [entry for entry in snapshot.entries if entry.table == CHECKPOINTS]
-        return frozenset(entry.part for entry in checkpoints if entry.shard >= first)
+        return damaged | {entry.part for entry in checkpoints if entry.shard >= first}
     return damaged
 
 

@@ -16,6 +16,7 @@ from reelvec.models.conversion.exports import FORMATS, export_as
 from reelvec.models.conversion.recognition import check_fits, recognise
 from reelvec.models.conversion.weights import architecture_of, build_for, layout_of, start
 from reelvec.models.conversion.weights import load_checkpoint as load_tensors
+from reelvec.models.costs import costs_of
 from reelvec.models.errors import ModelError
 from reelvec.models.family import OriginalSettings, RetrievalModel
 from reelvec.models.registry import family_class
@@ -129,7 +130,7 @@ def name_model(name: str, *, family: str | None = None) -> Named:
 
 
 def inspect_file(name: str) -> dict[str, Any]:
-    """What a weights file holds: container, layout, families, sizes, keys, dtypes, hash.
+    """What a weights file holds: container, layout, families and their costs, sizes, keys, hash.
 
     Raises:
         WeightsError: the file cannot be read. One of no family has a `problem` instead.
@@ -158,8 +159,8 @@ def inspect_file(name: str) -> dict[str, Any]:
     problems = []
     for family, settings in guesses:
         try:
-            Named(file, family, settings).rehearsed()
-            facts["families"].append({"family": family, **vars(settings)})
+            costs = costs_of(Named(file, family, settings).rehearsed()).as_dict()
+            facts["families"].append({"family": family, **vars(settings), **costs})
         except WeightsError as error:
             problems.append(str(error))
     return facts if facts["families"] else facts | {"problem": "; ".join(problems) or _NO_FAMILY}

@@ -130,6 +130,7 @@ FIELDS = {
         "captions": ("joined", CHECKPOINT),
         "selection_split": ("test", CHECKPOINT),
         "evaluate_every": (7, CHECKPOINT),
+        "stop_after": (7, CHECKPOINT),
         "seed": (7, CHECKPOINT),
         "when_corpus_grows": ("retrain", CHECKPOINT),  # the training set, then
         # how it is worked on: rounding apart the same weights (but see below), or what is kept
@@ -138,6 +139,7 @@ FIELDS = {
         "device": ("cpu", NONE),
         "checkpoint_every": (7, NONE),
         "keep_last": (7, NONE),
+        "watch": (("tensorboard",), NONE),
         "compile": (True, NONE),
         "activation_checkpointing": (True, NONE),
         "threads": (7, NONE),

@@ -11,10 +11,22 @@ from dataclasses import dataclass
 
 from reelvec.tasks.reports.rendering.markup import Markup, tag
 
-__all__ = ["Axis", "Bars", "Series", "bar_chart", "line_chart", "linear_axis"]
+__all__ = [
+    "Axis",
+    "Bars",
+    "Interval",
+    "Series",
+    "bar_chart",
+    "compact",
+    "interval_chart",
+    "line_chart",
+    "linear_axis",
+]
 
 WIDTH, HEIGHT = 560, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 14, 46
+_MOST_NAMES = 20
+_ROW = 24
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,17 @@ class Bars:
     values: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Interval:
+    """A value between its bounds; `label` is said where a pointer rests on it."""
+
+    name: str
+    label: str
+    value: float
+    low: float
+    high: float
+
+
 def compact(value: float) -> str:
     """A number as short as a tick label should be."""
     if abs(value) >= 1e15:
@@ -74,7 +97,7 @@ def linear_axis(label: str, values: Sequence[float], *, start: float | None = No
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(s * power for s in (1, 2, 2.5, 5, 10) if s * power >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    ticks = tuple(round(i * step, 12) for i in range(first, last + 1))
+    ticks = tuple(float(f"{i * step:.12g}") for i in range(first, last + 1))
     return Axis(label, ticks[0], ticks[-1], ticks)
 
 
@@ -108,6 +131,7 @@ def bar_chart(
 ) -> Markup:
     """Groups of upright bars; hovering one says its number."""
     slot = 1.0 / max(len(groups), 1)
+    named = -(-len(groups) // _MOST_NAMES)  # of many groups every second or third has its name
     thickness = slot * 0.72 / max(len(bars), 1)
     drawn: list[Markup] = []
     for g, group in enumerate(groups):
@@ -127,10 +151,34 @@ def bar_chart(
             )
             drawn.append(rect)
         middle = _px(_across((g + 0.5) * slot))
-        drawn.append(tag("text", group, x=middle, y=_px(_down(0) + 17), class_="tick middle"))
+        if g % named == 0:
+            drawn.append(tag("text", group, x=middle, y=_px(_down(0) + 17), class_="tick middle"))
     axis = Axis(x_label, 0, 1, ())
     legend = [(bar.label, bar.css) for bar in bars]
     return _figure([*_grid(y), *drawn], legend=legend, labels=(axis, y), title=title)
+
+
+def interval_chart(intervals: Sequence[Interval], *, axis: Axis, title: str) -> Markup:
+    """One line a row, from low to high, with a dot at the value; as high as it has rows."""
+    foot = TOP + len(intervals) * _ROW
+    drawn: list[Markup] = []
+    for tick in axis.ticks:
+        x = _px(_across(axis.place(tick)))
+        drawn.append(tag("line", x1=x, x2=x, y1=TOP, y2=foot, class_="grid"))
+        drawn.append(tag("text", compact(tick), x=x, y=foot + 17, class_="tick middle"))
+    for row, one in enumerate(intervals):
+        y = _px(TOP + (row + 0.5) * _ROW)
+        low, middle, high = (_px(_across(axis.place(v))) for v in (one.low, one.value, one.high))
+        words = f"{one.label}: {one.value:.1f} ({one.low:.1f} to {one.high:.1f})"
+        drawn.append(tag("text", one.name, x=LEFT - 10, y=y, dy=4, class_="tick end"))
+        drawn.append(tag("path", d=f"M{low} {y} L{high} {y}", class_="line a"))
+        drawn.append(tag("circle", tag("title", words), cx=middle, cy=y, r=4.5, class_="a"))
+    label = tag(
+        "text", axis.label, x=_px((LEFT + WIDTH - RIGHT) / 2), y=foot + 40, class_="axis middle"
+    )
+    box = f"0 0 {WIDTH} {foot + 46}"
+    picture = tag("svg", drawn, label, viewBox=box, role="img", aria_label=title)
+    return tag("figure", tag("figcaption", tag("b", title)), picture, class_="chart")
 
 
 def _value(point: tuple[float, float], *, at: tuple[str, str], first: bool, high: float) -> Markup:

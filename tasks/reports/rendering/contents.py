@@ -9,6 +9,7 @@ from reelvec.tasks.scoring.rows import CoverageRow, MetricRow
 
 __all__ = [
     "Failure",
+    "KeptFrames",
     "Query",
     "Ranks",
     "ReportContents",
@@ -76,6 +77,15 @@ class Ranks:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeptFrames:
+    """What a policy that chooses frames (AdaCLIP's) has chosen."""
+
+    videos: int
+    counts: tuple[int, ...]
+    """Of how many videos the frame at each place was kept; places are those of the given frames."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportContents:
     """Everything on the page, in its order."""
 
@@ -92,6 +102,9 @@ class ReportContents:
     ranks: tuple[Ranks, ...] = ()
     history: tuple[Mapping[str, float], ...] = ()
     """One mapping an epoch: epoch, loss, R@1 (percent, on the selection split) where known."""
+    curve: tuple[Mapping[str, float], ...] = ()
+    """One mapping a step: step, loss, grad_norm, lr_clip, lr_other, where known."""
+    kept_frames: KeptFrames | None = None
     best_epoch: int = 0
     """Marked in the curve; 0: none."""
     selection_split: str = ""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
 
 from reelvec.tasks.reports.rendering.contents import ReportContents
+from reelvec.tasks.reports.rendering.document import document
 from reelvec.tasks.reports.rendering.gallery import query_card
 from reelvec.tasks.reports.rendering.markup import Child, Markup, tag
 from reelvec.tasks.reports.rendering.operations import (
@@ -14,17 +14,14 @@ from reelvec.tasks.reports.rendering.operations import (
     failures_table,
     stage_table,
 )
-from reelvec.tasks.reports.rendering.tables_and_curves import (
-    curves,
-    metrics_table,
-    tiles,
+from reelvec.tasks.reports.rendering.tables_and_curves import curves, metrics_table, tiles
+from reelvec.tasks.reports.rendering.training import (
+    kept_frames_chart,
+    step_charts,
     training_charts,
 )
 
 __all__ = ["render"]
-
-#: a browser that opens the page may show its pictures and styles, and fetch or run nothing
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def render(contents: ReportContents) -> bytes:
@@ -34,33 +31,19 @@ def render(contents: ReportContents) -> bytes:
     notes = [
         tag("p", tag("b", "Note"), note, class_="note", role="note") for note in contents.notes
     ]
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", f"{contents.title} · Reelvec report"),
-        tag("style", _stylesheet()),
-    )
-    header = tag(
-        "header",
+    header = [
         tag("h1", contents.title),
         tag("p", contents.subtitle, class_="subtitle"),
         tag("p", contents.made, class_="made"),
         notes,
         tiles(contents),
         tag("nav", links),
-    )
-    footer = tag(
-        "footer", "Made by Reelvec from tables alone; no video was opened for these numbers."
-    )
-    body = tag("body", header, tag("main", [section for _, _, section in sections]), footer)
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n".encode(errors="replace")
-
-
-def _stylesheet() -> Markup:
-    return Markup(
-        files("reelvec.tasks.reports.rendering").joinpath("style.css").read_text(encoding="utf-8")
+    ]
+    return document(
+        f"{contents.title} · Reelvec report",
+        header,
+        [section for _, _, section in sections],
+        footer="Made by Reelvec from tables alone; no video was opened for these numbers.",
     )
 
 
@@ -113,10 +96,17 @@ def _gallery(contents: ReportContents) -> Made | None:
 
 
 def _training(contents: ReportContents) -> Made | None:
-    charts = training_charts(
-        contents.history, best=contents.best_epoch, split=contents.selection_split
-    )
-    return _section("training", "Training", "", charts) if charts is not None else None
+    charts = [
+        *training_charts(
+            contents.history, best=contents.best_epoch, split=contents.selection_split
+        ),
+        *step_charts(contents.curve),
+    ]
+    if contents.kept_frames is not None:
+        charts.append(kept_frames_chart(contents.kept_frames))
+    if not charts:
+        return None
+    return _section("training", "Training", "", tag("div", charts, class_="charts"))
 
 
 def _coverage(contents: ReportContents) -> Made | None:

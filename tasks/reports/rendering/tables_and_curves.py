@@ -18,7 +18,7 @@ from reelvec.tasks.reports.rendering.contents import Ranks, ReportContents
 from reelvec.tasks.reports.rendering.markup import Markup, tag
 from reelvec.tasks.scoring.rows import CoverageRow, MetricRow
 
-__all__ = ["curves", "metrics_table", "tiles", "training_charts"]
+__all__ = ["curves", "metrics_table", "tiles"]
 
 METRICS = ("R@1", "R@5", "R@10", "R@50", "MdR", "MnR")
 DIRECTIONS = {"t2v": "text → video", "v2t": "video → text"}
@@ -180,30 +180,3 @@ def _histogram(ranks: Sequence[Ranks], most: int) -> Markup:
     highest = [value for bar in bars for value in bar.values]
     y = linear_axis("queries, %", highest, start=0.0)
     return bar_chart(names, bars, x_label="rank", y=y, title="Where the right one was ranked")
-
-
-def training_charts(
-    history: Sequence[Mapping[str, float]], *, best: int, split: str
-) -> Markup | None:
-    """Loss and recall by epoch, the best epoch marked."""
-    drawn = []
-    loss = [(point["epoch"], point["loss"]) for point in history if "loss" in point]
-    if loss:
-        y = linear_axis("contrastive loss", [value for _, value in loss])
-        line = Series("training loss", "c", tuple(loss), tuple(x for x, _ in loss))
-        drawn.append(line_chart([line], x=_epochs(loss), y=y, title="Training loss"))
-    recall = [(point["epoch"], point["R@1"]) for point in history if "R@1" in point]
-    if recall:
-        y = linear_axis("R@1, %", [value for _, value in recall], start=0.0)
-        where = f"R@1 on {split}" if split else "R@1"
-        line = Series(where, "a", tuple(recall), tuple(x for x, _ in recall), (float(best),))
-        title = f"Selection: epoch {best} was used" if best else "Selection"
-        drawn.append(line_chart([line], x=_epochs(recall), y=y, title=title))
-    return tag("div", drawn, class_="charts") if drawn else None
-
-
-def _epochs(points: Sequence[tuple[float, float]]) -> Axis:
-    low, high = points[0][0], points[-1][0]
-    step = max(1, round((high - low) / 8))
-    ticks = tuple(float(t) for t in range(int(low), int(high) + 1, step))
-    return Axis("epoch", low, high, ticks)

@@ -61,3 +61,25 @@ def test_a_demo_ends_with_its_page_where_a_person_is(launched, monkeypatch, word
     )
     launched(*words)
     assert [uri.endswith("/st") for uri in shown] == [True] * opened
+
+
+@pytest.mark.parametrize(
+    ("words", "variable", "store"),
+    [([], None, "of-file"), ([], "of-variable", "of-variable"), (["--store", "st"], "other", "st")],
+)
+def test_a_files_store_stands_unless_another_is_named(
+    monkeypatch, tmp_path, words, variable, store
+):
+    stores = []
+    monkeypatch.setattr(launch, "launch", lambda config, **_: stores.append(config.store))
+    monkeypatch.setattr(launch, "show", lambda _: None)
+    monkeypatch.delenv("REELVEC_STORE", raising=False)
+    if variable:
+        monkeypatch.setenv("REELVEC_STORE", variable)
+    (tmp_path / "mine.yaml").write_text("{corpus: {kind: folder, videos: .}, store: of-file}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["reelvec", "run", "mine.yaml", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert stores == [store]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from reelvec.models.conversion.weights import build_for, image_size_of, start
+from reelvec.models.costs import costs_of
 from reelvec.models.errors import InputError, OptionsError, WeightsError
 from reelvec.models.frozen.perception import image_sizes, text_sizes
 from reelvec.models.frozen.perception_towers import PerceptionTowers, rotary_turns
@@ -20,6 +21,7 @@ from tests.models.frozen.perception_checkpoints import (
     save_checkpoint,
     tensors_of,
 )
+from tests.models.test_costs import seen
 from tests.resources import RESOURCES
 
 PUBLISHED = json.loads((RESOURCES / "perception-keys.json").read_text())
@@ -219,6 +221,11 @@ def test_preprocessing_must_be_said(state, label, tmp_path):
         other = changed(state, tmp_path, label, "preprocess_cfg", "mean", value=value)
         with pytest.raises(WeightsError, match=r"preprocess_cfg\.mean is .*three numbers"):
             build(other)
+
+
+def test_it_counts_what_it_costs(state):
+    model = build(state, max_frames=3).eval()
+    assert costs_of(model).macs == seen(model, words=model.max_words, frames=3)
 
 
 def test_captions_of_another_length_are_refused(state):

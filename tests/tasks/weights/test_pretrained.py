@@ -8,10 +8,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from reelvec.models.conversion.weights import start
+from reelvec.models.costs import costs_of
 from reelvec.models.errors import OptionsError, WeightsError
 from reelvec.storage.errors import WeightsError as UnreadableError
 from reelvec.storage.weights.pretrained import read_pretrained
 from reelvec.tasks.training.starting import build_like, rehearse_start, starting_model
+from tests.models.test_costs import seen
 from tests.tasks.weights.contracts_pretrained import PretrainedContract, config_of
 
 transformers = pytest.importorskip("transformers", reason="the extra [hf] is not installed")
@@ -126,6 +128,12 @@ def test_features_are_those_of_transformers(saved):
     mean = vectors(twin.get_image_features(**images)).mean(0, keepdim=True)
     torch.testing.assert_close(video[0], vectors(mean)[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(model.logit_scale, twin.logit_scale.reshape(()))
+
+
+def test_it_counts_what_it_costs(saved):
+    model = starting_model(config_of(saved[0], "unused").model, seed=1).eval()
+    frames = model.max_frames
+    assert costs_of(model).macs == seen(model, words=10, frames=frames)
 
 
 class TestTransformersFolder(PretrainedContract):
