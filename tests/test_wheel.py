@@ -16,6 +16,10 @@ OURS = {*FOLDERS, "reelvec", "tests"}
 DATA = {
     "reelvec/py.typed",
     "reelvec/configs/presets/demo.yaml",
+    "reelvec/flows/page/static/index.html",
+    "reelvec/flows/page/static/page.css",
+    "reelvec/flows/page/static/page.js",
+    "reelvec/flows/page/static/icon.svg",
     "reelvec/storage/video/decoder_table.json",
     "reelvec/tasks/reports/rendering/style.css",
 }
