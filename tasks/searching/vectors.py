@@ -39,6 +39,7 @@ _ROUNDING = 2.0**-23
 """Twice the rounding of one float32 operation; a product of D numbers has D of them."""
 
 Matrix = npt.NDArray[np.float32]
+Mapped = np.memmap[Any, np.dtype[np.float32]]
 
 
 class VectorIndex:
@@ -131,7 +132,7 @@ class VectorIndex:
         most the product of the lengths; sixteen more are for the exact score's own steps of 2^-26.
         """
         length = max(1.0, self._longest) * max(1.0, float(np.linalg.norm(query)))
-        return (self.vectors.shape[1] + 16) * _ROUNDING * length
+        return float((self.vectors.shape[1] + 16) * _ROUNDING * length)
 
     def _exactly(self, query: Matrix, scores: Matrix, *, top: int) -> list[tuple[str, float]]:
         if top < 1:
@@ -159,7 +160,7 @@ def _make(embeddings: Snapshot, folder: Path) -> Mapping[str, Any]:
     order = write_sorted(folder / "rows.arrow", rows).to_numpy()
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
-    vectors: Matrix | None = None
+    vectors: Mapped | None = None
     left_out, longest, start = [np.zeros(0, np.int64)], 0.0, 0
     for piece in iter_tables(embeddings, "videos", columns=[EMBEDDING]):
         values = tensors_of(piece, [EMBEDDING])[EMBEDDING].float().numpy()
@@ -179,7 +180,7 @@ def _make(embeddings: Snapshot, folder: Path) -> Mapping[str, Any]:
     return {"longest": longest}
 
 
-def _new_matrix(path: Path, shape: tuple[int, int]) -> np.memmap[Any, np.dtype[np.float32]]:
+def _new_matrix(path: Path, shape: tuple[int, int]) -> Mapped:
     """A mapped file whose bytes are given away: else a full disk is a signal that kills."""
     matrix = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     with path.open("r+b") as file:
