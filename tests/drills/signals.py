@@ -109,6 +109,7 @@ class Ground:
 
     def __init__(self, folder):
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         draw(folder, config=CONFIG)
         config = yaml.safe_load(CONFIG.read_text())
         videos = str(folder / "videos")
@@ -137,6 +138,10 @@ class Ground:
         with contextlib.redirect_stderr(io.StringIO()):
             run_alone(Session(checked_config(config)), only=stages)
 
+    def kept(self, case, what):
+        """Where something of a case that went wrong is kept."""
+        return self.folder.parent / f"{case.stage}-{case.action}-{case.way}.{what}"
+
     def result(self, store):
         """Checksums of the tables, and damaged files."""
         found = {a.kind: a.checksum for a in describe_store(str(store)) if a.kind in COMPARED}
@@ -162,7 +167,10 @@ class Ground:
         try:
             result = self._disturb(case, store, temporary, rng=rng)
             self.finish(store, sets=WAYS[case.way])
-            result.faults += differences(self.result(store), self.wanted(case.way))
+            other = differences(self.result(store), self.wanted(case.way))
+            if other:
+                shutil.copytree(store, self.kept(case, "store"))
+            result.faults += other
             return result
         finally:
             shutil.rmtree(store)
@@ -199,29 +207,32 @@ class Ground:
         store, log = ground
         try:
             with watching(main.pid, watched):
-                self._wait(case, main, marker, rng=rng)
+                begun = self._wait(case, main, marker, rng=rng)
                 result = act(case, main)
+            if not begun:
+                result.faults.append("ended before the stage began")
             marker.unlink(missing_ok=True)
             check(case, result, watched, store=store, temporary=marker.parent)
             if result.faults:
-                shutil.copy(log, self.folder.parent / f"{case.stage}-{case.action}-{case.way}.log")
+                shutil.copy(log, self.kept(case, "log"))
             return result
         finally:
             watched.kill()
             main.wait()
 
     def _wait(self, case, main, marker, *, rng):
-        """Until some way into the stage."""
+        """Until some way into the stage; whether it is got into."""
         if case.stage == "start":
             time.sleep(rng.uniform(1.5, 4.0))
-            return
+            return True
         until = time.monotonic() + PATIENCE
         while not marker.exists():
             if main.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"{case}: the stage did not begin ({main.poll()})")
+                return False
             time.sleep(0.01)
         marker.unlink()
         time.sleep(rng.uniform(0.0, 4.0 if case.stage == "train" else 0.6))
+        return True
 
 
 def differences(found, wanted):
@@ -277,11 +288,17 @@ def stand_still(main, *, seconds):
 
 def kill_server(main):
     """SIGKILL to the Prefect server that the main process talks to."""
-    port = psutil.Process(main.pid).environ()["PREFECT_API_URL"].rpartition(":")[2].split("/")[0]
+    with contextlib.suppress(psutil.Error):
+        url = psutil.Process(main.pid).environ()["PREFECT_API_URL"]
+        kill_listener(int(url.rpartition(":")[2].partition("/")[0]))
+
+
+def kill_listener(port):
+    """SIGKILL to whoever listens on a port."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             listening = [c for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
-            if int(port) in [connection.laddr.port for connection in listening]:
+            if port in [connection.laddr.port for connection in listening]:
                 process.kill()
 
 
@@ -364,12 +381,12 @@ def main():
     cases = [c for c in all_cases() if options.only in ("", c.stage, c.action, c.way)]
     if options.cases:
         cases = random.Random(options.seed).sample(cases, options.cases)
-    with tempfile.TemporaryDirectory(prefix="reelvec-signals-") as folder:
-        ground = Path(folder) / "ground"
-        ground.mkdir()
-        results = run(cases, seed=options.seed, folder=ground)
+    folder = Path(tempfile.mkdtemp(prefix="reelvec-signals-"))
+    results = run(cases, seed=options.seed, folder=folder / "ground")
     print("\n".join(table(results)))
-    sys.exit(1 if any(result.faults for result in results.values()) else 0)
+    if any(result.faults for result in results.values()):
+        sys.exit(f"what went wrong is kept in {folder}")
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
