@@ -383,6 +383,7 @@ def main():
         cases = random.Random(options.seed).sample(cases, options.cases)
     folder = Path(tempfile.mkdtemp(prefix="reelvec-signals-"))
     results = run(cases, seed=options.seed, folder=folder / "ground")
+    shutil.rmtree(folder / "ground")
     print("\n".join(table(results)))
     if any(result.faults for result in results.values()):
         sys.exit(f"what went wrong is kept in {folder}")
