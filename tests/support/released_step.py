@@ -4,6 +4,8 @@ The twin of `gradient_scaling: legacy` and `negatives: process`. What stands whe
 specs/clip4clip-clip2video.md 1.6 and 3.2, specs/xclip-adaclip.md A1.4, B1.1 and B1.2.
 """
 
+from types import SimpleNamespace
+
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -61,8 +63,8 @@ def adaclip(model, tokens, given, noise):
     sentence = words[torch.arange(len(words)), tokens.argmax(1)]
     kept = model.encode_frames(given["frames"])
     if model.has_policy:
-        looked = given["policy_frames"]
-        kept, _, _ = model._choose(given["frames"], given["mask"], looked, given["noise"])
+        shown = SimpleNamespace(all=lambda frames=kept: frames)
+        kept, _, _ = model._choose(shown, given["policy_frames"], given["noise"])
     kept, sentence, words, tokens = (AllGather.apply(x) for x in (kept, sentence, words, tokens))
     video = model.weigh_frames(kept)
     text = unit(sentence)

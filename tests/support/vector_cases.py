@@ -343,6 +343,8 @@ def towers():
 
     found = {}
     frames = torch.from_numpy(noise("frames", (2, 4, 3, 16, 16)))
+    mask = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
+    padded = frames * mask[..., None, None, None]
     other = sizes(vision_width=24, vision_layers=1, text_width=8)
     for patch in ("2d", "3d"):
         model = drawn(ClipTowers(other, linear_patch=patch))
@@ -350,6 +352,12 @@ def towers():
             found[f"frames {patch}"] = sums_of(model.encode_video(frames))
             found[f"words {patch}"] = sums_of(model.encode_text(tokens()))
             found[f"scale {patch}"] = sums_of(model.logit_scale)
+            found |= {
+                f"real {patch}, padding kept {keep}": sums_of(
+                    model.encode_real(padded, mask, keep_padding=keep)
+                )
+                for keep in (False, True)
+            }
     return found
 
 

@@ -140,6 +140,8 @@ def test_while_modules_are_read_a_signal_ends_it_without_a_word(tmp_path, name):
     program = f"""
 import os, signal, sys
 
+signal.signal(signal.{name}, signal.SIG_DFL)  # whatever this test was started with
+
 class Slow:
     def find_spec(self, name, path=None, target=None):
         if name == "typer":

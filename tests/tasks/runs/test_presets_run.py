@@ -15,7 +15,8 @@ from tests.support.engine_free import run_all
 
 SMALL = (
     "model.weights=null", "model.architecture=tiny", "extract.size=64", "train.device=cpu",
-    "train.processes=1", "train.batch_size=4", "train.epochs=1", "embed.device=cpu",
+    "model.policy_weights=null", "train.processes=1", "train.batch_size=4", "train.epochs=1",
+    "embed.device=cpu",
 )  # fmt: skip
 SPLITS = ("train", "train", "train", "val", "test")
 
