@@ -47,9 +47,11 @@ class RunEncoder:
         self, recorded: RecordedArtifacts, config: PipelineConfig, *, device: str | None
     ) -> None:
         self._options = config.embed
+        checkpoint = _checkpoint_of(recorded)
         ref = EncoderRef(
-            checkpoint=_checkpoint_of(recorded),
+            checkpoint=checkpoint,
             model=config.model.model_dump_json(),
+            weights=best_checkpoint(checkpoints(checkpoint.open())).weights_hash,
             device=config.embed.device if device is None else _known_device(device),
         )
         self._encoder = open_encoder(ref)

@@ -56,12 +56,15 @@ class EncoderRef:
     """Its best checkpoint is taken."""
     model: str
     """ModelConfig as JSON."""
+    weights: str
+    """Hash of that checkpoint's tensors: a store that was made anew has the same names."""
     device: str = "auto"
 
     @classmethod
     def to(cls, trained: Trained, *, config: PipelineConfig) -> EncoderRef:
         """The encoder of a finished training."""
-        return cls(trained.ref, config.model.model_dump_json(), device=config.embed.device)
+        model, device = config.model.model_dump_json(), config.embed.device
+        return cls(trained.ref, model, weights=trained.weights_hash, device=device)
 
 
 @dataclass(frozen=True, slots=True)

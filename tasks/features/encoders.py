@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -20,7 +20,7 @@ from reelvec.models.registry import validate_options
 from reelvec.storage.weights.checkpoints import weights_hash
 from reelvec.tasks.embedding.encoding import Encoder, choose_device
 from reelvec.tasks.training.spec import Teacher
-from reelvec.tasks.training.starting import starting_model
+from reelvec.tasks.training.starting import hashes_of_start, starting_model
 from reelvec.tasks.training.teachers import load_teacher
 
 __all__ = ["FeatureSource", "features_identity", "open_source"]
@@ -37,19 +37,26 @@ class FeatureSource:
     """ModelConfig as JSON; its weights are what training starts from."""
     train: str
     """TrainConfig as JSON."""
+    start: str
+    """Hash of these weights: a file may be exchanged for another; "": none is read."""
     teacher: str = ""
     """Teacher as JSON, whose whole model it is; "": the frozen backbone of `model`."""
 
     @classmethod
     def backbone(cls, config: PipelineConfig) -> FeatureSource:
         """The frozen backbone of a run."""
-        return cls(config.model.model_dump_json(), config.train.model_dump_json())
+        start = hashes_of_start(config.model)
+        return cls(
+            config.model.model_dump_json(),
+            config.train.model_dump_json(),
+            start=f"{start.weights or ''}{start.policy or ''}",
+        )
 
     @classmethod
     def of_teacher(cls, teacher: Teacher, config: PipelineConfig) -> FeatureSource:
         """A teacher of a run."""
         own = cls.backbone(config)
-        return cls(own.model, own.train, teacher.model_dump_json())
+        return replace(own, teacher=teacher.model_dump_json())
 
 
 class Backbone(RetrievalModel):

@@ -1,0 +1,48 @@
+"""Which model a process keeps: that of the weights, not that of a name."""
+
+import shutil
+
+from reelvec.configs import PipelineConfig
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.embedding.encoding import EncoderRef, open_encoder
+from reelvec.tasks.training import train
+from tests.support.engine_free import run_extract, run_ingest
+from tests.support.media import KINDS, encode, painted
+
+
+def trained_on(captions, *, store, videos):
+    """The reference and the weights after training on these captions, in a store at that place."""
+    rows = [f"clip{number},{text},train" for number, text in enumerate(captions)]
+    listed = store.parent / "captions.csv"
+    listed.write_text("\n".join(["video_id,caption,split", *rows]))
+    config = PipelineConfig.model_validate(
+        {
+            "store": str(store),
+            "corpus": {"kind": "folder", "videos": str(videos), "captions": str(listed)},
+            "extract": {"size": 64, "sampling": {"policy": "uniform", "count": 2}},
+            "model": {"max_words": 12, "max_frames": 2},
+            "train": {"epochs": 2, "batch_size": 2, "device": "cpu"},
+        }
+    )
+    run_ingest(config)
+    run_extract(config)
+    train.train(Session(config))
+    trained = train.trained(Session(config))
+    return EncoderRef.to(trained, config=config), trained.weights_hash
+
+
+def test_a_store_made_anew_is_not_taken_for_the_one_before(tmp_path):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for number in range(2):
+        encode(
+            videos / f"clip{number}.mp4", KINDS["h264_mp4"].arguments, frames=painted(10 + number)
+        )
+    store = tmp_path / "store"
+    first, weights = trained_on(["a red square", "a dog"], store=store, videos=videos)
+    kept = open_encoder(first)
+    assert open_encoder(first) is kept
+    shutil.rmtree(store)
+    again, others = trained_on(["a cat", "two blue circles"], store=store, videos=videos)
+    assert (again.checkpoint, others == weights) == (first.checkpoint, False)
+    assert open_encoder(again) is not kept
