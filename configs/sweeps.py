@@ -122,8 +122,12 @@ class Sweep:
     runs: tuple[SweepRun, ...]
 
 
-def load_sweep(path: Path, *, store: str) -> Sweep:
+def load_sweep(path: Path, *, store: str | None) -> Sweep:
     """Read a sweep's file; the same file gives the same runs under the same names.
+
+    Args:
+        path: of the file.
+        store: of all runs; None: the one that the file names, or the usual one.
 
     Raises:
         ConfigError: unreadable, an unknown key, or a run that is no valid configuration.
@@ -142,7 +146,7 @@ def load_sweep(path: Path, *, store: str) -> Sweep:
         source = f"{path}, run {label}"
         for key, value in values.items():
             set_key(changed, key, copy.deepcopy(value), source=source)
-        changed |= {"name": f"{config.name}/{label}", "store": store}
+        changed |= {"name": f"{config.name}/{label}"} | ({"store": store} if store else {})
         checked = require_corpus(validate(changed, source=source), source=str(path))
         runs.append(SweepRun(label, values, checked))
     twice = [label for label, count in Counter(run.label for run in runs).items() if count > 1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +19,7 @@ from reelvec.flows.console.options import (
     RunsOption,
     StoreOption,
     default_store,
+    named_store,
 )
 from reelvec.flows.console.output import complain, is_person, print_json, say
 from reelvec.flows.console.stores import known_store, opened_store
@@ -58,11 +58,12 @@ def demo(
 
     Where a person is at the terminal the page of the store is then opened, as by `reelvec serve`.
     """
-    _launch(load("demo", overrides=_overrides(set_, store)), rehash=rehash, as_json=as_json)
+    config = load("demo", overrides=_overrides(set_, store))
+    _launch(config, rehash=rehash, as_json=as_json)
     if is_person() and not (as_json or no_open):
         from reelvec.flows.page.serving import ServeOptions, serve_page
 
-        serve_page(opened_store(store), options=ServeOptions(port=0))
+        serve_page(opened_store(config.store), options=ServeOptions(port=0))
 
 
 def run(
@@ -192,7 +193,7 @@ def load_document(document: Mapping[str, object], *, overrides: Sequence[str]) -
 
 def _overrides(given: Sequence[str] | None, store: str | None) -> list[str]:
     """What the command line changes; a file's own store stands unless another is named."""
-    named = store or os.environ.get("REELVEC_STORE")
+    named = named_store(store)
     return [*([f"store={named}"] if named else []), *(given or [])]
 
 

@@ -9,7 +9,7 @@ import typer
 
 from reelvec.configs import ConfigError
 from reelvec.flows.console.folders import made_folder
-from reelvec.flows.console.options import JsonFlag, StoreOption, default_store
+from reelvec.flows.console.options import JsonFlag, StoreOption, named_store
 from reelvec.flows.console.output import complain, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def sweep(
     path = Path(file)
     if path.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"({file}) must be a file of a sweep that ends in .yaml or .yml")
-    found = load_sweep(path, store=store or default_store())
+    found = load_sweep(path, store=named_store(store))
     if plan:
         _show_plan(found, as_json=as_json)
         return

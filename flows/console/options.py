@@ -16,6 +16,7 @@ __all__ = [
     "RunsOption",
     "StoreOption",
     "default_store",
+    "named_store",
 ]
 
 StoreOption = Annotated[
@@ -50,6 +51,11 @@ AcceptFlag = Annotated[
 ]
 
 
+def named_store(given: str | None) -> str | None:
+    """--store, else $REELVEC_STORE; None: a configuration's own stands."""
+    return given or os.environ.get("REELVEC_STORE") or None
+
+
 def default_store() -> str:
     """$REELVEC_STORE, else ./reelvec-store."""
-    return os.environ.get("REELVEC_STORE") or "reelvec-store"
+    return named_store(None) or "reelvec-store"

@@ -49,6 +49,13 @@ def test_a_grid_is_every_combination_in_the_order_of_the_file(sweep):
     assert last.train.epochs == 7, "what all share"
 
 
+def test_the_store_is_the_files_unless_another_is_named(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text("{name: x, run: {preset: demo, store: ours}, grid: {train.seed: [1, 2]}}")
+    assert {run.config.store for run in load_sweep(path, store=None).runs} == {"ours"}
+    assert {run.config.store for run in load_sweep(path, store="st").runs} == {"st"}
+
+
 def test_draws_are_the_same_each_time_and_more_only_add(sweep):
     first, again = sweep(DRAWS), sweep(DRAWS)
     more = sweep(DRAWS.replace("runs: 12", "runs: 20"))

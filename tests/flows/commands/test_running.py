@@ -63,6 +63,24 @@ def test_a_demo_ends_with_its_page_where_a_person_is(launched, monkeypatch, word
     assert [uri.endswith("/st") for uri in shown] == [True] * opened
 
 
+def test_a_demos_page_is_of_the_store_it_made(monkeypatch, tmp_path):
+    shown = []
+    monkeypatch.setattr(launch, "launch", lambda *_, **__: None)
+    monkeypatch.setattr(launch, "show", lambda _: None)
+    monkeypatch.setattr("reelvec.flows.commands.running.is_person", lambda: True)
+    monkeypatch.setattr(
+        "reelvec.flows.page.serving.serve_page", lambda store, *, options: shown.append(store.uri)
+    )
+    monkeypatch.delenv("REELVEC_STORE", raising=False)
+    (tmp_path / "there" / ".scratch").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["reelvec", "demo", "--set", "store=there"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert [uri.rpartition("/")[2] for uri in shown] == ["there"]
+
+
 @pytest.mark.parametrize(
     ("words", "variable", "store"),
     [([], None, "of-file"), ([], "of-variable", "of-variable"), (["--store", "st"], "other", "st")],
