@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from reelvec.models.errors import InputError
 from reelvec.models.family import OriginalSettings
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.headers import HeaderFamily, header_options
@@ -65,11 +64,7 @@ class Clip4Clip(HeaderFamily):
         frames, mask = given["frames"], given["mask"]
         if self.is_dot_product:
             return VideoFeatures({"embedding": pool(self.temporal(frames, mask), mask)})
-        if frames.shape[1] != self.max_frames:
-            raise InputError(
-                f"{frames.shape[1]} frames a video: tightTransf keeps {self.max_frames} "
-                "(max_frames); pad with zeros and mask 0"
-            )
+        self.check_frames(frames, why="tightTransf keeps")
         return given
 
     def pair_frame_weights(self, text: TextFeatures, video: VideoFeatures) -> Tensor | None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from reelvec.models.errors import OptionsError
+from reelvec.models.errors import InputError, OptionsError
 from reelvec.models.family import ClipFamily, RetrievalModel
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 
@@ -75,6 +75,14 @@ class HeadFamily(ClipFamily):
         """What the head reads of videos; arguments as `encode_video`'s, without noise."""
         encoded = self.encode_frames(frames, mask, keep_padding=self.reads_padding)
         return VideoFeatures({"frames": encoded, "mask": mask})
+
+    def check_frames(self, frames: Tensor, *, why: str) -> None:
+        """Raise InputError, with why it matters, unless features [V, F, D] have max_frames."""
+        if frames.shape[1] != self.max_frames:
+            raise InputError(
+                f"{frames.shape[1]} frames a video: {why} {self.max_frames} (max_frames); pad with"
+                " zeros and mask 0"
+            )
 
     @abstractmethod
     def text_head(self, given: TextFeatures) -> TextFeatures:

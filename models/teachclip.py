@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.costs import Macs
-from reelvec.models.errors import InputError
 from reelvec.models.family import OriginalSettings
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.headers import HeaderFamily, HeaderOptions, header_options
@@ -116,11 +115,7 @@ class TeachClip(HeaderFamily):
             InputError: another number of frames than max_frames.
         """
         frames, mask = given["frames"], given["mask"]
-        if frames.shape[1] != self.max_frames:
-            raise InputError(
-                f"{frames.shape[1]} frames a video: the table of frame weights has "
-                f"{self.max_frames} (max_frames); pad with zeros and mask 0"
-            )
+        self.check_frames(frames, why="the table of frame weights has")
         encoded = self._after_header(frames, mask)
         scores = self.frameLinear2(torch.relu(self.frameLinear(encoded))).squeeze(2)
         if not self._is_legacy:

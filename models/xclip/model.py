@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from reelvec.models.clip.architecture import Architecture
-from reelvec.models.errors import InputError
 from reelvec.models.family import OriginalSettings, at_least_fp32
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.headers import HeaderFamily, HeaderOptions, header_options
@@ -116,11 +115,7 @@ class XClip(HeaderFamily):
             InputError: another number of frames than max_frames.
         """
         encoded, mask = given["frames"], given["mask"]
-        if encoded.shape[1] != self.max_frames:
-            raise InputError(
-                f"{encoded.shape[1]} frames a video: X-CLIP's matrices have {self.max_frames} rows "
-                "(max_frames); pad with zeros and mask 0"
-            )
+        self.check_frames(encoded, why="the rows of X-CLIP's matrices are")
         if self._is_tight:
             return given
         video = pool(self.temporal(encoded, mask), mask)
