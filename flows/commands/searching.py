@@ -58,8 +58,8 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
     given = {"TEXT": text, "--batch": batch, "--like": like, "--file": file, "--vectors": vectors}
     named = [name for name, value in given.items() if value is not None]
     if len(named) != 1:
-        both = " and ".join(named) or "nothing"
-        raise ConfigError(f"{both} is given; give one of {', '.join(given)}")
+        what = " and ".join(named) or "nothing"
+        raise ConfigError(f"given: {what}; give one of {', '.join(given)}")
     if as_json and as_csv:
         raise ConfigError("--json and --csv are both given; one document is printed")
     with opened_store(store).run(run).searches(times=as_json) as searches:
@@ -101,7 +101,8 @@ def _lines(path: Path) -> list[str]:
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--batch ({path}): {error}; give a UTF-8 text file") from None
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"--batch ({path}): {reason}; give a UTF-8 text file") from None
     texts = [line.strip() for line in lines if line.strip()]
     if not texts:
         raise ConfigError(f"--batch ({path}) has no query; give one a line")

@@ -79,8 +79,8 @@ def test_a_picture_is_searched_with(words, run, tmp_path):
 @pytest.mark.parametrize(
     ("given", "code", "said"),
     [
-        ([], 2, "nothing is given"),
-        (["a", "--like", "clip1"], 2, "TEXT and --like is given"),
+        ([], 2, "given: nothing"),
+        (["a", "--like", "clip1"], 2, "given: TEXT and --like;"),
         (["a", "--json", "--csv"], 2, "--json and --csv are both given"),
         (["--batch", "nowhere.txt"], 2, "nowhere.txt"),
         (["--batch", "empty.txt"], 2, "has no query"),
