@@ -83,6 +83,9 @@ def compact(value: float) -> str:
     """A number as short as a tick label should be."""
     if abs(value) >= 1e15:
         return f"{value:.3g}"
+    if 0 < abs(value) < 1e-3:  # learning rates: beside 0.0004 the axis' name has no room
+        digits, _, power = f"{value:.2e}".partition("e")
+        return f"{float(digits):g}e{int(power)}"
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 

@@ -14,7 +14,7 @@ from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.corpus.ingest import key_of
 from reelvec.tasks.reports.facts import notes_of
 from reelvec.tasks.reports.gallery import choose_queries
-from reelvec.tasks.reports.rendering.charts import Axis, linear_axis
+from reelvec.tasks.reports.rendering.charts import Axis, compact, linear_axis
 from reelvec.tasks.reports.rendering.gallery import FRAME_PIXELS, strip_jpeg
 from reelvec.tasks.reports.rendering.markup import Markup, tag
 from reelvec.tasks.reports.report import is_reported, report, report_in_force
@@ -299,3 +299,14 @@ def test_a_test_set_that_says_little_is_told(tmp_path, videos, told):
     rows = coverage_rows(store.corpus, embeddings=store.embeddings, split="test")
     notes = [note for note in notes_of(sources, rows) if "the intervals say little" in note]
     assert [note.startswith("Only 5 videos are scored") for note in notes] == [True] * told
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        (0.0, "0"), (0.0004, "4e-4"), (-0.00025, "-2.5e-4"), (0.001, "0.001"), (0.25, "0.25"),
+        (12.0, "12"), (1234.5, "1,234"), (2e15, "2e+15"),
+    ],
+)  # fmt: skip
+def test_labels_of_ticks_are_short(value, label):
+    assert compact(value) == label
