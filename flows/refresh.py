@@ -11,6 +11,7 @@ from typing import Any
 
 from reelvec.configs import PipelineConfig
 from reelvec.storage.errors import MissingArtifactError, ReelvecError
+from reelvec.storage.naming import choose_run
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, find_run, runs_in_use
 from reelvec.tasks.artifacts import Session
@@ -138,7 +139,7 @@ def chosen_runs(store: str, names: Sequence[str] = ()) -> list[DueRun]:
         MissingArtifactError: no run is called so, or has no tables; the store has no run.
     """
     root = open_root(store)
-    records = [find_run(root, name) for name in names] or runs_in_use(root)
+    records = [choose_run(root, name).record for name in names] or runs_in_use(root)
     if not records:
         find_run(root)  # says what there is instead
         raise MissingArtifactError(

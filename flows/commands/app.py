@@ -15,6 +15,7 @@ os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 
 from reelvec.flows.commands import (
+    aliases,
     corpora,
     keeping,
     looking,
@@ -45,6 +46,7 @@ for group in (
     serving,
     looking,
     runs,
+    aliases,
     training,
     corpora,
     keeping,
