@@ -15,6 +15,7 @@ from reelvec.storage.naming import choose_run
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, find_run, runs_in_use
 from reelvec.tasks.artifacts import Session
+from reelvec.tasks.migration.switching import Switched, keep_current
 from reelvec.tasks.runs.outcome import RunSummary
 from reelvec.tasks.runs.plan import PlannedWork, plan_reembed
 from reelvec.tasks.runs.preflight import checked_config
@@ -71,6 +72,8 @@ class RefreshedRun:
     plan: tuple[PlannedWork, ...] = ()
     merged: tuple[Compacted, ...] = ()
     summary: RunSummary | None = None
+    switched: Switched | None = None
+    """What became of `current`; None: it does not stand for tables of this run, or stays."""
     error: str = ""
     """Why it failed; "": it did not."""
 
@@ -97,6 +100,7 @@ class RefreshedRun:
             "changed": self.changed,
             "error": self.error,
             "summary": None if self.summary is None else self.summary.to_json(),
+            "moved": self.switched and self.switched.moved.to_json(),
         }
 
 
@@ -198,14 +202,18 @@ def refresh(
         for row in plan:
             say(f"{due.name}: {row.stage}: {row.count} {row.why}")
         if options.dry_run or not plan:
-            return RefreshedRun(name=due.name, plan=tuple(plan))
+            moved = None if options.dry_run else keep_current(session)
+            return RefreshedRun(name=due.name, plan=tuple(plan), switched=moved)
         merged = compact_run(session)
         for one in merged:
             say(f"{due.name}: {one.kind}: {one.parts_before} parts became {one.parts_after}")
         summary = run(session, list(due.stages))
+        moved = keep_current(session)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other runs are still due
         known = isinstance(error, ReelvecError)
         words = str(error) if known else f"{type(error).__name__}: {error}"
         say(f"{due.name}: {words}")
         return RefreshedRun(name=due.name, plan=tuple(plan), error=words)
-    return RefreshedRun(name=due.name, plan=tuple(plan), merged=tuple(merged), summary=summary)
+    return RefreshedRun(
+        name=due.name, plan=tuple(plan), merged=tuple(merged), summary=summary, switched=moved
+    )

@@ -13,6 +13,7 @@
     drops/{stamp}-{id}.json              which of these runs were dropped
     at-work/{stamp}-{id}.json            a run that has begun and not ended
     aliases/{name}/{n:08d}.json          which tables a name stands for: the largest n
+    gates/{stamp}-{id}.json, .html       what new tables were found to be like beside the old
     format/{n:08d}.json                  the store's format: the largest n
     sources/synthetic/{fingerprint}/…
     .writers/…                           a file of each process that writes, while it lives
@@ -37,6 +38,7 @@ __all__ = [
     "DERIVED",
     "DROPS",
     "FORMATS",
+    "GATES",
     "KINDS",
     "RUNS",
     "SCRATCH",
@@ -49,6 +51,7 @@ __all__ = [
     "derived",
     "drop",
     "fingerprint",
+    "gate",
     "identity",
     "is_alias",
     "is_fingerprint",
@@ -71,6 +74,7 @@ RUNS = "runs"
 DROPS = "drops"
 AT_WORK = "at-work"
 ALIASES = "aliases"
+GATES = "gates"
 FORMATS = "format"
 DERIVED = "derived"
 
@@ -201,6 +205,11 @@ def is_alias(name: str) -> bool:
 def alias(name: str, number: int) -> str:
     """A record of what the alias stands for; the caller has seen to it that `is_alias(name)`."""
     return f"{ALIASES}/{name}/{number:08d}.json"
+
+
+def gate(stamp: str, identifier: str, *, suffix: str = ".json") -> str:
+    """A record of the gate, or its page."""
+    return f"{GATES}/{stamp}-{identifier}{suffix}"
 
 
 def store_format(number: int) -> str:

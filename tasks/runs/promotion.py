@@ -21,7 +21,17 @@ from reelvec.storage.naming import choose_run, places_of
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import list_runs
 
-__all__ = ["Moved", "Tag", "list_tags", "name_tables", "promote", "rollback", "tag", "untag"]
+__all__ = [
+    "Moved",
+    "Tag",
+    "list_tags",
+    "name_tables",
+    "promote",
+    "rollback",
+    "tag",
+    "target_words",
+    "untag",
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ from reelvec.tasks.runs.receipts import StageReceipt
 __all__ = ["config_of", "is_last_run", "last_config", "record_run"]
 
 #: keys that say how a run is worked on, not what it gives
-_HOW = {"store", "runner", "workers", "dask_address", "compaction", "max_lost_fraction"}
+_HOW = {"store", "runner", "workers", "dask_address", "compaction", "max_lost_fraction", "gate"}
 
 
 def record_run(session: Session, stages: Sequence[StageReceipt], *, started: datetime) -> None:

@@ -20,6 +20,7 @@ from reelvec.configs.schema import (
     SamplingConfig,
     TrainConfig,
 )
+from reelvec.configs.upkeep import GateConfig
 from reelvec.models.registry import FAMILIES, family_class, validate_options
 from reelvec.tasks.training.identity import former_identity
 from tests.support.run_identities import fingerprints, identities
@@ -177,6 +178,17 @@ FIELDS = {
         "target_mb": (7.0, NONE),
         "limit_mb": (7.0, NONE),
     },
+    GateConfig: {
+        "nightly": (False, NONE),
+        "recall_at": (7, NONE),
+        "max_recall_drop": (7.0, NONE),
+        "max_lost_fraction": (0.7, NONE),
+        "neighbours": (7, NONE),
+        "min_overlap": (0.7, NONE),
+        "min_overlap_same": (0.7, NONE),
+        "norm_tolerance": (0.7, NONE),
+        "probes": (7, NONE),
+    },
 }
 
 OPTIONS = {
@@ -249,6 +261,7 @@ GROUPS = {
     EmbedConfig: ("embed",),
     EvaluateConfig: ("evaluate",),
     CompactionConfig: ("compaction",),
+    GateConfig: ("gate",),
     PipelineConfig: (),
 } | dict.fromkeys(CORPORA, ("corpus",))
 ROWS = [
