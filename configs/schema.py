@@ -75,6 +75,8 @@ class ExtractConfig(FrameOptions, FileLimits):
     """Videos a shard: the unit of retry, checkpoint and parallelism."""
     max_failed_fraction: float = Field(default=0.5, ge=0, le=1)
     """The run fails when a larger part of the videos is quarantined, or all of them."""
+    warn_failed_fraction: float = Field(default=0.05, ge=0, le=1)
+    """A larger part of quarantined videos is announced to those who are told (docs/deploy.md)."""
 
 
 class ModelConfig(Options):
