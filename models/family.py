@@ -54,6 +54,7 @@ class RetrievalModel(nn.Module, ABC):
     """How names of parameters begin, and their learning rate divided by that of the others."""
     trainable: ClassVar[bool] = True
     """Whether training changes anything; a family that only embeds says False."""
+    transformers_names: ClassVar[bool] = False  # the original's checkpoints have fp32 towers so
     mean: tuple[float, ...] = CLIP_MEAN
     std: tuple[float, ...] = CLIP_STD
 

@@ -31,6 +31,7 @@ FAMILIES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "xclip": ("reelvec.models.xclip.model", "XClip"),
         "adaclip": ("reelvec.models.adaclip.model", "AdaClip"),
         "teachclip": ("reelvec.models.teachclip", "TeachClip"),
+        "xpool": ("reelvec.models.xpool.model", "XPool"),
         "frozen": ("reelvec.models.frozen.clip", "Frozen"),
     }
 )

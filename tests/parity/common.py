@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
+from reelvec.models.conversion.names import our_names
 from reelvec.models.conversion.weights import architecture_of, load_checkpoint
 from reelvec.models.registry import build, family_class
 
@@ -19,6 +20,8 @@ ROUNDING = 4
 """Times the file's own float32-float64 distance that is allowed in float32, where that is more."""
 EXTRA_INPUTS = {"policy_video": "policy_frames", "gumbel": "noise"}
 """Inputs beyond texts, frames and mask: a golden's name -> encode_video's."""
+RELEASED = {"teachclip": {"weight_mask": "legacy"}, "drl": {"pair_mask": "legacy"}}
+"""What a file without both forms holds: the originals' defects."""
 TAUGHT = ("teacher_sim", "teacher_frame_weights")
 """What a student's loss is given beside its batch."""
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
@@ -68,7 +71,7 @@ class Golden:
         """
         family = family or self.metadata["family"]
         settings = family_class(family).original_settings(self.json("options", {}))
-        state = self.group("state/")
+        state = our_names(self.group("state/"))
         head_dim = self.json("head_dim") or self.json("sizes", {}).get("head_dim", 64)
         model = build(
             family,
