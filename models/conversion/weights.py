@@ -21,6 +21,7 @@ from reelvec.models.errors import OptionsError, WeightsError
 from reelvec.models.family import ClipFamily, RetrievalModel
 from reelvec.models.frozen.packed_files import is_open_clip
 from reelvec.models.registry import ZERO_SHOT, build, validate_options
+from reelvec.models.tokens.shift import SHIFTED
 
 __all__ = [
     "Layout",
@@ -71,7 +72,7 @@ def clip_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The CLIP tensors of an archive or a checkpoint, by OpenAI's keys, scalars left out."""
     prefix = "clip." if layout_of(state) == "checkpoint" else ""
     return {
-        key.removeprefix(prefix): tensor
+        key.removeprefix(prefix).replace(SHIFTED, ".attn."): tensor
         for key, tensor in state.items()
         if key.startswith(prefix) and key.rpartition(".")[2] not in ARCHIVE_SCALARS
     }
@@ -258,7 +259,7 @@ def export_clip(model: RetrievalModel) -> dict[str, Any]:
         raise WeightsError("an OpenAI archive has no 3d patch: export the checkpoint instead")
     sizes = model.architecture
     return {
-        **{k.removeprefix("clip."): v for k, v in state.items() if k.startswith("clip.")},
+        **clip_tensors(state),
         "input_resolution": torch.tensor(sizes.image_size),
         "context_length": torch.tensor(sizes.context_length),
         "vocab_size": torch.tensor(sizes.vocab_size),

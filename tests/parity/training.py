@@ -6,6 +6,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from reelvec.models.conversion.names import transformers_names
+from reelvec.models.noise import StepNoise
 from reelvec.models.training.losses import weighted_symmetric_loss
 from reelvec.models.training.optim import OptimizerOptions, build_optimizer, rates
 from reelvec.models.training.parameters import clamp_logit_scale, freeze
@@ -17,6 +18,7 @@ FP32 = {
     "train_gt_loss": 1e-4,
     "train_distill_loss": 1e-5,
     "train_fine_loss": 1e-5,
+    "train_cdcr": 1e-4,
     "train_grad_norm": 1e-3,
     "grad_first_step/": 1e-4,
     "final/": 1e-6,
@@ -85,7 +87,12 @@ def step_loss(golden, model, step, dtype):
     text = model.encode_text(inputs["text_ids"])
     video = model.encode_video(inputs["video"].to(dtype), inputs["video_mask"], **extra)
     if "teacher_sim" not in inputs:
-        return weighted_symmetric_loss(model.score_terms(text, video)), {}
+        loss = weighted_symmetric_loss(model.score_terms(text, video))
+        noise = StepNoise(0, step).of_rows(torch.arange(len(text)))
+        beside = model.batch_loss(text, video, noise=noise)
+        if beside is None:
+            return loss, {}
+        return loss + beside, {"cdcr": beside / model.options.cdcr_lambda}
     loss = distillation.losses(
         model.similarity(text, video),
         video["frame_weights"],
