@@ -132,8 +132,8 @@ class TrainConfig(Options):
     """auto: cuda where there is one."""
     precision: Literal["fp32", "bf16", "legacy_fp16"] = "fp32"
     """legacy_fp16: fp16 CLIP weights and moments, as the four originals train."""
-    optimizer: Literal["bert_adam", "adamw"] = "bert_adam"
-    """bert_adam: as the originals (no bias correction); adamw: the modern choice."""
+    optimizer: Literal["bert_adam", "adamw", "transformers_adamw"] = "bert_adam"
+    """bert_adam: as most originals (no bias correction); adamw: the modern choice; or X-Pool's."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Peak rate of parameters outside clip.*."""
     clip_rate_factor: float = Field(default=1e-3, ge=0)
