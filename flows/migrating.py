@@ -12,6 +12,7 @@ from typing import Any
 
 from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import STAGES
+from reelvec.flows.promoting import tell_moved, telling_refusal
 from reelvec.flows.refresh import (
     Reembedded,
     RefreshOptions,
@@ -113,7 +114,9 @@ def migrate(
     if not _is_made(root, config):
         run(session, list(STAGES))
     _keep_both_true(store, base, config, run=run, say=say)
-    switched = switch(root, config.name, options=config.gate, change="promoted")
+    with telling_refusal(root.uri):
+        switched = switch(root, config.name, options=config.gate, change="promoted")
+    tell_moved(switched.moved)
     say(switched.moved.words)
     return Migration(store=store, old=made.old, new=made.new, price=price, switched=switched)
 

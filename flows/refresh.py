@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from reelvec.configs import PipelineConfig
+from reelvec.flows.promoting import tell_moved, telling_refusal
 from reelvec.storage.errors import MissingArtifactError, ReelvecError
 from reelvec.storage.naming import choose_run
 from reelvec.storage.roots import open_root
@@ -202,13 +203,13 @@ def refresh(
         for row in plan:
             say(f"{due.name}: {row.stage}: {row.count} {row.why}")
         if options.dry_run or not plan:
-            moved = None if options.dry_run else keep_current(session)
+            moved = None if options.dry_run else _keep_current(session)
             return RefreshedRun(name=due.name, plan=tuple(plan), switched=moved)
         merged = compact_run(session)
         for one in merged:
             say(f"{due.name}: {one.kind}: {one.parts_before} parts became {one.parts_after}")
         summary = run(session, list(due.stages))
-        moved = keep_current(session)
+        moved = _keep_current(session)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other runs are still due
         known = isinstance(error, ReelvecError)
         words = str(error) if known else f"{type(error).__name__}: {error}"
@@ -217,3 +218,12 @@ def refresh(
     return RefreshedRun(
         name=due.name, plan=tuple(plan), merged=tuple(merged), summary=summary, switched=moved
     )
+
+
+def _keep_current(session: Session) -> Switched | None:
+    """Move `current` on where it stands for tables of this run, and tell of it."""
+    with telling_refusal(session.root.uri):
+        switched = keep_current(session)
+    if switched is not None:
+        tell_moved(switched.moved)
+    return switched

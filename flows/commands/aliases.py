@@ -128,6 +128,9 @@ def tags(store: StoreOption = None, as_json: JsonFlag = False) -> None:
 
 
 def _show(moved: Moved, *, as_json: bool) -> None:
+    from reelvec.flows.promoting import tell_moved
+
+    tell_moved(moved)
     if as_json:
         print_json(moved.to_json())
     else:

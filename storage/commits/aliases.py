@@ -25,6 +25,7 @@ __all__ = [
     "CURRENT",
     "DAMAGED",
     "REMOVED",
+    "ROLLED_BACK",
     "AliasRecord",
     "Places",
     "alias_in_force",
@@ -39,6 +40,7 @@ __all__ = [
 
 CURRENT = "current"
 """The alias that search, serve, evaluate, exports and reports follow where no run is named."""
+ROLLED_BACK = "rolled back"
 REMOVED, DAMAGED = "removed", "damaged"
 """Changes that leave an alias without a target."""
 
@@ -229,9 +231,7 @@ def mend_alias(root: Root, path: str) -> str:
         why = f"record {number} was damaged"
         try:
             before = target_before(root, alias)
-            back = dataclasses.replace(
-                before, change="rolled back", why=why, restores=before.number
-            )
+            back = dataclasses.replace(before, change=ROLLED_BACK, why=why, restores=before.number)
             said = f"({alias}) stands for what it did before: {before.name}, {before.run}"
         except AliasError:
             back = AliasRecord(alias=alias, change=REMOVED, why=why)

@@ -63,7 +63,11 @@ def switch(root: Root, run: str, *, options: GateConfig, change: str) -> Switche
         raise GateRefusedError(
             f"the tables of ({run}) do not take the place of ({old.name}): {report.words}. Nothing"
             f" has changed; the report is {saved.page}. `reelvec promote {run!r}` searches them all"
-            " the same, and the config's `gate` says what is asked of them"
+            " the same, and the config's `gate` says what is asked of them",
+            run=run,
+            identity=new.embeddings.artifact.fingerprint,
+            why=report.words,
+            report=saved.page,
         )
     after = standing.number if standing else None
     why = f"passed the gate: {saved.record}"

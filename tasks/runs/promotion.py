@@ -9,6 +9,7 @@ from typing import Any
 from reelvec.storage.commits.aliases import (
     CURRENT,
     REMOVED,
+    ROLLED_BACK,
     AliasRecord,
     alias_in_force,
     alias_names,
@@ -215,7 +216,7 @@ def rollback(
             " `reelvec promote RUN` names another"
         )
     record = dataclasses.replace(
-        target, change="rolled back", why=why, restores=target.number, number=0
+        target, change=ROLLED_BACK, why=why, restores=target.number, number=0
     )
     before = _before(root, alias)
     return Moved(store=root.uri, before=before, after=move_alias(root, record))
