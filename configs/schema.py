@@ -75,6 +75,8 @@ class ExtractConfig(FrameOptions, FileLimits):
     """Videos a shard: the unit of retry, checkpoint and parallelism."""
     max_failed_fraction: float = Field(default=0.5, ge=0, le=1)
     """The run fails when a larger part of the videos is quarantined, or all of them."""
+    warn_failed_fraction: float = Field(default=0.05, ge=0, le=1)
+    """A larger part of quarantined videos is announced to those who are told (docs/deploy.md)."""
 
 
 class ModelConfig(Options):
@@ -130,8 +132,8 @@ class TrainConfig(Options):
     """auto: cuda where there is one."""
     precision: Literal["fp32", "bf16", "legacy_fp16"] = "fp32"
     """legacy_fp16: fp16 CLIP weights and moments, as the four originals train."""
-    optimizer: Literal["bert_adam", "adamw"] = "bert_adam"
-    """bert_adam: as the originals (no bias correction); adamw: the modern choice."""
+    optimizer: Literal["bert_adam", "adamw", "transformers_adamw"] = "bert_adam"
+    """bert_adam: as most originals (no bias correction); adamw: the modern choice; or X-Pool's."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Peak rate of parameters outside clip.*."""
     clip_rate_factor: float = Field(default=1e-3, ge=0)

@@ -19,6 +19,7 @@ from __future__ import annotations
 from reelvec.errors import ReelvecError
 
 __all__ = [
+    "AddressError",
     "CommitError",
     "CorpusError",
     "FormatError",
@@ -40,6 +41,10 @@ class StoreError(ReelvecError, OSError):
     def __init__(self, message: str, *, path: str = "") -> None:
         super().__init__(message)
         self.path = path
+
+
+class AddressError(StoreError, ValueError):
+    """No store can be at the address that was given."""
 
 
 class FormatError(StoreError):

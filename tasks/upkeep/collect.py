@@ -16,7 +16,7 @@ from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import RunRecord
 from reelvec.storage.upkeep.garbage import Collected, GcOptions, gc
 from reelvec.tasks.runs.holdings import Holdings
-from reelvec.tasks.training.meeting import remove_dead_meetings
+from reelvec.tasks.temporary import remove_dead_folders
 
 __all__ = ["StoreCollected", "collect_store"]
 
@@ -103,4 +103,4 @@ def _read_by(runs: list[RunRecord]) -> frozenset[tuple[str, int]]:
 def _sweep(root: Root) -> None:
     """What killed runs and trainings left, of which nobody reads anything."""
     forget_stopped(root)
-    remove_dead_meetings()
+    remove_dead_folders()

@@ -94,6 +94,7 @@ FIELDS = {
         "payload": ("jpeg", FRAMES),
         "shard_videos": (7, NONE),
         "max_failed_fraction": (0.7, NONE),
+        "warn_failed_fraction": (0.7, NONE),
     },
     ModelConfig: {
         "family": ("xclip", MODEL),
