@@ -178,7 +178,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
             text_layers=2,
             head_dim=16,
         ),
-        # the smallest that tells drawn things apart: many models in minutes (configs/sweeps)
+        # the smallest that tells drawn things apart: many models in minutes (configs/papers.yaml)
         "nano": Architecture(
             embed_dim=32,
             image_size=32,

@@ -3,8 +3,8 @@
 A story is a clip of a few pictures, each a frame, made to tell models apart:
 
 - order: three things one after the other; the six orders of the same three are six videos.
-- motion: two things step left or right, out at one edge and in at the other; the four ways of the
-  same two are four videos, and what one of them shows at some time, the others may show too.
+- motion: two things step left or right; the four ways of the same two are four videos, and no
+  picture, nor all of them without their order, says which way.
 - details: six things one after the other, of which the caption names three.
 - moments: three things among twelve pictures, the others empty; the caption names all three.
 """
@@ -24,10 +24,8 @@ __all__ = ["Picture", "Story", "Thing", "check_count", "story_of"]
 
 _SHAPES = ("circle", "square")
 _BACKGROUNDS = ("black", "white", "gray", "brown", "navy")
-_COLUMNS = 4
-"""Places of a moving thing from edge to edge; it steps by one of them."""
-_STEPS = 6
-"""Pictures of a motion."""
+_COLUMNS, _STEPS = 6, 3
+"""Places of a moving thing from edge to edge, and how many next to each other it visits."""
 _NAMED = 3
 _PICTURES = {"details": 6, "moments": 12}
 _SMALL, _LARGE = 0.13, 0.23
@@ -103,19 +101,27 @@ def _order(split: str, number: int, *, seed: int, rng: random.Random) -> Story:
 def _motion(split: str, number: int, *, seed: int, rng: random.Random) -> Story:
     unit, place = divmod(number, 4)
     chosen, ways = _sets("motion", split, seed)[unit], _MOTIONS[place]
-    starts = [rng.randrange(_COLUMNS) for _ in chosen]
-    pictures = []
-    for time in range(_STEPS):
-        things = []
-        for row, ((colour, shape), way) in enumerate(zip(chosen, ways, strict=True)):
-            column = (starts[row] + (time if way == "right" else -time)) % _COLUMNS
-            centre = ((column + 0.5) / _COLUMNS, 0.25 + 0.5 * row)
-            things.append(Thing(shape, colour, centre, radius=_SMALL))
-        pictures.append(Picture(things=tuple(things)))
+    paths = [_columns(way, rng) for way in ways]
+    pictures = [
+        Picture(
+            things=tuple(
+                Thing(shape, colour, (0.15 + 0.14 * along[time], 0.25 + 0.5 * row), radius=_SMALL)
+                for row, ((colour, shape), along) in enumerate(zip(chosen, paths, strict=True))
+            )
+        )
+        for time in range(_STEPS)
+    ]
     upper, lower = (
         f"{colour} {shape} {way}" for (colour, shape), way in zip(chosen, ways, strict=True)
     )
     return Story(tuple(pictures), f"{upper} over {lower}", f"motion/{split}/{unit}")
+
+
+def _columns(way: str, rng: random.Random) -> list[int]:
+    """Those a thing visits; which ones says nothing about the way."""
+    first = rng.randrange(_COLUMNS - _STEPS + 1)
+    visited = list(range(first, first + _STEPS))
+    return visited if way == "right" else visited[::-1]
 
 
 def _told_in_part(kind: StoryKind, unit: str, *, rng: random.Random) -> Story:
