@@ -17,6 +17,7 @@ from reelvec.configs.corpora import (
     CorpusConfig,
     FolderCorpus,
     Options,
+    StoryCorpus,
     SyntheticCorpus,
 )
 from reelvec.configs.decoding import FileLimits, FrameOptions
@@ -37,6 +38,7 @@ __all__ = [
     "ModelConfig",
     "PipelineConfig",
     "SamplingConfig",
+    "StoryCorpus",
     "SyntheticCorpus",
     "TrainConfig",
 ]

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from reelvec.configs import PipelineConfig
-from reelvec.configs.corpora import BenchmarkCorpus, FolderCorpus, SyntheticCorpus
+from reelvec.configs.corpora import BenchmarkCorpus, FolderCorpus, StoryCorpus, SyntheticCorpus
 from reelvec.configs.schema import (
     CompactionConfig,
     DistillationConfig,
@@ -64,6 +64,15 @@ FIELDS = {
         "captions_per_video": (7, CORPUS),
         "codecs": (("h264-mp4",), CORPUS),
         "motion_only": (0.5, CORPUS),
+    },
+    StoryCorpus: {
+        "kind": (None, CORPUS),
+        "about": ("motion", CORPUS),
+        "videos": (7, CORPUS),
+        "seed": (7, CORPUS),
+        "fps": (7, CORPUS),
+        "size": (64, CORPUS),
+        "codecs": (("mpeg4-avi",), CORPUS),
     },
     BenchmarkCorpus: {
         "kind": (None, CORPUS),
@@ -251,6 +260,7 @@ NEEDED = {
 CORPORA = {
     FolderCorpus: {"kind": "folder", "videos": "/videos"},
     SyntheticCorpus: {"kind": "synthetic"},
+    StoryCorpus: {"kind": "stories", "about": "order"},
     BenchmarkCorpus: {"kind": "msrvtt", "videos": "/videos", "annotations": "/annotations"},
 }
 GROUPS = {
