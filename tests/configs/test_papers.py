@@ -1,4 +1,4 @@
-"""configs/papers.yaml: the models that docs/papers-order.md compares, each pair alike in all else."""
+"""configs/papers.yaml: what docs/papers-order.md compares, each pair alike in all but the model."""
 
 from pathlib import Path
 

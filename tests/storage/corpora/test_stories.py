@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from reelvec.configs.schema import StoryCorpus
+from reelvec.configs.corpora import StoryCorpus
 from reelvec.storage.corpora import open_corpus
 from reelvec.storage.corpora.synthetic.drawing import draw_story
 from reelvec.storage.corpora.synthetic.scenes import split_of
