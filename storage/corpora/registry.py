@@ -22,11 +22,11 @@ def _folder(config: FolderCorpus, _: Path) -> CorpusReader:
     return FolderReader(**config.model_dump(exclude={"kind"}))
 
 
-def _synthetic(config: SyntheticCorpus, store_dir: Path) -> CorpusReader:
+def _synthetic(config: SyntheticCorpus, store_dir: Path, *, draws: bool = True) -> CorpusReader:
     from reelvec.storage.corpora.synthetic.corpus import SyntheticOptions, SyntheticReader
 
     options = SyntheticOptions(**config.model_dump(exclude={"kind"}))
-    return SyntheticReader(options, store_dir=store_dir)
+    return SyntheticReader(options, store_dir=store_dir, draws=draws)
 
 
 BENCHMARKS: dict[str, tuple[str, str]] = {
@@ -59,13 +59,17 @@ READERS: dict[str, Callable[[Any, Path], CorpusReader]] = {
 
 
 def open_corpus(
-    config: FolderCorpus | SyntheticCorpus | BenchmarkCorpus, *, store_dir: str | os.PathLike[str]
+    config: FolderCorpus | SyntheticCorpus | BenchmarkCorpus,
+    *,
+    store_dir: str | os.PathLike[str],
+    draws: bool = True,
 ) -> CorpusReader:
     """The reader of the configured corpus; nothing is read before its ``read()``.
 
     Args:
         config: One of the corpus classes of configs.schema, by its ``kind``.
         store_dir: Local root of the store; generated videos go below its ``sources``.
+        draws: A synthetic corpus draws what is not there yet; else it is only listed.
 
     Raises:
         CorpusError: no reader of that kind, or options it cannot use.
@@ -74,4 +78,6 @@ def open_corpus(
     if reader is None:
         kinds = ", ".join(sorted(READERS))
         raise CorpusError(f"corpus kind {config.kind!r} is unknown; use one of: {kinds}")
+    if isinstance(config, SyntheticCorpus):
+        return _synthetic(config, Path(store_dir).absolute(), draws=draws)
     return reader(config, Path(store_dir).absolute())

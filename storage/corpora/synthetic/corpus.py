@@ -64,16 +64,18 @@ class SyntheticOptions:
 
 
 class SyntheticReader:
-    """Draws what is not there yet, then lists it."""
+    """Draws what is not there yet, then lists it; or only lists it."""
 
-    def __init__(self, options: SyntheticOptions, *, store_dir: Path) -> None:
+    def __init__(self, options: SyntheticOptions, *, store_dir: Path, draws: bool = True) -> None:
         self._options = options
+        self._draws = draws
         fingerprint = layout.fingerprint(options.identity())
         self.directory = store_dir / layout.synthetic(fingerprint)
 
     def read(self) -> CorpusListing:
         """Generate the missing videos and list all; see ``CorpusReader.read``."""
-        self.generate()
+        if self._draws:
+            self.generate()
         options = self._options
         videos, captions = [], []
         scenes = [self._scene(index) for index in range(options.videos)]
