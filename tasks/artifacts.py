@@ -131,10 +131,12 @@ class Session:
     def _opened(self, kind: str, identity: Mapping[str, Any]) -> Artifact:
         if not self.plans:
             return Artifact.open(self.root, kind=kind, identity=identity)
+        fingerprint = layout.fingerprint(identity)
         try:
-            found = Artifact.find(self.root, kind=kind, fingerprint=layout.fingerprint(identity))
-        except MissingArtifactError:
-            found = Artifact.planned(self.root, kind=kind, identity=identity)
+            found = Artifact.find(self.root, kind=kind, fingerprint=fingerprint)
+        except MissingArtifactError:  # as it would begin
+            found = Artifact(self.root, kind=kind, fingerprint=fingerprint)
+            found.identity = dict(identity)
         found.reads_only = True
         return found
 

@@ -34,7 +34,11 @@ def test_both_training_steps_have_the_same_gradients(options, monkeypatch, capsy
     )
     monkeypatch.setattr(training, "FORMS", {"tiny": (tiny, 3, 1)})
     training.main(["tiny", *options])
-    rows = [row.split() for row in capsys.readouterr().out.splitlines() if " of 12 " in row]
+    shown = capsys.readouterr().out.splitlines()
+    rows = [row.split() for row in shown if " of 12 " in row]
+    captions = [row.split() for row in shown if row.endswith("(captions)")]
+    assert [row[0] for row in captions] == ["8", "16", "24"]
+    assert all(float(row[-2]) < 1e-5 for row in captions)
     assert [row[0] for row in rows] == ["3", "8", "12"]
     for row in rows:
         assert float(row[-2]) > 0

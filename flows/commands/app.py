@@ -15,10 +15,13 @@ os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
 
 from reelvec.flows.commands import (
+    aliases,
     corpora,
     deploying,
+    history,
     keeping,
     looking,
+    migrating,
     running,
     runs,
     searching,
@@ -46,6 +49,9 @@ for group in (
     serving,
     looking,
     runs,
+    aliases,
+    history,
+    migrating,
     training,
     corpora,
     keeping,

@@ -18,6 +18,7 @@ from reelvec.configs.errors import nearest
 from reelvec.flows.deployment.forms import (
     CompactForm,
     GcForm,
+    MigrateForm,
     ReembedForm,
     RetryForm,
     RunForm,
@@ -27,6 +28,8 @@ from reelvec.flows.deployment.forms import (
 )
 from reelvec.flows.deployment.upkeep import collect, compact, verify
 from reelvec.flows.launch import failures_to_retry
+from reelvec.flows.migrate import migrate
+from reelvec.flows.migrating import Migration
 from reelvec.flows.pipeline import pipeline
 from reelvec.flows.pricing import plan_run
 from reelvec.flows.reembed import reembed
@@ -43,6 +46,7 @@ __all__ = [
     "FormFlow",
     "collect_garbage",
     "compact_parts",
+    "migrate_tables",
     "reembed_store",
     "retry_failures",
     "run_pipeline",
@@ -149,6 +153,18 @@ def retry_failures(form: RetryForm) -> RunSummary:
     retry = failures_to_retry(store, run=run, reasons=form.reasons, videos=form.videos)
     config = last_config(store, run=run)
     return pipeline.fn(config, retry=retry, accept_losses=form.accept_losses, rehash=form.rehash)
+
+
+@form_flow(MigrateForm, name="migrate")
+def migrate_tables(form: MigrateForm) -> Migration:
+    """The tables of another model, and what is searched moved to them."""
+    return migrate.fn(
+        form.store or PipelineConfig().store,
+        form.weights,
+        run=form.run or None,
+        name=form.name or None,
+        plan=form.dry_run,
+    )
 
 
 @form_flow(VerifyForm, name="verify")

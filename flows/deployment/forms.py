@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, WithJsonSchema
 
 from reelvec.configs import ConfigError, PipelineConfig
-from reelvec.configs.corpora import Options
+from reelvec.configs.corpora import DRAWN, Options
 from reelvec.configs.loader import require_corpus, validate
 from reelvec.configs.presets import merge, preset_names, read_preset, read_yaml
 from reelvec.configs.schema import STAGES
@@ -25,6 +25,7 @@ from reelvec.tasks.runs.recording import last_config
 __all__ = [
     "CompactForm",
     "GcForm",
+    "MigrateForm",
     "ReembedForm",
     "RetryForm",
     "RunForm",
@@ -143,7 +144,7 @@ class RunForm(TitledForm):
             return {}
         corpus = start.get("corpus")
         kind = corpus.get("kind", "folder") if isinstance(corpus, dict) else "folder"
-        if kind == "synthetic":
+        if kind in DRAWN:
             raise ConfigError(
                 f"({self.config_file or self.preset}) draws its own videos, but videos"
                 f" ({self.videos}) and captions ({self.captions}) are given; leave both empty, or"
@@ -229,6 +230,26 @@ class RetryForm(TitledForm):
     def title(self) -> str:
         """What the run is called in the UI."""
         return f"retry failures of {self.run or 'the last run'}"
+
+
+class MigrateForm(TitledForm):
+    """Build the tables of another model beside those there are; search them if they are good."""
+
+    store: Text = ""
+    """Root of the store: a folder (a relative one lies in the worker's), or s3://bucket/prefix."""
+    weights: Text
+    """File of the new model on the worker's machine, or hf:FOLDER_OR_NAME."""
+    run: Text = ""
+    """The run whose place the new one takes; empty: what is searched."""
+    name: Text = ""
+    """Name of the new run; empty: that of the old one and of the weights."""
+    dry_run: bool = False
+    """Only say what it costs."""
+
+    @property
+    def title(self) -> str:
+        """What the run is called in the UI."""
+        return f"migrate to {Path(self.weights).name}"
 
 
 class VerifyForm(TitledForm):

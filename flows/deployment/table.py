@@ -19,6 +19,7 @@ from reelvec.flows.deployment.entrypoints import (
     FormFlow,
     collect_garbage,
     compact_parts,
+    migrate_tables,
     reembed_store,
     retry_failures,
     run_pipeline,
@@ -117,6 +118,12 @@ _DEPLOYMENTS = (
         flow=retry_failures,
         name="failures",
         words="Tries a run's failed videos again, then brings its tables up to date.",
+        queue=GPU,
+    ),
+    Deployment(
+        flow=migrate_tables,
+        name="store",
+        words="Builds the tables of another model beside those there are; searches them if good.",
         queue=GPU,
     ),
     Deployment(

@@ -75,13 +75,6 @@ class Artifact:
             return cls.find(root, kind=kind, fingerprint=fingerprint)
 
     @classmethod
-    def planned(cls, root: Root, *, kind: str, identity: Mapping[str, object]) -> Artifact:
-        """The artifact of this identity as it would begin; nothing is written."""
-        artifact = cls(root, kind=kind, fingerprint=layout.fingerprint(identity))
-        artifact.identity = dict(identity)
-        return artifact
-
-    @classmethod
     def find(cls, root: Root, *, kind: str, fingerprint: str) -> Artifact:
         """The artifact with this fingerprint.
 

@@ -188,9 +188,9 @@ def _score(model: RetrievalModel, text: TextFeatures, video: VideoFeatures) -> S
 def _drawn(columns: Columns, rows: int) -> dict[str, Tensor]:
     """Unit vectors where the columns hold numbers, ones where they are masks."""
     return {
-        name: _unit(rows, *column.shape)
-        if column.kind == "float"
-        else torch.ones(rows, *column.shape, dtype=torch.int64)
+        name: torch.ones(rows, *column.shape, dtype=torch.int64)
+        if column.kind == "integer"
+        else _unit(rows, *column.shape).abs()  # sums of squares are never negative
         for name, column in columns.items()
     }
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from reelvec.configs import PipelineConfig
-from reelvec.configs.corpora import BenchmarkCorpus, FolderCorpus, SyntheticCorpus
+from reelvec.configs.corpora import BenchmarkCorpus, FolderCorpus, StoryCorpus, SyntheticCorpus
 from reelvec.configs.schema import (
     CompactionConfig,
     DistillationConfig,
@@ -20,6 +20,7 @@ from reelvec.configs.schema import (
     SamplingConfig,
     TrainConfig,
 )
+from reelvec.configs.upkeep import GateConfig
 from reelvec.models.registry import FAMILIES, family_class, validate_options
 from reelvec.tasks.training.identity import former_identity
 from tests.support.run_identities import fingerprints, identities
@@ -64,6 +65,15 @@ FIELDS = {
         "codecs": (("h264-mp4",), CORPUS),
         "motion_only": (0.5, CORPUS),
     },
+    StoryCorpus: {
+        "kind": (None, CORPUS),
+        "about": ("motion", CORPUS),
+        "videos": (7, CORPUS),
+        "seed": (7, CORPUS),
+        "fps": (7, CORPUS),
+        "size": (64, CORPUS),
+        "codecs": (("mpeg4-avi",), CORPUS),
+    },
     BenchmarkCorpus: {
         "kind": (None, CORPUS),
         "videos": ("/other/videos", CORPUS),
@@ -94,6 +104,7 @@ FIELDS = {
         "payload": ("jpeg", FRAMES),
         "shard_videos": (7, NONE),
         "max_failed_fraction": (0.7, NONE),
+        "warn_failed_fraction": (0.7, NONE),
     },
     ModelConfig: {
         "family": ("xclip", MODEL),
@@ -177,6 +188,17 @@ FIELDS = {
         "target_mb": (7.0, NONE),
         "limit_mb": (7.0, NONE),
     },
+    GateConfig: {
+        "nightly": (False, NONE),
+        "recall_at": (7, NONE),
+        "max_recall_drop": (7.0, NONE),
+        "max_lost_fraction": (0.7, NONE),
+        "neighbours": (7, NONE),
+        "min_overlap": (0.7, NONE),
+        "min_overlap_same": (0.7, NONE),
+        "norm_tolerance": (0.7, NONE),
+        "probes": (7, NONE),
+    },
 }
 
 OPTIONS = {
@@ -238,6 +260,7 @@ NEEDED = {
 CORPORA = {
     FolderCorpus: {"kind": "folder", "videos": "/videos"},
     SyntheticCorpus: {"kind": "synthetic"},
+    StoryCorpus: {"kind": "stories", "about": "order"},
     BenchmarkCorpus: {"kind": "msrvtt", "videos": "/videos", "annotations": "/annotations"},
 }
 GROUPS = {
@@ -249,6 +272,7 @@ GROUPS = {
     EmbedConfig: ("embed",),
     EvaluateConfig: ("evaluate",),
     CompactionConfig: ("compaction",),
+    GateConfig: ("gate",),
     PipelineConfig: (),
 } | dict.fromkeys(CORPORA, ("corpus",))
 ROWS = [

@@ -39,8 +39,8 @@ def imported(dotted):
 def test_the_deployments_are_these():
     stages = {f"stage/{name}" for name in STAGES}
     assert set(DEPLOYMENTS) == stages | {
-        "pipeline/demo", "pipeline/folder", "reembed/nightly", "retry/failures", "verify/store",
-        "gc/store", "compact/store",
+        "pipeline/demo", "pipeline/folder", "reembed/nightly", "retry/failures", "migrate/store",
+        "verify/store", "gc/store", "compact/store",
     }  # fmt: skip
 
 
