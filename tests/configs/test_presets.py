@@ -19,7 +19,7 @@ from reelvec.models.sampling.rules import POLICIES
 from reelvec.storage.corpora.benchmarks.published import PUBLISHED
 from reelvec.storage.corpora.registry import reader_class
 
-SYSTEMS = {"clip4clip": 20, "clip2video": 6, "xclip": 11, "adaclip": 4}
+SYSTEMS = {"clip4clip": 20, "clip2video": 6, "xclip": 11, "adaclip": 4, "teachclip": 2}
 """Files by system: the published results, and the recipe they start from."""
 
 FILES = sorted(PRESET_DIR.rglob("*.yaml"))

@@ -20,7 +20,11 @@ from reelvec.configs.schema import (
     SamplingConfig,
     TrainConfig,
 )
+<<<<<<< HEAD
 from reelvec.configs.upkeep import GateConfig
+=======
+from reelvec.configs.training import LoraConfig
+>>>>>>> lora
 from reelvec.models.registry import FAMILIES, family_class, validate_options
 from reelvec.tasks.training.identity import former_identity
 from tests.support.run_identities import fingerprints, identities
@@ -158,6 +162,13 @@ FIELDS = {
         "activation_checkpointing": (True, NONE),
         "threads": (7, NONE),
     },
+    LoraConfig: {
+        "rank": (4, CHECKPOINT),
+        "alpha": (7.0, CHECKPOINT),
+        "targets": (("q",), CHECKPOINT),
+        "towers": (("visual",), CHECKPOINT),
+        "rate_factor": (7.0, CHECKPOINT),
+    },
     DistillationConfig: {
         "scores": ("ce", CHECKPOINT),
         "frames": ("l1", CHECKPOINT),
@@ -269,6 +280,7 @@ GROUPS = {
     ModelConfig: ("model",),
     TrainConfig: ("train",),
     DistillationConfig: ("train", "distillation"),
+    LoraConfig: ("train", "lora"),
     EmbedConfig: ("embed",),
     EvaluateConfig: ("evaluate",),
     CompactionConfig: ("compaction",),
@@ -308,6 +320,8 @@ def test_each_field_changes_the_identities_it_should(options, name, value, chang
     base = {"corpus": CORPORA[options]} if options in CORPORA else {}
     if options is DistillationConfig:
         base = {"train": {"teachers": ["a run"]}}
+    if options is LoraConfig:
+        base = {"train": {"lora": {}}}
     if name == "preset":  # the same run, one of them by the preset's name
         plain = PipelineConfig(preset="demo")
         assert changed_by(plain, plain.model_copy(update={"preset": None})) == changed
@@ -344,6 +358,13 @@ def groups_in(field):
 
 def test_how_teachers_are_followed_counts_where_there_are_any():
     assert changed_by(run(), run("train", "distillation", temperature=7.0)) == NONE
+
+
+def test_adapters_count_where_there_are_any():
+    assert changed_by(run(), run("train", lora=None)) == NONE
+    assert changed_by(run(), run("train", lora={})) == CHECKPOINT
+    again = run("train", lora={"targets": ["v", "q", "v"]})
+    assert changed_by(run("train", lora={}), again) == NONE
 
 
 def test_kinds_of_corpora_are_told_apart():
