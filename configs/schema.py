@@ -22,12 +22,8 @@ from reelvec.configs.corpora import (
 )
 from reelvec.configs.decoding import FileLimits, FrameOptions
 from reelvec.configs.presets import merge, read_preset
-<<<<<<< HEAD
-from reelvec.configs.training import DistillationConfig
-from reelvec.configs.upkeep import CompactionConfig, GateConfig
-=======
 from reelvec.configs.training import Beta, DistillationConfig, LoraConfig
->>>>>>> lora
+from reelvec.configs.upkeep import CompactionConfig, GateConfig
 
 __all__ = [
     "STAGES",

@@ -20,11 +20,8 @@ from reelvec.configs.schema import (
     SamplingConfig,
     TrainConfig,
 )
-<<<<<<< HEAD
-from reelvec.configs.upkeep import GateConfig
-=======
 from reelvec.configs.training import LoraConfig
->>>>>>> lora
+from reelvec.configs.upkeep import GateConfig
 from reelvec.models.registry import FAMILIES, family_class, validate_options
 from reelvec.tasks.training.identity import former_identity
 from tests.support.run_identities import fingerprints, identities
