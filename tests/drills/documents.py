@@ -64,7 +64,7 @@ def play(folder):
             else:
                 result = str(child.wait(PATIENCE))
             rows.append((line, result, time.monotonic() - started))
-            if line == "reelvec deploy":
+            if line.startswith("reelvec deploy"):
                 make_small(environment["PREFECT_API_URL"])
     return rows
 
