@@ -22,7 +22,7 @@ from reelvec.configs.schema import ModelConfig
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.family import RetrievalModel
 from reelvec.models.lora import adapter_state, load_adapted, plain_state
-from reelvec.models.training.optim import export_optimizer, import_optimizer
+from reelvec.models.training.moments import export_optimizer, import_optimizer
 from reelvec.storage.commits.artifact import Artifact, PartRef, Receipt, Snapshot
 from reelvec.storage.records import Outcome
 from reelvec.storage.upkeep.garbage import CHECKPOINT_GRACE_SECONDS, GcOptions, gc_artifact

@@ -11,10 +11,15 @@ from reelvec.models.temporal import unit
 from tests.models.contracts_family import FamilyContract, captions, clips, inputs_of, make
 
 SHIFT = {"shift_layers": [0, 1], "n_div": 2, "cross_num_hidden_layers": 1, "num_samples": 20}
-VARIANTS = [SHIFT, SHIFT | {"mask_layout": "legacy", "topk": 2}, SHIFT | {"linear_patch": "3d"}]
+VARIANTS = [
+    SHIFT,
+    SHIFT | {"mask_layout": "legacy", "topk": 2},
+    SHIFT | {"linear_patch": "3d"},
+    SHIFT | {"sim_header": "seqLSTM"},
+]
 
 
-@pytest.fixture(params=VARIANTS, ids=["fixed", "legacy", "3d"])
+@pytest.fixture(params=VARIANTS, ids=["fixed", "legacy", "3d", "seqLSTM"])
 def options(request):
     return request.param
 
@@ -52,7 +57,9 @@ def test_frames_see_each_other_through_the_shift_alone():
         mask = torch.ones(1, 4, dtype=torch.int64)
         other = pixels.clone()
         other[:, 3] = 255 - other[:, 3]
-        a, b = (model.video_backbone(**inputs_of(model, x, mask))["tokens"] for x in (pixels, other))
+        a, b = (
+            model.video_backbone(**inputs_of(model, x, mask))["tokens"] for x in (pixels, other)
+        )
         moved = (a - b).abs().amax(dim=(0, 2, 3)) > 1e-9
         assert moved.tolist() == [False, shift, shift, True]
 
@@ -62,7 +69,9 @@ def test_evaluation_draws_the_same_noise_always_and_training_its_rows():
     given = inputs_of(model, *clips(3))
     assert torch.equal(model.encode_video(**given)["frames"], model.encode_video(**given)["frames"])
     hard = make("ts2net", SHIFT | {"selection": "hard"})
-    assert not torch.equal(hard.encode_video(**given)["frames"], model.encode_video(**given)["frames"])
+    assert not torch.equal(
+        hard.encode_video(**given)["frames"], model.encode_video(**given)["frames"]
+    )
     noise = StepNoise(1, 2).of_rows(torch.arange(3))
     drawn = model.video_noise(noise)
     assert drawn["selection_noise"].shape == (3, 4, 20, 4)
@@ -100,8 +109,10 @@ def test_its_checkpoint_tells_it_and_leaves_as_an_archive():
 def test_what_it_cannot_be_is_refused():
     with pytest.raises(OptionsError, match="positions for 77 tokens; set at most 19"):
         make("ts2net", SHIFT, frames=20)
-    with pytest.raises(OptionsError, match="go through seqTransf"):
+    with pytest.raises(OptionsError, match="no patch reaches a frame"):
         make("ts2net", SHIFT | {"sim_header": "meanP"})
+    with pytest.raises(OptionsError, match="released seqTransf"):
+        make("ts2net", SHIFT | {"sim_header": "seqLSTM", "mask_layout": "legacy"})
     with pytest.raises(OptionsError, match="n_div 7 asks for"):
         make("ts2net", SHIFT | {"n_div": 7})
     with pytest.raises(OptionsError, match="topk 5: a frame has 4"):

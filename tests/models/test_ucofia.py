@@ -70,7 +70,9 @@ def test_a_checkpoint_tells_which_code_it_is_of():
         assert (told["topk"], told["shift_layers"]) == (options.get("topk", 3), [0])
         load_checkpoint(make("ucofia", options | told, seed=3), model.state_dict())
     with pytest.raises(WeightsError, match="in_conv"):
-        load_checkpoint(make("ucofia", SHIFT | {"code": "eval_t2v"}), make("ucofia", SHIFT).state_dict())
+        load_checkpoint(
+            make("ucofia", SHIFT | {"code": "eval_t2v"}), make("ucofia", SHIFT).state_dict()
+        )
 
 
 def test_other_lengths_than_the_matrices_are_refused():

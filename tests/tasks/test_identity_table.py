@@ -259,6 +259,32 @@ OPTIONS["teachclip"] = OPTIONS["clip4clip"] | {
     "frame_temperature": 0.2,
     "weight_mask": "legacy",
 }
+OPTIONS["xpool"] = {
+    "num_mha_heads": 2,
+    "transformer_dropout": 0.4,
+    "short_videos": "repeat",
+}
+OPTIONS["drl"] = OPTIONS["clip4clip"] | {
+    "sim_header": "meanP",
+    "interaction": "ti",
+    "wti_arch": 3,
+    "pair_mask": "legacy",
+    "cdcr": 2,
+    "cdcr_alpha1": 0.7,
+    "cdcr_alpha2": 0.7,
+    "cdcr_lambda": 0.7,
+    "cdcr_guard": "legacy",
+}
+TOKENS = OPTIONS["clip4clip"] | {
+    "shift_layers": [1],
+    "n_div": 5,
+    "topk": 2,
+    "num_samples": 7,
+    "sigma": 0.7,
+    "selection": "hard",
+}
+OPTIONS["ts2net"] = TOKENS | {"sim_header": "seqLSTM", "mask_layout": "legacy"}
+OPTIONS["ucofia"] = TOKENS | {"sim_header": "meanP", "code": "eval_t2v"}
 NEEDED = {
     ("clip2video", "sim_type"): {"temporal_type": "", "center_proj": ""},
     ("clip2video", "temporal_type"): {"center_proj": ""},

@@ -33,6 +33,9 @@ DRAWING = {
         "adaclip",
         POLICY | {"policy": "mobilenet_v3_large", "rnn": "none", "freeze_cnn": True},
     ),
+    "xpool": ("xpool", {}),
+    "drl one token": ("drl", {"interaction": "ti", "cdcr": 1, "cdcr_lambda": 1.0}),
+    "ts2net": ("ts2net", {"shift_layers": [0], "n_div": 2, "num_samples": 20}),
 }
 SILENT = {
     "clip4clip meanP": ("clip4clip", {}),
@@ -42,6 +45,7 @@ SILENT = {
     "xclip": ("xclip", {"sim_header": "seqTransf"}),
     "adaclip": ("adaclip", {"frame_agg": "transformer"}),
     "teachclip": ("teachclip", {}),
+    "drl weighed": ("drl", {"cdcr": 3, "cdcr_lambda": 1.0}),
 }
 ADAPTED = {"clip4clip meanP lora": ("clip4clip", {}), "xclip lora": ("xclip", {})}
 TEACHERS = ("xclip", "clip4clip meanP")
