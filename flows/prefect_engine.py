@@ -1,4 +1,4 @@
-"""Shards as Prefect's task runs, progress and events as a Prefect server keeps them."""
+"""Shards as Prefect's task runs, progress and numbers as a Prefect server keeps them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
-from prefect.events import emit_event
 from prefect.futures import as_completed
 
 from reelvec.flows.engine import ShardFunction, ShowProgress
@@ -78,7 +77,3 @@ class PrefectEngine:
             create_table_artifact(
                 table=[dict(r) for r in rows], key=f"numbers-{title}", description=line
             )
-
-    def announce(self, event: str, *, resource: str, payload: Mapping[str, Any]) -> None:
-        """An event, which may start deployments."""
-        emit_event(event=event, resource={"prefect.resource.id": resource}, payload=dict(payload))

@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from reelvec.configs import PipelineConfig
+from reelvec.flows.promoting import tell_moved, telling_refusal
 from reelvec.storage.errors import MissingArtifactError, ReelvecError
+from reelvec.storage.naming import choose_run
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, find_run, runs_in_use
 from reelvec.tasks.artifacts import Session
+from reelvec.tasks.migration.switching import Switched, keep_current
 from reelvec.tasks.runs.outcome import RunSummary
 from reelvec.tasks.runs.plan import PlannedWork, plan_reembed
 from reelvec.tasks.runs.preflight import checked_config
@@ -70,6 +73,8 @@ class RefreshedRun:
     plan: tuple[PlannedWork, ...] = ()
     merged: tuple[Compacted, ...] = ()
     summary: RunSummary | None = None
+    switched: Switched | None = None
+    """What became of `current`; None: it does not stand for tables of this run, or stays."""
     error: str = ""
     """Why it failed; "": it did not."""
 
@@ -96,6 +101,7 @@ class RefreshedRun:
             "changed": self.changed,
             "error": self.error,
             "summary": None if self.summary is None else self.summary.to_json(),
+            "moved": self.switched and self.switched.moved.to_json(),
         }
 
 
@@ -138,7 +144,7 @@ def chosen_runs(store: str, names: Sequence[str] = ()) -> list[DueRun]:
         MissingArtifactError: no run is called so, or has no tables; the store has no run.
     """
     root = open_root(store)
-    records = [find_run(root, name) for name in names] or runs_in_use(root)
+    records = [choose_run(root, name).record for name in names] or runs_in_use(root)
     if not records:
         find_run(root)  # says what there is instead
         raise MissingArtifactError(
@@ -197,14 +203,27 @@ def refresh(
         for row in plan:
             say(f"{due.name}: {row.stage}: {row.count} {row.why}")
         if options.dry_run or not plan:
-            return RefreshedRun(name=due.name, plan=tuple(plan))
+            moved = None if options.dry_run else _keep_current(session)
+            return RefreshedRun(name=due.name, plan=tuple(plan), switched=moved)
         merged = compact_run(session)
         for one in merged:
             say(f"{due.name}: {one.kind}: {one.parts_before} parts became {one.parts_after}")
         summary = run(session, list(due.stages))
+        moved = _keep_current(session)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other runs are still due
         known = isinstance(error, ReelvecError)
         words = str(error) if known else f"{type(error).__name__}: {error}"
         say(f"{due.name}: {words}")
         return RefreshedRun(name=due.name, plan=tuple(plan), error=words)
-    return RefreshedRun(name=due.name, plan=tuple(plan), merged=tuple(merged), summary=summary)
+    return RefreshedRun(
+        name=due.name, plan=tuple(plan), merged=tuple(merged), summary=summary, switched=moved
+    )
+
+
+def _keep_current(session: Session) -> Switched | None:
+    """Move `current` on where it stands for tables of this run, and tell of it."""
+    with telling_refusal(session.root.uri):
+        switched = keep_current(session)
+    if switched is not None:
+        tell_moved(switched.moved)
+    return switched

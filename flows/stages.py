@@ -7,19 +7,20 @@ or replayed. Its result is a receipt: which snapshot, how much was done, and how
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from reelvec.configs import PipelineConfig
 from reelvec.flows.engine import Engine, ShardFunction
+from reelvec.flows.events import Event, announce
 from reelvec.flows.progress import TrainingNumbers, stage_progress
 from reelvec.storage.at_work import announced
 from reelvec.storage.commits.artifact import Receipt
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus import ingest as ingestion
-from reelvec.tasks.corpus.ledger import check_failed_fraction, ledger
+from reelvec.tasks.corpus.ledger import LedgerCounts, check_failed_fraction, counts, ledger
 from reelvec.tasks.embedding import embed as embedding
 from reelvec.tasks.embedding import parts as embed_parts
 from reelvec.tasks.embedding.encoding import EncoderRef
@@ -75,6 +76,9 @@ def ingest(session: Session, retry: RetryFilter | None, engine: Engine) -> Stage
     work = _Work(session, engine, plan.target, plan.shards, unit="rows")
     receipts = work.map("ingest", ingestion.ingest_shard, limits=session.config.extract)
     snapshot = ingestion.commit_ingest(session, plan, receipts)
+    if snapshot.number != plan.target.number:
+        payload = {"snapshot": snapshot.number, **plan.done}
+        _announce(Event.INGESTED, session, plan.target.fingerprint, payload=payload)
     seconds = time.monotonic() - started
     return StageReceipt.of("ingest", snapshot, done=plan.done, seconds=seconds, notes=plan.notes)
 
@@ -87,7 +91,9 @@ def extract(session: Session, retry: RetryFilter | None, engine: Engine) -> Stag
     work = _Work(session, engine, plan.target, plan.shards, unit="videos")
     receipts = work.map("extract", extraction.extract_shard, extract=options)
     snapshot = extraction.commit_extract(session, plan, receipts)
-    check_failed_fraction(ledger(corpus, frames=snapshot), limit=options.max_failed_fraction)
+    videos = list(ledger(corpus, frames=snapshot))
+    _tell_failures(session, counts(videos))
+    check_failed_fraction(videos, limit=options.max_failed_fraction)
     done = {"new": plan.clips - len(plan.retried), "again": len(plan.retried)}
     read = session.config.model.max_frames
     note = extraction.frames_note([*plan.adopted, *receipts], extract=options, read=read)
@@ -159,11 +165,8 @@ def embed(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
         receipts = work.map("embed", embed_parts.embed_shard, inputs=inputs)
     snapshot = embedding.commit_embed(session, plan, receipts)
     if snapshot.number != plan.target.number:
-        engine.announce(
-            "reelvec.embeddings.committed",
-            resource=f"reelvec.embeddings.{plan.target.fingerprint}",
-            payload={"snapshot": snapshot.number, "rows": snapshot.rows},
-        )
+        payload = {"snapshot": snapshot.number, "rows": snapshot.rows}
+        _announce(Event.COMMITTED, session, plan.target.fingerprint, payload=payload)
     done = {
         "new": plan.new,
         "stale": len(plan.stale),
@@ -212,6 +215,23 @@ STAGES: dict[str, Stage] = {
 
 def _none(_: object) -> bool:
     return False
+
+
+def _tell_failures(session: Session, videos: LedgerCounts) -> None:
+    """Announce that more videos failed than a person wants to find out by chance."""
+    if videos.quarantined > session.config.extract.warn_failed_fraction * videos.planned:
+        payload = {"quarantined": videos.quarantined, "videos": videos.planned}
+        _announce(Event.QUARANTINED, session, session.corpus.fingerprint, payload=payload)
+
+
+def _announce(event: Event, session: Session, identity: str, *, payload: Mapping[str, int]) -> None:
+    announce(
+        event,
+        identity=identity,
+        store=session.root.uri,
+        run=session.config.name,
+        payload=payload,
+    )
 
 
 class _Work:

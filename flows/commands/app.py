@@ -15,9 +15,12 @@ os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 
 from reelvec.flows.commands import (
+    aliases,
     corpora,
+    history,
     keeping,
     looking,
+    migrating,
     running,
     runs,
     searching,
@@ -45,6 +48,9 @@ for group in (
     serving,
     looking,
     runs,
+    aliases,
+    history,
+    migrating,
     training,
     corpora,
     keeping,

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import StringConstraints, WithJsonSchema
 
 from reelvec.configs import ConfigError, PipelineConfig
-from reelvec.configs.corpora import Options
+from reelvec.configs.corpora import DRAWN, Options
 from reelvec.configs.loader import require_corpus, validate
 from reelvec.configs.presets import merge, preset_names, read_preset, read_yaml
 from reelvec.storage.reasons import Reason
@@ -113,7 +113,7 @@ class RunForm(Options):
             return {}
         corpus = start.get("corpus")
         kind = corpus.get("kind", "folder") if isinstance(corpus, dict) else "folder"
-        if kind == "synthetic":
+        if kind in DRAWN:
             raise ConfigError(
                 f"({self.config_file or self.preset}) draws its own videos, but videos"
                 f" ({self.videos}) and captions ({self.captions}) are given; leave both empty, or"

@@ -8,7 +8,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from reelvec.configs.schema import BenchmarkCorpus, FolderCorpus, SyntheticCorpus
+from reelvec.configs.schema import (
+    BenchmarkCorpus,
+    CorpusConfig,
+    FolderCorpus,
+    StoryCorpus,
+    SyntheticCorpus,
+)
 from reelvec.storage.corpora.benchmarks.reading import BenchmarkReader
 from reelvec.storage.corpora.contract import CorpusReader
 from reelvec.storage.errors import CorpusError
@@ -27,6 +33,13 @@ def _synthetic(config: SyntheticCorpus, store_dir: Path) -> CorpusReader:
 
     options = SyntheticOptions(**config.model_dump(exclude={"kind"}))
     return SyntheticReader(options, store_dir=store_dir)
+
+
+def _stories(config: StoryCorpus, store_dir: Path) -> CorpusReader:
+    from reelvec.storage.corpora.synthetic.story_corpus import StoryOptions, StoryReader
+
+    options = StoryOptions(**config.model_dump(exclude={"kind"}))
+    return StoryReader(options, store_dir=store_dir)
 
 
 BENCHMARKS: dict[str, tuple[str, str]] = {
@@ -54,13 +67,12 @@ def _benchmark(config: BenchmarkCorpus, _: Path) -> CorpusReader:
 READERS: dict[str, Callable[[Any, Path], CorpusReader]] = {
     "folder": _folder,
     "synthetic": _synthetic,
+    "stories": _stories,
     **dict.fromkeys(BENCHMARKS, _benchmark),
 }
 
 
-def open_corpus(
-    config: FolderCorpus | SyntheticCorpus | BenchmarkCorpus, *, store_dir: str | os.PathLike[str]
-) -> CorpusReader:
+def open_corpus(config: CorpusConfig, *, store_dir: str | os.PathLike[str]) -> CorpusReader:
     """The reader of the configured corpus; nothing is read before its ``read()``.
 
     Args:

@@ -28,6 +28,7 @@ SYSTEMS = {
     "drl": 5,
     "ts2net": 4,
     "ucofia": 2,
+    "teachclip": 2,
 }
 """Files by system: the published results, and the recipe they start from."""
 

@@ -1,7 +1,9 @@
 """Words over a store as a person types them: a wrong path, a lost table, a shortened identity."""
 
 import dataclasses
+import errno
 import json
+import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +13,8 @@ import pytest
 from reelvec.flows.launch import launch
 from reelvec.storage import layout
 from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.places.failures import explained
+from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import latest_run, write_run
 from reelvec.storage.store_format import FORMAT
@@ -124,6 +128,18 @@ def test_an_object_store_is_asked_for_a_list(reelvec, tmp_path, monkeypatch):
         assert reelvec("verify", "--store", there)[0] == 0
         code, out, err = reelvec("verify", "--store", typo, "--json")
         assert (code, out) == (2, "") and f"no store at ({typo})" in err
+
+
+@pytest.mark.parametrize("command", ["status", "failures", "verify", "gc", "search"])
+def test_a_disk_that_fails_is_no_wrong_call(reelvec, store, monkeypatch, command):
+    def fail(self, path):
+        with explained("read", path=self.local_folder / path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(LocalRoot, "exists", fail)
+    words = ["a circle"] if command == "search" else []
+    code, _, err = reelvec(command, *words, "--store", store)
+    assert code == 1 and "the disk, or the network it is on, failed" in err
 
 
 def test_damage_names_the_videos(reelvec, made, store):
