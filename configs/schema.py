@@ -7,7 +7,7 @@ receive one of these objects or plain values, never a copy of its fields.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -21,7 +21,7 @@ from reelvec.configs.corpora import (
 )
 from reelvec.configs.decoding import FileLimits, FrameOptions
 from reelvec.configs.presets import merge, read_preset
-from reelvec.configs.training import DistillationConfig
+from reelvec.configs.training import Beta, DistillationConfig, LoraConfig
 from reelvec.configs.upkeep import CompactionConfig, GateConfig
 
 __all__ = [
@@ -108,9 +108,6 @@ class ModelConfig(Options):
     """In what order validation and embedding see them; random: each clip's own, always the same."""
 
 
-Beta = Annotated[float, Field(ge=0, lt=1)]
-
-
 class TrainConfig(Options):
     """How the model is trained; epochs 0: not at all."""
 
@@ -157,6 +154,8 @@ class TrainConfig(Options):
     """CLIP blocks frozen from the bottom, as the originals count; -1 freezes nothing."""
     freeze: Literal["none", "backbone"] = "none"
     """backbone: the towers stay as they are; what they give is kept once, heads train from it."""
+    lora: LoraConfig | None = None
+    """Adapters of the towers, whose own weights then stay as they are; null: none."""
     teachers: tuple[str, ...] = ()
     """Runs of this store, or weights files, that teach this model; none: it learns from pairs."""
     distillation: DistillationConfig = DistillationConfig()

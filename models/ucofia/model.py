@@ -93,7 +93,7 @@ class Ucofia(TokenFamily):
         own = {
             "shift_layers": shifted_blocks(state),
             "topk": pixels // frames - 1,
-            "code": "train" if 2 * len(state[_FIRST]) == state[_FIRST].shape[1] else "eval_t2v",
+            "code": "train" if state[_FIRST].shape[1] == len(state[_WIDTH[0]]) else "eval_t2v",
         }
         return OriginalSettings(
             options=options | own, max_words=len(state[_WORDS[0]]), max_frames=frames

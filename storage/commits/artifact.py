@@ -49,6 +49,7 @@ class Artifact:
         self.kind = kind
         self.fingerprint = fingerprint
         self.folder = layout.artifact(kind, fingerprint)
+        self.reads_only = False  # then a plan may be made where nothing can or may be written
         self._receipts: dict[str, Receipt] = {}
         self._cached_inputs = 0
         self._parts = VerifiedParts(root)
@@ -237,7 +238,8 @@ class Artifact:
 
         Those that are damaged, or whose part is, are left out: their inputs are done again.
         """
-        self.root.begin_writing()  # gc leaves what is found from here on
+        if not self.reads_only:
+            self.root.begin_writing()  # gc leaves what is found from here on
         base = self.latest()
         parts = {entry.part for entry in base.entries} | base.settled if base else frozenset()
         known = {layout.receipt_of(part) for part in parts}
@@ -258,8 +260,8 @@ class Artifact:
             except (IntegrityError, MissingArtifactError, CommitError):
                 continue
             orphans.append(receipt)
-        # who wrote them may have been killed before their names were durable
-        self.root.sync(*(f"{self.folder}/{receipt.path}" for receipt in orphans))
+        if not self.reads_only:  # who wrote them may have been killed before names were durable
+            self.root.sync(*(f"{self.folder}/{receipt.path}" for receipt in orphans))
         return orphans
 
     def receipt(self, path: str) -> Receipt:

@@ -1,4 +1,4 @@
-"""A head on given features, videos of several captions: the scores, and both directions' metrics."""
+"""A head on given features, videos of several captions: scores and metrics, both ways."""
 
 import numpy as np
 import torch
