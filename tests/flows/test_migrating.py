@@ -132,13 +132,13 @@ def test_a_refused_gate_leaves_all_as_it_was_and_says_why(store, made, monkeypat
         switching,
         "judge",
         lambda old, new, options: plain(
-            old, new, options=options.model_copy(update={"min_overlap": 1.0, "neighbours": 1})
+            old, new, options=options.model_copy(update={"norm_tolerance": 1e-12})
         ),
     )
     words = ("migrate", "--weights", made.weights, "--store", store)
     code, out, err = typed(monkeypatch, capsys, *words)
     assert (code, out) == (5, "")
-    assert "do not take the place of (base)" in err and "1 nearest videos" in err
+    assert "do not take the place of (base)" in err and "length of vectors" in err
     assert "Nothing has changed" in err and "gates" in err
     assert seen(store)[0] == "base" and before[1].items() <= seen(store, "base")[1].items()
     assert [(tag.alias, tag.record.name) for tag in list_tags(store)] == [("current", "base")]
