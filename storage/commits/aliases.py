@@ -19,7 +19,7 @@ from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import AliasError, IntegrityError, MissingArtifactError
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
-from reelvec.storage.store_format import stamp_format
+from reelvec.storage.store_format import WITH_ALIASES, stamp_format
 
 __all__ = [
     "CURRENT",
@@ -145,7 +145,7 @@ def move_alias(root: Root, record: AliasRecord, *, after: int | None = None) -> 
         MissingArtifactError: a snapshot is gone.
         StoreError: the store cannot be written; the alias stays.
     """
-    stamp_format(root)
+    stamp_format(root, WITH_ALIASES)
     with ExitStack() as pins:
         for kind, (fingerprint, number) in record.artifacts.items():
             artifact = Artifact(root, kind=kind, fingerprint=fingerprint)

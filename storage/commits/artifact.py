@@ -34,7 +34,7 @@ from reelvec.storage.errors import CommitError, IdentityError, IntegrityError, M
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
-from reelvec.storage.store_format import FORMAT, stamp_format
+from reelvec.storage.store_format import PLAIN, stamp_format
 
 __all__ = ["Artifact", "PartRef", "PartWriter", "Receipt", "Snapshot"]
 
@@ -69,7 +69,7 @@ class Artifact:
         except MissingArtifactError:
             path = layout.identity(layout.artifact(kind, fingerprint))
             stamp_format(root)
-            root.sync(layout.store_format(FORMAT))  # of another first writer, killed perhaps
+            root.sync(layout.store_format(PLAIN))  # of another first writer, killed perhaps
             with suppress(FileExistsError):  # another writer of the same identity was first
                 root.put_new(path, seal(identity, indent=2))
             return cls.find(root, kind=kind, fingerprint=fingerprint)

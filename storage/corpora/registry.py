@@ -8,13 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from reelvec.configs.schema import (
-    BenchmarkCorpus,
-    CorpusConfig,
-    FolderCorpus,
-    StoryCorpus,
-    SyntheticCorpus,
-)
+from reelvec.configs.corpora import CorpusConfig, StoryCorpus
+from reelvec.configs.schema import BenchmarkCorpus, FolderCorpus, SyntheticCorpus
 from reelvec.storage.corpora.benchmarks.reading import BenchmarkReader
 from reelvec.storage.corpora.contract import CorpusReader
 from reelvec.storage.errors import CorpusError

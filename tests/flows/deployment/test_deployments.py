@@ -24,6 +24,7 @@ from tests.support import documents
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+GPU = yaml.safe_load((ROOT / "docker-compose.gpu.yml").read_text())
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 DOCS = [ROOT / "docs" / name for name in ("deploy.md", "scheduling.md", "scaling-out.md")]
 DEPLOYMENTS = {row.full_name: row for row in deployments(store="reelvec-store")}
@@ -266,24 +267,47 @@ def variables(node):
 
 
 def test_the_services_are_these():
-    names = ["dask-scheduler", "dask-worker", "deploy", "postgres", "server", "worker"]
-    assert sorted(SERVICES) == names
+    always = {name for name, service in SERVICES.items() if "profiles" not in service}
+    assert always == {
+        "dask-scheduler", "dask-worker", "deploy", "postgres", "serve", "server", "worker",
+    }  # fmt: skip
+    asked_for = {name: SERVICES[name]["profiles"] for name in set(SERVICES) - always}
+    assert asked_for == {"objects": ["objects"], "bucket": ["objects"], "prometheus": ["metrics"]}
 
 
 def test_no_secret_has_a_default():
+    """What every start needs must be given; what a profile needs is empty, which starts nothing."""
     secrets = [v for v in variables(COMPOSE) if re.search(r"PASSWORD|AUTH|SECRET|TOKEN", v[0])]
-    assert {name for name, _, _ in secrets} == {"POSTGRES_PASSWORD", "PREFECT_AUTH"}
-    assert {(operator, ".env.example" in rest) for _, operator, rest in secrets} == {("?", True)}
+    needed = {"POSTGRES_PASSWORD", "PREFECT_AUTH", "REELVEC_PAGE_TOKEN"}
+    assert {name for name, _, _ in secrets} == needed | {"AWS_SECRET_ACCESS_KEY"}
+    for name, operator, rest in secrets:
+        wanted = ("?", True) if name in needed else ("-", False)
+        assert (operator, ".env.example" in rest) == wanted and (operator == "?" or not rest)
     for service in SERVICES.values():
         for key, value in service.get("environment", {}).items():
-            if re.search(r"PASSWORD|AUTH_STRING|CONNECTION_URL", key):
+            if re.search(r"PASSWORD|AUTH_STRING|CONNECTION_URL|SECRET|TOKEN", key):
                 assert VARIABLE.fullmatch(str(value)), key
+
+
+def test_an_object_store_without_a_password_does_not_start(tmp_path):
+    """MinIO would take one that everybody knows."""
+    shell, flag, script = SERVICES["objects"]["entrypoint"]
+    (tmp_path / "minio").write_text("#!/bin/sh\necho started $@")
+    (tmp_path / "minio").chmod(0o755)
+
+    def started(password):
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "MINIO_ROOT_PASSWORD": password}
+        words = [shell, flag, script.replace("$$", "$")]
+        return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+
+    assert started("").returncode == 1 and "AWS_SECRET_ACCESS_KEY" in started("short").stderr
+    assert started("long enough").stdout == "started server /objects\n"
 
 
 def test_env_example_names_every_variable_and_holds_no_secret():
     text = (ROOT / ".env.example").read_text()
     given = dict(re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", text, flags=re.M))
-    used = {name: (operator, rest) for name, operator, rest in variables(COMPOSE)}
+    used = {name: (operator, rest) for name, operator, rest in variables([COMPOSE, GPU])}
     assert set(given) == set(used)
     for name, (operator, rest) in used.items():
         assert given[name] == ("" if operator == "?" else rest), name
@@ -303,20 +327,65 @@ def test_ports_are_bound_to_loopback():
             assert str(port).startswith("127.0.0.1:"), f"{name}: {port}"
 
 
+def test_what_is_exposed_is_this_and_no_more():
+    """It asks for a password or a token, or only shows numbers; nothing uses the host's network."""
+    ports = {name: [port.rpartition(":")[2] for port in s["ports"]] for name, s in SERVICES.items()
+             if "ports" in s}  # fmt: skip
+    assert ports == {
+        "server": ["4200"], "serve": ["8765"], "dask-scheduler": ["8787"], "prometheus": ["9090"],
+    }  # fmt: skip
+    for name, service in SERVICES.items():
+        loose = {"network_mode", "networks", "privileged", "pid", "ipc", "expose"} & set(service)
+        assert not loose, f"{name}: {loose}"
+        assert not any("docker.sock" in str(mount) for mount in service.get("volumes", ()))
+        assert "no-new-privileges:true" in service["security_opt"], name
+    assert "ports" not in GPU["services"]["worker"] and set(GPU["services"]) == {"worker"}
+
+
+def test_the_page_asks_for_a_token_and_prometheus_brings_it():
+    from reelvec.flows.page.guard import check_token, is_loopback
+
+    serve = SERVICES["serve"]
+    host = serve["command"][serve["command"].index("--host") + 1]
+    assert not is_loopback(host)
+    with pytest.raises(ReelvecError, match="needs a token"):
+        check_token("", host=host)
+    told = yaml.safe_load(COMPOSE["configs"]["prometheus"]["content"])["scrape_configs"]
+    (job,) = told
+    assert VARIABLE.fullmatch(job["authorization"]["credentials"])[1] == "REELVEC_PAGE_TOKEN"
+    assert job["static_configs"] == [{"targets": ["serve:8765"]}]
+    (given,) = SERVICES["prometheus"]["configs"]
+    assert f"--config.file={given['target']}" in SERVICES["prometheus"]["command"]
+
+
+def test_the_gpus_are_the_workers_in_an_image_of_the_same_version():
+    worker = GPU["services"]["worker"]
+    (device,) = worker["deploy"]["resources"]["reservations"]["devices"]
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+    assert worker["image"] == f"{SERVICES['worker']['image']}-cuda"
+    (argument,) = worker["build"]["args"]
+    assert argument in SERVICES["server"]["build"]["args"] and f"ARG {argument}=" in DOCKERFILE
+
+
 def test_the_database_and_the_scheduler_are_not_published():
     assert "ports" not in SERVICES["postgres"]
     assert not any(":8786" in port for port in SERVICES["dask-scheduler"]["ports"])
 
 
-@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"deploy"}))
+ONCE = {"deploy", "bucket"}
+"""Services that end."""
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - ONCE))
 def test_services_that_stay_have_a_health_check_and_come_back(name):
     assert SERVICES[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
     assert SERVICES[name]["restart"] == "unless-stopped"
 
 
-def test_the_one_shot_service_ends():
-    assert SERVICES["deploy"]["restart"].startswith("on-failure")
-    assert "healthcheck" not in SERVICES["deploy"]
+@pytest.mark.parametrize("name", sorted(ONCE))
+def test_a_one_shot_service_ends(name):
+    assert SERVICES[name]["restart"].startswith("on-failure")
+    assert "healthcheck" not in SERVICES[name]
 
 
 def test_services_wait_for_what_they_need():
@@ -329,9 +398,11 @@ def test_services_wait_for_what_they_need():
 def test_images_are_pinned_and_ours_is_one():
     images = {service["image"] for service in SERVICES.values()}
     ours = {image for image in images if image.startswith("reelvec:")}
-    assert len(ours) == 1 and len(images) == 2
+    assert len(ours) == 1 and len(images) == 4
     for image in images:
-        assert re.fullmatch(r"[a-z]+:\d+\.\d+(\.\d+)?(-[a-z]+)?", image), image
+        assert re.fullmatch(r"[a-z./]+:(v?\d+\.\d+(\.\d+)?(-[a-z]+)?|RELEASE\.[\dTZ-]+)", image), (
+            image
+        )
     assert sum("build" in service for service in SERVICES.values()) == 1
 
 
@@ -343,7 +414,7 @@ def test_the_images_version_is_the_packages():
 
 
 def test_videos_are_read_only_and_the_store_is_shared():
-    for name in ("worker", "dask-worker"):
+    for name in ("worker", "dask-worker", "serve"):
         mounts = SERVICES[name]["volumes"]
         assert "data:/data" in mounts
         assert any(mount.endswith(":/data/videos:ro") for mount in mounts)
@@ -367,7 +438,10 @@ def test_the_image_ships_what_the_wheel_needs():
     assert all((ROOT / path).exists() for path in kept)
 
 
-@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"postgres"}))
+OURS = sorted(name for name, service in SERVICES.items() if "reelvec:" in service["image"])
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_commands_are_programs_of_the_image(name):
     command = SERVICES[name]["command"]
     text = command[-1] if command[0] == "sh" else shlex.join(command)

@@ -27,6 +27,7 @@ from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import AliasError, IntegrityError, MissingArtifactError
 from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.roots import Root, open_root
+from reelvec.storage.store_format import format_of_store
 from reelvec.storage.upkeep import garbage
 from reelvec.storage.upkeep.garbage import GcOptions, gc
 from reelvec.storage.upkeep.repair import repair_store
@@ -246,3 +247,12 @@ def test_a_first_record_that_is_damaged_leaves_an_alias_that_is_not_set(
     (done,) = repair_store(root)
     assert "stands for nothing now" in done.done
     assert alias_in_force(root, "paper") is None
+
+
+def test_a_store_is_of_format_2_from_its_first_alias_on(root: Root, artifact: Artifact) -> None:
+    """Programs of format 1 would collect what it stands for."""
+    assert format_of_store(root) == 1
+    move_alias(root, record(artifact, 1))
+    assert format_of_store(root) == 2
+    artifact.publish(add=[write_part(artifact, ok("b"))])
+    assert format_of_store(open_root(root.local_folder)) == 2
