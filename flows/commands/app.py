@@ -16,6 +16,7 @@ os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 
 from reelvec.flows.commands import (
     corpora,
+    exporting,
     keeping,
     looking,
     running,
@@ -43,6 +44,7 @@ for group in (
     sweeping,
     searching,
     serving,
+    exporting,
     looking,
     runs,
     training,
