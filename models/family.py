@@ -126,7 +126,7 @@ class RetrievalModel(nn.Module, ABC):
         return scale * (self.text_vectors(text) @ self.video_vectors(video).T)
 
     def score_terms(self, text: TextFeatures, video: VideoFeatures) -> Terms:
-        """The score as (weight, logits) pairs whose losses are summed so; `similarity` is their sum.
+        """(weight, logits) pairs whose losses are summed so; `similarity` is their own sum.
 
         One pair but where a family weights losses (specs/clip4clip-clip2video.md 2.4).
         """
@@ -140,7 +140,7 @@ class RetrievalModel(nn.Module, ABC):
     def batch_loss(
         self, text: TextFeatures, video: VideoFeatures, *, noise: Noise
     ) -> Tensor | None:
-        """What is added to the loss of n matching texts and videos, with noise [n]; None: nothing."""
+        """What the loss of n matching texts and videos has beside pairs; None: nothing."""
         del text, video, noise
         return None
 
@@ -195,7 +195,7 @@ class RetrievalModel(nn.Module, ABC):
 
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> OriginalSettings | None:
-        """Settings of a checkpoint of this family, as keys and shapes tell them; None: of another."""
+        """Settings of a checkpoint of this family, from its keys and shapes; None: of another."""
         del state
         return None
 

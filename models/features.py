@@ -27,8 +27,8 @@ class Column:
     shape: tuple[int, ...]
     """Shape of one row, e.g. (512,) or (32, 512)."""
     kind: Literal["float", "exact", "integer"] = "float"
-    """`float` follows the precision asked for; `exact` (sums whose differences count) keeps its own,
-    and `integer` (masks, indices) its type."""
+    """`float` follows the precision asked for; `exact` (sums whose differences count) does not, and
+    `integer` (masks, indices) keeps its type."""
 
     @property
     def size(self) -> int:

@@ -73,7 +73,7 @@ class Noise:
         return -torch.log(-torch.log(self._uniform(numbers, site=site)))
 
     def normal(self, numbers: int, *, site: str) -> Tensor:
-        """Gaussian noise of mean 0 and spread 1, float64 [..., numbers]; arguments as `gumbel`'s."""
+        """Gaussian noise of mean 0 and spread 1, float64 [..., numbers]; as `gumbel`."""
         return torch.special.ndtri(self._uniform(numbers, site=site))
 
     def _uniform(self, numbers: int, *, site: str) -> Tensor:

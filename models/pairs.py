@@ -18,9 +18,7 @@ def held(device: torch.device) -> int:
     return HELD["cpu" if device.type == "cpu" else "cuda"]
 
 
-def by_videos(
-    score: Callable[..., Tensor], videos: Sequence[Tensor], *, wide: int
-) -> Tensor:
+def by_videos(score: Callable[..., Tensor], videos: Sequence[Tensor], *, wide: int) -> Tensor:
     """Scores [T, V] of some videos at once.
 
     Args:

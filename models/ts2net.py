@@ -13,7 +13,7 @@ from pydantic import model_validator
 from torch import Tensor
 
 from reelvec.models.clip.architecture import Architecture
-from reelvec.models.costs import Macs, transformer_macs
+from reelvec.models.costs import Macs, header_macs
 from reelvec.models.errors import OptionsError
 from reelvec.models.family import OriginalSettings, at_least_fp32
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
@@ -37,9 +37,11 @@ class Ts2NetOptions(TokenOptions):
     is masked as another one is."""
 
     @model_validator(mode="after")
-    def _is_transformer(self) -> Self:
-        if self.sim_header != "seqTransf":
-            raise ValueError("TS2-Net's tokens go through seqTransf; leave sim_header out")
+    def _uses_patches(self) -> Self:
+        if self.sim_header == "meanP":
+            raise ValueError("under meanP no patch reaches a frame; use seqTransf or seqLSTM")
+        if self.mask_layout == "legacy" and self.sim_header != "seqTransf":
+            raise ValueError("mask_layout legacy is of the released seqTransf; use fixed")
         return self
 
     def sees_batch(self, *, training: bool) -> bool:
@@ -49,7 +51,7 @@ class Ts2NetOptions(TokenOptions):
 
 
 class Ts2Net(TokenFamily):
-    """Columns: unit `sentence`; unit `frames` after the header, with the `mask` they are seen by."""
+    """Columns: unit `sentence`; unit `frames` after the header, and the `mask` they have."""
 
     options_class = Ts2NetOptions
     options: Ts2NetOptions
@@ -66,7 +68,7 @@ class Ts2Net(TokenFamily):
             options, architecture=architecture, max_words=max_words, max_frames=max_frames
         )
         room = architecture.context_length
-        if self.kept * max_frames > room:
+        if self.header == "seqTransf" and self.kept * max_frames > room:
             raise OptionsError(
                 f"max_frames {max_frames} with {self.kept} tokens each: there are positions for"
                 f" {room} tokens; set at most {room // self.kept} frames"
@@ -79,10 +81,9 @@ class Ts2Net(TokenFamily):
         rest = {key for key in rest if not key.startswith(tuple(f"{name}." for name in _DEAD))}
         if not rest or not all(key.startswith(_CHOOSING) for key in rest):
             return None
-        blocks = shifted_blocks(state)
-        return OriginalSettings(
-            options=options | {"shift_layers": blocks, "mask_layout": "legacy"}
-        )
+        if options["sim_header"] == "seqTransf":
+            options["mask_layout"] = "legacy"
+        return OriginalSettings(options=options | {"shift_layers": shifted_blocks(state)})
 
     @property
     def idle_modules(self) -> tuple[str, ...]:
@@ -110,8 +111,8 @@ class Ts2Net(TokenFamily):
     def macs(self) -> Macs:
         """Towers, selection, and the header over all kept tokens."""
         layers, tokens = self.options.cross_num_hidden_layers, self.kept * self.max_frames
-        header = transformer_macs(self.architecture.embed_dim, layers=layers, tokens=tokens)
-        return self.token_macs() + Macs(0, header)
+        width = self.architecture.embed_dim
+        return self.token_macs() + header_macs(self.header, width, layers=layers, frames=tokens)
 
     def text_head(self, given: TextFeatures) -> TextFeatures:
         """`sentence` [T, D], unit."""

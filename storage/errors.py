@@ -4,6 +4,7 @@ ReelvecError
 ├── StoreError(path)                 the store itself
 │   ├── FormatError                  a store of a newer format than this program knows
 │   ├── IntegrityError               bytes that are not what a receipt promised
+│   ├── AliasError                   an alias that cannot be followed, or not be moved as asked
 │   ├── CommitError                  a snapshot that must not be published
 │   │   └── NotFiniteError           a row whose vectors hold NaN or infinity
 │   ├── MissingArtifactError         asked for what was never made
@@ -20,6 +21,7 @@ from reelvec.errors import ReelvecError
 
 __all__ = [
     "AddressError",
+    "AliasError",
     "CommitError",
     "CorpusError",
     "FormatError",
@@ -53,6 +55,10 @@ class FormatError(StoreError):
 
 class IntegrityError(StoreError):
     """Stored bytes differ from their receipt."""
+
+
+class AliasError(StoreError):
+    """An alias cannot be followed, or not be moved as asked."""
 
 
 class CommitError(StoreError):

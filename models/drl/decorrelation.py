@@ -57,8 +57,9 @@ def of_partners(
         guard: as in `correlation`.
     """
     pairs = own_pairs(words, frames, legacy=legacy)
-    of_word, of_frame = _rows(frames.vectors, pairs.argmax(dim=2)), _rows(
-        words.vectors, pairs.argmax(dim=1)
+    of_word, of_frame = (
+        _rows(frames.vectors, pairs.argmax(dim=2)),
+        _rows(words.vectors, pairs.argmax(dim=1)),
     )
     both = []
     for left, right, tokens in (
@@ -68,9 +69,7 @@ def of_partners(
         real = tokens.mask != 0
         weights = tokens.weights[real] if weighed else None
         total = len(tokens.mask) if weighed else int(real.sum())
-        both.append(
-            correlation(left[real], right[real], guard=guard, weights=weights, total=total)
-        )
+        both.append(correlation(left[real], right[real], guard=guard, weights=weights, total=total))
     return (both[0] + both[1]) / 2
 
 

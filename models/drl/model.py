@@ -44,7 +44,7 @@ class DrlOptions(HeaderOptions):
     pair_mask: Literal["fixed", "legacy"] = "fixed"
     """legacy: a pair with padding counts as 0 where the best match is taken, as released."""
     cdcr: Literal[0, 1, 2, 3] = 0
-    """Decorrelation of channels: 0 none; 1 by one token an item; 2 by tokens and their best matches;
+    """Decorrelation of channels: 0 none; 1 by a token an item; 2 by tokens and their best matches;
     3 by these, weighed (wti alone)."""
     cdcr_alpha1: float = Field(default=1.0, ge=0)
     """Weight of a channel's correlation with itself."""
@@ -75,7 +75,7 @@ class DrlOptions(HeaderOptions):
 
 
 class Drl(HeaderFamily):
-    """Columns: `embedding` (dp); words, frames, weights, masks (ti, wti); as tightTransf's (xti)."""
+    """Columns: `embedding` (dp); words, frames, weights, masks (ti, wti); tightTransf's (xti)."""
 
     options_class = DrlOptions
     options: DrlOptions
@@ -112,7 +112,7 @@ class Drl(HeaderFamily):
 
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> OriginalSettings | None:
-        """wti by its weights, xti behind seqTransf; others look like a CLIP4Clip."""
+        """Wti by its weights, xti behind seqTransf; others look like a CLIP4Clip."""
         towers = {key: x for key, x in state.items() if not key.startswith(_WEIGHING)}
         options, rest = header_options(towers)
         released = {"pair_mask": "legacy"}
@@ -187,7 +187,7 @@ class Drl(HeaderFamily):
         return super().macs() + Macs(self.max_words * token, self.max_frames * token)
 
     def text_head(self, given: TextFeatures) -> TextFeatures:
-        """dp: `embedding`; ti, wti: `words` [T, L, D], `weights`, `mask` [T, L]; xti: `sentence`."""
+        """dp: `embedding`; ti, wti: `words` [T, L, D], `weights`, `mask`; xti: `sentence`."""
         if self.is_dot_product:
             return TextFeatures({"embedding": unit(given["sentence"])})
         if not self.options.meets_tokens:

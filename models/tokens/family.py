@@ -145,7 +145,7 @@ class TokenFamily(HeaderFamily):
     def encode_video(
         self, frames: Tensor, mask: Tensor, *, selection_noise: Tensor | None = None, **_: Any
     ) -> VideoFeatures:
-        """Features of videos; `selection_noise` [V, F, S, P]: in place of the one always the same."""
+        """Features of videos; `selection_noise` [V, F, S, P] replaces the one of evaluation."""
         noise = {} if selection_noise is None else {"selection_noise": selection_noise}
         return self.video_head(self.video_backbone(frames, mask), **noise)
 
@@ -154,7 +154,7 @@ class TokenFamily(HeaderFamily):
         return {"selection_noise": self._drawn(noise, frames=self.max_frames)}
 
     def selected(self, tokens: Tensor, selection_noise: Tensor | None = None) -> Tensor:
-        """Of tokens [V, F, 1 + P, D] each frame's class token and chosen patches, [V, F, 1 + k, D]."""
+        """Each frame's class token and chosen patches, [V, F, 1 + k, D] of [V, F, 1 + P, D]."""
         options, scores = self.options, self.visual_token_selector(tokens)
         if selection_noise is None and options.selection == "hard" and not self.training:
             indicators = hard_indicators(scores, k=options.topk)

@@ -37,8 +37,8 @@ class TokenSelector(nn.Module):
 
     Args:
         width: of a token (D).
-        by_video: as UCoFiA's evaluation code: a patch is seen beside the class token from the start,
-            and then beside the sum of the video's class tokens.
+        by_video: as UCoFiA's evaluation code: a patch is seen beside the class token first, and
+            then beside the sum of the video's class tokens.
     """
 
     def __init__(self, width: int, *, by_video: bool = False) -> None:

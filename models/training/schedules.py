@@ -36,7 +36,9 @@ def _warmup_linear(x: float, warmup: float) -> float:
 
 
 def _rebased_cosine(x: float, warmup: float) -> float:
-    return x / warmup if x < warmup else 0.5 * (1.0 + math.cos(math.pi * (x - warmup) / (1 - warmup)))
+    return (
+        x / warmup if x < warmup else 0.5 * (1.0 + math.cos(math.pi * (x - warmup) / (1 - warmup)))
+    )
 
 
 SCHEDULES: dict[str, Callable[[float, float], float]] = {

@@ -24,7 +24,12 @@ __all__ = ["Ucofia"]
 
 _CHOOSING = "visual_token_selector."
 _FIRST = f"{_CHOOSING}score_predictor.in_conv.1.weight"
-_UNUSED = ("word_logit_weight", "frame_mat_weight", "frame_mat_weight2", "word_mat_weight_for_pixel")
+_UNUSED = (
+    "word_logit_weight",
+    "frame_mat_weight",
+    "frame_mat_weight2",
+    "word_mat_weight_for_pixel",
+)
 _WIDTH = ("global_mat_weight", "global_mat_weight_1", "local_mat_weight", "local_mat_weight1")
 _FRAMES = ("frame_logit_weight", "frame_mat_weight", "frame_mat_weight2")
 _WORDS = (
@@ -88,7 +93,7 @@ class Ucofia(TokenFamily):
         own = {
             "shift_layers": shifted_blocks(state),
             "topk": pixels // frames - 1,
-            "code": "train" if 2 * len(state[_FIRST]) == state[_FIRST].shape[1] else "eval_t2v",
+            "code": "train" if state[_FIRST].shape[1] == len(state[_WIDTH[0]]) else "eval_t2v",
         }
         return OriginalSettings(
             options=options | own, max_words=len(state[_WORDS[0]]), max_frames=frames

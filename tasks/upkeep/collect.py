@@ -47,7 +47,8 @@ def collect_store(
 
     Args:
         store: its root.
-        keep: newest snapshots kept of each artifact, 1 or more.
+        keep: newest snapshots kept of each artifact, and newest records of each alias whose
+            snapshots are kept, 1 or more.
         hours: what is younger is left alone, but for what is promised to nobody.
         dry_run: only say what would be removed.
 
@@ -68,6 +69,7 @@ def collect_store(
     options = GcOptions(
         keep_snapshots=keep,
         min_age_seconds=hours * 3600,
+        keep_moves=keep,
         protect=_read_by(holdings.kept),
         unneeded=unneeded,
         dry_run=dry_run,

@@ -1,4 +1,4 @@
-"""A head on given features, videos of several captions: the scores, and both directions' metrics."""
+"""A head on given features, videos of several captions: scores and metrics, both ways."""
 
 import numpy as np
 import torch
@@ -16,7 +16,9 @@ def check(golden):
         outputs = golden.group("output/")
         sim = cosines(golden, dtype)
         error = distance(sim, outputs["sim64" if exact else "sim"])
-        padded = distance(by_caption(golden, sim), outputs["sims_padded64" if exact else "sims_padded"])
+        padded = distance(
+            by_caption(golden, sim), outputs["sims_padded64" if exact else "sims_padded"]
+        )
         problems = [f"sims_padded off by {padded:.1e}"] if not padded <= FP32_COSINE else []
         for direction, found in metrics(golden, sim).items():
             if not distance(found, outputs[f"{direction}_metrics"].double()) <= 1e-5:

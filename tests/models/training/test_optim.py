@@ -8,13 +8,12 @@ import torch
 from torch import nn
 
 from reelvec.models.training import optim
+from reelvec.models.training.moments import export_optimizer, import_optimizer
 from reelvec.models.training.optim import (
     AdamW,
     BertAdam,
     OptimizerOptions,
     build_optimizer,
-    export_optimizer,
-    import_optimizer,
     rates,
 )
 from reelvec.models.training.parameters import (
