@@ -151,7 +151,8 @@ class PoolFrames(nn.Module):
     def _constant(self) -> Tensor:
         """What the second norm's bias adds behind the linear map, centred [D]."""
         bias = self.layer_norm2.bias
-        return _centred(bias + self.linear_proj.weight @ bias + self.linear_proj.bias)
+        moved = (self.linear_proj.weight * bias).sum(dim=1)
+        return _centred(bias + moved + self.linear_proj.bias)
 
     def _split(self, x: Tensor) -> Tensor:
         """[..., D] as [..., H, D / H]."""
