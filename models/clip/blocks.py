@@ -117,7 +117,8 @@ class Attention(Adaptable):
 
     def _project(self, x: Tensor, names: str) -> Tensor:
         """Some of query, key and value, which stand side by side in "qkv"."""
-        weight, bias = self.in_proj_weight, self.in_proj_bias
+        weight: Tensor = self.in_proj_weight
+        bias: Tensor = self.in_proj_bias
         if names != "qkv":  # a slice's gradient is a copy of the whole
             first, width = "qkv".index(names), x.shape[-1]
             rows = slice(first * width, (first + len(names)) * width)
