@@ -111,7 +111,7 @@ def alias_in_force(root: Root, alias: str) -> AliasRecord | None:
     except IntegrityError as error:
         anew = "promote RUN" if alias == CURRENT else f"tag {alias} RUN --move"
         raise AliasError(
-            f"the record {error.path} cannot be read, so that what ({alias}) stands for is not known:"
+            f"the record {error.path} cannot be read, so what ({alias}) stands for is not known:"
             f" `reelvec {anew}` names it anew, `reelvec rollback --alias {alias}` goes back to what"
             " it was before; `reelvec runs` lists the runs",
             path=error.path,
