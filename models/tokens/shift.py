@@ -45,7 +45,7 @@ def shifted(x: Tensor, *, frames: int, n_div: int) -> Tensor:
         frames: of a video.
         n_div: see above.
     """
-    given = x.unflatten(0, (-1, frames))
+    given = x.view(-1, frames, *x.shape[1:])
     out = given.clone()
     fold = x.shape[1] // n_div
     out[:, 1:, 1::fold] = given[:, :-1, 1::fold]
