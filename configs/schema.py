@@ -17,7 +17,6 @@ from reelvec.configs.corpora import (
     CorpusConfig,
     FolderCorpus,
     Options,
-    StoryCorpus,
     SyntheticCorpus,
 )
 from reelvec.configs.decoding import FileLimits, FrameOptions
@@ -38,7 +37,6 @@ __all__ = [
     "ModelConfig",
     "PipelineConfig",
     "SamplingConfig",
-    "StoryCorpus",
     "SyntheticCorpus",
     "TrainConfig",
 ]

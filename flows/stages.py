@@ -7,12 +7,16 @@ or replayed. Its result is a receipt: which snapshot, how much was done, and how
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from reelvec.configs import PipelineConfig
+from reelvec.flows.clusters import slots
+from reelvec.flows.costs import TrainingCost
 from reelvec.flows.engine import Engine, ShardFunction
 from reelvec.flows.events import Event, announce
 from reelvec.flows.progress import TrainingNumbers, stage_progress
@@ -80,7 +84,9 @@ def ingest(session: Session, retry: RetryFilter | None, engine: Engine) -> Stage
         payload = {"snapshot": snapshot.number, **plan.done}
         _announce(Event.INGESTED, session, plan.target.fingerprint, payload=payload)
     seconds = time.monotonic() - started
-    return StageReceipt.of("ingest", snapshot, done=plan.done, seconds=seconds, notes=plan.notes)
+    return work.costed(
+        StageReceipt.of("ingest", snapshot, done=plan.done, seconds=seconds, notes=plan.notes)
+    )
 
 
 def extract(session: Session, retry: RetryFilter | None, engine: Engine) -> StageReceipt:
@@ -98,7 +104,9 @@ def extract(session: Session, retry: RetryFilter | None, engine: Engine) -> Stag
     read = session.config.model.max_frames
     note = extraction.frames_note([*plan.adopted, *receipts], extract=options, read=read)
     seconds, notes = time.monotonic() - started, (note,) if note else ()
-    return StageReceipt.of("extract", snapshot, done=done, seconds=seconds, notes=notes)
+    return work.costed(
+        StageReceipt.of("extract", snapshot, done=done, seconds=seconds, notes=notes)
+    )
 
 
 def train(session: Session, _: RetryFilter | None, engine: Engine) -> StageReceipt:
@@ -107,12 +115,13 @@ def train(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
     device = session.config.train.device
     kept, written = _keep_features(session, engine)
     shown = stage_progress("train", total=0, unit="steps", show=engine.progress("train"))
-    numbers = TrainingNumbers("train", show=engine.numbers)
+    numbers, cost = TrainingNumbers("train", show=engine.numbers), TrainingCost()
     with shown as progress, engine.gpu_slot(device):
 
         def hear(event: dict[str, Any]) -> None:
             progress.follow_training(event)
             numbers.follow(event)
+            cost.follow(event)
 
         receipt = training.train(
             session,
@@ -120,7 +129,7 @@ def train(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
             on_progress=hear,
             run_training=_where_to_train(session.config, engine),
         )
-    return StageReceipt.of(
+    made = StageReceipt.of(
         "train",
         training.trained(session).snapshot,
         done={"features": written, "steps": receipt.steps_done},
@@ -128,6 +137,7 @@ def train(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
         notes=receipt.notes,
         training=receipt,
     )
+    return replace(made, spent=cost.spent)
 
 
 def _keep_features(session: Session, engine: Engine) -> tuple[Kept, int]:
@@ -173,7 +183,8 @@ def embed(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
         "orphaned": len(plan.orphaned),
         "copied": plan.copied,
     }
-    return StageReceipt.of("embed", snapshot, done=done, seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return work.costed(StageReceipt.of("embed", snapshot, done=done, seconds=seconds))
 
 
 def evaluate(session: Session, _: RetryFilter | None, __: Engine) -> StageReceipt:
@@ -251,6 +262,12 @@ class _Work:
         self._target = target
         self._shards = shards
         self._unit = unit
+        self._spent: Counter[str] = Counter()
+
+    def costed(self, receipt: StageReceipt) -> StageReceipt:
+        """The stage's receipt with what its shards' seconds went to."""
+        workers = max(1, min(slots(self._session.config), len(self._shards)))
+        return replace(receipt, spent=dict(self._spent), slots=workers)
 
     def map(self, title: str, function: ShardFunction, **shared: object) -> list[Receipt]:
         """Call the function once a shard, and read back the receipts they committed.
@@ -267,5 +284,6 @@ class _Work:
         with stage_progress(title, total=total, unit=self._unit, show=show) as progress:
             for done in self._engine.map(function, self._target, self._shards, shared=shared):
                 receipts.append(artifact.receipt(done.receipt))
+                self._spent.update(done.spent)
                 progress.advance(done.done, failed=done.failed)
         return receipts

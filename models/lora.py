@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reelvec.models.clip.blocks import Attention, Block, Transformer
+from reelvec.models.clip.blocks import Adaptable, Transformer
 from reelvec.models.errors import OptionsError
 from reelvec.models.family import ClipFamily, RetrievalModel
 
@@ -78,7 +78,7 @@ class _Adapter(nn.Module):
         self.scale = options.alpha / options.rank
 
     def forward(self, x: Tensor) -> Tensor:
-        """Alpha / rank * B A x, over the last axis."""
+        """Give alpha / rank * B A x, over the last axis."""
         return functional.linear(functional.linear(x, self.down), self.up * self.scale)
 
 
@@ -131,9 +131,8 @@ def adapt(model: RetrievalModel, options: LoraOptions, *, seed: int) -> None:
         resblocks = _stack(model, tower).resblocks
         for number in range(options.first_block, len(resblocks)):
             start = f"{_TOWERS[tower]}.resblocks.{number}"
-            block = resblocks[number]
-            if isinstance(block, Block):
-                blocks[str(number)] = _adapted(block, start, options=options, draw=draw)
+            made = _adapted(resblocks[number], start, options=options, draw=draw)
+            blocks[str(number)] = made
     model.add_module("lora", towers)
     model.rate_factors = {**model.rate_factors, _LORA: options.rate_factor}
 
@@ -146,21 +145,24 @@ def _stack(model: RetrievalModel, tower: str) -> Transformer:
 
 
 def _adapted(
-    block: Block, start: str, *, options: LoraOptions, draw: torch.Generator
+    block: nn.Module, start: str, *, options: LoraOptions, draw: torch.Generator
 ) -> nn.ModuleDict:
     """The adapters of a block whose name is `start`, put in their places."""
     made = nn.ModuleDict()
-    at, attention = next((n, m) for n, m in block.named_modules() if isinstance(m, Attention))
-    for target in options.targets:
-        of_mlp = target in ("c_fc", "c_proj")
-        key, rows = f"{'mlp' if of_mlp else at}.{target}.weight", slice(None)
-        if target in _JOINED:
-            key, width = f"{at}.in_proj_weight", attention.in_proj_weight.shape[1]
-            rows = slice(_JOINED.index(target) * width, (_JOINED.index(target) + 1) * width)
-        weight = block.get_parameter(key)
-        adapter = _Adapter(f"{start}.{key}", weight, rows=rows, options=options, draw=draw)
-        made[target] = adapter
-        (block.mlp if of_mlp else attention).adapters[target] = adapter
+    for part, module in block.named_modules():
+        if not isinstance(module, Adaptable):
+            continue
+        for target in options.targets:
+            if target not in module.matrices:
+                continue
+            key = module.matrices[target]
+            weight, rows = module.get_parameter(key), slice(None)
+            if target in _JOINED:
+                first, width = _JOINED.index(target), weight.shape[1]
+                rows = slice(first * width, (first + 1) * width)
+            name = f"{start}.{part}.{key}"
+            adapter = _Adapter(name, weight, rows=rows, options=options, draw=draw)
+            made[target] = module.adapters[target] = adapter
     return made
 
 

@@ -50,5 +50,5 @@ def test_steps_of_a_head_are_measured_in_each_way(monkeypatch, capsys):
     monkeypatch.setattr(heads, "FORMS", {"small": (TINY, 3, 1)})
     heads.main()
     rows = capsys.readouterr().out.splitlines()[2:]
-    assert [row.split(" | ")[1] for row in rows] == list(heads.WAYS)
-    assert all(float(row.split(" | ")[2]) > 0 for row in rows)
+    assert [row.split(" | ")[2] for row in rows] == list(heads.WAYS)
+    assert all(float(row.split(" | ")[3]) > 0 for row in rows)

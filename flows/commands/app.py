@@ -10,13 +10,15 @@ import typer
 __all__ = ["app"]
 
 # Set before Prefect and Dask are imported: their own log lines are for servers, not for a person's
-# terminal.
+# terminal. A Prefect server is still told all of them.
 os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
-os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
 
 from reelvec.flows.commands import (
     aliases,
     corpora,
+    deploying,
+    exporting,
     history,
     keeping,
     looking,
@@ -46,6 +48,7 @@ for group in (
     sweeping,
     searching,
     serving,
+    exporting,
     looking,
     runs,
     aliases,
@@ -54,6 +57,7 @@ for group in (
     training,
     corpora,
     keeping,
+    deploying,
     weights,
     timing,
 ):

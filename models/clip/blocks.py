@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,7 +13,15 @@ from torch.utils.checkpoint import checkpoint
 
 from reelvec.models.clip.packing import Places
 
-__all__ = ["CLIP_EPS", "HEADER_EPS", "Attention", "Block", "LayerNorm", "Transformer", "quick_gelu"]
+__all__ = [
+    "CLIP_EPS",
+    "HEADER_EPS",
+    "Adaptable",
+    "Block",
+    "LayerNorm",
+    "Transformer",
+    "quick_gelu",
+]
 
 CLIP_EPS = 1e-5
 """LayerNorm epsilon of CLIP's towers."""
@@ -36,9 +48,12 @@ class Adaptable(nn.Module):
     """A module whose matrices may have adapters beside them.
 
     Attributes:
+        matrices: name of each matrix -> the parameter that it is, or is rows of.
         adapters: matrix -> what is added to its product. They belong to whoever put them here: no
             part of this module's parameters, nor of its state.
     """
+
+    matrices: ClassVar[Mapping[str, str]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,10 +66,11 @@ class Adaptable(nn.Module):
 
 
 class Attention(Adaptable):
-    """Multi-head self-attention with the fused projection of `nn.MultiheadAttention`'s keys.
+    """Multi-head self-attention with the fused projection of `nn.MultiheadAttention`'s keys."""
 
-    Adapters: q, k, v, out_proj.
-    """
+    matrices = MappingProxyType(
+        {**dict.fromkeys("qkv", "in_proj_weight"), "out_proj": "out_proj.weight"}
+    )
 
     def __init__(self, width: int, *, heads: int) -> None:
         super().__init__()
@@ -114,7 +130,9 @@ class Attention(Adaptable):
 
 
 class Mlp(Adaptable):
-    """c_fc, QuickGELU, c_proj; hidden width four times the model's. Adapters: c_fc, c_proj."""
+    """c_fc, QuickGELU, c_proj; hidden width four times the model's."""
+
+    matrices = MappingProxyType({"c_fc": "c_fc.weight", "c_proj": "c_proj.weight"})
 
     def __init__(self, width: int) -> None:
         super().__init__()

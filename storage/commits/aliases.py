@@ -19,7 +19,7 @@ from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import AliasError, IntegrityError, MissingArtifactError
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
-from reelvec.storage.store_format import stamp_format
+from reelvec.storage.store_format import WITH_ALIASES, stamp_format
 
 __all__ = [
     "CURRENT",
@@ -111,7 +111,7 @@ def alias_in_force(root: Root, alias: str) -> AliasRecord | None:
     except IntegrityError as error:
         anew = "promote RUN" if alias == CURRENT else f"tag {alias} RUN --move"
         raise AliasError(
-            f"the record {error.path} is damaged, so that what ({alias}) stands for is not known:"
+            f"the record {error.path} cannot be read, so that what ({alias}) stands for is not known:"
             f" `reelvec {anew}` names it anew, `reelvec rollback --alias {alias}` goes back to what"
             " it was before; `reelvec runs` lists the runs",
             path=error.path,
@@ -145,7 +145,7 @@ def move_alias(root: Root, record: AliasRecord, *, after: int | None = None) -> 
         MissingArtifactError: a snapshot is gone.
         StoreError: the store cannot be written; the alias stays.
     """
-    stamp_format(root)
+    stamp_format(root, WITH_ALIASES)
     with ExitStack() as pins:
         for kind, (fingerprint, number) in record.artifacts.items():
             artifact = Artifact(root, kind=kind, fingerprint=fingerprint)
@@ -206,7 +206,7 @@ def kept_by_aliases(root: Root, *, keep: int, seconds: float) -> frozenset[tuple
     an alias that is set, and of records that were in force less than `seconds` ago.
 
     Raises:
-        IntegrityError: one of these is damaged, so that what must be kept is not known.
+        IntegrityError: one of these cannot be read, so that what must be kept is not known.
     """
     kept: set[tuple[str, int]] = set()
     for alias in alias_names(root):
@@ -255,8 +255,16 @@ def _read(root: Root, alias: str, number: int) -> AliasRecord:
     path = layout.alias(alias, number)
     body = unseal(root.read(path), path=path)
     known = {field.name for field in dataclasses.fields(AliasRecord)}
-    places = {kind: (str(place[0]), int(place[1])) for kind, place in body["artifacts"].items()}
-    return AliasRecord(**{k: v for k, v in body.items() if k in known} | {"artifacts": places})
+    try:
+        places = {kind: (str(place[0]), int(place[1])) for kind, place in body["artifacts"].items()}
+        record = AliasRecord(
+            **{k: v for k, v in body.items() if k in known} | {"artifacts": places}
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise IntegrityError(f"{path} is no record of an alias ({error!r})", path=path) from error
+    if record.run and "embeddings" not in places:
+        raise IntegrityError(f"{path} names a run and no tables of it", path=path)
+    return record
 
 
 def _unknown(alias: str, number: int) -> AliasRecord:

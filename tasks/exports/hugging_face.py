@@ -1,4 +1,4 @@
-"""Hugging Face Datasets: a folder as its hub has them, Parquet with a card that names the splits."""
+"""Hugging Face Datasets: a folder as on its hub, Parquet and a card that names the splits."""
 
 from __future__ import annotations
 
@@ -141,9 +141,7 @@ def _frames(source: ExportSource) -> Iterator[pa.Table]:
             key = video["clip_key"]
             if reader is None or key not in reader:
                 continue
-            pictures = zip(
-                reader.jpegs(key), reader.pts(key), reader.frame_index(key), strict=True
-            )
+            pictures = zip(reader.jpegs(key), reader.pts(key), reader.frame_index(key), strict=True)
             for picture, seconds, index in pictures:
                 held["video_id"].append(video["video_id"])
                 held["split"].append(video["split"])

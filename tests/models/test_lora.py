@@ -23,7 +23,10 @@ CASES = {
     "clip2video": ("clip2video", {"centerK": 2} | ONE_LAYER),
     "xclip": ("xclip", {"sim_header": "seqTransf"} | ONE_LAYER),
     "teachclip": ("teachclip", ONE_LAYER),
-    "ts2net": ("ts2net", {"shift_layers": [1], "n_div": 2, "num_samples": 20} | ONE_LAYER),
+    "ts2net": (
+        "ts2net",
+        {"shift_layers": [1], "n_div": 2, "topk": 1, "num_samples": 3} | ONE_LAYER,
+    ),
     "adaclip": ("adaclip", {"policy": "clip", "top_k": 2, "hidden_dim": 32, "mlp_hidden_dim": 8}),
 }
 ALL = ("c_fc", "c_proj", "k", "out_proj", "q", "v")
@@ -74,7 +77,10 @@ def by_hand(model, case, options):
         key, first = f"{part}.{target}.weight", 0
         if target in "qkv":
             key, first = "attn.in_proj_weight", "qkv".index(target) * down.shape[1]
-        weight = plain.get_parameter(f"{towers[tower]}.resblocks.{block}.{key}").data
+        matrix = f"{towers[tower]}.resblocks.{block}.{key}"
+        if matrix not in plain.state_dict():
+            matrix = matrix.replace(".attn.", ".attn.net.")  # a block with token shift
+        weight = plain.get_parameter(matrix).data
         for row in range(len(up)):
             for r in range(options.rank):
                 weight[first + row] += options.alpha / options.rank * up[row, r] * down[r]

@@ -22,7 +22,7 @@ RECIPE = 1
 
 @dataclass(frozen=True, slots=True)
 class StoryOptions:
-    """See configs.schema.StoryCorpus, whose fields and meanings these are."""
+    """See configs.corpora.StoryCorpus, whose fields and meanings these are."""
 
     about: StoryKind
     videos: int = 960

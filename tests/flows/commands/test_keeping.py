@@ -17,7 +17,7 @@ from reelvec.storage.places.failures import explained
 from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import latest_run, write_run
-from reelvec.storage.store_format import FORMAT
+from reelvec.storage.store_format import FORMAT, PLAIN
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.recording import record_run
 from tests.drills.bitflips import config_of, draw, files_of, flip
@@ -215,7 +215,7 @@ def test_a_store_of_a_newer_format_is_refused_by_every_word(reelvec, store, word
 
 def test_status_tells_the_format(reelvec, store):
     _, out, _ = reelvec("status", "--store", store, "--json")
-    assert json.loads(out)["format"] == FORMAT
+    assert json.loads(out)["format"] == PLAIN
 
 
 def test_compact_merges_what_it_said_it_would(reelvec, store):
