@@ -58,7 +58,7 @@ def add_shift(tower: VisionTower, *, blocks: Sequence[int], frames: int, n_div: 
     """Shift what enters the attention of some blocks, as far as the tower has them."""
     for number, block in enumerate(tower.transformer.resblocks):
         if number in blocks and isinstance(block, Block):
-            block.attn = TokenShift(block.attn, frames=frames, n_div=n_div)
+            block.add_module("attn", TokenShift(block.attn, frames=frames, n_div=n_div))
 
 
 def to_shifted(state: Mapping[str, Tensor], *, blocks: Sequence[int]) -> dict[str, Tensor]:
