@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -63,8 +65,8 @@ class Cosines:
 
     def __init__(
         self,
-        texts: NDArray[np.floating],
-        videos: NDArray[np.floating],
+        texts: NDArray[Any],
+        videos: NDArray[Any],
         *,
         scale: float = 1.0,
     ) -> None:
@@ -107,7 +109,7 @@ class Cosines:
         return self._scale * exact_product(left, right)
 
 
-def _longest(vectors: NDArray[np.floating]) -> float:
+def _longest(vectors: NDArray[Any]) -> float:
     """Length of the longest row of [n, D]; infinity or NaN where one is not finite."""
     lengths = [0.0]
     for start in range(0, len(vectors), _VIDEOS_AT_ONCE):
