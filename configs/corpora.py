@@ -8,11 +8,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 __all__ = [
+    "DRAWN",
     "BenchmarkCorpus",
     "CorpusConfig",
     "FolderCorpus",
     "LocalPath",
     "Options",
+    "StoryCorpus",
+    "StoryKind",
     "SyntheticCorpus",
     "anchored",
 ]
@@ -35,6 +38,12 @@ LocalPath = Annotated[str, AfterValidator(_absolute_if_asked)]
 path has this type: a relative one would mean another place from another working directory."""
 
 CaptionRole = Literal["video_id", "path", "caption", "subset", "split", "start", "end"]
+
+
+StoryKind = Literal["order", "motion", "details", "moments"]
+
+DRAWN = ("synthetic", "stories")
+"""Kinds of corpora whose videos we draw; all have the splits train, val and test."""
 
 
 class Options(BaseModel):
@@ -96,6 +105,25 @@ class SyntheticCorpus(Options):
     the other backwards (subset `motion`)."""
 
 
+class StoryCorpus(Options):
+    """Captioned clips of a few pictures, drawn by us to tell models apart."""
+
+    kind: Literal["stories"]
+    about: StoryKind
+    """What tells videos apart: the order of three things; which way two things step; three things
+    of the six that are shown; three things among empty pictures."""
+    videos: int = Field(default=960, ge=1)
+    """How many videos; at most 3360 about order, 960 about motion."""
+    seed: int = 0
+    """The same seed and options give the same bytes."""
+    fps: int = Field(default=2, ge=1)
+    """Frames a second; a picture is a frame."""
+    size: int = Field(default=32, ge=16, multiple_of=2)
+    """Width and height of a video, pixels; even, as 4:2:0 colour asks."""
+    codecs: tuple[str, ...] = Field(default=("h264-mp4",), min_length=1)
+    """As in SyntheticCorpus."""
+
+
 class BenchmarkCorpus(Options):
     """A benchmark of the field in its original file formats."""
 
@@ -109,7 +137,7 @@ class BenchmarkCorpus(Options):
 
 
 CorpusConfig = Annotated[
-    FolderCorpus | SyntheticCorpus | BenchmarkCorpus, Field(discriminator="kind")
+    FolderCorpus | SyntheticCorpus | StoryCorpus | BenchmarkCorpus, Field(discriminator="kind")
 ]
 
 

@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("configs", "storage", "models", "tasks", "flows")
@@ -127,17 +126,13 @@ def in_signatures(path):
 
 
 def users():
-    """{(module, name): files of ours that use it}; deployments count as one."""
+    """{(module, name): files of ours that use it}; the installation counts as one."""
     found = defaultdict(set)
     for path in [*MODULES.values(), *files("tests")]:
         for module, name in uses(path):
             if module in MODULES and MODULES[module] != path:
                 found[module, name].add(module_name(path))
-    prefect = yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))
-    dotted = [d["entrypoint"] for d in prefect["deployments"]] + [next(iter(prefect["pull"][0]))]
-    for entrypoint in [*dotted, "reelvec.flows.cli.main"]:
-        module, _, name = entrypoint.rpartition(".")
-        found[module, name].add("a deployment or the installation")
+    found["reelvec.flows.cli", "main"].add("the installation")
     return found
 
 

@@ -80,7 +80,7 @@ def _check(source: str, *, given: dict[str, str]) -> CorpusCheck:
     from difflib import get_close_matches
 
     from reelvec.configs import ConfigError, load
-    from reelvec.configs.corpora import BenchmarkCorpus
+    from reelvec.configs.corpora import DRAWN, BenchmarkCorpus
     from reelvec.storage.corpora import open_corpus
     from reelvec.storage.corpora.check import check_corpus, check_listing
     from reelvec.storage.corpora.registry import BENCHMARKS
@@ -99,7 +99,7 @@ def _check(source: str, *, given: dict[str, str]) -> CorpusCheck:
         if near:
             raise ConfigError(f"no benchmark is called ({source}); did you mean {near[0]}?")
     config = load(source, overrides=[f"corpus.{key}={value}" for key, value in given.items()])
-    if config.corpus.kind == "synthetic":
+    if config.corpus.kind in DRAWN:
         raise ConfigError(f"({source}) draws its own videos; there is nothing to check")
     if not isinstance(config.corpus, BenchmarkCorpus):
         reader = open_corpus(config.corpus, store_dir=config.store)

@@ -124,7 +124,8 @@ class Architecture:
 
 
 def _layers(state: Mapping[str, Tensor], prefix: str) -> int:
-    return sum(k.startswith(prefix) and k.endswith(".attn.in_proj_weight") for k in state)
+    last = (".attn.in_proj_weight", ".attn.net.in_proj_weight")  # the second: a shifted block
+    return sum(k.startswith(prefix) and k.endswith(last) for k in state)
 
 
 def _head_dim(sizes: Mapping[str, int]) -> int:
@@ -178,13 +179,24 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
             text_layers=2,
             head_dim=16,
         ),
+        # the smallest that tells drawn things apart: many models in minutes (configs/papers.yaml)
+        "nano": Architecture(
+            embed_dim=32,
+            image_size=32,
+            vision_layers=2,
+            vision_width=32,
+            patch_size=16,
+            text_width=32,
+            text_layers=2,
+            head_dim=8,
+        ),
         "ViT-B/32": _VIT_B_32,
         "ViT-B/16": replace(_VIT_B_32, patch_size=16),
         "ViT-L/14": _VIT_L_14,
         "ViT-L/14@336px": replace(_VIT_L_14, image_size=336),
     }
 )
-"""Named sizes; the keys are the names OpenAI gave, and `micro` and `tiny`."""
+"""Named sizes; the keys are the names OpenAI gave, and `nano`, `micro` and `tiny`."""
 
 SMALLEST = "tiny"
 """The one a CPU core trains; also what is tried where there are no weights at all."""

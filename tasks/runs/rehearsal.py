@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from reelvec.configs import ConfigError, PipelineConfig
+from reelvec.configs.corpora import DRAWN
 from reelvec.storage import layout
 from reelvec.storage.corpora import open_corpus
 from reelvec.storage.corpora.contract import CorpusListing
@@ -17,8 +18,8 @@ from reelvec.tasks.training.train import find_trained
 __all__ = ["rehearse_corpus"]
 
 _SHOWN = 3
-_DRAWN = ("train", "val", "test")
-"""Splits of a synthetic corpus, which is not drawn for a rehearsal."""
+_DRAWN_SPLITS = ("train", "val", "test")
+"""Splits of a drawn corpus, which is not drawn for a rehearsal."""
 
 
 def rehearse_corpus(session: Session, *, stages: Collection[str]) -> None:
@@ -31,9 +32,9 @@ def rehearse_corpus(session: Session, *, stages: Collection[str]) -> None:
         ConfigError: no caption to train on, or in the split that is scored.
     """
     config, wanted = session.config, _wanted(session.config, stages)
-    if config.corpus.kind == "synthetic":
+    if config.corpus.kind in DRAWN:
         open_corpus(config.corpus, store_dir=session.root.local_folder)
-        captioned: set[str] | None = set(_DRAWN)
+        captioned: set[str] | None = set(_DRAWN_SPLITS)
     else:
         captioned = _captioned(_listed(session, stages), enough=wanted)
     missing = wanted - captioned if captioned is not None else set()

@@ -12,9 +12,12 @@ from reelvec.storage.layout import fingerprint
 from reelvec.tasks.identity import corpus_identity
 
 CLASSES = get_args(get_args(CorpusConfig)[0])
-NO_PATHS = {"columns", "codecs", "protocol"}
+NO_PATHS = {"about", "columns", "codecs", "protocol"}
 """Options that hold text and are no path. A new one is either here or of type LocalPath."""
-NEEDED = {"BenchmarkCorpus": {"kind": "msvd"}}
+NEEDED = {
+    "BenchmarkCorpus": {"kind": "msvd"},
+    "StoryCorpus": {"kind": "stories", "about": "order"},
+}
 
 
 def holds(annotation, wanted):

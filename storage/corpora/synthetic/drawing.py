@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from reelvec.storage.corpora.synthetic.scenes import Scene
+from reelvec.storage.corpora.synthetic.stories import Picture, Story
 
-__all__ = ["draw"]
+__all__ = ["draw", "draw_story"]
 
 _COLOURS = {
     "red": (235, 30, 35),
@@ -63,12 +64,34 @@ def _coverage(scene: Scene, time: float, size: int) -> np.ndarray:
         radius *= 1 + time * _GROWTH[scene.speed]
     else:
         angle += time * _TURN[scene.speed]
+    return _shape(scene.shape, (x, y), radius=radius, angle=angle, size=size)
+
+
+def draw_story(story: Story, *, size: int) -> np.ndarray:
+    """Its pictures as RGB frames [pictures, size, size, 3] uint8."""
+    return np.stack([_picture(picture, size) for picture in story.pictures])
+
+
+def _picture(picture: Picture, size: int) -> np.ndarray:
+    """[size, size, 3] uint8."""
+    pixels = _background(picture.background, size).astype(np.float32)
+    for thing in picture.things:
+        cover = _shape(thing.shape, thing.centre, radius=thing.radius, angle=0.0, size=size)
+        colour = np.array(_COLOURS[thing.colour], np.float32)
+        pixels = pixels + (colour - pixels) * cover[..., None]
+    return np.rint(pixels).astype(np.uint8)
+
+
+def _shape(
+    shape: str, centre: tuple[float, float], *, radius: float, angle: float, size: int
+) -> np.ndarray:
+    """How much of each pixel a shape covers [size, size] float32."""
     wide = size * _OVERSAMPLING
     mask = Image.new("L", (wide, wide))
     pen = ImageDraw.Draw(mask)
     spin = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    for outline, fill in _outlines(scene.shape):
-        points = (outline @ spin * radius + (x, y)) * wide
+    for outline, fill in _outlines(shape):
+        points = (outline @ spin * radius + centre) * wide
         pen.polygon([(float(px), float(py)) for px, py in points], fill=fill)
     return np.asarray(mask.reduce(_OVERSAMPLING), np.float32) / 255
 
