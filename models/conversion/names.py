@@ -70,14 +70,10 @@ def our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         WeightsError: transformers' names, with some among them that no CLIP has.
     """
     for shown in _without_prefixes(state):
-        towers = {
-            name.removeprefix(_TOWERS): tensor
-            for name, tensor in shown.items()
-            if name.startswith(_TOWERS)
-        }
-        if _has_transformers_names(towers):
-            rest = {name: x for name, x in shown.items() if not name.startswith(_TOWERS)}
-            return {_TOWERS + name: x for name, x in _from_transformers(towers).items()} | rest
+        beside = {name: x for name, x in shown.items() if not name.startswith(_TOWERS)}
+        towers = {name[len(_TOWERS) :]: x for name, x in shown.items() if name not in beside}
+        if beside and _has_transformers_names(towers):
+            return {_TOWERS + name: x for name, x in _from_transformers(towers).items()} | beside
         if _has_our_names(shown):
             return dict(shown)
         if _has_transformers_names(shown):

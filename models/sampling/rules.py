@@ -85,8 +85,7 @@ class Rule:
 def choose(rule: Rule, *, timeline: Timeline) -> Indices:
     """Display indices of the frames `rule` keeps, ascending; empty when the window holds none.
 
-    The adaclip rules may repeat an index (a clip shorter than their count), and clip2video_ffmpeg
-    (a clip of few frames a second); all others never do.
+    adaclip rules (short clips) and clip2video_ffmpeg (low rates) may repeat an index, no others.
 
     Raises:
         ValueError: the original's rule fails on this clip (0 fps, fewer fps than asked).

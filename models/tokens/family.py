@@ -155,7 +155,7 @@ class TokenFamily(HeaderFamily):
 
     def selected(self, tokens: Tensor, selection_noise: Tensor | None = None) -> Tensor:
         """Each frame's class token and chosen patches, [V, F, 1 + k, D] of [V, F, 1 + P, D]."""
-        options, scores = self.options, self.visual_token_selector(tokens)
+        options, scores = self.options, at_least_fp32(self.visual_token_selector(tokens))
         if selection_noise is None and options.selection == "hard" and not self.training:
             indicators = hard_indicators(scores, k=options.topk)
         else:

@@ -118,6 +118,8 @@ def test_its_checkpoint_has_transformers_names_and_comes_back():
     assert set(export_clip(model)) == set(export_clip(make("clip4clip")))
     wrapped = our_names({f"model.{key}": x for key, x in state.items()})
     assert set(wrapped) == set(ours)
+    alone = our_names({key: x for key, x in state.items() if key.startswith("clip.")})
+    assert "visual.proj" in alone, "towers alone are a CLIP, whatever stands before their names"
 
 
 def test_keys_of_the_published_model():

@@ -240,6 +240,7 @@ def test_parameters_without_gradient_do_not_decay():
 OPTIMIZERS = [
     OptimizerOptions(learning_rate=1e-2, total_steps=20),
     OptimizerOptions(name="adamw", learning_rate=1e-2, total_steps=20, schedule="warmup_linear"),
+    OptimizerOptions(name="transformers_adamw", total_steps=20, schedule="rebased_cosine"),
 ]
 
 
