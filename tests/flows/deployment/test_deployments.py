@@ -3,8 +3,10 @@
 import importlib
 import inspect
 import itertools
+import os
 import re
 import shlex
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
