@@ -12,7 +12,8 @@ from tests.support.command_line import typed
 WORDS = {
     "bootstrap", "compact", "convert", "corpus", "curves", "demo", "deploy", "doctor", "drop",
     "embed", "evaluate", "failures", "gc", "metrics", "presets", "reembed", "repair", "report",
-    "retry", "run", "runs", "search", "search-time", "serve", "status", "sweep", "verify", "weights",
+    "retry", "run", "runs", "search", "search-time", "serve", "status", "sweep", "verify",
+    "weights",
 }  # fmt: skip
 
 
