@@ -19,8 +19,6 @@ RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
     pip install --no-deps /wheel/reelvec-*.whl
 RUN useradd --uid 10001 --create-home reelvec \
  && install -d -o reelvec -g reelvec /data /data/videos
-# prefect.yaml alone: the code is installed, and a copy beside it would be imported instead
-COPY prefect.yaml /app/prefect.yaml
 # Relative stores and videos are found below REELVEC_HOME
 ENV REELVEC_HOME=/data DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false
 USER 10001:10001

@@ -133,18 +133,27 @@ def _walk(loc: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
         members = _union_members(field.annotation)
         if members:
             continue
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            known = field.annotation.model_fields
+        group = _group(field.annotation)
+        if group is not None:
+            known = group.model_fields
             if part != str(loc[-1]):
                 fields = list(known)
     return path, fields
 
 
+def _group(annotation: Any) -> type[BaseModel] | None:
+    """The class of a group of keys, of one that may be null too; None: it is a value."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
+
+
 def _union_members(annotation: Any) -> dict[str, type[BaseModel]]:
     """{tag: class} of a union told apart by `kind`; empty for anything else."""
     members: dict[str, type[BaseModel]] = {}
-    for member in get_args(annotation):
-        if isinstance(member, type) and issubclass(member, BaseModel):
+    for member in map(_group, get_args(annotation)):
+        if member is not None and "kind" in member.model_fields:
             for tag in get_args(member.model_fields["kind"].annotation):
                 members[tag] = member
     return members

@@ -7,7 +7,7 @@ receive one of these objects or plain values, never a copy of its fields.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -21,7 +21,8 @@ from reelvec.configs.corpora import (
 )
 from reelvec.configs.decoding import FileLimits, FrameOptions
 from reelvec.configs.presets import merge, read_preset
-from reelvec.configs.training import DistillationConfig
+from reelvec.configs.training import Beta, DistillationConfig, LoraConfig
+from reelvec.configs.upkeep import CompactionConfig, GateConfig
 
 __all__ = [
     "STAGES",
@@ -75,6 +76,8 @@ class ExtractConfig(FrameOptions, FileLimits):
     """Videos a shard: the unit of retry, checkpoint and parallelism."""
     max_failed_fraction: float = Field(default=0.5, ge=0, le=1)
     """The run fails when a larger part of the videos is quarantined, or all of them."""
+    warn_failed_fraction: float = Field(default=0.05, ge=0, le=1)
+    """A larger part of quarantined videos is announced to those who are told (docs/deploy.md)."""
 
 
 class ModelConfig(Options):
@@ -105,9 +108,6 @@ class ModelConfig(Options):
     """In what order validation and embedding see them; random: each clip's own, always the same."""
 
 
-Beta = Annotated[float, Field(ge=0, lt=1)]
-
-
 class TrainConfig(Options):
     """How the model is trained; epochs 0: not at all."""
 
@@ -130,8 +130,8 @@ class TrainConfig(Options):
     """auto: cuda where there is one."""
     precision: Literal["fp32", "bf16", "legacy_fp16"] = "fp32"
     """legacy_fp16: fp16 CLIP weights and moments, as the four originals train."""
-    optimizer: Literal["bert_adam", "adamw"] = "bert_adam"
-    """bert_adam: as the originals (no bias correction); adamw: the modern choice."""
+    optimizer: Literal["bert_adam", "adamw", "transformers_adamw"] = "bert_adam"
+    """bert_adam: as most originals (no bias correction); adamw: the modern choice; or X-Pool's."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Peak rate of parameters outside clip.*."""
     clip_rate_factor: float = Field(default=1e-3, ge=0)
@@ -154,6 +154,8 @@ class TrainConfig(Options):
     """CLIP blocks frozen from the bottom, as the originals count; -1 freezes nothing."""
     freeze: Literal["none", "backbone"] = "none"
     """backbone: the towers stay as they are; what they give is kept once, heads train from it."""
+    lora: LoraConfig | None = None
+    """Adapters of the towers, whose own weights then stay as they are; null: none."""
     teachers: tuple[str, ...] = ()
     """Runs of this store, or weights files, that teach this model; none: it learns from pairs."""
     distillation: DistillationConfig = DistillationConfig()
@@ -242,21 +244,6 @@ class EvaluateConfig(Options):
         return known if known in ("train", "val", "test") else split
 
 
-class CompactionConfig(Options):
-    """When `reembed` merges parts that have become small or hollow, and how many in one night."""
-
-    least_parts: int = Field(default=16, ge=2)
-    """Small parts of a table side by side that are merged into one; fewer wait for more."""
-    small_mb: float = Field(default=16.0, gt=0)
-    """A part below it is small, MiB."""
-    superseded: float = Field(default=0.5, ge=0, lt=1)
-    """A part of which a larger share is superseded is written anew without it, small or not."""
-    target_mb: float = Field(default=256.0, gt=0)
-    """Merged parts do not grow beyond it, MiB."""
-    limit_mb: float = Field(default=1024.0, ge=0)
-    """MiB read and written anew by one reembed, the rest waits; 0: nothing is ever merged."""
-
-
 class PipelineConfig(Options):
     """One run, whole: what `reelvec run` and the flow `pipeline` take."""
 
@@ -282,6 +269,8 @@ class PipelineConfig(Options):
     """Metrics."""
     compaction: CompactionConfig = CompactionConfig()
     """Upkeep of the tables as they grow night by night."""
+    gate: GateConfig = GateConfig()
+    """What new tables must be like before `current` stands for them."""
     max_lost_fraction: float = Field(default=0.1, ge=0, le=1)
     """A publication is refused that loses a larger part of the usable rows (and at least 3)."""
     runner: Literal["threads", "dask"] = "threads"

@@ -1,7 +1,7 @@
 """`reelvec`: the command line. Exit codes say what failed; tracebacks are bugs.
 
 0 done · 1 a run or the store failed · 2 wrong call or configuration
-3 too many videos failed · 4 damage found · 70 a defect of Reelvec itself
+3 too many videos failed · 4 damage found · 5 a gate refused · 70 a defect of Reelvec itself
 130, 143, 129 ended by Ctrl-C, SIGTERM, SIGHUP
 
 This module reads nothing heavy before signals are heeded.
@@ -29,6 +29,7 @@ def main() -> None:
         from reelvec.storage.errors import CorpusError, ReelvecError
         from reelvec.storage.places.failures import words_for
         from reelvec.tasks.corpus.ledger import TooManyFailedError
+        from reelvec.tasks.migration.errors import GateRefusedError
 
         speak_any_encoding()
     try:
@@ -39,6 +40,8 @@ def main() -> None:
         _fail(error, code=2)
     except TooManyFailedError as error:
         _fail(error, code=3)
+    except GateRefusedError as error:
+        _fail(error, code=5)
     except (ReelvecError, ModelError) as error:
         _fail(error, code=1)
     except Stopped as stopped:

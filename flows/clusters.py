@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from reelvec.configs import PipelineConfig
 from reelvec.storage.errors import ReelvecError
 from reelvec.tasks.loopback import loopback_fault
+from reelvec.tasks.temporary import temporary_folder
 
 __all__ = ["check_loopback", "open_cluster", "slots"]
 
@@ -66,8 +66,8 @@ def open_cluster(config: PipelineConfig) -> Iterator[str | None]:
     from distributed import LocalCluster
 
     with (
-        tempfile.TemporaryDirectory(prefix="reelvec-dask-") as folder,
-        dask.config.set(_DASK | {"temporary-directory": folder}),
+        temporary_folder() as folder,
+        dask.config.set(_DASK | {"temporary-directory": str(folder)}),
         LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=slots(config), threads_per_worker=1, host="127.0.0.1", dashboard_address=None
         ) as cluster,

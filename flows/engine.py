@@ -69,7 +69,3 @@ class Engine(Protocol):
             rows: all so far, as a table; none: there is nothing new for it.
         """
         ...
-
-    def announce(self, event: str, *, resource: str, payload: Mapping[str, Any]) -> None:
-        """Tell whoever listens for `event` that it has come about."""
-        ...

@@ -18,7 +18,7 @@ from reelvec.flows.servers import check_server, ending_with_server, server_url
 from reelvec.storage.corpora.own.folder import check_folder
 
 if TYPE_CHECKING:
-    from reelvec.flows.refresh import Reembedded, RefreshOptions
+    from reelvec.flows.refresh import Reembedded, RefreshOptions, RunStages
     from reelvec.storage.upkeep.repair import Repair
     from reelvec.tasks.artifacts import Session
     from reelvec.tasks.runs.outcome import RunSummary
@@ -33,6 +33,7 @@ __all__ = [
     "repair_damage",
     "retry_failed",
     "show",
+    "stage_runner",
 ]
 
 
@@ -149,7 +150,14 @@ def refresh_runs(store: str, *, names: Sequence[str], options: RefreshOptions) -
     """
     from reelvec.flows.refresh import Reembedded, chosen_runs, refresh
 
-    server, due = _server(), chosen_runs(store, names)
+    run, due = stage_runner(), chosen_runs(store, names)
+    done = [refresh(one, options=options, run=run, say=complain) for one in due]
+    return Reembedded(runs=tuple(done))
+
+
+def stage_runner() -> RunStages:
+    """Runs stages as a flow where a Prefect server is configured; else alone."""
+    server = _server()
 
     def run(session: Session, stages: list[str]) -> RunSummary:
         return _run(
@@ -158,11 +166,10 @@ def refresh_runs(store: str, *, names: Sequence[str], options: RefreshOptions) -
             stages=stages,
             accept_losses=session.accepts_losses,
             rehash=session.rehash,
-            refresh=True,
+            refresh=session.refreshes,
         )
 
-    done = [refresh(one, options=options, run=run, say=complain) for one in due]
-    return Reembedded(runs=tuple(done))
+    return run
 
 
 def failures_to_retry(

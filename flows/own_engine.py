@@ -59,9 +59,6 @@ class OwnEngine:
     ) -> None:
         """Shown nowhere but on the terminal."""
 
-    def announce(self, event: str, *, resource: str, payload: Mapping[str, Any]) -> None:
-        """Nobody listens."""
-
 
 @contextmanager
 def open_own_engine(*, threads: int, dask_address: str | None) -> Iterator[OwnEngine]:

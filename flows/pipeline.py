@@ -17,10 +17,11 @@ from reelvec.flows.console.logs import keep_logs_printable
 from reelvec.flows.nodes import check_place
 from reelvec.flows.prefect_engine import PrefectEngine
 from reelvec.flows.stages import STAGES, run_stages
-from reelvec.flows.summary import publish_summary
+from reelvec.flows.summary import ended, publish_plan, publish_summary
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.outcome import RunSummary
 from reelvec.tasks.runs.preflight import checked_config, choose_stages
+from reelvec.tasks.runs.price import price_run
 from reelvec.tasks.runs.receipts import StageReceipt
 from reelvec.tasks.runs.rehearsal import rehearse_corpus
 from reelvec.tasks.runs.retrying import RetryFilter
@@ -57,6 +58,9 @@ def pipeline(
     chosen = choose_stages(only)
     check_place(session, stages=chosen)
     rehearse_corpus(session, stages=chosen)
+    if not refresh:  # whoever refreshes has shown what is due
+        looking = Session(config, rehash=rehash, plans=True)
+        publish_plan(price_run(looking, stages=chosen, retry=retry))
     with _shared_server(), open_cluster(config) as address:
         runner = _task_runner(config, address=address)
 
@@ -66,7 +70,7 @@ def pipeline(
 
         summary = run_stages(session, chosen, run_stage=run_stage)
     publish_summary(summary)
-    return summary
+    return ended(summary)
 
 
 def _stage_flow(name: str, session: Session, address: str | None) -> Flow[..., StageReceipt]:
@@ -76,8 +80,8 @@ def _stage_flow(name: str, session: Session, address: str | None) -> Flow[..., S
     """
 
     @flow(name=name, flow_run_name=f"{name} {{config.name}}")
-    def stage(config: PipelineConfig, retry: RetryFilter | None = None) -> StageReceipt:  # noqa: ARG001
-        return STAGES[name](session, retry, PrefectEngine(dask_address=address))
+    def stage(config: PipelineConfig, retry: RetryFilter | None = None) -> StageReceipt:
+        return STAGES[name](session, retry, PrefectEngine(config.name, dask_address=address))
 
     return stage
 

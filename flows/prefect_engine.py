@@ -1,4 +1,4 @@
-"""Shards as Prefect's task runs, progress and events as a Prefect server keeps them."""
+"""Shards as Prefect's task runs, progress and numbers as a Prefect server keeps them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
-from prefect.events import emit_event
 from prefect.futures import as_completed
 
 from reelvec.flows.engine import ShardFunction, ShowProgress
+from reelvec.flows.showing import key_of
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.engine import gpu_slot, task
 from reelvec.tasks.shards import Shard, ShardReceipt
@@ -31,10 +31,12 @@ class PrefectEngine:
     """The engine inside a flow run: its task runner has the shards.
 
     Args:
+        run: name of the run, for the keys of artifacts.
         dask_address: of the scheduler whose workers have them; None: threads of this process.
     """
 
-    def __init__(self, *, dask_address: str | None = None) -> None:
+    def __init__(self, run: str, *, dask_address: str | None = None) -> None:
+        self._run = run
         self.dask_address = dask_address
 
     def map(
@@ -62,7 +64,9 @@ class PrefectEngine:
 
     def progress(self, title: str) -> ShowProgress:
         """A progress artifact; an update costs an API call and an event."""
-        artifact = cast(UUID, create_progress_artifact(0.0, key=f"progress-{title}"))
+        key = key_of(f"progress-{title}", run=self._run)
+        words = f"{self._run}: {title}, percent"
+        artifact = cast(UUID, create_progress_artifact(0.0, key=key, description=words))
 
         def show(percent: float) -> None:
             update_progress_artifact(artifact, progress=round(percent, 1))
@@ -75,10 +79,5 @@ class PrefectEngine:
         """A line of the run's log; rows are the next version of a table artifact."""
         get_run_logger().info(line)
         if rows:
-            create_table_artifact(
-                table=[dict(r) for r in rows], key=f"numbers-{title}", description=line
-            )
-
-    def announce(self, event: str, *, resource: str, payload: Mapping[str, Any]) -> None:
-        """An event, which may start deployments."""
-        emit_event(event=event, resource={"prefect.resource.id": resource}, payload=dict(payload))
+            key = key_of(f"numbers-{title}", run=self._run)
+            create_table_artifact([dict(row) for row in rows], key=key, description=line)

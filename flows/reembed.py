@@ -6,10 +6,8 @@ weights of the runs stay.
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 
 from reelvec.configs import PipelineConfig
 from reelvec.flows.console.logs import keep_logs_printable
@@ -22,6 +20,8 @@ from reelvec.flows.refresh import (
     due_run,
     refresh,
 )
+from reelvec.flows.showing import key_of, plain
+from reelvec.flows.summary import degraded, publish_plan
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.outcome import RunSummary
 
@@ -56,13 +56,14 @@ def reembed(
         RefreshFailedError: a run failed, after all others were done.
     """
     keep_logs_printable()
-    due = [due_run(config)] if config else chosen_runs(store or PipelineConfig().store, runs or ())
+    where = config.store if config else store or PipelineConfig().store
+    due = [due_run(config)] if config else chosen_runs(where, runs or ())
     options = RefreshOptions(dry_run=dry_run, accept_losses=accept_losses, rehash=rehash)
     say = get_run_logger().info
-    done = [refresh(one, options=options, run=_run, say=say) for one in due]
+    done = [refresh(one, options=options, run=_run, say=say, show=publish_plan) for one in due]
     result = Reembedded(runs=tuple(done))
-    _publish(result)
-    return check_refreshed(result)
+    _publish(result, store=where)
+    return _ended(check_refreshed(result))
 
 
 def _run(session: Session, stages: list[str]) -> RunSummary:
@@ -75,13 +76,20 @@ def _run(session: Session, stages: list[str]) -> RunSummary:
     )
 
 
-def _publish(result: Reembedded) -> None:
-    """What came of each run, as artifacts of the flow run."""
-    rows = [{"run": run.name, **asdict(row)} for run in result.runs for row in run.plan]
-    create_table_artifact(table=rows, key="reembed-plan", description="What is missing or stale")
+def _publish(result: Reembedded, *, store: str) -> None:
+    """What came of each run, as an artifact of the flow run."""
     lines = ["| run | result |", "| --- | --- |"]
-    lines += [f"| {run.name} | {run.words.replace('|', '/')} |" for run in result.runs]
+    lines += [f"| {plain(run.name)} | {plain(run.words)} |" for run in result.runs]
     for run in result.runs:
         for note in run.summary.notes if run.summary else ():
-            lines += ["", f"> {run.name}: {note}"]
-    create_markdown_artifact("\n".join(lines), key="reembed-summary", description="Each run")
+            lines += ["", f"> {plain(run.name)}: {plain(note)}"]
+    key = key_of("reembed", run=store)
+    create_markdown_artifact("\n".join(lines), key=key, description=f"Each run of {store}")
+
+
+def _ended(result: Reembedded) -> Reembedded:
+    """What the flow returns, in a state that stands out where a run's tables lack many videos."""
+    names = [run.name for run in result.runs if run.summary and run.summary.outcome.degraded]
+    if not names:
+        return result
+    return degraded(result, words=f"Videos of {', '.join(names)}")

@@ -10,13 +10,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from reelvec.configs import PipelineConfig
+from reelvec.flows.promoting import tell_moved, telling_refusal
 from reelvec.storage.errors import MissingArtifactError, ReelvecError
+from reelvec.storage.naming import choose_run
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, find_run, runs_in_use
 from reelvec.tasks.artifacts import Session
+from reelvec.tasks.migration.switching import Switched, keep_current
 from reelvec.tasks.runs.outcome import RunSummary
-from reelvec.tasks.runs.plan import PlannedWork, plan_reembed
+from reelvec.tasks.runs.plan import PlannedWork
 from reelvec.tasks.runs.preflight import checked_config
+from reelvec.tasks.runs.price import PricedPlan, price_refresh
 from reelvec.tasks.runs.recording import config_of
 from reelvec.tasks.upkeep.compact import Compacted, compact_run
 
@@ -67,11 +71,19 @@ class RefreshedRun:
     """What was missing or stale in one run, and what made up for it; None: nothing was done."""
 
     name: str
-    plan: tuple[PlannedWork, ...] = ()
+    price: PricedPlan | None = None
+    """What was planned; None: that failed."""
     merged: tuple[Compacted, ...] = ()
     summary: RunSummary | None = None
+    switched: Switched | None = None
+    """What became of `current`; None: it does not stand for tables of this run, or stays."""
     error: str = ""
     """Why it failed; "": it did not."""
+
+    @property
+    def plan(self) -> tuple[PlannedWork, ...]:
+        """The work, by stage and reason."""
+        return self.price.work if self.price else ()
 
     @property
     def changed(self) -> bool:
@@ -93,9 +105,11 @@ class RefreshedRun:
         return {
             "name": self.name,
             "plan": [asdict(row) for row in self.plan],
+            "price": None if self.price is None else self.price.to_json(),
             "changed": self.changed,
             "error": self.error,
             "summary": None if self.summary is None else self.summary.to_json(),
+            "moved": self.switched and self.switched.moved.to_json(),
         }
 
 
@@ -138,7 +152,7 @@ def chosen_runs(store: str, names: Sequence[str] = ()) -> list[DueRun]:
         MissingArtifactError: no run is called so, or has no tables; the store has no run.
     """
     root = open_root(store)
-    records = [find_run(root, name) for name in names] or runs_in_use(root)
+    records = [choose_run(root, name).record for name in names] or runs_in_use(root)
     if not records:
         find_run(root)  # says what there is instead
         raise MissingArtifactError(
@@ -175,6 +189,7 @@ def refresh(
     options: RefreshOptions,
     run: RunStages,
     say: Callable[[str], None],
+    show: Callable[[PricedPlan], None] = lambda _: None,
 ) -> RefreshedRun:
     """Bring the tables of one run up to date.
 
@@ -183,28 +198,50 @@ def refresh(
         options: how.
         run: runs the stages that make up for it.
         say: is told the plan, line by line.
+        show: is given the plan with its price, before anything is done.
 
     Returns:
         The plan and what was done; an error in place of what was raised.
     """
-    plan: list[PlannedWork] = []
+    price: PricedPlan | None = None
     try:
-        config = checked_config(due.config())
-        session = Session(
-            config, accepts_losses=options.accept_losses, rehash=options.rehash, refreshes=True
-        )
-        plan = plan_reembed(session)
-        for row in plan:
+        session = _session(checked_config(due.config()), options=options)
+        price = price_refresh(session, stages=due.stages)
+        show(price)
+        for row in price.work:
             say(f"{due.name}: {row.stage}: {row.count} {row.why}")
-        if options.dry_run or not plan:
-            return RefreshedRun(name=due.name, plan=tuple(plan))
+        if options.dry_run or not price.work:
+            moved = None if options.dry_run else _keep_current(session)
+            return RefreshedRun(name=due.name, price=price, switched=moved)
         merged = compact_run(session)
         for one in merged:
             say(f"{due.name}: {one.kind}: {one.parts_before} parts became {one.parts_after}")
         summary = run(session, list(due.stages))
+        moved = _keep_current(session)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other runs are still due
         known = isinstance(error, ReelvecError)
         words = str(error) if known else f"{type(error).__name__}: {error}"
         say(f"{due.name}: {words}")
-        return RefreshedRun(name=due.name, plan=tuple(plan), error=words)
-    return RefreshedRun(name=due.name, plan=tuple(plan), merged=tuple(merged), summary=summary)
+        return RefreshedRun(name=due.name, price=price, error=words)
+    return RefreshedRun(
+        name=due.name, price=price, merged=tuple(merged), summary=summary, switched=moved
+    )
+
+
+def _session(config: PipelineConfig, *, options: RefreshOptions) -> Session:
+    return Session(
+        config,
+        accepts_losses=options.accept_losses,
+        rehash=options.rehash,
+        refreshes=True,
+        plans=options.dry_run,
+    )
+
+
+def _keep_current(session: Session) -> Switched | None:
+    """Move `current` on where it stands for tables of this run, and tell of it."""
+    with telling_refusal(session.root.uri):
+        switched = keep_current(session)
+    if switched is not None:
+        tell_moved(switched.moved)
+    return switched

@@ -19,7 +19,14 @@ from reelvec.storage.errors import ReelvecError
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-__all__ = ["ServerError", "check_server", "ending_with_server", "may_be_set", "server_url"]
+__all__ = [
+    "ServerError",
+    "check_server",
+    "ending_with_server",
+    "may_be_set",
+    "open_client",
+    "server_url",
+]
 
 _SETTING = "PREFECT_API_URL"
 _PATIENCE_SECONDS = 5.0
@@ -62,7 +69,7 @@ def check_server(url: str) -> None:
 
     fault: Exception | None
     try:
-        with _client(url) as client:
+        with open_client(url) as client:
             fault = client.api_healthcheck()
             if fault is None and client.server_type is ServerType.SERVER:
                 client.api_version()
@@ -78,7 +85,7 @@ def check_server(url: str) -> None:
 
 
 @contextmanager
-def _client(url: str) -> Iterator[SyncPrefectClient]:
+def open_client(url: str) -> Iterator[SyncPrefectClient]:
     """Prefect's own, with whatever it needs for this server, and little patience."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
@@ -116,7 +123,7 @@ def _watch(url: str, over: threading.Event, lost: threading.Event) -> None:
     """Ask every few seconds; a server that is slow is given a minute."""
     import httpx
 
-    with _client(url) as client:
+    with open_client(url) as client:
         answered = time.monotonic()
         while not over.wait(_SECONDS_BETWEEN_LOOKS):
             fault = client.api_healthcheck()

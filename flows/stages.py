@@ -7,19 +7,24 @@ or replayed. Its result is a receipt: which snapshot, how much was done, and how
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from reelvec.configs import PipelineConfig
+from reelvec.flows.clusters import slots
+from reelvec.flows.costs import TrainingCost
 from reelvec.flows.engine import Engine, ShardFunction
+from reelvec.flows.events import Event, announce
 from reelvec.flows.progress import TrainingNumbers, stage_progress
 from reelvec.storage.at_work import announced
 from reelvec.storage.commits.artifact import Receipt
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus import ingest as ingestion
-from reelvec.tasks.corpus.ledger import check_failed_fraction, ledger
+from reelvec.tasks.corpus.ledger import LedgerCounts, check_failed_fraction, counts, ledger
 from reelvec.tasks.embedding import embed as embedding
 from reelvec.tasks.embedding import parts as embed_parts
 from reelvec.tasks.embedding.encoding import EncoderRef
@@ -75,8 +80,13 @@ def ingest(session: Session, retry: RetryFilter | None, engine: Engine) -> Stage
     work = _Work(session, engine, plan.target, plan.shards, unit="rows")
     receipts = work.map("ingest", ingestion.ingest_shard, limits=session.config.extract)
     snapshot = ingestion.commit_ingest(session, plan, receipts)
+    if snapshot.number != plan.target.number:
+        payload = {"snapshot": snapshot.number, **plan.done}
+        _announce(Event.INGESTED, session, plan.target.fingerprint, payload=payload)
     seconds = time.monotonic() - started
-    return StageReceipt.of("ingest", snapshot, done=plan.done, seconds=seconds, notes=plan.notes)
+    return work.costed(
+        StageReceipt.of("ingest", snapshot, done=plan.done, seconds=seconds, notes=plan.notes)
+    )
 
 
 def extract(session: Session, retry: RetryFilter | None, engine: Engine) -> StageReceipt:
@@ -87,12 +97,16 @@ def extract(session: Session, retry: RetryFilter | None, engine: Engine) -> Stag
     work = _Work(session, engine, plan.target, plan.shards, unit="videos")
     receipts = work.map("extract", extraction.extract_shard, extract=options)
     snapshot = extraction.commit_extract(session, plan, receipts)
-    check_failed_fraction(ledger(corpus, frames=snapshot), limit=options.max_failed_fraction)
+    videos = list(ledger(corpus, frames=snapshot))
+    _tell_failures(session, counts(videos))
+    check_failed_fraction(videos, limit=options.max_failed_fraction)
     done = {"new": plan.clips - len(plan.retried), "again": len(plan.retried)}
     read = session.config.model.max_frames
     note = extraction.frames_note([*plan.adopted, *receipts], extract=options, read=read)
     seconds, notes = time.monotonic() - started, (note,) if note else ()
-    return StageReceipt.of("extract", snapshot, done=done, seconds=seconds, notes=notes)
+    return work.costed(
+        StageReceipt.of("extract", snapshot, done=done, seconds=seconds, notes=notes)
+    )
 
 
 def train(session: Session, _: RetryFilter | None, engine: Engine) -> StageReceipt:
@@ -101,12 +115,13 @@ def train(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
     device = session.config.train.device
     kept, written = _keep_features(session, engine)
     shown = stage_progress("train", total=0, unit="steps", show=engine.progress("train"))
-    numbers = TrainingNumbers("train", show=engine.numbers)
+    numbers, cost = TrainingNumbers("train", show=engine.numbers), TrainingCost()
     with shown as progress, engine.gpu_slot(device):
 
         def hear(event: dict[str, Any]) -> None:
             progress.follow_training(event)
             numbers.follow(event)
+            cost.follow(event)
 
         receipt = training.train(
             session,
@@ -114,7 +129,7 @@ def train(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
             on_progress=hear,
             run_training=_where_to_train(session.config, engine),
         )
-    return StageReceipt.of(
+    made = StageReceipt.of(
         "train",
         training.trained(session).snapshot,
         done={"features": written, "steps": receipt.steps_done},
@@ -122,6 +137,7 @@ def train(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
         notes=receipt.notes,
         training=receipt,
     )
+    return replace(made, spent=cost.spent)
 
 
 def _keep_features(session: Session, engine: Engine) -> tuple[Kept, int]:
@@ -159,18 +175,16 @@ def embed(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
         receipts = work.map("embed", embed_parts.embed_shard, inputs=inputs)
     snapshot = embedding.commit_embed(session, plan, receipts)
     if snapshot.number != plan.target.number:
-        engine.announce(
-            "reelvec.embeddings.committed",
-            resource=f"reelvec.embeddings.{plan.target.fingerprint}",
-            payload={"snapshot": snapshot.number, "rows": snapshot.rows},
-        )
+        payload = {"snapshot": snapshot.number, "rows": snapshot.rows}
+        _announce(Event.COMMITTED, session, plan.target.fingerprint, payload=payload)
     done = {
         "new": plan.new,
         "stale": len(plan.stale),
         "orphaned": len(plan.orphaned),
         "copied": plan.copied,
     }
-    return StageReceipt.of("embed", snapshot, done=done, seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return work.costed(StageReceipt.of("embed", snapshot, done=done, seconds=seconds))
 
 
 def evaluate(session: Session, _: RetryFilter | None, __: Engine) -> StageReceipt:
@@ -214,6 +228,23 @@ def _none(_: object) -> bool:
     return False
 
 
+def _tell_failures(session: Session, videos: LedgerCounts) -> None:
+    """Announce that more videos failed than a person wants to find out by chance."""
+    if videos.quarantined > session.config.extract.warn_failed_fraction * videos.planned:
+        payload = {"quarantined": videos.quarantined, "videos": videos.planned}
+        _announce(Event.QUARANTINED, session, session.corpus.fingerprint, payload=payload)
+
+
+def _announce(event: Event, session: Session, identity: str, *, payload: Mapping[str, int]) -> None:
+    announce(
+        event,
+        identity=identity,
+        store=session.root.uri,
+        run=session.config.name,
+        payload=payload,
+    )
+
+
 class _Work:
     """The shards of one stage."""
 
@@ -231,6 +262,12 @@ class _Work:
         self._target = target
         self._shards = shards
         self._unit = unit
+        self._spent: Counter[str] = Counter()
+
+    def costed(self, receipt: StageReceipt) -> StageReceipt:
+        """The stage's receipt with what its shards' seconds went to."""
+        workers = max(1, min(slots(self._session.config), len(self._shards)))
+        return replace(receipt, spent=dict(self._spent), slots=workers)
 
     def map(self, title: str, function: ShardFunction, **shared: object) -> list[Receipt]:
         """Call the function once a shard, and read back the receipts they committed.
@@ -247,5 +284,6 @@ class _Work:
         with stage_progress(title, total=total, unit=self._unit, show=show) as progress:
             for done in self._engine.map(function, self._target, self._shards, shared=shared):
                 receipts.append(artifact.receipt(done.receipt))
+                self._spent.update(done.spent)
                 progress.advance(done.done, failed=done.failed)
         return receipts

@@ -35,9 +35,9 @@ __all__ = ["ClipFamily", "FamilyOptions", "OriginalSettings", "RetrievalModel", 
 class RetrievalModel(nn.Module, ABC):
     """Encodes texts and videos into named features, and scores features against features.
 
-    Encoders and scores are pure: what gathers features over processes or cuts them into blocks
-    stands outside. Texts and videos of a batch never influence each other, but for the legacy mask
-    layouts (specs/clip4clip-clip2video.md 2.2).
+    Encoders and scores are pure: what gathers features or cuts them into blocks stands outside.
+    Rows of a batch never influence each other, but for the legacy masks
+    (specs/clip4clip-clip2video.md 2.2).
 
     Attributes:
         options_class: the family's options.
@@ -54,6 +54,7 @@ class RetrievalModel(nn.Module, ABC):
     """How names of parameters begin, and their learning rate divided by that of the others."""
     trainable: ClassVar[bool] = True
     """Whether training changes anything; a family that only embeds says False."""
+    transformers_names: ClassVar[bool] = False  # the original's checkpoints have fp32 towers so
     mean: tuple[float, ...] = CLIP_MEAN
     std: tuple[float, ...] = CLIP_STD
 
@@ -125,10 +126,9 @@ class RetrievalModel(nn.Module, ABC):
         return scale * (self.text_vectors(text) @ self.video_vectors(video).T)
 
     def score_terms(self, text: TextFeatures, video: VideoFeatures) -> Terms:
-        """The score as the (weight, logits) pairs whose losses are summed with those weights.
+        """(weight, logits) pairs whose losses are summed so; `similarity` is their own sum.
 
-        One pair but where a family weights losses (specs/clip4clip-clip2video.md 2.4); their
-        weighted sum is `similarity`.
+        One pair but where a family weights losses (specs/clip4clip-clip2video.md 2.4).
         """
         return [(1.0, self.similarity(text, video))]
 
@@ -137,15 +137,17 @@ class RetrievalModel(nn.Module, ABC):
         del noise
         return self.score_terms(text, video)
 
+    def batch_loss(
+        self, text: TextFeatures, video: VideoFeatures, *, noise: Noise
+    ) -> Tensor | None:
+        """What the loss of n matching texts and videos has beside pairs; None: nothing."""
+        del text, video, noise
+        return None
+
     def pair_frame_weights(self, text: TextFeatures, video: VideoFeatures) -> Tensor | None:
-        """How much each frame of a video counts for its own text, [n, F], sums 1: what is taught.
+        """How much each frame of n videos counts for its own text, [n, F], sums 1: what is taught.
 
-        Args:
-            text: n texts.
-            video: the n videos they belong to.
-
-        Returns:
-            None of a family that compares no frames with texts.
+        None of a family that compares no frames with texts.
         """
         del text, video
         return None
@@ -193,10 +195,7 @@ class RetrievalModel(nn.Module, ABC):
 
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> OriginalSettings | None:
-        """Settings of a checkpoint of this family, from its keys and shapes; None if it is none.
-
-        What shapes do not tell (a temperature, a weight) keeps its default.
-        """
+        """Settings of a checkpoint of this family, from its keys and shapes; None: of another."""
         del state
         return None
 

@@ -5,7 +5,7 @@ A family says which tensors it has (`Column`, per row); everything else here is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -26,8 +26,9 @@ class Column:
 
     shape: tuple[int, ...]
     """Shape of one row, e.g. (512,) or (32, 512)."""
-    kind: Literal["float", "integer"] = "float"
-    """`float` follows the precision asked for; `integer` (masks, indices) keeps its type."""
+    kind: Literal["float", "exact", "integer"] = "float"
+    """`float` follows the precision asked for; `exact` (sums whose differences count) does not, and
+    `integer` (masks, indices) keeps its type."""
 
     @property
     def size(self) -> int:
@@ -100,15 +101,19 @@ class Features:
         return type(self)({name: tensor[rows] for name, tensor in self.tensors.items()})
 
     def to(
-        self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+        self,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        exact: Collection[str] = (),
     ) -> Self:
-        """Moved to `device`; floating tensors cast to `dtype`, integers left as they are."""
+        """Moved to `device`; floating tensors cast to `dtype`, integers and `exact` ones not."""
 
-        def moved(tensor: Tensor) -> Tensor:
-            cast = dtype if tensor.is_floating_point() else None
+        def moved(name: str, tensor: Tensor) -> Tensor:
+            cast = dtype if tensor.is_floating_point() and name not in exact else None
             return tensor.to(device=device, dtype=cast)
 
-        return type(self)({name: moved(tensor) for name, tensor in self.tensors.items()})
+        return type(self)({name: moved(name, tensor) for name, tensor in self.tensors.items()})
 
     def detach(self) -> Self:
         """The same tensors, detached from the autograd graph."""

@@ -13,8 +13,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from reelvec.models.clip.architecture import MAX_LAYERS, Architecture
-from reelvec.models.clip.blocks import HEADER_EPS, LayerNorm, Transformer, quick_gelu
+from reelvec.models.clip.blocks import HEADER_EPS, Transformer
 from reelvec.models.costs import Macs, header_macs, tower_macs
+from reelvec.models.cross import CrossEncoder
 from reelvec.models.errors import InputError, OptionsError
 from reelvec.models.family import FamilyOptions
 from reelvec.models.features import TextFeatures, VideoFeatures
@@ -36,50 +37,6 @@ _PAIRS = 2048
 """Pairs of a text and a video the cross encoder scores at once: bounds its memory."""
 
 
-class _Positions(nn.Module):
-    def __init__(self, positions: int, width: int) -> None:
-        super().__init__()
-        self.position_embeddings = nn.Embedding(positions, width)
-
-
-class _Pooler(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.ln_pool = LayerNorm(width, eps=HEADER_EPS)
-        self.dense = nn.Linear(width, width)
-
-    def forward(self, first: Tensor) -> Tensor:
-        return quick_gelu(self.dense(self.ln_pool(first)))
-
-
-class CrossEncoder(nn.Module):
-    """tightTransf's scorer of a sentence with frames, under `cross.*` key names.
-
-    Source: specs/clip4clip-clip2video.md 1.5.
-    """
-
-    def __init__(self, width: int, *, positions: int, layers: int, heads: int) -> None:
-        super().__init__()
-        self.embeddings = _Positions(positions, width)
-        self.dropout = nn.Dropout(0.1)
-        self.transformer = Transformer(width, layers=layers, heads=heads, eps=HEADER_EPS)
-        self.pooler = _Pooler(width)
-
-    def forward(self, tokens: Tensor, mask: Tensor, *, noise: Noise | None = None) -> Tensor:
-        """Pooled first tokens [B, D] of sequences [B, L, D] with key mask [B, L].
-
-        `noise` [B]: of the dropout; None: as torch draws it, in training alone.
-        """
-        positions = self.embeddings.position_embeddings.weight
-        x = tokens + positions[: tokens.shape[1]].to(tokens.dtype)
-        share = self.dropout.p
-        x = self.dropout(x) if noise is None else noise.dropout(x, share=share, site="cross")
-        added = key_mask(mask, heads=self.transformer.heads, dtype=x.dtype)
-        first = self.transformer(x, mask=added, first_only=True)[:, 0]
-        out: Tensor = self.pooler(first)
-        return out
-
-
 def header_options(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], set[str]]:
     """The header options a checkpoint was trained with, and its keys beside towers and header."""
     marks: dict[Header, str] = {
@@ -96,7 +53,7 @@ def header_options(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], set[str
         key.startswith(("cross.transformer.", "transformerClip.")) and key.endswith("ln_1.bias")
         for key in state
     )
-    known = ("clip.", "frame_position_embeddings.", "similarity_dense.", *marks.values())
+    known = ("clip.", "frame_position_embeddings.", "similarity_dense.", marks.get(kind, "clip."))
     options: dict[str, Any] = {
         "sim_header": kind,
         "linear_patch": "3d" if "clip.visual.conv2.weight" in state else "2d",
@@ -172,10 +129,25 @@ class HeaderFamily(HeadFamily):
             self.frame_position_embeddings.weight.data.mul_(spread)
         if header == "tightTransf":
             self.clip.logit_scale.requires_grad_(False)  # its logits carry no scale
-            self.cross = CrossEncoder(width, positions=positions, layers=layers, heads=heads)
-            self.similarity_dense = nn.Linear(width, 1)
-            init_as_originals(self.cross)
-            init_as_originals(self.similarity_dense)
+            self.add_cross(heads=heads)
+
+    def add_cross(self, *, heads: int) -> None:
+        """The cross encoder, at random.
+
+        Raises:
+            OptionsError: widths or lengths it cannot take.
+        """
+        sizes = self.architecture
+        _check_header("tightTransf", sizes, self.max_frames)
+        self.cross = CrossEncoder(
+            sizes.embed_dim,
+            positions=sizes.context_length,
+            layers=self.options.cross_num_hidden_layers,
+            heads=heads,
+        )
+        self.similarity_dense = nn.Linear(sizes.embed_dim, 1)
+        init_as_originals(self.cross)
+        init_as_originals(self.similarity_dense)
 
     @torch.no_grad()
     def _init_headers_from_clip(self, clip: Mapping[str, Tensor]) -> None:
@@ -190,7 +162,7 @@ class HeaderFamily(HeadFamily):
             self.frame_position_embeddings.weight.copy_(clip["positional_embedding"])
         if self.header == "seqTransf":
             copy_text_blocks(self.transformerClip, clip)
-        if self.header == "tightTransf":
+        if hasattr(self, "cross"):
             table = self.cross.embeddings.position_embeddings.weight
             table.copy_(clip["positional_embedding"])
             copy_text_blocks(self.cross.transformer, clip)

@@ -70,8 +70,15 @@ class Noise:
             numbers: for each row.
             site: what it is drawn for; other sites draw other numbers.
         """
-        uniform = (_shifted(self._bits(numbers, site=site), 11).double() + 0.5) * 2.0**-53
-        return -torch.log(-torch.log(uniform))
+        return -torch.log(-torch.log(self._uniform(numbers, site=site)))
+
+    def normal(self, numbers: int, *, site: str) -> Tensor:
+        """Gaussian noise of mean 0 and spread 1, float64 [..., numbers]; as `gumbel`."""
+        return torch.special.ndtri(self._uniform(numbers, site=site))
+
+    def _uniform(self, numbers: int, *, site: str) -> Tensor:
+        """Between 0 and 1, float64 [..., numbers]."""
+        return (_shifted(self._bits(numbers, site=site), 11).double() + 0.5) * 2.0**-53
 
     def dropout(self, x: Tensor, *, share: float, site: str) -> Tensor:
         """`x` [..., A, B] with that share of its numbers at zero, the rest larger by as much.

@@ -31,6 +31,10 @@ FAMILIES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "xclip": ("reelvec.models.xclip.model", "XClip"),
         "adaclip": ("reelvec.models.adaclip.model", "AdaClip"),
         "teachclip": ("reelvec.models.teachclip", "TeachClip"),
+        "drl": ("reelvec.models.drl.model", "Drl"),
+        "ts2net": ("reelvec.models.ts2net", "Ts2Net"),
+        "ucofia": ("reelvec.models.ucofia.model", "Ucofia"),
+        "xpool": ("reelvec.models.xpool.model", "XPool"),
         "frozen": ("reelvec.models.frozen.clip", "Frozen"),
     }
 )

@@ -26,7 +26,11 @@ SCORES = (
     ScoreKind(name="dot product", family="clip4clip", looks_at_query=False),
     ScoreKind(name="CLIP2Video, two dot products", family="clip2video", looks_at_query=False),
     ScoreKind(name="AdaCLIP qscore", family="adaclip", options={"frame_agg": "qscore"}),
+    ScoreKind(name="X-Pool, folded", family="xpool"),
+    ScoreKind(name="TS2-Net", family="ts2net"),
+    ScoreKind(name="DRL wti", family="drl"),
     ScoreKind(name="X-CLIP", family="xclip"),
+    ScoreKind(name="UCoFiA", family="ucofia"),
     ScoreKind(
         name="tightTransf, a pass a pair",
         family="clip4clip",

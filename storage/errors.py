@@ -4,6 +4,7 @@ ReelvecError
 ├── StoreError(path)                 the store itself
 │   ├── FormatError                  a store of a newer format than this program knows
 │   ├── IntegrityError               bytes that are not what a receipt promised
+│   ├── AliasError                   an alias that cannot be followed, or not be moved as asked
 │   ├── CommitError                  a snapshot that must not be published
 │   │   └── NotFiniteError           a row whose vectors hold NaN or infinity
 │   ├── MissingArtifactError         asked for what was never made
@@ -19,6 +20,8 @@ from __future__ import annotations
 from reelvec.errors import ReelvecError
 
 __all__ = [
+    "AddressError",
+    "AliasError",
     "CommitError",
     "CorpusError",
     "FormatError",
@@ -42,12 +45,20 @@ class StoreError(ReelvecError, OSError):
         self.path = path
 
 
+class AddressError(StoreError, ValueError):
+    """No store can be at the address that was given."""
+
+
 class FormatError(StoreError):
     """The store is of a newer format than this program knows."""
 
 
 class IntegrityError(StoreError):
     """Stored bytes differ from their receipt."""
+
+
+class AliasError(StoreError):
+    """An alias cannot be followed, or not be moved as asked."""
 
 
 class CommitError(StoreError):

@@ -12,6 +12,8 @@
     runs/{stamp}-{id}.json
     drops/{stamp}-{id}.json              which of these runs were dropped
     at-work/{stamp}-{id}.json            a run that has begun and not ended
+    aliases/{name}/{n:08d}.json          which tables a name stands for: the largest n
+    gates/{stamp}-{id}.json, .html       what new tables were found to be like beside the old
     format/{n:08d}.json                  the store's format: the largest n
     sources/synthetic/{fingerprint}/…
     .writers/…                           a file of each process that writes, while it lives
@@ -31,14 +33,17 @@ import xxhash
 from reelvec.storage.errors import StoreError
 
 __all__ = [
+    "ALIASES",
     "AT_WORK",
     "DERIVED",
     "DROPS",
     "FORMATS",
+    "GATES",
     "KINDS",
     "RUNS",
     "SCRATCH",
     "WRITERS",
+    "alias",
     "artifact",
     "at_work",
     "canonical",
@@ -46,7 +51,9 @@ __all__ = [
     "derived",
     "drop",
     "fingerprint",
+    "gate",
     "identity",
+    "is_alias",
     "is_fingerprint",
     "is_scratch",
     "new_part",
@@ -66,12 +73,15 @@ WRITERS = ".writers"
 RUNS = "runs"
 DROPS = "drops"
 AT_WORK = "at-work"
+ALIASES = "aliases"
+GATES = "gates"
 FORMATS = "format"
 DERIVED = "derived"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,63}")
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,16}){1,2}")
+_ALIAS = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _NUMBERED = re.compile(r"(\d{8,})(?=[-.])")
 
 
@@ -185,6 +195,21 @@ def drop(stamp: str, identifier: str) -> str:
 
 def at_work(stamp: str, identifier: str) -> str:
     return f"{AT_WORK}/{stamp}-{identifier}.json"
+
+
+def is_alias(name: str) -> bool:
+    """Whether an alias may be called so: small letters, digits, dots, dashes, underscores."""
+    return bool(_ALIAS.fullmatch(name))
+
+
+def alias(name: str, number: int) -> str:
+    """A record of what the alias stands for; the caller has seen to it that `is_alias(name)`."""
+    return f"{ALIASES}/{name}/{number:08d}.json"
+
+
+def gate(stamp: str, identifier: str, *, suffix: str = ".json") -> str:
+    """A record of the gate, or its page."""
+    return f"{GATES}/{stamp}-{identifier}{suffix}"
 
 
 def store_format(number: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from reelvec.storage.errors import StoreError
+from reelvec.storage.errors import AddressError
 from reelvec.storage.places.contract import Root
 from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.store_format import check_format
@@ -21,8 +21,8 @@ def open_root(uri: str | Path) -> Root:
 
     Raises:
         FormatError: the store there is of a newer format than this program knows.
-        StoreError: a file is there; the scheme is not known, or its package is not installed; an
-            object store cannot be reached.
+        AddressError: a file is there; the scheme is not known, or its package is not installed.
+        StoreError: the disk or the object store does not answer.
     """
     root = _root_at(uri)
     check_format(root)
@@ -36,7 +36,7 @@ def _root_at(uri: str | Path) -> Root:
     if str(uri).startswith("s3://"):
         return _object_root(str(uri))
     if "://" in str(uri):
-        raise StoreError(
+        raise AddressError(
             f"no store can be opened at {uri}: known are a folder's path, file:// and s3:// URIs",
             path=str(uri),
         )
@@ -46,7 +46,7 @@ def _root_at(uri: str | Path) -> Root:
 def _local_root(folder: str | Path) -> LocalRoot:
     root = LocalRoot(folder)
     if root.local_folder.is_file():
-        raise StoreError(
+        raise AddressError(
             f"no store at ({folder}): it is a file, not a folder; give --store another path",
             path=root.uri,
         )
@@ -59,7 +59,7 @@ def _object_root(uri: str) -> Root:
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("s3fs", "fsspec", "botocore"):
             raise
-        raise StoreError(
+        raise AddressError(
             f"the store {uri} needs the extra s3, which is not installed here ({error.name} is "
             "missing): pip install 'reelvec[s3]', or pip install 's3fs>=2025.1'",
             path=uri,

@@ -23,10 +23,12 @@ from reelvec.storage.store_format import stamp_format
 __all__ = [
     "COMPLETED",
     "REFRESHED",
+    "DropRecord",
     "RunRecord",
     "StageRecord",
     "drop_runs",
     "dropped_runs",
+    "drops",
     "find_run",
     "latest_run",
     "list_runs",
@@ -201,14 +203,33 @@ def drop_runs(root: Root, records: Sequence[RunRecord]) -> None:
     root.put_new(layout.drop(now.strftime(_FORMAT), secrets.token_hex(4)), seal(body))
 
 
+@dataclass(frozen=True, slots=True)
+class DropRecord:
+    """Runs that were dropped together; `dropped` is ISO 8601."""
+
+    runs: Sequence[str]
+    """Identifiers."""
+    names: Sequence[str]
+    dropped: str
+
+
+def drops(root: Root) -> list[DropRecord]:
+    """Every record of dropped runs, oldest first.
+
+    Raises:
+        IntegrityError: one is damaged.
+    """
+    paths = [f"{layout.DROPS}/{file}" for file in root.list(layout.DROPS)]
+    return [DropRecord(**unseal(root.read(path), path=path)) for path in paths]
+
+
 def dropped_runs(root: Root) -> frozenset[str]:
     """Identifiers of the runs that were dropped.
 
     Raises:
         IntegrityError: a record of dropped runs is damaged.
     """
-    paths = [f"{layout.DROPS}/{file}" for file in root.list(layout.DROPS)]
-    return frozenset(run for path in paths for run in unseal(root.read(path), path=path)["runs"])
+    return frozenset(run for record in drops(root) for run in record.runs)
 
 
 def _identifier(file: str) -> str:

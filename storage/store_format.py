@@ -14,15 +14,18 @@ from reelvec.storage.errors import FormatError
 from reelvec.storage.places.contract import Root
 from reelvec.storage.sealing import seal
 
-__all__ = ["FORMAT", "check_format", "format_of_store", "stamp_format"]
+__all__ = ["FORMAT", "PLAIN", "WITH_ALIASES", "check_format", "format_of_store", "stamp_format"]
 
-FORMAT = 1
+FORMAT = 2
 """The newest format this program knows; it reads every older one."""
+PLAIN, WITH_ALIASES = 1, 2
+"""What every store is at least, and what it is from its first alias on: programs of before would
+collect what an alias stands for."""
 
 
 def format_of_store(root: Root) -> int:
     """The store's format, found by probing (no listing is trusted); a newer one than ours too."""
-    number = 1
+    number = FORMAT + 1 if root.exists(layout.store_format(FORMAT + 1)) else PLAIN
     while root.exists(layout.store_format(number + 1)):
         number += 1
     return number
@@ -44,18 +47,22 @@ def check_format(root: Root) -> None:
     )
 
 
-def stamp_format(root: Root) -> None:
+def stamp_format(root: Root, number: int = PLAIN) -> None:
     """Says the format of a store that is about to be written, where nobody has; looks once more.
 
     Several first writers may do it at once: each record is created once and all say the same.
+
+    Args:
+        root: the store.
+        number: the least format that what is about to be written is of.
 
     Raises:
         FormatError: somebody has raised the format since the store was opened.
         StoreError: the store cannot be written.
     """
     check_format(root)
-    for number in range(1, FORMAT + 1):
-        path = layout.store_format(number)
+    for one in range(PLAIN, number + 1):
+        path = layout.store_format(one)
         if not root.exists(path):
             with suppress(FileExistsError):  # another first writer was faster
-                root.put_new(path, seal({"format": number}))
+                root.put_new(path, seal({"format": one}))

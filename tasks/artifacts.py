@@ -75,6 +75,7 @@ class Session:
         accepts_losses: rows may be lost without bound (config.max_lost_fraction is not looked at).
         rehash: every video is hashed again, though its file looks as it did.
         refreshes: the run keeps the tables of another one true, as the scheduled flow does.
+        plans: only what would be done is looked for: nothing is written.
     """
 
     def __init__(
@@ -85,8 +86,10 @@ class Session:
         accepts_losses: bool = False,
         rehash: bool = False,
         refreshes: bool = False,
+        plans: bool = False,
     ) -> None:
         self.config = config
+        self.plans = plans
         self.rehash = rehash
         self.refreshes = refreshes
         self.root = root or open_root(config.store)
@@ -122,8 +125,20 @@ class Session:
         """
         key = kind, layout.fingerprint(identity)
         if key not in self._artifacts:
-            self._artifacts[key] = Artifact.open(self.root, kind=kind, identity=identity)
+            self._artifacts[key] = self._opened(kind, identity)
         return self._artifacts[key]
+
+    def _opened(self, kind: str, identity: Mapping[str, Any]) -> Artifact:
+        if not self.plans:
+            return Artifact.open(self.root, kind=kind, identity=identity)
+        fingerprint = layout.fingerprint(identity)
+        try:
+            found = Artifact.find(self.root, kind=kind, fingerprint=fingerprint)
+        except MissingArtifactError:  # as it would begin
+            found = Artifact(self.root, kind=kind, fingerprint=fingerprint)
+            found.identity = dict(identity)
+        found.reads_only = True
+        return found
 
     def find(self, kind: str, fingerprint: str) -> Artifact:
         """The artifact with this fingerprint.

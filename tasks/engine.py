@@ -32,9 +32,13 @@ def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> 
 
 
 def task(function: Callable[P, R]) -> Task[P, R]:
-    """`function` as a Prefect task named after it, retried twice with growing delays."""
+    """`function` as a Prefect task named after it, retried twice with growing delays.
+
+    Its runs are named by their `shard`, so that a run's time line can be read.
+    """
     return Task(
         function,
+        task_run_name="{shard.label}",
         cache_policy=NO_CACHE,
         retries=len(RETRY_DELAYS),
         retry_delay_seconds=list(RETRY_DELAYS),

@@ -7,8 +7,8 @@ snapshot, finds the receipts it had already written and adopts them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +17,7 @@ import xxhash
 from reelvec.storage.commits.artifact import Artifact, Receipt
 from reelvec.storage.errors import ReelvecError
 from reelvec.storage.records import Outcome
+from reelvec.tasks.spending import Spending
 
 __all__ = [
     "RETRY_DELAYS",
@@ -48,6 +49,11 @@ class Shard(Generic[T]):
     name: str
     items: tuple[T, ...]
 
+    @property
+    def label(self) -> str:
+        """For a person who looks at runs: what it becomes a part of, how much, which."""
+        return f"{len(self.items)} {self.table} ({self.name[:6]})"
+
 
 @dataclass(frozen=True, slots=True)
 class PartContents:
@@ -68,12 +74,14 @@ class ShardReceipt:
     """Items that were worked on."""
     failed: int
     """Those of them that are quarantined."""
+    spent: Mapping[str, float] = field(default_factory=dict)
+    """Seconds by what they went to; empty: not measured, or there already."""
 
     @classmethod
-    def of(cls, receipt: Receipt) -> ShardReceipt:
+    def of(cls, receipt: Receipt, *, spending: Spending | None = None) -> ShardReceipt:
         """Of the receipt in the store."""
-        counts = receipt.counts
-        return cls(receipt.path, done=counts.planned, failed=counts.quarantined)
+        counts, spent = receipt.counts, spending.seconds if spending else {}
+        return cls(receipt.path, done=counts.planned, failed=counts.quarantined, spent=spent)
 
 
 def make_shards(

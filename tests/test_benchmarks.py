@@ -3,8 +3,19 @@
 import pytest
 
 from reelvec.models.clip.architecture import Architecture
-from tests.benchmarks import extraction, training
+from tests.benchmarks import extraction, heads, training
 from tests.support import media
+
+TINY = Architecture(
+    embed_dim=64,
+    image_size=16,
+    vision_layers=2,
+    vision_width=64,
+    patch_size=8,
+    text_width=64,
+    text_layers=2,
+    vocab_size=1000,
+)
 
 
 @pytest.mark.parametrize("has_cv2", [True, False])
@@ -22,20 +33,22 @@ def test_extraction_prints_its_table(has_cv2, monkeypatch, capsys):
 
 @pytest.mark.parametrize("options", [[], ["--precision", "bf16", "--original", "bf16"]])
 def test_both_training_steps_have_the_same_gradients(options, monkeypatch, capsys):
-    tiny = Architecture(
-        embed_dim=64,
-        image_size=16,
-        vision_layers=2,
-        vision_width=64,
-        patch_size=8,
-        text_width=64,
-        text_layers=2,
-        vocab_size=1000,
-    )
-    monkeypatch.setattr(training, "FORMS", {"tiny": (tiny, 3, 1)})
+    monkeypatch.setattr(training, "FORMS", {"tiny": (TINY, 3, 1)})
     training.main(["tiny", *options])
-    rows = [row.split() for row in capsys.readouterr().out.splitlines() if " of 12 " in row]
+    shown = capsys.readouterr().out.splitlines()
+    rows = [row.split() for row in shown if " of 12 " in row]
+    captions = [row.split() for row in shown if row.endswith("(captions)")]
+    assert [row[0] for row in captions] == ["8", "16", "24"]
+    assert all(float(row[-2]) < 1e-5 for row in captions)
     assert [row[0] for row in rows] == ["3", "8", "12"]
     for row in rows:
         assert float(row[-2]) > 0
         assert float(row[-1]) < (0.1 if options else 1e-4)
+
+
+def test_steps_of_a_head_are_measured_in_each_way(monkeypatch, capsys):
+    monkeypatch.setattr(heads, "FORMS", {"small": (TINY, 3, 1)})
+    heads.main()
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split(" | ")[2] for row in rows] == list(heads.WAYS)
+    assert all(float(row.split(" | ")[3]) > 0 for row in rows)

@@ -10,7 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import yaml
+
+from reelvec.flows.deployment.deploy import PULL_STEPS
+from reelvec.flows.deployment.table import deployments
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("configs", "storage", "models", "tasks", "flows")
@@ -133,8 +135,7 @@ def users():
         for module, name in uses(path):
             if module in MODULES and MODULES[module] != path:
                 found[module, name].add(module_name(path))
-    prefect = yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))
-    dotted = [d["entrypoint"] for d in prefect["deployments"]] + [next(iter(prefect["pull"][0]))]
+    dotted = [row.entrypoint for row in deployments(store="")] + list(PULL_STEPS[0])
     for entrypoint in [*dotted, "reelvec.flows.cli.main"]:
         module, _, name = entrypoint.rpartition(".")
         found[module, name].add("a deployment or the installation")

@@ -10,14 +10,18 @@ import typer
 __all__ = ["app"]
 
 # Set before Prefect and Dask are imported: their own log lines are for servers, not for a person's
-# terminal.
+# terminal. A Prefect server is still told all of them.
 os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
-os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
 
 from reelvec.flows.commands import (
+    aliases,
     corpora,
+    deploying,
+    history,
     keeping,
     looking,
+    migrating,
     running,
     runs,
     searching,
@@ -45,9 +49,13 @@ for group in (
     serving,
     looking,
     runs,
+    aliases,
+    history,
+    migrating,
     training,
     corpora,
     keeping,
+    deploying,
     weights,
     timing,
 ):

@@ -1,4 +1,4 @@
-"""Commands that keep a store right: verify, repair, retry, gc, compact, convert, bootstrap."""
+"""Commands that keep a store right: verify, repair, retry, gc, compact, convert."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ def register(app: typer.Typer) -> None:
     app.command()(gc)
     app.command()(compact)
     app.command()(convert)
-    app.command()(bootstrap)
 
 
 def verify(store: StoreOption = None, as_json: JsonFlag = False) -> None:
@@ -233,11 +232,3 @@ def _settings(identity: Mapping[str, Any]) -> str:
     if payload == ExtractConfig().payload:
         return f"extract.format={format}"
     return f"extract.format={format}, extract.payload={payload}"
-
-
-def bootstrap(pool: Annotated[str, typer.Option(help="Work pool to create.")] = "reelvec") -> None:
-    """Create the work pool, limits and automations on the Prefect server (PREFECT_API_URL)."""
-    from reelvec.flows.deployment.bootstrap import bootstrap_server
-
-    for line in bootstrap_server(pool=pool):
-        say(line)

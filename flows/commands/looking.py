@@ -1,10 +1,11 @@
-"""Commands that only read: status, failures, presets, doctor."""
+"""Commands that only read: status, failures, presets, metrics, doctor."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,6 +34,7 @@ def register(app: typer.Typer) -> None:
     app.command()(status)
     app.command()(failures)
     app.command()(presets)
+    app.command()(metrics)
     app.command()(doctor)
 
 
@@ -139,6 +141,30 @@ def presets(as_json: JsonFlag = False) -> None:
     else:
         columns = ["preset", "corpus", "protocol", "model", "t2v R@1", "v2t R@1"]
         print_table("reelvec run PRESET", rows, columns)
+
+
+def metrics(
+    store: StoreOption = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to", help="File to replace, for node_exporter's textfile collector: ….prom"
+        ),
+    ] = None,
+    pool: Annotated[str, typer.Option(help="Work pool whose queue is counted.")] = "reelvec",
+) -> None:
+    """Tell the state of a store as Prometheus reads it: videos, rows, bytes, seconds, the queue.
+
+    `reelvec serve` has the same at /metrics.
+    """
+    from reelvec.flows.metrics import StoreCollector, metrics_text, write_metrics
+
+    collector = StoreCollector(opened_store(store).uri, pool=pool)
+    if to is None:
+        for line in metrics_text(collector).decode().rstrip().split("\n"):
+            say(line)
+    else:
+        write_metrics(collector, to)
 
 
 def doctor(store: StoreOption = None, as_json: JsonFlag = False) -> None:

@@ -31,6 +31,12 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="K=V", help="Override a key, e.g. --set train.epochs=3."),
 ]
+PlanFlag = Annotated[
+    bool,
+    typer.Option(
+        "--plan", help="Only say what would be done, to which videos, and what it would take."
+    ),
+]
 StageOption = Annotated[
     list[str] | None,
     typer.Option("--stage", help="Run these stages only (may be given several times)."),
@@ -71,12 +77,22 @@ def run(
     store: StoreOption = None,
     set_: SetOption = None,
     stage: StageOption = None,
+    plan: PlanFlag = False,
     accept_losses: AcceptFlag = False,
     rehash: RehashFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a preset (`reelvec presets` lists them) or your own YAML file."""
     config = require_corpus(load(source, overrides=_overrides(set_, store)), source=source)
+    if plan:
+        from reelvec.flows.pricing import plan_run, show_plan
+
+        priced = plan_run(config, stages=stage, rehash=rehash)
+        if as_json:
+            print_json(priced.to_json())
+        else:
+            show_plan(priced)
+        return
     _launch(config, stages=stage, accept_losses=accept_losses, rehash=rehash, as_json=as_json)
 
 
@@ -147,8 +163,13 @@ def report(store: StoreOption = None, run: RunOption = None, as_json: JsonFlag =
 def reembed(
     store: StoreOption = None,
     run: RunsOption = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan",
+            "--dry-run",
+            help="Only say what would be done, to which videos, and what it would take.",
+        ),
     ] = False,
     accept_losses: AcceptFlag = False,
     rehash: RehashFlag = False,
@@ -159,14 +180,18 @@ def reembed(
     A run that fails stops no other; then the exit code is 1.
     """
     from reelvec.flows.launch import refresh_runs
+    from reelvec.flows.pricing import show_plan
     from reelvec.flows.refresh import RefreshOptions, check_refreshed
 
-    options = RefreshOptions(dry_run=dry_run, accept_losses=accept_losses, rehash=rehash)
+    options = RefreshOptions(dry_run=plan, accept_losses=accept_losses, rehash=rehash)
     result = refresh_runs(known_store(store), names=run or (), options=options)
     if as_json:
         print_json({"runs": [one.to_json() for one in result.runs]})
     else:
         for one in result.runs:
+            if plan and one.price is not None:
+                show_plan(one.price)
+                continue
             say(f"{one.name}: {one.words}")
             for note in one.summary.notes if one.summary else ():
                 say(f"Note: {note}")

@@ -8,6 +8,7 @@ at a second signal, is killed: a store stands a kill at any moment.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import signal
@@ -38,8 +39,10 @@ class Stopped(BaseException):
 def ending_at_once() -> Iterator[None]:
     """A signal ends the process there and then, as nothing has been started yet.
 
-    Else Ctrl-C while modules are read shows where in a library that was.
+    Else Ctrl-C while modules are read shows where in a library that was. Where this is the first
+    that a program does, no signal changes its exit code once everything else has ended.
     """
+    atexit.register(_hear_no_more)
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     heeded = [number for number, handler in before.items() if handler != signal.SIG_IGN]
     for number in heeded:
@@ -87,6 +90,12 @@ def _restore(
     signal.set_wakeup_fd(before_told)
     tell.close()
     watch.join()
+
+
+def _hear_no_more() -> None:
+    """Python gives signals their default back in its last moments: one more would kill it there."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _stop(number: int, _: FrameType | None) -> None:

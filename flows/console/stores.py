@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 import reelvec
 from reelvec.configs import ConfigError
-from reelvec.flows.console.options import (
-    default_store,
-)
+from reelvec.flows.console.options import default_store
 
 if TYPE_CHECKING:
     from reelvec.storage.roots import Root
@@ -21,16 +19,14 @@ def root_at(where: str) -> Root:
 
     Raises:
         ConfigError: none can be there.
-        FormatError: it is of a newer format.
+        StoreError: it is of a newer format, or cannot be read.
     """
-    from reelvec.storage.errors import FormatError, StoreError
+    from reelvec.storage.errors import AddressError
     from reelvec.storage.roots import open_root
 
     try:
         return open_root(where)
-    except FormatError:
-        raise  # a store is there, and says itself what is wrong
-    except StoreError as error:
+    except AddressError as error:
         raise ConfigError(str(error), key="store") from None
 
 
@@ -39,7 +35,7 @@ def opened_store(given: str | None) -> reelvec.Store:
 
     Raises:
         ConfigError: no store is there.
-        StoreError: an object store cannot be listed.
+        StoreError: it cannot be read.
     """
     from reelvec.storage.errors import MissingArtifactError
 
@@ -56,7 +52,7 @@ def known_store(given: str | None) -> str:
 
     Raises:
         ConfigError: no store is there.
-        StoreError: an object store cannot be listed.
+        StoreError: it cannot be read.
     """
     opened_store(given)
     return given or default_store()

@@ -8,21 +8,36 @@ at the top level alone.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import StringConstraints, WithJsonSchema
+from pydantic import Field, StringConstraints, WithJsonSchema
 
 from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.configs.corpora import DRAWN, Options
 from reelvec.configs.loader import require_corpus, validate
 from reelvec.configs.presets import merge, preset_names, read_preset, read_yaml
+from reelvec.configs.schema import STAGES
 from reelvec.storage.reasons import Reason
+from reelvec.tasks.runs.recording import last_config
 
-__all__ = ["ReembedForm", "RetryForm", "RunForm"]
+__all__ = [
+    "CompactForm",
+    "GcForm",
+    "MigrateForm",
+    "ReembedForm",
+    "RetryForm",
+    "RunForm",
+    "StageForm",
+    "TitledForm",
+    "VerifyForm",
+]
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]
 PresetName = Annotated[Text, WithJsonSchema({"type": "string", "enum": preset_names()})]
+AnyPresetName = Annotated[Text, WithJsonSchema({"type": "string", "enum": ["", *preset_names()]})]
+StageName = Annotated[Text, WithJsonSchema({"type": "string", "enum": list(STAGES)})]
 ReasonName = Annotated[
     Text, WithJsonSchema({"type": "string", "enum": [str(r) for r in Reason if r]})
 ]
@@ -38,7 +53,16 @@ _KEYS = {
 """Fields of a run's form that stand for keys of the configuration."""
 
 
-class RunForm(Options):
+class TitledForm(Options, ABC):
+    """A form that says what its run is called in the UI."""
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """A few words for a person."""
+
+
+class RunForm(TitledForm):
     """Run the pipeline from a preset; what is left empty is as the preset has it."""
 
     preset: PresetName
@@ -67,10 +91,17 @@ class RunForm(Options):
     """Any other key as key=value, as after --set, e.g. train.learning_rate=0.001."""
     config_file: Text = ""
     """YAML file on the worker's machine, as for `reelvec run FILE`; instead of the preset."""
+    dry_run: bool = False
+    """Only say what would be done, to which videos, and what it would take."""
     accept_losses: bool = False
     """Let tables lose usable rows beyond max_lost_fraction."""
     rehash: bool = False
     """Read every video's bytes again, though its file looks as it did."""
+
+    @property
+    def title(self) -> str:
+        """What the run is called in the UI."""
+        return Path(self.config_file).stem if self.config_file else self.preset
 
     def config(self) -> PipelineConfig:
         """The run this form describes.
@@ -125,7 +156,41 @@ class RunForm(Options):
         return {"corpus": {"kind": kind} | {key: path for key, path in paths.items() if path}}
 
 
-class ReembedForm(Options):
+class StageForm(RunForm):
+    """Run one stage of a run: of the store's last one where no other is named."""
+
+    preset: AnyPresetName = ""
+    """Ready-made run to start from; empty: a run of the store."""
+    stage: StageName
+    """What to do; evaluate draws the report too."""
+    run: Text = ""
+    """Name of the run of the store; empty: the last, where neither preset nor file is given."""
+
+    @property
+    def title(self) -> str:
+        """What the run is called in the UI."""
+        return f"{self.stage} {self.run or super().title or 'the last run'}"
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages to run, in pipeline order."""
+        return [self.stage, *(["report"] if self.stage == "evaluate" else [])]
+
+    def _start(self) -> dict[str, Any]:
+        """What the file, the preset or the run says."""
+        if self.preset or self.config_file:
+            if self.run:
+                raise ConfigError(
+                    f"run ({self.run}) and ({self.config_file or self.preset}) both say what the"
+                    " stage is of; leave one of them empty",
+                    key="run",
+                )
+            return super()._start()
+        store = self.store or PipelineConfig().store
+        return last_config(store, run=self.run or None).model_dump(mode="json")
+
+
+class ReembedForm(TitledForm):
     """Bring the tables of a store's runs up to date with their videos; nothing is trained."""
 
     store: Text = ""
@@ -139,8 +204,13 @@ class ReembedForm(Options):
     rehash: bool = False
     """Read every video's bytes again, though its file looks as it did."""
 
+    @property
+    def title(self) -> str:
+        """What the run is called in the UI."""
+        return f"re-embed {', '.join(self.runs) or 'every run'}"
 
-class RetryForm(Options):
+
+class RetryForm(TitledForm):
     """Try the failed videos of a run again, then bring its tables up to date."""
 
     store: Text = ""
@@ -155,3 +225,76 @@ class RetryForm(Options):
     """Let tables lose usable rows beyond max_lost_fraction."""
     rehash: bool = False
     """Read every video's bytes again, though its file looks as it did."""
+
+    @property
+    def title(self) -> str:
+        """What the run is called in the UI."""
+        return f"retry failures of {self.run or 'the last run'}"
+
+
+class MigrateForm(TitledForm):
+    """Build the tables of another model beside those there are; search them if they are good."""
+
+    store: Text = ""
+    """Root of the store: a folder (a relative one lies in the worker's), or s3://bucket/prefix."""
+    weights: Text
+    """File of the new model on the worker's machine, or hf:FOLDER_OR_NAME."""
+    run: Text = ""
+    """The run whose place the new one takes; empty: what is searched."""
+    name: Text = ""
+    """Name of the new run; empty: that of the old one and of the weights."""
+    dry_run: bool = False
+    """Only say what it costs."""
+
+    @property
+    def title(self) -> str:
+        """What the run is called in the UI."""
+        return f"migrate to {Path(self.weights).name}"
+
+
+class VerifyForm(TitledForm):
+    """Read every part of a store and compare it with its receipt; damage fails the run."""
+
+    store: Text = ""
+    """Root of the store: a folder (a relative one lies in the worker's), or s3://bucket/prefix."""
+
+    @property
+    def title(self) -> str:
+        """What the run is called in the UI."""
+        return f"verify {self.store or 'the store'}"
+
+
+class GcForm(TitledForm):
+    """Remove what no kept snapshot of a store reaches, and what only dropped runs had."""
+
+    store: Text = ""
+    """Root of the store: a folder (a relative one lies in the worker's), or s3://bucket/prefix."""
+    keep: int = Field(default=3, ge=1)
+    """Newest snapshots kept of each artifact."""
+    hours: float = Field(default=24.0, ge=0)
+    """Leave alone what is younger, a running writer's say."""
+    dry_run: bool = False
+    """Only say what would go."""
+
+    @property
+    def title(self) -> str:
+        """What the run is called in the UI."""
+        return f"gc of {self.store or 'the store'}"
+
+
+class CompactForm(TitledForm):
+    """Merge small parts of a store into large ones; the rows stay the same."""
+
+    store: Text = ""
+    """Root of the store: a folder (a relative one lies in the worker's), or s3://bucket/prefix."""
+    kind: Literal["", "corpus", "frames", "embeddings"] = ""
+    """Only artifacts of this kind; empty: all."""
+    identity: Text = ""
+    """Only this one: the first digits `reelvec status` shows; empty: all."""
+    dry_run: bool = False
+    """Only say what would be done."""
+
+    @property
+    def title(self) -> str:
+        """What the run is called in the UI."""
+        return f"compact {self.store or 'the store'}"

@@ -1,4 +1,4 @@
-"""The page's addresses: five documents, two kinds of media, and four files that never change."""
+"""The page's addresses: documents, media, metrics, and four files that never change."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import FileResponse, Response
 
 import reelvec
 from reelvec.errors import ReelvecError, RequestError
+from reelvec.flows.metrics import StoreCollector, metrics_text
 from reelvec.flows.page import documents
 from reelvec.flows.page.guard import App, Guard, is_loopback
 from reelvec.flows.page.media import clip_of, strip_of
@@ -58,6 +60,7 @@ def site(store: reelvec.Store, *, host: str = "127.0.0.1", token: str = "") -> A
     _add_documents(app, runs)
     _add_searches(app, runs)
     _add_media(app, runs)
+    _add_metrics(app, StoreCollector(store.uri))
     _add_errors(app)
     hosts = {"localhost", "127.0.0.1", "::1", host} if is_loopback(host) else set()
     return Guard(app, hosts=frozenset(hosts), token=token)
@@ -158,6 +161,14 @@ def _add_media(app: FastAPI, runs: OpenRuns) -> None:
         with runs.lock:
             jpeg = strip_of(opened, id, count=count)
         return Response(jpeg, media_type="image/jpeg")
+
+
+def _add_metrics(app: FastAPI, collector: StoreCollector) -> None:
+    """What Prometheus scrapes."""
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(metrics_text(collector), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -124,7 +124,8 @@ class Architecture:
 
 
 def _layers(state: Mapping[str, Tensor], prefix: str) -> int:
-    return sum(k.startswith(prefix) and k.endswith(".attn.in_proj_weight") for k in state)
+    last = (".attn.in_proj_weight", ".attn.net.in_proj_weight")  # the second: a shifted block
+    return sum(k.startswith(prefix) and k.endswith(last) for k in state)
 
 
 def _head_dim(sizes: Mapping[str, int]) -> int:

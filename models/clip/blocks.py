@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,7 +13,15 @@ from torch.utils.checkpoint import checkpoint
 
 from reelvec.models.clip.packing import Places
 
-__all__ = ["CLIP_EPS", "HEADER_EPS", "Block", "LayerNorm", "Transformer", "quick_gelu"]
+__all__ = [
+    "CLIP_EPS",
+    "HEADER_EPS",
+    "Adaptable",
+    "Block",
+    "LayerNorm",
+    "Transformer",
+    "quick_gelu",
+]
 
 CLIP_EPS = 1e-5
 """LayerNorm epsilon of CLIP's towers."""
@@ -32,8 +44,33 @@ class LayerNorm(nn.LayerNorm):
         return super().forward(input.to(self.weight.dtype)).to(input.dtype)
 
 
-class Attention(nn.Module):
+class Adaptable(nn.Module):
+    """A module whose matrices may have adapters beside them.
+
+    Attributes:
+        matrices: name of each matrix -> the parameter that it is, or is rows of.
+        adapters: matrix -> what is added to its product. They belong to whoever put them here: no
+            part of this module's parameters, nor of its state.
+    """
+
+    matrices: ClassVar[Mapping[str, str]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adapters: dict[str, nn.Module] = {}
+
+    def adapted(self, name: str, x: Tensor, product: Tensor) -> Tensor:
+        """`product` of the matrix `name` and `x`, with what its adapter adds."""
+        adapter = self.adapters.get(name)
+        return product if adapter is None else product + adapter(x)
+
+
+class Attention(Adaptable):
     """Multi-head self-attention with the fused projection of `nn.MultiheadAttention`'s keys."""
+
+    matrices = MappingProxyType(
+        {**dict.fromkeys("qkv", "in_proj_weight"), "out_proj": "out_proj.weight"}
+    )
 
     def __init__(self, width: int, *, heads: int) -> None:
         super().__init__()
@@ -60,13 +97,10 @@ class Attention(nn.Module):
         width = x.shape[-1]
         batch, length = places.shape if places else x.shape[:2]
         if first_only:
-            query = functional.linear(  # in two axes: one plain product, whoever asks
-                x[:, 0], self.in_proj_weight[:width], self.in_proj_bias[:width]
-            )
-            rest = functional.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:])
-            key, value = rest.chunk(2, dim=-1)
+            query = self._project(x[:, 0], "q")  # in two axes: one plain product, whoever asks
+            key, value = self._project(x, "kv").chunk(2, dim=-1)
         else:
-            joined = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
+            joined = self._project(x, "qkv")
             query, key, value = (places.spread(joined) if places else joined).chunk(3, dim=-1)
         asking = 1 if first_only else length
         split = (self.heads, width // self.heads)
@@ -78,12 +112,27 @@ class Attention(nn.Module):
             is_causal=causal,
         )
         attended = attended.transpose(1, 2).reshape(batch, asking, width)
-        out: Tensor = self.out_proj(places.pack(attended) if places else attended)
-        return out
+        attended = places.pack(attended) if places else attended
+        return self.adapted("out_proj", attended, self.out_proj(attended))
+
+    def _project(self, x: Tensor, names: str) -> Tensor:
+        """Some of query, key and value, which stand side by side in "qkv"."""
+        weight, bias = self.in_proj_weight, self.in_proj_bias
+        if names != "qkv":  # a slice's gradient is a copy of the whole
+            first, width = "qkv".index(names), x.shape[-1]
+            rows = slice(first * width, (first + len(names)) * width)
+            weight, bias = weight[rows], bias[rows]
+        joined = functional.linear(x, weight, bias)
+        if self.adapters.keys().isdisjoint(names):
+            return joined
+        parts = zip(names, joined.chunk(len(names), dim=-1), strict=True)
+        return torch.cat([self.adapted(name, x, part) for name, part in parts], dim=-1)
 
 
-class Mlp(nn.Module):
+class Mlp(Adaptable):
     """c_fc, QuickGELU, c_proj; hidden width four times the model's."""
+
+    matrices = MappingProxyType({"c_fc": "c_fc.weight", "c_proj": "c_proj.weight"})
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -92,8 +141,8 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to the last axis."""
-        out: Tensor = self.c_proj(quick_gelu(self.c_fc(x)))
-        return out
+        hidden = quick_gelu(self.adapted("c_fc", x, self.c_fc(x)))
+        return self.adapted("c_proj", hidden, self.c_proj(hidden))
 
 
 class Block(nn.Module):

@@ -50,7 +50,16 @@ class VisionTower(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames [V, F, 3, S, S] to features [V, F, D], in the type of the patch weights."""
-        videos, count = frames.shape[:2]
+        first = self.transformer(self._embedded(frames), first_only=True)[:, 0]
+        return self._projected(first).view(*frames.shape[:2], -1)
+
+    def tokens(self, frames: Tensor) -> Tensor:
+        """As `forward`, of all tokens, the class token first: [V, F, 1 + patches, D]."""
+        states = self.transformer(self._embedded(frames))
+        return self._projected(states).unflatten(0, frames.shape[:2])
+
+    def _embedded(self, frames: Tensor) -> Tensor:
+        """What goes into the blocks: class token and patches, [V F, 1 + patches, W]."""
         frames = frames.to(self.conv1.weight.dtype)
         if self.conv2 is None:
             patches = self.conv1(frames.flatten(0, 1)).flatten(2).transpose(1, 2)
@@ -59,9 +68,12 @@ class VisionTower(nn.Module):
             patches = maps.permute(0, 2, 3, 4, 1).flatten(0, 1).flatten(1, 2)
         start = self.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
         x = torch.cat([start, patches], dim=1) + self.positional_embedding.to(patches.dtype)
-        x = self.transformer(self.ln_pre(x), first_only=True)[:, 0]
+        out: Tensor = self.ln_pre(x)
+        return out
+
+    def _projected(self, x: Tensor) -> Tensor:
         out: Tensor = self.ln_post(x) @ self.proj.to(x.dtype)
-        return out.view(videos, count, -1)
+        return out
 
 
 def conv2_from_conv1(weight: Tensor) -> Tensor:

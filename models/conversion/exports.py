@@ -14,7 +14,8 @@ __all__ = ["FORMATS", "export_as"]
 
 FORMATS = ("state-dict", "pth", "archive")
 """state-dict: `pytorch_model.bin.N` of CLIP4Clip, CLIP2Video and X-CLIP, the bare state dict; pth:
-AdaCLIP's dict of arch, epoch, state_dict and config; archive: an OpenAI CLIP's state dict."""
+AdaCLIP's dict of arch, epoch, state_dict and config, X-Pool's of epoch and state_dict; archive: an
+OpenAI CLIP's state dict."""
 
 _HEAD_DIM = 64
 """A literal in all four systems."""
@@ -52,6 +53,8 @@ def export_as(
     state = OrderedDict(export_checkpoint(model, half=half))
     if layout == "state-dict":
         return state
+    if model.transformers_names:
+        return {"epoch": epoch, "state_dict": state}
     options: FamilyOptions | None = getattr(model, "options", None)
     if not isinstance(options, AdaClipOptions):
         raise WeightsError(

@@ -1,5 +1,7 @@
 """Tensors under other names than ours: a prefix before all of them, or transformers' names of CLIP.
 
+X-Pool's checkpoints hold a CLIP under those names beside tensors of their own.
+
 Names of a layout we know stay as they are, whatever else could be read into them.
 """
 
@@ -13,11 +15,12 @@ from torch import Tensor
 
 from reelvec.models.errors import WeightsError
 
-__all__ = ["our_names"]
+__all__ = ["our_names", "transformers_names"]
 
 _OURS = ("clip.visual.proj", "visual.proj")
 _THEIRS = "text_model.embeddings.token_embedding.weight"
 _LAYER = re.compile(r"(text|vision)_model\.encoder\.layers\.(\d+)\.(.+)")
+_OUR_LAYER = re.compile(r"(visual\.)?transformer\.resblocks\.(\d+)\.(.+)")
 _ATTENTION = re.compile(r"self_attn\.([qkv])_proj\.(weight|bias)")
 _SAME = {
     "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
@@ -42,6 +45,7 @@ _IN_LAYER = {
     "mlp.fc2": "mlp.c_proj",
 }
 _NO_WEIGHTS = "position_ids"
+_TOWERS = "clip."
 
 
 def _has_our_names(state: Mapping[str, Tensor]) -> bool:
@@ -66,11 +70,41 @@ def our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         WeightsError: transformers' names, with some among them that no CLIP has.
     """
     for shown in _without_prefixes(state):
+        beside = {name: x for name, x in shown.items() if not name.startswith(_TOWERS)}
+        towers = {name[len(_TOWERS) :]: x for name, x in shown.items() if name not in beside}
+        if beside and _has_transformers_names(towers):
+            return {_TOWERS + name: x for name, x in _from_transformers(towers).items()} | beside
         if _has_our_names(shown):
             return dict(shown)
         if _has_transformers_names(shown):
             return _from_transformers(shown)
     return dict(state)
+
+
+def transformers_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`state` with its `clip.*` tensors under transformers' names; the way back of `our_names`."""
+    renamed: dict[str, Tensor] = {}
+    same, turned = ({ours: theirs for theirs, ours in x.items()} for x in (_SAME, _TURNED))
+    inner = {ours: theirs for theirs, ours in _IN_LAYER.items()}
+    for full, tensor in state.items():
+        name = full.removeprefix(_TOWERS)
+        found = _OUR_LAYER.fullmatch(name)
+        if name == full:
+            renamed[full] = tensor
+        elif name in turned:
+            renamed[_TOWERS + turned[name]] = tensor.T.contiguous()
+        elif not found:
+            renamed[_TOWERS + same[name]] = tensor
+        else:
+            block = f"{_TOWERS}{'vision' if found[1] else 'text'}_model.encoder.layers.{found[2]}"
+            if found[3].startswith("attn.in_proj_"):
+                kind = found[3].removeprefix("attn.in_proj_")
+                for part, rows in zip("qkv", tensor.chunk(3), strict=True):
+                    renamed[f"{block}.self_attn.{part}_proj.{kind}"] = rows.clone()
+            else:
+                module, _, kind = found[3].rpartition(".")
+                renamed[f"{block}.{inner[module]}.{kind}"] = tensor
+    return renamed
 
 
 def _without_prefixes(state: Mapping[str, Tensor]) -> list[Mapping[str, Tensor]]:

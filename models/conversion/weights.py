@@ -16,10 +16,12 @@ from torch import Tensor
 from reelvec.models.adaclip.model import AdaClip
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.clip.weights import ARCHIVE_SCALARS, is_half, legacy_fp16, load_strictly
+from reelvec.models.conversion.names import our_names, transformers_names
 from reelvec.models.errors import OptionsError, WeightsError
 from reelvec.models.family import ClipFamily, RetrievalModel
 from reelvec.models.frozen.packed_files import is_open_clip
 from reelvec.models.registry import ZERO_SHOT, build, validate_options
+from reelvec.models.tokens.shift import SHIFTED
 
 __all__ = [
     "Layout",
@@ -70,7 +72,7 @@ def clip_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The CLIP tensors of an archive or a checkpoint, by OpenAI's keys, scalars left out."""
     prefix = "clip." if layout_of(state) == "checkpoint" else ""
     return {
-        key.removeprefix(prefix): tensor
+        key.removeprefix(prefix).replace(SHIFTED, ".attn."): tensor
         for key, tensor in state.items()
         if key.startswith(prefix) and key.rpartition(".")[2] not in ARCHIVE_SCALARS
     }
@@ -237,11 +239,11 @@ def export_checkpoint(model: RetrievalModel, *, half: bool = True) -> dict[str, 
     exported = {}
     for key, tensor in model.state_dict().items():
         kept = tensor.detach().to("cpu")
-        if half and kept.is_floating_point():
+        if half and kept.is_floating_point() and not model.transformers_names:
             fp16 = key.startswith("clip.") and is_half(key)
             kept = kept.to(torch.float16 if fp16 else torch.float32)
         exported[key] = kept.clone().contiguous()
-    return exported
+    return transformers_names(exported) if model.transformers_names else exported
 
 
 def export_clip(model: RetrievalModel) -> dict[str, Any]:
@@ -252,12 +254,12 @@ def export_clip(model: RetrievalModel) -> dict[str, Any]:
     """
     if not isinstance(model, ClipFamily):
         raise WeightsError(f"{type(model).__name__} has no CLIP towers to export")
-    state = export_checkpoint(model)
+    state = our_names(export_checkpoint(model))
     if "clip.visual.conv2.weight" in state:
         raise WeightsError("an OpenAI archive has no 3d patch: export the checkpoint instead")
     sizes = model.architecture
     return {
-        **{k.removeprefix("clip."): v for k, v in state.items() if k.startswith("clip.")},
+        **clip_tensors(state),
         "input_resolution": torch.tensor(sizes.image_size),
         "context_length": torch.tensor(sizes.context_length),
         "vocab_size": torch.tensor(sizes.vocab_size),

@@ -1,4 +1,4 @@
-"""The four systems' own frame rules, to the letter: counts in, indices out.
+"""The original systems' own frame rules, to the letter: counts in, indices out.
 
 Each is exact to the goldens (goldens/frame_sampling.json), defects included; `rules` gives
 them names as policies. The ``jpeg`` rules count the pictures of a folder the original filled first.
@@ -17,6 +17,7 @@ __all__ = [
     "clip2video_two_stage",
     "clip4clip_cv2",
     "ffmpeg_pictures",
+    "xpool_segment",
 ]
 
 Indices = npt.NDArray[np.int64]
@@ -164,6 +165,19 @@ def adaclip_segment(n_jpeg: int, *, count: int) -> Indices:
         return np.zeros(0, np.int64)
     ticks = np.linspace(0, n_jpeg, count + 1, dtype=np.int64)
     return (ticks[:-1] + ticks[1:]) // 2
+
+
+def xpool_segment(frame_count: int, *, count: int) -> Indices:
+    """The middle of each segment, its ends truncated first: (tick[i] + tick[i+1] - 1) // 2.
+
+    T 9, count 3:   0 1 2|3 4 5|6 7 8      T 2, count 4:   0 1
+                      x     x     x
+    Source: specs/more-heads.md 2.2 (`uniform`).
+    """
+    if frame_count == 0:
+        return np.zeros(0, np.int64)
+    ticks = np.linspace(0, frame_count, min(count, frame_count) + 1, dtype=np.int64)
+    return (ticks[:-1] + ticks[1:] - 1) // 2
 
 
 def adaclip_subset(indices: Indices, *, size: int) -> Indices:

@@ -22,6 +22,7 @@ from reelvec.models.sampling.originals import (
     clip2video_two_stage,
     clip4clip_cv2,
     ffmpeg_pictures,
+    xpool_segment,
 )
 from reelvec.models.sampling.timeline import Timeline
 
@@ -51,7 +52,7 @@ class Rule:
     rate: float = 1.0
     """Frames a second (per_second, clip4clip); the divisor `framerate` (clip2video)."""
     count: int = 12
-    """How many frames (uniform, segments, clip2video, adaclip_*)."""
+    """How many frames (uniform, segments, clip2video, adaclip_*, xpool)."""
     max_frames: int | None = None
     """At most so many, chosen by `limit`; the subset's size (adaclip_subset_*)."""
     limit: str = "linspace"
@@ -84,8 +85,7 @@ class Rule:
 def choose(rule: Rule, *, timeline: Timeline) -> Indices:
     """Display indices of the frames `rule` keeps, ascending; empty when the window holds none.
 
-    The adaclip rules may repeat an index (a clip shorter than their count), and clip2video_ffmpeg
-    (a clip of few frames a second); all others never do.
+    adaclip rules (short clips) and clip2video_ffmpeg (low rates) may repeat an index, no others.
 
     Raises:
         ValueError: the original's rule fails on this clip (0 fps, fewer fps than asked).
@@ -250,12 +250,12 @@ def _clip2video(
     return choose_among
 
 
-def _adaclip_uniform(timeline: Timeline, rule: Rule) -> Indices:
-    return timeline.first + adaclip_uniform(timeline.stop - timeline.first, count=rule.count)
+def _of_window(pick: Callable[..., Indices]) -> Callable[[Timeline, Rule], Indices]:
+    """A rule that counts a window's frames alone."""
+    return lambda at, rule: at.first + pick(at.stop - at.first, count=rule.count)
 
 
-def _adaclip_segment(timeline: Timeline, rule: Rule) -> Indices:
-    return timeline.first + adaclip_segment(timeline.stop - timeline.first, count=rule.count)
+_adaclip_uniform = _of_window(adaclip_uniform)
 
 
 def _adaclip_random(timeline: Timeline, rule: Rule) -> Indices:
@@ -292,8 +292,9 @@ POLICIES: dict[str, Callable[[Timeline, Rule], Indices]] = {
     "clip2video_train": _clip2video(_five_a_second, jitter=True),
     "clip2video_ffmpeg_train": _clip2video(_as_ffmpeg_writes, jitter=True),
     "adaclip_uniform": _adaclip_uniform,
-    "adaclip_segment": _adaclip_segment,
+    "adaclip_segment": _of_window(adaclip_segment),
     "adaclip_random": _adaclip_random,
     "adaclip_subset_uniform": _adaclip_subset_uniform,
     "adaclip_subset_random": _adaclip_subset_random,
+    "xpool": _of_window(xpool_segment),
 }

@@ -1,6 +1,7 @@
-"""Optimizers as the four originals use them, and AdamW, both with their schedule inside.
+"""Optimizers as the originals use them, and AdamW, all with their schedule inside.
 
-Sources: specs/clip4clip-clip2video.md 3.3 and 3.5, specs/xclip-adaclip.md A2.2, A2.3 and B2.
+Sources: specs/clip4clip-clip2video.md 3.3 and 3.5, specs/xclip-adaclip.md A2.2, A2.3 and B2,
+specs/more-heads.md 2.4.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ __all__ = [
     "AdamW",
     "BertAdam",
     "OptimizerOptions",
+    "TransformersAdamW",
     "build_optimizer",
-    "export_optimizer",
-    "import_optimizer",
     "rates",
 ]
 
@@ -36,17 +36,19 @@ class OptimizerOptions:
     """How parameters are moved.
 
     Attributes:
-        name: bert_adam (no bias correction, as the originals) or adamw.
+        name: bert_adam (no bias correction, as most originals), adamw, or transformers_adamw
+            (X-Pool's).
         learning_rate: Peak rate of parameters outside ``clip.*``.
         clip_rate_factor: The rate of ``clip.*`` is the learning rate times this.
         weight_decay: Decoupled decay, scaled by the rate, of all but names with ``bias``, as the
-            originals (CLIP's LayerNorm weights, embeddings and logit_scale *are* decayed).
+            originals (CLIP's LayerNorm weights, embeddings and logit_scale *are* decayed);
+            transformers_adamw decays those too.
         schedule, warmup, total_steps: See `models.training.schedules.multiplier`.
         betas, eps: Of the moments; eps stands outside the root.
-        max_grad_norm: Limit per parameter, after the loop's global limit; -1: none.
+        max_grad_norm: bert_adam's limit per parameter, after the loop's global limit; -1: none.
     """
 
-    name: Literal["bert_adam", "adamw"] = "bert_adam"
+    name: Literal["bert_adam", "adamw", "transformers_adamw"] = "bert_adam"
     learning_rate: float = 1e-4
     clip_rate_factor: float = 1e-3
     weight_decay: float = 0.2
@@ -132,24 +134,45 @@ class BertAdam(torch.optim.Optimizer):
             yield step, held
 
     def _move(self, parameters: list[Tensor], group: Mapping[str, Any], *, rate: float) -> None:
+        if group["max_grad_norm"] > 0:
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            limit_each(gradients, norm=group["max_grad_norm"])
+        updates = self._updates(parameters, group)
+        if group["weight_decay"] > 0:
+            torch._foreach_add_(updates, torch._foreach_mul(parameters, group["weight_decay"]))
+        scale(updates, rate)
+        torch._foreach_sub_(parameters, updates)
+
+    def _updates(self, parameters: list[Tensor], group: Mapping[str, Any]) -> Any:
+        """Moments one step on, and m / (sqrt(v) + e) of each parameter."""
         gradients = [p.grad for p in parameters if p.grad is not None]
         states = [self.state[p] for p in parameters]
         m, v = [s["next_m"] for s in states], [s["next_v"] for s in states]
-        if group["max_grad_norm"] > 0:
-            limit_each(gradients, norm=group["max_grad_norm"])
         scale(m, group["b1"])
         torch._foreach_add_(m, gradients, alpha=1 - group["b1"])
         scale(v, group["b2"])
         torch._foreach_addcmul_(v, gradients, gradients, value=1 - group["b2"])
         roots = torch._foreach_sqrt(v)
         torch._foreach_add_(roots, group["e"])
-        updates = torch._foreach_div(m, roots)
-        if group["weight_decay"] > 0:
-            torch._foreach_add_(updates, torch._foreach_mul(parameters, group["weight_decay"]))
-        scale(updates, rate)
-        torch._foreach_sub_(parameters, updates)
         for state in states:
             state["step"] += 1
+        return torch._foreach_div(m, roots)
+
+
+class TransformersAdamW(BertAdam):
+    """AdamW as transformers had it: bias-corrected, epsilon outside the root, decay at the end.
+
+    p -= rate * sqrt(1 - b2^n) / (1 - b1^n) * m / (sqrt(v) + e), then p -= rate * decay * p.
+    State and options as BertAdam's; there is no limit per parameter.
+    """
+
+    def _move(self, parameters: list[Tensor], group: Mapping[str, Any], *, rate: float) -> None:
+        updates = self._updates(parameters, group)
+        taken = int(self.state[parameters[0]]["step"])
+        corrected = (1 - group["b2"] ** taken) ** 0.5 / (1 - group["b1"] ** taken)
+        scale(updates, rate * corrected)
+        torch._foreach_sub_(parameters, updates)
+        scale(parameters, 1 - rate * group["weight_decay"])
 
 
 class AdamW(torch.optim.AdamW):
@@ -193,7 +216,12 @@ def build_optimizer(model: nn.Module, *, options: OptimizerOptions) -> BertAdam 
         return BertAdam(groups, options=options)
     if options.name == "adamw":
         return AdamW(groups, options=options)
-    raise ValueError(f"optimizer={options.name!r} is unknown; use bert_adam or adamw")
+    if options.name == "transformers_adamw":
+        decayed = [group | {"weight_decay": options.weight_decay} for group in groups]
+        return TransformersAdamW(decayed, options=options)
+    raise ValueError(
+        f"optimizer={options.name!r} is unknown; use bert_adam, adamw or transformers_adamw"
+    )
 
 
 def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
@@ -214,50 +242,6 @@ def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
             peak, taken = group["lr"], max(steps, default=0)
         next_rates[group.get("part", "other")] = _rate({**group, "lr": peak}, taken)
     return next_rates
-
-
-def export_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State as tensors named ``{parameter}/{slot}``, and the plain numbers of the groups (JSON)."""
-    tensors: dict[str, Tensor] = {}
-    for group in optimizer.param_groups:
-        for name, parameter in zip(group["param_names"], group["params"], strict=True):
-            for slot, value in optimizer.state.get(parameter, {}).items():
-                tensors[f"{name}/{slot}"] = torch.as_tensor(value).detach()
-    groups = [
-        {key: value for key, value in group.items() if key not in {"params", "param_names"}}
-        for group in optimizer.param_groups
-    ]
-    return tensors, {"groups": groups}
-
-
-def import_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
-) -> None:
-    """Restore what `export_optimizer` gave, by parameter name.
-
-    Raises:
-        ValueError: State of a parameter the optimizer lacks, or another number of groups.
-    """
-    if len(numbers["groups"]) != len(optimizer.param_groups):
-        raise ValueError(
-            f"{len(numbers['groups'])} saved groups, {len(optimizer.param_groups)} here: the "
-            "checkpoint belongs to another optimizer; start it anew or keep its options"
-        )
-    slots: dict[str, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        name, slot = key.rsplit("/", 1)
-        slots.setdefault(name, {})[slot] = value
-    for group, saved in zip(optimizer.param_groups, numbers["groups"], strict=True):
-        group.update({k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
-        for name, parameter in zip(group["param_names"], group["params"], strict=True):
-            for slot, value in slots.pop(name, {}).items():
-                counts = slot == "step" and not group.get("fused")
-                place = "cpu" if counts else parameter.device
-                optimizer.state[parameter][slot] = value.detach().clone().to(place)
-    if slots:
-        raise ValueError(
-            f"state of unknown parameters, e.g. {sorted(slots)[:3]}: it is another model's"
-        )
 
 
 def _rate(group: Mapping[str, Any], step: int) -> float:

@@ -1,10 +1,11 @@
-"""Learning-rate schedules as the four originals compute them.
+"""Learning-rate schedules as the originals compute them.
 
-Sources: specs/clip4clip-clip2video.md 3.3, specs/xclip-adaclip.md A2.2.
+Sources: specs/clip4clip-clip2video.md 3.3, specs/xclip-adaclip.md A2.2, specs/more-heads.md 2.4.
 
 A schedule maps progress x = step / total_steps (the step *before* it is taken, from 0) and the
 warm-up fraction to a multiplier. They are kept as they are: the first step has rate 0, and
 warmup_cosine is not re-based, so it falls from 1 to 0.9755 where a warm-up of 0.1 ends.
+rebased_cosine (X-Pool's, transformers' own) begins its fall there, and warms up over whole steps.
 """
 
 from __future__ import annotations
@@ -34,11 +35,18 @@ def _warmup_linear(x: float, warmup: float) -> float:
     return x / warmup if x < warmup else max((x - 1.0) / (warmup - 1.0), 0)
 
 
+def _rebased_cosine(x: float, warmup: float) -> float:
+    return (
+        x / warmup if x < warmup else 0.5 * (1.0 + math.cos(math.pi * (x - warmup) / (1 - warmup)))
+    )
+
+
 SCHEDULES: dict[str, Callable[[float, float], float]] = {
     "constant": _constant,
     "warmup_constant": _warmup_constant,
     "warmup_cosine": _warmup_cosine,
     "warmup_linear": _warmup_linear,
+    "rebased_cosine": _rebased_cosine,
 }
 
 
@@ -65,4 +73,6 @@ def multiplier(schedule: str, *, step: int, total_steps: float, warmup: float) -
         raise ValueError(
             f"total_steps={total_steps}; it must be above 0, or -1 for a constant rate"
         )
+    if schedule == "rebased_cosine":
+        warmup = int(warmup * total_steps) / total_steps
     return SCHEDULES[schedule](step / total_steps, warmup)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from reelvec.api.run import Run
 from reelvec.storage import layout
 from reelvec.storage.errors import MissingArtifactError
+from reelvec.storage.naming import choose_run
 from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.roots import Root, open_root
-from reelvec.storage.runs import find_run, list_runs
+from reelvec.storage.runs import list_runs
 from reelvec.tasks.runs.status import ArtifactStatus, describe_store, store_format
 
 if TYPE_CHECKING:
@@ -60,18 +61,21 @@ class Store:
         return [Run(self._root, record, as_ended=True) for record in records]
 
     def run(self, name: str | None = None) -> Run:
-        """The last run (of that name) that has tables; where none has, the last.
+        """The run that is searched: what `current` stands for, else the last that has tables.
 
-        It is read as the store stands now: with what was published for it since.
+        A run is read as the store stands now: with what was published for it since. What an alias
+        stands for is read at the snapshots it was given, unless it follows its run.
 
         Args:
-            name: of a run. The first digits (6 or more) of an identifier name one run, as it ended.
+            name: of a run (the last of that name that has tables), or of an alias. The first digits
+                (6 or more) of an identifier name one run, as it ended.
 
         Raises:
             MissingArtifactError: no run is called so, or it was dropped; says which there are.
+            AliasError: an alias cannot be followed.
         """
-        record = find_run(self._root, name)
-        return Run(self._root, record, as_ended=name not in (None, record.name))
+        chosen = choose_run(self._root, name)
+        return Run(self._root, chosen.record, as_ended=chosen.as_ended)
 
     @property
     def format(self) -> int:

@@ -34,7 +34,7 @@ from reelvec.storage.errors import CommitError, IdentityError, IntegrityError, M
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
-from reelvec.storage.store_format import FORMAT, stamp_format
+from reelvec.storage.store_format import PLAIN, stamp_format
 
 __all__ = ["Artifact", "PartRef", "PartWriter", "Receipt", "Snapshot"]
 
@@ -49,6 +49,7 @@ class Artifact:
         self.kind = kind
         self.fingerprint = fingerprint
         self.folder = layout.artifact(kind, fingerprint)
+        self.reads_only = False  # then a plan may be made where nothing can or may be written
         self._receipts: dict[str, Receipt] = {}
         self._cached_inputs = 0
         self._parts = VerifiedParts(root)
@@ -68,7 +69,7 @@ class Artifact:
         except MissingArtifactError:
             path = layout.identity(layout.artifact(kind, fingerprint))
             stamp_format(root)
-            root.sync(layout.store_format(FORMAT))  # of another first writer, killed perhaps
+            root.sync(layout.store_format(PLAIN))  # of another first writer, killed perhaps
             with suppress(FileExistsError):  # another writer of the same identity was first
                 root.put_new(path, seal(identity, indent=2))
             return cls.find(root, kind=kind, fingerprint=fingerprint)
@@ -237,7 +238,8 @@ class Artifact:
 
         Those that are damaged, or whose part is, are left out: their inputs are done again.
         """
-        self.root.begin_writing()  # gc leaves what is found from here on
+        if not self.reads_only:
+            self.root.begin_writing()  # gc leaves what is found from here on
         base = self.latest()
         parts = {entry.part for entry in base.entries} | base.settled if base else frozenset()
         known = {layout.receipt_of(part) for part in parts}
@@ -258,8 +260,8 @@ class Artifact:
             except (IntegrityError, MissingArtifactError, CommitError):
                 continue
             orphans.append(receipt)
-        # who wrote them may have been killed before their names were durable
-        self.root.sync(*(f"{self.folder}/{receipt.path}" for receipt in orphans))
+        if not self.reads_only:  # who wrote them may have been killed before names were durable
+            self.root.sync(*(f"{self.folder}/{receipt.path}" for receipt in orphans))
         return orphans
 
     def receipt(self, path: str) -> Receipt:

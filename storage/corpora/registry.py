@@ -17,24 +17,24 @@ from reelvec.storage.errors import CorpusError
 __all__ = ["BENCHMARKS", "READERS", "open_corpus", "reader_class"]
 
 
-def _folder(config: FolderCorpus, _: Path) -> CorpusReader:
+def _folder(config: FolderCorpus, _: Path, __: bool) -> CorpusReader:
     from reelvec.storage.corpora.own.folder import FolderReader
 
     return FolderReader(**config.model_dump(exclude={"kind"}))
 
 
-def _synthetic(config: SyntheticCorpus, store_dir: Path) -> CorpusReader:
+def _synthetic(config: SyntheticCorpus, store_dir: Path, draws: bool) -> CorpusReader:
     from reelvec.storage.corpora.synthetic.corpus import SyntheticOptions, SyntheticReader
 
     options = SyntheticOptions(**config.model_dump(exclude={"kind"}))
-    return SyntheticReader(options, store_dir=store_dir)
+    return SyntheticReader(options, store_dir=store_dir, draws=draws)
 
 
-def _stories(config: StoryCorpus, store_dir: Path) -> CorpusReader:
+def _stories(config: StoryCorpus, store_dir: Path, draws: bool) -> CorpusReader:
     from reelvec.storage.corpora.synthetic.story_corpus import StoryOptions, StoryReader
 
     options = StoryOptions(**config.model_dump(exclude={"kind"}))
-    return StoryReader(options, store_dir=store_dir)
+    return StoryReader(options, store_dir=store_dir, draws=draws)
 
 
 BENCHMARKS: dict[str, tuple[str, str]] = {
@@ -55,11 +55,11 @@ def reader_class(kind: str) -> type[BenchmarkReader]:
     return cast("type[BenchmarkReader]", getattr(import_module(module), name))
 
 
-def _benchmark(config: BenchmarkCorpus, _: Path) -> CorpusReader:
+def _benchmark(config: BenchmarkCorpus, _: Path, __: bool) -> CorpusReader:
     return reader_class(config.kind)(**config.model_dump(exclude={"kind"}))
 
 
-READERS: dict[str, Callable[[Any, Path], CorpusReader]] = {
+READERS: dict[str, Callable[[Any, Path, bool], CorpusReader]] = {
     "folder": _folder,
     "synthetic": _synthetic,
     "stories": _stories,
@@ -67,12 +67,15 @@ READERS: dict[str, Callable[[Any, Path], CorpusReader]] = {
 }
 
 
-def open_corpus(config: CorpusConfig, *, store_dir: str | os.PathLike[str]) -> CorpusReader:
+def open_corpus(
+    config: CorpusConfig, *, store_dir: str | os.PathLike[str], draws: bool = True
+) -> CorpusReader:
     """The reader of the configured corpus; nothing is read before its ``read()``.
 
     Args:
         config: One of the corpus classes of configs.schema, by its ``kind``.
         store_dir: Local root of the store; generated videos go below its ``sources``.
+        draws: A drawn corpus draws what is not there yet; else it is only listed.
 
     Raises:
         CorpusError: no reader of that kind, or options it cannot use.
@@ -81,4 +84,4 @@ def open_corpus(config: CorpusConfig, *, store_dir: str | os.PathLike[str]) -> C
     if reader is None:
         kinds = ", ".join(sorted(READERS))
         raise CorpusError(f"corpus kind {config.kind!r} is unknown; use one of: {kinds}")
-    return reader(config, Path(store_dir).absolute())
+    return reader(config, Path(store_dir).absolute(), draws)

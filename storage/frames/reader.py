@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from reelvec.storage.commits.artifact import PartRef, Snapshot
 from reelvec.storage.errors import MissingArtifactError
-from reelvec.storage.frames.contract import FrameShardReader
+from reelvec.storage.frames.contract import FrameShardReader, jpegs_of
 from reelvec.storage.frames.formats import open_reader
 from reelvec.storage.reasons import Status
 
@@ -96,6 +96,13 @@ class FrameReader:
         """All stored frames of a clip, uint8 [T, S, S, 3], read-only."""
         index, _ = self._place(key)
         return self._shard(self._number(key)).frames(index)
+
+    def jpegs(self, key: str) -> Iterator[bytes]:
+        """All stored frames of a clip as JPEGs, one by one; those stored so, as they are."""
+        index, _ = self._place(key)
+        shard = self._shard(self._number(key))
+        stored = shard.stored(index)
+        return iter(stored) if isinstance(stored, list) else jpegs_of(stored)
 
     def pts(self, key: str) -> np.ndarray:
         """Presentation times of a clip's stored frames, float64 [T], seconds."""

@@ -25,7 +25,7 @@ from typing import Any
 
 import xxhash
 
-from reelvec.storage.errors import StoreError
+from reelvec.storage.errors import AddressError, StoreError
 from reelvec.storage.places.contract import Writer
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.places.object_client import client
@@ -53,13 +53,13 @@ class ObjectRoot:
     are written below the same local folder.
 
     Raises:
-        StoreError: the URI names no bucket, or a prefix with '..' or empty parts.
+        AddressError: the URI names no bucket, or a prefix with '..' or empty parts.
     """
 
     def __init__(self, uri: str, *, cache: CacheOptions | None = None) -> None:
         self._bucket, _, prefix = uri.removeprefix("s3://").rstrip("/").partition("/")
         if not self._bucket:
-            raise StoreError(f"{uri!r} names no bucket: s3://bucket/prefix", path=uri)
+            raise AddressError(f"{uri!r} names no bucket: s3://bucket/prefix", path=uri)
         self._prefix = split_path(prefix) if prefix else []
         self.uri = "/".join(["s3:/", self._bucket, *self._prefix])
         options = cache or CacheOptions.from_environment()

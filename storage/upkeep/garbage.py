@@ -1,8 +1,9 @@
 """Removes what no kept snapshot reaches, and nothing that anybody may still publish or read.
 
 What is younger than `min_age_seconds` is left alone (a writer may be about to publish it), as are
-pinned snapshots. The rest is written down, looked at once more, and then deleted: see
-`storage.commits.retention` for why that is safe beside running writers and readers.
+pinned snapshots and those that aliases stand for. The rest is written down, looked at once more,
+and then deleted: see `storage.commits.retention` for why that is safe beside running writers and
+readers.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from reelvec.storage import layout
+from reelvec.storage.commits.aliases import kept_by_aliases
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.commits.merging import Entry
 from reelvec.storage.commits.retention import (
@@ -55,6 +57,8 @@ class GcOptions:
     """(fingerprint, snapshot number) pairs that are kept whatever their age."""
     unneeded: frozenset[tuple[str, str]] = frozenset()
     """(kind, fingerprint) of artifacts that only dropped runs had: all they hold goes, at once."""
+    keep_moves: int = 3
+    """Newest records of each alias whose snapshots are kept, so that it can be rolled back."""
     dry_run: bool = False
     """Only say what would be removed."""
 
@@ -69,7 +73,7 @@ class GcOptions:
         if (artifact.kind, artifact.fingerprint) in self.unneeded:
             nothing: frozenset[tuple[str, int]] = frozenset()
             return dataclasses.replace(
-                self, keep_snapshots=1, superseded_seconds=0.0, protect=nothing
+                self, keep_snapshots=1, superseded_seconds=0.0, protect=nothing, keep_moves=1
             )
         if artifact.kind == "checkpoint":
             soon = min(self.superseded_for, CHECKPOINT_GRACE_SECONDS)
@@ -151,8 +155,9 @@ def gc_artifact(artifact: Artifact, *, options: GcOptions, writers: Writers = tu
     numbers = artifact.numbers()
     retired = _retired(artifact, numbers, options=options)
     if unneeded and options.dry_run and latest is not None and latest.entries:
-        pinned = pinned_numbers(root, folder, expires_seconds=options.pin_expires_seconds)
-        retired |= {latest.number} - pinned  # as if it were emptied already
+        retired |= {latest.number} - _in_use(
+            artifact, options=options
+        )  # as if it were emptied already
     reachable = _reachable(artifact, set(numbers) - retired)
     files = _unreachable(artifact, reachable, retired=retired, options=options)
     spared = spare(artifact, snapshots=retired, files=files, writers=writers())
@@ -180,16 +185,29 @@ def _empty(artifact: Artifact) -> None:
 
 
 def _retired(artifact: Artifact, numbers: list[int], *, options: GcOptions) -> set[int]:
-    """Snapshots that may go: not among the newest, pinned or protected, and replaced long ago."""
+    """Snapshots that may go: not among the newest, in use or protected, and replaced long ago."""
     root, folder = artifact.root, artifact.folder
-    pinned = pinned_numbers(root, folder, expires_seconds=options.pin_expires_seconds)
+    in_use = _in_use(artifact, options=options)
     retired = set()
     for number, newer in itertools.pairwise(numbers):
-        kept = number in pinned or (artifact.fingerprint, number) in options.protect
+        kept = number in in_use or (artifact.fingerprint, number) in options.protect
         replaced_for = root.age_seconds(layout.snapshot(folder, newer))
         if not kept and replaced_for >= options.superseded_for:
             retired.add(number)
     return retired - set(numbers[-max(options.keep_snapshots, 1) :])
+
+
+def _in_use(artifact: Artifact, *, options: GcOptions) -> set[int]:
+    """Snapshots that readers hold on to, or that aliases stand for.
+
+    Pins are looked at first: who moves an alias lets go of its pin when the record is written.
+    """
+    root, folder = artifact.root, artifact.folder
+    pinned = pinned_numbers(root, folder, expires_seconds=options.pin_expires_seconds)
+    unneeded = (artifact.kind, artifact.fingerprint) in options.unneeded
+    seconds = 0.0 if unneeded else options.min_age_seconds
+    named = kept_by_aliases(root, keep=options.keep_moves, seconds=seconds)
+    return pinned | {number for fingerprint, number in named if fingerprint == artifact.fingerprint}
 
 
 def _reachable(artifact: Artifact, numbers: Iterable[int]) -> set[str]:
@@ -239,14 +257,13 @@ def _settled(artifact: Artifact) -> set[str]:
 def _carry_out(
     artifact: Artifact, removal: Removal, *, options: GcOptions, writers: Writers
 ) -> Removal:
-    """Deletes what a removal lists, except what was published or pinned meanwhile."""
+    """Deletes what a removal lists, except what was published, pinned or named meanwhile."""
     root, folder = artifact.root, artifact.folder
-    pinned = pinned_numbers(root, folder, expires_seconds=options.pin_expires_seconds)
-    numbers = set(artifact.numbers()) - (removal.snapshots - pinned)
-    in_use = _reachable(artifact, numbers)
+    going = removal.snapshots - _in_use(artifact, options=options)
+    in_use = _reachable(artifact, set(artifact.numbers()) - going)
     spared = spare(
         artifact,
-        snapshots=removal.snapshots - pinned,
+        snapshots=going,
         files=removal.files - in_use,
         writers=writers(),
     )

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reelvec.storage import layout
+from reelvec.storage.commits.aliases import mend_alias
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.merging import Entry
 from reelvec.storage.commits.receipts import Receipt, check_receipt, read_receipt
@@ -54,6 +55,8 @@ def repair_store(root: Root, *, together: Together = lambda _, parts: parts) -> 
         elif damage.kind == layout.DROPS:
             _set_aside(root, damage.path)
             repairs.append(Repair(damage, "set aside; drop the runs it named again"))
+        elif damage.kind == layout.ALIASES:
+            repairs.append(Repair(damage, _mend_alias(root, damage.path)))
         elif damage.kind == layout.FORMATS:
             repairs.append(Repair(damage, _mend_format(root, damage.path)))
     return repairs
@@ -118,6 +121,12 @@ def _mend_pin(artifact: Artifact, path: str) -> str:
     number = layout.number_of(path.rpartition("/")[2])
     artifact.root.put_new(path, seal({"pinned": number}))
     return "written anew from its name"
+
+
+def _mend_alias(root: Root, path: str) -> str:
+    """Keep a copy of the damaged record, and its number: a lower one must not come into force."""
+    root.put_file(layout.damaged(path), root.local_path(path))
+    return mend_alias(root, path)
 
 
 def _mend_format(root: Root, path: str) -> str:

@@ -28,7 +28,7 @@ class Damage:
     """One damaged or missing file.
 
     Attributes:
-        kind: artifact kind, "runs", "drops" or "format".
+        kind: artifact kind, "runs", "drops", "aliases" or "format".
         fingerprint: the artifact's ("" for the others).
         path: the file, below the root.
         what: what is wrong with it.
@@ -58,7 +58,15 @@ def verify_store(root: Root) -> list[Damage]:
         for name in root.list(folder):
             path = f"{folder}/{name}"
             damages.extend(Damage(folder, "", path, what) for what in _unsealed(root, path))
-    return [*damages, *lost_of_last_run(root)]
+    return [*damages, *_alias_damages(root), *lost_of_last_run(root)]
+
+
+def _alias_damages(root: Root) -> Iterator[Damage]:
+    for alias in root.list(layout.ALIASES):
+        for name in root.list(f"{layout.ALIASES}/{alias}"):
+            path = f"{layout.ALIASES}/{alias}/{name}"
+            for what in _unsealed(root, path):
+                yield Damage(layout.ALIASES, "", path, what)
 
 
 def lost_of_last_run(root: Root) -> list[Damage]:

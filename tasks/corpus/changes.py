@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -37,10 +37,10 @@ class VideoChanges:
     due: list[Video]
     changed: list[str]
     removed: list[str]
-    again: int = 0
-    """How many of those to be replaced look as they did, and are done again all the same."""
-    gone: int = 0
-    """How many of those to be replaced had a file, and have none any more."""
+    again: list[str] = field(default_factory=list)
+    """Those to be replaced that look as they did, and are done again all the same."""
+    gone: list[str] = field(default_factory=list)
+    """Those to be replaced that had a file, and have none any more."""
 
     @property
     def new(self) -> int:
@@ -77,7 +77,8 @@ def video_changes(
     known = np.zeros(len(listed), bool)
     moved: dict[int, Video] = {}
     removed: list[str] = []
-    again = gone = 0
+    again: list[str] = []
+    gone: list[str] = []
     for rows in _videos_in_force(snapshot):
         places = ids.find(digests(row.video_id for row in rows)).tolist()
         for row, place in zip(rows, places, strict=True):
@@ -88,10 +89,11 @@ def video_changes(
             mark = FileMark.at(listed[place].path)
             if row.path != listed[place].path or not row.mark.agrees(mark):
                 moved[place] = _as_found(listed[place], mark)
-                gone += row.bytes > 0 and mark.bytes == 0
+                if row.bytes > 0 and mark.bytes == 0:
+                    gone.append(row.video_id)
             elif retry(row):
                 moved[place] = _as_found(listed[place], mark)
-                again += 1
+                again.append(row.video_id)
             elif _means(row) != _means(listed[place]):
                 moved[place] = _as_meant(row, listed[place])
     due: list[Video] = []

@@ -41,6 +41,7 @@ from reelvec.tasks.shards import (
     run_shard,
     split_finished,
 )
+from reelvec.tasks.spending import PROBE, WRITE, Spending
 
 __all__ = [
     "Corpus",
@@ -74,10 +75,12 @@ class IngestPlan:
     shards: list[Shard[Any]]
     adopted: list[Receipt]
     new: int
+    due: Sequence[Video]
+    """Rows to write, those that adopted receipts hold among them."""
     changed: list[str]
     removed: list[str]
-    again: int
-    gone: int
+    again: list[str]
+    gone: list[str]
     captions: int
     changed_captions: list[str]
     removed_captions: list[str]
@@ -86,9 +89,9 @@ class IngestPlan:
     @property
     def done(self) -> dict[str, int]:
         """What is to be done to the videos, the rare kinds only where there are any."""
-        changed = len(self.changed) - self.again - self.gone
+        changed = len(self.changed) - len(self.again) - len(self.gone)
         done = {"new": self.new, "changed": changed, "removed": len(self.removed)}
-        seldom = {"missing": self.gone, "again": self.again}
+        seldom = {"missing": len(self.gone), "again": len(self.again)}
         return done | {what: count for what, count in seldom.items() if count}
 
     @property
@@ -135,7 +138,8 @@ def plan_ingest(
     """
     artifact = session.corpus
     store_dir = session.root.local_folder
-    listing = open_corpus(session.config.corpus, store_dir=store_dir).read()
+    reader = open_corpus(session.config.corpus, store_dir=store_dir, draws=not session.plans)
+    listing = reader.read()
     snapshot = session.latest(artifact)
     ids = DigestSet([digests(video.video_id for video in listing.videos)])
     again = _every if session.rehash else retry
@@ -151,6 +155,7 @@ def plan_ingest(
         shards=todo,
         adopted=adopted,
         new=videos.new,
+        due=videos.due,
         changed=videos.changed,
         removed=videos.removed,
         again=videos.again,
@@ -191,7 +196,7 @@ def _caption_shards(captions: Sequence[Caption]) -> Iterator[Shard[Any]]:
 
 def ingest_shard(target: SnapshotRef, shard: Shard[Any], *, limits: FileLimits) -> ShardReceipt:
     """Hash and probe a shard's new videos (or take its captions) and write its part."""
-    artifact = target.artifact()
+    artifact, spending = target.artifact(), Spending()
 
     def write(path: Path) -> PartContents:
         if shard.table == "captions":
@@ -199,17 +204,20 @@ def ingest_shard(target: SnapshotRef, shard: Shard[Any], *, limits: FileLimits) 
             table = records_to_table(captions, schema=CAPTION_SCHEMA)
             outcomes = tuple(Outcome(key=caption.caption_id) for caption in captions)
         else:
-            videos = list(_probed(shard.items, limits=limits))
+            with spending.on(PROBE):
+                videos = list(_probed(shard.items, limits=limits))
             table = records_to_table(videos, schema=VIDEO_SCHEMA)
             outcomes = tuple(
                 Outcome(key=v.video_id, status=v.status, reason=v.reason, message=v.message)
                 for v in videos
             )
-        write_table(path, table, metadata=identity_metadata(artifact.identity))
+        with spending.on(WRITE):
+            write_table(path, table, metadata=identity_metadata(artifact.identity))
         schema = schema_text(table.schema)
         return PartContents(rows=table.num_rows, schema=schema, outcomes=outcomes)
 
-    return ShardReceipt.of(run_shard(artifact, shard, suffix=".parquet", write=write))
+    receipt = run_shard(artifact, shard, suffix=".parquet", write=write)
+    return ShardReceipt.of(receipt, spending=spending)
 
 
 def _probed(videos: Iterable[Video], *, limits: FileLimits) -> Iterator[Video]:

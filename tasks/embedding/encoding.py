@@ -226,13 +226,14 @@ def _columns(
 ) -> dict[str, pa.Array]:
     """Arrow columns of all rows; without a row, none of the same columns."""
     whole = kind(tensors) if tensors else with_vectors(model, _one_row(kind, columns))
-    flat = whole.to(dtype=getattr(torch, dtype)).columns()
+    exact = {name for name, column in columns.items() if column.kind == "exact"}
+    flat = whole.to(dtype=getattr(torch, dtype), exact=exact).columns()
     arrays = {name: _fixed_size_list(values.numpy()) for name, values in flat.items()}
     return arrays if tensors else {name: array.slice(0, 0) for name, array in arrays.items()}
 
 
 def _one_row(kind: type[F], columns: Columns) -> F:
-    types = {"float": torch.float32, "integer": torch.int64}
+    types = {"float": torch.float32, "exact": torch.float32, "integer": torch.int64}
     return kind({n: torch.ones(1, *c.shape, dtype=types[c.kind]) for n, c in columns.items()})
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
@@ -36,6 +37,7 @@ from reelvec.tasks.embedding.encoding import (
     open_encoder,
 )
 from reelvec.tasks.shards import PartContents, Shard, ShardReceipt, run_shard
+from reelvec.tasks.spending import ENCODER, READ, WRITE, Spending
 
 __all__ = [
     "CaptionRow",
@@ -112,21 +114,24 @@ class EmbedInputs:
 
 def embed_shard(target: SnapshotRef, shard: Shard[Any], *, inputs: EmbedInputs) -> ShardReceipt:
     """Encode a shard's rows (or copy them from the snapshot `target`) and write its part."""
-    artifact = target.artifact()
+    artifact, spending = target.artifact(), Spending()
 
     def write(path: Path) -> PartContents:
-        if shard.table == "captions":
-            table = _caption_table(shard.items, inputs=inputs)
-        else:
-            table = _video_table(shard.items, target=target, inputs=inputs)
-        write_table(path, table, metadata=identity_metadata(artifact.identity))
+        with spending.on(ENCODER):
+            if shard.table == "captions":
+                table = _caption_table(shard.items, inputs=inputs)
+            else:
+                table = _video_table(shard.items, inputs=inputs, target=target, spending=spending)
+        with spending.on(WRITE):
+            write_table(path, table, metadata=identity_metadata(artifact.identity))
         return PartContents(
             rows=table.num_rows,
             schema=schema_text(table.schema),
             outcomes=tuple(map(_outcome, shard.items)),
         )
 
-    return ShardReceipt.of(run_shard(artifact, shard, suffix=".parquet", write=write))
+    receipt = run_shard(artifact, shard, suffix=".parquet", write=write)
+    return ShardReceipt.of(receipt, spending=spending)
 
 
 def _outcome(row: VideoRow | CaptionRow) -> Outcome:
@@ -154,14 +159,16 @@ def _caption_table(rows: Sequence[CaptionRow], *, inputs: EmbedInputs) -> pa.Tab
     return _with_features(pa.table(facts), features)
 
 
-def _video_table(rows: Sequence[VideoRow], *, target: SnapshotRef, inputs: EmbedInputs) -> pa.Table:
+def _video_table(
+    rows: Sequence[VideoRow], *, inputs: EmbedInputs, target: SnapshotRef, spending: Spending
+) -> pa.Table:
     """Rows in the shard's order: encoded ones, and copies of rows in force."""
     usable = [row for row in rows if row.status != Status.QUARANTINED]
     fresh = [row for row in usable if not row.copy_of]
     tables = []
     if fresh or not usable:
         encoder = open_encoder(inputs.encoder)
-        reader = FrameReader(inputs.frames.open())
+        reader = _Watched(FrameReader(inputs.frames.open()), spending)
         keys = [row.clip_key for row in fresh]
         features = encode_videos(encoder, reader, keys, options=inputs.options)
         facts = _video_facts(fresh).append_column(
@@ -179,6 +186,22 @@ def _video_table(rows: Sequence[VideoRow], *, target: SnapshotRef, inputs: Embed
     whole = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
     at = {video_id: index for index, video_id in enumerate(whole.column("video_id").to_pylist())}
     return whole.take(pa.array([at[row.video_id] for row in usable], pa.int64()))
+
+
+class _Watched:
+    """Frames whose reading is told apart from their encoding."""
+
+    def __init__(self, reader: FrameReader, spending: Spending) -> None:
+        self._reader = reader
+        self._spending = spending
+
+    def lengths(self, keys: Sequence[str]) -> np.ndarray:
+        with self._spending.on(READ):
+            return self._reader.lengths(keys)
+
+    def gather(self, keys: Sequence[str], *, picks: Sequence[np.ndarray], out: np.ndarray) -> None:
+        with self._spending.on(READ):
+            self._reader.gather(keys, picks=picks, out=out)
 
 
 def _rows_in_force(snapshot: Snapshot, video_ids: Sequence[str]) -> pa.Table:

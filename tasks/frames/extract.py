@@ -34,6 +34,7 @@ from reelvec.tasks.shards import (
     run_shard,
     split_finished,
 )
+from reelvec.tasks.spending import DECODE, WRITE, Spending
 
 __all__ = [
     "TABLE",
@@ -130,11 +131,13 @@ def extract_shard(
     target: SnapshotRef, shard: Shard[Clip], *, extract: ExtractConfig
 ) -> ShardReceipt:
     """Decode a shard's clips in one sandboxed worker and write its part."""
+    spending = Spending()
 
     def write(path: Path) -> PartContents:
         outcomes: list[Outcome] = []
         rows = 0
         with (
+            spending.on(DECODE),
             closing(
                 decode_clips([c.job for c in shard.items], options=extract, scratch=path.parent)
             ) as results,
@@ -143,14 +146,16 @@ def extract_shard(
             ) as writer,
         ):
             for clip, result in zip(shard.items, results, strict=True):
-                outcome = _written(result, writer)
+                with spending.on(WRITE):
+                    outcome = _written(result, writer)
                 rows += outcome.status != Status.QUARANTINED
                 outcomes.append(replace(outcome, attempts=clip.attempts + 1))
         schema = f"{extract.format}/{extract.payload} uint8 [T,{extract.size},{extract.size},3]"
         return PartContents(rows=rows, schema=schema, outcomes=tuple(outcomes))
 
     suffix = SUFFIXES[extract.format]
-    return ShardReceipt.of(run_shard(target.artifact(), shard, suffix=suffix, write=write))
+    receipt = run_shard(target.artifact(), shard, suffix=suffix, write=write)
+    return ShardReceipt.of(receipt, spending=spending)
 
 
 def _written(result: ClipResult, writer: FrameShardWriter) -> Outcome:

@@ -46,7 +46,7 @@ REPORT_RECIPE = 2
 """Raised when the page changes, so that old pages are drawn again."""
 
 _TABLE = "report"
-_HOW = {"store", "runner", "workers", "dask_address", "compaction"}
+_HOW = {"store", "runner", "workers", "dask_address", "compaction", "gate"}
 
 
 @dataclass(frozen=True)

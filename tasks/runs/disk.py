@@ -22,6 +22,8 @@ _DERIVED = "for search, made anew when missing"
 _BY_NAME = {
     layout.RUNS: "records of runs",
     layout.DROPS: "records of runs",
+    layout.ALIASES: "what names stand for",
+    layout.GATES: "reports of the gate",
     layout.AT_WORK: "records of runs",
     layout.FORMATS: "the store's format",
     layout.WRITERS: "who writes here now",

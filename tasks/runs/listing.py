@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from reelvec.storage.at_work import RunAtWork, runs_at_work
-from reelvec.storage.errors import MissingArtifactError, StoreError
+from reelvec.storage.commits.aliases import CURRENT, alias_in_force, alias_names
+from reelvec.storage.errors import AliasError, MissingArtifactError, StoreError
+from reelvec.storage.naming import choose_run
 from reelvec.storage.roots import Root, open_root
-from reelvec.storage.runs import RunRecord, drop_runs, find_run, run_in_use
+from reelvec.storage.runs import RunRecord, drop_runs, find_run
 from reelvec.tasks.runs.disk import bytes_of_artifacts
 from reelvec.tasks.runs.holdings import ArtifactKey, Holdings
 
@@ -65,7 +67,7 @@ def list_names(store: str, *, dropped: bool = False) -> list[ListedRun]:
     root = open_root(store)
     holdings, sizes = Holdings(root), bytes_of_artifacts(root)
     work = {run.name: run for run in runs_at_work(root)}
-    used = run_in_use(root)
+    used = _searched(root)
     listed = []
     for name, runs in _by_name(holdings.kept).items():
         record = next((run for run in runs[::-1] if run.has_tables), runs[-1])
@@ -76,7 +78,7 @@ def list_names(store: str, *, dropped: bool = False) -> list[ListedRun]:
                 holdings=holdings,
                 sizes=sizes,
                 status=_status(record, work.pop(name, None)),
-                in_use=used is not None and used.identifier == record.identifier,
+                in_use=used == name,
             )
         )
     listed = [_begun(run) for run in work.values()] + listed[::-1]
@@ -87,6 +89,14 @@ def list_names(store: str, *, dropped: bool = False) -> list[ListedRun]:
             )
             listed.append(gone)
     return listed
+
+
+def _searched(root: Root) -> str:
+    """Name of the run that is searched where none is named; "": none is, or it is not known."""
+    try:
+        return choose_run(root).record.name
+    except (MissingArtifactError, AliasError):
+        return ""
 
 
 def _by_name(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
@@ -186,23 +196,26 @@ def drop(store: str, name: str, *, dry_run: bool = False) -> DroppedRun:
 
     Raises:
         MissingArtifactError: no run is called so; says which there are.
+        AliasError: an alias stands for one of them.
         StoreError: it is at work; or the store cannot be written.
     """
     root = open_root(store)
     holdings = Holdings(root)
     runs = _named(root, holdings, name)
     _refuse_at_work(root, runs[-1].name)
+    _refuse_named(root, runs)
     alone, sizes = holdings.only_of(runs), bytes_of_artifacts(root)
     if not dry_run:
         drop_runs(root, runs)
     gone = {run.identifier for run in runs}
     left = [run for run in holdings.kept if run.identifier not in gone and run.has_tables]
+    current = alias_in_force(root, CURRENT)
     return DroppedRun(
         name=runs[-1].name,
         runs=tuple(run.identifier for run in runs),
         frees={key: sizes.get(key, 0) for key in sorted(alone)},
         shared=tuple(sorted(holdings.of(runs) - alone)),
-        in_use=left[-1].name if left else "",
+        in_use=current.name if current else left[-1].name if left else "",
     )
 
 
@@ -224,5 +237,19 @@ def _refuse_at_work(root: Root, name: str) -> None:
         if run.name == name and not run.stopped:
             raise StoreError(
                 f"the run ({name}) is at work since {run.started}; end it first, then drop it",
+                path=root.uri,
+            )
+
+
+def _refuse_named(root: Root, runs: Sequence[RunRecord]) -> None:
+    """What is searched, or has a name of its own, is not dropped in passing."""
+    gone = {run.identifier for run in runs}
+    for name in alias_names(root):
+        alias = alias_in_force(root, name)
+        if alias is not None and alias.run in gone:
+            first = "`reelvec promote RUN`" if name == CURRENT else f"`reelvec untag {name}`"
+            raise AliasError(
+                f"the run ({alias.name}, {alias.run}) is what ({name}) stands for: {first} first,"
+                " then drop it",
                 path=root.uri,
             )

@@ -30,6 +30,8 @@ class RunOutcome:
     coverage: LedgerCounts
     failures: tuple[LedgerRow, ...]
     """Videos that are quarantined or salvaged."""
+    degraded: bool = False
+    """Whether a larger part is quarantined than extract.warn_failed_fraction."""
     notes: tuple[str, ...] = ()
     metrics: tuple[MetricRow, ...] = ()
     """Empty: not scored."""
@@ -80,10 +82,12 @@ def outcome_of(session: Session) -> RunOutcome:
     """Coverage, failures, notes, metrics and where the report is, as far as they exist."""
     config = session.config
     rows = list(ledger(read_corpus(session), frames=session.latest(session.frames)))
+    coverage = counts(rows)
     outcome = RunOutcome(
         name=config.name,
         store=config.store,
-        coverage=counts(rows),
+        coverage=coverage,
+        degraded=coverage.quarantined > config.extract.warn_failed_fraction * coverage.planned,
         failures=tuple(failures(rows)),
         notes=(config.notes,) if config.notes else (),
     )

@@ -6,16 +6,25 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from reelvec.tasks.artifacts import Session
-from reelvec.tasks.corpus.ingest import plan_ingest
-from reelvec.tasks.embedding.embed import plan_embed
+from reelvec.tasks.corpus.ingest import IngestPlan, plan_ingest, read_corpus
+from reelvec.tasks.embedding.embed import EmbedPlan, plan_embed
 from reelvec.tasks.features.keep import plan_features
-from reelvec.tasks.frames.extract import plan_extract
+from reelvec.tasks.frames.extract import ExtractPlan, plan_extract
 from reelvec.tasks.reports.report import is_reported
 from reelvec.tasks.reports.sources import report_sources
+from reelvec.tasks.runs.retrying import RetryFilter
 from reelvec.tasks.scoring.evaluate import is_evaluated
 from reelvec.tasks.training.train import find_trained
 
-__all__ = ["PlannedWork", "plan_pipeline", "plan_reembed"]
+__all__ = [
+    "PlannedWork",
+    "StagePlans",
+    "plan_pipeline",
+    "plan_reembed",
+    "plan_stages",
+    "work_of_tables",
+    "work_of_whole",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +36,56 @@ class PlannedWork:
     count: int
 
 
-def plan_reembed(session: Session) -> list[PlannedWork]:
-    """Work on videos and tables; empty when everything is up to date.
+@dataclass(frozen=True)
+class StagePlans:
+    """What the stages that read videos have to do.
 
-    Videos that are new or changed are counted at ingest; how many of their clips are decoded and
+    Videos that are new or changed are known at ingest; how many of their clips are decoded and
     embedded is known when they have been hashed (a renamed clip is neither).
     """
-    ingest = plan_ingest(session)
+
+    ingest: IngestPlan
+    extract: ExtractPlan
+    embed: EmbedPlan | None
+    """None: the model is not trained to the end."""
+
+
+def plan_stages(session: Session, *, retry: RetryFilter | None = None) -> StagePlans:
+    """The plans of the stages, as the files and the store are now.
+
+    Args:
+        session: of the run.
+        retry: failed videos that are tried once more.
+    """
+    if retry is None:
+        ingest, extract = plan_ingest(session), plan_extract(session)
+    else:
+        ingest = plan_ingest(session, retry=retry.at_ingest())
+        extract = plan_extract(session, retry=retry.at_extract(read_corpus(session)))
+    trained = find_trained(session)
+    if trained is None:
+        return StagePlans(ingest, extract, None)
+    return StagePlans(ingest, extract, plan_embed(session, weights_hash=trained.weights_hash))
+
+
+def plan_reembed(session: Session) -> list[PlannedWork]:
+    """Work on videos and tables; empty when everything is up to date."""
+    return work_of_tables(plan_stages(session))
+
+
+def work_of_tables(plans: StagePlans) -> list[PlannedWork]:
+    """The work on videos and tables, by stage and reason."""
+    ingest, embed = plans.ingest, plans.embed
     work = [
         PlannedWork("ingest", "new videos", ingest.new),
         PlannedWork("ingest", "changed videos", ingest.done["changed"]),
-        PlannedWork("ingest", "videos whose file is missing now", ingest.gone),
-        PlannedWork("ingest", "videos that are hashed again", ingest.again),
+        PlannedWork("ingest", "videos whose file is missing now", len(ingest.gone)),
+        PlannedWork("ingest", "videos that are hashed again", len(ingest.again)),
         PlannedWork("ingest", "removed videos", len(ingest.removed)),
         PlannedWork("ingest", "new, changed or removed captions", ingest.captions_touched),
+        PlannedWork("extract", "clips without frames", plans.extract.clips),
     ]
-    extract = plan_extract(session)
-    work.append(PlannedWork("extract", "clips without frames", extract.clips))
-    trained = find_trained(session)
-    if trained is not None:
-        embed = plan_embed(session, weights_hash=trained.weights_hash)
+    if embed is not None:
         work += [
             PlannedWork("embed", "missing rows", embed.new + embed.new_captions),
             PlannedWork("embed", "stale rows", len(embed.stale) + len(embed.stale_captions)),
@@ -59,8 +98,15 @@ def plan_reembed(session: Session) -> list[PlannedWork]:
 
 def plan_pipeline(session: Session, *, stages: Collection[str] | None = None) -> list[PlannedWork]:
     """All work of a whole run (or of some stages); empty when nothing is to do."""
-    work = plan_reembed(session)
-    if find_trained(session) is None:
+    return work_of_whole(session, plan_stages(session), stages=stages)
+
+
+def work_of_whole(
+    session: Session, plans: StagePlans, *, stages: Collection[str] | None = None
+) -> list[PlannedWork]:
+    """The work of a whole run (or of some stages), by stage and reason."""
+    work = work_of_tables(plans)
+    if plans.embed is None:
         due = sum(plan.rows for plan in plan_features(session))
         work.append(PlannedWork("train", "clips and texts without features", due))
         work.append(PlannedWork("train", "model not trained to the end", 1))

@@ -9,7 +9,7 @@ import torch
 
 from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.configs.corpora import anchored
-from reelvec.configs.schema import STAGES
+from reelvec.configs.schema import STAGES, TrainConfig
 from reelvec.models.errors import OptionsError
 from reelvec.models.ranking.rerank import RERANKINGS
 from reelvec.models.registry import (
@@ -59,8 +59,7 @@ def check_config(config: PipelineConfig) -> None:
                 key="model.family",
             )
         _check_training(config)
-        freezes = bool(config.train.epochs) and config.train.freeze == "backbone"
-        size = rehearse_start(config.model, freezes=freezes)
+        size = rehearse_start(config.model, train=config.train)
         check_teachers(config)
     except OptionsError as error:
         raise ConfigError(f"model: {error}", key="model") from None
@@ -105,6 +104,7 @@ def _check_training(config: PipelineConfig) -> None:
             key="train.epochs",
         )
     check_watchers(train.watch)
+    _check_lora(train)
     processes = train.processes * train.nodes
     if processes > train.batch_size:
         nodes = f" on train.nodes ({train.nodes})" if train.nodes > 1 else ""
@@ -113,6 +113,25 @@ def _check_training(config: PipelineConfig) -> None:
             f" train.batch_size ({train.batch_size}): each process needs one; set it to"
             f" {train.batch_size // train.nodes or 1} or less",
             key="train.processes",
+        )
+
+
+def _check_lora(train: TrainConfig) -> None:
+    """Check that adapters are not asked for together with what leaves them no meaning."""
+    if train.lora is None:
+        return
+    if train.freeze == "backbone":
+        raise ConfigError(
+            "train.freeze (backbone) keeps what the towers give once, and with train.lora they give"
+            " something else after each step; set train.freeze=none: the towers' own weights stay"
+            " as they are, adapters and head learn",
+            key="train.freeze",
+        )
+    if train.precision == "legacy_fp16":
+        raise ConfigError(
+            "train.precision (legacy_fp16) rounds weights to fp16, in which most of what train.lora"
+            " learns would be lost; set train.precision=fp32 or bf16",
+            key="train.precision",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from reelvec.storage.commits.artifact import Snapshot
@@ -33,6 +33,10 @@ class StageReceipt:
     """What a reader of the run's numbers should know."""
     training: TrainReceipt | None = None
     """Of the stage train."""
+    spent: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of all workers by what they went to; empty: that was not measured, or nothing was."""
+    slots: int = 1
+    """Workers that shared the work."""
 
     @classmethod
     def of(

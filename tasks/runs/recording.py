@@ -13,13 +13,13 @@ from pydantic import ValidationError
 
 from reelvec.configs import PipelineConfig
 from reelvec.configs.loader import validate
+from reelvec.storage.naming import choose_run
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import (
     COMPLETED,
     REFRESHED,
     RunRecord,
     StageRecord,
-    find_run,
     latest_run,
     newest_first,
     write_run,
@@ -30,7 +30,7 @@ from reelvec.tasks.runs.receipts import StageReceipt
 __all__ = ["config_of", "is_last_run", "last_config", "record_run"]
 
 #: keys that say how a run is worked on, not what it gives
-_HOW = {"store", "runner", "workers", "dask_address", "compaction", "max_lost_fraction"}
+_HOW = {"store", "runner", "workers", "dask_address", "compaction", "max_lost_fraction", "gate"}
 
 
 def record_run(session: Session, stages: Sequence[StageReceipt], *, started: datetime) -> None:
@@ -96,14 +96,13 @@ def last_config(store: str, *, run: str | None = None) -> PipelineConfig:
 
     Args:
         store: root of the store.
-        run: its name or the first digits of its identifier; None: the last run that has tables, or
-            the last.
+        run: its name, an alias or the first digits of its identifier; None: what is searched.
 
     Raises:
         MissingArtifactError: the store has no such run; says which there are.
         ConfigError: another version of Reelvec wrote it.
     """
-    return config_of(find_run(open_root(store), run), store=store)
+    return config_of(choose_run(open_root(store), run).record, store=store)
 
 
 def config_of(record: RunRecord, *, store: str) -> PipelineConfig:

@@ -20,7 +20,6 @@ from torch.nn import functional
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import Columns, TextFeatures, VideoFeatures
-from reelvec.models.ranking.rivals import XPoolColumns, XPoolHead, wti_scores, xpool_scores
 from reelvec.models.ranking.topk import block_topk
 from reelvec.models.registry import build
 from reelvec.models.scores import SCORES, ScoreKind
@@ -144,24 +143,22 @@ def _seconds(score: Score, passes: int) -> float:
 
 def _contenders() -> list[_Contender]:
     """Every score there is, the dot product first: it is what the others are compared with."""
-    of_families = [
+    return [
         _Contender(kind.name, kind.looks_at_query, partial(_of_family, kind), slow=kind.slow)
         for kind in SCORES
     ]
-    rivals = [_Contender("X-Pool, folded", True, _xpool), _Contender("DRL wti", True, _wti)]
-    return [*of_families, *rivals]
 
 
 def _of_family(kind: ScoreKind, sizes: TimeOptions, videos: int) -> tuple[Score, int]:
     towers = Architecture(  # not used: what they would give is drawn
         embed_dim=sizes.width,
-        image_size=32,
+        image_size=64,
         vision_layers=1,
         vision_width=64,
         patch_size=32,
         text_width=sizes.width,
         text_layers=1,
-        context_length=max(77, sizes.words, sizes.frames + 1),
+        context_length=max(77, sizes.words, 4 * sizes.frames),
         vocab_size=8,
     )
     model = build(
@@ -187,29 +184,13 @@ def _score(model: RetrievalModel, text: TextFeatures, video: VideoFeatures) -> S
 
 def _drawn(columns: Columns, rows: int) -> dict[str, Tensor]:
     """Unit vectors where the columns hold numbers, ones where they are masks."""
-    return {
-        name: _unit(rows, *column.shape)
-        if column.kind == "float"
-        else torch.ones(rows, *column.shape, dtype=torch.int64)
-        for name, column in columns.items()
+    kinds: dict[str, Callable[..., Tensor]] = {
+        "float": _unit,
+        "exact": lambda *shape: _unit(*shape).abs(),  # sums of squares are never negative
+        "integer": partial(torch.ones, dtype=torch.int64),
     }
+    return {name: kinds[column.kind](rows, *column.shape) for name, column in columns.items()}
 
 
 def _unit(*shape: int) -> Tensor:
     return functional.normalize(torch.randn(*shape), dim=-1)
-
-
-def _xpool(sizes: TimeOptions, videos: int) -> tuple[Score, int]:
-    head = XPoolHead.near_identity(sizes.width, spread=0.02, dtype=torch.float32)
-    columns = XPoolColumns.of(head, torch.randn(videos, sizes.frames, sizes.width))
-    text = torch.randn(1, sizes.width)
-    stored = (columns.frames[0], columns.grams[:, 0], columns.vectors[:, 0])
-    return lambda: xpool_scores(head, text, columns), sum(x.numel() for x in stored)
-
-
-def _wti(sizes: TimeOptions, videos: int) -> tuple[Score, int]:
-    words, frames = _unit(1, sizes.words, sizes.width), _unit(videos, sizes.frames, sizes.width)
-    of_words = torch.softmax(torch.randn(1, sizes.words), dim=1)
-    of_frames = torch.softmax(torch.randn(videos, sizes.frames), dim=1)
-    numbers = sizes.frames * (sizes.width + 1)
-    return lambda: wti_scores(words, of_words, frames, of_frames), numbers

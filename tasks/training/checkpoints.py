@@ -3,7 +3,7 @@
 The last few and the best are in force; the rest is superseded by the same snapshot that adds a new
 one, and its bytes are given back soon after, at the latest when the training is finished: a long
 run keeps a handful of files, not thousands. A checkpoint's bytes are a function of the run alone;
-what the clock says is in its receipt.
+what the clock says is in its receipt. Its weights are plain: adapters are in them, and beside them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from torch import Tensor
 from reelvec.configs.schema import ModelConfig
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.family import RetrievalModel
-from reelvec.models.training.optim import export_optimizer, import_optimizer
+from reelvec.models.lora import adapter_state, load_adapted, plain_state
+from reelvec.models.training.moments import export_optimizer, import_optimizer
 from reelvec.storage.commits.artifact import Artifact, PartRef, Receipt, Snapshot
 from reelvec.storage.records import Outcome
 from reelvec.storage.upkeep.garbage import CHECKPOINT_GRACE_SECONDS, GcOptions, gc_artifact
@@ -53,6 +54,7 @@ __all__ = [
 ]
 
 CHECKPOINTS = "checkpoints"
+_ADAPTERS = "adapters/"
 _OPTIMIZER = "optimizer/"
 _BY_ROW = "by row"
 _SCHEMA = "safetensors weights/* optimizer/*"
@@ -88,15 +90,15 @@ class Contents:
     @property
     def weights(self) -> dict[str, Tensor]:
         """The model's tensors, by their names in the model."""
-        named = self.tensors.items()
-        return {name.removeprefix(WEIGHTS): x for name, x in named if name.startswith(WEIGHTS)}
+        return _below(WEIGHTS, self.tensors)
 
 
 def contents_of(
     state: TrainingState, *, origins: Mapping[str, Any] = MappingProxyType({})
 ) -> Contents:
-    """What a checkpoint of this state holds; nothing is copied."""
-    tensors = {WEIGHTS + name: tensor for name, tensor in state.model.state_dict().items()}
+    """What a checkpoint of this state holds; nothing is copied but what is adapted."""
+    tensors = {WEIGHTS + name: tensor for name, tensor in plain_state(state.model).items()}
+    tensors |= {_ADAPTERS + name: x for name, x in adapter_state(state.model).items()}
     numbers = None
     if state.optimizer is not None:
         moments, numbers = export_optimizer(state.optimizer)
@@ -265,14 +267,14 @@ def restore(
 ) -> TrainingState:
     """Set model and optimizer to what the checkpoint holds."""
     loaded = load_checkpoint(ref.path)
-    model.load_state_dict(loaded.weights)
-    moments = {
-        name.removeprefix(_OPTIMIZER): tensor
-        for name, tensor in loaded.tensors.items()
-        if name.startswith(_OPTIMIZER)
-    }
+    load_adapted(model, loaded.weights, _below(_ADAPTERS, loaded.tensors))
+    moments = _below(_OPTIMIZER, loaded.tensors)
     import_optimizer(optimizer, moments, loaded.metadata["optimizer"])
     return TrainingState(model, optimizer, ref.progress)
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): x for n, x in tensors.items() if n.startswith(prefix)}
 
 
 def model_from(path: Path, config: ModelConfig) -> RetrievalModel:

@@ -33,7 +33,7 @@ _HOW = {
 }
 
 #: options younger than stores: named where they are not as everything was trained before
-_LATER = {"betas", "epsilon", "freeze", "negatives", "schedule_over", "stop_after"}
+_LATER = {"betas", "epsilon", "freeze", "lora", "negatives", "schedule_over", "stop_after"}
 
 #: named by what they are, not by their name, and only where there are any
 _TEACHING = {"distillation", "teachers"}

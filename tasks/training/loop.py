@@ -29,7 +29,7 @@ from reelvec.tasks.training.events import Reporter
 from reelvec.tasks.training.identity import draws_noise
 from reelvec.tasks.training.items import Item, set_hash
 from reelvec.tasks.training.kept import KeptFeatures
-from reelvec.tasks.training.order import Order, grouped, pieces, scheduled_steps
+from reelvec.tasks.training.order import Order, pieces, scheduled_steps
 from reelvec.tasks.training.processes import Group
 from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.selection import SelectionSet
@@ -72,11 +72,7 @@ class Trainer:
         options = spec.train
         self.spec, self.artifact, self.group = spec, artifact, group
         self.items = [item for item in items if item.role == "train"]
-        self.order = Order(
-            grouped(self.items, one_per_video=options.captions == "one_per_video"),
-            batch_size=options.batch_size,
-            seed=options.seed,
-        )
+        self.order = Order.of(self.items, options)
         self.mine = pieces(self.order.batch, processes=group.world)[group.rank]
         model = starting_model(spec.model, seed=options.seed)
         make_trainable(model, options, device=group.device)

@@ -17,14 +17,14 @@ from reelvec.configs.schema import TrainConfig
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.items import Item
 
-__all__ = ["Order", "grouped", "pieces", "scheduled_steps", "step_seed"]
+__all__ = ["Order", "pieces", "scheduled_steps", "step_seed"]
 
 Indices = npt.NDArray[np.int64]
 
 _ORDER, _DRAW, _STEP = 1, 2, 3  # streams of randomness that share the run's seed
 
 
-def grouped(items: Sequence[Item], *, one_per_video: bool) -> list[list[int]]:
+def _grouped(items: Sequence[Item], *, one_per_video: bool) -> list[list[int]]:
     """Positions of items in groups; an epoch takes one item of each group."""
     if not one_per_video:
         return [[position] for position in range(len(items))]
@@ -48,6 +48,12 @@ class Order:
     groups: Sequence[Sequence[int]]
     batch_size: int
     seed: int
+
+    @classmethod
+    def of(cls, items: Sequence[Item], options: TrainConfig) -> Order:
+        """The order of a training on these items, all of the role train."""
+        groups = _grouped(items, one_per_video=options.captions == "one_per_video")
+        return cls(groups, batch_size=options.batch_size, seed=options.seed)
 
     @property
     def batch(self) -> int:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from reelvec.configs.schema import ModelConfig, TrainConfig
+from reelvec.configs.training import LoraConfig
 from reelvec.models.clip.architecture import Architecture, architecture
 from reelvec.models.conversion.names import our_names
 from reelvec.models.conversion.weights import (
@@ -26,6 +27,7 @@ from reelvec.models.conversion.weights import (
 )
 from reelvec.models.family import RetrievalModel
 from reelvec.models.heads import head_of
+from reelvec.models.lora import LoraOptions, adapt, check_lora
 from reelvec.models.registry import build
 from reelvec.models.training.optim import AdamW, BertAdam, OptimizerOptions, build_optimizer
 from reelvec.models.training.parameters import freeze
@@ -154,7 +156,7 @@ def hashes_of_start(config: ModelConfig) -> Start:
     )
 
 
-def rehearse_start(config: ModelConfig, *, freezes: bool = False) -> int:
+def rehearse_start(config: ModelConfig, *, train: TrainConfig | None = None) -> int:
     """The frame size, pixels, of the starting model, which is built without its file's numbers.
 
     What would stop `starting_model` stops this within a second or two, before hours of decoding.
@@ -162,7 +164,7 @@ def rehearse_start(config: ModelConfig, *, freezes: bool = False) -> int:
 
     Args:
         config: the model.
-        freezes: only its head is trained.
+        train: how it is trained; None, or epochs 0: not at all.
 
     Raises:
         OptionsError, WeightsError: as `starting_model`.
@@ -174,13 +176,20 @@ def rehearse_start(config: ModelConfig, *, freezes: bool = False) -> int:
         return image_size_of(state)
     if state is None and published is None:  # mostly tiny: sooner than torch loads its meta device
         with torch.random.fork_rng(devices=()):
-            return _size_of(build_sized(config, sizes=architecture(config.architecture)), freezes)
+            return _size_of(build_sized(config, sizes=architecture(config.architecture)), train)
     with torch.device("meta"):
-        return _size_of(_started(config, state, published), freezes)
+        return _size_of(_started(config, state, published), train)
 
 
-def _size_of(model: RetrievalModel, freezes: bool) -> int:
-    return head_of(model).image_size if freezes else model.image_size
+def _size_of(model: RetrievalModel, train: TrainConfig | None) -> int:
+    """The frame size of a model that can be trained so."""
+    if train is None or not train.epochs:
+        return model.image_size
+    if train.freeze == "backbone":
+        head_of(model)
+    if train.lora is not None:
+        check_lora(model, _lora(train.lora, train))
+    return model.image_size
 
 
 class _Facts(NamedTuple):
@@ -213,18 +222,32 @@ def _path(weights: str) -> Path:
 def make_trainable(
     model: RetrievalModel, options: TrainConfig, *, device: torch.device
 ) -> RetrievalModel:
-    """Move, cast, freeze and compile as the options say; the model in training mode."""
+    """Move, cast, freeze, adapt and compile as the options say; the model in training mode."""
     model.to(device)
     if options.precision == "legacy_fp16":
         to_legacy_fp16(model)
     freeze(model, freeze_layers=options.freeze_layers)
     if options.freeze == "backbone":
         head_of(model).freeze_backbone()
+    if options.lora is not None:
+        adapt(model, _lora(options.lora, options), seed=options.seed)
     model.set_activation_checkpointing(options.activation_checkpointing)
     if options.compile:
         for name in ("visual.transformer", "transformer"):
             model.get_submodule(f"clip.{name}").compile()  # in place: keys stay as they are
     return model.train()
+
+
+def _lora(lora: LoraConfig, options: TrainConfig) -> LoraOptions:
+    """Adapters as the options say: none in blocks that `freeze_layers` names."""
+    return LoraOptions(
+        rank=lora.rank,
+        alpha=lora.alpha,
+        targets=lora.targets,
+        towers=lora.towers,
+        first_block=max(options.freeze_layers, 0),
+        rate_factor=lora.rate_factor,
+    )
 
 
 def make_optimizer(

@@ -29,7 +29,7 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 from reelvec.configs.schema import TrainConfig
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import TextFeatures, VideoFeatures
-from reelvec.models.noise import StepNoise
+from reelvec.models.noise import Noise, StepNoise
 from reelvec.models.training.losses import Terms, weighted_rows_loss, weighted_symmetric_loss
 from reelvec.models.training.running_statistics import moved_once
 from reelvec.tasks.training.data import ClipBatch
@@ -237,10 +237,18 @@ def _loss_part(
     text, video, mine = leaves.text, leaves.video, leaves.seen.mine
     device = next(iter(text.tensors.values())).device
     places = torch.arange(leaves.seen.first, leaves.seen.first + len(text), device=device)
-    pairs = noise.of_pairs(places, places)
-    rows, everything = mine.stop - mine.start, slice(None)
-    share = rows / leaves.seen.pairs
-    if rows == len(text):
+    share, pairs = (mine.stop - mine.start) / leaves.seen.pairs, noise.of_pairs(places, places)
+    of_pairs = _loss_of_pairs(model, leaves, pairs, lesson=lesson, share=share)
+    of_batch = model.batch_loss(text, video, noise=noise.of_rows(places))
+    return of_pairs if of_batch is None else of_pairs + share * of_batch
+
+
+def _loss_of_pairs(
+    model: RetrievalModel, leaves: Leaves, pairs: Noise, *, lesson: Lesson | None, share: float
+) -> Tensor:
+    text, video, mine = leaves.text, leaves.video, leaves.seen.mine
+    everything = slice(None)
+    if mine.stop - mine.start == len(text):
         terms = model.training_terms(text, video, noise=pairs)
         if lesson is not None:
             return lesson.loss(terms, _transposed(terms), video, mine=mine, share=share)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from reelvec.tasks.temporary import temporary_folder
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.events import parse
 from reelvec.tasks.training.heartbeat import Beat, Watch
-from reelvec.tasks.training.meeting import meeting_folder
 from reelvec.tasks.training.place import Place
 from reelvec.tasks.training.workers import Meeting, words_of, workers
 
@@ -102,7 +102,7 @@ class Alone:
     @contextmanager
     def meeting(self) -> Iterator[Meeting]:
         """In a folder of this machine."""
-        with meeting_folder() as folder:
+        with temporary_folder() as folder:
             self._watch = self._new_watch()
             yield Meeting(str(folder / "workers"))
 

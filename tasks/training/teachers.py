@@ -124,7 +124,8 @@ def _find(name: str, config: PipelineConfig, *, root: Root) -> Teacher:
         if known is not None:
             return known
         raise ConfigError(
-            f"train.teachers: ({name}) is no weights file that is there, and {error}",
+            f"train.teachers: ({name}) is no weights file that is there, and {error}; run the"
+            " teacher first, in the same store, or name another",
             key="train.teachers",
         ) from None
 

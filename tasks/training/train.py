@@ -44,6 +44,7 @@ from reelvec.tasks.training.items import (
     read_items,
     set_hash,
 )
+from reelvec.tasks.training.order import Order
 from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.running import RunTraining, run_here
 from reelvec.tasks.training.spec import Kept, TrainSpec
@@ -57,6 +58,7 @@ __all__ = [
     "find_trained",
     "items_at_hand",
     "load_trained",
+    "steps_left",
     "train",
     "trained",
     "training_items",
@@ -110,6 +112,21 @@ def find_trained(session: Session) -> Trained | None:
     needs_items = options.when_corpus_grows == "retrain" and options.epochs > 0
     items = training_items(session) if needs_items else []
     return finished(session.latest(_checkpoint_artifact(session, items=items)))
+
+
+def steps_left(session: Session) -> int:
+    """Steps that the training of a run still takes: all of them, or those after a killed one's.
+
+    A corpus that was never ingested has no training set yet: 0.
+    """
+    options = session.config.train
+    items = training_items(session)
+    begun = checkpoints(session.latest(_checkpoint_artifact(session, items=items)))
+    if begun:
+        progress = begun[-1].progress
+        return 0 if progress.finished else progress.total_steps - progress.step
+    order = Order.of([item for item in items if item.role == "train"], options)
+    return order.steps * options.epochs
 
 
 def trained(session: Session) -> Trained:

@@ -16,7 +16,7 @@ from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import RunRecord
 from reelvec.storage.upkeep.garbage import Collected, GcOptions, gc
 from reelvec.tasks.runs.holdings import Holdings
-from reelvec.tasks.training.meeting import remove_dead_meetings
+from reelvec.tasks.temporary import remove_dead_folders
 
 __all__ = ["StoreCollected", "collect_store"]
 
@@ -47,7 +47,8 @@ def collect_store(
 
     Args:
         store: its root.
-        keep: newest snapshots kept of each artifact, 1 or more.
+        keep: newest snapshots kept of each artifact, and newest records of each alias whose
+            snapshots are kept, 1 or more.
         hours: what is younger is left alone, but for what is promised to nobody.
         dry_run: only say what would be removed.
 
@@ -68,6 +69,7 @@ def collect_store(
     options = GcOptions(
         keep_snapshots=keep,
         min_age_seconds=hours * 3600,
+        keep_moves=keep,
         protect=_read_by(holdings.kept),
         unneeded=unneeded,
         dry_run=dry_run,
@@ -103,4 +105,4 @@ def _read_by(runs: list[RunRecord]) -> frozenset[tuple[str, int]]:
 def _sweep(root: Root) -> None:
     """What killed runs and trainings left, of which nobody reads anything."""
     forget_stopped(root)
-    remove_dead_meetings()
+    remove_dead_folders()

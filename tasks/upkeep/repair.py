@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 from reelvec.configs import PipelineConfig
 from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.errors import MissingArtifactError
+from reelvec.storage.naming import choose_run
 from reelvec.storage.roots import open_root
-from reelvec.storage.runs import latest_run, run_in_use
+from reelvec.storage.runs import latest_run
 from reelvec.storage.upkeep.repair import Repair, repair_store
 from reelvec.storage.upkeep.verify import Damage
 from reelvec.tasks.artifacts import Session
@@ -70,8 +72,10 @@ def _together(snapshot: Snapshot, damaged: frozenset[str]) -> frozenset[str]:
 
 def stages_to_run(store: str) -> list[str]:
     """Stages whose artifacts the run in use (with those it stands on) has, in pipeline order."""
-    record = run_in_use(open_root(store))
-    made = record.artifacts if record else {}
+    try:
+        made = choose_run(open_root(store)).record.artifacts
+    except MissingArtifactError:
+        made = {}
     stages = [stage for kind, stage in _STAGES.items() if kind in made]
     return [*stages, "report"] if "evaluate" in stages else stages
 

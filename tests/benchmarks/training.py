@@ -8,7 +8,8 @@ limited and BertAdam's moments moved parameter by parameter. Times are CPU secon
 least of the rounds; on a GPU seconds between synchronisations, with the peak of memory and the
 share of the card's peak that useful work reaches (MFU: real frames and tokens, thrice the forward
 pass). ``--peak`` gives the card's TFLOP/s where it is not known here. Without CUDA every option but
-``--device`` runs too. "apart": how far the gradients differ, as a share of their length.
+``--device`` runs too, and the text tower is timed by itself as well. "apart": how far the gradients
+(there: the captions' features) differ, as a share of their length.
 """
 
 import argparse
@@ -269,6 +270,30 @@ def compare(form, given):
             print(f"   {(ends[1] - ends[0]).norm() / ends[0].norm():.0e}")
 
 
+def captions_alone(form, given, *, longest):
+    """The text tower forward and backward: theirs over all places, ours to the longest caption."""
+    sizes, pairs, _ = FORMS[form]
+    model = build("clip4clip", options={}, architecture=sizes, max_words=WORDS, max_frames=FRAMES)
+    tokens = drawn_batch(sizes, pairs=8 * pairs, real=1).tokens
+    tokens[:, longest - 1] = tokens.amax(dim=1)
+    tokens[:, longest:] = 0
+    features = {}
+
+    def theirs(_):
+        features["theirs"] = functional.normalize(originals_texts(model.clip, tokens), dim=-1)
+        features["theirs"].square().sum().backward()
+
+    def ours(_):
+        features["ours"] = model.encode_text(tokens)["embedding"]
+        features["ours"].square().sum().backward()
+
+    cpu = torch.device("cpu")
+    (slow, _), (fast, _) = (measured(step, device=cpu, rounds=3) for step in (theirs, ours))
+    apart = (features["ours"] - features["theirs"]).norm() / features["theirs"].norm()
+    name = f"{longest} of {WORDS}"
+    print(f"  {name:<12} {slow:9.2f} {fast:9.2f} {slow / fast:6.2f}   {apart:.0e}  (captions)")
+
+
 def main(arguments=()):
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.training")
     parser.add_argument("forms", nargs="*", help=f"of {', '.join(FORMS)}; all")
@@ -290,6 +315,9 @@ def main(arguments=()):
     try:
         for form in given.forms or FORMS:
             compare(form, given)
+            if given.device == "cpu":
+                for longest in (8, 16, 24):
+                    captions_alone(form, given, longest=longest)
     finally:
         torch.set_num_threads(threads)
 

@@ -19,7 +19,17 @@ from reelvec.models.sampling.rules import POLICIES
 from reelvec.storage.corpora.benchmarks.published import PUBLISHED
 from reelvec.storage.corpora.registry import reader_class
 
-SYSTEMS = {"clip4clip": 20, "clip2video": 6, "xclip": 11, "adaclip": 4}
+SYSTEMS = {
+    "clip4clip": 20,
+    "clip2video": 6,
+    "xclip": 11,
+    "adaclip": 4,
+    "xpool": 5,
+    "drl": 5,
+    "ts2net": 4,
+    "ucofia": 2,
+    "teachclip": 2,
+}
 """Files by system: the published results, and the recipe they start from."""
 
 FILES = sorted(PRESET_DIR.rglob("*.yaml"))
@@ -65,7 +75,7 @@ def test_fits_what_models_and_readers_take(name):
     assert config.extract.size == sizes.image_size
     if sampling.max_frames is not None:  # what is kept must be enough for the model
         assert sampling.max_frames >= config.model.max_frames
-    if sampling.policy in ("uniform", "segments", "clip2video_ffmpeg", "adaclip_uniform"):
+    if sampling.policy in ("uniform", "segments", "clip2video_ffmpeg", "adaclip_uniform", "xpool"):
         assert sampling.count >= config.model.max_frames
     corpus = config.corpus
     if isinstance(corpus, BenchmarkCorpus):
@@ -125,7 +135,8 @@ def test_says_what_is_drawn_anew_each_epoch(name):
     said = header.partition("Drawn anew each epoch: ")[2]
     assert said.startswith("the order of pairs")
     options = validate_options(config.model.family, config.model.options)
-    assert options.draws_noise == ("dropout" in said or "noise of the policy" in said)
+    noise = ("dropout", "noise of the policy", "noise of the selection")
+    assert options.draws_noise == any(words in said for words in noise)
     assert ("one caption of each video" in said) == (config.train.captions == "one_per_video")
     assert ("where frames lie" in said) == (config.model.family == "clip2video")
     assert config.model.train_frame_draw == "none"
@@ -146,12 +157,18 @@ def test_adaclip_says_which_files_it_needs():
 
 @pytest.mark.parametrize("name", PUBLISHED_PRESETS)
 def test_trains_as_the_originals(name):
-    train = load(name).train
+    config = load(name)
+    train = config.train
+    if config.model.family == "xpool":
+        assert (train.precision, train.optimizer) == ("fp32", "transformers_adamw")
+        assert (train.schedule, train.freeze_layers, train.processes) == ("rebased_cosine", -1, 1)
+        assert train.learning_rate * train.clip_rate_factor == pytest.approx(1e-6)
+        return
     assert (train.precision, train.gradient_scaling) == ("legacy_fp16", "legacy")
     assert (train.optimizer, train.schedule, train.freeze_layers) == (
         "bert_adam",
         "warmup_cosine",
-        0,
+        -1 if config.model.family == "drl" else 0,
     )
     assert train.batch_size >= train.processes
 
@@ -163,7 +180,8 @@ def test_selection_on_test_where_the_original_has_nothing_else_or_does_so():
         system = config.model.family
         splits = PUBLISHED.get((config.corpus.kind, config.corpus.protocol), {"val": None})
         has_val = "val" in splits or config.corpus.protocol == "random1k5"  # made of what is left
-        wanted = "val" if has_val and system != "clip4clip" else "test"
+        on_test = ("clip4clip", "xpool", "ts2net", "drl", "ucofia")
+        wanted = "val" if has_val and system not in on_test else "test"
         assert config.train.selection_split == wanted, name
 
 

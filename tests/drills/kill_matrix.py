@@ -119,6 +119,8 @@ def _kind(path):
         return "scratch file"
     if path.name == "identity.json":
         return "identity"
+    if path.parent.parent.name == "aliases":
+        return "alias"
     known = ("parts", "receipts", "snapshots", "removals", "pins")
     return path.parent.name[:-1] if path.parent.name in known else "folder"
 

@@ -11,8 +11,8 @@ from tests.support.command_line import typed
 
 WORDS = {
     "bootstrap", "compact", "convert", "corpus", "curves", "demo", "doctor", "drop", "embed",
-    "evaluate", "failures", "gc", "presets", "reembed", "repair", "report", "retry", "run", "runs",
-    "search", "search-time", "serve", "status", "sweep", "verify", "weights",
+    "evaluate", "failures", "gc", "metrics", "presets", "reembed", "repair", "report", "retry",
+    "run", "runs", "search", "search-time", "serve", "status", "sweep", "verify", "weights",
 }  # fmt: skip
 
 

@@ -1,7 +1,13 @@
 """What a run needs of its machine, seen before any work."""
 
 import errno
+import os
 import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +15,17 @@ from reelvec.configs import PipelineConfig
 from reelvec.flows.clusters import check_loopback
 from reelvec.storage.errors import ReelvecError
 from reelvec.tasks.loopback import loopback_fault
+from reelvec.tasks.temporary import remove_dead_folders
+
+DASK = """
+import signal
+from reelvec.configs import PipelineConfig
+from reelvec.flows.clusters import open_cluster
+if __name__ == "__main__":
+    with open_cluster(PipelineConfig(runner="dask", workers=1)):
+        print("open", flush=True)
+        signal.pause()
+"""
 
 
 @pytest.fixture
@@ -44,3 +61,24 @@ def test_what_needs_it_says_so_with_the_option_that_does_without(no_loopback, ch
     with pytest.raises(ReelvecError, match="Network is unreachable") as error:
         check_loopback(config(**changes))
     assert str(error.value).endswith(f"or set {remedy}")
+
+
+def test_what_dask_leaves_of_a_killed_run_goes_with_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    script = tmp_path / "cluster.py"
+    script.write_text(DASK)
+    places = {"TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2] / ".editable")}
+    child = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=os.environ | places
+    )
+    assert child.stdout.readline() == "open\n"
+    child.kill()
+    child.communicate()
+    (home,) = tmp_path.glob("reelvec-*")
+    assert list(home.glob("*/run/dask-scratch-space/*"))
+    for _ in range(100):  # its worker ends by itself, and may write for a moment yet
+        remove_dead_folders()
+        if not list(home.iterdir()):
+            break
+        time.sleep(0.1)
+    assert list(home.iterdir()) == [] and sorted(tmp_path.iterdir()) == [script, home]

@@ -27,13 +27,15 @@ def shown(monkeypatch):
 
     monkeypatch.setattr(prefect_engine, "get_run_logger", Logger)
     monkeypatch.setattr(
-        prefect_engine, "create_table_artifact", lambda **given: said["tables"].append(given)
+        prefect_engine,
+        "create_table_artifact",
+        lambda table, **given: said["tables"].append({"table": table, **given}),
     )
     return said
 
 
 def test_each_epoch_is_a_line_and_a_row(shown):
-    numbers = TrainingNumbers("train", show=PrefectEngine().numbers)
+    numbers = TrainingNumbers("train", show=PrefectEngine("clips").numbers)
     numbers.follow(EPOCH)
     numbers.follow({**EPOCH, "epoch": 2.0, "stopped": True})
     assert shown["lines"] == [
@@ -41,7 +43,7 @@ def test_each_epoch_is_a_line_and_a_row(shown):
         "epoch 2: loss 1.2346, R@1 33.3, best epoch 1; it stops here",
     ]
     assert [len(given["table"]) for given in shown["tables"]] == [1, 2]
-    assert {given["key"] for given in shown["tables"]} == {"numbers-train"}
+    assert {given["key"] for given in shown["tables"]} == {"numbers-train-clips"}
     row = shown["tables"][1]["table"][1]
     assert (row["epoch"], row["R@1"], row["loss"]) == (2.0, 33.333, 1.2346)
 
@@ -49,7 +51,7 @@ def test_each_epoch_is_a_line_and_a_row(shown):
 def test_steps_are_lines_now_and_then_and_no_rows(shown, monkeypatch):
     clock = iter([0.0, 1.0, 31.0, 32.0, 62.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    numbers = TrainingNumbers("train", show=PrefectEngine().numbers)
+    numbers = TrainingNumbers("train", show=PrefectEngine("clips").numbers)
     for _ in range(4):
         numbers.follow(STEP)
     assert shown["tables"] == [] and len(shown["lines"]) == 2
@@ -58,7 +60,7 @@ def test_steps_are_lines_now_and_then_and_no_rows(shown, monkeypatch):
 
 
 def test_what_is_no_number_is_shown_nowhere(shown):
-    numbers = TrainingNumbers("train", show=PrefectEngine().numbers)
+    numbers = TrainingNumbers("train", show=PrefectEngine("clips").numbers)
     numbers.follow({"event": "start", "step": 0})
     numbers.follow({"event": "note", "text": "a note"})
     assert shown == {"lines": [], "tables": []}

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.programs import ROOT, Watched, python, run_watched
+from reelvec.flows.deployment.deploy import PULL_STEPS
+from tests.support.programs import Watched, python, run_watched
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(2000)]
 
@@ -63,10 +64,9 @@ def project(tmp_path_factory):
         {"name": "small", "entrypoint": "reelvec.flows.pipeline.pipeline"},
         {"name": "told", "entrypoint": "nightly.py:pipeline"},
     ]
-    ours = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     for deployment in deployments:
         deployment["work_pool"] = {"name": "reelvec"}
-    mine = {"name": "mine", "pull": ours["pull"], "deployments": deployments}
+    mine = {"name": "mine", "pull": PULL_STEPS, "deployments": deployments}
     (folder / "prefect.yaml").write_text(yaml.safe_dump(mine))
     return folder
 

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 
 import pytest
@@ -157,13 +158,19 @@ def test_too_many_failures_fail_the_run(prefect_server, source, tmp_path):
         pipeline(config.model_copy(update={"extract": extract}), only=["ingest", "extract"])
 
 
-def test_artifacts_are_in_the_server(first):
+def test_the_ui_tells_what_came_of_it(first):
+    """Artifacts by the run's name, runs and tasks named for people, a state that stands out."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
         keys = {artifact.key for artifact in client.read_artifacts()}
-    assert {"summary", "failures", "metrics"} <= keys
-    assert any(key and key.startswith("progress-") for key in keys)
+        run = next(r for r in client.read_flow_runs(limit=200) if r.name == "flows")
+        tasks = {task.name for task in client.read_task_runs(limit=200)}
+    kinds = ("plan", "summary", "failures", "metrics", "recall", "cost", "progress-extract")
+    assert {f"{kind}-flows" for kind in (*kinds, "numbers-train")} <= keys
+    assert (run.state.name, run.state.type.value) == ("Degraded", "COMPLETED")
+    assert run.state.message.startswith("1 of 13 videos are quarantined")
+    assert any(re.fullmatch(r"4 frames \([0-9a-f]{6}\)", name) for name in tasks)
 
 
 def test_a_quarantined_video_is_in_every_ledger(first):

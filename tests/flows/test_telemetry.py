@@ -47,11 +47,15 @@ def test_no_notice_is_shown_and_nobody_called(tmp_path, module):
     assert not list(tmp_path.rglob(".sdk_telemetry"))
 
 
-@pytest.mark.parametrize("name", [n for n in COMPOSE["services"] if n != "postgres"])
+WITHOUT_PREFECT = {"bucket", "dask-scheduler", "objects", "postgres", "prometheus"}
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
 def test_the_compose_file_says_so_to_what_uses_prefect(name):
     service = COMPOSE["services"][name]
-    uses_prefect = "PREFECT_API_URL" in service["environment"] or name == "server"
-    assert uses_prefect == (name != "dask-scheduler")
+    environment = service.get("environment", {})
+    uses_prefect = "PREFECT_API_URL" in environment or name == "server"
+    assert uses_prefect == (name not in WITHOUT_PREFECT)
     if uses_prefect:
         assert service["environment"].items() >= QUIET.items()
 

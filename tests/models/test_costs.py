@@ -44,6 +44,7 @@ ADACLIP = [
     {"policy": "mobilenet_v3_large", "frame_agg": "mlp", **POLICY},
     {"policy": "mobilenet_v2", "mlp_type": "fc", **POLICY},
 ]
+SHIFT = {"shift_layers": [0], "n_div": 2, "cross_num_hidden_layers": 1}
 MODELS = [
     *(("clip4clip", options) for options in CLIP4CLIP),
     *(("clip2video", options) for options in CLIP2VIDEO),
@@ -52,6 +53,14 @@ MODELS = [
     ("frozen", {}),
     ("teachclip", {"cross_num_hidden_layers": 2}),
     ("teachclip", {"sim_header": "meanP"}),
+    ("xpool", {}),
+    ("xpool", {"num_mha_heads": 4}),
+    ("drl", {"interaction": "dp", "sim_header": "seqLSTM"}),
+    ("drl", {"interaction": "ti", "cross_num_hidden_layers": 1}),
+    *(("drl", {"interaction": "wti", "wti_arch": n, "sim_header": "meanP"}) for n in (1, 2, 3)),
+    ("drl", {"interaction": "xti", "sim_header": "meanP"}),
+    *(("ts2net", SHIFT | more) for more in ({}, {"topk": 2, "linear_patch": "3d"})),
+    *(("ucofia", SHIFT | more) for more in ({}, {"code": "eval_t2v"}, {"sim_header": "seqLSTM"})),
 ]
 
 

@@ -10,6 +10,7 @@ from tests.models.contracts_family import captions, clips, inputs_of, make
 
 POLICY = {"top_k": 2, "hidden_dim": 32, "mlp_hidden_dim": 8, "rescale_size": 4}
 TIGHT, SEQ = {"sim_header": "tightTransf"}, {"sim_header": "seqTransf"}
+SHIFT = {"shift_layers": [0], "n_div": 2, "cross_num_hidden_layers": 1}
 CASES = {
     "clip4clip meanP": ("clip4clip", {}),
     "clip4clip seqTransf 3d": ("clip4clip", SEQ | {"linear_patch": "3d"}),
@@ -24,6 +25,14 @@ CASES = {
     ),
     "xclip": ("xclip", SEQ),
     "xclip tightTransf": ("xclip", TIGHT),
+    "xpool": ("xpool", {"num_mha_heads": 2}),
+    "drl dp": ("drl", {"interaction": "dp"}),
+    "drl wti": ("drl", {}),
+    "drl wti legacy": ("drl", {"pair_mask": "legacy", "sim_header": "meanP"}),
+    "drl xti": ("drl", {"interaction": "xti", "cross_num_hidden_layers": 1}),
+    "ts2net": ("ts2net", SHIFT),
+    "ucofia": ("ucofia", SHIFT),
+    "ucofia eval": ("ucofia", SHIFT | {"code": "eval_t2v"}),
     "adaclip": ("adaclip", {"frame_agg": "mlp"}),
     "adaclip words": ("adaclip", {"word_agg": "transformer"}),
     "adaclip qscore": ("adaclip", POLICY | {"policy": "clip", "frame_agg": "qscore"}),

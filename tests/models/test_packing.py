@@ -11,6 +11,7 @@ from tests.models.contracts_family import FRAMES, captions, clips, inputs_of, ma
 WORDS, ROWS = 20, 6
 ONE_LAYER = {"cross_num_hidden_layers": 1}
 POLICY = {"hidden_dim": 32, "mlp_hidden_dim": 8, "top_k": 3, "rescale_size": 4}
+SHIFT = {"shift_layers": (0,), "n_div": 2, **ONE_LAYER}
 VARIANTS = [
     *(
         (family, {"sim_header": header, **ONE_LAYER})
@@ -23,6 +24,15 @@ VARIANTS = [
     ("clip2video", {"temporal_proj": "sigmoid_selfA", "center_proj": "TAB", **ONE_LAYER}),
     ("clip2video", {"temporal_type": "", "temporal_proj": "", "center_type": "", **ONE_LAYER}),
     ("clip2video", {"mask_layout": "legacy", **ONE_LAYER}),
+    ("xpool", {"num_mha_heads": 2}),
+    ("xpool", {"short_videos": "repeat"}),
+    ("drl", {"interaction": "dp", **ONE_LAYER}),
+    ("drl", {"interaction": "ti", "sim_header": "meanP"}),
+    ("drl", {"interaction": "wti", **ONE_LAYER}),
+    ("drl", {"interaction": "wti", "pair_mask": "legacy", **ONE_LAYER}),
+    ("drl", {"interaction": "xti", **ONE_LAYER}),
+    ("ts2net", SHIFT),
+    ("ucofia", SHIFT),
     ("adaclip", {"policy": "none", "frame_agg": "qscore"}),
     ("adaclip", {"policy": "none", "word_agg": "mlp", "mask_layout": "legacy"}),
     ("adaclip", {"policy": "none", "word_agg": "transformer", "mask_layout": "legacy"}),
@@ -120,6 +130,9 @@ def check_beside_twin(family, options, training, monkeypatch):
         (("clip2video", ONE_LAYER), 14, 16),
         (("adaclip", {"policy": "none"}), 13, 16),
         (("adaclip", {"policy": "raw", **POLICY}), 12, 16),
+        (("xpool", {}), 13, 16),
+        (("drl", {}), 13, 16),
+        (("drl", {"pair_mask": "legacy"}), 14, WORDS),
         (("frozen", {}), 13, 16),
     ],
     ids=lambda x: label(x) if isinstance(x, tuple) else str(x),

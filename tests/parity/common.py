@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
+from reelvec.models.conversion.names import our_names
 from reelvec.models.conversion.weights import architecture_of, load_checkpoint
 from reelvec.models.registry import build, family_class
 
@@ -19,6 +20,12 @@ ROUNDING = 4
 """Times the file's own float32-float64 distance that is allowed in float32, where that is more."""
 EXTRA_INPUTS = {"policy_video": "policy_frames", "gumbel": "noise"}
 """Inputs beyond texts, frames and mask: a golden's name -> encode_video's."""
+RELEASED = {
+    "teachclip": {"weight_mask": "legacy"},
+    "drl": {"pair_mask": "legacy"},
+    "ts2net": {"mask_layout": "legacy"},
+}
+"""What a file without both forms holds: the originals' defects."""
 TAUGHT = ("teacher_sim", "teacher_frame_weights")
 """What a student's loss is given beside its batch."""
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
@@ -68,7 +75,7 @@ class Golden:
         """
         family = family or self.metadata["family"]
         settings = family_class(family).original_settings(self.json("options", {}))
-        state = self.group("state/")
+        state = our_names(self.group("state/"))
         head_dim = self.json("head_dim") or self.json("sizes", {}).get("head_dim", 64)
         model = build(
             family,
@@ -85,9 +92,13 @@ class Golden:
     def extra_inputs(self, dtype):
         """Inputs beyond texts, frames and mask, under the names encode_video has for them."""
         known = {"text_ids", "text_mask", "video", "video_mask", *TAUGHT}
+        inputs = self.group("input/")
+        if "selection_noise" in inputs:  # of the frames of all videos, one after the other
+            noise = inputs["selection_noise"]
+            inputs["selection_noise"] = noise.view(*inputs["video"].shape[:-3], *noise.shape[-2:])
         return {
             EXTRA_INPUTS.get(name, name): tensor.to(dtype) if tensor.is_floating_point() else tensor
-            for name, tensor in self.group("input/").items()
+            for name, tensor in inputs.items()
             if name not in known
         }
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from reelvec.models.registry import family_names
-from tests.parity import distillation, scores, tables, topk, training
+from tests.parity import captions, distillation, scores, tables, topk, training
 from tests.parity.common import Golden, Line
 from tests.resources import GOLDENS
 
@@ -39,6 +39,8 @@ def check_file(path: Path) -> Iterator[Line]:
             yield Line(golden.name, "-", None, note=f"no such family here: {family}")
         elif "training" in golden.metadata:
             yield from training.check(golden)
+        elif "input/captions_per_video" in golden.tensors:
+            yield from captions.check(golden)
         elif golden.group("state/"):
             yield from scores.check(golden)
         elif "input/case0/teacher_sim" in golden.tensors:

@@ -6,7 +6,7 @@ import torch
 
 from reelvec.models.registry import family_class
 from reelvec.models.temporal import unit
-from tests.parity.common import DTYPES, FP32_COSINE, FP64, ROUNDING, Line, distance
+from tests.parity.common import DTYPES, FP32_COSINE, FP64, RELEASED, ROUNDING, Line, distance
 
 LEGACY = ("mask_layout", "weight_mask")
 """Options that name a defect of the originals: `legacy` or `fixed`."""
@@ -20,6 +20,7 @@ def check(golden):
     for layout in layouts or [None]:
         suffix = f"_{layout}" if layout else ""
         options = {name: layout for name in LEGACY if layout and name in known}
+        options = options or RELEASED.get(golden.metadata["family"], {})
         for name, dtype in DTYPES.items():
             sim, video = similarity(golden, dtype, **options)
             line = judge(golden, name, sim, outputs, suffix)

@@ -5,23 +5,29 @@ from collections import defaultdict
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from reelvec.models.registry import family_class
+from reelvec.models.conversion.names import transformers_names
+from reelvec.models.noise import StepNoise
 from reelvec.models.training.losses import weighted_symmetric_loss
 from reelvec.models.training.optim import OptimizerOptions, build_optimizer, rates
 from reelvec.models.training.parameters import clamp_logit_scale, freeze
 from tests.parity import distillation
-from tests.parity.common import DTYPES, FP64, ROUNDING, Line, distance
+from tests.parity.common import DTYPES, FP64, RELEASED, ROUNDING, Line, distance
 
 FP32 = {
     "train_loss": 1e-4,
     "train_gt_loss": 1e-4,
     "train_distill_loss": 1e-5,
     "train_fine_loss": 1e-5,
+    "train_cdcr": 1e-4,
     "train_grad_norm": 1e-3,
     "grad_first_step/": 1e-4,
     "final/": 1e-6,
 }
 """Floors in float32; four times the file's own float32-float64 distance where that is more."""
+
+OPTIMIZERS = {"BertAdam": "bert_adam", "AdamW": "transformers_adamw"}
+SCHEDULES = {"cosine_with_warmup": "rebased_cosine"}
+"""Their names in a golden, and ours."""
 
 TAUGHT_PARTS = ("frameLinear.", "frameLinear2.")
 """Parameter groups of a rate of their own."""
@@ -39,9 +45,7 @@ def check(golden):
 def run(golden, dtype):
     """Everything the file's outputs name, from our own training steps."""
     how = golden.json("training")
-    known = family_class(golden.metadata["family"]).options_class.model_fields
-    released = {"weight_mask": "legacy"} if "weight_mask" in known else {}
-    model = golden.model(dtype, **released).train()
+    model = golden.model(dtype, **RELEASED.get(golden.metadata["family"], {})).train()
     if "tau" in how:
         model.temperature = how["tau"]
     if "frame_linear_lr" in how:
@@ -70,8 +74,9 @@ def run(golden, dtype):
             found[key].append(value)
         optimizer.step()
         clamp_logit_scale(model)
+    final = as_the_original(model, model.state_dict())
     for key in golden.group("output/final/"):
-        found[f"final/{key}"] = model.state_dict()[key.removesuffix("64")].detach().clone()
+        found[f"final/{key}"] = final[key.removesuffix("64")].detach().clone()
     return found, set(frozen)
 
 
@@ -82,7 +87,12 @@ def step_loss(golden, model, step, dtype):
     text = model.encode_text(inputs["text_ids"])
     video = model.encode_video(inputs["video"].to(dtype), inputs["video_mask"], **extra)
     if "teacher_sim" not in inputs:
-        return weighted_symmetric_loss(model.score_terms(text, video)), {}
+        loss = weighted_symmetric_loss(model.score_terms(text, video))
+        noise = StepNoise(0, step).of_rows(torch.arange(len(text)))
+        beside = model.batch_loss(text, video, noise=noise)
+        if beside is None:
+            return loss, {}
+        return loss + beside, {"cdcr": beside / model.options.cdcr_lambda}
     loss = distillation.losses(
         model.similarity(text, video),
         video["frame_weights"],
@@ -96,11 +106,11 @@ def step_loss(golden, model, step, dtype):
 
 def optimizer_options(how):
     return OptimizerOptions(
-        name="bert_adam",
+        name=OPTIMIZERS[how.get("optimizer", "BertAdam")],
         learning_rate=how["lr"],
         clip_rate_factor=how["coef_lr"],
         weight_decay=how["weight_decay"],
-        schedule=how["schedule"],
+        schedule=SCHEDULES.get(how["schedule"], how["schedule"]),
         warmup=how["warmup_proportion"],
         total_steps=how["t_total"],
         betas=(how["b1"], how["b2"]),
@@ -110,11 +120,17 @@ def optimizer_options(how):
 
 
 def gradients(golden, model):
-    named = dict(model.named_parameters())
+    held = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    named = as_the_original(model, held)
     return {
-        f"grad_first_step/{key}": named[key.removesuffix("64")].grad.detach().clone()
+        f"grad_first_step/{key}": named[key.removesuffix("64")].detach().clone()
         for key in golden.group("output/grad_first_step/")
     }
+
+
+def as_the_original(model, tensors):
+    """Tensors under the names of the original's checkpoints."""
+    return transformers_names(tensors) if model.transformers_names else tensors
 
 
 def judge(golden, dtype, found, frozen):

@@ -14,13 +14,13 @@ from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import RunRecord, write_run
 from reelvec.storage.sealing import seal, unseal
-from reelvec.storage.store_format import FORMAT, format_of_store, stamp_format
+from reelvec.storage.store_format import FORMAT, PLAIN, format_of_store, stamp_format
 from reelvec.storage.upkeep.garbage import GcOptions, gc
 from reelvec.storage.upkeep.repair import repair_store
 from reelvec.storage.upkeep.verify import verify_store
 from tests.storage.commits.contracts import flip_bit, ok, write_part
 
-OURS = layout.store_format(FORMAT)
+OURS = layout.store_format(PLAIN)
 NEWER = layout.store_format(FORMAT + 1)
 
 
@@ -42,9 +42,9 @@ def test_the_first_writer_says_it_and_nobody_before(tmp_path: Path) -> None:
     root = open_root(tmp_path)
     assert files(tmp_path) == {}
     Artifact.open(root, kind="corpus", identity={"a": 1})
-    assert unseal(root.read(OURS), path=OURS) == {"format": FORMAT}
+    assert unseal(root.read(OURS), path=OURS) == {"format": PLAIN}
     assert root.list(layout.FORMATS) == [OURS.rpartition("/")[2]]
-    assert format_of_store(root) == FORMAT
+    assert format_of_store(root) == PLAIN
 
 
 @pytest.mark.parametrize("write", ["publish", "run", "artifact"])
@@ -108,7 +108,7 @@ def test_two_first_writers_agree(tmp_path: Path) -> None:
 
     root = Slow(tmp_path)
     grow(root, "a")
-    assert unseal(root.read(OURS), path=OURS) == {"format": FORMAT}
+    assert unseal(root.read(OURS), path=OURS) == {"format": PLAIN}
     assert verify_store(root) == []
 
 
@@ -122,5 +122,5 @@ def test_gc_leaves_it_and_verify_and_repair_know_it(tmp_path: Path) -> None:
     assert (damage.kind, damage.path) == ("format", OURS)
     (repair,) = repair_store(root)
     assert repair.done == "written anew from its name"
-    assert unseal(root.read(OURS), path=OURS) == {"format": FORMAT}
+    assert unseal(root.read(OURS), path=OURS) == {"format": PLAIN}
     assert verify_store(root) == []

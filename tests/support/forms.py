@@ -1,14 +1,14 @@
 """What Prefect's UI posts from a deployment's form, and a folder of videos for its runs."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
-import yaml
 from prefect.utilities.callables import parameter_schema
 
 from reelvec.configs.schema import SyntheticCorpus
+from reelvec.flows.deployment import table
 from reelvec.storage.corpora import open_corpus
-from tests.support.programs import ROOT
 
 SMALL_DEMO = {
     "epochs": 0,
@@ -26,11 +26,10 @@ SMALL_DEMO = {
 
 
 def deployments(**more):
-    """{name: deployment} as prefect.yaml has them; `more` are further parameters by name."""
-    listed = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    for deployment in listed:
-        deployment["parameters"] |= more.get(deployment["name"], {})
-    return {deployment["name"]: deployment for deployment in listed}
+    """{full name: row} as `reelvec deploy` writes them; `more` are parameters by name."""
+    rows = table.deployments(store="reelvec-store")
+    rows = [replace(row, parameters=row.parameters | more.get(row.name, {})) for row in rows]
+    return {row.full_name: row for row in rows}
 
 
 def posted(flow, parameters, **changed):
@@ -40,12 +39,12 @@ def posted(flow, parameters, **changed):
     return defaults | parameters | changed
 
 
-def own_videos(folder, *, videos=4):
-    """`folder`/videos with captions.csv, as the deployment `folder` looks for them; one is cut."""
+def own_videos(folder, *, videos=4, name="videos"):
+    """`folder`/`name` with captions.csv, as the deployment `folder` looks for them; one is cut."""
     source = SyntheticCorpus(videos=videos, seconds=1.0, fps=8, size=64, codecs=("h264-mp4",))
-    listing = open_corpus(source, store_dir=folder / "drawn").read()
+    listing = open_corpus(source, store_dir=folder / f"drawn-{name}").read()
     texts = {caption.video_id: caption.text for caption in listing.captions}
-    place = folder / "videos"
+    place = folder / name
     place.mkdir()
     rows = [("video_id", "path", "caption")]
     for number, video in enumerate(listing.videos):

@@ -458,6 +458,25 @@ def xclip():
     }
 
 
+def heads():
+    """Columns and scores of the heads papers compare with, and the released forms."""
+    tokens = {"shift_layers": [0], "n_div": 2, "cross_num_hidden_layers": 1, "num_samples": 9}
+    variants = (
+        ("xpool", {}),
+        ("xpool", {"num_mha_heads": 2, "short_videos": "repeat"}),
+        ("drl", {"interaction": "dp", "cross_num_hidden_layers": 1}),
+        ("drl", {"interaction": "ti", "sim_header": "meanP"}),
+        ("drl", {"interaction": "wti", "wti_arch": 3, "sim_header": "seqLSTM"}),
+        ("drl", {"pair_mask": "legacy", "cross_num_hidden_layers": 1}),
+        ("drl", {"interaction": "xti", "cross_num_hidden_layers": 1}),
+        ("ts2net", tokens),
+        ("ts2net", tokens | {"mask_layout": "legacy", "selection": "hard"}),
+        ("ucofia", tokens),
+        ("ucofia", tokens | {"code": "eval_t2v"}),
+    )
+    return {f"{name} {options}": family(name, **options) for name, options in variants}
+
+
 def xclip_scores():
     """Its scores with and without gradients, few and many texts, larger than a block."""
     from reelvec.models.temporal import unit
@@ -1051,7 +1070,7 @@ CASES = {
     case.__name__: case
     for case in (
         sampling, originals, transform, preprocess, blocks, towers, starts, headers, masks,
-        clip2video, xclip, xclip_scores, adaclip, training, mobilenet, frozen, tokenizer,
+        clip2video, xclip, xclip_scores, heads, adaclip, training, mobilenet, frozen, tokenizer,
         features, encoding, identities, decoding, damage, kinds, tables,
     )
 }  # fmt: skip

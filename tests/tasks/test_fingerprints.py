@@ -25,7 +25,7 @@ def of_preset(name):
     """Fingerprints of a preset's run, with paths that are the same on every machine."""
     given = read_preset(name)
     corpus = {"kind": "folder", "videos": "/videos"} | given.get("corpus", {})
-    if corpus["kind"] != "synthetic":
+    if corpus["kind"] not in ("synthetic", "stories"):
         corpus = {key: PATHS.get(key, value) for key, value in corpus.items()}
         if corpus["kind"] != "folder":
             corpus["annotations"] = PATHS["annotations"]

@@ -20,6 +20,8 @@ from reelvec.configs.schema import (
     SamplingConfig,
     TrainConfig,
 )
+from reelvec.configs.training import LoraConfig
+from reelvec.configs.upkeep import GateConfig
 from reelvec.models.registry import FAMILIES, family_class, validate_options
 from reelvec.tasks.training.identity import former_identity
 from tests.support.run_identities import fingerprints, identities
@@ -103,6 +105,7 @@ FIELDS = {
         "payload": ("jpeg", FRAMES),
         "shard_videos": (7, NONE),
         "max_failed_fraction": (0.7, NONE),
+        "warn_failed_fraction": (0.7, NONE),
     },
     ModelConfig: {
         "family": ("xclip", MODEL),
@@ -156,6 +159,13 @@ FIELDS = {
         "activation_checkpointing": (True, NONE),
         "threads": (7, NONE),
     },
+    LoraConfig: {
+        "rank": (4, CHECKPOINT),
+        "alpha": (7.0, CHECKPOINT),
+        "targets": (("q",), CHECKPOINT),
+        "towers": (("visual",), CHECKPOINT),
+        "rate_factor": (7.0, CHECKPOINT),
+    },
     DistillationConfig: {
         "scores": ("ce", CHECKPOINT),
         "frames": ("l1", CHECKPOINT),
@@ -185,6 +195,17 @@ FIELDS = {
         "superseded": (0.7, NONE),
         "target_mb": (7.0, NONE),
         "limit_mb": (7.0, NONE),
+    },
+    GateConfig: {
+        "nightly": (False, NONE),
+        "recall_at": (7, NONE),
+        "max_recall_drop": (7.0, NONE),
+        "max_lost_fraction": (0.7, NONE),
+        "neighbours": (7, NONE),
+        "min_overlap": (0.7, NONE),
+        "min_overlap_same": (0.7, NONE),
+        "norm_tolerance": (0.7, NONE),
+        "probes": (7, NONE),
     },
 }
 
@@ -238,6 +259,32 @@ OPTIONS["teachclip"] = OPTIONS["clip4clip"] | {
     "frame_temperature": 0.2,
     "weight_mask": "legacy",
 }
+OPTIONS["xpool"] = {
+    "num_mha_heads": 2,
+    "transformer_dropout": 0.4,
+    "short_videos": "repeat",
+}
+OPTIONS["drl"] = OPTIONS["clip4clip"] | {
+    "sim_header": "meanP",
+    "interaction": "ti",
+    "wti_arch": 3,
+    "pair_mask": "legacy",
+    "cdcr": 2,
+    "cdcr_alpha1": 0.7,
+    "cdcr_alpha2": 0.7,
+    "cdcr_lambda": 0.7,
+    "cdcr_guard": "legacy",
+}
+TOKENS = OPTIONS["clip4clip"] | {
+    "shift_layers": [1],
+    "n_div": 5,
+    "topk": 2,
+    "num_samples": 7,
+    "sigma": 0.7,
+    "selection": "hard",
+}
+OPTIONS["ts2net"] = TOKENS | {"sim_header": "seqLSTM", "mask_layout": "legacy"}
+OPTIONS["ucofia"] = TOKENS | {"sim_header": "meanP", "code": "eval_t2v"}
 NEEDED = {
     ("clip2video", "sim_type"): {"temporal_type": "", "center_proj": ""},
     ("clip2video", "temporal_type"): {"center_proj": ""},
@@ -256,9 +303,11 @@ GROUPS = {
     ModelConfig: ("model",),
     TrainConfig: ("train",),
     DistillationConfig: ("train", "distillation"),
+    LoraConfig: ("train", "lora"),
     EmbedConfig: ("embed",),
     EvaluateConfig: ("evaluate",),
     CompactionConfig: ("compaction",),
+    GateConfig: ("gate",),
     PipelineConfig: (),
 } | dict.fromkeys(CORPORA, ("corpus",))
 ROWS = [
@@ -294,6 +343,8 @@ def test_each_field_changes_the_identities_it_should(options, name, value, chang
     base = {"corpus": CORPORA[options]} if options in CORPORA else {}
     if options is DistillationConfig:
         base = {"train": {"teachers": ["a run"]}}
+    if options is LoraConfig:
+        base = {"train": {"lora": {}}}
     if name == "preset":  # the same run, one of them by the preset's name
         plain = PipelineConfig(preset="demo")
         assert changed_by(plain, plain.model_copy(update={"preset": None})) == changed
@@ -330,6 +381,13 @@ def groups_in(field):
 
 def test_how_teachers_are_followed_counts_where_there_are_any():
     assert changed_by(run(), run("train", "distillation", temperature=7.0)) == NONE
+
+
+def test_adapters_count_where_there_are_any():
+    assert changed_by(run(), run("train", lora=None)) == NONE
+    assert changed_by(run(), run("train", lora={})) == CHECKPOINT
+    again = run("train", lora={"targets": ["v", "q", "v"]})
+    assert changed_by(run("train", lora={}), again) == NONE
 
 
 def test_kinds_of_corpora_are_told_apart():

@@ -65,13 +65,14 @@ def check_codecs(codecs: tuple[str, ...]) -> None:
 
 
 class DrawnReader(ABC):
-    """Draws what is not there yet, then lists it."""
+    """Draws what is not there yet, then lists it; or only lists it."""
 
     prefix: str
     """What the files' names begin with."""
 
-    def __init__(self, options: DrawnOptions, *, store_dir: Path) -> None:
+    def __init__(self, options: DrawnOptions, *, store_dir: Path, draws: bool = True) -> None:
         self._options = options
+        self._draws = draws
         fingerprint = layout.fingerprint(options.identity())
         self.directory = store_dir / layout.synthetic(fingerprint)
 
@@ -84,12 +85,14 @@ class DrawnReader(ABC):
         """RGB frames [T, H, W, 3] uint8 of a video."""
 
     def generate(self) -> int:
-        """Writes the videos that are not there yet; returns how many.
+        """Writes the videos that are not there yet; returns how many, none of a reader that lists.
 
         A file appears under its name only when it is whole, so a killed run is simply continued;
         two at once write the same bytes. Complete folders are known by their manifest (names and
         sizes): then only sizes are looked at.
         """
+        if not self._draws:
+            return 0
         self.directory.mkdir(parents=True, exist_ok=True)
         sizes = self._manifest()
         present = {entry.name: entry.stat().st_size for entry in os.scandir(self.directory)}

@@ -1,7 +1,9 @@
 """Words over a store as a person types them: a wrong path, a lost table, a shortened identity."""
 
 import dataclasses
+import errno
 import json
+import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,9 +13,11 @@ import pytest
 from reelvec.flows.launch import launch
 from reelvec.storage import layout
 from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.places.failures import explained
+from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import latest_run, write_run
-from reelvec.storage.store_format import FORMAT
+from reelvec.storage.store_format import FORMAT, PLAIN
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.recording import record_run
 from tests.drills.bitflips import config_of, draw, files_of, flip
@@ -126,6 +130,18 @@ def test_an_object_store_is_asked_for_a_list(reelvec, tmp_path, monkeypatch):
         assert (code, out) == (2, "") and f"no store at ({typo})" in err
 
 
+@pytest.mark.parametrize("command", ["status", "failures", "verify", "gc", "search"])
+def test_a_disk_that_fails_is_no_wrong_call(reelvec, store, monkeypatch, command):
+    def fail(self, path):
+        with explained("read", path=self.local_folder / path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(LocalRoot, "exists", fail)
+    words = ["a circle"] if command == "search" else []
+    code, _, err = reelvec(command, *words, "--store", store)
+    assert code == 1 and "the disk, or the network it is on, failed" in err
+
+
 def test_damage_names_the_videos(reelvec, made, store):
     damaged = files_of(store)["frames part"][0]
     flip(damaged, 4321)
@@ -199,7 +215,7 @@ def test_a_store_of_a_newer_format_is_refused_by_every_word(reelvec, store, word
 
 def test_status_tells_the_format(reelvec, store):
     _, out, _ = reelvec("status", "--store", store, "--json")
-    assert json.loads(out)["format"] == FORMAT
+    assert json.loads(out)["format"] == PLAIN
 
 
 def test_compact_merges_what_it_said_it_would(reelvec, store):

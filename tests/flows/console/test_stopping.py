@@ -160,3 +160,28 @@ main()
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("", "")
     assert done.returncode == 128 + getattr(signal, name)
+
+
+def test_one_more_signal_while_python_itself_ends_changes_nothing():
+    program = """
+import os, signal, sys, time
+from reelvec.flows.console.stopping import ending_at_once
+
+class Slow:
+    def __del__(self, write=os.write, sleep=time.sleep):
+        write(1, b"at its very end")
+        sleep(1)
+
+with ending_at_once():
+    slow = Slow()
+sys.exit(130)
+"""
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(ROOT / ".editable")},
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )  # fmt: skip
+    assert child.stdout.read(15) == b"at its very end"
+    child.send_signal(signal.SIGINT)
+    assert child.wait(timeout=60) == 130
+    child.stdout.close()

@@ -1,6 +1,6 @@
 """A form left alone says nothing: what a deployment's form gives, field by field."""
 
-import importlib
+import dataclasses
 import typing
 
 import pytest
@@ -10,21 +10,16 @@ from prefect.exceptions import ParameterTypeError
 from reelvec.configs import ConfigError, PipelineConfig, load, preset_names
 from reelvec.configs.schema import EmbedConfig, TrainConfig
 from reelvec.flows.deployment.entrypoints import reembed_store, retry_failures, run_pipeline
-from reelvec.flows.deployment.forms import RunForm
+from reelvec.flows.deployment.forms import RunForm, StageForm
 from tests.support.forms import SMALL_DEMO, deployments, own_videos, posted
 
 FORMS = {"pipeline": run_pipeline, "reembed": reembed_store, "retry": retry_failures}
 DEPLOYMENTS = deployments()
 
 
-def flow_of(deployment):
-    module, _, name = deployment["entrypoint"].rpartition(".")
-    return getattr(importlib.import_module(module), name)
-
-
 def filled(**changed):
     """The form of `folder` submitted with these fields changed."""
-    parameters = posted(run_pipeline, DEPLOYMENTS["folder"]["parameters"], **changed)
+    parameters = posted(run_pipeline, DEPLOYMENTS["pipeline/folder"].parameters, **changed)
     return RunForm(**run_pipeline.validate_parameters(parameters))
 
 
@@ -48,7 +43,7 @@ def different(config, other):
 
 @pytest.mark.parametrize("name", ["demo", "folder"])
 def test_a_form_left_alone_is_its_preset(name):
-    parameters = DEPLOYMENTS[name]["parameters"]
+    parameters = DEPLOYMENTS[f"pipeline/{name}"].parameters
     given = run_pipeline.validate_parameters(posted(run_pipeline, parameters))
     same = PipelineConfig.model_validate({"preset": name, "store": parameters["store"]})
     assert RunForm(**given).config() == same
@@ -103,7 +98,7 @@ def test_one_field_changes_its_keys_and_no_other(field):
 
 
 def test_every_field_of_a_run_is_tried_here():
-    elsewhere = {"preset", "config_file", "accept_losses", "rehash"}
+    elsewhere = {"preset", "config_file", "dry_run", "accept_losses", "rehash"}
     assert set(CHANGES) | elsewhere == set(RunForm.model_fields)
 
 
@@ -166,6 +161,50 @@ def test_a_file_that_is_not_there(file):
         filled(config_file=file).config()
 
 
+# --- a stage --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A store with a run `clips` of a folder, recorded and not made."""
+    from datetime import UTC, datetime
+
+    from reelvec.storage.roots import open_root
+    from reelvec.storage.runs import RunRecord, write_run
+
+    document = {"corpus": {"kind": "folder", "videos": "/srv/clips"}, "train": {"epochs": 3}}
+    config = PipelineConfig.model_validate({"name": "clips", "preset": "folder", **document})
+    root = open_root(str(tmp_path / "store"))
+    record = RunRecord(name="clips", config=config.model_dump(mode="json"))
+    write_run(root, dataclasses.replace(record, started=datetime.now(UTC).isoformat()))
+    return str(tmp_path / "store")
+
+
+def stage(**given):
+    row = DEPLOYMENTS["stage/train"]
+    fields = posted(row.flow, row.parameters, **given)
+    return StageForm(**row.flow.validate_parameters(fields))
+
+
+def test_a_stage_is_of_the_stores_last_run(store):
+    config = stage(store=store).config()
+    assert (config.name, config.train.epochs, config.store) == ("clips", 3, store)
+    changed = stage(store=store, run="clips", epochs=4, videos="/srv/more").config()
+    assert different(changed, config) == {"train.epochs": 4, "corpus.videos": "/srv/more"}
+
+
+def test_a_stage_is_of_a_preset_where_one_is_chosen(store):
+    config = stage(store=store, preset="motion").config()
+    assert different(config, load("motion", overrides=[f"store={store}"])) == {"preset": "motion"}
+    with pytest.raises(ConfigError, match=r"run \(clips\) and \(motion\)"):
+        stage(store=store, preset="motion", run="clips").config()
+
+
+def test_a_scored_stage_is_drawn_too():
+    assert stage(stage="evaluate").stages == ["evaluate", "report"]
+    assert stage(stage="embed").stages == ["embed"]
+
+
 # --- what is no field -----------------------------------------------------------------------------
 
 
@@ -210,53 +249,62 @@ def submit(prefect_server, place, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     deployed = deployments(demo=SMALL_DEMO)
 
-    def submit(name, **changed):
-        deployment = deployed[name]
-        flow = flow_of(deployment)
+    def submit(full_name, **changed):
+        row = deployed[full_name]
+        flow, name, parameters = row.flow, row.name, dict(row.parameters)
         with get_client(sync_client=True) as client:
-            # deployed as it was before there were forms, then as it is: nothing of it stays
-            for parameters in ({"config": {"preset": name}}, deployment["parameters"]):
-                identifier = client.create_deployment(
-                    flow_id=client.create_flow(flow),
-                    name=name,
-                    parameters=parameters,
-                    parameter_openapi_schema=parameter_schema(flow).model_dump_for_openapi(),
-                    enforce_parameter_schema=True,
-                )
-            given = posted(flow, deployment["parameters"], **changed)
+            identifier = client.create_deployment(
+                flow_id=client.create_flow(flow),
+                name=name,
+                parameters=parameters,
+                parameter_openapi_schema=parameter_schema(flow).model_dump_for_openapi(),
+                enforce_parameter_schema=True,
+            )
+            given = posted(flow, parameters, **changed)
             run = client.create_flow_run_from_deployment(identifier, parameters=given)
         return run_flow(flow, flow_run=run, parameters=run.parameters, return_type="state")
 
     return submit
 
 
-def recorded(place):
+def recorded(place, store="reelvec-store"):
     from reelvec.storage.roots import open_root
     from reelvec.storage.runs import latest_run
 
-    return latest_run(open_root(str(place / "reelvec-store")))
+    return latest_run(open_root(str(place / store)))
 
 
 @pytest.mark.flow
 @pytest.mark.timeout(900)
 def test_each_form_does_what_it_says(submit, place):
     """In one store, as on one worker: a run of one's own videos, a retry, a night, the demo."""
-    refused = submit("folder", config={"preset": "folder"})
+    refused = submit("pipeline/folder", config={"preset": "folder"})
     assert refused.is_failed() and "(config) is no parameter" in refused.message
-    assert submit("folder", epochs=1).is_completed()
+    assert submit("pipeline/folder", epochs=1).is_completed()
     record = recorded(place)
     assert record.config["preset"] == "folder" and record.config["train"]["epochs"] == 1
     assert record.config["corpus"]["videos"] == str(place / "videos")
 
     (place / "videos" / "broken.mp4").write_bytes((place / "videos/clip1.mp4").read_bytes() + b" ")
-    mended = submit("failures", videos=["broken"]).result()
+    mended = submit("retry/failures", videos=["broken"]).result()
     assert mended.outcome.coverage.ok == 5
+    (extracted,) = submit("stage/extract", run="folder").result().stages
+    assert (extracted.stage, extracted.changed) == ("extract", False)
 
-    assert not submit("nightly").result().changed
+    assert not submit("reembed/nightly").result().changed
     (place / "videos" / "clip3.mp4").unlink()
-    (planned,) = submit("nightly", runs=["folder"], dry_run=True).result().runs
+    (planned,) = submit("reembed/nightly", runs=["folder"], dry_run=True).result().runs
     assert planned.plan and planned.summary is None
 
-    assert submit("demo").is_completed()
-    record = recorded(place)
+    assert submit("gc/store").result().files == 0, "what is a day old at least goes"
+    assert submit("compact/store").result() == []
+    assert submit("verify/store").is_completed()
+    part = next((place / "reelvec-store" / "frames").glob("*/parts/*"))
+    part.write_bytes(part.read_bytes()[:-1])
+    damaged = submit("verify/store")
+    assert damaged.is_failed() and "1 files of the store" in damaged.message
+    assert part.name in damaged.message and "reelvec repair" in damaged.message
+
+    assert submit("pipeline/demo", store="second").is_completed()
+    record = recorded(place, "second")
     assert record.config["preset"] == "demo" and record.config["corpus"]["videos"] == 4

@@ -13,14 +13,14 @@ import time
 
 import httpx
 import pytest
-import yaml
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from reelvec.flows.deployment.bootstrap import bootstrap_server
+from reelvec.flows.deployment.deploy import Place, deploy
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import latest_run
 from tests.support.forms import SMALL_DEMO, deployments, own_videos
-from tests.support.programs import ROOT, Watched, python, run_watched
+from tests.support.programs import Watched, python
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE = 600  # seconds for what takes ten: the machine may be busy
@@ -38,12 +38,9 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """The worker's folder: videos, of which one is broken, and prefect.yaml with a small demo."""
+    """The worker's folder: videos, of which one is broken."""
     folder = tmp_path_factory.mktemp("worker")
     own_videos(folder)
-    ours = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-    ours["deployments"] = list(deployments(demo=SMALL_DEMO).values())
-    (folder / "prefect.yaml").write_text(yaml.safe_dump(ours))
     return folder
 
 
@@ -78,10 +75,9 @@ def url(place):
             time.sleep(0.5)
         with temporary_settings({PREFECT_API_URL: server["PREFECT_API_URL"]}):
             list(bootstrap_server(pool="reelvec"))
+            rows = list(deployments(demo=SMALL_DEMO).values())
+            list(deploy(rows, place=Place(pool="reelvec")))
         start("worker", "start", "--pool", "reelvec", "--limit", "1")
-        command = python("-m", "prefect", "--no-prompt", "deploy", "--all")
-        done, _ = run_watched(command, cwd=place, timeout=PATIENCE, **server)
-        assert done.returncode == 0, done.stdout + done.stderr
         yield address
 
 
@@ -207,9 +203,9 @@ def test_nightly(submit, url, place):
         field(page, "dry_run").get_by_role("switch").click()
 
     run = submit("reembed/nightly", only_say_it)
-    wanted = {"artifacts": {"flow_run_id": {"any_": [run]}, "key": {"any_": ["reembed-plan"]}}}
+    wanted = {"artifacts": {"flow_run_id": {"any_": [run]}, "key": {"any_": ["plan-folder"]}}}
     (plan,) = read(f"{url}/api/artifacts/filter", json=wanted)
-    assert len(yaml.safe_load(plan["data"])) > 0
+    assert "clip3 | gone" in plan["data"]
     assert record(place) == before
 
 

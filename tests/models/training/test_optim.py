@@ -8,13 +8,12 @@ import torch
 from torch import nn
 
 from reelvec.models.training import optim
+from reelvec.models.training.moments import export_optimizer, import_optimizer
 from reelvec.models.training.optim import (
     AdamW,
     BertAdam,
     OptimizerOptions,
     build_optimizer,
-    export_optimizer,
-    import_optimizer,
     rates,
 )
 from reelvec.models.training.parameters import (
@@ -241,6 +240,7 @@ def test_parameters_without_gradient_do_not_decay():
 OPTIMIZERS = [
     OptimizerOptions(learning_rate=1e-2, total_steps=20),
     OptimizerOptions(name="adamw", learning_rate=1e-2, total_steps=20, schedule="warmup_linear"),
+    OptimizerOptions(name="transformers_adamw", total_steps=20, schedule="rebased_cosine"),
 ]
 
 

@@ -31,7 +31,7 @@ from reelvec.storage.places import object as object_root
 from reelvec.storage.places.object import ObjectRoot
 from reelvec.storage.places.part_cache import CacheOptions
 from reelvec.storage.roots import Root, open_root
-from reelvec.storage.store_format import FORMAT
+from reelvec.storage.store_format import FORMAT, PLAIN
 from reelvec.storage.upkeep.verify import verify_artifact
 from tests.storage.commits.contracts import ok, rows_in_force, write_part
 from tests.storage.places.contracts import RootContract
@@ -275,7 +275,7 @@ def test_a_client_is_made_anew_after_a_fork(uri: str) -> None:
 
 def test_a_store_there_says_its_format_too(uri: str) -> None:
     artifact = Artifact.open(open_root(uri), kind="corpus", identity={"a": 1})
-    assert artifact.root.exists(layout.store_format(FORMAT))
+    assert artifact.root.exists(layout.store_format(PLAIN))
     artifact.root.put_new(layout.store_format(FORMAT + 1), b"newer")
     with pytest.raises(FormatError, match=rf"{uri} is of format {FORMAT + 1}"):
         open_root(uri)

@@ -153,7 +153,7 @@ def test_rows_of_earlier_versions_are_as_true_as_they_were(config, monkeypatch, 
 
 def test_rehash_reads_everything_and_redoes_what_differs(config):
     plan = due(config, rehash=True)
-    assert (len(plan.changed), plan.again, plan.new) == (2, 2, 0)
+    assert (len(plan.changed), len(plan.again), plan.new) == (2, 2, 0)
     work = plan_pipeline(Session(config, rehash=True), stages=["ingest", "extract"])
     assert [(row.why, row.count) for row in work] == [("videos that are hashed again", 2)]
     before = rows(config)

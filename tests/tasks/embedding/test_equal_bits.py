@@ -25,6 +25,8 @@ SIZES = Architecture(
     text_layers=1,
 )
 POLICY = {"hidden_dim": 64, "mlp_hidden_dim": 16, "top_k": 4, "rescale_size": 8}
+SHIFT = {"shift_layers": (0,), "n_div": 2, "cross_num_hidden_layers": 1, "num_samples": 50}
+HEADS = ("xclip", "xpool", "drl", "ts2net", "ucofia")
 VARIANTS = [
     *(
         (family, {"sim_header": header, "cross_num_hidden_layers": 1})
@@ -38,6 +40,12 @@ VARIANTS = [
     ("adaclip", {"policy": "clip", "word_agg": "transformer", **POLICY}),
     ("adaclip", {"policy": "clip", "frame_agg": "mlp", **POLICY}),
     ("frozen", {}),
+    ("xpool", {}),
+    ("drl", {"interaction": "wti", "cross_num_hidden_layers": 1}),
+    ("drl", {"interaction": "ti", "pair_mask": "legacy", "sim_header": "meanP"}),
+    ("drl", {"interaction": "xti", "cross_num_hidden_layers": 1}),
+    ("ts2net", SHIFT),
+    ("ucofia", SHIFT),
 ]
 
 
@@ -109,9 +117,7 @@ def test_a_row_is_the_same_beside_any_others(variant):
             torch.set_num_threads(before)
 
 
-OWN_SCORES = [
-    v for v in VARIANTS if v[0] == "xclip" or {"tightTransf", "qscore"} & {*v[1].values()}
-]
+OWN_SCORES = [v for v in VARIANTS if v[0] in HEADS or {"tightTransf", "qscore"} & {*v[1].values()}]
 
 
 @pytest.mark.parametrize("variant", [VARIANTS[0], *OWN_SCORES], ids=label)

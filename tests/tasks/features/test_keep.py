@@ -45,6 +45,9 @@ HEADS = {
     "clip2video": ("clip2video", {"centerK": 2}),
     "xclip": ("xclip", {"sim_header": "seqTransf"}),
     "teachclip": ("teachclip", {}),
+    "xpool": ("xpool", {}),
+    "drl": ("drl", {"cdcr": 3}),
+    "ts2net": ("ts2net", {"shift_layers": [0], "n_div": 2, "num_samples": 20}),
     "adaclip clip": ("adaclip", POLICY | {"policy": "clip", "word_agg": "mlp"}),
     "adaclip raw": ("adaclip", POLICY | {"policy": "raw", "frame_agg": "mlp"}),
 }

@@ -1,13 +1,16 @@
 """What is wrong is said before the first video is decoded, without building anything large."""
 
+import re
+
 import pytest
 import torch
 
-from reelvec.configs import ConfigError, PipelineConfig
+from reelvec.configs import ConfigError, PipelineConfig, load
 from reelvec.configs.schema import ModelConfig
 from reelvec.models.errors import WeightsError
 from reelvec.storage.weights.checkpoints import WEIGHTS, save_checkpoint
 from reelvec.tasks.runs.preflight import check_config
+from reelvec.tasks.training.spec import SEEN
 from reelvec.tasks.training.starting import build_sized, rehearse_start, starting_model
 from tests.tasks.training.builders import SIZE, SMALL, model_config, small_model
 
@@ -93,8 +96,25 @@ def test_frames_of_another_size_than_the_weights_are_refused(weights):
             "max_frames 200: header seqTransf has positions for",
         ),
         ({"model": {"weights": "/nowhere.pt"}}, "/nowhere.pt"),
+        ({"train": {"lora": {}, "freeze": "backbone"}}, "set train.freeze=none: the towers' own"),
+        ({"train": {"lora": {}, "precision": "legacy_fp16"}}, "train.precision=fp32 or bf16"),
+        ({"train": {"lora": {"rank": 200}}}, r"train.lora.rank \(200\) is larger than the width"),
+        ({"train": {"lora": {}, "freeze_layers": 4}}, r"train.freeze_layers \(4\) leaves none"),
     ],
 )
 def test_names_and_sizes_are_refused_with_what_there_is(sections, said):
     with pytest.raises(ConfigError, match=said):
         check_config(config_of(**({"size": 64} if "extract" not in sections else {}), **sections))
+
+
+@pytest.mark.parametrize("what", ["recipe", "msrvtt-9k-vit-b-32"])
+def test_a_student_whose_teacher_is_not_there_is_refused(what, tmp_path):
+    taught_by = load(f"xclip/{what}")
+    small = ["model.weights=null", "model.architecture=tiny", "extract.size=64"]
+    config = load(f"teachclip/{what}", overrides=[f"store={tmp_path}/none", *small])
+    assert config.train.teachers == (taught_by.name,)
+    assert load(f"teachclip/{what}").extract == taught_by.extract
+    for key in SEEN:
+        assert getattr(config.model, key) == getattr(taught_by.model, key)
+    with pytest.raises(ConfigError, match=re.escape(taught_by.name) + ".*run the teacher first"):
+        check_config(config)

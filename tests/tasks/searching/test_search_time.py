@@ -15,7 +15,8 @@ from tests.support.command_line import typed
 
 SMALL = TimeOptions(videos=(10, 70), width=64, frames=3, words=5)
 NAMES = (
-    "dot product", "CLIP2Video", "AdaCLIP qscore", "X-CLIP", "tightTransf", "X-Pool", "DRL wti",
+    "dot product", "CLIP2Video", "AdaCLIP qscore", "X-Pool", "TS2-Net", "DRL wti", "X-CLIP",
+    "UCoFiA", "tightTransf",
 )  # fmt: skip
 
 
@@ -32,14 +33,14 @@ def small_blocks(monkeypatch):
 def test_every_score_is_timed_over_every_number_of_videos(small_blocks):
     told = []
     rows = search_times(SMALL, told=told.append)
-    assert told == rows and len(rows) == 14
+    assert told == rows and len(rows) == 18
     for row, name in zip(rows, NAMES * 2, strict=True):
         assert row.score.startswith(name) and row.seconds > 0
-    assert [row.times_dot for row in rows[::7]] == [1.0, 1.0]
-    assert [row.looks_at_query for row in rows[:7]] == [False] * 2 + [True] * 5
+    assert [row.times_dot for row in rows[::9]] == [1.0, 1.0]
+    assert [row.looks_at_query for row in rows[:9]] == [False] * 2 + [True] * 7
     assert [row.scaled for row in rows if "tight" in row.score] == [False, True]
     stored = {row.score: row.numbers for row in rows}
-    assert stored["X-Pool, folded"] == 3 * 64 + 3 * 9 + 3 * 3, "specs/more-heads.md 2.6"
+    assert stored["X-Pool, folded"] == 3 * 64 + 3 + 3 * 9 + 3 * 3, "specs/more-heads.md 2.6"
     assert stored["dot product"] == 64
 
 

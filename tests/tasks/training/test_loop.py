@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from reelvec.configs.schema import TrainConfig
+from reelvec.configs.training import LoraConfig
 from reelvec.models.adaclip.model import AdaClip
 from reelvec.models.family import RetrievalModel
 from reelvec.models.training.schedules import multiplier
@@ -13,7 +15,7 @@ from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.roots import open_root
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.training import step
-from reelvec.tasks.training.checkpoints import TrainingState, checkpoints, commit
+from reelvec.tasks.training.checkpoints import TrainingState, checkpoints, commit, model_from
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.identity import Start, checkpoint_identity, former_identity
 from reelvec.tasks.training.loop import Trainer, scheduled_steps
@@ -152,3 +154,36 @@ def test_the_optimizer_is_as_asked_for(small, monkeypatch):
         assert trainer.state.progress.total_steps == 1  # of six pairs
         trainer.run()
     assert limits == [0.5]
+
+
+def test_adapters_are_in_plain_weights_and_go_on_from_where_they_stood(small):
+    """A checkpoint is the adapted model's for whoever reads it; resumed, not a bit differs."""
+    lora = LoraConfig(rank=2, targets=("q", "c_proj"))
+    given = {"lora": lora, "checkpoint_every": 1, "keep_last": 9, "activation_checkpointing": True}
+    config = small.model_copy(update={"train": small.train.model_copy(update=given)})
+    options = {"sim_header": "seqTransf", "cross_num_hidden_layers": 1}
+    whole = trainer_of(config, "clip4clip", options)
+    start = {name: x.clone() for name, x in whole.state.model.state_dict().items()}
+    whole.run()
+    refs = checkpoints(whole.artifact.latest())
+    again = trainer_of(config, "clip4clip", options)
+    again.resume(refs[1])
+    assert 0 < again.state.progress.step < again.state.progress.total_steps
+    again.run()
+    ended = whole.state.model.state_dict()
+    for name, x in again.state.model.state_dict().items():
+        assert torch.equal(x, ended[name]), name
+    assert checkpoints(whole.artifact.latest())[-1].weights_hash == refs[-1].weights_hash
+    moved = {name for name, x in start.items() if not torch.equal(x, ended[name])}
+    assert {name for name in moved if name.startswith("clip.")} <= {"clip.logit_scale"}
+    assert any(name.startswith("transformerClip.") for name in moved)
+    assert any(name.startswith("lora.visual.0.c_proj.up") for name in moved)
+
+    plain = model_from(refs[-1].path, whole.spec.model)
+    assert not any(name.startswith("lora.") for name in plain.state_dict())
+    key = "clip.visual.transformer.resblocks.0.attn.in_proj_weight"
+    assert not torch.equal(plain.get_parameter(key), start[key])
+    tokens = whole.tokens[:4]
+    with torch.no_grad():
+        expected = whole.state.model.eval().encode_text(tokens)["embedding"]
+        assert (plain.encode_text(tokens)["embedding"] - expected).abs().max() < 1e-5

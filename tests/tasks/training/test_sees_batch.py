@@ -14,6 +14,7 @@ from reelvec.tasks.training.step import PairBatch, StepOptions, contrastive_back
 from tests.tasks.training.builders import FRAMES, MAX_WORDS, SIZE, SMALL
 
 POLICY = {"policy": "raw", "top_k": 2, "rescale_size": 4, "hidden_dim": 64}
+SHIFT = {"shift_layers": [0], "n_div": 2, "num_samples": 50}
 CASES = {
     "clip4clip mean": ("clip4clip", {}),
     "clip4clip seqTransf": ("clip4clip", {"sim_header": "seqTransf"}),
@@ -22,6 +23,11 @@ CASES = {
     "clip2video legacy": ("clip2video", {"mask_layout": "legacy"}),
     "xclip": ("xclip", {"sim_header": "seqTransf"}),
     "xclip tightTransf": ("xclip", {"sim_header": "tightTransf"}),
+    "xpool": ("xpool", {}),
+    "drl": ("drl", {"cdcr": 0}),
+    "drl legacy": ("drl", {"pair_mask": "legacy"}),
+    "ts2net legacy": ("ts2net", SHIFT | {"mask_layout": "legacy"}),
+    "ucofia": ("ucofia", SHIFT),
     "adaclip": ("adaclip", {"frame_agg": "transformer"}),
     "adaclip policy": ("adaclip", POLICY),
     "adaclip mobilenet": ("adaclip", POLICY | {"policy": "mobilenet_v3_large"}),

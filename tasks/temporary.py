@@ -1,8 +1,8 @@
-"""The folder through which the processes of one training find each other.
+"""A run's folder on this machine's disk: where processes meet, where Dask's workers spill.
 
 It is made below a folder of our own in the temporary one: file systems of stores may have no
-locks, which the meeting needs. A training that is killed cannot remove its folder, but its lock
-goes with it: the next training removes it, or gc.
+locks, which a meeting needs. A run that is killed cannot remove its folder, but its lock goes
+with it: the next run that makes one removes it, or gc.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from reelvec.tasks.training.errors import TrainingError
+from reelvec.storage.errors import ReelvecError
 
 try:
     import fcntl
 except ImportError:  # Windows, where a folder is taken for dead by its age alone
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["meeting_folder", "remove_dead_meetings"]
+__all__ = ["remove_dead_folders", "temporary_folder"]
 
 _LOCK = "lock"
 _UNLOCKED_SECONDS = 60.0
@@ -32,15 +32,15 @@ _UNLOCKED_SECONDS = 60.0
 
 
 @contextmanager
-def meeting_folder() -> Iterator[Path]:
-    """An empty folder that is gone when the block ends; those of dead trainings go before.
+def temporary_folder() -> Iterator[Path]:
+    """An empty folder that is gone when the block ends; those of dead runs go before.
 
     Raises:
-        TrainingError: somebody else owns our folder in the temporary one.
+        ReelvecError: somebody else owns our folder in the temporary one.
     """
-    remove_dead_meetings()
+    remove_dead_folders()
     folder, held = _new_folder()
-    inside = folder / "meeting"
+    inside = folder / "run"
     inside.mkdir()
     try:
         yield inside
@@ -60,11 +60,11 @@ def _new_folder() -> tuple[Path, int | None]:
             return folder, held  # else one that looks for dead ones was there between the two
 
 
-def remove_dead_meetings() -> None:
-    """Remove the folders of trainings that were killed.
+def remove_dead_folders() -> None:
+    """Remove the folders of runs that were killed.
 
     Raises:
-        TrainingError: somebody else owns our folder in the temporary one.
+        ReelvecError: somebody else owns our folder in the temporary one.
     """
     for folder in _home().iterdir():
         with suppress(OSError):  # another process removes it, too
@@ -96,7 +96,7 @@ def _locked(folder: Path) -> int | None:
 
 
 def _home() -> Path:
-    """Ours alone: what lies in it decides which processes meet."""
+    """Ours alone: what lies in it decides which processes meet, and Dask's workers read it."""
     owner = os.getuid() if hasattr(os, "getuid") else "user"
     folder = Path(tempfile.gettempdir()) / f"reelvec-{owner}"
     with suppress(FileExistsError):
@@ -104,8 +104,8 @@ def _home() -> Path:
     facts = folder.lstat()
     is_ours = stat.S_ISDIR(facts.st_mode) and facts.st_uid == owner and not facts.st_mode & 0o022
     if hasattr(os, "getuid") and not is_ours:
-        raise TrainingError(
-            f"({folder}) is no folder that you alone may write in, so others could join the"
-            " training; remove it, or set TMPDIR to a folder of your own"
+        raise ReelvecError(
+            f"({folder}) is no folder that you alone may write in, so others could reach into"
+            " the run; remove it, or set TMPDIR to a folder of your own"
         )
     return folder
