@@ -11,9 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from reelvec.flows.deployment.deploy import PULL_STEPS
-from reelvec.flows.deployment.table import deployments
-
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("configs", "storage", "models", "tasks", "flows")
 API = ROOT / "reelvec"
@@ -129,16 +126,13 @@ def in_signatures(path):
 
 
 def users():
-    """{(module, name): files of ours that use it}; deployments count as one."""
+    """{(module, name): files of ours that use it}; the installation counts as one."""
     found = defaultdict(set)
     for path in [*MODULES.values(), *files("tests")]:
         for module, name in uses(path):
             if module in MODULES and MODULES[module] != path:
                 found[module, name].add(module_name(path))
-    dotted = [row.entrypoint for row in deployments(store="")] + list(PULL_STEPS[0])
-    for entrypoint in [*dotted, "reelvec.flows.cli.main"]:
-        module, _, name = entrypoint.rpartition(".")
-        found[module, name].add("a deployment or the installation")
+    found["reelvec.flows.cli", "main"].add("the installation")
     return found
 
 

@@ -49,6 +49,14 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
     vectors: Annotated[
         Path | None, typer.Option(help="Vectors [D] or [Q, D] of floats.", metavar="FILE.npy")
     ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(help='Only videos that fit, e.g. "duration > 10".', metavar="EXPRESSION"),
+    ] = None,
+    attributes: Annotated[
+        Path | None,
+        typer.Option(help="What you know of videos, by video_id.", metavar="FILE.parquet"),
+    ] = None,
     as_json: JsonFlag = False,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print a header and a line an answer, as CSV.")
@@ -62,8 +70,11 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
         raise ConfigError(f"given: {what}; give one of {', '.join(given)}")
     if as_json and as_csv:
         raise ConfigError("--json and --csv are both given; one document is printed")
+    if attributes is not None and where is None:
+        raise ConfigError("--attributes is given without --where; say what is looked for in it")
     with opened_store(store).run(run).searches(times=as_json) as searches:
-        options: dict[str, Any] = {"top": top, "split": split}
+        only = None if where is None else searches.where(where, attributes=attributes)
+        options: dict[str, Any] = {"top": top, "split": split, "only": only}
         if batch is not None:
             texts = _lines(batch)
             found = list(zip(texts, searches.texts(texts, **options), strict=True))

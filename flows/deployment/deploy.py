@@ -22,12 +22,15 @@ from pydantic import ValidationError
 
 from reelvec.configs import ConfigError
 from reelvec.flows.deployment.table import NIGHTLY, Deployment
+from reelvec.flows.deployment.workplace import enter_worker_folder
 from reelvec.flows.servers import check_server, server_url
 from reelvec.storage.errors import ReelvecError
 
 __all__ = ["PULL_STEPS", "Place", "Written", "deploy"]
 
-PULL_STEPS: list[dict[str, Any]] = [{"reelvec.flows.deployment.workplace.enter_worker_folder": {}}]
+PULL_STEPS: list[dict[str, Any]] = [
+    {f"{enter_worker_folder.__module__}.{enter_worker_folder.__name__}": {}}
+]
 """What a worker does before a run; no path of the machine that deploys is in it."""
 
 _ONE_AT_A_TIME = ConcurrencyOptions(

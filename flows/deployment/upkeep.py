@@ -16,7 +16,7 @@ from reelvec.tasks.upkeep.affected import affected_videos
 from reelvec.tasks.upkeep.collect import StoreCollected, collect_store
 from reelvec.tasks.upkeep.compact import Compacted, compact_store
 
-__all__ = ["DamageFoundError", "collect", "compact", "verify"]
+__all__ = ["collect", "compact", "verify"]
 
 _SHOWN_VIDEOS = 5
 

@@ -18,15 +18,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from reelvec.models.ranking.ranks import (
-    Blocks,
-    Passes,
-    Rivals,
-    Ties,
-    checked_owners,
-    text_to_video_ranks,
-    video_to_text_ranks,
-)
+from reelvec.models.ranking.passes import Blocks, Passes
+from reelvec.models.ranking.ranks import RankSweep, Rivals, Ties, checked_owners
+from reelvec.models.ranking.tiles import Rows
 
 __all__ = [
     "Blocks",
@@ -34,6 +28,7 @@ __all__ = [
     "MetricOptions",
     "RetrievalMetrics",
     "evaluate_similarity",
+    "summarize_both",
     "summarize_ranks",
 ]
 
@@ -122,15 +117,28 @@ def evaluate_similarity(
     """
     owners = checked_owners(text_to_video, n_videos)
     passes = Passes(blocks, owners=owners, n_videos=n_videos, keep_bytes=options.keep_bytes)
-    ranks_t2v, own = text_to_video_ranks(passes, ties=options.ties)
-    described = np.bincount(owners, minlength=n_videos)
-    ranks_v2t = video_to_text_ranks(
-        passes, own=own, described=described, rivals=options.rivals, ties=options.ties
+    sweep = RankSweep(passes.own_scores(), owners=owners, n_videos=n_videos, rivals=options.rivals)
+    for tile in passes:
+        sweep.add(tile)
+    return summarize_both(
+        *sweep.ranks(options.ties), owners=owners, options=options, subsets=subsets
     )
+
+
+def summarize_both(
+    ranks_t2v: NDArray[np.float64],
+    ranks_v2t: NDArray[np.float64],
+    *,
+    owners: Rows,
+    options: MetricOptions = MetricOptions(),
+    subsets: Sequence[str] | None = None,
+) -> RetrievalMetrics:
+    """Metrics of the ranks [T] and [V] of both directions; see `evaluate_similarity`."""
+    several = bool((np.bincount(owners) > 1).any())
 
     def both(texts: NDArray[np.bool_]) -> tuple[DirectionMetrics, DirectionMetrics]:
         videos = np.unique(owners[texts])
-        lower = options.rivals == "videos" and bool((described > 1).any())
+        lower = options.rivals == "videos" and several
         return (
             summarize_ranks(ranks_t2v[texts], groups=owners[texts], lower=lower, options=options),
             summarize_ranks(ranks_v2t[videos], options=options),

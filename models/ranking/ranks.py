@@ -1,37 +1,35 @@
-"""Ranks from one or two passes over blocks of a similarity matrix (see `metrics`)."""
+"""Ranks of both directions from one sweep over tiles of a similarity matrix (see `metrics`).
+
+The score of each text with its own video is known first. Every other score is then compared with
+the own score of its text and with the best own score of its video, in whatever order tiles come,
+and is forgotten: memory grows with the texts and the videos, not with the matrix.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = [
-    "Blocks",
-    "Passes",
-    "Rivals",
-    "Ties",
-    "checked_owners",
-    "text_to_video_ranks",
-    "video_to_text_ranks",
-]
+from reelvec.models.ranking.counting import Counter
+from reelvec.models.ranking.groups import CaptionRows, GroupMaxima
+from reelvec.models.ranking.tiles import Meant, Rows, Tile
 
-Blocks = Callable[[], Iterable[Tensor | NDArray[np.floating]]]
-"""Starts a pass over the similarity matrix: blocks [t, V] of consecutive texts, all videos."""
+__all__ = ["RankSweep", "Rivals", "Ties", "checked_owners"]
 
 Rivals = Literal["videos", "captions"]
 Ties = Literal["pessimistic", "optimistic", "mean"]
 _TIE_WEIGHT = {"pessimistic": 1.0, "mean": 0.5, "optimistic": 0.0}
-_SHOWN = 5
+_FEW = 32
+"""Undecided pairs are scored one by one, if they are fewer than one in so many."""
 
 
-def checked_owners(
-    text_to_video: Sequence[int] | NDArray[np.int64], n_videos: int
-) -> NDArray[np.int64]:
+def checked_owners(text_to_video: Sequence[int] | Rows, n_videos: int) -> Rows:
     owners = np.asarray(text_to_video, dtype=np.int64)
     if owners.ndim != 1 or not len(owners):
         raise ValueError(f"text_to_video has shape {owners.shape}; it must be [T] with T >= 1")
@@ -43,154 +41,114 @@ def checked_owners(
     return owners
 
 
-class Passes:
-    """Checked passes over the matrix; a small matrix is computed once and kept."""
-
-    def __init__(
-        self, blocks: Blocks, *, owners: NDArray[np.int64], n_videos: int, keep_bytes: int
-    ) -> None:
-        self.owners = owners
-        self._blocks = blocks
-        self._shape = (len(owners), n_videos)
-        self._keep_bytes = keep_bytes
-        self._kept: list[Tensor] = []
-        self._whole = False
-
-    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
-        """(first text, block [t, V]) in order.
-
-        Raises:
-            ValueError: NaN, or blocks of another shape.
-        """
-        first, size = 0, 0
-        for raw in self._kept if self._whole else self._blocks():
-            block = torch.as_tensor(raw).detach()
-            if not self._whole:
-                self._check(block, first)
-                size += block.numel() * block.element_size()
-                self._kept = [*self._kept, block] if size <= self._keep_bytes else []
-            yield first, block
-            first += block.shape[0]
-        if first != self._shape[0]:
-            raise ValueError(f"the blocks hold {first} texts; text_to_video has {self._shape[0]}")
-        self._whole = size <= self._keep_bytes
-
-    def _check(self, block: Tensor, first: int) -> None:
-        if block.ndim != 2 or block.shape[1] != self._shape[1]:
-            raise ValueError(
-                f"a block has shape {tuple(block.shape)}; it must be [t, {self._shape[1]}]"
-            )
-        if first + block.shape[0] > self._shape[0]:
-            raise ValueError(f"the blocks hold more texts than text_to_video ({self._shape[0]})")
-        bad = torch.isnan(block)
-        if bool(bad.any()):
-            texts, videos = (sorted(set(axis.tolist())) for axis in bad.nonzero(as_tuple=True))
-            raise ValueError(
-                f"NaN similarity in {len(texts)} texts (first: "
-                f"{[first + t for t in texts[:_SHOWN]]}) and {len(videos)} videos (first: "
-                f"{videos[:_SHOWN]}); a NaN has no rank. A video without "
-                "frames or a diverged model makes it: leave the video out, or train again"
-            )
-
-
-def text_to_video_ranks(
-    passes: Passes, *, ties: Ties
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ranks [T] of each text's own video, and the score of that video [T]."""
-    owners = passes.owners
-    ranks = np.empty(len(owners))
-    own = np.empty(len(owners))
-    for first, block in passes:
-        rows = slice(first, first + block.shape[0])
-        columns = torch.as_tensor(owners[rows], device=block.device)[:, None]
-        score = block.gather(1, columns)
-        better = (block > score).sum(1)
-        equal = (block == score).sum(1) - 1  # not the video itself
-        ranks[rows] = 1 + _counted(better, equal, ties)
-        own[rows] = score[:, 0].double().cpu().numpy()
-    return ranks, own
-
-
-def video_to_text_ranks(
-    passes: Passes,
-    *,
-    own: NDArray[np.float64],
-    described: NDArray[np.int64],
-    rivals: Rivals,
-    ties: Ties,
-) -> NDArray[np.float64]:
-    """Ranks [V] of each video's best own caption among its rivals; NaN without captions.
+class RankSweep:
+    """Counts better and equal rivals of every text and every video, tile by tile.
 
     Args:
-        passes: The matrix.
-        own: [T] score of each text with its own video.
-        described: [V] number of captions of each video.
-        rivals: The other videos' best captions (videos), or all their captions (captions).
-        ties: What an equal rival adds.
+        own: [T] score of each text with its own video: the one in its tile, or, with `meant`, the
+            one that is meant.
+        owners: [T] video of each text.
+        n_videos: V.
+        rivals: of a video's best caption: the other videos' best ones, or all their captions. With
+            several captions a video `videos` takes tiles by their texts (`GroupMaxima`).
+        meant: exact scores, where those of the tiles are near to them; None: they are them.
     """
-    if rivals not in ("videos", "captions"):
-        raise ValueError(f"rivals={rivals!r} is unknown; use videos or captions")
-    best = np.full(len(described), -np.inf)
-    np.maximum.at(best, passes.owners, own)
-    better = np.zeros(len(described), dtype=np.int64)
-    equal = np.zeros(len(described), dtype=np.int64)
-    scored = _captions(passes) if rivals == "captions" else _group_maxima(passes, described)
-    for videos, scores in scored:
-        target = torch.as_tensor(best, device=scores.device).to(scores.dtype)
-        mine = torch.as_tensor(videos, device=scores.device)[:, None]
-        rival = torch.ones_like(scores, dtype=torch.bool).scatter_(1, mine, value=False)
-        better += ((scores > target) & rival).sum(0).cpu().numpy()
-        equal += ((scores == target) & rival).sum(0).cpu().numpy()
-    ranks = 1 + _counted(better, equal, ties)
-    ranks[described == 0] = np.nan
-    return ranks
 
+    def __init__(
+        self,
+        own: Tensor,
+        *,
+        owners: Rows,
+        n_videos: int,
+        rivals: Rivals = "videos",
+        meant: Meant | None = None,
+    ) -> None:
+        if rivals not in ("videos", "captions"):
+            raise ValueError(f"rivals={rivals!r} is unknown; use videos or captions")
+        self._owners, self._meant, self._counter = owners, meant, Counter()
+        self._described = np.bincount(owners, minlength=n_videos)
+        best = own.new_full((n_videos,), -torch.inf)
+        best.scatter_reduce_(0, torch.as_tensor(owners, device=own.device), own, "amax")
+        self._texts, self._videos = _Queries.of(own), _Queries.of(best)
+        several = rivals == "videos" and bool((self._described > 1).any())
+        self._groups = GroupMaxima(owners, self._described) if several else None
 
-_Scored = Iterator[tuple[NDArray[np.int64], Tensor]]
-"""(videos [n], scores [n, V] of a caption or group of each of them)."""
+    def add(self, tile: Tile) -> None:
+        """Compares every score of a tile; each pair of text and video must come once."""
+        scores = tile.scores
+        texts = slice(tile.text, tile.text + scores.shape[0])
+        videos = slice(tile.video, tile.video + scores.shape[1])
+        rows = CaptionRows.single(np.arange(texts.start, texts.stop), owners=self._owners)
+        self._count(_Part(scores, rows, videos, over=1), self._texts, texts)
+        if self._groups is not None:
+            rows, scores = self._groups.of(tile)
+        self._count(_Part(scores, rows, videos, over=0), self._videos, videos)
 
-
-def _captions(passes: Passes) -> _Scored:
-    for first, block in passes:
-        yield passes.owners[first : first + block.shape[0]], block
-
-
-def _group_maxima(passes: Passes, described: NDArray[np.int64]) -> _Scored:
-    """Maxima over each video's captions, each video once.
-
-    A group that ends in its block is reduced there; others wait as one row each, so that memory
-    grows only with the number of videos whose captions are spread over blocks.
-    """
-    waiting: dict[int, Tensor] = {}
-    missing = described.copy()
-    for first, block in passes:
-        videos, place = np.unique(
-            passes.owners[first : first + block.shape[0]], return_inverse=True
+    def ranks(self, ties: Ties) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Ranks [T] of each text's video, and [V] of each video's captions (NaN: it has none)."""
+        if ties not in _TIE_WEIGHT:
+            raise ValueError(f"ties={ties!r} is no policy; use one of {', '.join(_TIE_WEIGHT)}")
+        of_texts, of_videos = (
+            1 + side.better.cpu().numpy() + _TIE_WEIGHT[ties] * side.equal.cpu().numpy()
+            for side in (self._texts, self._videos)
         )
-        if len(videos) == block.shape[0]:
-            maxima = block[np.argsort(place)]
-        else:
-            where = torch.as_tensor(place, device=block.device)[:, None].expand_as(block)
-            maxima = block.new_full((len(videos), block.shape[1]), -torch.inf)
-            maxima.scatter_reduce_(0, where, block, "amax")
-        missing[videos] -= np.bincount(place)
-        for row, video in enumerate(videos.tolist()):
-            if video in waiting:
-                torch.maximum(maxima[row], waiting.pop(video), out=maxima[row])
-            if missing[video]:
-                waiting[video] = maxima[row].clone()
-        done = missing[videos] == 0
-        if done.any():
-            yield videos[done], maxima[torch.as_tensor(done, device=block.device)]
+        of_videos[self._described == 0] = np.nan
+        return of_texts, of_videos
+
+    def _count(self, part: _Part, side: _Queries, which: slice) -> None:
+        own, better, equal = side.own[which], side.better[which], side.equal[which]
+        if self._meant is None:
+            self._count_exactly(part, own, better, equal)
+            return
+        low, high = (
+            (own.double() + e).to(own.dtype) for e in (-self._meant.error, self._meant.error)
+        )
+        reached = self._counter.count(part.scores, low, high, over=part.over)
+        if int((reached.not_below - reached.above).sum()) * _FEW > part.scores.numel():
+            exact = part.rows.block(self._meant, part.videos)
+            self._count_exactly(part._replace(scores=exact), own, better, equal)
+            return
+        better += reached.above
+        pairs = self._counter.between(part.scores, low, high, over=part.over).numpy()
+        pairs = pairs[part.rows.videos[pairs[:, 0]] != part.videos.start + pairs[:, 1]]
+        rows, columns = pairs.T
+        scores = part.rows.pairs(self._meant, rows, part.videos.start + columns)
+        query = torch.from_numpy(rows if part.over == 1 else columns)
+        better.index_add_(0, query, (scores > own[query]).long())
+        equal.index_add_(0, query, (scores == own[query]).long())
+
+    def _count_exactly(self, part: _Part, own: Tensor, better: Tensor, equal: Tensor) -> None:
+        reached = self._counter.count(part.scores, own, own, over=part.over)
+        better += reached.above
+        equal += reached.not_below - reached.above
+        (rows,) = np.nonzero(
+            (part.rows.videos >= part.videos.start) & (part.rows.videos < part.videos.stop)
+        )
+        at = torch.as_tensor(rows, device=own.device)
+        column = torch.as_tensor(part.rows.videos[rows] - part.videos.start, device=own.device)
+        mine, query = part.scores[at, column], at if part.over == 1 else column
+        better.index_add_(0, query, (mine > own[query]).long(), alpha=-1)  # no rival of itself
+        equal.index_add_(0, query, (mine == own[query]).long(), alpha=-1)
 
 
-def _counted(
-    better: Tensor | NDArray[np.int64], ties: Tensor | NDArray[np.int64], policy: Ties
-) -> NDArray[np.float64]:
-    if policy not in _TIE_WEIGHT:
-        raise ValueError(f"ties={policy!r} is no policy; use one of {', '.join(_TIE_WEIGHT)}")
-    counts = [
-        np.asarray(c.cpu() if isinstance(c, Tensor) else c, dtype=np.float64)
-        for c in (better, ties)
-    ]
-    return counts[0] + _TIE_WEIGHT[policy] * counts[1]
+class _Part(NamedTuple):
+    """Scores [r, v] of rows of captions with consecutive videos."""
+
+    scores: Tensor
+    rows: CaptionRows
+    videos: slice
+    over: int
+    """1: the rows ask, for videos; 0: the videos ask, for rows."""
+
+
+@dataclass(frozen=True)
+class _Queries:
+    """What is counted of one direction's queries: n texts, or n videos."""
+
+    own: Tensor  # [n], what a rival is compared with
+    better: Tensor  # int64 [n]
+    equal: Tensor  # int64 [n]
+
+    @classmethod
+    def of(cls, own: Tensor) -> _Queries:
+        return cls(own, *torch.zeros(2, len(own), dtype=torch.int64, device=own.device))

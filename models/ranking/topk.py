@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["TopK", "block_topk"]
+__all__ = ["TopK", "block_topk", "ordered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,11 @@ def block_topk(scores: Tensor, *, k: int) -> TopK:
         better = (scores[row] > last[row]).nonzero().flatten()
         equal = (scores[row] == last[row]).nonzero().flatten()[: k - len(better)]
         indices[row] = torch.cat([better, equal])
-    return _ordered(scores.gather(1, indices), indices, k)
+    return ordered(scores.gather(1, indices), indices, k)
 
 
-def _ordered(scores: Tensor, indices: Tensor, k: int) -> TopK:
-    """Best first, equal scores by index; the k first of them."""
+def ordered(scores: Tensor, indices: Tensor, k: int) -> TopK:
+    """The k best of scores and indices [q, n]: best first, equal scores by index."""
     by_index = indices.argsort(dim=1)
     scores, indices = scores.gather(1, by_index), indices.gather(1, by_index)
     order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]

@@ -21,7 +21,6 @@ __all__ = [
     "AdamW",
     "BertAdam",
     "OptimizerOptions",
-    "TransformersAdamW",
     "build_optimizer",
     "rates",
 ]

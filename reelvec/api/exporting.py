@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
 
 from reelvec.api.recorded import RecordedArtifacts
 from reelvec.configs import PipelineConfig
+from reelvec.errors import RequestError
 from reelvec.storage.runs import RunRecord
 from reelvec.tasks.exports.contract import ExportSettings
-from reelvec.tasks.exports.export import Exported, export
+from reelvec.tasks.exports.export import export
 from reelvec.tasks.exports.source import ExportSource
 
-__all__ = ["export_recorded", "source_of"]
+__all__ = ["export", "settings_of", "source_of"]
 
 
 def source_of(
@@ -32,8 +36,15 @@ def source_of(
     )
 
 
-def export_recorded(
-    source: ExportSource, out: str | Path, *, to: str, force: bool, settings: ExportSettings
-) -> Exported:
-    """See `Run.export`."""
-    return export(source, Path(out), to=to, settings=settings, force=force)
+def settings_of(given: Mapping[str, Any]) -> ExportSettings:
+    """What was chosen; the rest has its default.
+
+    Raises:
+        RequestError: no such choice, or no such value.
+    """
+    try:
+        return ExportSettings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise RequestError(f"{name} ({first['input']}): {first['msg']}") from None

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
+from reelvec.configs import ConfigError, PipelineConfig
+from reelvec.configs.loader import validate
 from reelvec.storage.commits.artifact import Artifact, Snapshot
-from reelvec.storage.errors import MissingArtifactError
+from reelvec.storage.errors import MissingArtifactError, StoreError
 from reelvec.storage.roots import Root
 from reelvec.storage.runs import RunRecord
 from reelvec.tasks.artifacts import SnapshotRef
 
-__all__ = ["RecordedArtifacts"]
+__all__ = ["RecordedArtifacts", "config_of"]
 
 _STAGES = {
     "corpus": "ingest",
@@ -88,6 +90,22 @@ class RecordedArtifacts:
             f" {_STAGES[kind]} makes it",
             path=self.root.uri,
         )
+
+
+def config_of(record: RunRecord, root: Root) -> PipelineConfig:
+    """The configuration of a run, with `store` where it lies now.
+
+    Raises:
+        StoreError: another version of Reelvec wrote it, and this one does not know a key.
+    """
+    try:
+        document = {**record.config, "store": root.uri}
+        return validate(document, source=f"the run ({record.name}, {record.identifier})")
+    except ConfigError as error:
+        raise StoreError(
+            f"the configuration of a run was written by another version of Reelvec: {error}",
+            path=root.uri,
+        ) from error
 
 
 def _snapshot_of(artifact: Artifact, number: int, *, as_ended: bool) -> Snapshot:

@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from reelvec.api.recorded import RecordedArtifacts
+from reelvec.api.recorded import RecordedArtifacts, config_of
 from reelvec.api.refusals import why_no_frames, why_no_report, why_no_video
 from reelvec.api.table import TABLES, Table
-from reelvec.configs import ConfigError, PipelineConfig
-from reelvec.configs.loader import validate
+from reelvec.configs import PipelineConfig
 from reelvec.errors import RequestError
-from reelvec.storage.errors import MissingArtifactError, StoreError
+from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.frames.contract import ClipFrames
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.roots import Root
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from reelvec.api.dataset import FrameDataset
     from reelvec.api.encoding import RunEncoder
     from reelvec.api.searching import Search
+    from reelvec.tasks.exports.export import Exported
     from reelvec.tasks.scoring.rows import MetricRow
     from reelvec.tasks.searching.search import Answers, SearchRow
     from reelvec.tasks.training.exports import Curves
@@ -68,19 +68,8 @@ class Run:
 
     @cached_property
     def config(self) -> PipelineConfig:
-        """Its configuration, with `store` where it lies now.
-
-        Raises:
-            StoreError: another version of Reelvec wrote it, and this one does not know a key.
-        """
-        try:
-            document = {**self._record.config, "store": self._root.uri}
-            return validate(document, source=f"the run ({self.name}, {self.identifier})")
-        except ConfigError as error:
-            raise StoreError(
-                f"the configuration of a run was written by another version of Reelvec: {error}",
-                path=self._root.uri,
-            ) from error
+        """Its configuration, with `store` where it lies now; StoreError where it cannot be read."""
+        return config_of(self._record, self._root)
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -233,15 +222,12 @@ class Run:
         column: str = "embedding",
         device: str | None = None,
     ) -> npt.NDArray[np.generic]:
-        """Clips as the run's model encodes its videos.
+        """Clips as the run's model encodes its videos, [N, D] in the tables' type.
 
         Args:
             clips: N arrays uint8 [T, S, S, 3], RGB, of the run's size; of many frames some.
             column: of the video table.
             device: cpu, cuda or cuda:1; None: as the run was configured.
-
-        Returns:
-            [N, D] in the tables' type.
 
         Raises:
             RequestError: frames of another shape or type, or no such column.
@@ -250,11 +236,7 @@ class Run:
         return self._encoder(device).frames(clips, column=column)
 
     def search(self, text: str, *, top: int = 10, split: str | None = None) -> list[SearchRow]:
-        """The `top` videos for a text, best first, with path, window and the frames' times.
-
-        Raises:
-            RequestError, MissingArtifactError: as `searches().text`.
-        """
+        """The `top` videos for a text, best first, with path, window and the frames' times."""
         return self.answers(text, top=top, split=split).rows
 
     def answers(self, text: str, *, top: int = 10, split: str | None = None) -> Answers:
@@ -272,6 +254,23 @@ class Run:
         from reelvec.api.searching import Search
 
         return Search(self._recorded, self.config, device=device, times=times)
+
+    def export(self, out: str | Path, *, to: str, force: bool = False, **settings: Any) -> Exported:
+        """Write its tables as another tool opens them, into a folder `out` (docs/tables.md).
+
+        Args:
+            out: whole afterwards, or as it was.
+            to: parquet, numpy, faiss, lancedb, hf-dataset, webdataset, atlas or fiftyone-json.
+            force: replace a folder that an export wrote.
+            settings: fields of `tasks.exports.contract.ExportSettings`.
+
+        Raises:
+            RequestError: `to` is not known or does not fit the run, or `out` is taken.
+        """
+        from reelvec.api.exporting import export, settings_of, source_of
+
+        source = source_of(self._recorded, self._record, self.config)
+        return export(source, Path(out), to=to, force=force, settings=settings_of(settings))
 
     def _encoder(self, device: str | None) -> RunEncoder:
         from reelvec.api.encoding import RunEncoder

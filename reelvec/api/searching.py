@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from reelvec.api.recorded import RecordedArtifacts
 from reelvec.api.refusals import why_no_video
@@ -53,13 +54,40 @@ class Search:
             recorded.snapshot("embeddings"), corpus=recorded.snapshot("corpus"), frames=frames
         )
 
-    def text(self, text: str, *, top: int = 10, split: str | None = None) -> Answers:
+    def where(self, expression: str, *, attributes: str | Path | None = None) -> pa.Array:
+        """Ids of the videos that fit, to search among: `only` of the searches.
+
+        Args:
+            expression: of DuckDB's SQL over the columns of the corpus, `duration` (seconds) and
+                the attributes, such as ``duration > 10 and lang = 'en'``; it can reach nothing
+                else. Not for what a stranger wrote: it may take as long as it likes.
+            attributes: a Parquet file with `video_id` and whatever you know of your videos.
+
+        Raises:
+            RequestError: DuckDB is not installed or does not understand it, the file is no such
+                table, or no video fits.
+            CorpusError: the file is not readable as Parquet.
+        """
+        from reelvec.tasks.searching.filters import attributes_in, videos_where
+
+        table = None if attributes is None else attributes_in(attributes)
+        return videos_where(expression, videos=self.searcher.videos.table, attributes=table)
+
+    def text(
+        self,
+        text: str,
+        *,
+        top: int = 10,
+        split: str | None = None,
+        only: pa.Array | None = None,
+    ) -> Answers:
         """The `top` videos for a text, best first.
 
         Args:
             text: what to look for, in words.
             top: rows, at least 1; fewer come back from a smaller table.
             split: videos of this split and of none; None: all.
+            only: ids of the videos that are looked for, of `where`; None: all.
 
         Raises:
             RequestError: `top` is less than 1, the text is empty, or no video is of that split.
@@ -69,18 +97,32 @@ class Search:
         self._check_split(split)
         encoder = self._encoder
         return self._warned(
-            self.searcher.best(encoder.query(text), scoring=encoder.scoring, top=top, split=split)
+            self.searcher.best(
+                encoder.query(text), scoring=encoder.scoring, top=top, split=split, only=only
+            )
         )
 
     def texts(
-        self, texts: Sequence[str], *, top: int = 10, split: str | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        top: int = 10,
+        split: str | None = None,
+        only: pa.Array | None = None,
     ) -> list[Answers]:
         """What `text` finds for each of several."""
         for text in texts:
             check_request(text, top=top)
-        return [self.text(text, top=top, split=split) for text in texts]
+        return [self.text(text, top=top, split=split, only=only) for text in texts]
 
-    def like(self, video_id: str, *, top: int = 10, split: str | None = None) -> Answers:
+    def like(
+        self,
+        video_id: str,
+        *,
+        top: int = 10,
+        split: str | None = None,
+        only: pa.Array | None = None,
+    ) -> Answers:
         """The `top` videos nearest to one of the run, itself left out, by the cosine of vectors.
 
         Raises:
@@ -92,9 +134,16 @@ class Search:
         if self.searcher.videos.find(video_id) is None:
             known = self.searcher.videos.near(video_id)
             raise RequestError(why_no_video(video_id, known=known, run=self._config.name))
-        return self._warned(self.searcher.like(video_id, top=top, split=split))
+        return self._warned(self.searcher.like(video_id, top=top, split=split, only=only))
 
-    def file(self, path: str | Path, *, top: int = 10, split: str | None = None) -> Answers:
+    def file(
+        self,
+        path: str | Path,
+        *,
+        top: int = 10,
+        split: str | None = None,
+        only: pa.Array | None = None,
+    ) -> Answers:
         """The `top` videos nearest to a video or picture that is not of the store.
 
         It is decoded in a sandbox as the run's videos were, and encoded by its model.
@@ -110,10 +159,15 @@ class Search:
         if frames is None:
             frames = frames_of(path, options=extract)
         vectors = self._encoder.frames([frames], column="embedding")
-        return self.vectors(vectors, top=top, split=split)[0]
+        return self.vectors(vectors, top=top, split=split, only=only)[0]
 
     def vectors(
-        self, vectors: npt.NDArray[np.generic], *, top: int = 10, split: str | None = None
+        self,
+        vectors: npt.NDArray[np.generic],
+        *,
+        top: int = 10,
+        split: str | None = None,
+        only: pa.Array | None = None,
     ) -> list[Answers]:
         """The `top` videos for each row of vectors [Q, D] by cosine, e.g. of `run.encode_texts`.
 
@@ -123,7 +177,7 @@ class Search:
         """
         check_request(None, top=top)
         self._check_split(split)
-        found = self.searcher.nearest(np.asarray(vectors), top=top, split=split)
+        found = self.searcher.nearest(np.asarray(vectors), top=top, split=split, only=only)
         return [self._warned(one) for one in found]
 
     def close(self) -> None:

@@ -111,9 +111,9 @@ def alias_in_force(root: Root, alias: str) -> AliasRecord | None:
     except IntegrityError as error:
         anew = "promote RUN" if alias == CURRENT else f"tag {alias} RUN --move"
         raise AliasError(
-            f"the record {error.path} is damaged, so that what ({alias}) stands for is not known:"
-            f" `reelvec {anew}` names it anew, `reelvec rollback --alias {alias}` goes back to what"
-            " it was before; `reelvec runs` lists the runs",
+            f"the record {error.path} cannot be read, so that it is not known what ({alias}) stands"
+            f" for: `reelvec {anew}` names it anew, `reelvec rollback --alias {alias}` goes back to"
+            " what it was before; `reelvec runs` lists the runs",
             path=error.path,
         ) from error
     return record if record.run else None
@@ -255,8 +255,16 @@ def _read(root: Root, alias: str, number: int) -> AliasRecord:
     path = layout.alias(alias, number)
     body = unseal(root.read(path), path=path)
     known = {field.name for field in dataclasses.fields(AliasRecord)}
-    places = {kind: (str(place[0]), int(place[1])) for kind, place in body["artifacts"].items()}
-    return AliasRecord(**{k: v for k, v in body.items() if k in known} | {"artifacts": places})
+    try:
+        places = {kind: (str(place[0]), int(place[1])) for kind, place in body["artifacts"].items()}
+        record = AliasRecord(
+            **{k: v for k, v in body.items() if k in known} | {"artifacts": places}
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise IntegrityError(f"{path} is no record of an alias ({error!r})", path=path) from error
+    if record.run and "embeddings" not in places:
+        raise IntegrityError(f"{path} names a run and no tables of it", path=path)
+    return record
 
 
 def _unknown(alias: str, number: int) -> AliasRecord:

@@ -44,7 +44,7 @@ class FiftyOneJson(Target):
         """Sample by sample."""
         del settings
         vectors = [name for name in source.vector_columns("videos") if name == EMBEDDING]
-        fields = _FIELDS | {name: f"{_FIELD}.VectorField" for name in vectors}
+        fields = _FIELDS | dict.fromkeys(vectors, f"{_FIELD}.VectorField")
         head = {
             "name": source.run,
             "media_type": "video",

@@ -1,4 +1,4 @@
-"""Hugging Face Datasets: a folder as its hub has them, Parquet with a card that names the splits."""
+"""Hugging Face Datasets: a folder as on its hub, Parquet and a card that names the splits."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ __all__ = ["LanceTables"]
 
 
 class LanceTables(Target):
-    """Tables `videos` and `captions`, every column; whose rows they are in the schema's metadata."""
+    """Tables `videos` and `captions`, every column; their schema's metadata says of what run."""
 
     name = "lancedb"
     opened_by = 'lancedb.connect("OUT").open_table("videos")'

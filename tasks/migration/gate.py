@@ -8,7 +8,7 @@ captions, a score that is no product of vectors) is said, and stops nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -21,6 +21,7 @@ from reelvec.storage.naming import ChosenRun, places_of
 from reelvec.storage.roots import Root
 from reelvec.storage.tables import iter_tables, read_table
 from reelvec.tasks.digests import DigestSet, digests
+from reelvec.tasks.migration.nearest import common_videos, lengths_of, part_that_stays
 from reelvec.tasks.scoring.split_rows import MissingColumnError
 from reelvec.tasks.searching.vectors import VectorIndex
 
@@ -29,7 +30,6 @@ __all__ = ["Check", "GateReport", "GateTables", "judge"]
 _RESAMPLES = 1000
 _VIDEOS = 10
 """A tenth as many videos as captions are asked: each is compared with all others."""
-_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,8 @@ def _overlap(
 ) -> Check:
     """The part of a video's nearest ones that stays, on average over probes both tables have."""
     name, rule = f"{options.neighbours} nearest videos", f"at least {least:.0%} of them must stay"
-    probes = [] if old is None or new is None else _common(old, new, most=options.probes // _VIDEOS)
+    most = options.probes // _VIDEOS
+    probes = [] if old is None or new is None else common_videos(old, new, most=most)
     if old is None or new is None or not probes:
         return Check(
             name=name,
@@ -247,8 +248,7 @@ def _overlap(
             passed=True,
             words="not measured: no video has a vector in both",
         )
-    kept = [_kept(old, new, video, k=options.neighbours) for video in probes]
-    found = float(np.mean(kept))
+    found = part_that_stays(old, new, probes, k=options.neighbours)
     passed = found >= least
     return Check(
         name=name,
@@ -259,35 +259,6 @@ def _overlap(
         passed=passed,
         words="" if passed else f"{found:.0%} of them stay, over {len(probes)} videos",
     )
-
-
-def _common(old: VectorIndex, new: VectorIndex, *, most: int) -> list[str]:
-    """Videos of both, the same ones every time."""
-    ids: list[str] = old.rows.table.column(0).to_pylist()
-    order = np.argsort(digests(ids)[:, 0], kind="stable") if ids else []
-    found: list[str] = []
-    for row in order:
-        if len(found) >= max(1, most):
-            break
-        there = (index.vector(ids[row]) is not None for index in (old, new))
-        if all(there):
-            found.append(ids[row])
-    return found
-
-
-def _kept(old: VectorIndex, new: VectorIndex, video: str, *, k: int) -> float:
-    """The part of its nearest k that both tables give, of those that both tables have."""
-    nearest = [_nearest(index, other, video, k=k) for index, other in ((old, new), (new, old))]
-    most = min(map(len, nearest))
-    return len(set(nearest[0]) & set(nearest[1])) / most if most else 1.0
-
-
-def _nearest(index: VectorIndex, other: VectorIndex, video: str, *, k: int) -> Sequence[str]:
-    vector = index.vector(video)
-    if vector is None:
-        return []
-    (ranking,) = index.best(vector, top=2 * k, without=video)
-    return [found for found, _ in ranking.best if other.vector(found) is not None][:k]
 
 
 def _norms(old: VectorIndex | None, new: VectorIndex | None, *, tolerance: float) -> Check:
@@ -302,7 +273,7 @@ def _norms(old: VectorIndex | None, new: VectorIndex | None, *, tolerance: float
             passed=True,
             words="not measured: the score is no product of vectors",
         )
-    lengths = [None if index is None else _lengths(index) for index in (old, new)]
+    lengths = [None if index is None else lengths_of(index) for index in (old, new)]
     after = lengths[1] if lengths[1] is not None else np.zeros(0)
     wrong = int((np.abs(after - 1.0) > tolerance).sum())
     before = lengths[0]
@@ -315,11 +286,3 @@ def _norms(old: VectorIndex | None, new: VectorIndex | None, *, tolerance: float
         passed=not wrong,
         words=f"{wrong} of {len(after)} are not {rule}, or not finite" if wrong else "",
     )
-
-
-def _lengths(index: VectorIndex) -> NDArray[np.float64]:
-    """Of every vector, float64 [N]; 0 of one that is not finite."""
-    found = [np.zeros(0)]
-    for start in range(0, len(index), _ROWS):
-        found.append(np.linalg.norm(index.vectors[start : start + _ROWS].astype(float), axis=1))
-    return np.concatenate(found)

@@ -81,7 +81,7 @@ def render_gate(report: GateReport, *, old: GateTables, new: GateTables) -> byte
         tag("h1", f"{new.name} beside {old.name}"),
         tag("p", f"The new tables {verdict}. {report.words}.", class_="subtitle"),
     ]
-    sections = [_checks(report), _metrics(old, new)]
+    sections = [_checks(report), *_metrics(old, new)]
     footer = "Made by Reelvec's gate from the tables of both runs."
     return document(f"{new.name} · Reelvec gate", header, sections, footer=footer)
 
@@ -109,7 +109,8 @@ def _cells(check: Check) -> list[str | Markup]:
     ]
 
 
-def _metrics(old: GateTables, new: GateTables) -> Markup | None:
+def _metrics(old: GateTables, new: GateTables) -> list[Markup]:
+    """None where neither was scored."""
     found: dict[str, list[float | None]] = {}
     for place, tables in enumerate((old, new)):
         for row in read_metrics(tables.evaluation) if tables.evaluation else ():
@@ -117,14 +118,14 @@ def _metrics(old: GateTables, new: GateTables) -> Markup | None:
                 name = f"{row.direction}/{row.metric}"
                 found.setdefault(name, [None, None])[place] = row.value
     if not found:
-        return None
+        return []
     body = [
         tag("tr", tag("td", name), [tag("td", _number(value), class_="n") for value in values])
         for name, values in found.items()
     ]
     head = tag("tr", tag("th", ""), [tag("th", one.name, class_="n") for one in (old, new)])
     table = tag("div", tag("table", tag("thead", head), tag("tbody", body)), class_="scroll")
-    return tag("section", tag("h2", "What each scored"), table)
+    return [tag("section", tag("h2", "What each scored"), table)]
 
 
 def _number(value: float | None) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reelvec.storage.roots import Root
 from reelvec.storage.runs import RunRecord, newest_first
 
-__all__ = ["Rate", "rates_of", "work_done"]
+__all__ = ["Rate", "rates_of"]
 
 UNITS: Mapping[str, tuple[str, ...]] = {
     "ingest": ("new", "changed", "missing", "again"),
@@ -57,7 +57,7 @@ def rates_of(root: Root, *, name: str) -> dict[str, Rate]:
     return rates
 
 
-def work_done(stage: str, counts: Mapping[str, int]) -> int:
+def _work_done(stage: str, counts: Mapping[str, int]) -> int:
     """Units of work in what a stage's receipt counts."""
     return sum(counts.get(what, 0) for what in UNITS.get(stage, ()))
 
@@ -65,7 +65,7 @@ def work_done(stage: str, counts: Mapping[str, int]) -> int:
 def _receipts(records: Iterable[RunRecord], stage: str) -> list[tuple[int, float]]:
     """(units, seconds) of each time the stage did something."""
     found = [
-        (work_done(stage, receipt["counts"]), receipt["seconds"])
+        (_work_done(stage, receipt["counts"]), receipt["seconds"])
         for record in records
         for receipt in record.stages
         if receipt["name"] == stage

@@ -14,10 +14,10 @@ from reelvec.models.family import RetrievalModel
 from reelvec.models.features import EMBEDDING, Features, TextFeatures, VideoFeatures
 from reelvec.models.ranking.exact import exact_product
 
-__all__ = ["Columns", "Scoring", "dot_product", "one_thread", "scoring_of"]
+__all__ = ["PAIRS_OF", "Columns", "Scoring", "dot_product", "one_thread", "scoring_of"]
 
 F = TypeVar("F", bound=Features)
-_AT_ONCE = 64
+PAIRS_OF = 64
 """Texts, and videos, scored at once by a model's own score."""
 
 Columns = Mapping[str, Tensor]
@@ -34,6 +34,8 @@ class Scoring:
     video_columns: tuple[str, ...] = (EMBEDDING,)
     unit: str = "logit"
     """What the numbers are: cosine (-1 to 1), or logit, which compares within one text alone."""
+    cosine_scale: float | None = None
+    """Of the exact cosine of `embedding`, where that is the score; None: it is another one."""
 
 
 def dot_product(*, scale: float = 1.0) -> Scoring:
@@ -42,7 +44,8 @@ def dot_product(*, scale: float = 1.0) -> Scoring:
     def similarity(texts: Columns, videos: Columns) -> Tensor:
         return scale * exact_product(texts[EMBEDDING], videos[EMBEDDING])
 
-    return Scoring(similarity, unit="cosine" if scale == 1.0 else "logit")
+    unit = "cosine" if scale == 1.0 else "logit"
+    return Scoring(similarity, unit=unit, cosine_scale=scale)
 
 
 @torch.inference_mode()
@@ -60,9 +63,9 @@ def scoring_of(model: RetrievalModel) -> Scoring:
     def similarity(texts: Columns, videos: Columns) -> Tensor:
         text = TextFeatures.from_columns(texts, columns=model.text_columns).to(device=device)
         video = VideoFeatures.from_columns(videos, columns=model.video_columns).to(device=device)
-        tall = 1 if len(text) == 1 else _AT_ONCE
+        tall = 1 if len(text) == 1 else PAIRS_OF
         rows = [
-            torch.cat([model.similarity(t, v).cpu() for v in _blocks(video, size=_AT_ONCE)], dim=1)
+            torch.cat([model.similarity(t, v).cpu() for v in _blocks(video, size=PAIRS_OF)], dim=1)
             for t in _blocks(text, size=tall)
         ]
         return torch.cat(rows)[: len(text), : len(video)]

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from reelvec.configs.schema import EvaluateConfig
 from reelvec.models.ranking.metrics import (
-    Blocks,
     DirectionMetrics,
     MetricOptions,
     RetrievalMetrics,
     evaluate_similarity,
+    summarize_both,
 )
+from reelvec.models.ranking.ranks import RankSweep
 from reelvec.models.ranking.rerank import RERANKINGS
-from reelvec.models.ranking.topk import block_topk
+from reelvec.models.ranking.running_top import RunningTop
+from reelvec.models.ranking.topk import TopK
 from reelvec.storage.commits.artifact import Snapshot
-from reelvec.storage.errors import ReelvecError
 from reelvec.tasks.scoring.logits import Scoring, one_thread
 from reelvec.tasks.scoring.rows import MetricRow
+from reelvec.tasks.scoring.split_matrix import SplitMatrix, UnscorableError
 from reelvec.tasks.scoring.split_rows import SplitRows, open_rows
 
-__all__ = ["TOP", "Scores", "UnscorableError", "score_split"]
+__all__ = ["TOP", "Scores", "score_split"]
 
 TOP = 5
 """Best videos kept for each caption."""
-VIDEO_BLOCK = 1024
-"""Videos scored at once; a whole row of scores [block, V] is held, features are not."""
-_SHOWN = 3
 
 _RANKS = pa.schema(
     [
@@ -45,10 +45,6 @@ _RANKS = pa.schema(
         pa.field("top_scores", pa.list_(pa.float32())),
     ]
 )
-
-
-class UnscorableError(ReelvecError):
-    """Scores that have no rank, or a name nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -103,98 +99,41 @@ def _score(
     if not len(owners):
         ranks = pa.table({"video_id": [], "rank": []}, schema=_VIDEO_RANKS)
         return Scores([], _RANKS.empty_table(), ranks)
-    blocks = _BlocksWithTop(texts, videos, owners=owners, scoring=scoring, size=options.block)
-    subsets = texts.ids("subset")
+    matrix = SplitMatrix(texts, videos, owners=owners, scoring=scoring, height=options.block)
+    own = matrix.own()
     settings = MetricOptions(ties=options.ties, rivals=options.rivals, bootstrap=options.bootstrap)
-
-    def measured(scores: Blocks) -> RetrievalMetrics:
-        return evaluate_similarity(
-            scores,
-            text_to_video=owners,
-            n_videos=len(videos),
-            options=settings,
-            subsets=subsets,
-        )
-
-    plain = measured(blocks)
+    sweep = RankSweep(
+        own, owners=owners, n_videos=len(videos), rivals=options.rivals, meant=matrix.meant
+    )
+    top = RunningTop(TOP, n_videos=len(videos), meant=matrix.meant)
+    for tile in matrix:
+        top.add(tile)
+        sweep.add(tile)
+    ranks, subsets = sweep.ranks(options.ties), texts.ids("subset")
+    plain = summarize_both(*ranks, owners=owners, options=settings, subsets=subsets)
     protocol = "multi" if np.bincount(owners).max() > 1 else "single"
     metrics = _rows(plain, protocol)
     for name in options.rerank:
         for direction in ("t2v", "v2t"):
-            reranked = measured(RERANKINGS[name](blocks, direction=direction))
-            metrics += [
-                r for r in _rows(reranked, f"{protocol}+{name}") if r.direction == direction
-            ]
+            reranked = evaluate_similarity(
+                RERANKINGS[name](matrix.rows, direction=direction),
+                text_to_video=owners,
+                n_videos=len(videos),
+                options=settings,
+                subsets=subsets,
+            )
+            found = _rows(reranked, f"{protocol}+{name}")
+            metrics += [row for row in found if row.direction == direction]
     ranked = ~np.isnan(plain.ranks_v2t)
     described = [video_id for video_id, there in zip(video_ids, ranked, strict=True) if there]
     return Scores(
         metrics,
-        _ranks_table(texts, plain, top=blocks, video_ids=video_ids),
+        _ranks_table(texts, ranks[0], own=own, best=top.best(), video_ids=video_ids),
         pa.table({"video_id": described, "rank": plain.ranks_v2t[ranked]}, schema=_VIDEO_RANKS),
     )
 
 
 _VIDEO_RANKS = pa.schema([pa.field("video_id", pa.string()), pa.field("rank", pa.float64())])
-
-
-class _BlocksWithTop:
-    """Passes over the similarity matrix; the first one keeps each text's best videos."""
-
-    def __init__(
-        self,
-        texts: SplitRows,
-        videos: SplitRows,
-        *,
-        owners: np.ndarray,
-        scoring: Scoring,
-        size: int,
-    ) -> None:
-        self._texts, self._videos, self._owners = texts, videos, owners
-        self._scoring = scoring
-        self._size = size
-        self._next = 0
-        self.own: list[float] = []
-        """Score of each text's own video."""
-        self.indices: list[list[int]] = []
-        self.scores: list[list[float]] = []
-
-    def __call__(self) -> Iterable[Tensor]:
-        return self._rows()
-
-    def _rows(self) -> Iterator[Tensor]:
-        for start in range(0, len(self._texts), self._size):
-            rows = slice(start, min(start + self._size, len(self._texts)))
-            text = self._texts.block(rows)
-            scores = torch.cat(
-                [
-                    self._scoring.similarity(text, self._videos.block(slice(v, v + VIDEO_BLOCK)))
-                    for v in range(0, len(self._videos), VIDEO_BLOCK)
-                ],
-                dim=1,
-            )
-            self._refuse_nan(scores, start)
-            if start == self._next:
-                self._keep(scores, rows)
-            yield scores
-
-    def _keep(self, scores: Tensor, rows: slice) -> None:
-        best = block_topk(scores, k=TOP)
-        own = scores.gather(1, torch.from_numpy(self._owners[rows])[:, None])
-        self.own += own[:, 0].tolist()
-        self.indices += best.indices.tolist()
-        self.scores += best.scores.tolist()
-        self._next = rows.stop
-
-    def _refuse_nan(self, scores: Tensor, start: int) -> None:
-        bad = torch.isnan(scores).nonzero()
-        if not len(bad):
-            return
-        captions, videos = self._texts.ids("caption_id"), self._videos.ids("video_id")
-        pairs = [f"{captions[start + t]} × {videos[v]}" for t, v in bad[:_SHOWN].tolist()]
-        raise UnscorableError(
-            f"{len(bad)} scores are NaN (caption × video: {', '.join(pairs)}); a NaN has no rank."
-            " The model has diverged or a table is damaged: `reelvec verify`, then train again"
-        )
 
 
 def _rows(result: RetrievalMetrics, protocol: str) -> list[MetricRow]:
@@ -229,17 +168,32 @@ def _direction(
 
 
 def _ranks_table(
-    texts: SplitRows, result: RetrievalMetrics, *, top: _BlocksWithTop, video_ids: Sequence[str]
+    texts: SplitRows,
+    ranks: NDArray[np.float64],
+    *,
+    own: Tensor,
+    best: TopK,
+    video_ids: Sequence[str],
 ) -> pa.Table:
+    names = pa.array(video_ids, pa.string()).take(pa.array(best.indices.numpy().reshape(-1)))
     return pa.table(
         {
-            "caption_id": texts.ids("caption_id"),
-            "video_id": texts.ids("video_id"),
-            "subset": texts.ids("subset"),
-            "rank": result.ranks_t2v,
-            "score": top.own,
-            "top_video_ids": [[video_ids[i] for i in row] for row in top.indices],
-            "top_scores": top.scores,
+            "caption_id": texts.facts.column("caption_id"),
+            "video_id": texts.facts.column("video_id"),
+            "subset": texts.facts.column("subset"),
+            "rank": ranks,
+            "score": own.float().numpy(),
+            "top_video_ids": _lists(names, best.indices.shape),
+            "top_scores": _lists(
+                pa.array(best.scores.float().numpy().reshape(-1)), best.scores.shape
+            ),
         },
         schema=_RANKS,
     )
+
+
+def _lists(values: pa.Array, shape: Sequence[int]) -> pa.Array:
+    """`values`, of shape (rows, columns), as a list a row."""
+    rows, columns = shape
+    starts = pa.array(np.arange(rows + 1) * columns, pa.int32())
+    return pa.ListArray.from_arrays(starts, values)

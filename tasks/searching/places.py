@@ -30,6 +30,11 @@ class VideosById:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def table(self) -> pa.Table:
+        """All of them, mapped."""
+        return self._rows.table
+
     def find(self, video_id: str) -> Video | None:
         """The video of this id; None: the corpus has none."""
         row = self._rows.find(video_id)

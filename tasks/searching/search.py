@@ -139,6 +139,7 @@ def best_videos(
     top: int,
     scoring: Scoring | None = None,
     split: str | None = None,
+    only: pa.Array | None = None,
 ) -> Ranking:
     """The `top` best rows of the video table; those without a finite score are only counted.
 
@@ -152,6 +153,7 @@ def best_videos(
         top: how many, at least 1; fewer come back from a smaller table.
         scoring: `scoring.logits.scoring_of(model)`; None: the plain product of `embedding`.
         split: rows of this split and of none; None: all.
+        only: ids of the videos that are looked for; None: all.
 
     Raises:
         ValueError: top < 1, or more than one query.
@@ -169,6 +171,8 @@ def best_videos(
         columns = ["video_id", "split", *scoring.video_columns]
         for whole in iter_tables(embeddings, "videos", columns=columns):
             piece = whole if split is None else _in_split(whole, split)
+            if only is not None:
+                piece = piece.filter(pc.is_in(piece.column("video_id"), value_set=only))
             if not piece.num_rows:
                 continue
             values = tensors_of(piece, scoring.video_columns)

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelvec.errors import RequestError
@@ -44,21 +45,37 @@ class Searcher:
         self._frames = frames
 
     def best(
-        self, query: Columns, *, scoring: Scoring, top: int, split: str | None = None
+        self,
+        query: Columns,
+        *,
+        scoring: Scoring,
+        top: int,
+        split: str | None = None,
+        only: pa.Array | None = None,
     ) -> Answers:
-        """The `top` videos for the features of one text, as `scoring` reads them."""
+        """The `top` videos, of `only` these ids, for the features of one text."""
         if scoring.video_columns == (EMBEDDING,):
             check_query(query)
             vectors = query[EMBEDDING].float().numpy()
-            (ranking,) = self.index.best(vectors, top=top, split=split)
+            (ranking,) = self.index.best(vectors, top=top, split=split, only=only)
         else:
             ranking = best_videos(
-                query, embeddings=self._embeddings, top=top, scoring=scoring, split=split
+                query,
+                embeddings=self._embeddings,
+                top=top,
+                scoring=scoring,
+                split=split,
+                only=only,
             )
         return self._answers(ranking, unit=scoring.unit)
 
     def nearest(
-        self, vectors: npt.NDArray[np.generic], *, top: int, split: str | None = None
+        self,
+        vectors: npt.NDArray[np.generic],
+        *,
+        top: int,
+        split: str | None = None,
+        only: pa.Array | None = None,
     ) -> list[Answers]:
         """The `top` videos for each row of vectors [Q, D], by cosine; rows are made unit vectors.
 
@@ -82,11 +99,17 @@ class Searcher:
         length[np.abs(length - 1) < _UNIT] = 1.0  # one of ours: its bits are those of the table
         queries = (vectors / length).astype(np.float32)
         unit = dot_product().unit
-        return [
-            self._answers(one, unit=unit) for one in self.index.best(queries, top=top, split=split)
-        ]
+        found = self.index.best(queries, top=top, split=split, only=only)
+        return [self._answers(one, unit=unit) for one in found]
 
-    def like(self, video_id: str, *, top: int, split: str | None = None) -> Answers:
+    def like(
+        self,
+        video_id: str,
+        *,
+        top: int,
+        split: str | None = None,
+        only: pa.Array | None = None,
+    ) -> Answers:
         """The `top` videos nearest to one of the table, itself left out, by cosine.
 
         Raises:
@@ -99,7 +122,7 @@ class Searcher:
                 f"the table has no vector of the video ({video_id}); `reelvec failures` says of"
                 " which videos it has none"
             )
-        (ranking,) = self.index.best(vector, top=top, split=split, without=video_id)
+        (ranking,) = self.index.best(vector, top=top, split=split, without=video_id, only=only)
         return self._answers(ranking, unit=dot_product().unit)
 
     @cached_property

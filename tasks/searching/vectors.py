@@ -77,7 +77,13 @@ class VectorIndex:
         return np.array(self.vectors[row : row + 1])
 
     def best(
-        self, queries: Matrix, *, top: int, split: str | None = None, without: str | None = None
+        self,
+        queries: Matrix,
+        *,
+        top: int,
+        split: str | None = None,
+        without: str | None = None,
+        only: pa.Array | None = None,
     ) -> list[Ranking]:
         """The `top` nearest rows of each query, best first; equal scores by id.
 
@@ -86,9 +92,10 @@ class VectorIndex:
             top: at least 1.
             split: rows of this split and of none; None: all.
             without: a video that is not looked for.
+            only: ids of the videos that are looked for; None: all.
         """
         queries = np.ascontiguousarray(queries, np.float32)
-        allowed = self._allowed(split, without)
+        allowed = self._allowed(split, without, only)
         left_out = int(allowed[self.left_out].sum()) if len(self) else 0
         allowed[self.left_out] = False
         at_once = max(1, _SCORES_AT_ONCE // max(1, len(self)))
@@ -106,12 +113,16 @@ class VectorIndex:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def _allowed(self, split: str | None, without: str | None) -> npt.NDArray[np.bool_]:
+    def _allowed(
+        self, split: str | None, without: str | None, only: pa.Array | None
+    ) -> npt.NDArray[np.bool_]:
         allowed = np.ones(len(self), bool)
         if split is not None:
             wanted = pa.array([split, ""], pa.string())
             column = self.rows.table.column("split")
             allowed &= pc.is_in(column, value_set=wanted).to_numpy()
+        if only is not None:
+            allowed &= pc.is_in(self.rows.table.column("video_id"), value_set=only).to_numpy()
         row = None if without is None else self.rows.find(without)
         if row is not None:
             allowed[row] = False

@@ -29,8 +29,8 @@ from reelvec.storage.layout import WRITERS
 from reelvec.storage.roots import open_root
 from reelvec.storage.sealing import checksum_of_bytes
 from reelvec.storage.upkeep.verify import verify_store
-from tests.drills.kill_matrix import Points, in_child
-from tests.support.migrating import make_ground, run, seen
+from tests.drills.kill_matrix import Points, in_child, must
+from tests.support.migrating import ground_in, make_ground, run, seen
 
 COLUMNS = ("points", "kills", "reads", "old", "new", "wrong")
 
@@ -85,11 +85,23 @@ def fresh(ground, place):
 
 def prepare(folder, *, videos):
     """The ground, the names of the write points, and the two states that may be seen."""
-    ground = make_ground(folder, videos=videos)
+    must(in_child(partial(make_ground, folder, videos=videos)), "the first run")
+    ground = ground_in(folder)
     whole, names = fresh(ground, folder / "whole"), folder / "names"
-    if code := in_child(partial(work, ground, whole, names=names)):
-        sys.exit(f"the undisturbed migration ended with {code}")
-    return ground, json.loads(names.read_text()), (state(ground.store), state(str(whole)))
+    must(in_child(partial(work, ground, whole, names=names)), "the undisturbed migration")
+    states = tuple(told(partial(state, store), folder) for store in (ground.store, whole))
+    return ground, json.loads(names.read_text()), states
+
+
+def told(look, folder):
+    """What a child process answers: this one is forked again and again, so has no threads."""
+    answer = folder / "answer"
+    must(in_child(lambda: answer.write_text(json.dumps(look()))), "a look")
+    return json.loads(answer.read_text())
+
+
+def damage(store):
+    return [found.path for found in verify_store(open_root(store))]
 
 
 def one_kill(ground, number, states, *, folder):
@@ -100,9 +112,9 @@ def one_kill(ground, number, states, *, folder):
     reader = start_reader(store, out, stop)
     try:
         killed = in_child(partial(work, ground, store, die_at=number)) == -signal.SIGKILL
-        after = state(store)
+        after = told(partial(state, store), folder)
         again = in_child(partial(go, ground, store))
-        last = state(store)
+        last = told(partial(state, store), folder)
     finally:
         stop.touch()
         os.waitpid(reader, 0)
@@ -113,7 +125,7 @@ def one_kill(ground, number, states, *, folder):
         wrong.append(f"given again it ended with {again}: {last}")
     elif order != sorted(order):
         wrong.append("the old tables were seen after the new ones")
-    wrong += [damage.path for damage in verify_store(open_root(store))]
+    wrong += told(partial(damage, store), folder)
     counts = Counter(reads=len(looks), old=order.count(0), new=order[:-1].count(1))
     return counts + Counter(kills=int(killed), wrong=int(bool(wrong))), "; ".join(wrong[:3])
 

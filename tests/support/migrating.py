@@ -16,6 +16,7 @@ from reelvec.models.registry import ZERO_SHOT
 from reelvec.models.registry import build as build_model
 from reelvec.storage.weights.checkpoints import WEIGHTS, save_checkpoint
 from reelvec.tasks.artifacts import Session
+from reelvec.tasks.runs.recording import last_config
 from tests.drills.bitflips import config_of, draw
 
 WIDE = {"max_recall_drop": 100.0, "min_overlap": 0.0}
@@ -66,6 +67,13 @@ def make_ground(folder, *, videos=6, gate=WIDE):
     run(Session(config), list(STAGES))
     new = save_weights(folder / "new.safetensors", seed=2)
     return Ground(config.store, config, new, list_videos)
+
+
+def ground_in(folder):
+    """The ground that another process made in this folder."""
+    store = str(folder / "store")
+    config = last_config(store)
+    return Ground(store, config, folder / "new.safetensors", list_videos=None)
 
 
 def run(session, stages):

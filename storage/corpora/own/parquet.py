@@ -16,7 +16,7 @@ from reelvec.storage.corpora.opening import open_annotation, unpacked_limit
 from reelvec.storage.sandbox.options import SandboxOptions
 from reelvec.storage.sandbox.pool import Sandbox
 
-__all__ = ["parquet_rows"]
+__all__ = ["parquet_rows", "parquet_table"]
 
 _ROWS = 65_536
 _SLICE_BYTES = 32 * 2**20
@@ -51,8 +51,9 @@ def parquet_rows(path: Path, *, wanted: Collection[str]) -> Iterator[tuple[int, 
         names = [name for name, _ in about["columns"]]
         kinds = {name: kind for name, kind in about["columns"] if name.strip().casefold() in wanted}
         for name, kind in kinds.items():
-            if not kind or names.count(name) > 1:
-                what = "is no text, number or list of texts" if not kind else "is named twice"
+            none = kind in ("", "fact")
+            if none or names.count(name) > 1:
+                what = "is no text, number or list of texts" if none else "is named twice"
                 raise refused(Place(path), f"column {shown(name)} {what}; write the file again")
         line, columns = 0, list(kinds)
         for table in _tables(sandbox, path, groups=about["groups"], columns=columns, size=size):
@@ -61,6 +62,25 @@ def parquet_rows(path: Path, *, wanted: Collection[str]) -> Iterator[tuple[int, 
                 for row in zip(*values, strict=True) if values else [()] * batch.num_rows:
                     line += 1
                     yield line, {**dict.fromkeys(names), **dict(zip(columns, row, strict=True))}
+
+
+def parquet_table(path: Path) -> pa.Table:
+    """All rows, and the columns that hold texts, numbers, truth values, times or lists of texts.
+
+    Raises:
+        CorpusError: not Parquet, a name twice, or more than its size may hold.
+    """
+    with open_annotation(path) as file:
+        size = file.seek(0, os.SEEK_END)
+    with Sandbox(_WORKER, options=_OPTIONS) as sandbox:
+        about, _ = _ask(sandbox, {"path": str(path)})
+        columns = [name for name, kind in about["columns"] if kind]
+        twice = [name for name in columns if columns.count(name) > 1]
+        if twice:
+            raise refused(Place(path), f"column {shown(twice[0])} is named twice; write it again")
+        groups = about["groups"]
+        pieces = list(_tables(sandbox, path, groups=groups, columns=columns, size=size))
+    return pa.concat_tables(pieces) if pieces else pa.table({name: [] for name in columns})
 
 
 def _tables(

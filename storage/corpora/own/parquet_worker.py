@@ -68,13 +68,15 @@ def _rows(file: pq.ParquetFile, job: dict[str, Any], worker: Worker) -> dict[str
 
 
 def _kind(kind: pa.DataType) -> str:
-    """What a column holds, as far as captions have such: text, number or texts; "" if not."""
+    """What a column holds: text, number, texts, fact (what no caption is, but a table may have)."""
     if pa.types.is_dictionary(kind):
         return _kind(kind.value_type)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
         return "number"
     if any(is_text(kind) for is_text in _IS_TEXT):
         return "text"
+    if pa.types.is_boolean(kind) or pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
+        return "fact"
     if any(is_list(kind) for is_list in _IS_LIST):
         return "texts" if _kind(kind.value_type) in ("text", "number") else ""
     return ""

@@ -5,6 +5,8 @@ import io
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -113,3 +115,23 @@ def test_what_cannot_be_searched_with_is_said(words, run, tmp_path, monkeypatch,
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:200])
     found, out, err = words("search", *given)
     assert (found, out) == (code, "") and said in err and err.count("\n") == 1
+
+
+def test_where_looks_among_what_fits_alone(words, run, tmp_path):
+    every = [row.video_id for row in run.search("a shape", top=100)]
+    some = every[::2]
+    table = pa.table(
+        {"video_id": every, "lang": ["en" if name in some else "de" for name in every]}
+    )
+    pq.write_table(table, tmp_path / "mine.parquet")
+    mine = ["--attributes", tmp_path / "mine.parquet"]
+    where = ["--where", "lang = 'en' and duration > 0"]
+    code, out, _ = words("search", "a shape", "--top", "100", *where, *mine, "--json")
+    assert (code, [row["video_id"] for row in json.loads(out)["results"]]) == (0, some)
+    for wrong, message in [
+        (mine, "--attributes is given without --where"),
+        (["--where", "language = 'en'"], "The columns are: video_id"),
+        ([*where, "--attributes", tmp_path / "none.parquet"], "none.parquet"),
+    ]:
+        code, _, err = words("search", "a shape", *wrong)
+        assert code == 2 and message in " ".join(err.split())

@@ -3,9 +3,12 @@
 import importlib
 import inspect
 import itertools
+import os
 import re
 import shlex
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -205,51 +208,52 @@ def test_deploy(prefect_server, tmp_path):
     from prefect.client.schemas.actions import DeploymentUpdate
 
     list(bootstrap_server(pool="reelvec"))
-    rows = [DEPLOYMENTS[name] for name in ("pipeline/demo", "reembed/nightly", "gc/store")]
-    rows += of_corpora([corpus_file(tmp_path, "clips")], store=None)[1:]
+    chosen = ("pipeline/demo", "reembed/nightly", "gc/store")
+    rows = [replace(DEPLOYMENTS[name], name="tried") for name in chosen]
+    rows += of_corpora([corpus_file(tmp_path, "films")], store=None)[1:]
     place = Place(pool="reelvec")
     with pytest.raises(ReelvecError, match=r"no work pool \(other\).*bootstrap --pool other"):
         next(deploy(rows, place=Place(pool="other")))
     assert all(one.made for one in deploy(rows, place=place))
     assert not any(one.made or one.changed for one in deploy(rows, place=place))
-    demo, first = read("pipeline/demo"), read("reembed/nightly")
+    demo, first = read("pipeline/tried"), read("reembed/tried")
     assert demo.parameters == DEPLOYMENTS["pipeline/demo"].parameters
     form = parameter_schema(DEPLOYMENTS["pipeline/demo"].flow)
     assert demo.parameter_openapi_schema["properties"] == form.properties
     assert demo.pull_steps == PULL_STEPS and demo.enforce_parameter_schema
     assert demo.work_pool_name == "reelvec" and demo.work_queue_name == "gpu"
     assert str(ROOT) not in demo.model_dump_json()
-    (clips,) = read("reembed/clips").schedules
+    (films,) = read("reembed/films").schedules
     with get_client(sync_client=True) as client:
         # as somebody edits them in the UI
         edited = DeploymentUpdate(parameters={"config": {"preset": "demo"}}, tags=[])
         client.update_deployment(demo.id, edited)
         client.update_deployment_schedule(first.id, first.schedules[0].id, active=False)
     lines = [one.words for one in deploy(rows, place=place)]
-    assert lines[0] == "changed pipeline/demo: parameters, tags"
+    assert lines[0] == "changed pipeline/tried: parameters, tags"
     assert all(line.endswith("is as it should be") for line in lines[1:])
-    assert [schedule.active for schedule in read("reembed/nightly").schedules] == [False]
+    assert [schedule.active for schedule in read("reembed/tried").schedules] == [False]
     moved = list(
         deploy(rows, place=Place(pool="reelvec", cron="30 1 * * 1-5", timezone="Asia/Tokyo"))
     )
     assert [one.name for one in moved if one.changed == ("schedule",)] == [
-        "reembed/nightly", "reembed/clips"
+        "reembed/tried", "reembed/films"
     ]  # fmt: skip
-    (now,) = read("reembed/clips").schedules
-    assert (now.id, now.slug, now.active) == (clips.id, "nightly", True)
+    (now,) = read("reembed/films").schedules
+    assert (now.id, now.slug, now.active) == (films.id, "nightly", True)
     assert (now.schedule.cron, now.schedule.timezone) == ("30 1 * * 1-5", "Asia/Tokyo")
     for found in (demo, first):
-        limit = read(f"{'pipeline' if found is demo else 'reembed'}/{found.name}")
+        limit = read(f"{'pipeline' if found is demo else 'reembed'}/tried")
         assert limit.global_concurrency_limit.limit == 1
         assert limit.concurrency_options.collision_strategy == "CANCEL_NEW"
         assert limit.concurrency_options.grace_period_seconds >= 60
-    clips = read("reembed/clips")
+    films = read("reembed/films")
     with get_client(sync_client=True) as client:
         # what the scheduler does every minute; with SQLAlchemy 2.1 it fails, and says so in the
         # server's log alone
-        client._client.post(f"/deployments/{clips.id}/schedule", json={}).raise_for_status()
+        client._client.post(f"/deployments/{films.id}/schedule", json={}).raise_for_status()
         runs = client.read_flow_runs(limit=50)
-    assert [r for r in runs if r.deployment_id == clips.id and r.auto_scheduled]
+    assert [r for r in runs if r.deployment_id == films.id and r.auto_scheduled]
 
 
 # --- compose and the image ------------------------------------------------------------------------

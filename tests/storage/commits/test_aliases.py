@@ -27,6 +27,7 @@ from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import AliasError, IntegrityError, MissingArtifactError
 from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.roots import Root, open_root
+from reelvec.storage.sealing import seal
 from reelvec.storage.store_format import format_of_store
 from reelvec.storage.upkeep import garbage
 from reelvec.storage.upkeep.garbage import GcOptions, gc
@@ -220,7 +221,7 @@ def test_a_damaged_record_is_named_with_its_remedy_and_each_remedy_works(
         move_alias(root, record(artifact, number))
     path = layout.alias(CURRENT, 2)
     flip_bit(tmp_path / path, 200)
-    with pytest.raises(AliasError, match=r"00000002.json is damaged.*promote RUN.*rollback"):
+    with pytest.raises(AliasError, match=r"00000002.json cannot be read.*promote RUN.*rollback"):
         alias_in_force(root, CURRENT)
     with pytest.raises(IntegrityError):
         kept_by_aliases(root, keep=1, seconds=0.0)
@@ -256,3 +257,16 @@ def test_a_store_is_of_format_2_from_its_first_alias_on(root: Root, artifact: Ar
     assert format_of_store(root) == 2
     artifact.publish(add=[write_part(artifact, ok("b"))])
     assert format_of_store(open_root(root.local_folder)) == 2
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"alias": CURRENT}, {"artifacts": 3}, {"artifacts": {"embeddings": [1]}}]
+)
+def test_a_record_of_somebody_else_is_said_to_be_none(
+    root: Root, artifact: Artifact, body: dict[str, object]
+) -> None:
+    root.put_new(layout.alias(CURRENT, 1), seal(body))
+    with pytest.raises(AliasError, match="promote RUN"):
+        alias_in_force(root, CURRENT)
+    assert move_alias(root, record(artifact, 1)).number == 2
+    assert in_force(root) == 1

@@ -78,7 +78,7 @@ def store(tmp_path):
 
 def of(config, case, **train):
     family, options = HEADS[case]
-    if family != "adaclip":
+    if family not in ("adaclip", "xpool"):
         options = options | {"cross_num_hidden_layers": 1}
     model = config.model.model_copy(
         update={"family": family, "options": options, "weights": None, "architecture": "tiny"}

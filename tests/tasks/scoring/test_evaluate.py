@@ -19,8 +19,8 @@ from reelvec.tasks.scoring.evaluate import (
     read_metrics,
 )
 from reelvec.tasks.scoring.logits import Scoring, dot_product
+from reelvec.tasks.scoring.split_matrix import UnscorableError
 from reelvec.tasks.scoring.split_rows import MissingColumnError
-from reelvec.tasks.scoring.split_scores import UnscorableError
 from tests.support.small_store import commit, make_store, plain_captions, plain_videos, video
 
 OPTIONS = EvaluateConfig(bootstrap=50, block=3)

@@ -77,6 +77,18 @@ def test_a_video_is_left_out_of_its_own_neighbours(tmp_path):
     assert len(found.best) == 49 and "v00007" not in dict(found.best)
 
 
+def test_only_some_videos_are_looked_for(tmp_path):
+    vectors = near_and_equal(300)
+    table = table_of(tmp_path, vectors)
+    only = pa.array([f"v{row:05d}" for row in range(0, 300, 7)] + ["elsewhere"])
+    index, query = VectorIndex.of(table), vectors[:1]
+    columns = {"embedding": torch.from_numpy(query.copy())}
+    for split in (None, "test"):
+        (found,) = index.best(query, top=50, split=split, only=only)
+        assert found == best_videos(columns, embeddings=table, top=50, split=split, only=only)
+        assert set(dict(found.best)) <= set(only.to_pylist()) and found.best
+
+
 def folders(snapshot):
     root, artifact = snapshot.artifact.root, snapshot.artifact
     return sorted((root.local_folder / layout.derived(artifact.folder)).iterdir())
