@@ -133,7 +133,7 @@ def test_a_second_time_nothing_is_made_and_what_was_switched_off_stays_off(clien
     # another block: the same automations, which tell by it, the one that is off too
     from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
-    CustomWebhookNotificationBlock(name="ops", url=webhook[0]).save("ops")
+    CustomWebhookNotificationBlock(name="ops", url=webhook[0]).save("ops", overwrite=True)
     lines = list(bootstrap_server(pool=POOL, notify="custom-webhook/ops"))
     assert [line.partition(" (")[0] for line in lines[3:]] == ["changed automation"] * len(NOTICES)
     (after,) = client.read_automations_by_name(late)
