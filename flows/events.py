@@ -17,7 +17,7 @@ from reelvec.flows.servers import open_client, server_url
 
 __all__ = ["Event", "announce"]
 
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 10.0
 
 
 class Event(StrEnum):

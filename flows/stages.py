@@ -7,7 +7,6 @@ or replayed. Its result is a receipt: which snapshot, how much was done, and how
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -262,7 +261,7 @@ class _Work:
         self._target = target
         self._shards = shards
         self._unit = unit
-        self._spent: Counter[str] = Counter()
+        self._spent: dict[str, float] = {}
 
     def costed(self, receipt: StageReceipt) -> StageReceipt:
         """The stage's receipt with what its shards' seconds went to."""
@@ -284,6 +283,7 @@ class _Work:
         with stage_progress(title, total=total, unit=self._unit, show=show) as progress:
             for done in self._engine.map(function, self._target, self._shards, shared=shared):
                 receipts.append(artifact.receipt(done.receipt))
-                self._spent.update(done.spent)
+                for what, spent in done.spent.items():
+                    self._spent[what] = self._spent.get(what, 0.0) + spent
                 progress.advance(done.done, failed=done.failed)
         return receipts

@@ -74,7 +74,8 @@ class Noise:
 
     def normal(self, numbers: int, *, site: str) -> Tensor:
         """Gaussian noise of mean 0 and spread 1, float64 [..., numbers]; as `gumbel`."""
-        return torch.special.ndtri(self._uniform(numbers, site=site))
+        drawn: Tensor = torch.special.ndtri(self._uniform(numbers, site=site))
+        return drawn
 
     def _uniform(self, numbers: int, *, site: str) -> Tensor:
         """Between 0 and 1, float64 [..., numbers]."""

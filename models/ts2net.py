@@ -138,7 +138,7 @@ class Ts2Net(TokenFamily):
         Source: specs/more-heads.md 5.5.
         """
         sentence, frames = at_least_fp32(text["sentence"]), at_least_fp32(video["frames"])
-        near = (sentence @ frames.flatten(0, 1).T).unflatten(1, frames.shape[:2])  # [T, V, F]
+        near = (sentence @ frames.flatten(0, 1).T).view(len(sentence), *frames.shape[:2])
         masked = video["mask"] == 0
         near = near.masked_fill(masked, 0.0)
         length = torch.linalg.vector_norm(near, dim=2, keepdim=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -18,7 +17,7 @@ class Spending:
     """A stopwatch a resource; of one thread."""
 
     def __init__(self) -> None:
-        self._seconds: Counter[str] = Counter()
+        self._seconds: dict[str, float] = {}
 
     @property
     def seconds(self) -> Mapping[str, float]:
@@ -28,9 +27,10 @@ class Spending:
     @contextmanager
     def on(self, what: str) -> Iterator[None]:
         """The block's seconds are spent on this, but for those of blocks inside it."""
-        started, before = time.monotonic(), self._seconds.total()
+        started, before = time.monotonic(), sum(self._seconds.values())
         try:
             yield
         finally:
-            inside = self._seconds.total() - before
-            self._seconds[what] += time.monotonic() - started - inside
+            inside = sum(self._seconds.values()) - before
+            alone = time.monotonic() - started - inside
+            self._seconds[what] = self._seconds.get(what, 0.0) + alone

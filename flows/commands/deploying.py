@@ -21,12 +21,24 @@ def register(app: typer.Typer) -> None:
     app.command()(deploy)
 
 
-def bootstrap(pool: Annotated[str, typer.Option(help="Work pool to create.")] = _POOL) -> None:
+def bootstrap(
+    pool: Annotated[str, typer.Option(help="Work pool to create.")] = _POOL,
+    notify: Annotated[
+        str,
+        typer.Option(
+            envvar="REELVEC_NOTIFY",
+            help="Who is told of failed, crashed and late runs, refused tables and many failed"
+            " videos: a notification block of the server as TYPE/NAME, or a webhook's https://…",
+        ),
+    ] = "",
+) -> None:
     """Create the work pool, limits and automations on the Prefect server (PREFECT_API_URL)."""
     from reelvec.flows.deployment.bootstrap import bootstrap_server
 
-    for line in bootstrap_server(pool=pool):
+    for line in bootstrap_server(pool=pool, notify=notify):
         say(line)
+    if not notify:
+        say("whom to tell of failed runs: --notify (docs/deploy.md)")
 
 
 def deploy(

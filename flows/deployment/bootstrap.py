@@ -1,10 +1,9 @@
-"""What a Prefect server needs before the deployments run: pool, limits, the zombie automation."""
+"""What a Prefect server needs before the deployments run: pool, limits, automations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
@@ -14,6 +13,8 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
+from reelvec.flows.deployment.automations import keep_automation
+from reelvec.flows.deployment.notices import notification_block, tell_of_trouble
 from reelvec.storage.errors import ReelvecError
 
 __all__ = ["bootstrap_server"]
@@ -22,11 +23,15 @@ ZOMBIES = "reelvec: crashed runs are marked"
 _BEATS = timedelta(seconds=540)  # three missed heartbeats of 180 seconds
 
 
-def bootstrap_server(*, pool: str) -> Iterator[str]:
+def bootstrap_server(*, pool: str, notify: str = "") -> Iterator[str]:
     """Create what is missing on the server; yields one line a thing. Safe to repeat.
 
+    Args:
+        pool: work pool of the deployments.
+        notify: who is told of trouble, as `notification_block` takes it; "": nothing is changed.
+
     Raises:
-        ReelvecError: no server is named by PREFECT_API_URL.
+        ReelvecError: no server is named by PREFECT_API_URL, or there is no such block.
     """
     if PREFECT_API_URL.value() is None:
         raise ReelvecError(
@@ -36,7 +41,10 @@ def bootstrap_server(*, pool: str) -> Iterator[str]:
     with get_client(sync_client=True) as client:
         yield _work_pool(client, pool)
         yield _gpu_limit(client)
-        yield _zombie_automation(client)
+        yield keep_automation(client, _zombie_automation())
+        if notify:
+            block = notification_block(client, notify)
+            yield from tell_of_trouble(client, pool=pool, block=block)
 
 
 def _work_pool(client: SyncPrefectClient, pool: str) -> str:
@@ -58,11 +66,9 @@ def _gpu_limit(client: SyncPrefectClient) -> str:
     return "concurrency limit gpu is there"
 
 
-def _zombie_automation(client: SyncPrefectClient) -> str:
+def _zombie_automation() -> AutomationCore:
     """A run whose heartbeat stops (a killed worker) is marked crashed and frees its slots."""
-    if client.read_automations_by_name(ZOMBIES):
-        return f"automation ({ZOMBIES}) is there"
-    automation = AutomationCore(
+    return AutomationCore(
         name=ZOMBIES,
         trigger=EventTrigger(
             after={"prefect.flow-run.heartbeat"},
@@ -87,5 +93,3 @@ def _zombie_automation(client: SyncPrefectClient) -> str:
             )
         ],
     )
-    identifier: UUID = client.create_automation(automation)
-    return f"created automation ({ZOMBIES}) {identifier}"

@@ -56,7 +56,7 @@ class VisionTower(nn.Module):
     def tokens(self, frames: Tensor) -> Tensor:
         """As `forward`, of all tokens, the class token first: [V, F, 1 + patches, D]."""
         states = self.transformer(self._embedded(frames))
-        return self._projected(states).unflatten(0, frames.shape[:2])
+        return self._projected(states).view(*frames.shape[:2], *states.shape[1:2], -1)
 
     def _embedded(self, frames: Tensor) -> Tensor:
         """What goes into the blocks: class token and patches, [V F, 1 + patches, W]."""

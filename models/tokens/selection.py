@@ -79,7 +79,7 @@ def perturbed_indicators(scores: Tensor, noise: Tensor, *, k: int, sigma: float)
     """
     flat = scores.flatten(0, -2)
     drawn = noise.to(scores.dtype).expand(*scores.shape[:-1], *noise.shape[-2:]).flatten(0, -3)
-    found: Tensor = _Perturbed.apply(flat, drawn, k, sigma)
+    found: Tensor = _Perturbed.apply(flat, drawn, k, sigma)  # type: ignore[no-untyped-call]
     return found.view(*scores.shape[:-1], k, scores.shape[-1])
 
 

@@ -45,7 +45,7 @@ def shifted(x: Tensor, *, frames: int, n_div: int) -> Tensor:
         frames: of a video.
         n_div: see above.
     """
-    given = x.unflatten(0, (-1, frames))
+    given = x.view(-1, frames, *x.shape[1:])
     out = given.clone()
     fold = x.shape[1] // n_div
     out[:, 1:, 1::fold] = given[:, :-1, 1::fold]
@@ -58,7 +58,7 @@ def add_shift(tower: VisionTower, *, blocks: Sequence[int], frames: int, n_div: 
     """Shift what enters the attention of some blocks, as far as the tower has them."""
     for number, block in enumerate(tower.transformer.resblocks):
         if number in blocks and isinstance(block, Block):
-            block.attn = TokenShift(block.attn, frames=frames, n_div=n_div)
+            block.add_module("attn", TokenShift(block.attn, frames=frames, n_div=n_div))
 
 
 def to_shifted(state: Mapping[str, Tensor], *, blocks: Sequence[int]) -> dict[str, Tensor]:

@@ -38,7 +38,7 @@ def components(sides: Sides, matrices: Matrices) -> tuple[Tensor, Tensor, Tensor
     sentence, words, video, frames, pixels = sides
     moved = video @ matrices["global_mat_weight_1"]
     coarse = sentence @ matrices["global_mat_weight"] @ moved.T
-    near = (sentence @ frames.flatten(0, 1).T).unflatten(1, frames.shape[:2])  # [T, V, F]
+    near = (sentence @ frames.flatten(0, 1).T).view(len(sentence), *frames.shape[:2])
     by_frame = _weighed(near, matrices["frame_logit_weight"])
     if torch.is_grad_enabled():
         return coarse, by_frame, _fine(words, pixels, matrices)

@@ -156,13 +156,13 @@ class PoolFrames(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """[..., D] as [..., H, D / H]."""
-        return x.unflatten(-1, (self.heads, -1))
+        return x.view(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
 
 
 def _forms(weights: Tensor, grams: Tensor) -> Tensor:
     """Quadratic forms of weights [V, T, J] in matrices [V, 3, J, J]: [3, T, V]."""
     joined = grams.transpose(1, 2).flatten(2)  # [V, J, 3 J]; each matrix is symmetric
-    mixed = torch.bmm(weights, joined).unflatten(2, (3, -1))
+    mixed = torch.bmm(weights, joined).view(*weights.shape[:2], 3, weights.shape[2])
     return (mixed * weights[:, :, None]).sum(-1).permute(2, 1, 0)
 
 

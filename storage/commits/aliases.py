@@ -111,9 +111,9 @@ def alias_in_force(root: Root, alias: str) -> AliasRecord | None:
     except IntegrityError as error:
         anew = "promote RUN" if alias == CURRENT else f"tag {alias} RUN --move"
         raise AliasError(
-            f"the record {error.path} cannot be read, so that what ({alias}) stands for is not known:"
-            f" `reelvec {anew}` names it anew, `reelvec rollback --alias {alias}` goes back to what"
-            " it was before; `reelvec runs` lists the runs",
+            f"the record {error.path} cannot be read, so that it is not known what ({alias}) stands"
+            f" for: `reelvec {anew}` names it anew, `reelvec rollback --alias {alias}` goes back to"
+            " what it was before; `reelvec runs` lists the runs",
             path=error.path,
         ) from error
     return record if record.run else None
@@ -206,7 +206,7 @@ def kept_by_aliases(root: Root, *, keep: int, seconds: float) -> frozenset[tuple
     an alias that is set, and of records that were in force less than `seconds` ago.
 
     Raises:
-        IntegrityError: one of these cannot be read, so that what must be kept is not known.
+        IntegrityError: one of these is damaged, so that what must be kept is not known.
     """
     kept: set[tuple[str, int]] = set()
     for alias in alias_names(root):

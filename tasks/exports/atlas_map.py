@@ -23,7 +23,7 @@ from reelvec.tasks.exports.numpy_files import matrix_of
 from reelvec.tasks.exports.parquet_files import export_metadata, parquet_writer
 from reelvec.tasks.exports.source import ExportSource
 
-__all__ = ["AtlasMap", "points_of"]
+__all__ = ["AtlasMap"]
 
 _SIDE = 96
 """Of a thumbnail, pixels at most."""
@@ -64,7 +64,7 @@ class AtlasMap(Target):
         """The vectors lie in a mapped file meanwhile; the products of all pairs take the time."""
         source.check_vector(self.name)
         vectors = _mapped(source, folder / ".vectors.npy")
-        points = points_of(vectors, how=settings.projection)
+        points = _points_of(vectors, how=settings.projection)
         fields = [*_SCHEMA]
         fields += [_NEIGHBOURS] if settings.neighbours else []
         fields += [_PICTURE] if settings.frames and source.reader is not None else []
@@ -85,7 +85,7 @@ class AtlasMap(Target):
         (folder / ".vectors.npy").unlink()
 
 
-def points_of(vectors: Matrix, *, how: str = "pca") -> npt.NDArray[np.float32]:
+def _points_of(vectors: Matrix, *, how: str = "pca") -> npt.NDArray[np.float32]:
     """Points [N, 2] of vectors [N, D], by their principal axes or by UMAP.
 
     Raises:

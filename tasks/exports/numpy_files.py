@@ -89,7 +89,8 @@ def _write_vectors(source: ExportSource, table: str, folder: Path) -> None:
             _write_header(file, dtype, (source.count(table), kind.list_size))
         for rows in _nonempty(source.rows(table, names)) if names else ():
             for name in names:
-                opened[name].write(np.ascontiguousarray(matrix_of(rows.column(name), name=name)))
+                matrix = np.ascontiguousarray(matrix_of(rows.column(name), name=name))
+                opened[name].write(matrix.data)
 
 
 def _nonempty(pieces: Iterable[pa.Table]) -> Iterable[pa.Table]:

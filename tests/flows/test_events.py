@@ -11,8 +11,10 @@ import prefect
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from reelvec.flows import events
+from reelvec.flows import events, stages
+from reelvec.flows.alone import run_alone
 from reelvec.flows.events import Event, announce
+from reelvec.tasks.artifacts import Session
 from tests.support.prefect_server import free_port
 
 
@@ -143,3 +145,28 @@ def test_what_cannot_be_written_down_fails_no_run(capsys):
         tell(what=object())
     assert told == []
     assert "serialize" in capsys.readouterr().err
+
+
+def test_a_run_announces_what_it_ingested_and_committed_once(real_store, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(stages, "announce", lambda event, **words: told.append((event, words)))
+    config = real_store.config.model_copy(update={"store": str(tmp_path / "store")})
+    for expected in ([Event.INGESTED, Event.QUARANTINED, Event.COMMITTED], [Event.QUARANTINED]):
+        session = Session(config)
+        run_alone(session, only=["ingest", "extract", "train", "embed"])
+        assert [event for event, _ in told] == expected
+        words = dict(told)
+        assert words[Event.QUARANTINED]["payload"] == {"quarantined": 2, "videos": 10}
+        assert words[Event.QUARANTINED]["identity"] == session.corpus.fingerprint
+        if Event.INGESTED in words:
+            payload = words[Event.INGESTED]["payload"]
+            assert (payload["snapshot"], payload["new"], payload["removed"]) == (1, 10, 0)
+            committed = words[Event.COMMITTED]
+            assert (committed["run"], committed["store"]) == ("demo", session.root.uri)
+            assert committed["identity"] in session.root.list("embeddings")
+            assert committed["payload"]["snapshot"] == 1 and committed["payload"]["rows"] > 0
+        told.clear()
+    lenient = config.extract.model_copy(update={"warn_failed_fraction": 0.2})
+    config = config.model_copy(update={"extract": lenient})
+    run_alone(Session(config), only=["ingest", "extract"])
+    assert told == []
