@@ -72,7 +72,7 @@ class Cosines:
     ) -> None:
         self._texts, self._videos, self._scale = texts, videos, scale
         width = texts.shape[1]
-        self._longest = max(_longest(texts), _longest(videos))
+        self._longest = float(np.maximum(_longest(texts), _longest(videos)))  # NaN stays
         roundings = width + np.sqrt(width) + 16
         self._error = float(roundings * _ROUNDING * max(1.0, self._longest) ** 2 * abs(scale))
 
