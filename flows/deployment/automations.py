@@ -23,7 +23,12 @@ def keep_automation(client: SyncPrefectClient, automation: AutomationCore) -> st
         return f"automation ({automation.name}) is there"
     body = automation.model_dump(mode="json", exclude={"owner_resource"})
     # not update_automation: it leaves out what is at its default, the kind of a trigger too
-    client.request("PUT", f"/automations/{there.id}", json=body | {"enabled": there.enabled})
+    client.request(
+        "PUT",
+        "/automations/{id}",
+        path_params={"id": there.id},
+        json=body | {"enabled": there.enabled},
+    )
     return f"changed automation ({automation.name}) {there.id}"
 
 

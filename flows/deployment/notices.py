@@ -82,12 +82,14 @@ def tell_of_trouble(client: SyncPrefectClient, *, pool: str, block: UUID) -> Ite
         block: identifier of the notification block.
     """
     for notice in NOTICES:
-        watched = {"prefect.resource.role": "work-pool", "prefect.resource.name": pool}
+        watched: dict[str, str | list[str]] = {}
+        if notice.of_runs:
+            watched = {"prefect.resource.role": "work-pool", "prefect.resource.name": pool}
         automation = AutomationCore(
             name=notice.name,
             trigger=EventTrigger(
                 expect=set(notice.events),
-                match_related=ResourceSpecification(watched if notice.of_runs else {}),
+                match_related=ResourceSpecification(watched),
                 posture=Posture.Reactive,
                 threshold=1,
             ),
@@ -132,6 +134,8 @@ def _save_webhook(url: str) -> None:
         name="Reelvec",
         url="{{url}}",
         json_data={"text": "{{subject}}\n{{body}}"},
+        headers=None,
+        cookies=None,
         secrets=SecretDict({"url": url}),
     )
     block.save(_OWN_BLOCK, overwrite=True)

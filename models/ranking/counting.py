@@ -62,7 +62,7 @@ def _sum(truths: Tensor, *, over: int) -> Tensor:
     """Sums of truth values [t, w], int64: eight are added at once, as the bytes of a word."""
     words = truths.view(torch.int64)
     total = torch.zeros(truths.shape[1 - over], dtype=torch.int64, device=truths.device)
-    for some in words.split(_MOST, dim=over):
+    for some in torch.split(words, _MOST, dim=over):
         sums = some.sum(over).view(torch.uint8)
         total += sums.view(len(words), _BYTES).sum(1) if over == 1 else sums
     return total

@@ -132,7 +132,8 @@ class PoolFrames(nn.Module):
         above = (reached / s2 + (direction @ shown)[:, None]) / s3 + (direction @ bias)[:, None]
         length = (forms[2] / s2**2 + 2 * p / s2 + shown @ shown) / s3**2
         length = length + 2 * (w / s2 + shown @ bias) / s3 + bias @ bias
-        return above / length.sqrt()
+        scores: Tensor = above / length.sqrt()
+        return scores
 
     def _queries(self, sentence: Tensor) -> tuple[Tensor, Tensor]:
         """What texts ask of a normed frame: logits' and values' [T, 2 H, D]; values' offset [T]."""

@@ -18,7 +18,7 @@ from reelvec.storage.corpora.own.parquet import parquet_table
 __all__ = ["attributes_in", "videos_where"]
 
 _KEY = "video_id"
-_CLOSED = {
+_CLOSED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "autoload_known_extensions": "false",
     "autoinstall_known_extensions": "false",

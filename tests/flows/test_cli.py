@@ -10,9 +10,10 @@ from reelvec.flows.commands.app import app
 from tests.support.command_line import typed
 
 WORDS = {
-    "bootstrap", "compact", "convert", "corpus", "curves", "demo", "deploy", "doctor", "drop",
-    "embed", "evaluate", "failures", "gc", "metrics", "presets", "reembed", "repair", "report",
-    "retry", "run", "runs", "search", "search-time", "serve", "status", "sweep", "verify",
+    "bootstrap", "compact", "convert", "corpus", "curves", "demo", "deploy", "diff", "doctor",
+    "drop", "embed", "evaluate", "export", "failures", "gc", "history", "metrics", "migrate",
+    "presets", "promote", "reembed", "repair", "report", "retry", "rollback", "run", "runs",
+    "search", "search-time", "serve", "status", "sweep", "tag", "tags", "untag", "verify",
     "weights",
 }  # fmt: skip
 
