@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from reelvec.configs import ConfigError
+from reelvec.errors import RequestError
 from reelvec.flows.console.options import JsonFlag, RunOption, StoreOption
 from reelvec.flows.console.output import print_json, say
 from reelvec.flows.console.stores import opened_store
@@ -53,7 +55,11 @@ def export(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
     """Write the tables of a run as another tool opens them, ids and identity with them."""
     given: dict[str, Any] = {"frames": frames, "projection": projection, "neighbours": neighbours}
     settings = {name: value for name, value in given.items() if value is not None}
-    done = opened_store(store).run(run).export(out, to=to, force=force, **settings)
+    chosen = opened_store(store).run(run)
+    try:
+        done = chosen.export(out, to=to, force=force, **settings)
+    except RequestError as error:
+        raise ConfigError(str(error), key="export") from None
     if as_json:
         print_json(dataclasses.asdict(done))
         return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reelvec.configs import ConfigError
+from reelvec.errors import RequestError
 from reelvec.flows.console.options import JsonFlag, RunOption, StoreOption
 from reelvec.flows.console.output import complain, print_csv, print_json, print_table
 from reelvec.flows.console.stores import opened_store
@@ -15,6 +16,7 @@ from reelvec.flows.console.stores import opened_store
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import pyarrow as pa
 
     from reelvec.api.searching import Search
     from reelvec.tasks.searching.search import Answers
@@ -73,7 +75,7 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
     if attributes is not None and where is None:
         raise ConfigError("--attributes is given without --where; say what is looked for in it")
     with opened_store(store).run(run).searches(times=as_json) as searches:
-        only = None if where is None else searches.where(where, attributes=attributes)
+        only = None if where is None else _chosen(searches, where, attributes=attributes)
         options: dict[str, Any] = {"top": top, "split": split, "only": only}
         if batch is not None:
             texts = _lines(batch)
@@ -88,6 +90,18 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
         _print_csv(found)
     else:
         _print_tables(found)
+
+
+def _chosen(searches: Search, where: str, *, attributes: Path | None) -> pa.Array:
+    """Ids of the videos that fit `where`.
+
+    Raises:
+        ConfigError: it, or the file of attributes, cannot be used.
+    """
+    try:
+        return searches.where(where, attributes=attributes)
+    except RequestError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _one(searches: Search, given: dict[str, Any], **options: Any) -> list[tuple[str, Answers]]:

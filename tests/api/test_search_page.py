@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import reelvec
@@ -23,7 +25,10 @@ def folder(real_store, tmp_path, monkeypatch):
     (tmp_path / "reelvec-store").symlink_to(real_store.store)
     (tmp_path / "clip.mp4").symlink_to(run.search("a shape", top=1)[0].path)
     (tmp_path / "queries.txt").write_text("a red circle\n")
-    np.save(tmp_path / "vectors.npy", run.videos.numpy()[1][:2])
+    ids, vectors = run.videos.numpy()
+    np.save(tmp_path / "vectors.npy", vectors[:2])
+    mine = pa.table({"video_id": ids, "lang": ["en"] * len(ids)})
+    pq.write_table(mine, tmp_path / "mine.parquet")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -31,11 +36,11 @@ def folder(real_store, tmp_path, monkeypatch):
 def test_the_commands_run(folder, monkeypatch, capsys):
     lines = [line for kind, text in BLOCK.findall(PAGE) if not kind for line in text.splitlines()]
     commands = [shlex.split(line) for line in lines if line.startswith("reelvec search")]
-    assert len(commands) == 6
+    assert len(commands) == 8
     for _, *words in commands:
         given = ["clip1" if word == "ID" else word for word in words]
-        code, out, _ = typed(monkeypatch, capsys, *given)
-        assert (code, "clip" in out) == (0, True), words
+        code, out, err = typed(monkeypatch, capsys, *given)
+        assert (code, "clip" in out) == (0, True), (words, err)
 
 
 def test_the_cell_runs(folder):

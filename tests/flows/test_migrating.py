@@ -137,7 +137,7 @@ def test_a_refused_gate_leaves_all_as_it_was_and_says_why(store, made, monkeypat
     )
     words = ("migrate", "--weights", made.weights, "--store", store)
     code, out, err = typed(monkeypatch, capsys, *words)
-    assert (code, out) == (5, "")
+    assert (code, out) == (5, ""), err
     assert "do not take the place of (base)" in err and "length of vectors" in err
     assert "Nothing has changed" in err and "gates" in err
     assert seen(store)[0] == "base" and before[1].items() <= seen(store, "base")[1].items()

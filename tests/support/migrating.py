@@ -32,7 +32,7 @@ class Ground:
     weights: Path
     """Of another model than the run's."""
     list_videos: object
-    """Writes captions of the first so many videos."""
+    """Has the first so many videos alone in their folder, with captions."""
 
 
 def save_weights(path, *, seed):
@@ -52,6 +52,8 @@ def make_ground(folder, *, videos=6, gate=WIDE):
 
     def list_videos(count):
         write(drawn[:count])
+        for path in drawn[count:]:
+            (folder / "videos" / Path(path).name).unlink(missing_ok=True)
 
     list_videos(videos - 1)
     old = save_weights(folder / "old.safetensors", seed=1)
