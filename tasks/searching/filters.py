@@ -40,7 +40,7 @@ def attributes_in(path: str | Path) -> pa.Table:
         RequestError: no `video_id` of texts in it, or one of them twice.
         CorpusError: it is not readable as Parquet.
     """
-    table = parquet_table(Path(path).expanduser())
+    table = parquet_table(Path(path).expanduser().absolute())  # its reader stands elsewhere
     if _KEY not in table.column_names or not pa.types.is_string(table.schema.field(_KEY).type):
         there = ", ".join(table.column_names) or "none"
         raise RequestError(

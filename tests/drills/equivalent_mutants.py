@@ -41,7 +41,7 @@ EQUIVALENT = {
         "tall = max(_PAIRS // wide, 1)",
     ): _MEMORY,
     (
-        "models.headers",
+        "models.cross",
         "forward",
         "without first_only",
         "self.transformer(x, mask=added, first_only=True)",

@@ -42,6 +42,7 @@ MODULES = {
     "models.clip.towers": ("towers", "starts"),
     "models.clip.tokenizer": ("tokenizer",),
     "models.temporal": ("masks", "starts", *FAMILIES),
+    "models.cross": ("headers", "starts", "xclip"),
     "models.headers": ("headers", "starts", "xclip"),
     "models.family": ("headers", "starts", "frozen", "encoding"),
     "models.features": ("features", "encoding"),

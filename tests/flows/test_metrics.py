@@ -74,7 +74,9 @@ def test_seconds_are_those_of_the_last_run(told, real_store):
     assert last and last.items() <= seconds.items()
 
 
-def test_without_a_server_nothing_is_said_of_one(told):
+def test_without_a_server_nothing_is_said_of_one(real_store):
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        told = read(metrics_text(StoreCollector(real_store.store)).decode())
     assert not {name for name in told if "prefect" in name or "queue" in name}
 
 

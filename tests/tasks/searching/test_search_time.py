@@ -81,12 +81,12 @@ def test_the_command_prints_and_writes(small_blocks, monkeypatch, capsys, tmp_pa
     assert code == 0 and "40 ms" in out and "times dot" in out and "load" in out
     with (tmp_path / "o" / "search-time.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 14 and {row["videos"] for row in rows} == {"9", "40"}
+    assert len(rows) == 18 and {row["videos"] for row in rows} == {"9", "40"}
     svg = parsed((tmp_path / "o" / "search-time.svg").read_bytes())
     assert svg.tag == "{http://www.w3.org/2000/svg}svg"
-    assert len(svg.findall(".//{*}path")) == 7 and len(svg.findall(".//{*}title")) == 14
+    assert len(svg.findall(".//{*}path")) == 9 and len(svg.findall(".//{*}title")) == 18
     code, out, _ = typed(monkeypatch, capsys, *words[:3], "--width", "64", "--json")
-    assert code == 0 and len(json.loads(out)["times"]) == 7
+    assert code == 0 and len(json.loads(out)["times"]) == 9
 
 
 @pytest.mark.parametrize(
