@@ -24,6 +24,7 @@ __all__ = [
     "check_server",
     "ending_with_server",
     "may_be_set",
+    "needed_server",
     "open_client",
     "server_url",
 ]
@@ -49,6 +50,22 @@ def server_url() -> str | None:
     from prefect.settings import PREFECT_API_URL
 
     url: str | None = PREFECT_API_URL.value()
+    return url
+
+
+def needed_server(command: str) -> str:
+    """The API of the server that a command cannot do without, which answers.
+
+    Raises:
+        ServerError: none is named, or it does not answer.
+    """
+    url = server_url()
+    if url is None:
+        raise ServerError(
+            f"{_SETTING} is not set: {command} needs a running server; start one with"
+            f" `prefect server start` and export {_SETTING}=http://127.0.0.1:4200/api"
+        )
+    check_server(url)
     return url
 
 

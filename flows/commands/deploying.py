@@ -9,6 +9,7 @@ import typer
 
 from reelvec.flows.console.options import JsonFlag, StoreOption, default_store, named_store
 from reelvec.flows.console.output import print_json, say
+from reelvec.flows.servers import needed_server
 
 __all__ = ["register"]
 
@@ -33,6 +34,7 @@ def bootstrap(
     ] = "",
 ) -> None:
     """Create the work pool, limits and automations on the Prefect server (PREFECT_API_URL)."""
+    needed_server("bootstrap")  # said before Prefect's flows are read, which takes seconds
     from reelvec.flows.deployment.bootstrap import bootstrap_server
 
     for line in bootstrap_server(pool=pool, notify=notify):
@@ -61,6 +63,7 @@ def deploy(
 
     The store and the corpora's files are the worker's: a relative store lies in its folder.
     """
+    needed_server("deploy")  # as above
     from reelvec.flows.deployment.deploy import Place, deploy
     from reelvec.flows.deployment.table import corpus_files, deployments, of_corpora
 

@@ -11,11 +11,9 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL
 
 from reelvec.flows.deployment.automations import keep_automation
 from reelvec.flows.deployment.notices import notification_block, tell_of_trouble
-from reelvec.storage.errors import ReelvecError
 
 __all__ = ["bootstrap_server"]
 
@@ -24,20 +22,15 @@ _BEATS = timedelta(seconds=540)  # three missed heartbeats of 180 seconds
 
 
 def bootstrap_server(*, pool: str, notify: str = "") -> Iterator[str]:
-    """Create what is missing on the server; yields one line a thing. Safe to repeat.
+    """Create what is missing on the server there is; yields one line a thing. Safe to repeat.
 
     Args:
         pool: work pool of the deployments.
         notify: who is told of trouble, as `notification_block` takes it; "": nothing is changed.
 
     Raises:
-        ReelvecError: no server is named by PREFECT_API_URL, or there is no such block.
+        ReelvecError: there is no such block.
     """
-    if PREFECT_API_URL.value() is None:
-        raise ReelvecError(
-            "PREFECT_API_URL is not set: bootstrap needs a running server; start one with"
-            " `prefect server start` and export PREFECT_API_URL=http://127.0.0.1:4200/api"
-        )
     with get_client(sync_client=True) as client:
         yield _work_pool(client, pool)
         yield _gpu_limit(client)

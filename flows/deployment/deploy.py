@@ -23,7 +23,6 @@ from pydantic import ValidationError
 from reelvec.configs import ConfigError
 from reelvec.flows.deployment.table import NIGHTLY, Deployment
 from reelvec.flows.deployment.workplace import enter_worker_folder
-from reelvec.flows.servers import check_server, server_url
 from reelvec.storage.errors import ReelvecError
 
 __all__ = ["PULL_STEPS", "Place", "Written", "deploy"]
@@ -92,32 +91,16 @@ class Written:
         return f"{self.name} is as it should be"
 
 
-def _check_named_server() -> None:
-    """Check that PREFECT_API_URL names a server, and that it answers.
-
-    Raises:
-        ReelvecError: it does not.
-    """
-    url = server_url()
-    if url is None:
-        raise ReelvecError(
-            "PREFECT_API_URL is not set: deploy needs a running server; start one with"
-            " `prefect server start` and export PREFECT_API_URL=http://127.0.0.1:4200/api"
-        )
-    check_server(url)
-
-
 def deploy(rows: Sequence[Deployment], *, place: Place) -> Iterator[Written]:
-    """Write the deployments; yields what was done about each.
+    """Write the deployments on the server there is; yields what was done about each.
 
     Raises:
-        ReelvecError: no server, or it has no such pool.
+        ReelvecError: the server has no such pool.
         ConfigError: a schedule that cannot be; nothing is written then.
     """
     for row in rows:
         if row.cron:
             place.schedule(row)
-    _check_named_server()
     with get_client(sync_client=True) as client:
         _check_pool(client, place.pool)
         for row in rows:

@@ -23,6 +23,7 @@ from reelvec.flows.deployment.forms import RunForm, StageForm
 from reelvec.flows.deployment.table import corpus_files, deployments, of_corpora
 from reelvec.storage.errors import ReelvecError
 from tests.support import documents
+from tests.support.command_line import typed
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -186,12 +187,14 @@ def test_the_pool_is_the_one_bootstrap_makes():
     assert made == used == worker[worker.index("--pool") + 1]
 
 
-def test_without_a_server_it_says_how_to_start_one():
+@pytest.mark.parametrize("command", ["deploy", "bootstrap"])
+def test_without_a_server_it_says_how_to_start_one(monkeypatch, capsys, command):
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    nowhere = temporary_settings(restore_defaults={PREFECT_API_URL})
-    with nowhere, pytest.raises(ReelvecError, match="PREFECT_API_URL=http"):
-        next(deploy(list(DEPLOYMENTS.values()), place=Place(pool="reelvec")))
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        code, _, err = typed(monkeypatch, capsys, command)
+    assert code == 1 and f"{command} needs a running server" in err
+    assert "PREFECT_API_URL=http" in err
 
 
 def read(name):
