@@ -14,6 +14,7 @@ read-only            refuses every write
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import ssl
@@ -114,17 +115,38 @@ def real_server_missing() -> str:
 @contextmanager
 def real_server(folder: Path, *, https: bool = False) -> Iterator[dict[str, str]]:
     """Starts Ceph's gateway in `folder`; yields what a client needs to know."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1] % 30_000 + 30_000
-    words = [str(REAL), "start", str(folder), str(port)]
     variables = os.environ | {"STORE": "memstore", "SIZE": "2G"} | ({"TLS": "1"} if https else {})
     try:
-        started = subprocess.run(words, env=variables, check=True, capture_output=True, text=True)
-        lines = [line.removeprefix("export ") for line in started.stdout.splitlines()]
+        started = _start_real(folder, variables)
+        lines = [line.removeprefix("export ") for line in started.splitlines()]
         yield environment("") | dict(line.split("=", 1) for line in lines)
     finally:
         subprocess.run([str(REAL), "stop", str(folder)], check=True, capture_output=True)
+
+
+def _start_real(folder: Path, variables: dict[str, str]) -> str:
+    """What the script says of its server; a port taken by a neighbour is chosen anew."""
+    said = []
+    for _ in range(3):
+        words = [str(REAL), "start", str(folder), str(_free_ports())]
+        started = subprocess.run(words, env=variables, check=False, capture_output=True, text=True)
+        if started.returncode == 0:
+            return started.stdout
+        said.append(started.stderr.strip())
+    raise RuntimeError("no real server started: " + "; ".join(said))
+
+
+def _free_ports(wanted: int = 20) -> int:
+    """The first of so many free ones, below those that the system gives to clients."""
+    while True:
+        first = random.randrange(20_000, 32_000)
+        try:
+            for port in range(first, first + wanted):
+                with socket.socket() as free:
+                    free.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
 
 
 def read_only_key(folder: Path) -> dict[str, str]:

@@ -3,15 +3,6 @@
 import pytest
 
 from reelvec.flows.deployment.bootstrap import ZOMBIES, bootstrap_server
-from reelvec.storage.errors import ReelvecError
-
-
-def test_without_a_server_it_says_how_to_start_one():
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    nowhere = temporary_settings(restore_defaults={PREFECT_API_URL})
-    with nowhere, pytest.raises(ReelvecError, match="PREFECT_API_URL=http"):
-        list(bootstrap_server(pool="reelvec"))
 
 
 @pytest.mark.flow
