@@ -154,10 +154,37 @@ def evaluate(
     _launch(config, stages=["evaluate", "report"], as_json=as_json)
 
 
-def report(store: StoreOption = None, run: RunOption = None, as_json: JsonFlag = False) -> None:
-    """Draw the report of a run that is scored, where it is not there, and say where it is."""
+def report(
+    store: StoreOption = None,
+    run: RunOption = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="A run or tag to compare with, query by query.", metavar="RUN"),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Draw the report of a run, scored first where it is not, and say where it is.
+
+    The last one is kept as reports/latest.html of the store, and under its run's name.
+    """
     config = _recorded(store, run=run)
-    _launch(config, stages=["report"], as_json=as_json)
+    from reelvec.flows.reporting import draw_report, latest_report
+
+    summary = draw_report(config, against=against)
+    latest = latest_report(config.store)
+    if as_json:
+        print_json({**summary.to_json(), "latest": str(latest)})
+    else:
+        from reelvec.flows.launch import show
+
+        show(summary)
+        say(f"Kept as: {latest}")
+    if open_:
+        from reelvec.flows.console.browser import open_in_browser
+
+        if not open_in_browser(latest.as_uri()):
+            complain("no browser with windows is here: open the file yourself")
 
 
 def reembed(

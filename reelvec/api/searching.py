@@ -15,6 +15,7 @@ from reelvec.api.recorded import RecordedArtifacts
 from reelvec.api.refusals import why_no_video
 from reelvec.configs import PipelineConfig
 from reelvec.errors import RequestError
+from reelvec.storage.commits.artifact import Snapshot
 from reelvec.tasks.searching.files import frames_of, picture_in
 from reelvec.tasks.searching.search import Answers, check_request, with_warning
 from reelvec.tasks.searching.searcher import Searcher
@@ -196,6 +197,12 @@ class Search:
         kinds = [kind for kind in KINDS if self._recorded.has(kind)]
         snapshots = [self._recorded.snapshot(kind) for kind in kinds]
         return " ".join(f"{one.artifact.fingerprint[:12]}-{one.number}" for one in snapshots)
+
+    @cached_property
+    def evaluation(self) -> Snapshot | None:
+        """What the run's tables scored; None: they are not scored."""
+        has = self._recorded.has("evaluation")
+        return self._recorded.snapshot("evaluation") if has else None
 
     @cached_property
     def splits(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product
 from reelvec.tasks.searching.places import VideosById, frames_by_clip
+from reelvec.tasks.searching.plane import Points, points_of
 from reelvec.tasks.searching.search import Answers, Ranking, answers_of, best_videos, check_query
 from reelvec.tasks.searching.vectors import VectorIndex
 
@@ -129,6 +130,11 @@ class Searcher:
     def index(self) -> VectorIndex:
         """The table's vectors."""
         return VectorIndex.of(self._embeddings)
+
+    @cached_property
+    def points(self) -> Points:
+        """A map: float32 [N, 2], in the order of the index' rows; NaN of those without a vector."""
+        return points_of(self._embeddings, index=self.index)
 
     @cached_property
     def videos(self) -> VideosById:
