@@ -56,7 +56,7 @@ class RunEncoder:
         )
         self._encoder = open_encoder(ref)
 
-    @property
+    @cached_property
     def scoring(self) -> Scoring:
         """How the model scores rows of the tables: by cosine, where a score is one product."""
         model = self._encoder.model
