@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from reelvec.configs.decoding import FrameForm
 from reelvec.models.adaclip.model import AdaClip
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.clip.weights import ARCHIVE_SCALARS, is_half, legacy_fp16, load_strictly
@@ -30,10 +31,10 @@ __all__ = [
     "check_packages",
     "export_checkpoint",
     "export_clip",
-    "frame_size_of_files",
-    "image_size_of",
     "layout_of",
     "load_checkpoint",
+    "pixels_of",
+    "pixels_of_files",
     "start",
     "start_policy",
     "to_legacy_fp16",
@@ -87,19 +88,19 @@ def architecture_of(state: Mapping[str, Tensor], *, head_dim: int | None = None)
     return Architecture.from_state(clip_tensors(state), head_dim=head_dim)
 
 
-def image_size_of(state: Mapping[str, Tensor]) -> int:
-    """Height and width of the frames these weights take, pixels.
+def pixels_of(state: Mapping[str, Tensor]) -> FrameForm:
+    """The form of the frames these weights were made for.
 
     Raises:
         WeightsError: tensors of no layout we know.
     """
     if layout_of(state) == "pretrained":
-        return frame_size_of_files(state["files"])
-    return architecture_of(state).image_size
+        return pixels_of_files(state["files"])
+    return FrameForm(size=architecture_of(state).image_size)
 
 
-def frame_size_of_files(files: Tensor) -> int:
-    """`image_size_of` a folder hf:… whose small files are packed; its tensors are not needed.
+def pixels_of_files(files: Tensor) -> FrameForm:
+    """`pixels_of` a folder hf:… whose small files are packed; its tensors are not needed.
 
     Raises:
         WeightsError: a model of a kind that is not supported, or files that do not say enough.
@@ -107,10 +108,10 @@ def frame_size_of_files(files: Tensor) -> int:
     if is_open_clip(files):
         from reelvec.models.frozen import perception
 
-        return perception.frame_size(files)
+        return perception.pixels_of(files)
     from reelvec.models.frozen import dual_encoder
 
-    return dual_encoder.frame_size(files)
+    return dual_encoder.pixels_of(files)
 
 
 def check_packages(state: Mapping[str, Tensor]) -> None:

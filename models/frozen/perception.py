@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
+from reelvec.configs.decoding import FrameForm
 from reelvec.models.clip.architecture import MAX_LAYERS
 from reelvec.models.clip.packing import encode_packed
 from reelvec.models.costs import Macs, transformer_macs
@@ -30,13 +31,17 @@ from reelvec.models.frozen.perception_towers import (
 )
 from reelvec.models.temporal import pool, unit
 
-__all__ = ["PerceptionEncoder", "frame_size"]
+__all__ = ["PerceptionEncoder", "pixels_of"]
 
 PREFIX = "encoder."
 """Of the towers' tensors in a state."""
 TRUNK = PREFIX + "visual.trunk."
 CLIP_VOCABULARY = 49_408
 _MAX_NUMBER = 1_000_000
+_FITS: Mapping[str, Literal["crop", "squash"]] = MappingProxyType(
+    {"shortest": "crop", "squash": "squash"}
+)
+"""OpenCLIP's word for how a picture becomes a square -> ours."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ class PerceptionEncoder(RetrievalModel):
         """
         config = _config(state["files"])
         image, text = image_sizes(config, state), text_sizes(config)
+        self._pixels = pixels_of(state["files"])
         self.mean, self.std = _colours(config)
         super().__init__(
             image_size=image.grid * image.patch_size,
@@ -111,6 +117,11 @@ class PerceptionEncoder(RetrievalModel):
     def video_columns(self) -> Columns:
         """One vector."""
         return {"embedding": Column((self._width,))}
+
+    @property
+    def pixels(self) -> FrameForm:
+        """As the checkpoint's configuration says."""
+        return self._pixels
 
     @property
     def logit_scale(self) -> Tensor:
@@ -140,9 +151,23 @@ class PerceptionEncoder(RetrievalModel):
         return VideoFeatures({"embedding": pool(at_least_fp32(vectors), mask)})
 
 
-def frame_size(files: Tensor) -> int:
-    """Height and width of a frame, pixels, of a checkpoint's packed files."""
-    return _number(_vision(_config(files)), "image_size")
+def pixels_of(files: Tensor) -> FrameForm:
+    """The form of a frame that a checkpoint's packed configuration asks for.
+
+    OpenCLIP resizes with Pillow; where nothing is said it crops, bicubic.
+
+    Raises:
+        WeightsError: a configuration that is not PE-core's, or asks for what is not built.
+    """
+    config = _config(files)
+    images, size = _section(config, "preprocess_cfg"), _number(_vision(config), "image_size")
+    mode, how = images.get("resize_mode", "shortest"), images.get("interpolation", "bicubic")
+    if mode not in _FITS or how not in ("bicubic", "bilinear"):
+        raise WeightsError(
+            f"preprocess_cfg.resize_mode ({mode!s:.40}) and interpolation ({how!s:.40}) must be"
+            f" {' or '.join(_FITS)}, and bicubic or bilinear"
+        )
+    return FrameForm(size=size, fit=_FITS[mode], interpolation=how, resize="pillow")
 
 
 def image_sizes(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> ImageSizes:

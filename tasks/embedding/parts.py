@@ -168,9 +168,10 @@ def _video_table(
     tables = []
     if fresh or not usable:
         encoder = open_encoder(inputs.encoder)
-        reader = _Watched(FrameReader(inputs.frames.open()), spending)
+        reader = FrameReader(inputs.frames.open(), form=encoder.model.pixels)
+        watched = _Watched(reader, spending)
         keys = [row.clip_key for row in fresh]
-        features = encode_videos(encoder, reader, keys, options=inputs.options)
+        features = encode_videos(encoder, watched, keys, options=inputs.options)
         facts = _video_facts(fresh).append_column(
             "frame_count", pa.array(features.pop("frames_used"), pa.int32())
         )

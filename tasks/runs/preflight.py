@@ -20,6 +20,7 @@ from reelvec.models.registry import (
 )
 from reelvec.models.sampling.rules import Rule
 from reelvec.models.training.schedules import SCHEDULES
+from reelvec.storage.frames.formats import NATIVE_FORMAT
 from reelvec.storage.weights.pretrained import is_pretrained
 from reelvec.tasks.training.starting import rehearse_start
 from reelvec.tasks.training.teachers import check_teachers, with_absolute_teachers
@@ -63,11 +64,29 @@ def check_config(config: PipelineConfig) -> None:
         check_teachers(config)
     except OptionsError as error:
         raise ConfigError(f"model: {error}", key="model") from None
-    if size != config.extract.size:
+    if config.extract.fit == "native":
+        _check_native(config, size=size)
+    elif size != config.extract.size:
         start = f"weights ({weights})" if weights else f"architecture {config.model.architecture}"
         raise ConfigError(
             f"extract.size ({config.extract.size}) is not the frame size of model.{start},"
             f" {size} pixels; set extract.size={size}",
+            key="extract.size",
+        )
+
+
+def _check_native(config: PipelineConfig, *, size: int) -> None:
+    """Check that whole frames are stored in a format that holds them, and large enough."""
+    if config.extract.format != "arrow":
+        raise ConfigError(
+            f"extract.format: {NATIVE_FORMAT.format(config.extract.format)}; set"
+            " extract.format=arrow, or extract.fit=squash",
+            key="extract.format",
+        )
+    if size > config.extract.size:
+        raise ConfigError(
+            f"extract.size ({config.extract.size}), of the shorter side, is less than the model's"
+            f" frames of {size} pixels; set extract.size={size}, or more",
             key="extract.size",
         )
 

@@ -19,8 +19,8 @@ from reelvec.models.conversion.names import our_names
 from reelvec.models.conversion.weights import (
     build_for,
     check_packages,
-    frame_size_of_files,
-    image_size_of,
+    pixels_of,
+    pixels_of_files,
     start,
     start_policy,
     to_legacy_fp16,
@@ -98,7 +98,7 @@ def open_any(weights: str) -> WeightsFile:
         WeightsError: as `read_start`.
     """
     if is_pretrained(weights):
-        frame_size_of_files(pretrained_files(weights))  # before a large file is looked for
+        pixels_of_files(pretrained_files(weights))  # before a large file is looked for
         return WeightsFile(read_pretrained(weights), "Hugging Face folder (safetensors)", {})
     path = Path(weights).expanduser()
     file = open_weights(path)
@@ -173,7 +173,7 @@ def rehearse_start(config: ModelConfig, *, train: TrainConfig | None = None) -> 
     published = _facts(config.policy_weights).shapes if config.policy_weights else None
     if config.weights and state and is_pretrained(config.weights):
         check_packages(state)
-        return image_size_of(state)
+        return pixels_of(state).size
     if state is None and published is None:  # mostly tiny: sooner than torch loads its meta device
         with torch.random.fork_rng(devices=()):
             return _size_of(build_sized(config, sizes=architecture(config.architecture)), train)

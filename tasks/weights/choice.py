@@ -13,7 +13,7 @@ from typing import Any
 
 from reelvec.configs import PipelineConfig
 from reelvec.models.clip.architecture import SMALLEST, architecture
-from reelvec.models.conversion.weights import image_size_of
+from reelvec.models.conversion.weights import pixels_of
 from reelvec.models.errors import ModelError
 from reelvec.models.registry import ZERO_SHOT
 from reelvec.storage.errors import MissingArtifactError, WeightsError
@@ -62,11 +62,12 @@ def _from_file(name: str) -> ChosenModel:
     weights = name if is_pretrained(name) else str(existing_file(Path(name)).resolve())
     recognised = name_model(weights)
     try:
-        size = image_size_of(recognised.file.tensors)
+        form = pixels_of(recognised.file.tensors)
     except ModelError as error:
         raise WeightsError(f"({name}) fits no model family: {error}", path=name) from None
     model = recognised.config(weights).model_dump(mode="json", exclude={"architecture"})
-    return ChosenModel(model, {"size": size}, f"Embedded with {name} ({recognised.family}).")
+    extract = {"size": form.size, **form.model_dump(exclude_defaults=True)}
+    return ChosenModel(model, extract, f"Embedded with {name} ({recognised.family}).")
 
 
 def _trained_here(store: str) -> ChosenModel | None:
