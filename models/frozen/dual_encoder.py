@@ -7,10 +7,8 @@ is the optional extra `[hf]`; code that a checkpoint brings along is never run.
 
 from __future__ import annotations
 
-import importlib.util
-import tempfile
+import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,19 +18,20 @@ from reelvec.configs.decoding import FrameForm
 from reelvec.models.clip.architecture import MAX_LAYERS
 from reelvec.models.clip.packing import encode_packed
 from reelvec.models.costs import Macs
-from reelvec.models.errors import InputError, OptionsError, WeightsError
+from reelvec.models.errors import InputError, WeightsError
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.frozen.clip import FrozenOptions
 from reelvec.models.frozen.counting import dual_encoder_macs
+from reelvec.models.frozen.input import OwnInput
+from reelvec.models.frozen.loading import load
 from reelvec.models.frozen.packed_files import json_file, unpacked
 from reelvec.models.frozen.preprocessing import MAX_NUMBER, number_of, preprocessing_of
 from reelvec.models.temporal import pool, unit
 
-__all__ = ["DualEncoder", "check_package", "pixels_of"]
+__all__ = ["DualEncoder", "adopt", "own_input"]
 
-KINDS = ("clip", "metaclip_2", "siglip", "siglip2")
-"""`model_type` of configurations known to work: texts need no mask, frames are squares of pixels"""
+_SCALE = "encoder.logit_scale"
 _SIGLIP = ("siglip", "siglip2")
 _REMEDY = "save model, tokenizer and image processor into one folder with save_pretrained"
 
@@ -49,11 +48,12 @@ class DualEncoder(RetrievalModel):
     encoder: nn.Module
     files: Tensor
 
-    def __init__(self, files: Tensor, *, max_frames: int) -> None:
+    def __init__(self, files: Tensor, *, options: FrozenOptions, max_frames: int) -> None:
         """Build with random weights.
 
         Args:
             files: uint8, the checkpoint's small files as storage.weights.pretrained packs them.
+            options: none of them.
             max_frames: frames of a video.
 
         Raises:
@@ -62,13 +62,14 @@ class DualEncoder(RetrievalModel):
         """
         contents = unpacked(files)
         config = _json(contents, "config.json")
-        _check_kind(config)
+        _check_numbers(config)
+        options.check_none("this dual encoder")
         seen = preprocessing_of(contents)
         self._pixels, self.mean, self.std = seen.form, seen.mean, seen.std
         super().__init__(
             image_size=seen.form.size, max_words=_text_length(config), max_frames=max_frames
         )
-        self.encoder, self._tokenizer = _load(contents)
+        self.encoder, self._tokenizer = load(contents)
         self._width = _width(config)
         self._patch = 0
         if config["model_type"] == "siglip2":
@@ -136,64 +137,33 @@ class DualEncoder(RetrievalModel):
         return _vector(encoder.get_image_features(**shown))
 
 
-def pixels_of(files: Tensor) -> FrameForm:
-    """The form of a frame that a checkpoint's packed files ask for.
+def own_input(files: Mapping[str, bytes]) -> OwnInput:
+    """What a checkpoint's unpacked small files say of frames.
 
     Raises:
-        WeightsError: a model of a kind that is not supported, or files that do not say it.
+        WeightsError: numbers that cannot be, or files that do not say it.
     """
-    contents = unpacked(files)
-    _check_kind(_json(contents, "config.json"))
-    return preprocessing_of(contents).form
+    _check_numbers(_json(files, "config.json"))
+    return OwnInput(preprocessing_of(files).form)
 
 
-def check_package() -> None:
-    """Refuse to go on without `transformers`.
+def adopt(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors, and the scale CLIP starts training from where a checkpoint has none.
 
-    Raises:
-        OptionsError: it is not installed.
+    A text and an image tower saved with their projections, as CLIP4Clip's public checkpoint is, are
+    a CLIP but for it; it changes no rank.
     """
-    if importlib.util.find_spec("transformers") is None:
-        raise OptionsError(
-            "weights hf:… need the package transformers, which is not installed; "
-            'pip install "reelvec[hf]"'
-        )
-
-
-def _load(files: Mapping[str, bytes]) -> tuple[nn.Module, Any]:
-    """Model (random weights, fp32) and tokenizer from the files alone."""
-    check_package()
-    from transformers import AutoConfig, AutoModel, AutoTokenizer, logging
-
-    quieten: Any = logging.set_verbosity_error
-    quieten()  # it warns of defaults that no part of the checkpoint uses
-    local = {"local_files_only": True, "trust_remote_code": False}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, data in files.items():
-            (Path(folder) / name).write_bytes(data)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-            config = AutoConfig.from_pretrained(folder, **local)
-            make: Any = AutoModel.from_config
-            model = make(config, trust_remote_code=False)
-        except Exception as error:  # whatever these files make it do
-            raise WeightsError(
-                f"transformers cannot use {', '.join(sorted(files))} of this checkpoint: {error}"
-            ) from error
-    return model.float(), tokenizer
+    config = _json(unpacked(state["files"]), "config.json")
+    if config["model_type"] != "clip" or _SCALE in state:
+        return state
+    return {**state, _SCALE: torch.tensor(math.log(1 / 0.07))}
 
 
 def _json(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
     return json_file(files, name, remedy=_REMEDY)
 
 
-def _check_kind(config: Mapping[str, Any]) -> None:
-    kind = config.get("model_type")
-    if kind not in KINDS:
-        raise WeightsError(
-            f"a checkpoint of model_type {kind!r:.60} is not supported: there are"
-            f" {', '.join(KINDS)}"
-        )
+def _check_numbers(config: Mapping[str, Any]) -> None:
     for tower in ("text_config", "vision_config"):
         section = config.get(tower, {})
         if not isinstance(section, Mapping):

@@ -21,6 +21,7 @@ from reelvec.models.errors import InputError, WeightsError
 from reelvec.models.family import RetrievalModel, at_least_fp32
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.frozen.clip import FrozenOptions
+from reelvec.models.frozen.input import OwnInput
 from reelvec.models.frozen.packed_files import OPEN_CLIP_CONFIG, json_file, unpacked
 from reelvec.models.frozen.perception_towers import (
     POOL_HEADS,
@@ -31,17 +32,13 @@ from reelvec.models.frozen.perception_towers import (
 )
 from reelvec.models.temporal import pool, unit
 
-__all__ = ["PerceptionEncoder", "pixels_of"]
+__all__ = ["PerceptionEncoder", "own_input"]
 
 PREFIX = "encoder."
 """Of the towers' tensors in a state."""
 TRUNK = PREFIX + "visual.trunk."
 CLIP_VOCABULARY = 49_408
 _MAX_NUMBER = 1_000_000
-_FITS: Mapping[str, Literal["crop", "squash"]] = MappingProxyType(
-    {"shortest": "crop", "squash": "squash"}
-)
-"""OpenCLIP's word for how a picture becomes a square -> ours."""
 
 
 @dataclass(frozen=True)
@@ -82,20 +79,26 @@ class PerceptionEncoder(RetrievalModel):
     trainable = False
     files: Tensor
 
-    def __init__(self, state: Mapping[str, Tensor], *, max_frames: int) -> None:
+    def __init__(
+        self, state: Mapping[str, Tensor], *, options: FrozenOptions, max_frames: int
+    ) -> None:
         """Build with random weights.
 
         Args:
             state: the checkpoint's tensors under `encoder.`, of which only shapes are read, and
                 its packed configuration, `files`.
+            options: none of them.
             max_frames: frames of a video.
 
         Raises:
+            OptionsError: any option.
             WeightsError: a configuration that is not PE-core's, or without tensors of its shape.
         """
-        config = _config(state["files"])
+        options.check_none("PE-core")
+        contents = unpacked(state["files"])
+        config = _config(contents)
         image, text = image_sizes(config, state), text_sizes(config)
-        self._pixels = pixels_of(state["files"])
+        self._pixels = own_input(contents).form
         self.mean, self.std = _colours(config)
         super().__init__(
             image_size=image.grid * image.patch_size,
@@ -151,23 +154,23 @@ class PerceptionEncoder(RetrievalModel):
         return VideoFeatures({"embedding": pool(at_least_fp32(vectors), mask)})
 
 
-def pixels_of(files: Tensor) -> FrameForm:
-    """The form of a frame that a checkpoint's packed configuration asks for.
-
-    OpenCLIP resizes with Pillow; where nothing is said it crops, bicubic.
+def own_input(files: Mapping[str, bytes]) -> OwnInput:
+    """What a configuration says of frames: OpenCLIP crops, bicubic, with Pillow by default.
 
     Raises:
         WeightsError: a configuration that is not PE-core's, or asks for what is not built.
     """
+    fits: dict[Any, Literal["crop", "squash"]] = {"shortest": "crop", "squash": "squash"}
     config = _config(files)
     images, size = _section(config, "preprocess_cfg"), _number(_vision(config), "image_size")
     mode, how = images.get("resize_mode", "shortest"), images.get("interpolation", "bicubic")
-    if mode not in _FITS or how not in ("bicubic", "bilinear"):
+    if mode not in fits or how not in ("bicubic", "bilinear"):
         raise WeightsError(
             f"preprocess_cfg.resize_mode ({mode!s:.40}) and interpolation ({how!s:.40}) must be"
-            f" {' or '.join(_FITS)}, and bicubic or bilinear"
+            f" {' or '.join(fits)}, and bicubic or bilinear"
         )
-    return FrameForm(size=size, fit=_FITS[mode], interpolation=how, resize="pillow")
+    form = FrameForm(size=size, fit=fits[mode], interpolation=how, resize="pillow")
+    return OwnInput(form)
 
 
 def image_sizes(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> ImageSizes:
@@ -231,8 +234,8 @@ def text_sizes(config: Mapping[str, Any]) -> TextSizes:
     return sizes
 
 
-def _config(files: Tensor) -> dict[str, Any]:
-    config = json_file(unpacked(files), OPEN_CLIP_CONFIG, remedy="take the folder it lies in")
+def _config(files: Mapping[str, bytes]) -> dict[str, Any]:
+    config = json_file(files, OPEN_CLIP_CONFIG, remedy="take the folder it lies in")
     _section(config, "model_cfg")
     return config
 

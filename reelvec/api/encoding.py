@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +84,9 @@ class RunEncoder:
         self, clips: Sequence[npt.NDArray[np.uint8]], *, column: str
     ) -> npt.NDArray[np.generic]:
         """One column of clips, [N, D] in the tables' type."""
-        return self.clips(_checked_clips(clips, side=self._encoder.model.image_size), column=column)
+        own = self._encoder.model.pixels
+        side = None if own.fit == "native" else own.size
+        return self.clips(_checked_clips(clips, side=side), column=column)
 
     def clips(self, clips: Sequence[ClipFrames], *, column: str) -> npt.NDArray[np.generic]:
         """One column of clips in whatever form they are, [N, D] in the tables' type."""
@@ -104,6 +107,15 @@ class _GivenClips:
     def lengths(self, keys: Sequence[str]) -> npt.NDArray[np.int64]:
         return np.array([len(self._clips[key].frames) for key in keys], np.int64)
 
+    def clip(self, key: str, picks: npt.NDArray[np.int64]) -> ClipFrames:
+        whole = self._clips[key]
+        return replace(
+            whole,
+            frames=whole.frames[picks],
+            pts_seconds=whole.pts_seconds[picks],
+            frame_index=whole.frame_index[picks],
+        )
+
     def gather(
         self, keys: Sequence[str], *, picks: Sequence[npt.NDArray[np.int64]], out: np.ndarray
     ) -> None:
@@ -116,8 +128,8 @@ class _GivenClips:
             out[row, len(chosen) :] = 0
 
 
-def _checked_clips(clips: Sequence[npt.NDArray[np.uint8]], *, side: int) -> list[ClipFrames]:
-    """A caller's arrays as clips of one frame a second.
+def _checked_clips(clips: Sequence[npt.NDArray[np.uint8]], *, side: int | None) -> list[ClipFrames]:
+    """A caller's arrays as clips of one frame a second; side None: of any height and width.
 
     Raises:
         RequestError: frames of another shape or type.
@@ -125,9 +137,11 @@ def _checked_clips(clips: Sequence[npt.NDArray[np.uint8]], *, side: int) -> list
     checked = []
     for number, clip in enumerate(clips):
         shape, kind = np.shape(clip), getattr(clip, "dtype", type(clip).__name__)
-        if kind != np.uint8 or len(shape) != 4 or not shape[0] or shape[1:] != (side, side, 3):
+        sides = (side, side) if side is not None else shape[1:3]
+        if kind != np.uint8 or len(shape) != 4 or 0 in shape or shape[1:] != (*sides, 3):
+            height, width = (side, side) if side is not None else ("H", "W")
             raise RequestError(
-                f"clip {number} is {kind}{list(shape)}; each must be uint8[T, {side}, {side},"
+                f"clip {number} is {kind}{list(shape)}; each must be uint8[T, {height}, {width},"
                 " 3], RGB, with a frame at least"
             )
         checked.append(

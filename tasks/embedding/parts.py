@@ -19,6 +19,7 @@ import xxhash
 
 from reelvec.configs.schema import EmbedConfig
 from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.frames.contract import ClipFrames
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.reasons import Status
 from reelvec.storage.records import Outcome
@@ -203,6 +204,10 @@ class _Watched:
     def gather(self, keys: Sequence[str], *, picks: Sequence[np.ndarray], out: np.ndarray) -> None:
         with self._spending.on(READ):
             self._reader.gather(keys, picks=picks, out=out)
+
+    def clip(self, key: str, picks: np.ndarray) -> ClipFrames:
+        with self._spending.on(READ):
+            return self._reader.clip(key, picks)
 
 
 def _rows_in_force(snapshot: Snapshot, video_ids: Sequence[str]) -> pa.Table:

@@ -9,6 +9,7 @@ import torch
 
 from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.configs.corpora import anchored
+from reelvec.configs.decoding import FrameForm
 from reelvec.configs.schema import STAGES, TrainConfig
 from reelvec.models.errors import OptionsError
 from reelvec.models.ranking.rerank import RERANKINGS
@@ -60,33 +61,35 @@ def check_config(config: PipelineConfig) -> None:
                 key="model.family",
             )
         _check_training(config)
-        size = rehearse_start(config.model, train=config.train)
+        own = rehearse_start(config.model, train=config.train)
         check_teachers(config)
     except OptionsError as error:
         raise ConfigError(f"model: {error}", key="model") from None
-    if config.extract.fit == "native":
-        _check_native(config, size=size)
-    elif size != config.extract.size:
-        start = f"weights ({weights})" if weights else f"architecture {config.model.architecture}"
-        raise ConfigError(
-            f"extract.size ({config.extract.size}) is not the frame size of model.{start},"
-            f" {size} pixels; set extract.size={size}",
-            key="extract.size",
-        )
+    _check_frames(config, own=own)
 
 
-def _check_native(config: PipelineConfig, *, size: int) -> None:
-    """Check that whole frames are stored in a format that holds them, and large enough."""
-    if config.extract.format != "arrow":
+def _check_frames(config: PipelineConfig, *, own: FrameForm) -> None:
+    """Check that the model can be shown what is stored, and that its format holds it."""
+    extract, weights = config.extract, config.model.weights
+    if extract.fit == "native" and extract.format != "arrow":
         raise ConfigError(
-            f"extract.format: {NATIVE_FORMAT.format(config.extract.format)}; set"
-            " extract.format=arrow, or extract.fit=squash",
+            f"extract.format: {NATIVE_FORMAT.format(extract.format)}; set extract.format=arrow, or"
+            " extract.fit=squash",
             key="extract.format",
         )
-    if size > config.extract.size:
+    if own.fit == "native":
+        return
+    if extract.fit == "native" and own.size > extract.size:
         raise ConfigError(
-            f"extract.size ({config.extract.size}), of the shorter side, is less than the model's"
-            f" frames of {size} pixels; set extract.size={size}, or more",
+            f"extract.size ({extract.size}), of the shorter side, is less than the model's frames"
+            f" of {own.size} pixels; set extract.size={own.size}, or more",
+            key="extract.size",
+        )
+    if extract.fit != "native" and own.size != extract.size:
+        start = f"weights ({weights})" if weights else f"architecture {config.model.architecture}"
+        raise ConfigError(
+            f"extract.size ({extract.size}) is not the frame size of model.{start},"
+            f" {own.size} pixels; set extract.size={own.size}",
             key="extract.size",
         )
 

@@ -39,7 +39,7 @@ def clip_in(path: str | Path, *, options: ExtractConfig) -> ClipFrames:
         frames=result.frames,
         pts_seconds=result.pts_seconds,
         frame_index=result.frame_index,
-        source=result.source,
+        source=result.source if options.fit == "native" else None,
     )
 
 
@@ -69,5 +69,5 @@ def _picture_in(path: str | Path, *, options: ExtractConfig) -> ClipFrames | Non
         fit=options.fit,
         interpolation=options.interpolation,
     )
-    made_from = Source(height, width, frames=1, fps=1.0)
+    made_from = Source(height, width, frames=1, fps=1.0) if options.fit == "native" else None
     return ClipFrames("query", out, np.zeros(1), np.zeros(1, np.int64), made_from)

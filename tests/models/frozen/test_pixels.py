@@ -8,7 +8,7 @@ import torch
 
 from reelvec.configs.decoding import FrameForm
 from reelvec.models.errors import WeightsError
-from reelvec.models.frozen.perception import pixels_of
+from reelvec.models.frozen.perception import own_input
 from reelvec.models.frozen.preprocessing import preprocessing_of
 from reelvec.storage.video.transform import fit
 from reelvec.tasks.reports.model_facts import pixel_words
@@ -75,17 +75,15 @@ def files_of(preprocessing):
         "model_cfg": {"vision_cfg": {"image_size": SIDE}},
         "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3} | preprocessing,
     }
-    data = json.dumps(config).encode()
-    head = json.dumps({"open_clip_config.json": len(data)}).encode()
-    return torch.frombuffer(bytearray(head + b"\n" + data), dtype=torch.uint8)
+    return {"open_clip_config.json": json.dumps(config).encode()}
 
 
 def test_pe_core_squashes_where_its_configuration_says_so():
-    found = pixels_of(files_of({"resize_mode": "squash", "interpolation": "bilinear"}))
+    found = own_input(files_of({"resize_mode": "squash", "interpolation": "bilinear"})).form
     assert found == FrameForm(size=SIDE, fit="squash", interpolation="bilinear", resize="pillow")
-    assert pixels_of(files_of({})) == FrameForm(size=SIDE, resize="pillow")
+    assert own_input(files_of({})).form == FrameForm(size=SIDE, resize="pillow")
     with pytest.raises(WeightsError, match=r"resize_mode \(longest\)"):
-        pixels_of(files_of({"resize_mode": "longest"}))
+        own_input(files_of({"resize_mode": "longest"}))
 
 
 def test_a_report_says_whose_pixels_they_are():

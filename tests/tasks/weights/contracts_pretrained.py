@@ -11,7 +11,7 @@ import reelvec
 from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import EmbedConfig
 from reelvec.models.conversion.recognition import recognise
-from reelvec.models.conversion.weights import pixels_of
+from reelvec.models.conversion.weights import input_of
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, write_run
@@ -143,7 +143,7 @@ class PretrainedContract:
         assert chosen.model["weights"] == f"hf:{folder}"
         assert chosen.extract == {"size": 32, **self.form(folder)}
         state = read_pretrained(f"hf:{folder}")
-        assert pixels_of(state).size == 32 and recognise(state)[0][0] == "frozen"
+        assert input_of(state).form.size == 32 and recognise(state)[0][0] == "frozen"
 
     def test_weights_are_inspected_and_imported(self, folder, tmp_path):
         found = inspect_file(f"hf:{folder}")

@@ -1,0 +1,121 @@
+"""Encoders that see a clip as a clip: frames in time, not a mean of single ones.
+
+The family says how many frames it takes, exactly or at most. One clip is encoded a call: each is
+10^11 to 10^13 multiply-accumulates, which fill a device alone, clips differ in size and length, and
+so no vector can depend on another clip.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reelvec.models.errors import InputError
+from reelvec.models.family import RetrievalModel
+from reelvec.models.features import TextFeatures, VideoFeatures
+from reelvec.models.frozen.clip import FrozenOptions
+from reelvec.models.frozen.input import FrameCount
+
+__all__ = ["Clip", "ClipEncoder", "FrameCount", "resized", "tokens_of", "without_padding"]
+
+_PADDING = -1
+"""In place of a token: no tokenizer's id, so that a caption cannot write it."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clip:
+    """One clip as it is stored.
+
+    Attributes:
+        frames: uint8 [T, H, W, 3], RGB.
+        seconds: float64 [T], when they are shown.
+        size: (height, width) of the decoded pictures, of which `frames` may be a smaller form.
+    """
+
+    frames: Tensor
+    seconds: Tensor
+    size: tuple[int, int]
+
+
+class ClipEncoder(RetrievalModel):
+    """A model with `encode_clip` in place of `encode_video`."""
+
+    options_class = FrozenOptions
+    trainable = False
+    files: Tensor
+
+    @property
+    @abstractmethod
+    def frame_count(self) -> FrameCount:
+        """How many frames `encode_clip` takes."""
+
+    @abstractmethod
+    def encode_clip(self, clip: Clip) -> VideoFeatures:
+        """Features of one clip: named tensors [1, ...] as in `video_columns`.
+
+        Raises:
+            InputError: not as many frames as the model takes.
+        """
+
+    def encode_video(self, frames: Tensor, mask: Tensor, **extra: Any) -> VideoFeatures:
+        """Refused: a batch of squares does not say what this family needs to know."""
+        raise InputError(
+            f"{type(self).__name__} sees a clip as a clip: encode_clip, not encode_video"
+            f" (frames {tuple(frames.shape)}, mask {tuple(mask.shape)}, {', '.join(extra)})"
+        )
+
+    def caption_lengths(self, tokens: Tensor) -> Tensor:
+        """Tokens of each text, padding left out."""
+        return (tokens != _PADDING).sum(dim=1)
+
+    def encode_text(self, tokens: Tensor) -> TextFeatures:
+        """`embedding` [T, D], unit; padding is no part of a text."""
+        if tokens.ndim != 2:
+            raise InputError(
+                f"tokens of shape {tuple(tokens.shape)}: this model takes [T, L] of its `tokenize`"
+            )
+        ids, mask = without_padding(tokens)
+        return TextFeatures({"embedding": self._texts(ids, mask)})
+
+    @abstractmethod
+    def _texts(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Unit vectors [T, D] of token ids and their mask, both int64 [T, L]."""
+
+
+def tokens_of(ids: list[list[int]]) -> Tensor:
+    """Ids of several texts as int64 [T, longest], padded so that no id of a text is mistaken."""
+    longest = max(map(len, ids), default=1)
+    return torch.tensor([row + [_PADDING] * (longest - len(row)) for row in ids]).reshape(
+        -1, longest
+    )
+
+
+def without_padding(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Ids and mask, int64 [T, longest of them], of `tokens_of`; padded ids are 0."""
+    mask = (tokens != _PADDING).long()
+    longest = int(mask.sum(dim=1).max()) if len(mask) else 0
+    return (tokens * mask)[:, :longest], mask[:, :longest]
+
+
+def resized(frames: Tensor, *, size: tuple[int, int], kind: str, exact: bool = False) -> Tensor:
+    """Frames uint8 [T, H, W, 3] as [T, 3, h, w], antialiased; as they are where the size fits.
+
+    Args:
+        frames: RGB.
+        size: (h, w).
+        kind: bicubic or bilinear.
+        exact: computed in float and rounded, as torchvision 1 and qwen-vl-utils do; else on uint8,
+            as torchvision 2 and transformers' video processors do.
+    """
+    pixels = frames.permute(0, 3, 1, 2)
+    if tuple(pixels.shape[2:]) == size:
+        return pixels
+    pixels = pixels.float() if exact else pixels.contiguous()
+    out = torch.nn.functional.interpolate(
+        pixels, size=size, mode=kind, antialias=True, align_corners=False
+    )
+    return out.clamp(0, 255).round() if exact else out
