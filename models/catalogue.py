@@ -118,6 +118,18 @@ CATALOGUE: tuple[Known, ...] = (
         video_gmacs=835,
     ),
     Known(
+        name="EmbeddingGemma-2",
+        given_as="hf:FOLDER of type embedding_gemma2; transformers >= 5.19",
+        family="frozen",
+        vector="128 to 768",
+        frames="up to 32, 1 a second",
+        pixels="native",
+        licence="? (cards differ)",
+        parameters=438.8,
+        text_gmacs=5.6,
+        video_gmacs=8_380,
+    ),
+    Known(
         name="Qwen3-VL-Embedding 2B",
         given_as="hf:FOLDER of type qwen3_vl with modules.json; transformers >= 5.0",
         family="frozen",

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from reelvec.models.errors import InputError
+from reelvec.configs.decoding import FrameForm
+from reelvec.models.errors import InputError, OptionsError
 from reelvec.models.family import RetrievalModel
-from reelvec.models.features import TextFeatures, VideoFeatures
+from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.frozen.clip import FrozenOptions
-from reelvec.models.frozen.input import FrameCount
+from reelvec.models.frozen.input import FrameCount, OwnInput
 
-__all__ = ["Clip", "ClipEncoder", "FrameCount", "resized", "tokens_of", "without_padding"]
+__all__ = ["Clip", "ClipEncoder", "FrameCount", "cut_width", "resized", "tokens_of"]
 
 _PADDING = -1
 """In place of a token: no tokenizer's id, so that a caption cannot write it."""
@@ -46,12 +47,57 @@ class ClipEncoder(RetrievalModel):
 
     options_class = FrozenOptions
     trainable = False
+    encoder: nn.Module
     files: Tensor
 
+    def __init__(
+        self, files: Tensor, *, own: OwnInput, width: int, max_words: int, max_frames: int
+    ) -> None:
+        """What all of them have; a subclass loads its `encoder`.
+
+        Args:
+            files: packed small files.
+            own: what they say of frames.
+            width: numbers of a vector.
+            max_words: tokens of a text at most.
+            max_frames: of a clip, as it is asked.
+
+        Raises:
+            OptionsError: frames of another number than the model takes.
+        """
+        super().__init__(image_size=own.form.size, max_words=max_words, max_frames=max_frames)
+        self._form = own.form
+        self._frame_count = own.frame_count or FrameCount(max_frames, exact=False)
+        self._frame_count.check_asked(max_frames)
+        self._width = width
+        self.register_buffer("files", files.clone())
+        self.register_buffer("_zero", torch.zeros(()), persistent=False)
+
     @property
-    @abstractmethod
     def frame_count(self) -> FrameCount:
         """How many frames `encode_clip` takes."""
+        return self._frame_count
+
+    @property
+    def pixels(self) -> FrameForm:
+        """As the model's authors make them."""
+        return self._form
+
+    @property
+    def text_columns(self) -> Columns:
+        """One vector."""
+        return {"embedding": Column((self._width,))}
+
+    @property
+    def video_columns(self) -> Columns:
+        """One vector."""
+        return {"embedding": Column((self._width,))}
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """0: none of these has a scale; a score is the cosine."""
+        zero: Tensor = self.get_buffer("_zero")
+        return zero
 
     @abstractmethod
     def encode_clip(self, clip: Clip) -> VideoFeatures:
@@ -84,6 +130,18 @@ class ClipEncoder(RetrievalModel):
     @abstractmethod
     def _texts(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Unit vectors [T, D] of token ids and their mask, both int64 [T, L]."""
+
+
+def cut_width(options: FrozenOptions, *, width: int) -> int:
+    """Numbers of a vector that is cut as the options say.
+
+    Raises:
+        OptionsError: more than there are.
+    """
+    wanted = options.dimensions or width
+    if wanted > width:
+        raise OptionsError(f"model.options.dimensions ({wanted}) is more than the model's {width}")
+    return wanted
 
 
 def tokens_of(ids: list[list[int]]) -> Tensor:

@@ -29,7 +29,7 @@ from reelvec.models.frozen.packed_files import json_file, unpacked
 from reelvec.models.frozen.preprocessing import MAX_NUMBER, number_of, preprocessing_of
 from reelvec.models.temporal import pool, unit
 
-__all__ = ["DualEncoder", "adopt", "own_input"]
+__all__ = ["DualEncoder"]
 
 _SCALE = "encoder.logit_scale"
 _SIGLIP = ("siglip", "siglip2")
@@ -76,6 +76,16 @@ class DualEncoder(RetrievalModel):
             self._patch = number_of(config, "vision_config", "patch_size", default=16)
         self.register_buffer("files", files.clone())
         self.requires_grad_(False)
+
+    @classmethod
+    def own_input(cls, files: Mapping[str, bytes]) -> OwnInput:
+        """What a checkpoint's unpacked small files say of frames; see `kinds.own_input_of`."""
+        return _own_input(files)
+
+    @classmethod
+    def adopt(cls, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A checkpoint's tensors under the names of this class; see `kinds.adopted`."""
+        return _adopt(state)
 
     @property
     def text_columns(self) -> Columns:
@@ -137,7 +147,7 @@ class DualEncoder(RetrievalModel):
         return _vector(encoder.get_image_features(**shown))
 
 
-def own_input(files: Mapping[str, bytes]) -> OwnInput:
+def _own_input(files: Mapping[str, bytes]) -> OwnInput:
     """What a checkpoint's unpacked small files say of frames.
 
     Raises:
@@ -147,7 +157,7 @@ def own_input(files: Mapping[str, bytes]) -> OwnInput:
     return OwnInput(preprocessing_of(files).form)
 
 
-def adopt(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def _adopt(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The tensors, and the scale CLIP starts training from where a checkpoint has none.
 
     A text and an image tower saved with their projections, as CLIP4Clip's public checkpoint is, are

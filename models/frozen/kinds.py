@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,9 +12,14 @@ from torch import Tensor
 from reelvec.models.errors import WeightsError
 from reelvec.models.family import RetrievalModel
 from reelvec.models.frozen.clip import FrozenOptions
+from reelvec.models.frozen.dual_encoder import DualEncoder
+from reelvec.models.frozen.embedding_gemma2 import EmbeddingGemma2
 from reelvec.models.frozen.input import OwnInput
 from reelvec.models.frozen.loading import check_package
 from reelvec.models.frozen.packed_files import is_open_clip, json_file, unpacked
+from reelvec.models.frozen.perception import PerceptionEncoder
+from reelvec.models.frozen.qwen3_vl import Qwen3VLEmbedding
+from reelvec.models.frozen.videoprism import VideoPrism
 
 __all__ = ["KINDS", "adopted", "build_frozen", "check_version", "own_input_of"]
 
@@ -24,25 +28,25 @@ __all__ = ["KINDS", "adopted", "build_frozen", "check_version", "own_input_of"]
 class Kind:
     """Of one `model_type`."""
 
-    module: str
-    name: str
-    """Of the class; the module has `own_input`, too."""
+    make: Any
+    """The class: built of files, options and frames; tells its `own_input`, and may `adopt`."""
     version: str = ""
     """The first of transformers that has it; "": any."""
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "clip": Kind("dual_encoder", "DualEncoder"),
-        "metaclip_2": Kind("dual_encoder", "DualEncoder"),
-        "siglip": Kind("dual_encoder", "DualEncoder"),
-        "siglip2": Kind("dual_encoder", "DualEncoder"),
-        "videoprism": Kind("videoprism", "VideoPrism", version="5.13"),
-        "qwen3_vl": Kind("qwen3_vl", "Qwen3VLEmbedding", version="5.0"),
+        "clip": Kind(DualEncoder),
+        "metaclip_2": Kind(DualEncoder),
+        "siglip": Kind(DualEncoder),
+        "siglip2": Kind(DualEncoder),
+        "videoprism": Kind(VideoPrism, version="5.13"),
+        "embedding_gemma2": Kind(EmbeddingGemma2, version="5.19"),
+        "qwen3_vl": Kind(Qwen3VLEmbedding, version="5.0"),
     }
 )
 """`model_type` of a configuration -> what it is here."""
-_OPEN_CLIP = Kind("perception", "PerceptionEncoder")
+_OPEN_CLIP = Kind(PerceptionEncoder)
 _PARTS: Mapping[str, str] = MappingProxyType(
     {
         "clip_text_model": "the text tower of a CLIP alone",
@@ -94,7 +98,7 @@ def own_input_of(files: Tensor) -> OwnInput:
     Raises:
         WeightsError: a kind that is not supported, or files that do not say it.
     """
-    found: OwnInput = _module(kind_of(files)).own_input(unpacked(files))
+    found: OwnInput = kind_of(files).make.own_input(unpacked(files))
     return found
 
 
@@ -109,25 +113,18 @@ def build_frozen(
     """
     check_version(state["files"])
     kind = kind_of(state["files"])
-    make: Any = getattr(_module(kind), kind.name)
     given = state if kind is _OPEN_CLIP else state["files"]
-    model: RetrievalModel = make(given, options=options, max_frames=max_frames)
+    model: RetrievalModel = kind.make(given, options=options, max_frames=max_frames)
     return model
 
 
 def adopted(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """A checkpoint's tensors under the names of the class that takes them."""
-    module = _module(kind_of(state["files"]))
-    if not hasattr(module, "adopt"):
-        return state
-    renamed: Mapping[str, Tensor] = module.adopt(state)
+    make = kind_of(state["files"]).make
+    renamed: Mapping[str, Tensor] = make.adopt(state) if hasattr(make, "adopt") else state
     return renamed
 
 
 def _type_of(files: Tensor) -> str:
     remedy = "save model, tokenizer and image processor into one folder with save_pretrained"
     return str(json_file(unpacked(files), "config.json", remedy=remedy).get("model_type"))
-
-
-def _module(kind: Kind) -> Any:
-    return importlib.import_module(f"reelvec.models.frozen.{kind.module}")

@@ -7,8 +7,6 @@ says what they mean. The tokenizer is CLIP's. Neither transformers, timm nor Ope
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Literal
 
 from torch import Tensor
@@ -30,37 +28,16 @@ from reelvec.models.frozen.perception_towers import (
     TextSizes,
     image_macs,
 )
+from reelvec.models.frozen.perception_trunks import TRUNKS, Trunk
 from reelvec.models.temporal import pool, unit
 
-__all__ = ["PerceptionEncoder", "own_input"]
+__all__ = ["PerceptionEncoder"]
 
 PREFIX = "encoder."
 """Of the towers' tensors in a state."""
 TRUNK = PREFIX + "visual.trunk."
 CLIP_VOCABULARY = 49_408
 _MAX_NUMBER = 1_000_000
-
-
-@dataclass(frozen=True)
-class Trunk:
-    """Facts about an image tower that no tensor's shape tells."""
-
-    heads: int
-    rotary_grid: int
-    class_token: bool = True
-
-
-TRUNKS: Mapping[str, Trunk] = MappingProxyType(
-    {
-        "vit_pe_core_tiny_patch16_384": Trunk(heads=3, rotary_grid=24),
-        "vit_pe_core_small_patch16_384": Trunk(heads=6, rotary_grid=24),
-        "vit_pe_core_base_patch16_224": Trunk(heads=12, rotary_grid=14),
-        "vit_pe_core_large_patch14_336": Trunk(heads=16, rotary_grid=24),
-        "vit_pe_core_gigantic_patch14_448": Trunk(heads=16, rotary_grid=32, class_token=False),
-    }
-)
-"""The published image towers by timm's names (timm, models/eva.py)."""
-
 _SIZES = ("context_length", "vocab_size", "width", "heads", "layers")
 _NO_MATTER = (
     *("pad_id", "eos_id", "output_tokens"),
@@ -98,7 +75,7 @@ class PerceptionEncoder(RetrievalModel):
         contents = unpacked(state["files"])
         config = _config(contents)
         image, text = image_sizes(config, state), text_sizes(config)
-        self._pixels = own_input(contents).form
+        self._pixels = _own_input(contents).form
         self.mean, self.std = _colours(config)
         super().__init__(
             image_size=image.grid * image.patch_size,
@@ -110,6 +87,11 @@ class PerceptionEncoder(RetrievalModel):
         self.encoder = PerceptionTowers(image, text, embed_dim=self._width)
         self.register_buffer("files", state["files"].clone())
         self.requires_grad_(False)
+
+    @classmethod
+    def own_input(cls, files: Mapping[str, bytes]) -> OwnInput:
+        """What a checkpoint's unpacked small files say of frames; see `kinds.own_input_of`."""
+        return _own_input(files)
 
     @property
     def text_columns(self) -> Columns:
@@ -154,7 +136,7 @@ class PerceptionEncoder(RetrievalModel):
         return VideoFeatures({"embedding": pool(at_least_fp32(vectors), mask)})
 
 
-def own_input(files: Mapping[str, bytes]) -> OwnInput:
+def _own_input(files: Mapping[str, bytes]) -> OwnInput:
     """What a configuration says of frames: OpenCLIP crops, bicubic, with Pillow by default.
 
     Raises:

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reelvec.configs.decoding import FrameForm
-from reelvec.models.errors import InputError, OptionsError, WeightsError
-from reelvec.models.features import Column, Columns, VideoFeatures
+from reelvec.models.errors import InputError, WeightsError
+from reelvec.models.family import at_least_fp32
+from reelvec.models.features import VideoFeatures
 from reelvec.models.frozen.clip import FrozenOptions
-from reelvec.models.frozen.clips import Clip, ClipEncoder, resized, tokens_of
+from reelvec.models.frozen.clips import Clip, ClipEncoder, cut_width, resized, tokens_of
 from reelvec.models.frozen.input import FrameCount, OwnInput
 from reelvec.models.frozen.loading import load
 from reelvec.models.frozen.packed_files import json_file, unpacked
@@ -28,7 +29,7 @@ from reelvec.models.frozen.preprocessing import number_of
 from reelvec.models.sampling.rules import Rule
 from reelvec.models.temporal import unit
 
-__all__ = ["Grid", "Qwen3VLEmbedding", "adopt", "grid_of", "own_input", "patches_of"]
+__all__ = ["Grid", "Qwen3VLEmbedding", "grid_of", "patches_of"]
 
 INSTRUCTION = "Represent the user's input."
 MAX_FRAMES = 64
@@ -55,8 +56,6 @@ class Grid:
 class Qwen3VLEmbedding(ClipEncoder):
     """Column `embedding` on both sides; a score is the cosine, there is no scale."""
 
-    encoder: nn.Module
-
     def __init__(self, files: Tensor, *, options: FrozenOptions, max_frames: int) -> None:
         """Build with random weights.
 
@@ -65,47 +64,29 @@ class Qwen3VLEmbedding(ClipEncoder):
             WeightsError: files it cannot be built from, or of the chat model or the reranker.
         """
         contents = unpacked(files)
-        own = own_input(contents)
+        own = _own_input(contents)
         config = json_file(contents, "config.json", remedy="take the checkpoint's own")
-        super().__init__(image_size=_SIDE, max_words=MAX_TOKENS, max_frames=max_frames)
-        self._own, self._options = own, options
-        self.frame_count.check_asked(max_frames)
         width = number_of(config, "text_config", "hidden_size", default=4096)
-        self._width = options.dimensions or width
-        if self._width > width:
-            raise OptionsError(
-                f"model.options.dimensions ({self._width}) is more than the model's {width}"
-            )
+        super().__init__(
+            files,
+            own=own,
+            width=cut_width(options, width=width),
+            max_words=MAX_TOKENS,
+            max_frames=max_frames,
+        )
+        self._options = options
         self.encoder, self._tokenizer = load(contents)
-        self.register_buffer("files", files.clone())
-        self.register_buffer("_zero", torch.zeros(()), persistent=False)
         self.requires_grad_(False)
 
-    @property
-    def frame_count(self) -> FrameCount:
-        """At most 64."""
-        return FrameCount(MAX_FRAMES, exact=False)
+    @classmethod
+    def own_input(cls, files: Mapping[str, bytes]) -> OwnInput:
+        """What a checkpoint's unpacked small files say of frames; see `kinds.own_input_of`."""
+        return _own_input(files)
 
-    @property
-    def pixels(self) -> FrameForm:
-        """The whole picture; the model's own grid follows from it and from the number of frames."""
-        return self._own.form
-
-    @property
-    def text_columns(self) -> Columns:
-        """One vector."""
-        return {"embedding": Column((self._width,))}
-
-    @property
-    def video_columns(self) -> Columns:
-        """One vector."""
-        return {"embedding": Column((self._width,))}
-
-    @property
-    def logit_scale(self) -> Tensor:
-        """0: the checkpoint has none."""
-        zero: Tensor = self.get_buffer("_zero")
-        return zero
+    @classmethod
+    def adopt(cls, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A checkpoint's tensors under the names of this class; see `kinds.adopted`."""
+        return _adopt(state)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids int64 [T, L] of the prompts that ask for captions."""
@@ -149,11 +130,10 @@ class Qwen3VLEmbedding(ClipEncoder):
         states = encoder(input_ids=ids, attention_mask=mask, use_cache=False, **shown)
         rows = torch.arange(len(ids), device=ids.device)
         last: Tensor = states.last_hidden_state[rows, mask.sum(dim=1) - 1]
-        last = last.float() if last.dtype in (torch.float16, torch.bfloat16) else last
-        return unit(last[:, : self._width])
+        return unit(at_least_fp32(last[:, : self._width]))
 
 
-def own_input(files: Mapping[str, bytes]) -> OwnInput:
+def _own_input(files: Mapping[str, bytes]) -> OwnInput:
     """What a checkpoint's unpacked small files say of frames.
 
     Raises:
@@ -176,7 +156,7 @@ def own_input(files: Mapping[str, bytes]) -> OwnInput:
     )
 
 
-def adopt(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def _adopt(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The tensors under the names of the model without its language head, which is left out."""
     begin = "encoder.model."
     if not any(key.startswith(begin) for key in state):

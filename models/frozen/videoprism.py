@@ -11,12 +11,12 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reelvec.configs.decoding import FrameForm
 from reelvec.models.costs import Macs, transformer_macs
-from reelvec.models.features import Column, Columns, VideoFeatures
+from reelvec.models.family import at_least_fp32
+from reelvec.models.features import VideoFeatures
 from reelvec.models.frozen.clip import FrozenOptions
 from reelvec.models.frozen.clips import Clip, ClipEncoder, resized, tokens_of
 from reelvec.models.frozen.input import FrameCount, OwnInput
@@ -26,7 +26,7 @@ from reelvec.models.frozen.preprocessing import number_of
 from reelvec.models.sampling.rules import Rule
 from reelvec.models.temporal import unit
 
-__all__ = ["VideoPrism", "own_input"]
+__all__ = ["VideoPrism"]
 
 _REMEDY = "take the checkpoint's own"
 _TO_SPACES = str.maketrans(dict.fromkeys(string.punctuation, " "))
@@ -34,8 +34,6 @@ _TO_SPACES = str.maketrans(dict.fromkeys(string.punctuation, " "))
 
 class VideoPrism(ClipEncoder):
     """Column `embedding` on both sides; a score is the cosine, there is no scale."""
-
-    encoder: nn.Module
 
     def __init__(self, files: Tensor, *, options: FrozenOptions, max_frames: int) -> None:
         """Build with random weights.
@@ -46,46 +44,21 @@ class VideoPrism(ClipEncoder):
         """
         options.check_none("VideoPrism")
         contents = unpacked(files)
-        self._own = own_input(contents)
-        self._frame_count = self._own.frame_count or FrameCount(16, exact=True)
         config = json_file(contents, "config.json", remedy=_REMEDY)
         super().__init__(
-            image_size=self._own.form.size,
+            files,
+            own=_own_input(contents),
+            width=number_of(config, "vision_config", "hidden_size", default=768),
             max_words=number_of(config, "text_config", "max_position_embeddings", default=64),
             max_frames=max_frames,
         )
-        self.frame_count.check_asked(max_frames)
         self.encoder, self._tokenizer = load(contents)
-        self._width = number_of(config, "vision_config", "hidden_size", default=768)
-        self.register_buffer("files", files.clone())
-        self.register_buffer("_zero", torch.zeros(()), persistent=False)
         self.requires_grad_(False)
 
-    @property
-    def frame_count(self) -> FrameCount:
-        """Exactly the configuration's number."""
-        return self._frame_count
-
-    @property
-    def pixels(self) -> FrameForm:
-        """The whole picture as a square."""
-        return self._own.form
-
-    @property
-    def text_columns(self) -> Columns:
-        """One vector."""
-        return {"embedding": Column((self._width,))}
-
-    @property
-    def video_columns(self) -> Columns:
-        """One vector."""
-        return {"embedding": Column((self._width,))}
-
-    @property
-    def logit_scale(self) -> Tensor:
-        """0: the checkpoint has none."""
-        zero: Tensor = self.get_buffer("_zero")
-        return zero
+    @classmethod
+    def own_input(cls, files: Mapping[str, bytes]) -> OwnInput:
+        """What a checkpoint's unpacked small files say of frames; see `kinds.own_input_of`."""
+        return _own_input(files)
 
     def macs(self) -> Macs:
         """Spatial blocks a frame, temporal blocks a place, auxiliary blocks over all of both."""
@@ -124,20 +97,20 @@ class VideoPrism(ClipEncoder):
     def _texts(self, ids: Tensor, mask: Tensor) -> Tensor:
         encoder: Any = self.encoder
         found = encoder.get_text_features(input_ids=ids, attention_mask=mask).pooler_output
-        return unit(found.flatten(1).to(_wide(found)))
+        return unit(at_least_fp32(found.flatten(1)))
 
     def encode_clip(self, clip: Clip) -> VideoFeatures:
         """`embedding` [1, D], unit."""
         self.frame_count.check(len(clip.frames))
         encoder: Any = self.encoder
         side = self.image_size
-        pixels = resized(clip.frames, size=(side, side), kind=self._own.form.interpolation)
+        pixels = resized(clip.frames, size=(side, side), kind=self.pixels.interpolation)
         values = (pixels.float() * (1 / 255)).to(encoder.dtype)[None]
         found = encoder.get_video_features(pixel_values_videos=values).pooler_output[:, 0]
-        return VideoFeatures({"embedding": unit(found.to(_wide(found)))})
+        return VideoFeatures({"embedding": unit(at_least_fp32(found))})
 
 
-def own_input(files: Mapping[str, bytes]) -> OwnInput:
+def _own_input(files: Mapping[str, bytes]) -> OwnInput:
     """What a checkpoint's unpacked small files say of frames."""
     config = json_file(files, "config.json", remedy=_REMEDY)
     frames = number_of(config, "vision_config", "num_frames", default=16)
@@ -152,7 +125,3 @@ def own_input(files: Mapping[str, bytes]) -> OwnInput:
 def as_written(text: str) -> str:
     """A caption as the authors' tokenizer takes it: no punctuation, lower case, a full stop."""
     return " ".join(text.translate(_TO_SPACES).lower().split()) + "."
-
-
-def _wide(x: Tensor) -> torch.dtype:
-    return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from reelvec.models.sampling.originals import (
     clip2video_jitter,
     clip2video_two_stage,
     clip4clip_cv2,
+    embedding_gemma2,
     ffmpeg_pictures,
     qwen3_vl,
     videoprism,
@@ -22,12 +23,25 @@ from reelvec.models.sampling.originals import (
 )
 from reelvec.models.sampling.timeline import Timeline
 
-if TYPE_CHECKING:
-    from reelvec.models.sampling.rules import Rule
-
 __all__ = ["ORIGINALS"]
 
 Indices = npt.NDArray[np.int64]
+
+
+class Rule(Protocol):
+    """What these rules read of `models.sampling.rules.Rule`."""
+
+    @property
+    def policy(self) -> str: ...
+    @property
+    def rate(self) -> float: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def max_frames(self) -> int | None: ...
+    @property
+    def seed(self) -> int: ...
+
 
 CLIP2VIDEO_JPEGS_A_SECOND = 5.0
 """CLIP2Video first writes five JPEGs a second, then chooses among those
@@ -122,6 +136,12 @@ def _qwen3_vl(timeline: Timeline, rule: Rule) -> Indices:
     )
 
 
+def _embedding_gemma2(timeline: Timeline, rule: Rule) -> Indices:
+    return timeline.first + embedding_gemma2(
+        timeline.stop - timeline.first, fps=timeline.fps, rate=rule.rate
+    )
+
+
 ORIGINALS: dict[str, Callable[[Timeline, Rule], Indices]] = {
     "clip4clip": _clip4clip,
     "clip2video": _clip2video(_five_a_second),
@@ -135,6 +155,7 @@ ORIGINALS: dict[str, Callable[[Timeline, Rule], Indices]] = {
     "adaclip_subset_random": _adaclip_subset_random,
     "videoprism": _of_window(videoprism),
     "qwen3_vl": _qwen3_vl,
+    "embedding_gemma2": _embedding_gemma2,
     "xpool": _of_window(xpool_segment),
 }
 """Name of a policy -> the rule."""

@@ -16,6 +16,7 @@ __all__ = [
     "clip2video_jitter",
     "clip2video_two_stage",
     "clip4clip_cv2",
+    "embedding_gemma2",
     "ffmpeg_pictures",
     "qwen3_vl",
     "videoprism",
@@ -183,6 +184,17 @@ def qwen3_vl(frame_count: int, *, fps: float, rate: float, most: int) -> Indices
     count = int(min(wanted, most // 2 * 2, frame_count)) // 2 * 2
     chosen = torch.linspace(0, frame_count - 1, count).round().long()
     return np.asarray(chosen.numpy(), np.int64)
+
+
+def embedding_gemma2(frame_count: int, *, fps: float, rate: float) -> Indices:
+    """`rate` frames a second by the mean rate of the file: int(i fps / rate), one at least.
+
+    Source: transformers, EmbeddingGemma2VideoProcessor.sample_frames; the limit comes after.
+    """
+    if frame_count == 0 or fps <= 0:
+        return np.arange(min(frame_count, 1), dtype=np.int64)
+    count, step = max(1, int(frame_count / fps * rate)), fps / rate
+    return np.array([min(frame_count - 1, int(i * step)) for i in range(count)], np.int64)
 
 
 def videoprism(frame_count: int, *, count: int) -> Indices:

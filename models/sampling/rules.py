@@ -51,7 +51,7 @@ class Rule:
     @property
     def counts(self) -> bool:
         """Whether `count` says how many frames are kept."""
-        return self.policy not in ("all", "per_second", "clip4clip", "qwen3_vl")
+        return self.policy not in ("all", "per_second", "clip4clip", "qwen3_vl", "embedding_gemma2")
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:

@@ -112,3 +112,47 @@ def qwen3_vl(folder, *, with_head=True):
     byte_tokenizer(specials=specials).save_pretrained(folder)
     (folder / "modules.json").write_text(json.dumps([{"name": "0"}]))
     return model
+
+
+def embedding_gemma2(folder):
+    """Vectors of 24 numbers, frames of at most 70 tokens; an audio tower that is not used."""
+    import transformers
+
+    specials = ("<pad>", "<eos>", "<bos>", "<|image>", "<image|>", "<|image|>", "<|video|>")
+    text = {
+        "vocab_size": 300,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "sliding_window": 16,
+        "sliding_window_pattern": 2,
+        "global_head_dim": 16,
+        "num_global_key_value_heads": 1,
+        "hidden_size_per_layer_input": 8,
+        "embedding_dim": 24,
+    }
+    vision = {
+        "model_type": "gemma4_vision",
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "position_embedding_size": 64,
+    }
+    config = transformers.EmbeddingGemma2Config(
+        text_config=text,
+        vision_config=vision,
+        audio_config=None,
+        video_token_id=specials.index("<|video|>"),
+        image_token_id=specials.index("<|image|>"),
+        audio_token_id=299,
+    )
+    model = drawn_wide(transformers.EmbeddingGemma2Model(config))
+    model.save_pretrained(folder)
+    byte_tokenizer(specials=specials).save_pretrained(folder)
+    return model

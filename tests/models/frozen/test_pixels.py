@@ -8,7 +8,7 @@ import torch
 
 from reelvec.configs.decoding import FrameForm
 from reelvec.models.errors import WeightsError
-from reelvec.models.frozen.perception import own_input
+from reelvec.models.frozen.perception import PerceptionEncoder
 from reelvec.models.frozen.preprocessing import preprocessing_of
 from reelvec.storage.video.transform import fit
 from reelvec.tasks.reports.model_facts import pixel_words
@@ -79,11 +79,13 @@ def files_of(preprocessing):
 
 
 def test_pe_core_squashes_where_its_configuration_says_so():
-    found = own_input(files_of({"resize_mode": "squash", "interpolation": "bilinear"})).form
+    found = PerceptionEncoder.own_input(
+        files_of({"resize_mode": "squash", "interpolation": "bilinear"})
+    ).form
     assert found == FrameForm(size=SIDE, fit="squash", interpolation="bilinear", resize="pillow")
-    assert own_input(files_of({})).form == FrameForm(size=SIDE, resize="pillow")
+    assert PerceptionEncoder.own_input(files_of({})).form == FrameForm(size=SIDE, resize="pillow")
     with pytest.raises(WeightsError, match=r"resize_mode \(longest\)"):
-        own_input(files_of({"resize_mode": "longest"}))
+        PerceptionEncoder.own_input(files_of({"resize_mode": "longest"}))
 
 
 def test_a_report_says_whose_pixels_they_are():

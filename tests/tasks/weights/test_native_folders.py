@@ -18,7 +18,7 @@ from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.preflight import check_config
 from reelvec.tasks.training.train import train
 from reelvec.tasks.weights.checking import check_model
-from reelvec.tasks.weights.choice import choose_weights
+from reelvec.tasks.weights.choice import choose_several, choose_weights
 from tests.support import native_models
 from tests.support.engine_free import run_embed, run_extract, run_ingest
 
@@ -85,6 +85,21 @@ def test_what_does_not_fit_is_refused_before_any_work(folder, tmp_path):
     hdf5 = config.extract.model_copy(update={"format": "hdf5", "fit": "native"})
     with pytest.raises(ConfigError, match=r"extract\.format=arrow"):
         check_config(config.model_copy(update={"extract": hdf5}))
+
+
+def test_several_models_share_what_is_stored(tmp_path):
+    """Each file is decoded once: their frames are one artifact, where they want other ones too."""
+    names = []
+    for kind in ("videoprism", "qwen3_vl"):
+        (tmp_path / kind).mkdir()
+        getattr(native_models, kind)(tmp_path / kind)
+        names.append(f"hf:{tmp_path / kind}")
+    both = choose_several(names, store="unused")
+    assert [one.extract for one in both] == [{"fit": "native", "size": 336}] * 2
+    assert [one.model["max_frames"] for one in both] == [4, 64]
+    assert choose_several(names[:1], store="unused") == [choose_weights(names[0], store="unused")]
+    with pytest.raises(WeightsError, match="named twice"):
+        choose_several([*names, names[0]], store="unused")
 
 
 def test_a_pickle_alone_comes_with_the_line_that_converts_it(tmp_path):
