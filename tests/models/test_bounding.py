@@ -8,7 +8,6 @@ from torch.nn import functional
 
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.features import TextFeatures, VideoFeatures
-from reelvec.models.ranking import coarse as rounding
 from reelvec.models.ranking.coarse import WholeRows, coarse
 from reelvec.models.registry import build
 
