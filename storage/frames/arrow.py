@@ -177,6 +177,7 @@ class ArrowShardReader:
         return self.size, self.size
 
     def source(self, i: int) -> Source | None:
+        del i
         return None
 
     def frames(self, i: int) -> np.ndarray:
