@@ -201,6 +201,7 @@ class Hdf5ShardReader:
 
     def source(self, i: int) -> Source | None:
         del i
+        return None
 
     def frames(self, i: int) -> np.ndarray:
         count = int(self.lengths[i])
