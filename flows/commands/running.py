@@ -103,8 +103,13 @@ def embed(
         typer.Option(help="CSV, JSON, JSONL or Parquet: video_id,path,caption[,split]."),
     ] = None,
     weights: Annotated[
-        str | None,
-        typer.Option(help="CLIP archive, trained checkpoint or hf:FOLDER_OR_NAME to embed with."),
+        list[str] | None,
+        typer.Option(
+            "--weights",
+            "--model",
+            help="CLIP archive, trained checkpoint or hf:FOLDER_OR_NAME to embed with; several"
+            " times, a table each, and each file is read once.",
+        ),
     ] = None,
     store: StoreOption = None,
     set_: SetOption = None,
@@ -117,22 +122,36 @@ def embed(
         raise ConfigError(f"({videos}) is not a folder; give the folder that holds the videos")
     if captions is None:
         check_folder(videos)
-    from reelvec.tasks.weights.choice import choose_weights
+    from reelvec.tasks.weights.choice import choose_several
 
-    folder = {"kind": "folder", "videos": videos, "captions": captions and str(captions)}
-    chosen = choose_weights(weights, store=store or default_store())
-    document = {
-        "name": f"embed {Path(videos).name}",
-        "notes": chosen.note,
-        "corpus": folder,
-        "extract": chosen.extract,
-        "model": chosen.model,
-        "train": {"epochs": 0},
-    }
-    overrides = _overrides(set_, store)
-    config = load_document(document, overrides=overrides)
+    chosen = choose_several(weights or [None], store=store or default_store())
+    corpus = {"kind": "folder", "videos": videos, "captions": captions and str(captions)}
+    overrides, summaries = _overrides(set_, store), []
+    configs = [
+        load_document(one.document(corpus, name=name), overrides=overrides)
+        for one, name in zip(chosen, _names(videos, count=len(chosen)), strict=True)
+    ]
     stages = ["ingest", "extract", "train", "embed"]
-    _launch(config, stages=stages, accept_losses=accept_losses, rehash=rehash, as_json=as_json)
+    if len(configs) == 1:
+        _launch(
+            configs[0], stages=stages, accept_losses=accept_losses, rehash=rehash, as_json=as_json
+        )
+        return
+    from reelvec.flows.launch import launch, show
+
+    for config in configs:
+        summary = launch(config, stages=stages, accept_losses=accept_losses, rehash=rehash)
+        summaries.append(summary.to_json())
+        if not as_json:
+            show(summary)
+    if as_json:
+        print_json({"runs": summaries})
+
+
+def _names(videos: str, *, count: int) -> list[str]:
+    """Of the runs that embed a folder; several are counted."""
+    name = f"embed {Path(videos).name}"
+    return [name] if count == 1 else [f"{name} {number + 1}" for number in range(count)]
 
 
 def evaluate(

@@ -16,7 +16,7 @@ from reelvec.api.refusals import why_no_video
 from reelvec.configs import PipelineConfig
 from reelvec.errors import RequestError
 from reelvec.storage.commits.artifact import Snapshot
-from reelvec.tasks.searching.files import frames_of, picture_in
+from reelvec.tasks.searching.files import clip_in
 from reelvec.tasks.searching.search import Answers, check_request, with_warning
 from reelvec.tasks.searching.searcher import Searcher
 
@@ -155,11 +155,8 @@ class Search:
         """
         check_request(None, top=top)
         self._check_split(split)
-        extract = self._config.extract
-        frames = picture_in(path, size=extract.size)
-        if frames is None:
-            frames = frames_of(path, options=extract)
-        vectors = self._encoder.frames([frames], column="embedding")
+        clip = clip_in(path, options=self._config.extract)
+        vectors = self._encoder.clips([clip], column="embedding")
         return self.vectors(vectors, top=top, split=split, only=only)[0]
 
     def vectors(

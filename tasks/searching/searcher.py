@@ -10,11 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelvec.errors import RequestError
+from reelvec.models.bounding import ScoreBound
 from reelvec.models.features import EMBEDDING
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product
+from reelvec.tasks.searching.bounded import BoundedIndex
 from reelvec.tasks.searching.places import VideosById, frames_by_clip
 from reelvec.tasks.searching.plane import Points, points_of
 from reelvec.tasks.searching.search import Answers, Ranking, answers_of, best_videos, check_query
@@ -29,8 +31,9 @@ _UNIT = 1e-3
 class Searcher:
     """Ranks the videos of a table; what it needs is opened once and stays open.
 
-    Scores that are a product of vectors come from one mapped matrix (`VectorIndex`), others from
-    the table, block by block. Not for several threads at once.
+    Scores that are a product of vectors come from one mapped matrix (`VectorIndex`), scores with a
+    bound from `BoundedIndex`, others from the table, block by block. Not for several threads at
+    once.
 
     Args:
         embeddings: snapshot whose table `videos` is searched.
@@ -44,6 +47,7 @@ class Searcher:
         self._embeddings = embeddings
         self._corpus = corpus
         self._frames = frames
+        self._last: tuple[ScoreBound, BoundedIndex] | None = None
 
     def best(
         self,
@@ -59,6 +63,9 @@ class Searcher:
             check_query(query)
             vectors = query[EMBEDDING].float().numpy()
             (ranking,) = self.index.best(vectors, top=top, split=split, only=only)
+        elif scoring.bound is not None:
+            index = self._bounded(scoring, scoring.bound)
+            ranking = index.best(query, top=top, split=split, only=only)
         else:
             ranking = best_videos(
                 query,
@@ -130,6 +137,13 @@ class Searcher:
     def index(self) -> VectorIndex:
         """The table's vectors."""
         return VectorIndex.of(self._embeddings)
+
+    def _bounded(self, scoring: Scoring, bound: ScoreBound) -> BoundedIndex:
+        """The table for a score with a bound; that of the last one stays open."""
+        if self._last is None or self._last[0] is not bound:
+            index = BoundedIndex.of(self._embeddings, scoring=scoring, bound=bound)
+            self._last = bound, index
+        return self._last[1]
 
     @cached_property
     def points(self) -> Points:
