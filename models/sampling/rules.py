@@ -63,7 +63,7 @@ class Rule:
     @property
     def counts(self) -> bool:
         """Whether `count` says how many frames are kept."""
-        return self.policy not in ("all", "per_second", "clip4clip")
+        return self.policy not in ("all", "keyframes", "per_second", "clip4clip")
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
@@ -196,6 +196,21 @@ def _all(timeline: Timeline, rule: Rule) -> Indices:
     return np.arange(timeline.first, timeline.stop, dtype=np.int64)
 
 
+def _keyframes(timeline: Timeline, rule: Rule) -> Indices:
+    """Every keyframe of the window: a decoder reads nothing else. Times are the encoder's choice.
+
+    A window without one: the keyframe before its start.
+    """
+    del rule
+    if timeline.keyframe is None or not timeline.keyframe.any():
+        raise ValueError("it is not known which frames are keyframes; use the rule per_second")
+    every = np.flatnonzero(timeline.keyframe).astype(np.int64)
+    inside = every[(every >= timeline.first) & (every < timeline.stop)]
+    if len(inside) or timeline.first == timeline.stop:
+        return inside
+    return every[every < timeline.first][-1:]
+
+
 # The originals': their arithmetic is in models/sampling/originals.py.
 
 
@@ -286,6 +301,7 @@ POLICIES: dict[str, Callable[[Timeline, Rule], Indices]] = {
     "uniform": _uniform,
     "segments": _segments,
     "all": _all,
+    "keyframes": _keyframes,
     "clip4clip": _clip4clip,
     "clip2video": _clip2video(_five_a_second),
     "clip2video_ffmpeg": _clip2video(_as_ffmpeg_writes),

@@ -30,6 +30,8 @@ class Timeline:
     frame_seconds: npt.NDArray[np.float64] | None = None
     """[N], how long each frame says it is shown; 0, or None: it does not say. Only
     `clip2video_ffmpeg` looks at it."""
+    keyframe: npt.NDArray[np.bool_] | None = None
+    """[N], which of them are keyframes; None: it is not known. Only `keyframes` looks at it."""
     start_seconds: float | None = None
     end_seconds: float | None = None
     """The window [start, end)."""

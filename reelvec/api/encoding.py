@@ -24,6 +24,7 @@ from reelvec.tasks.embedding.encoding import (
     with_vectors,
 )
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread, scoring_of
+from reelvec.tasks.scoring.split_rows import tensors_of
 from reelvec.tasks.training.checkpoints import best_checkpoint, checkpoints
 from reelvec.tasks.training.finished import finished
 
@@ -84,6 +85,20 @@ class RunEncoder:
         with one_thread():
             columns = encode_videos(self._encoder, source, source.keys, options=self._options)
         return _column(columns, column)
+
+    def nearest_frame(self, query: Columns, frames: npt.NDArray[np.uint8]) -> int:
+        """Which of frames [T, S, S, 3], each a clip by itself, scores best; the first of equals."""
+        source = _GivenClips(list(frames[:, None]), side=self.side)
+        with one_thread(), torch.inference_mode():
+            columns = encode_videos(self._encoder, source, source.keys, options=self._options)
+            values = tensors_of(pa.table(columns), self.scoring.video_columns)
+            videos = {n: v.float() if v.is_floating_point() else v for n, v in values.items()}
+            return int(self.scoring.similarity(query, videos)[0].argmax())
+
+    @property
+    def side(self) -> int:
+        """Width and height of a frame, pixels."""
+        return self._encoder.model.image_size
 
 
 class _GivenClips:

@@ -84,9 +84,9 @@ class Run:
         """A table by its name.
 
         Args:
-            name: `videos` and `captions` with their vectors; `metrics`, `ranks`, `video_ranks`
-                and `coverage` of the evaluation; `corpus_videos` and `corpus_captions` as they
-                were listed; `training_set`.
+            name: `videos`, `captions`, `windows` with their vectors; `metrics`, `ranks`,
+                `video_ranks`, `coverage`, `moments` of the evaluation; `corpus_videos` and
+                `corpus_captions` as they were listed; `training_set`.
 
         Raises:
             RequestError: no table is called so.
@@ -244,16 +244,19 @@ class Run:
         with self.searches() as open_search:
             return open_search.text(text, top=top, split=split)
 
-    def searches(self, *, device: str | None = None, times: bool = True) -> Search:
+    def searches(
+        self, *, device: str | None = None, times: bool = True, whole: bool = False
+    ) -> Search:
         """What searches this run by texts, videos of its own, files and vectors.
 
         Args:
             device: of the model; None: as the run was configured.
             times: say when the stored frames are, which reads shards of frames.
+            whole: rank whole videos, also where the run has windows.
         """
         from reelvec.api.searching import Search
 
-        return Search(self._recorded, self.config, device=device, times=times)
+        return Search(self._recorded, self.config, device=device, times=times, whole=whole)
 
     def export(self, out: str | Path, *, to: str, force: bool = False, **settings: Any) -> Exported:
         """Write its tables as another tool opens them, into a folder `out` (docs/tables.md).
