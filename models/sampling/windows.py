@@ -10,7 +10,6 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -18,36 +17,14 @@ import numpy.typing as npt
 
 from reelvec.configs.corpora import WindowsConfig
 from reelvec.models.sampling.timeline import SAME_TIME_SECONDS
+from reelvec.models.spans import Span
 
-__all__ = ["Span", "colour_changes", "cut_times", "end_of_file", "frames_within", "spans_of"]
+__all__ = ["colour_changes", "cut_times", "end_of_file", "frames_within", "spans_of"]
 
 Seconds = npt.NDArray[np.float64]
 
 _SIDE = 32
 """Rows and columns of pixels that are looked at, evenly spread."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Seconds [start, end) of a file."""
-
-    start: float
-    end: float
-
-    @property
-    def seconds(self) -> float:
-        """Its length."""
-        return self.end - self.start
-
-    def shared(self, other: Span) -> float:
-        """Seconds that are in both."""
-        return max(0.0, min(self.end, other.end) - max(self.start, other.start))
-
-    def overlap(self, other: Span) -> float:
-        """Intersection over union: 1 for the same span, 0 for spans that share nothing."""
-        shared = self.shared(other)
-        union = self.seconds + other.seconds - shared
-        return shared / union if union > 0 else 0.0
 
 
 def spans_of(

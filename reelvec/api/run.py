@@ -250,9 +250,9 @@ class Run:
         """What searches this run by texts, videos of its own, files and vectors.
 
         Args:
-            device: of the model; None: as the run was configured.
-            times: say when the stored frames are, which reads shards of frames.
-            whole: rank whole videos, also where the run has windows.
+            device: of the model; None: as configured.
+            times: say when stored frames are, which reads their shards.
+            whole: rank whole videos, also where there are windows.
         """
         from reelvec.api.searching import Search
 

@@ -18,7 +18,8 @@ from reelvec.api.refusals import why_no_video
 from reelvec.configs import PipelineConfig
 from reelvec.errors import RequestError
 from reelvec.models.features import EMBEDDING
-from reelvec.models.sampling.windows import Span, frames_within
+from reelvec.models.sampling.windows import frames_within
+from reelvec.models.spans import Span
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.tasks.embedding.windows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns

@@ -20,12 +20,12 @@ import xxhash
 from reelvec.configs.corpora import WindowsConfig
 from reelvec.configs.schema import EmbedConfig
 from reelvec.models.sampling.windows import (
-    Span,
     colour_changes,
     end_of_file,
     frames_within,
     spans_of,
 )
+from reelvec.models.spans import Span
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.reasons import Status
 from reelvec.storage.records import Outcome, Video, clip_key

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from reelvec.models.sampling.timeline import SAME_TIME_SECONDS
-from reelvec.models.sampling.windows import Span, frames_within
+from reelvec.models.sampling.windows import frames_within
+from reelvec.models.spans import Span, apart
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.derived import derive
 from reelvec.storage.frames.reader import FrameReader
@@ -20,7 +20,7 @@ from reelvec.tasks.embedding.windows import WINDOWS
 from reelvec.tasks.searching.search import Ranking, SearchRow
 from reelvec.tasks.searching.sorted_rows import SortedRows, write_sorted
 
-__all__ = ["Window", "WindowsById", "apart", "best_apart", "window_row"]
+__all__ = ["Window", "WindowsById", "best_apart", "window_row"]
 
 _SCHEMA = pa.schema(
     [
@@ -79,18 +79,6 @@ class WindowsById:
         return Window(**self._rows.table.slice(row, 1).to_pylist()[0])
 
 
-def apart(windows: Sequence[Window]) -> list[int]:
-    """Places of the windows that overlap none before them that is kept, in their order."""
-    kept: dict[str, list[Span]] = {}
-    places = []
-    for place, window in enumerate(windows):
-        before = kept.setdefault(window.clip_key, [])
-        if all(window.span.shared(span) <= SAME_TIME_SECONDS for span in before):
-            before.append(window.span)
-            places.append(place)
-    return places
-
-
 def best_apart(
     rank: Callable[[int], Ranking], *, windows: WindowsById, top: int
 ) -> tuple[Ranking, list[Window]]:
@@ -108,7 +96,7 @@ def best_apart(
     while True:
         ranking = rank(wanted)
         found = [windows[key] for key, _ in ranking.best]
-        places = apart(found)[:top]
+        places = apart(((one.clip_key, one.span) for one in found), top=top)
         if len(places) == top or len(found) < wanted:
             best = [ranking.best[place] for place in places]
             return Ranking(best, ranking.not_finite), [found[place] for place in places]
