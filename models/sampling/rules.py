@@ -190,27 +190,6 @@ def _segments(timeline: Timeline, rule: Rule) -> Indices:
     return timeline.first + (2 * i + 1) * n // (2 * rule.count)
 
 
-def _all(timeline: Timeline, rule: Rule) -> Indices:
-    """Every frame of the window."""
-    del rule
-    return np.arange(timeline.first, timeline.stop, dtype=np.int64)
-
-
-def _keyframes(timeline: Timeline, rule: Rule) -> Indices:
-    """Every keyframe of the window: a decoder reads nothing else. Times are the encoder's choice.
-
-    A window without one: the keyframe before its start.
-    """
-    del rule
-    if timeline.keyframe is None or not timeline.keyframe.any():
-        raise ValueError("it is not known which frames are keyframes; use the rule per_second")
-    every = np.flatnonzero(timeline.keyframe).astype(np.int64)
-    inside = every[(every >= timeline.first) & (every < timeline.stop)]
-    if len(inside) or timeline.first == timeline.stop:
-        return inside
-    return every[every < timeline.first][-1:]
-
-
 # The originals': their arithmetic is in models/sampling/originals.py.
 
 
@@ -300,8 +279,8 @@ POLICIES: dict[str, Callable[[Timeline, Rule], Indices]] = {
     "per_second": _per_second,
     "uniform": _uniform,
     "segments": _segments,
-    "all": _all,
-    "keyframes": _keyframes,
+    "all": lambda at, _: np.arange(at.first, at.stop, dtype=np.int64),
+    "keyframes": lambda at, _: at.keyframes_within,
     "clip4clip": _clip4clip,
     "clip2video": _clip2video(_five_a_second),
     "clip2video_ffmpeg": _clip2video(_as_ffmpeg_writes),

@@ -58,8 +58,9 @@ class FilmReader(DrawnReader):
             videos.append(Video(film_id, path, split))
             for number, event in enumerate(self._film(index).events):
                 piece = f"{film_id}-{number:02d}"
-                times = {"start_seconds": event.start, "end_seconds": event.end}
-                videos.append(Video(piece, path, split, **times))
+                videos.append(
+                    Video(piece, path, split, start_seconds=event.start, end_seconds=event.end)
+                )
                 captions.append(Caption(f"{piece}#0", piece, event.caption))
         return CorpusListing(tuple(videos), tuple(captions))
 
