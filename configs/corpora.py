@@ -67,9 +67,9 @@ class WindowsConfig(Options):
 
     by: Literal["time", "shots"] = "time"
     """time: of one length, one each `stride`; shots: from cut to cut, seen in the stored frames."""
-    seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    seconds: float = Field(default=10.0, ge=0.1, allow_inf_nan=False)
     """Length of a window; a longer shot is cut into windows of this length."""
-    stride: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    stride: float | None = Field(default=None, ge=0.05, allow_inf_nan=False)
     """Seconds from one start to the next, at most `seconds`; None: half of `seconds`."""
     threshold: float = Field(default=12.0, gt=0, le=255)
     """Of shots: how far colours move from frame to frame at a cut, levels of 255 on the mean."""

@@ -46,5 +46,6 @@ def test_spans_that_overlap_none_before_them_as_by_looking_at_all():
 
 
 def test_spans_that_touch_do_not_overlap():
-    spans = [(0, Span(0, 10)), (0, Span(10.0001, 20)), (0, Span(9.9998, 11)), (1, Span(0, 10))]
-    assert apart(spans) == [0, 1, 3]
+    touching = [(0, Span(0, 10)), (0, Span(9.9998, 20)), (1, Span(0, 10))]
+    assert apart(touching) == [0, 1, 2]
+    assert apart([(0, Span(0, 10)), (0, Span(9.998, 20))]) == [0]

@@ -1,5 +1,6 @@
 """Windows of a file and cuts between shots, against their definitions."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -95,7 +96,9 @@ def test_changes_are_distances_of_colours_whatever_the_blocks(size):
 
 
 def test_what_moves_is_no_cut_and_what_follows_is():
-    scene = scene_of("test", 3, seed=0, motion_only=0.0)
+    looks = {"shape": "square", "colour": "red", "background": "white"}
+    moves = {"axis": "horizontal", "size": "large", "speed": "fast"}
+    scene = replace(scene_of("test", 0, seed=0, motion_only=0.0), **looks, **moves)
     assert colour_changes([draw(scene, frames=6, size=64)]).max() < 12
     film = film_of("test", 0, events=4, seed=0)
     changes = colour_changes([draw_film(film, fps=2, size=64)])
