@@ -40,6 +40,8 @@ EVALUATION_RECIPE = 1
 _WINDOWS_RECIPE = 1
 
 _FRAME_KEYS = {"sampling", "size", "resize", "damaged", "format", "payload"}
+_LATER_FRAME_KEYS = {"fit", "interpolation"}
+"""Named where they are not as every frame was made before there was a choice."""
 _STARTS = frozenset({"weights", "policy_weights"})
 """Names of files: what they hold is named by hash."""
 _OF_TRAINING = frozenset({"train_frame_draw", "train_frame_order"})
@@ -63,10 +65,11 @@ def frames_identity(extract: ExtractConfig) -> dict[str, Any]:
     """Identity of frames: which of a clip, in what form. No corpus: equal bytes are decoded once.
 
     The decoder is not in it: all of them give the same frames, or are not used for that file. But
-    they stop at other places of a damaged file, so a decoder named to salvage with is. Nor is the
-    default seed, so that frames made before there was a choice are found.
+    they stop at other places of a damaged file, so a decoder named to salvage with is. Nor are the
+    default seed, fit and interpolation, so that frames made before there was a choice are found.
     """
     settings = extract.model_dump(mode="json", include=_FRAME_KEYS)
+    settings |= extract.model_dump(mode="json", include=_LATER_FRAME_KEYS, exclude_defaults=True)
     if not extract.sampling.seed:
         del settings["sampling"]["seed"]
     if extract.damaged == "salvage" and extract.decoder != "auto":

@@ -155,7 +155,14 @@ def _vectors(path: Path) -> npt.NDArray[np.generic]:
 
 def _document(query: str, answers: Answers) -> dict[str, Any]:
     rows = [row.as_dict() for row in answers.rows]
-    return {"query": query, "unit": answers.unit, "notes": list(answers.notes), "results": rows}
+    return {
+        "query": query,
+        "unit": answers.unit,
+        "videos": answers.videos,
+        "scored": answers.scored,
+        "notes": list(answers.notes),
+        "results": rows,
+    }
 
 
 def _columns(found: list[tuple[str, Answers]]) -> list[str]:

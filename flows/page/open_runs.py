@@ -36,11 +36,13 @@ class OpenRuns:
     Attributes:
         store: where the runs are.
         lock: held while a model or a reader is used, which are not for several threads at once.
+        decoding: held while a file that failed is looked into, which may take a while.
     """
 
     def __init__(self, store: reelvec.Store) -> None:
         self.store = store
         self.lock = threading.Lock()
+        self.decoding = threading.Lock()
         self._open: OrderedDict[str, OpenRun] = OrderedDict()
 
     def get(self, name: str | None, *, state: str | None = None) -> OpenRun:

@@ -20,10 +20,11 @@ from reelvec.errors import RequestError
 from reelvec.models.features import EMBEDDING
 from reelvec.models.sampling.windows import frames_within
 from reelvec.models.spans import Span
+from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.tasks.embedding.windows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns
-from reelvec.tasks.searching.files import frames_of, picture_in
+from reelvec.tasks.searching.files import clip_in
 from reelvec.tasks.searching.search import Answers, SearchRow, check_request, with_warning
 from reelvec.tasks.searching.searcher import Searcher
 
@@ -169,11 +170,8 @@ class Search:
         """
         check_request(None, top=top)
         self._check_split(split)
-        extract = self._config.extract
-        frames = picture_in(path, size=extract.size)
-        if frames is None:
-            frames = frames_of(path, options=extract)
-        vectors = self._encoder.frames([frames], column="embedding")
+        clip = clip_in(path, options=self._config.extract)
+        vectors = self._encoder.clips([clip], column=EMBEDDING)
         (found,) = self.vectors(vectors, top=top, split=split, only=only)
         query = {EMBEDDING: torch.from_numpy(np.asarray(vectors, np.float32))}
         return self._with_best_seconds(found, query)
@@ -215,6 +213,12 @@ class Search:
         return " ".join(f"{one.artifact.fingerprint[:12]}-{one.number}" for one in snapshots)
 
     @cached_property
+    def evaluation(self) -> Snapshot | None:
+        """What the run's tables scored; None: they are not scored."""
+        has = self._recorded.has("evaluation")
+        return self._recorded.snapshot("evaluation") if has else None
+
+    @cached_property
     def splits(self) -> tuple[str, ...]:
         """Splits of the run's videos, sorted; "" is of every one."""
         return self.searcher.splits
@@ -240,10 +244,8 @@ class Search:
             return row
         times = reader.pts(video.content_hash)
         first, stop = frames_within(times, Span(row.start_seconds, row.end_seconds))
-        side = self._encoder.side
-        frames = np.empty((1, stop - first, side, side, 3), np.uint8)
-        reader.gather([video.content_hash], picks=[np.arange(first, stop)], out=frames)
-        best = self._encoder.nearest_frame(query, frames[0])
+        clip = reader.clip(video.content_hash, np.arange(first, stop))
+        best = self._encoder.nearest_frame(query, clip)
         return replace(row, best_seconds=float(times[first + best]))
 
     def _warned(self, answers: Answers) -> Answers:

@@ -22,6 +22,7 @@ from reelvec.storage.frames.contract import (
     ClipFrames,
     FrameShardReader,
     Payload,
+    Source,
     TooLongError,
     check_clip,
     check_key,
@@ -145,6 +146,8 @@ class ArrowShardWriter:
 class ArrowShardReader:
     """Maps the file and keeps one view a clip, so that reading is a copy and nothing else."""
 
+    native = False
+
     def __init__(self, path: Path) -> None:
         try:
             with explained("read", path=path):
@@ -168,6 +171,13 @@ class ArrowShardReader:
         flat = batch.column("frame").storage.flatten().to_numpy(zero_copy_only=True)
         view: np.ndarray = flat.reshape(batch.num_rows, self.size, self.size, 3)
         return view
+
+    def shape(self, i: int) -> tuple[int, int]:
+        del i
+        return self.size, self.size
+
+    def source(self, i: int) -> Source | None:
+        return None
 
     def frames(self, i: int) -> np.ndarray:
         if self.payload == "raw":

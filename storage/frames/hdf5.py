@@ -25,6 +25,7 @@ from reelvec.storage.frames.contract import (
     ClipFrames,
     FrameShardReader,
     Payload,
+    Source,
     check_clip,
     check_key,
     check_picks,
@@ -162,6 +163,8 @@ class Hdf5ShardReader:
     is opened again before the first read.
     """
 
+    native = False
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._open()
@@ -191,6 +194,13 @@ class Hdf5ShardReader:
         with _readable(self._path):
             values: np.ndarray = self._file[name][self._offsets[i] : self._offsets[i + 1]]
         return values
+
+    def shape(self, i: int) -> tuple[int, int]:
+        del i
+        return self.size, self.size
+
+    def source(self, i: int) -> Source | None:
+        del i
 
     def frames(self, i: int) -> np.ndarray:
         count = int(self.lengths[i])

@@ -156,6 +156,7 @@ def _answer(
         "reason": decoded.reason,
         "message": decoded.message,
         "detail": _detail(decoded, result, kept=len(indices)),
+        "source": [*decoded.source, result.frames_counted, float(result.fps)],
         "arrays": [frames_at, output.latest - 1, output.latest],
         "kept": len(indices),
     }

@@ -20,6 +20,7 @@ import xxhash
 from reelvec.configs.corpora import WindowsConfig
 from reelvec.configs.schema import EmbedConfig
 from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.frames.contract import ClipFrames
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.reasons import Status
 from reelvec.storage.records import Outcome
@@ -163,9 +164,10 @@ def _window_part(
 ) -> PartContents:
     if inputs.windows is None:
         raise ValueError("files are to be cut, and how is not said: inputs.windows is None")
+    encoder = open_encoder(inputs.encoder)
     writer = WindowWriter(
-        open_encoder(inputs.encoder),
-        FrameReader(inputs.frames.open()),
+        encoder,
+        FrameReader(inputs.frames.open(), form=encoder.model.pixels),
         embed=inputs.options,
         windows=inputs.windows,
     )
@@ -195,9 +197,10 @@ def _video_table(
     tables = []
     if fresh or not usable:
         encoder = open_encoder(inputs.encoder)
-        reader = _Watched(FrameReader(inputs.frames.open()), spending)
+        reader = FrameReader(inputs.frames.open(), form=encoder.model.pixels)
+        watched = _Watched(reader, spending)
         keys = [row.clip_key for row in fresh]
-        features = encode_videos(encoder, reader, keys, options=inputs.options)
+        features = encode_videos(encoder, watched, keys, options=inputs.options)
         facts = _video_facts(fresh).append_column(
             "frame_count", pa.array(features.pop("frames_used"), pa.int32())
         )
@@ -229,6 +232,10 @@ class _Watched:
     def gather(self, keys: Sequence[str], *, picks: Sequence[np.ndarray], out: np.ndarray) -> None:
         with self._spending.on(READ):
             self._reader.gather(keys, picks=picks, out=out)
+
+    def clip(self, key: str, picks: np.ndarray) -> ClipFrames:
+        with self._spending.on(READ):
+            return self._reader.clip(key, picks)
 
 
 def _rows_in_force(snapshot: Snapshot, video_ids: Sequence[str]) -> pa.Table:

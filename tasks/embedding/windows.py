@@ -26,6 +26,7 @@ from reelvec.models.sampling.windows import (
     spans_of,
 )
 from reelvec.models.spans import Span
+from reelvec.storage.frames.contract import ClipFrames
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.reasons import Status
 from reelvec.storage.records import Outcome, Video, clip_key
@@ -136,13 +137,11 @@ class WindowWriter:
         return spans_of(times, end=end, options=self._windows, changes=changes)
 
     def _blocks(self, key: str, count: int) -> Iterator[npt.NDArray[np.uint8]]:
-        side = self._encoder.model.image_size
         for start in range(0, count, _FRAMES_AT_ONCE):
             picks = np.arange(start, min(start + _FRAMES_AT_ONCE, count))
-            block = np.empty((1, len(picks), side, side, 3), np.uint8)
-            self._reader.gather([key], picks=[picks], out=block)
+            block = self._reader.clip(key, picks).frames
             self._reader.close()
-            yield block[0]
+            yield block
 
     def _encoded(
         self, spans: Sequence[Span], *, file: FileRow | None, times: npt.NDArray[np.float64]
@@ -202,3 +201,7 @@ class _WindowFrames:
         """The picked frames of each window, the rest zero."""
         places = [self._places[key][0] + some for key, some in zip(keys, picks, strict=True)]
         self._reader.gather([self._clip] * len(keys), picks=places, out=out)
+
+    def clip(self, key: str, picks: npt.NDArray[np.int64]) -> ClipFrames:
+        """The picked frames of a window, as they are stored."""
+        return self._reader.clip(self._clip, self._places[key][0] + picks)

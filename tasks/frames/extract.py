@@ -152,7 +152,11 @@ def extract_shard(
                 decode_clips([c.job for c in shard.items], options=extract, scratch=path.parent)
             ) as results,
             open_writer(
-                path, format=extract.format, payload=extract.payload, size=extract.size
+                path,
+                format=extract.format,
+                payload=extract.payload,
+                size=extract.size,
+                native=extract.fit == "native",
             ) as writer,
         ):
             for clip, result in zip(shard.items, results, strict=True):
@@ -160,12 +164,16 @@ def extract_shard(
                     outcome = _written(result, writer)
                 rows += outcome.status != Status.QUARANTINED
                 outcomes.append(replace(outcome, attempts=clip.attempts + 1))
-        schema = f"{extract.format}/{extract.payload} uint8 [T,{extract.size},{extract.size},3]"
-        return PartContents(rows=rows, schema=schema, outcomes=tuple(outcomes))
+        return PartContents(rows=rows, schema=_schema(extract), outcomes=tuple(outcomes))
 
     suffix = SUFFIXES[extract.format]
     receipt = run_shard(target.artifact(), shard, suffix=suffix, write=write)
     return ShardReceipt.of(receipt, spending=spending)
+
+
+def _schema(extract: ExtractConfig) -> str:
+    sides = "H,W" if extract.fit == "native" else f"{extract.size},{extract.size}"
+    return f"{extract.format}/{extract.payload} uint8 [T,{sides},3]"
 
 
 def _written(result: ClipResult, writer: FrameShardWriter) -> Outcome:
@@ -177,6 +185,7 @@ def _written(result: ClipResult, writer: FrameShardWriter) -> Outcome:
         frames=result.frames,
         pts_seconds=result.pts_seconds,
         frame_index=result.frame_index,
+        source=result.source,
     )
     try:
         writer.add(clip)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -77,6 +77,10 @@ class Ranking:
     """(key, score), best first."""
     not_finite: int = 0
     """Rows left out, since their score is NaN or infinite (stores of before they were refused)."""
+    videos: int = field(default=0, compare=False)
+    """Rows that were looked for."""
+    scored: int = field(default=0, compare=False)
+    """Of these, rows scored exactly; a bound shows of all others that they cannot be among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,10 @@ class Answers:
     unit: str
     """Of the scores: see `Scoring.unit`."""
     notes: tuple[str, ...] = ()
+    videos: int = 0
+    """Rows that were looked for."""
+    scored: int = 0
+    """Of these, rows scored exactly; all others are proven not to be among the answers."""
 
 
 def check_request(text: str | None, *, top: int) -> None:
@@ -128,7 +136,7 @@ def answers_of(
         _row(rank, score, find(name) or Video(name, ""), reader=reader)
         for rank, (name, score) in enumerate(ranking.best, start=1)
     ]
-    return Answers(rows, unit, notes_of(ranking))
+    return Answers(rows, unit, notes_of(ranking), ranking.videos, ranking.scored)
 
 
 def notes_of(ranking: Ranking) -> tuple[str, ...]:
@@ -177,7 +185,7 @@ def best_videos(
     check_query(query)
     check_columns(embeddings, table=table, features=scoring.video_columns)
     best: list[tuple[str, float]] = []
-    left_out = 0
+    left_out = videos = 0
     with one_thread(), torch.inference_mode():
         facts = dict.fromkeys([KEYS[table], "video_id", "split"])
         columns = [*facts, *scoring.video_columns]
@@ -187,16 +195,17 @@ def best_videos(
                 piece = piece.filter(pc.is_in(piece.column("video_id"), value_set=only))
             if not piece.num_rows:
                 continue
+            videos += piece.num_rows
             values = tensors_of(piece, scoring.video_columns)
-            videos = {n: v.float() if v.is_floating_point() else v for n, v in values.items()}
-            scores = scoring.similarity(query, videos)[0]
+            columns_of = {n: v.float() if v.is_floating_point() else v for n, v in values.items()}
+            scores = scoring.similarity(query, columns_of)[0]
             finite = torch.isfinite(scores).nonzero().flatten()
             left_out += piece.num_rows - len(finite)
             rows = finite[_among_best(scores[finite], top=top)]
             names = piece.column(KEYS[table]).take(pa.array(rows.numpy())).to_pylist()
             found = zip(names, scores[rows].tolist(), strict=True)
             best = sorted([*best, *found], key=lambda row: (-row[1], row[0]))[:top]
-    return Ranking(best, left_out)
+    return Ranking(best, left_out, videos=videos, scored=videos)
 
 
 def _in_split(rows: pa.Table, split: str) -> pa.Table:

@@ -11,13 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelvec.errors import RequestError
+from reelvec.models.bounding import ScoreBound
 from reelvec.models.features import EMBEDDING
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.embedding.windows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product
+from reelvec.tasks.searching.bounded import BoundedIndex
 from reelvec.tasks.searching.places import VideosById, frames_by_clip
+from reelvec.tasks.searching.plane import Points, points_of
 from reelvec.tasks.searching.search import (
     Answers,
     Ranking,
@@ -39,8 +42,9 @@ class Searcher:
     """Ranks the videos of a table; what it needs is opened once and stays open.
 
     Where the run cut its files into windows, these are ranked (`like` compares whole videos).
-    Scores that are a product of vectors come from one mapped matrix (`VectorIndex`), others from
-    the table, block by block. Not for several threads at once.
+    Scores that are a product of vectors come from one mapped matrix (`VectorIndex`), scores of
+    whole videos with a bound from `BoundedIndex`, others from the table, block by block. Not for
+    several threads at once.
 
     Args:
         embeddings: snapshot whose table `videos` or `windows` is searched.
@@ -67,6 +71,7 @@ class Searcher:
         self._frames = frames
         self._times = times
         self.table = WINDOWS if embeddings.rows_of(WINDOWS) and not whole else "videos"
+        self._last: tuple[ScoreBound, BoundedIndex] | None = None
 
     def best(
         self,
@@ -81,6 +86,10 @@ class Searcher:
         if scoring.video_columns == (EMBEDDING,):
             check_query(query)
             return self._best_of(query[EMBEDDING].float().numpy(), top, split=split, only=only)
+        if scoring.bound is not None and self.table != WINDOWS:
+            index = self._bounded(scoring, scoring.bound)
+            ranking = index.best(query, top=top, split=split, only=only)
+            return self._answers(ranking, unit=scoring.unit)
 
         def rank(wanted: int) -> Ranking:
             return best_videos(
@@ -161,6 +170,18 @@ class Searcher:
         """Vectors of whole videos."""
         return VectorIndex.of(self._embeddings)
 
+    def _bounded(self, scoring: Scoring, bound: ScoreBound) -> BoundedIndex:
+        """The table for a score with a bound; that of the last one stays open."""
+        if self._last is None or self._last[0] is not bound:
+            index = BoundedIndex.of(self._embeddings, scoring=scoring, bound=bound)
+            self._last = bound, index
+        return self._last[1]
+
+    @cached_property
+    def points(self) -> Points:
+        """A map: float32 [N, 2], in the order of the index' rows; NaN of those without a vector."""
+        return points_of(self._embeddings, index=self.index)
+
     @cached_property
     def _searched(self) -> VectorIndex:
         """Vectors of the table that is ranked."""
@@ -224,7 +245,7 @@ class Searcher:
                 zip(ranking.best, windows, strict=True), start=1
             )
         ]
-        return Answers(rows, unit, notes_of(ranking))
+        return Answers(rows, unit, notes_of(ranking), ranking.videos, ranking.scored)
 
     def _answers(self, ranking: Ranking, *, unit: str) -> Answers:
         return answers_of(ranking, find=self.videos.find, reader=self._reader, unit=unit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,8 @@ def best_apart(
         places = apart(((one.clip_key, one.span) for one in found), top=top)
         if len(places) == top or len(found) < wanted:
             best = [ranking.best[place] for place in places]
-            return Ranking(best, ranking.not_finite), [found[place] for place in places]
+            kept = replace(ranking, best=best)
+            return kept, [found[place] for place in places]
         wanted *= _MORE
 
 

@@ -114,6 +114,8 @@ FIELDS = {
     },
     ExtractConfig: {
         "size": (96, FRAMES),
+        "fit": ("squash", FRAMES),
+        "interpolation": ("bilinear", FRAMES),
         "resize": ("pillow", FRAMES),
         "decoder": ("ffmpeg", NONE),  # but to salvage with: see below
         "damaged": ("salvage", FRAMES),
