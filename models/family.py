@@ -65,8 +65,6 @@ class RetrievalModel(nn.Module, ABC):
         self.max_words = max_words
         self.max_frames = max_frames
 
-    # what a family has to say
-
     @property
     @abstractmethod
     def text_columns(self) -> Columns:
@@ -105,8 +103,6 @@ class RetrievalModel(nn.Module, ABC):
         Returns:
             Named tensors [V, ...] as in `video_columns`.
         """
-
-    # what follows from it, overridden where a family differs
 
     @property
     def pixels(self) -> FrameForm:
@@ -292,7 +288,7 @@ class ClipFamily(RetrievalModel):
     ) -> Tensor:
         """Frame features [V, F, D] of frames [V, F, 3, S, S], un-normalised, at least fp32.
 
-        `mask`, `keep_padding`: see `ClipTowers.encode_real`; without a mask all are encoded.
+        Without a mask all are encoded; else see `ClipTowers.encode_real`.
         """
         check_shape("frames", frames, ("V", "F", 3, self.image_size, self.image_size))
         if mask is None:

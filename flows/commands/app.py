@@ -18,12 +18,12 @@ from reelvec.flows.commands import (
     aliases,
     corpora,
     deploying,
+    encoders,
     exporting,
     history,
     keeping,
     looking,
     migrating,
-    models,
     running,
     runs,
     searching,
@@ -60,7 +60,7 @@ for group in (
     keeping,
     deploying,
     weights,
-    models,
+    encoders,
     timing,
 ):
     group.register(app)
