@@ -20,7 +20,7 @@ from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
 from reelvec.storage.store_format import WITH_FORGOTTEN, stamp_format
 
-__all__ = ["FORGOTTEN", "TAKEN_BACK", "ForgetRecord", "Forgotten", "forget_records", "note_ids"]
+__all__ = ["FORGOTTEN", "TAKEN_BACK", "Forgotten", "forget_records", "note_ids"]
 
 FORGOTTEN, TAKEN_BACK = "forgotten", "taken back"
 _BYTES = 16

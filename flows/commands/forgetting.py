@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,13 +24,19 @@ def register(app: typer.Typer) -> None:
 
 
 def forget(
-    videos: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Ids of videos.")],
+    videos: Annotated[
+        list[str] | None, typer.Argument(metavar="VIDEO...", help="Ids of videos.")
+    ] = None,
     store: StoreOption = None,
     plan: Annotated[
         bool, typer.Option("--plan", "--dry-run", help="Only say what would go.")
     ] = False,
     take_back: Annotated[
         bool, typer.Option("--take-back", help="Let runs take these forgotten videos in again.")
+    ] = False,
+    unclaimed: Annotated[
+        bool,
+        typer.Option("--unclaimed", help="Frames and features too that no corpus names any more."),
     ] = False,
     why: Annotated[str, typer.Option("--why", help="Shown in `reelvec history`.")] = "",
     as_json: JsonFlag = False,
@@ -43,10 +50,10 @@ def forget(
     from reelvec.tasks.upkeep.forget import take_back as take_videos_back
 
     where = known_store(store)
-    if take_back and plan:
-        raise ConfigError("--take-back removes nothing that --plan could say; give one of them")
+    if take_back and (plan or unclaimed):
+        raise ConfigError("--take-back removes nothing: give it without --plan and --unclaimed")
     if take_back:
-        taken = take_videos_back(where, videos, why=why)
+        taken = take_videos_back(where, videos or (), why=why)
         if as_json:
             print_json({"store": where, "taken_back": list(taken)})
         else:
@@ -54,7 +61,7 @@ def forget(
                 f"{where}: the next run takes in again what its corpus names of: {', '.join(taken)}"
             )
         return
-    done = forget_videos(where, videos, why=why, dry_run=plan)
+    done = forget_videos(where, videos or (), why=why, unclaimed=unclaimed, dry_run=plan)
     if as_json:
         print_json({"dry_run": plan, **done.to_json()})
     else:
@@ -64,7 +71,7 @@ def forget(
 def _show(done: Forgetting, *, plan: bool) -> None:
     would, moves = ("would be ", "would move") if plan else ("", "moved")
     if not done.gone and not done.files:
-        say(f"{done.store}: nothing is left of {', '.join(done.videos)}")
+        say(f"{done.store}: nothing is left of {', '.join(done.videos) or _what(())}")
         return
     rows = [
         {
@@ -77,7 +84,7 @@ def _show(done: Forgetting, *, plan: bool) -> None:
         }
         for one in done.gone
     ]
-    title = f"{done.store}: {_videos(len(done.videos))} {would}forgotten"
+    title = f"{done.store}: {_what(done.videos)} {would}forgotten"
     print_table(title, rows, ["kind", "identity", "rows", "parts", "snapshots", "MiB"])
     say(f"{done.rows} rows in force, {done.files} files beside them, {done.bytes / 2**20:,.1f} MiB")
     for tag in done.tags:
@@ -92,5 +99,7 @@ def _show(done: Forgetting, *, plan: bool) -> None:
         say("Ranks and reports of these tables go too: `reelvec evaluate` scores anew")
 
 
-def _videos(count: int) -> str:
-    return f"{count} video" if count == 1 else f"{count} videos"
+def _what(videos: Sequence[str]) -> str:
+    if not videos:
+        return "what no corpus names any more"
+    return f"{len(videos)} video{'' if len(videos) == 1 else 's'}"

@@ -65,6 +65,15 @@ class Holder:
         """Of which something is there."""
         return frozenset(map(layout.table_of, self.parts | self.receipts))
 
+    def listed(self, receipt: str) -> list[str]:
+        """Keys of a receipt, which is read and not kept.
+
+        Raises:
+            IntegrityError, MissingArtifactError: it is damaged, or gone.
+        """
+        columns, _ = ledger_columns(self.artifact.root, self.artifact.folder, receipt)
+        return columns["key"]
+
     def _list(self, folder: str) -> list[str]:
         return self.artifact.root.list(f"{self.artifact.folder}/{folder}")
 
@@ -83,33 +92,31 @@ class Erasure:
     def hits(self) -> Mapping[str, frozenset[str]]:
         """Keys that go, by the receipt that lists them; every receipt is read, one at a time.
 
-        Of a receipt that cannot be read, or is not there beside its part, nobody can say what it
-        is of: where no snapshot names it, it goes.
+        A receipt that cannot be read, one that has lost its part, and a part without receipt go
+        too where no snapshot names them: nobody adopts them, nor can say what they are of.
 
         Raises:
             IntegrityError, MissingArtifactError: that of a part which a snapshot names cannot.
         """
-        holder, found = self.holder, {}
+        holder, found = self.holder, dict[str, frozenset[str]]()
         needed = {layout.receipt_of(part) for part in holder.named}
-        for path in sorted(holder.receipts | needed | set(map(layout.receipt_of, holder.parts))):
+        whole = needed | (holder.receipts & set(map(layout.receipt_of, holder.parts)))
+        strays = (holder.receipts | set(map(layout.receipt_of, holder.parts))) - whole
+        found.update(dict.fromkeys(strays, frozenset[str]()))
+        for path in sorted(whole):
             keys = self.keys.get(layout.table_of(path), frozenset())
             try:
-                listed = self._listed(path)
+                listed = holder.listed(path)
             except (IntegrityError, MissingArtifactError):
                 if path in needed:
                     raise
-                found[path] = frozenset[str]()
+                found[path] = frozenset()
                 continue
             if layout.table_of(path) in self.tables:
                 found[path] = frozenset(listed)
             elif hit := keys.intersection(listed):
                 found[path] = hit
         return found
-
-    def _listed(self, path: str) -> list[str]:
-        artifact = self.holder.artifact
-        columns, _ = ledger_columns(artifact.root, artifact.folder, path)
-        return columns["key"]
 
     def holds(self, part: str) -> bool:
         """Whether a part holds any of it."""

@@ -24,11 +24,12 @@ _BY_NAME = {
     layout.DROPS: "records of runs",
     layout.ALIASES: "what names stand for",
     layout.GATES: "reports of the gate",
+    layout.FORGOTTEN: "which videos were forgotten",
     layout.AT_WORK: "records of runs",
     layout.FORMATS: "the store's format",
     layout.WRITERS: "who writes here now",
     layout.SCRATCH: "files being written, or left by a killed writer",
-    ".damaged": "files that repair set aside",
+    layout.DAMAGED: "files that repair set aside",
     "logs": "logs of trainings",
     "sources": "videos drawn by reelvec",
 }

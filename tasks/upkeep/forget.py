@@ -10,7 +10,7 @@ call goes on. At its end everything is looked through once more.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from reelvec.storage.upkeep.erasing import remove, rewrite
 from reelvec.tasks.upkeep.leftovers import Leftovers, leftovers_of
 from reelvec.tasks.upkeep.traces import Traces, traces_of
 
-__all__ = ["Forgetting", "GoneFrom", "forget", "take_back"]
+__all__ = ["Forgetting", "forget", "take_back"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,12 @@ class Forgetting:
 
 
 def forget(
-    store: str, videos: Iterable[str], *, why: str = "", dry_run: bool = False
+    store: str,
+    videos: Collection[str],
+    *,
+    why: str = "",
+    unclaimed: bool = False,
+    dry_run: bool = False,
 ) -> Forgetting:
     """Remove videos from a store for good.
 
@@ -98,6 +103,8 @@ def forget(
         store: its root.
         videos: their ids, wherever a corpus of the store names them.
         why: in the words of who does it; kept with the record.
+        unclaimed: with them, frames and features whose video no corpus of the store has any more:
+            of one that left its corpus long ago the store does not know more than that.
         dry_run: only say what would go.
 
     Raises:
@@ -107,9 +114,9 @@ def forget(
         IntegrityError: something in force is damaged, so that what it holds is not known.
         StoreError: the store cannot be written; the same call goes on where it stopped.
     """
-    root, ids = open_root(store), _ids(videos)
+    root, ids = open_root(store), () if unclaimed and not videos else _ids(videos)
     before = Forgotten.of(root).among(ids)
-    traces = traces_of(root, ids)
+    traces = traces_of(root, ids, unclaimed=unclaimed)
     _check_known(root, ids, known=traces.known | before)
     left, tags = leftovers_of(root, traces.words), _tags(root, traces)
     told = _told(store, ids, before=before, traces=traces, left=left, tags=tags)
@@ -117,12 +124,13 @@ def forget(
         return told
     _check_alone(root)
     with announced(root, "forget"):
-        note_ids(root, ids, change=FORGOTTEN, why=why)
+        if ids:
+            note_ids(root, ids, change=FORGOTTEN, why=why)
         _check_alone(root, runs=1)
-        _erase(root, traces, note=f"forgot {len(ids)} video{'s' if len(ids) > 1 else ''}", why=why)
+        _erase(root, traces, note=f"forgot {len(ids)} video{'' if len(ids) == 1 else 's'}", why=why)
         left.remove(root)
         root.forget_copies()
-        again = traces_of(root, ids)
+        again = traces_of(root, ids, unclaimed=unclaimed)
         if again.erasures:
             raise BusyError(
                 f"somebody wrote in the store ({store}) meanwhile, so that it holds some of it"
@@ -132,7 +140,7 @@ def forget(
     return told
 
 
-def take_back(store: str, videos: Iterable[str], *, why: str = "") -> tuple[str, ...]:
+def take_back(store: str, videos: Collection[str], *, why: str = "") -> tuple[str, ...]:
     """Let runs take forgotten videos in again; nothing comes back by itself.
 
     Raises:
@@ -150,10 +158,13 @@ def take_back(store: str, videos: Iterable[str], *, why: str = "") -> tuple[str,
     return ids
 
 
-def _ids(videos: Iterable[str]) -> tuple[str, ...]:
+def _ids(videos: Collection[str]) -> tuple[str, ...]:
     ids = tuple(dict.fromkeys(videos))
     if not ids:
         raise RequestError("no video is named; give the ids of those that are meant")
+    for one in ids:
+        if not one or any("\ud800" <= letter <= "\udfff" for letter in one):
+            raise RequestError(f"({one!r}) is the id of no video: ids are text, and not empty")
     return ids
 
 
@@ -162,7 +173,8 @@ def _check_known(root: Root, ids: Sequence[str], *, known: frozenset[str]) -> No
     if strange:
         raise MissingArtifactError(
             f"no table of the store ({root.uri}) has a video ({'), ('.join(strange)}); ids are as"
-            " `reelvec search` and `reelvec failures` show them, and nothing was forgotten",
+            " `reelvec search` and `reelvec failures` show them, and nothing was forgotten; frames"
+            " of a video that left its corpus before go with --unclaimed",
             path=root.uri,
         )
 

@@ -60,6 +60,8 @@ def leftovers_of(root: Root, words: Collection[str]) -> Leftovers:
 
 def _naming(words: Collection[str]) -> re.Pattern[bytes]:
     """Finds one of the words standing alone, as it is or as JSON and HTML write it."""
+    if not words:
+        return re.compile(rb"(?!)")
     written = {form for word in words for form in (word, json.dumps(word)[1:-1], html.escape(word))}
     either = b"|".join(re.escape(form.encode("utf-8", "surrogatepass")) for form in sorted(written))
     return re.compile(rb"(?<![0-9A-Za-z_])(?:" + either + rb")(?![0-9A-Za-z_])")

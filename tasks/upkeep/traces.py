@@ -50,6 +50,8 @@ class _Contents:
     """By the video they are of, in their order."""
     hashes: set[str] = field(default_factory=set)
     paths: set[str] = field(default_factory=set)
+    text_keys: set[str] = field(default_factory=set)
+    """Of texts that are known by their keys alone."""
 
     def add(self, rows: Rows) -> None:
         ids = [str(one) for one in rows[_ID]]
@@ -61,6 +63,14 @@ class _Contents:
         if "start_seconds" in rows:
             self.clips.update(_clips(rows))
         self.hashes.update(str(one) for one in rows.get("content_hash", ()) if one)
+
+    def add_content(self, holders: Iterable[Holder]) -> None:
+        """Every clip that has frames or features, and every text that has features."""
+        for holder in holders:
+            if holder.artifact.kind in ("frames", "features"):
+                for path in sorted(holder.receipts & {*map(layout.receipt_of, holder.parts)}):
+                    of_texts = layout.table_of(path) == CAPTIONS
+                    (self.text_keys if of_texts else self.clips).update(holder.listed(path))
 
     @property
     def said(self) -> frozenset[str]:
@@ -87,8 +97,13 @@ class Traces:
     """Their files, which are not the store's."""
 
 
-def traces_of(root: Root, ids: Collection[str]) -> Traces:
+def traces_of(root: Root, ids: Collection[str], *, unclaimed: bool = False) -> Traces:
     """What the store holds of these videos; writes nothing.
+
+    Args:
+        root: the store.
+        ids: of the videos.
+        unclaimed: with them, frames and features that no video of any corpus has any more.
 
     Raises:
         IntegrityError: something in force is damaged, so that what it holds is not known.
@@ -105,13 +120,13 @@ def traces_of(root: Root, ids: Collection[str]) -> Traces:
     concerned = frozenset(
         holder.artifact.fingerprint for holder, one in erasures.items() if any(one.hits.values())
     )
+    if unclaimed:
+        found.add_content(holders)
     texts = {text_key(text): text for text in found.said}
-    shared = _shared(holders, wanted, found=found, texts=texts)
+    shared = _shared(holders, wanted, found=found, texts={*texts, *found.text_keys})
     clips = frozenset(found.clips - shared.clips)
-    by_content = {
-        "frames": {"frames": clips},
-        "features": {VIDEOS: clips, CAPTIONS: frozenset(texts.keys() - shared.texts)},
-    }
+    text_keys = frozenset({*texts, *found.text_keys} - shared.texts)
+    by_content = {"frames": {"frames": clips}, "features": {VIDEOS: clips, CAPTIONS: text_keys}}
     for holder in holders:
         kind = holder.artifact.kind
         if whole := _tables_that_go(holder, concerned):

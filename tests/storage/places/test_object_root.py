@@ -32,10 +32,12 @@ from reelvec.storage.places.object import ObjectRoot
 from reelvec.storage.places.part_cache import CacheOptions
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.store_format import FORMAT, PLAIN
-from reelvec.storage.upkeep.verify import verify_artifact
+from reelvec.storage.upkeep.verify import verify_artifact, verify_store
+from reelvec.tasks.upkeep.forget import forget
 from tests.storage.commits.contracts import ok, rows_in_force, write_part
 from tests.storage.places.contracts import RootContract
 from tests.support import s3_server
+from tests.support.lived_in import GONE, found_in, lived_in, rows_of
 
 SERVERS = ["moto", "moto-https", "ceph", "ceph-https"]
 on_every_server = pytest.mark.parametrize("server", SERVERS, indirect=True, scope="module")
@@ -279,3 +281,22 @@ def test_a_store_there_says_its_format_too(uri: str) -> None:
     artifact.root.put_new(layout.store_format(FORMAT + 1), b"newer")
     with pytest.raises(FormatError, match=rf"{uri} is of format {FORMAT + 1}"):
         open_root(uri)
+
+
+def test_a_video_is_forgotten_there_and_in_the_copies_on_this_machine(
+    uri: str, tmp_path: Path
+) -> None:
+    lived = lived_in(tmp_path, uri=uri)
+    before = rows_of(lived.root)
+    killed = tmp_path / "cache" / "scratch" / f"{2**22 + 1}-{'0' * 16}.arrow"
+    killed.parent.mkdir(exist_ok=True)
+    killed.write_text(GONE)
+    copies = [path for path, _ in found_in(lived) if "/cache/parts/" in path]
+    assert copies, "what was read here was copied here"
+    forget(uri, [GONE])
+    assert found_in(lived) == []
+    after = rows_of(lived.root)
+    frames = next(place for place in before if place[0] == "frames")
+    assert after[frames].items() < before[frames].items()
+    assert len(after[frames]) == len(before[frames]) - 1
+    assert verify_store(lived.root) == []
