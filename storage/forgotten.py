@@ -61,6 +61,8 @@ class Forgotten:
         Raises:
             IntegrityError: a record is damaged, so that it is not known who may be taken in.
         """
+        if not root.exists(layout.store_format(WITH_FORGOTTEN)):
+            return cls(())  # as most stores are: one call of each run
         return cls(forget_records(root))
 
     def among(self, ids: Iterable[str]) -> frozenset[str]:

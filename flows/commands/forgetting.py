@@ -84,9 +84,11 @@ def _show(done: Forgetting, *, plan: bool) -> None:
         }
         for one in done.gone
     ]
-    title = f"{done.store}: {_what(done.videos)} {would}forgotten"
-    print_table(title, rows, ["kind", "identity", "rows", "parts", "snapshots", "MiB"])
-    say(f"{done.rows} rows in force, {done.files} files beside them, {done.bytes / 2**20:,.1f} MiB")
+    print_table(done.store, rows, ["kind", "identity", "rows", "parts", "snapshots", "MiB"])
+    say(
+        f"{_what(done.videos)} {would}forgotten: {done.rows} rows in force, {done.files} files"
+        f" beside them, {done.bytes / 2**20:,.1f} MiB"
+    )
     for tag in done.tags:
         say(f"Tag ({tag}) stood for tables that held them, and {moves} to those in force")
     if done.twins:

@@ -52,8 +52,15 @@ class LivedIn:
         return open_root(self.uri)
 
 
-def lived_in(folder, *, uri=None, twin=False):
-    """Six videos; `twin`: v004 has the bytes of v001, whose frames therefore are not its alone."""
+def lived_in(folder, *, uri=None, twin=False, trained=True):
+    """Six videos.
+
+    Args:
+        folder: for the store.
+        uri: of another place for it.
+        twin: v004 has the bytes of v001, whose frames therefore are not its alone.
+        trained: there are features, trainings and scores, too.
+    """
     videos = plain_videos(6, train=2)
     if twin:
         videos[4] = replace(videos[4], content_hash=videos[1].content_hash)
@@ -79,6 +86,9 @@ def lived_in(folder, *, uri=None, twin=False):
         frames = FrameReader(store.session.latest(store.session.frames))
         arrays["frames"] = frames.frames(key_of(videos[1])).tobytes()
         words.append(videos[1].content_hash)
+    if not trained:
+        _named(store)
+        return LivedIn(store, tuple(words), arrays)
     _features(root, videos, captions, arrays, twin=twin)
     items = [
         Item(f"train/{c.caption_id}", "train", c.video_id, key_of(videos[i // 2]), c.text)
