@@ -15,6 +15,7 @@
     aliases/{name}/{n:08d}.json          which tables a name stands for: the largest n
     gates/{stamp}-{id}.json, .html       what new tables were found to be like beside the old
     forgotten/{n:08d}.json               which videos were forgotten, by salted hash
+    reports/{run}.html, latest.html      copies of the last reports, replaced by the next ones
     format/{n:08d}.json                  the store's format: the largest n
     sources/synthetic/{fingerprint}/…
     .writers/…                           a file of each process that writes, while it lives
@@ -43,6 +44,7 @@ __all__ = [
     "FORMATS",
     "GATES",
     "KINDS",
+    "REPORTS",
     "RUNS",
     "SCRATCH",
     "WRITERS",
@@ -65,6 +67,7 @@ __all__ = [
     "pin",
     "receipt_of",
     "removal",
+    "report_page",
     "run",
     "snapshot",
     "store_format",
@@ -81,6 +84,7 @@ AT_WORK = "at-work"
 ALIASES = "aliases"
 GATES = "gates"
 FORGOTTEN = "forgotten"
+REPORTS = "reports"
 FORMATS = "format"
 DERIVED = "derived"
 DAMAGED = ".damaged"
@@ -227,6 +231,11 @@ def gate(stamp: str, identifier: str, *, suffix: str = ".json") -> str:
 def forgotten(number: int) -> str:
     """A record of videos that were forgotten, or taken back."""
     return f"{FORGOTTEN}/{number:08d}.json"
+
+
+def report_page(name: str) -> str:
+    """Where the last report of this name is kept; the caller has made it a file's name."""
+    return f"{REPORTS}/{name}.html"
 
 
 def store_format(number: int) -> str:

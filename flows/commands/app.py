@@ -24,6 +24,7 @@ from reelvec.flows.commands import (
     keeping,
     looking,
     migrating,
+    models,
     running,
     runs,
     searching,
@@ -61,6 +62,7 @@ for group in (
     forgetting,
     deploying,
     weights,
+    models,
     timing,
 ):
     group.register(app)

@@ -65,7 +65,7 @@ class Forgetting:
     tags: tuple[str, ...]
     """Aliases that stood for a snapshot which held them, and stand for what is in force now."""
     files: int
-    """Beside artifacts: logs, pages of the gate, damaged and half-written files."""
+    """Beside artifacts: logs, copies of reports, pages of the gate, damaged files, unfinished ones."""
     file_bytes: int
     twins: tuple[str, ...]
     """Other videos with the same bytes: their frames stay."""
@@ -118,7 +118,8 @@ def forget(
     before = Forgotten.of(root).among(ids)
     traces = traces_of(root, ids, unclaimed=unclaimed)
     _check_known(root, ids, known=traces.known | before)
-    left, tags = leftovers_of(root, traces.words), _tags(root, traces)
+    left = leftovers_of(root, traces.words, pages=bool(traces.erasures))
+    tags = _tags(root, traces)
     told = _told(store, ids, before=before, traces=traces, left=left, tags=tags)
     if dry_run:
         return told
@@ -127,8 +128,8 @@ def forget(
         if ids:
             note_ids(root, ids, change=FORGOTTEN, why=why)
         _check_alone(root, runs=1)
+        left.remove(root)  # first: what names the videos is known by the corpus, which goes last
         _erase(root, traces, note=f"forgot {len(ids)} video{'' if len(ids) == 1 else 's'}", why=why)
-        left.remove(root)
         root.forget_copies()
         again = traces_of(root, ids, unclaimed=unclaimed)
         if again.erasures:
@@ -255,7 +256,7 @@ def _told(
             for one in traces.erasures
         ),
         tags=tuple(record.alias for record in tags),
-        files=len(left.paths) + len(left.logs),
+        files=len(left.paths) + len(left.here),
         file_bytes=left.bytes,
         twins=tuple(sorted({one for names in traces.twins.values() for one in names})),
         trained=traces.trained,

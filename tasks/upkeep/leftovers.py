@@ -25,8 +25,8 @@ class Leftovers:
     paths: tuple[str, ...]
     """Below the root: pages and records of the gate that name it; damaged files that were set
     aside, and files that killed writers left, of which nobody can say what they hold."""
-    logs: tuple[Path, ...]
-    """Of trainings, on this machine, that name it."""
+    here: tuple[Path, ...]
+    """On this machine: logs of trainings that name it, and copies of reports."""
     bytes: int
 
     def remove(self, root: Root) -> None:
@@ -36,12 +36,18 @@ class Leftovers:
             StoreError: one cannot be deleted.
         """
         root.delete(*self.paths)
-        for log in self.logs:
-            log.unlink(missing_ok=True)
+        for file in self.here:
+            file.unlink(missing_ok=True)
 
 
-def leftovers_of(root: Root, words: Collection[str]) -> Leftovers:
-    """Files beside the artifacts that go with whom these words name; writes nothing."""
+def leftovers_of(root: Root, words: Collection[str], *, pages: bool) -> Leftovers:
+    """Files beside the artifacts that go with whom these words name; writes nothing.
+
+    Args:
+        root: the store.
+        words: that name them.
+        pages: copies of reports go too, whatever they say: the next report is copied again.
+    """
     named = _naming(words)
     paths, size = [], 0
     aside = tuple(f"{layout.DAMAGED}/{kind}/" for kind in layout.KINDS)
@@ -53,9 +59,10 @@ def leftovers_of(root: Root, words: Collection[str]) -> Leftovers:
         ):
             paths.append(path)
             size += taken
-    logs = tuple(log for log in _logs(root) if named.search(log.read_bytes()))
-    size += sum(log.stat().st_size for log in logs)
-    return Leftovers(paths=tuple(sorted(paths)), logs=logs, bytes=size)
+    here = [log for log in _files(root, _LOGS) if named.search(log.read_bytes())]
+    here += _files(root, layout.REPORTS) if pages else ()
+    size += sum(file.stat().st_size for file in here)
+    return Leftovers(paths=tuple(sorted(paths)), here=tuple(here), bytes=size)
 
 
 def _naming(words: Collection[str]) -> re.Pattern[bytes]:
@@ -74,8 +81,8 @@ def _bytes_of(root: Root, path: str) -> bytes:
         return b""
 
 
-def _logs(root: Root) -> Iterator[Path]:
-    folder = root.local_folder / _LOGS
+def _files(root: Root, name: str) -> Iterator[Path]:
+    folder = root.local_folder / name
     if folder.is_symlink() or not folder.is_dir():
         return
     for path in sorted(folder.rglob("*")):

@@ -24,6 +24,7 @@ from reelvec.storage.records import clip_key
 from reelvec.storage.roots import Root
 from reelvec.storage.tables import iter_tables
 from reelvec.storage.upkeep.erasing import Erasure, Holder
+from reelvec.tasks.embedding.windows import WINDOWS
 from reelvec.tasks.training.finished import finished
 from reelvec.tasks.training.items import TRAINING_SET
 from reelvec.tasks.training.kept import CAPTIONS, VIDEOS, text_key
@@ -60,7 +61,7 @@ class _Contents:
         for video_id, text in zip(ids, rows.get("text", ()), strict=False):
             self.texts[video_id].append(str(text))
         self.clips.update(str(key) for key in rows.get("clip_key", ()) if key)
-        if "start_seconds" in rows:
+        if "start_seconds" in rows and "content_hash" in rows:  # windows have their file's key
             self.clips.update(_clips(rows))
         self.hashes.update(str(one) for one in rows.get("content_hash", ()) if one)
 
@@ -201,8 +202,9 @@ def _keys_in(holder: Holder, wanted: frozenset[str], found: _Contents) -> dict[s
         except IntegrityError:
             if part in holder.named:
                 raise
-    named = {VIDEOS: wanted}  # quarantined ones may have no row
-    return {table: frozenset(names) for table, names in keys.items()} | named
+    keys[VIDEOS] |= wanted  # quarantined ones may have no row
+    keys[WINDOWS].update(f"@{video_id}" for video_id in wanted)
+    return {table: frozenset(names) for table, names in keys.items()}
 
 
 def _rows_of(

@@ -96,6 +96,7 @@ def lived_in(folder, *, uri=None, twin=False, trained=True):
     ]
     _trainings(root, items)
     _scored(store)
+    arrays["window"] = _windows(store)
     _beside(root, words)
     _named(store)
     return LivedIn(store, tuple(words), arrays)
@@ -161,6 +162,23 @@ def _trainings(root, items):
         artifact.publish(add=[made])
 
 
+def _windows(store):
+    """A window of it and of another video, and that it failed under its other name, as it were."""
+    names, vectors = [GONE, "v002"], np.random.default_rng(2).standard_normal((2, WIDTH))
+    keys = [f"{name}'s bytes@0-2" for name in names]
+    rows = pa.table(
+        {
+            "window_id": pa.array(keys),
+            "video_id": pa.array(names),
+            "start_seconds": pa.array([0.0, 0.0]),
+            "embedding": column(vectors, np.float32),
+        }
+    )
+    outcomes = [*map(Outcome, keys), Outcome(f"@{GONE}", status="quarantined")]
+    store.embeddings = commit(store.embeddings.artifact, [("windows", rows, outcomes, "all")])
+    return vectors[0].astype(np.float32).tobytes()
+
+
 def _scored(store):
     """An evaluation with its report, and what search has derived."""
     options = store.config.evaluate.model_copy(update={"bootstrap": 0})
@@ -181,6 +199,8 @@ def _beside(root, words):
     logs.mkdir(parents=True)
     (logs / "train-a.log").write_text(f"clip of {GONE} skipped\n")
     (logs / "train-b.log").write_text("clip of v002 skipped\n")
+    (root.local_folder / layout.REPORTS).mkdir()
+    (root.local_folder / layout.REPORTS / "latest.html").write_text(GONE)
     root.put_new(layout.damaged("frames/x/parts/y.arrow"), b"half of take 0 of clip 1")
     root.put_new(f"{layout.SCRATCH}/1-{'0' * 16}.parquet", GONE.encode())
     root.put_new(layout.gate("20260101T000000000000", "ab", suffix=".html"), GONE.encode())
