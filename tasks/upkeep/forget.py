@@ -65,7 +65,7 @@ class Forgetting:
     tags: tuple[str, ...]
     """Aliases that stood for a snapshot which held them, and stand for what is in force now."""
     files: int
-    """Beside artifacts: logs, copies of reports, pages of the gate, damaged files, unfinished ones."""
+    """Beside artifacts: logs, copies of reports, pages of the gate, damaged or unfinished files."""
     file_bytes: int
     twins: tuple[str, ...]
     """Other videos with the same bytes: their frames stay."""
@@ -201,8 +201,9 @@ def _erase(root: Root, traces: Traces, *, note: str, why: str) -> None:
     for record in _tags(root, traces):
         move_alias(root, _as_in_force(root, record, why=why or note), after=record.number)
     for erasure in traces.erasures:
+        forget_derived(root, erasure.holder.artifact)  # once the rows are gone, nobody asks for it
         remove(erasure)
-        forget_derived(root, erasure.holder.artifact)
+        forget_derived(root, erasure.holder.artifact)  # a reader may have made it anew meanwhile
 
 
 def _tags(root: Root, traces: Traces) -> list[AliasRecord]:
