@@ -252,6 +252,6 @@ def test_a_video_is_forgotten_as_its_plan_said(reelvec, store):
     assert reelvec("verify", "--store", store)[0] == 0
     assert f"nothing is left of {one}" in reelvec("forget", one, "--store", store)[1]
     assert "1 video: asked" in reelvec("history", "--store", store, "--csv")[1]
-    assert reelvec("forget", one, "--store", store, "--take-back", "--plan")[0] == 1
+    assert reelvec("forget", one, "--store", store, "--take-back", "--plan")[0] == 2
     code, out, _ = reelvec("forget", one, "--store", store, "--take-back")
     assert code == 0 and "takes in again" in out
