@@ -37,6 +37,7 @@ CORPUS_RECIPE = 1
 FRAMES_RECIPE = 1
 EMBEDDING_RECIPE = 1
 EVALUATION_RECIPE = 1
+_WINDOWS_RECIPE = 1
 
 _FRAME_KEYS = {"sampling", "size", "resize", "damaged", "format", "payload"}
 _LATER_FRAME_KEYS = {"fit", "interpolation"}
@@ -52,8 +53,11 @@ _UNNAMED_BATCHES = {"batch_size": 16, "shard_rows": 512}
 
 
 def corpus_identity(config: PipelineConfig) -> dict[str, Any]:
-    """Identity of a corpus: its settings with absolute paths; not its contents, which grow."""
-    settings = anchored(config.corpus).model_dump(mode="json")
+    """Identity of a corpus: its settings with absolute paths; not its contents, which grow.
+
+    Nor its windows, which are rows of the embeddings alone.
+    """
+    settings = anchored(config.corpus).model_dump(mode="json", exclude={"windows"})
     return {"kind": "corpus", "recipe": CORPUS_RECIPE, "settings": settings}
 
 
@@ -94,6 +98,11 @@ def embeddings_identity(
         "corpus": corpus,
         "frames": frames,
     }
+    if config.corpus.windows is not None:
+        identity["windows"] = {
+            "recipe": _WINDOWS_RECIPE,
+            **config.corpus.windows.model_dump(mode="json"),
+        }
     batches = _batches(config.embed)
     if batches and rows_see_each_other(config.model):
         identity["batches"] = batches

@@ -105,6 +105,9 @@ def answers(opened: OpenRun, found: Answers) -> Document:
     for row in found.rows:
         video = opened.search.searcher.videos.find(row.video_id)
         shown = shown_of(row.video_id, video)
+        if opened.search.searcher.table == "windows":
+            length = row.end_seconds - row.start_seconds
+            shown |= {"start": row.start_seconds, "end": row.end_seconds, "seconds": length}
         rows.append(shown | {"rank": row.rank, "score": row.score})
     return {"state": opened.state, "unit": found.unit, "notes": list(found.notes), "rows": rows}
 

@@ -61,6 +61,7 @@ class OpenRuns:
                 return self._open[state]
         run = self.store.run(name)
         search = run.searches()
+        search.best_seconds = False  # an answer must not wait for a model that looks at frames
         with self.lock:
             known = self._open.get(search.state)
             if known is None:

@@ -51,7 +51,8 @@ class Rule:
     @property
     def counts(self) -> bool:
         """Whether `count` says how many frames are kept."""
-        return self.policy not in ("all", "per_second", "clip4clip", "qwen3_vl", "embedding_gemma2")
+        unbounded = ("all", "per_second", "clip4clip", "qwen3_vl", "embedding_gemma2", "keyframes")
+        return self.policy not in unbounded
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
@@ -189,5 +190,6 @@ POLICIES: dict[str, Callable[[Timeline, Rule], Indices]] = {
     "uniform": _uniform,
     "segments": _segments,
     "all": _all,
+    "keyframes": lambda at, _: at.keyframes_within,
     **ORIGINALS,
 }

@@ -29,6 +29,7 @@ from reelvec.tasks.embedding.encoding import (
     with_vectors,
 )
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread, scoring_of
+from reelvec.tasks.scoring.split_rows import tensors_of
 from reelvec.tasks.training.checkpoints import best_checkpoint, checkpoints
 from reelvec.tasks.training.finished import finished
 
@@ -95,6 +96,27 @@ class RunEncoder:
         with one_thread():
             columns = encode_videos(self._encoder, source, source.keys, options=self._options)
         return _column(columns, column)
+
+    def nearest_frame(self, query: Columns, clip: ClipFrames) -> int:
+        """Which frame of a clip, each a clip by itself, scores best; the first of equals."""
+        frames = [_only(clip, place) for place in range(len(clip.frames))]
+        source = _GivenClips(frames, form=self._encoder.model.pixels)
+        with one_thread(), torch.inference_mode():
+            columns = encode_videos(self._encoder, source, source.keys, options=self._options)
+            values = tensors_of(pa.table(columns), self.scoring.video_columns)
+            videos = {n: v.float() if v.is_floating_point() else v for n, v in values.items()}
+            return int(self.scoring.similarity(query, videos)[0].argmax())
+
+
+def _only(clip: ClipFrames, place: int) -> ClipFrames:
+    """A clip of one of its frames."""
+    here = slice(place, place + 1)
+    return replace(
+        clip,
+        frames=clip.frames[here],
+        pts_seconds=clip.pts_seconds[here],
+        frame_index=clip.frame_index[here],
+    )
 
 
 class _GivenClips:

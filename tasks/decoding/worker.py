@@ -108,6 +108,7 @@ def _read(
             declared_end_seconds=result.end_seconds,
             frames_from_header=result.frames_from_header,
             frame_seconds=result.frame_seconds,
+            keyframe=result.keyframe,
             start_seconds=job["start_seconds"],
             end_seconds=job["end_seconds"],
         )

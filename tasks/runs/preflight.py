@@ -50,6 +50,7 @@ def check_config(config: PipelineConfig) -> None:
     """
     _check_names(config)
     _check_draw(config)
+    _check_windows(config)
     _check_devices(config)
     weights, family = config.model.weights, config.model.family
     try:
@@ -203,6 +204,24 @@ def _check_draw(config: PipelineConfig) -> None:
                 f" ({stored}) keeps no more than model.max_frames ({sees}); raise {key}",
                 key=key,
             )
+
+
+def _check_windows(config: PipelineConfig) -> None:
+    """Check that files that are cut have frames all along."""
+    sampling = config.extract.sampling
+    if config.corpus.windows is None:
+        return
+    key, value = "extract.sampling.policy", str(sampling.policy)
+    if sampling.max_frames is not None:
+        key, value = "extract.sampling.max_frames", str(sampling.max_frames)
+    elif not Rule(policy=sampling.policy).counts:
+        return
+    raise ConfigError(
+        f"{key} ({value}) keeps so many frames of a file, however long it is, and corpus.windows"
+        " cuts it by its frames; set extract.sampling.policy=per_second (or keyframes, or all) and"
+        " no max_frames",
+        key=key,
+    )
 
 
 def checked_config(config: PipelineConfig) -> PipelineConfig:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.tables import iter_tables
+from reelvec.tasks.searching.search import KEYS
 from reelvec.tasks.searching.sorted_rows import write_sorted
 
 __all__ = ["Mapped", "allowed_rows", "new_matrix", "placed_rows"]
@@ -28,14 +29,17 @@ def new_matrix(path: Path, shape: tuple[int, ...], *, dtype: npt.DTypeLike = np.
     return matrix
 
 
-def placed_rows(embeddings: Snapshot, path: Path) -> npt.NDArray[np.int64]:
-    """Writes id and split of each video in the order of the ids; where each row of the table went.
+def placed_rows(
+    embeddings: Snapshot, path: Path, *, table: str = "videos"
+) -> npt.NDArray[np.int64]:
+    """Writes key, split and video_id of each row in the order of the keys; where each row went.
 
     Returns:
         int64 [N]: row i of the table is row place[i] of the file.
     """
-    pieces = iter_tables(embeddings, "videos", columns=["video_id", "split"])
-    schema = pa.schema([("video_id", pa.string()), ("split", pa.string())])
+    names = list(dict.fromkeys([KEYS[table], "split", "video_id"]))
+    pieces = iter_tables(embeddings, table, columns=names)
+    schema = pa.schema([(name, pa.string()) for name in names])
     facts = [piece.replace_schema_metadata(None) for piece in pieces]
     order = write_sorted(path, pa.concat_tables([schema.empty_table(), *facts])).to_numpy()
     place = np.empty(len(order), np.int64)

@@ -42,11 +42,11 @@ Best = list[tuple[str, float]]
 
 
 class VectorIndex:
-    """The column `embedding` of the table `videos` at one snapshot, as one mapped matrix.
+    """The column `embedding` of a table at one snapshot, as one mapped matrix.
 
     Attributes:
-        vectors: float32 [N, D], in the order of the ids; rows that are not finite are zero.
-        rows: video_id and split of each.
+        vectors: float32 [N, D], in the order of the keys; rows that are not finite are zero.
+        rows: key, split and video_id of each.
         left_out: rows that are not finite, and have no place in any order.
     """
 
@@ -57,16 +57,19 @@ class VectorIndex:
         self._longest = float(made.facts["longest"])
 
     @classmethod
-    def of(cls, embeddings: Snapshot) -> VectorIndex:
-        """The index of a snapshot, made where it is not there.
+    def of(cls, embeddings: Snapshot, *, table: str = "videos") -> VectorIndex:
+        """The index of a table of a snapshot, made where it is not there.
 
         Raises:
             MissingColumnError: the family's score is no product of unit vectors.
         """
-        check_columns(embeddings, table="videos", features=[EMBEDDING])
-        return cls(
-            derive(embeddings, what="vectors", make=lambda folder: _make(embeddings, folder))
-        )
+        check_columns(embeddings, table=table, features=[EMBEDDING])
+        what = "vectors" if table == "videos" else f"vectors-of-{table}"
+
+        def make(folder: Path) -> Mapping[str, Any]:
+            return _make(embeddings, folder, table=table)
+
+        return cls(derive(embeddings, what=what, make=make))
 
     def vector(self, video_id: str) -> Matrix | None:
         """The vector of a video, [1, D]; None: it has no row that could be searched with."""
@@ -159,11 +162,11 @@ class VectorIndex:
         return [(self.rows.key(row), -score) for score, row in best], len(rows)
 
 
-def _make(embeddings: Snapshot, folder: Path) -> Mapping[str, Any]:
-    place = placed_rows(embeddings, folder / "rows.arrow")
+def _make(embeddings: Snapshot, folder: Path, *, table: str) -> Mapping[str, Any]:
+    place = placed_rows(embeddings, folder / "rows.arrow", table=table)
     vectors: Mapped | None = None
     left_out, longest, start = [np.zeros(0, np.int64)], 0.0, 0
-    for piece in iter_tables(embeddings, "videos", columns=[EMBEDDING]):
+    for piece in iter_tables(embeddings, table, columns=[EMBEDDING]):
         values = tensors_of(piece, [EMBEDDING])[EMBEDDING].float().numpy()
         if vectors is None:
             vectors = new_matrix(folder / "vectors.npy", (len(place), values.shape[1]))
