@@ -1,8 +1,7 @@
 """The interface of a model family: all that the rest of the system uses of a retrieval model.
 
 `RetrievalModel` is the contract; `ClipFamily` is its half that all CLIP-based systems share: two
-towers under `clip`, checkpoint keys as the originals write them (`state_dict()` *is* the original
-layout), and the way a new model starts from a CLIP archive.
+towers under `clip`, the originals' checkpoint keys, and the start from a CLIP archive.
 """
 
 from __future__ import annotations
