@@ -89,7 +89,7 @@ def test_vectors_are_those_of_transformers(saved):
 
 
 def test_the_size_is_that_of_the_processor():
-    """Numbers of specs/clip-native-encoders.md 6, 140 tokens a frame."""
+    """Numbers of specs/clip-native-encoders.md 6: a budget of 140 tokens a frame."""
     assert frame_size(480, 640, patches=1260, side=48) == (480, 624)
     assert frame_size(432, 768, patches=1260, side=48) == (384, 720)
     assert frame_size(10, 4000, patches=1260, side=48) == (48, 6720)
