@@ -204,8 +204,8 @@ def remove(erasure: Erasure) -> None:
         break
     root.delete(*(layout.snapshot(folder, number) for number in sorted(going)))
     root.delete(*_pins(artifact, going))
-    # parts before receipts: a part that is left without its receipt could not be told any more
-    root.delete(*(f"{folder}/{file}" for file in sorted(files)))
+    # receipts before parts, as gc does: a receipt without its part would be a damage
+    root.delete(*(f"{folder}/{file}" for file in sorted(files, reverse=True)))
     finish_removal(root, folder, removal)
 
 
