@@ -132,7 +132,7 @@ class Erasure:
     def files(self) -> frozenset[str]:
         """Parts and receipts that go, below the artifact's folder, as far as they are there."""
         parts = {part for part in self.holder.parts if self.holds(part)}
-        return parts | (self.holder.receipts & set(self.hits))
+        return frozenset(parts) | (self.holder.receipts & set(self.hits))
 
     @property
     def parts(self) -> int:
