@@ -1,8 +1,7 @@
 """The interface of a model family: all that the rest of the system uses of a retrieval model.
 
 `RetrievalModel` is the contract; `ClipFamily` is its half that all CLIP-based systems share: two
-towers under `clip`, checkpoint keys as the originals write them (`state_dict()` *is* the original
-layout), and the way a new model starts from a CLIP archive.
+towers under `clip`, the originals' checkpoint keys, and the start from a CLIP archive.
 """
 
 from __future__ import annotations
@@ -65,8 +64,6 @@ class RetrievalModel(nn.Module, ABC):
         self.max_words = max_words
         self.max_frames = max_frames
 
-    # what a family has to say
-
     @property
     @abstractmethod
     def text_columns(self) -> Columns:
@@ -105,8 +102,6 @@ class RetrievalModel(nn.Module, ABC):
         Returns:
             Named tensors [V, ...] as in `video_columns`.
         """
-
-    # what follows from it, overridden where a family differs
 
     @property
     def pixels(self) -> FrameForm:
@@ -292,7 +287,7 @@ class ClipFamily(RetrievalModel):
     ) -> Tensor:
         """Frame features [V, F, D] of frames [V, F, 3, S, S], un-normalised, at least fp32.
 
-        `mask`, `keep_padding`: see `ClipTowers.encode_real`; without a mask all are encoded.
+        Without a mask all are encoded; else see `ClipTowers.encode_real`.
         """
         check_shape("frames", frames, ("V", "F", 3, self.image_size, self.image_size))
         if mask is None:

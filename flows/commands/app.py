@@ -18,13 +18,13 @@ from reelvec.flows.commands import (
     aliases,
     corpora,
     deploying,
+    encoders,
     exporting,
     forgetting,
     history,
     keeping,
     looking,
     migrating,
-    models,
     running,
     runs,
     searching,
@@ -62,7 +62,7 @@ for group in (
     forgetting,
     deploying,
     weights,
-    models,
+    encoders,
     timing,
 ):
     group.register(app)

@@ -149,8 +149,7 @@ class Run:
         """The stored frames of a video, with their times.
 
         Returns:
-            `frames` uint8 [T, S, S, 3], RGB, read-only (mapped where the format allows);
-            `pts_seconds` float64 [T], within the file; `frame_index` int64 [T], in display order.
+            `frames` uint8 [T, H, W, 3] RGB, read-only; `pts_seconds` and `frame_index`, both [T].
 
         Raises:
             RequestError: the corpus has no such video.
