@@ -31,7 +31,7 @@ def affected_videos(root: Root, damages: Sequence[Damage]) -> list[tuple[str, ..
         corpora = _corpora(root, damage)
         ids: set[str] = set()
         for key in _keys(damage):
-            named = names.get(key) or names.get(_file_of(key), ())
+            named = names.get(key) or names.get(_file_of(key)) or set()
             known = [v for corpus, v in named if corpora is None or corpus in corpora]
             ids.update(known or [key])
         ids_of_damages.append(tuple(sorted(ids)))
