@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import re
 import shutil
 from collections.abc import Iterable
@@ -36,6 +37,8 @@ def keep_copy(root: Root, page: Path, *, names: Iterable[str]) -> None:
         RefusedError: the disk is full, or the folder may not be written.
     """
     for target in {kept_page(root, name): None for name in names}:
+        if target.is_file() and filecmp.cmp(page, target, shallow=False):
+            continue
         with explained("write", path=target):
             target.parent.mkdir(parents=True, exist_ok=True)
             scratch = root.new_scratch(target.suffix)

@@ -16,8 +16,10 @@ import reelvec
 from reelvec.errors import RequestError
 from reelvec.flows.page.open_runs import OpenRun
 from reelvec.storage.file_marks import FileMark
+from reelvec.storage.reasons import Status
 from reelvec.storage.records import Video
-from reelvec.tasks.corpus.ledger import counts, failures
+from reelvec.tasks.corpus.ledger import LedgerRow, counts, failures
+from reelvec.tasks.reports.pictures import may_be_seen
 from reelvec.tasks.searching.search import Answers
 
 __all__ = [
@@ -93,7 +95,7 @@ def about_run(opened: OpenRun) -> Document:
         "split": run.config.evaluate.split,
         "metrics": [{name: finite(value) for name, value in row.items()} for row in metrics],
         "coverage": coverage,
-        "counts": once(opened, "failures", lambda: _failures(run))["counts"],
+        "counts": once(opened, "failures", lambda: _failures(opened))["counts"],
     }
 
 
@@ -210,20 +212,26 @@ def _ranked(run: reelvec.Run, direction: str) -> pa.Table:
 
 def failed(opened: OpenRun) -> Document:
     """Counts of what became of the videos, and those a person should look at, with reasons."""
-    made: Mapping[str, Any] = once(opened, "failures", lambda: _failures(opened.run))
+    made: Mapping[str, Any] = once(opened, "failures", lambda: _failures(opened))
     return {"state": opened.state, **made}
 
 
-def _failures(run: reelvec.Run) -> Document:
-    rows = run.ledger()
+def _failures(opened: OpenRun) -> Document:
+    rows = opened.run.ledger()
     found = failures(rows)
-    keys = ("video_id", "path", "split", "stage", "status", "reason", "message")
-    shown = itertools.islice(found, _FAILURES)
     return {
         "counts": counts(rows).to_json(),
         "total": len(found),
-        "rows": [{key: getattr(row, key) for key in keys} for row in shown],
+        "rows": [_failure(opened, row) for row in itertools.islice(found, _FAILURES)],
     }
+
+
+def _failure(opened: OpenRun, row: LedgerRow) -> Document:
+    """A row of the ledger; `seen`: whether a picture of the video is worth asking for."""
+    keys = ("video_id", "path", "split", "stage", "status", "reason", "message")
+    video = opened.search.searcher.videos.find(row.video_id)
+    seen = row.status == Status.SALVAGED or (video is not None and may_be_seen(video, row.reason))
+    return {**{key: getattr(row, key) for key in keys}, "seen": seen}
 
 
 def finite(value: object) -> object:

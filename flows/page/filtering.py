@@ -82,6 +82,8 @@ def _described(opened: OpenRun, attributes: Attributes) -> pa.Table:
 def _conditions(where: str) -> list[Condition]:
     try:
         given: Any = json.loads(where)
+        if not isinstance(given, list):
+            raise TypeError(given)
         found = [Condition(*_parts(one)) for one in given]
     except (ValueError, TypeError, RecursionError):
         raise RequestError(

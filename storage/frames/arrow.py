@@ -22,7 +22,6 @@ from reelvec.storage.frames.contract import (
     ClipFrames,
     FrameShardReader,
     Payload,
-    Source,
     TooLongError,
     check_clip,
     check_key,
@@ -176,8 +175,8 @@ class ArrowShardReader:
         del i
         return self.size, self.size
 
-    def source(self, i: int) -> Source | None:
-        return None
+    def source(self, i: int) -> None:
+        del i  # shards of one form hold frames alone
 
     def frames(self, i: int) -> np.ndarray:
         if self.payload == "raw":

@@ -25,7 +25,6 @@ from reelvec.storage.frames.contract import (
     ClipFrames,
     FrameShardReader,
     Payload,
-    Source,
     check_clip,
     check_key,
     check_picks,
@@ -199,8 +198,8 @@ class Hdf5ShardReader:
         del i
         return self.size, self.size
 
-    def source(self, i: int) -> Source | None:
-        del i
+    def source(self, i: int) -> None:
+        del i  # shards of one form hold frames alone
 
     def frames(self, i: int) -> np.ndarray:
         count = int(self.lengths[i])

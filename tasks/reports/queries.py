@@ -27,7 +27,7 @@ MOST_QUERIES = 100_000
 MOST_VIDEOS = 2000
 """With their nearest, where nothing was asked."""
 NEAREST = 5
-PICTURE_BYTES = 5_000_000
+PICTURE_BYTES = 4_000_000
 """Of all pictures; what comes after has none."""
 
 Before = Mapping[int, float]

@@ -13,7 +13,7 @@ export async function failures() {
     const more = found.total > found.rows.length ? ` The first ${found.rows.length} are shown.` : "";
     say("failures-said", `Of ${count(planned, "video")}: ${ok} ok, ${salvaged} salvaged, ${quarantined} quarantined, ${pending} pending.${more}`);
     at("failed").append(...found.rows.map((row) => make("article", { class: "failure" },
-      remains(row),
+      row.seen ? remains(row) : null,
       make("div", {},
         make("div", {}, make("b", {}, row.video_id), " ",
           make("span", { class: `pill ${row.status === "salvaged" ? "near" : "miss"}` }, row.status)),
