@@ -14,6 +14,7 @@
     at-work/{stamp}-{id}.json            a run that has begun and not ended
     aliases/{name}/{n:08d}.json          which tables a name stands for: the largest n
     gates/{stamp}-{id}.json, .html       what new tables were found to be like beside the old
+    forgotten/{n:08d}.json               which videos were forgotten, by salted hash
     reports/{run}.html, latest.html      copies of the last reports, replaced by the next ones
     format/{n:08d}.json                  the store's format: the largest n
     sources/synthetic/{fingerprint}/…
@@ -36,8 +37,10 @@ from reelvec.storage.errors import StoreError
 __all__ = [
     "ALIASES",
     "AT_WORK",
+    "DAMAGED",
     "DERIVED",
     "DROPS",
+    "FORGOTTEN",
     "FORMATS",
     "GATES",
     "KINDS",
@@ -53,6 +56,7 @@ __all__ = [
     "derived",
     "drop",
     "fingerprint",
+    "forgotten",
     "gate",
     "identity",
     "is_alias",
@@ -68,6 +72,7 @@ __all__ = [
     "snapshot",
     "store_format",
     "synthetic",
+    "table_of",
 ]
 
 KINDS = ("corpus", "frames", "features", "checkpoint", "embeddings", "evaluation")
@@ -78,9 +83,11 @@ DROPS = "drops"
 AT_WORK = "at-work"
 ALIASES = "aliases"
 GATES = "gates"
+FORGOTTEN = "forgotten"
 REPORTS = "reports"
 FORMATS = "format"
 DERIVED = "derived"
+DAMAGED = ".damaged"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,63}")
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -155,6 +162,11 @@ def receipt_of(part: str) -> str:
     return f"{folder}receipts/{_stem(name)}.json"
 
 
+def table_of(file: str) -> str:
+    """The table of a part or receipt, whose name begins with it; no table has a dash."""
+    return file.rpartition("/")[2].partition("-")[0]
+
+
 def _stem(name: str) -> str:
     """The part's name without suffix: table-shard-unique, where unique has no dot."""
     table_shard, _, rest = name.rpartition("-")
@@ -216,6 +228,11 @@ def gate(stamp: str, identifier: str, *, suffix: str = ".json") -> str:
     return f"{GATES}/{stamp}-{identifier}{suffix}"
 
 
+def forgotten(number: int) -> str:
+    """A record of videos that were forgotten, or taken back."""
+    return f"{FORGOTTEN}/{number:08d}.json"
+
+
 def report_page(name: str) -> str:
     """Where the last report of this name is kept; the caller has made it a file's name."""
     return f"{REPORTS}/{name}.html"
@@ -228,7 +245,7 @@ def store_format(number: int) -> str:
 
 def damaged(path: str) -> str:
     """A path where a damaged file is set aside; never used before."""
-    return f".damaged/{path}.{secrets.token_hex(4)}"
+    return f"{DAMAGED}/{path}.{secrets.token_hex(4)}"
 
 
 def synthetic(fingerprint: str) -> str:
