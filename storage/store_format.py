@@ -14,13 +14,21 @@ from reelvec.storage.errors import FormatError
 from reelvec.storage.places.contract import Root
 from reelvec.storage.sealing import seal
 
-__all__ = ["FORMAT", "PLAIN", "WITH_ALIASES", "check_format", "format_of_store", "stamp_format"]
+__all__ = [
+    "FORMAT",
+    "PLAIN",
+    "WITH_ALIASES",
+    "WITH_LAYERS",
+    "check_format",
+    "format_of_store",
+    "stamp_format",
+]
 
-FORMAT = 2
+FORMAT = 3
 """The newest format this program knows; it reads every older one."""
-PLAIN, WITH_ALIASES = 1, 2
-"""What every store is at least, and what it is from its first alias on: programs of before would
-collect what an alias stands for."""
+PLAIN, WITH_ALIASES, WITH_LAYERS = 1, 2, 3
+"""What every store is at least; what it is from its first alias on, since programs of before would
+collect what an alias stands for; what it is from its first layers on, which they cannot read."""
 
 
 def format_of_store(root: Root) -> int:
