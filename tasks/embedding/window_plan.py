@@ -63,5 +63,10 @@ def _files(corpus: Snapshot | None, *, frames: Snapshot | None) -> Iterator[File
             yield replace(row, part=clips.part(place))
         elif name in clips.others:
             of, number = clips.others[name]
-            outcome = {"status": of.status, "reason": of.reason, "message": of.message}
-            yield replace(row, **outcome, part=clips.part(number))
+            yield replace(
+                row,
+                status=of.status,
+                reason=of.reason,
+                message=of.message,
+                part=clips.part(number),
+            )

@@ -121,7 +121,7 @@ def one_part_more(session):
     frames = session.frames
     plan_extract(session)
     receipt = _commit(frames, "frames", "new", [Outcome("a new clip")])
-    with _counted(session.root) as counts:
+    with _counted() as counts:
         frames.publish(add=[receipt])
     return counts
 
@@ -132,7 +132,7 @@ def one_in_a_hundred(session):
     plan_extract(session)
     keys = list(map(_hash, range(0, session.latest(frames).rows_of("frames"), 100)))
     receipt = _commit(frames, "frames", "new", list(map(Outcome, keys)))
-    with _counted(session.root) as counts:
+    with _counted() as counts:
         frames.publish(add=[receipt], supersede={"frames": keys})
     return counts
 
@@ -140,7 +140,7 @@ def one_in_a_hundred(session):
 def by_a_stranger(session):
     """The same part, published by a process that has planned nothing."""
     receipt = _commit(session.frames, "frames", "new", [Outcome("another clip")])
-    with _counted(session.root) as counts:
+    with _counted() as counts:
         Artifact.of(session.latest(session.frames)).publish(add=[receipt])
     return counts
 
@@ -150,7 +150,7 @@ def a_shard_to_embed(session):
     keys = list(map(_hash, range(512)))
     part_of = parts_with(session.latest(session.frames), set(keys))
     ref = SnapshotRef.to(session.latest(session.frames))
-    with _counted(session.root) as counts:
+    with _counted() as counts:
         assert len(frames_of_clips(ref, part_of=part_of)) == len(keys)
     return counts
 
@@ -162,7 +162,7 @@ def a_shard_to_write(session):
         path.write_bytes(b"stub")
         return PartContents(rows=0, schema="", outcomes=())
 
-    with _counted(session.root) as counts:
+    with _counted() as counts:
         for number in range(10):
             shard = Shard(table="frames", name=f"{number:016x}", items=())
             run_shard(session.frames, shard, suffix=".arrow", write=write)
@@ -181,48 +181,52 @@ STEPS = (
 )
 
 
+COUNTED_VERBS = (
+    (LocalRoot, "read"),
+    (LocalRoot, "exists"),
+    (LocalRoot, "list"),
+    (LocalRoot, "size"),
+    (PlainRoot, "put_new"),
+)
+
+
 @contextmanager
-def _counted(root):
+def _counted():
     """CPU seconds, calls of the store's verbs, and the bytes read and written, of the block."""
     counts = Counter()
-    kind = type(root)
-    plain = {verb: getattr(kind, verb) for verb in ("read", "exists", "list", "size", "put_new")}
+    plain = [(kind, verb, getattr(kind, verb)) for kind, verb in COUNTED_VERBS]
 
-    def counting(verb):
+    def counting(verb, method):
         def call(self, *arguments):
+            result = method(self, *arguments)
+            moved = {"read": result, "put_new": arguments[-1]}
             counts["calls"] += 1
-            result = plain[verb](self, *arguments)
-            counts["bytes"] += (
-                len(arguments[1] if verb == "put_new" else result or b"")
-                if (verb in ("read", "put_new"))
-                else 0
-            )
+            counts["bytes"] += len(moved.get(verb) or b"")
             return result
 
         return call
 
-    for verb in plain:
-        setattr(kind, verb, counting(verb))
+    for kind, verb, method in plain:
+        setattr(kind, verb, counting(verb, method))
     started = time.process_time()
     try:
         yield counts
     finally:
         counts["cpu"] = time.process_time() - started
-        for verb, method in plain.items():
+        for kind, verb, method in plain:
             setattr(kind, verb, method)
 
 
 def _measure(step, folder, queue):
     session, before = session_of(folder), _peak()
-    with _counted(session.root) as whole:
+    with _counted() as whole:
         own = step(session)
     queue.put((own or whole) | Counter(peak=_peak() - before))
 
 
 def measured(step, folder):
     """The counts of a step in a process of its own."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.benchmarks.growth"])  # PyTorch is imported once
+    context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     process = context.Process(target=_measure, args=(step, folder, queue))
     process.start()

@@ -134,6 +134,7 @@ def test_an_empty_store_has_no_differences():
     assert caption_differences(None, base=None).in_force == {}
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=3)), st.lists(st.text(max_size=3)), st.integers(0, 5))
 def test_digest_sets_are_sets(here, wanted, cut):
     found = DigestSet([digests(here[:cut]), digests(here[cut:])])
