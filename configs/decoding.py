@@ -44,7 +44,7 @@ class FileLimits(JobLimits):
 class FrameForm(Options):
     """What becomes of a picture: the form of stored frames, or the one a model was made for."""
 
-    size: int = Field(default=224, ge=16)
+    size: int = Field(default=224, ge=1)
     """Height and width of a frame, pixels; with fit native its shorter side, at most."""
     fit: Literal["crop", "squash", "native"] = "crop"
     """crop: the shorter side resized, the centre kept; squash: the whole picture made a square;
@@ -58,6 +58,8 @@ class FrameForm(Options):
 class FrameOptions(FrameForm):
     """How frames are read from a file and shaped."""
 
+    size: int = Field(default=224, ge=16)
+    """Height and width of a frame, pixels; with fit native its shorter side, at most."""
     decoder: Literal["auto", "selective", "decord", "ffmpeg"] = "auto"
     """auto chooses for each file from the table of what is proven right."""
     damaged: Literal["strict", "salvage"] = "strict"

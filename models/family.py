@@ -111,7 +111,7 @@ class RetrievalModel(nn.Module, ABC):
     @property
     def pixels(self) -> FrameForm:
         """The form of a frame that the model was made for; CLIP's is the centre crop."""
-        return FrameForm.model_construct(size=self.image_size)  # of tests' towers, any
+        return FrameForm(size=self.image_size)
 
     @property
     def is_dot_product(self) -> bool:

@@ -24,13 +24,14 @@ from typing import Any
 
 from reelvec.storage import layout
 from reelvec.storage.commits.artifact import Artifact, Snapshot
+from reelvec.storage.commits.views import ReadableArtifact
 from reelvec.storage.errors import StoreError
 from reelvec.storage.places.failures import explained
 from reelvec.storage.places.part_cache import CacheOptions
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import checksum_of_file, seal, unseal
 
-__all__ = ["Derived", "Stale", "derive", "stale_of"]
+__all__ = ["Derived", "Stale", "derive", "forget_derived", "stale_of"]
 
 _VERSION = 1
 _MADE = "made.json"
@@ -77,7 +78,7 @@ def derive(snapshot: Snapshot, *, what: str, make: Callable[[Path], Facts]) -> D
     root, artifact = snapshot.artifact.root, snapshot.artifact
     name = f"{what}-{snapshot.checksum}"
     beside = root.local_folder / layout.derived(artifact.folder)
-    instead = CacheOptions.from_environment().folder / "derived" / artifact.fingerprint
+    instead = _instead(artifact)
     for folder in (beside / name, instead / name):
         facts = _facts_of(folder)
         if facts is not None:
@@ -89,6 +90,21 @@ def derive(snapshot: Snapshot, *, what: str, make: Callable[[Path], Facts]) -> D
             raise
     with explained("write", path=instead):
         return _made(instead / name, make)
+
+
+def forget_derived(root: Root, artifact: Artifact) -> None:
+    """Remove all that was derived from any snapshot, here and in this user's cache, and is made.
+
+    Who has files of it mapped keeps them; a maker that is at work fails.
+    """
+    for folder in (root.local_folder / layout.derived(artifact.folder), _instead(artifact)):
+        if not folder.is_symlink():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _instead(artifact: ReadableArtifact) -> Path:
+    """Where they are kept of a store that cannot be written."""
+    return CacheOptions.from_environment().folder / "derived" / artifact.fingerprint
 
 
 def _made(folder: Path, make: Callable[[Path], Facts]) -> Derived:

@@ -5,6 +5,7 @@ ReelvecError
 │   ├── FormatError                  a store of a newer format than this program knows
 │   ├── IntegrityError               bytes that are not what a receipt promised
 │   ├── AliasError                   an alias that cannot be followed, or not be moved as asked
+│   ├── BusyError                    what must be done alone, while somebody writes in the store
 │   ├── CommitError                  a snapshot that must not be published
 │   │   └── NotFiniteError           a row whose vectors hold NaN or infinity
 │   ├── MissingArtifactError         asked for what was never made
@@ -22,6 +23,7 @@ from reelvec.errors import ReelvecError
 __all__ = [
     "AddressError",
     "AliasError",
+    "BusyError",
     "CommitError",
     "CorpusError",
     "FormatError",
@@ -59,6 +61,10 @@ class IntegrityError(StoreError):
 
 class AliasError(StoreError):
     """An alias cannot be followed, or not be moved as asked."""
+
+
+class BusyError(StoreError):
+    """Somebody writes in the store, and what was asked for must be done alone."""
 
 
 class CommitError(StoreError):

@@ -15,6 +15,7 @@
     at-work/{stamp}-{id}.json            a run that has begun and not ended
     aliases/{name}/{n:08d}.json          which tables a name stands for: the largest n
     gates/{stamp}-{id}.json, .html       what new tables were found to be like beside the old
+    forgotten/{n:08d}.json               which videos were forgotten, by salted hash
     reports/{run}.html, latest.html      copies of the last reports, replaced by the next ones
     format/{n:08d}.json                  the store's format: the largest n
     sources/synthetic/{fingerprint}/…
@@ -37,8 +38,10 @@ from reelvec.storage.errors import StoreError
 __all__ = [
     "ALIASES",
     "AT_WORK",
+    "DAMAGED",
     "DERIVED",
     "DROPS",
+    "FORGOTTEN",
     "FORMATS",
     "GATES",
     "KINDS",
@@ -55,6 +58,7 @@ __all__ = [
     "derived",
     "drop",
     "fingerprint",
+    "forgotten",
     "gate",
     "identity",
     "is_alias",
@@ -71,6 +75,7 @@ __all__ = [
     "snapshot",
     "store_format",
     "synthetic",
+    "table_of",
 ]
 
 KINDS = ("corpus", "frames", "features", "checkpoint", "embeddings", "evaluation")
@@ -81,9 +86,11 @@ DROPS = "drops"
 AT_WORK = "at-work"
 ALIASES = "aliases"
 GATES = "gates"
+FORGOTTEN = "forgotten"
 REPORTS = "reports"
 FORMATS = "format"
 DERIVED = "derived"
+DAMAGED = ".damaged"
 LAYERS = "layers"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,63}")
@@ -159,6 +166,11 @@ def receipt_of(part: str) -> str:
     return f"{folder}receipts/{_stem(name)}.json"
 
 
+def table_of(file: str) -> str:
+    """The table of a part or receipt, whose name begins with it; no table has a dash."""
+    return file.rpartition("/")[2].partition("-")[0]
+
+
 def _stem(name: str) -> str:
     """The part's name without suffix: table-shard-unique, where unique has no dot."""
     table_shard, _, rest = name.rpartition("-")
@@ -225,6 +237,11 @@ def gate(stamp: str, identifier: str, *, suffix: str = ".json") -> str:
     return f"{GATES}/{stamp}-{identifier}{suffix}"
 
 
+def forgotten(number: int) -> str:
+    """A record of videos that were forgotten, or taken back."""
+    return f"{FORGOTTEN}/{number:08d}.json"
+
+
 def report_page(name: str) -> str:
     """Where the last report of this name is kept; the caller has made it a file's name."""
     return f"{REPORTS}/{name}.html"
@@ -237,7 +254,7 @@ def store_format(number: int) -> str:
 
 def damaged(path: str) -> str:
     """A path where a damaged file is set aside; never used before."""
-    return f".damaged/{path}.{secrets.token_hex(4)}"
+    return f"{DAMAGED}/{path}.{secrets.token_hex(4)}"
 
 
 def synthetic(fingerprint: str) -> str:

@@ -19,8 +19,11 @@ DATA = {
     "reelvec/flows/page/static/index.html",
     "reelvec/flows/page/static/page.css",
     "reelvec/flows/page/static/page.js",
+    "reelvec/flows/page/static/base.js",
+    "reelvec/flows/page/static/map.js",
     "reelvec/flows/page/static/icon.svg",
     "reelvec/storage/video/decoder_table.json",
+    "reelvec/tasks/reports/rendering/queries.js",
     "reelvec/tasks/reports/rendering/style.css",
 }
 

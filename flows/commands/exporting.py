@@ -28,8 +28,8 @@ def export(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
         str,
         typer.Option(
             "--to",
-            help="parquet, numpy, faiss, lancedb, hf-dataset, webdataset, atlas (Embedding Atlas)"
-            " or fiftyone-json.",
+            help="parquet, numpy, faiss, lancedb, hf-dataset, webdataset, atlas (Embedding Atlas),"
+            " fiftyone-json or mteb (results).",
         ),
     ],
     store: StoreOption = None,

@@ -97,7 +97,7 @@ def input_of(state: Mapping[str, Tensor]) -> OwnInput:
     """
     if layout_of(state) == "pretrained":
         return own_input_of(state["files"])
-    return OwnInput(FrameForm.model_construct(size=architecture_of(state).image_size))
+    return OwnInput(FrameForm(size=architecture_of(state).image_size))
 
 
 def check_packages(state: Mapping[str, Tensor], *, max_frames: int) -> None:
@@ -176,13 +176,19 @@ def start(model: RetrievalModel, state: Mapping[str, Tensor]) -> None:
         model.init_from_clip(state)
         return
     if layout == "pretrained":
-        load_strictly(model, adopted(state), ignored={"position_ids"})
+        load_strictly(model, _without_places(adopted(state), model=model), ignored=())
         return
     beyond = any(not key.startswith("clip.") for key in state)
     if isinstance(model, ClipFamily) and not beyond:
         model.init_from_clip(clip_tensors(state))
         return
     load_strictly(model, _used(model, state), derive_conv2=True)
+
+
+def _without_places(state: Mapping[str, Tensor], *, model: RetrievalModel) -> dict[str, Tensor]:
+    """`state` without the numbered positions that older files hold and the model does not."""
+    own = model.state_dict()
+    return {key: x for key, x in state.items() if key in own or not key.endswith("position_ids")}
 
 
 def start_policy(

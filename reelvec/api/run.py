@@ -261,7 +261,8 @@ class Run:
 
         Args:
             out: whole afterwards, or as it was.
-            to: parquet, numpy, faiss, lancedb, hf-dataset, webdataset, atlas or fiftyone-json.
+            to: parquet, numpy, faiss, lancedb, hf-dataset, webdataset, atlas, fiftyone-json or
+                mteb.
             force: replace a folder that an export wrote.
             settings: fields of `tasks.exports.contract.ExportSettings`.
 

@@ -25,6 +25,7 @@ __all__ = [
     "CURRENT",
     "DAMAGED",
     "REMOVED",
+    "REWRITTEN",
     "ROLLED_BACK",
     "AliasRecord",
     "Places",
@@ -41,6 +42,8 @@ __all__ = [
 CURRENT = "current"
 """The alias that search, serve, evaluate, exports and reports follow where no run is named."""
 ROLLED_BACK = "rolled back"
+REWRITTEN = "rewritten"
+"""To the same tables without rows that were forgotten."""
 REMOVED, DAMAGED = "removed", "damaged"
 """Changes that leave an alias without a target."""
 
@@ -54,7 +57,7 @@ class AliasRecord:
 
     alias: str
     change: str
-    """How it came to it: promoted, tagged, kept true, rolled back, removed; or damaged."""
+    """How it came to it: promoted, tagged, kept true, rolled back, rewritten, removed; damaged."""
     why: str = ""
     """In the words of who did it."""
     run: str = ""
@@ -66,7 +69,8 @@ class AliasRecord:
     follows: bool = False
     """It stands for the latest snapshots of these artifacts, not for the numbers."""
     restores: int = 0
-    """Of a roll-back: the number of the record whose target it took."""
+    """Of a roll-back: the number of the record whose target it took; where rows were forgotten, of
+    the record before, whose tables are gone."""
     when: str = ""
     """ISO 8601, with time zone."""
     number: int = 0

@@ -92,6 +92,12 @@ class Root(Protocol):
         For what is found and not known to be durable: its maker may have been killed in between.
         """
 
+    def forget_copies(self) -> None:
+        """Removes this machine's copies of the store's files, and what killed writers left there.
+
+        Of a place that keeps any; who has a copy open keeps it, others fetch what is still there.
+        """
+
     def local_path(self, path: str, *, fresh: bool = False) -> Path:
         """A local file with the bytes of `path`, to be mapped; MissingArtifactError.
 

@@ -185,6 +185,9 @@ class LocalRoot:
         _sync_names(found)
         self._named |= found
 
+    def forget_copies(self) -> None:
+        """Nothing to do: files are read where they lie, and those in the making lie beside them."""
+
     def local_path(self, path: str, *, fresh: bool = False) -> Path:  # noqa: ARG002
         self.size(path)
         return self._at(path)

@@ -31,7 +31,7 @@ from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.places.object_client import client
 from reelvec.storage.places.object_failures import Conflict, explained_remote
 from reelvec.storage.places.object_probe import Probe, Tried
-from reelvec.storage.places.part_cache import CacheOptions, PartCache, sweep_scratch
+from reelvec.storage.places.part_cache import CacheOptions, PartCache, forget_scratch, sweep_scratch
 from reelvec.storage.places.paths import split_path
 
 __all__ = ["ObjectRoot"]
@@ -194,6 +194,12 @@ class ObjectRoot:
 
     def sync(self, *paths: str) -> None:
         """Nothing to do: an object that is seen is durable."""
+
+    def forget_copies(self) -> None:
+        """Copies of every store: one of a deleted object is not told from the others any more."""
+        self._cache.empty()
+        if self._scratch.is_dir():
+            forget_scratch(self._scratch)
 
     def local_path(self, path: str, *, fresh: bool = False) -> Path:
         head = self._head(path)

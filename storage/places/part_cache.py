@@ -14,14 +14,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from reelvec.storage.errors import ReelvecError, StoreError
 from reelvec.storage.layout import is_scratch
 from reelvec.storage.places.failures import explained
 
-__all__ = ["CacheOptions", "PartCache", "sweep_scratch"]
+__all__ = ["CacheOptions", "PartCache", "forget_scratch", "sweep_scratch"]
 
 _TEMPORARY = ".part"
-_DAY = 86_400.0
+_DAY, _MINUTE = 86_400.0, 60.0
 _LIMIT = 50 << 30
 
 
@@ -94,6 +96,18 @@ class PartCache:
             temporary.unlink(missing_ok=True)
         return path
 
+    def empty(self) -> None:
+        """Removes every copy, but for those that are being fetched; open ones stay readable."""
+        if self._folder.is_symlink() or not self._folder.is_dir():
+            return
+        for path in list(self._folder.iterdir()):
+            with suppress(FileNotFoundError):  # another process was faster
+                fetching = (
+                    path.suffix == _TEMPORARY and time.time() - path.stat().st_mtime < _MINUTE
+                )
+                if path.is_file() and not path.is_symlink() and not fetching:
+                    path.unlink()
+
     def _make_room(self, size: int) -> None:
         """Removes the copies used longest ago until `size` more bytes fit."""
         if self._folder.is_symlink():
@@ -138,3 +152,10 @@ def sweep_scratch(folder: Path) -> None:
             age = time.time() - entry.stat(follow_symlinks=False).st_mtime
             if age > _DAY and is_scratch(entry.name):
                 Path(entry.path).unlink(missing_ok=True)
+
+
+def forget_scratch(folder: Path) -> None:
+    """Removes what dead processes of this machine left half-written in a folder of ours."""
+    for path in list(folder.iterdir()):
+        if is_scratch(path.name) and not psutil.pid_exists(int(path.name.partition("-")[0])):
+            path.unlink(missing_ok=True)

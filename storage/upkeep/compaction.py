@@ -12,21 +12,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from reelvec.configs.schema import CompactionConfig
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.merging import Entry
-from reelvec.storage.commits.receipts import COMPACTED, Receipt
 from reelvec.storage.commits.views import PartRef
-from reelvec.storage.errors import NotFiniteError, StoreError
-from reelvec.storage.frames.formats import SUFFIXES, format_of, open_reader, open_writer
-from reelvec.storage.records import Outcome
-from reelvec.storage.tables import check_finite, iter_part, open_parquet
+from reelvec.storage.errors import NotFiniteError
+from reelvec.storage.tables import check_finite
+from reelvec.storage.upkeep.copying import copy_parts
 
 __all__ = ["EVERYTHING", "Merge", "compact", "plan_compaction"]
 
-_ROWS = 4096
 _MIB = 1 << 20
 
 EVERYTHING = CompactionConfig(
@@ -80,7 +75,7 @@ def compact(artifact: Artifact, *, options: CompactionConfig = EVERYTHING) -> Sn
         made, replaced = [], []
         for merge in merges:
             with suppress(NotFiniteError):  # parts of before such rows were refused: left alone
-                made.append(_merge_parts(artifact, merge.parts))
+                made.append(copy_parts(artifact, merge.parts, check=check_finite))
                 replaced += [part.part for part in merge.parts]
         note = f"compacted {len(replaced)} parts into {len(made)}"
         return artifact.publish(add=made, replace=replaced, note=note)
@@ -121,55 +116,3 @@ def _worth(group: Sequence[PartRef], *, options: CompactionConfig) -> Iterator[M
     hollow = any(_is_hollow(part.entry, options=options) for part in group)
     if hollow or len(group) >= options.least_parts:
         yield Merge(tuple(group))
-
-
-def _merge_parts(artifact: Artifact, group: Sequence[PartRef]) -> Receipt:
-    first = group[0]
-    suffix = Path(first.part).suffix
-    outcomes: list[Outcome] = [row for part in group for row in part.outcomes()]
-    with artifact.new_part(table=first.entry.table, shard=first.entry.shard, suffix=suffix) as new:
-        if suffix == ".parquet":
-            rows = _copy_rows(group, new.path)
-        elif suffix in SUFFIXES.values():
-            rows = _copy_clips(group, new.path)
-        else:
-            raise StoreError(f"parts of type {suffix} cannot be compacted ({first.part})")
-        return new.commit(
-            rows=rows,
-            schema=first.receipt.schema,
-            outcomes=outcomes,
-            extra={**first.receipt.extra, COMPACTED: len(group)},
-        )
-
-
-def _copy_rows(group: Sequence[PartRef], path: Path) -> int:
-    schema = pq.read_schema(group[0].path)
-    count = 0
-    with open_parquet(path, schema) as writer:
-        for part in group:
-            for rows in iter_part(part, batch_rows=_ROWS):
-                check_finite(rows)
-                writer.write_table(rows.cast(schema), row_group_size=_ROWS)
-                count += rows.num_rows
-    return count
-
-
-def _copy_clips(group: Sequence[PartRef], path: Path) -> int:
-    head = open_reader(group[0].path)
-    count = 0
-    with open_writer(
-        path,
-        format=format_of(path),
-        payload=head.payload,
-        size=head.size,
-        native=head.native,
-    ) as writer:
-        for part in group:
-            shard = open_reader(part.path)
-            for i, key in enumerate(shard.keys):
-                if key not in part.dropped:
-                    writer.copy(shard, i)
-                    count += 1
-            shard.close()
-    head.close()
-    return count

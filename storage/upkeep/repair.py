@@ -55,6 +55,10 @@ def repair_store(root: Root, *, together: Together = lambda _, parts: parts) -> 
         elif damage.kind == layout.DROPS:
             _set_aside(root, damage.path)
             repairs.append(Repair(damage, "set aside; drop the runs it named again"))
+        elif damage.kind == layout.FORGOTTEN:
+            _set_aside(root, damage.path)
+            said = "set aside; `reelvec forget` the videos it named again, or runs take them in"
+            repairs.append(Repair(damage, said))
         elif damage.kind == layout.ALIASES:
             repairs.append(Repair(damage, _mend_alias(root, damage.path)))
         elif damage.kind == layout.FORMATS:

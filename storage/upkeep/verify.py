@@ -28,7 +28,7 @@ class Damage:
     """One damaged or missing file.
 
     Attributes:
-        kind: artifact kind, "runs", "drops", "aliases" or "format".
+        kind: artifact kind, "runs", "drops", "forgotten", "aliases" or "format".
         fingerprint: the artifact's ("" for the others).
         path: the file, below the root.
         what: what is wrong with it.
@@ -54,7 +54,7 @@ def verify_store(root: Root) -> list[Damage]:
         RefusedError: the place refuses to be read, so that nothing is known.
     """
     damages = [damage for artifact in Artifact.all(root) for damage in verify_artifact(artifact)]
-    for folder in (layout.RUNS, layout.DROPS, layout.FORMATS):
+    for folder in (layout.RUNS, layout.DROPS, layout.FORGOTTEN, layout.FORMATS):
         for name in root.list(folder):
             path = f"{folder}/{name}"
             damages.extend(Damage(folder, "", path, what) for what in _unsealed(root, path))

@@ -31,6 +31,7 @@ from reelvec.storage.stored_rows import StoredRows
 from reelvec.storage.tables import identity_metadata, schema_text, write_table
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.changes import caption_changes, video_changes
+from reelvec.tasks.corpus.forgotten import without_forgotten
 from reelvec.tasks.decoding.files import probe_files
 from reelvec.tasks.digests import DigestSet, digests
 from reelvec.tasks.shards import (
@@ -139,7 +140,7 @@ def plan_ingest(
     artifact = session.corpus
     store_dir = session.root.local_folder
     reader = open_corpus(session.config.corpus, store_dir=store_dir, draws=not session.plans)
-    listing = reader.read()
+    listing = without_forgotten(reader.read(), root=session.root)
     snapshot = session.latest(artifact)
     ids = DigestSet([digests(video.video_id for video in listing.videos)])
     again = _every if session.rehash else retry

@@ -58,7 +58,7 @@ def video_differences(
 
     def row(*fields: Any) -> VideoRow:
         *facts, number = fields
-        return VideoRow(*facts, part=clips.part(number))
+        return VideoRow(*facts, clips.part(number))
 
     return _compare(_videos(corpus, clips=clips), base=base, table="videos", make=row)
 

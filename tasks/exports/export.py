@@ -16,6 +16,7 @@ from reelvec.tasks.exports.fiftyone_json import FiftyOneJson
 from reelvec.tasks.exports.folders import check_out, filled, write_facts
 from reelvec.tasks.exports.hugging_face import HuggingFaceDataset
 from reelvec.tasks.exports.lance_tables import LanceTables
+from reelvec.tasks.exports.mteb_results import MtebResults
 from reelvec.tasks.exports.numpy_files import NumpyFiles
 from reelvec.tasks.exports.parquet_files import ParquetFiles
 from reelvec.tasks.exports.source import ExportSource
@@ -34,6 +35,7 @@ TARGETS: Mapping[str, Target] = {
         TarShards(),
         AtlasMap(),
         FiftyOneJson(),
+        MtebResults(),
     )
 }
 """By the name that `--to` takes."""

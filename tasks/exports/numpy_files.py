@@ -64,7 +64,9 @@ def matrix_of(column: pa.ChunkedArray | pa.Array, *, name: str) -> npt.NDArray[n
     Raises:
         RequestError: rows of different lengths.
     """
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    array = column
+    if isinstance(column, pa.ChunkedArray):  # combining copies, even what is in one piece
+        array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if not pa.types.is_fixed_size_list(array.type):
         raise RequestError(
             f"the column ({name}) has rows of different lengths ({array.type}), which no matrix"

@@ -28,14 +28,13 @@ from reelvec.tasks.corpus.ingest import plan_ingest
 from reelvec.tasks.embedding.embed import plan_embed
 from reelvec.tasks.frames.extract import plan_extract
 from reelvec.tasks.identity import model_settings
+from reelvec.tasks.runs.rates import rate_of
 from reelvec.tasks.training.train import find_trained
 from reelvec.tasks.weights.files import name_model
 
 __all__ = ["Price", "price_of"]
 
 _TABLES = ("videos", "captions")
-_DONE = {"embed": ("new", "stale"), "extract": ("new", "again"), "ingest": ("new", "changed")}
-"""Stage -> what its counts say was done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,18 +127,19 @@ def _seconds(
 ) -> tuple[float | None, str]:
     records = list(runs)
     like = [run for run in records if _model(run) == _named(config)]
-    rate = next(filter(None, (_rate(run, "embed") for run in like)), None)
-    by = f"as the run ({like[0].name}) took with this model" if rate else ""
-    if rate is None:
-        old = [run for run in records if _model(run) == _model(base)]
-        rate = next(filter(None, (_rate(run, "embed") for run in old)), None)
+    rate, factor = rate_of(like, "embed"), 1.0
+    if rate is not None:
+        by = f"as the run ({like[0].name}) took with this model"
+    else:
+        rate = rate_of([run for run in records if _model(run) == _model(base)], "embed")
         factor, by = _slower(config, base)
-        rate = None if rate is None else rate * factor
     if rate is None:
         return None, "no run of this store says how long embedding takes"
-    decode = next(filter(None, (_rate(run, "extract") for run in records)), 0.0)
-    others = next((_others(run) for run in records if _rate(run, "embed")), 0.0)
-    return videos * rate + decodes * decode + others, by
+    embedding = rate.fixed + factor * rate.each * videos if videos else 0.0
+    decode = rate_of(records, "extract") if decodes else None
+    decoding = decode.seconds(decodes) if decode else 0.0
+    others = next((_others(run) for run in records if rate_of([run], "embed")), 0.0)
+    return embedding + decoding + others, by
 
 
 def _model(run: RunRecord) -> Mapping[str, Any] | None:
@@ -157,13 +157,6 @@ def _named(config: PipelineConfig) -> Mapping[str, Any]:
 
 def _stage(run: RunRecord, name: str) -> StageRecord | None:
     return next((stage for stage in run.stages if stage["name"] == name), None)
-
-
-def _rate(run: RunRecord, name: str) -> float | None:
-    """Seconds of a stage for each thing it did; None: it did nothing, or is not known."""
-    stage = _stage(run, name)
-    done = sum(stage["counts"].get(what, 0) for what in _DONE[name]) if stage else 0
-    return stage["seconds"] / done if stage and done else None
 
 
 def _others(run: RunRecord) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 from reelvec.storage.commits.aliases import AliasRecord, alias_names, alias_records
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import MissingArtifactError
+from reelvec.storage.forgotten import forget_records
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import RunRecord, StageRecord, drops, list_runs
 from reelvec.tasks.runs.promotion import target_words
@@ -26,7 +27,8 @@ class Change:
     """ISO 8601."""
     what: str
     """completed or refreshed: a run ended; published: tables of no run that has ended; dropped;
-    else what became of an alias: promoted, kept true, rolled back, tagged, removed."""
+    forgotten or taken back: videos; else what became of an alias: promoted, kept true, rolled back,
+    tagged, rewritten, removed."""
     run: str
     """Name of the run."""
     identifier: str
@@ -63,6 +65,7 @@ def history(store: str, *, name: str | None = None) -> list[Change]:
         *map(_of_run, runs),
         *_publications(root, runs),
         *_drops(root),
+        *_forgotten(root),
         *_moves(root),
     ]
     chosen = [one for one in changes if name in (None, one.run, one.alias, one.identifier)]
@@ -120,6 +123,19 @@ def _drops(root: Root) -> Iterator[Change]:
             identifier=drop.runs[0] if len(drop.runs) == 1 else "",
             tables="",
             why=f"{count}gc frees what no other run needs",
+        )
+
+
+def _forgotten(root: Root) -> Iterator[Change]:
+    for record in forget_records(root):
+        count = f"{len(record.digests)} video{'s' if len(record.digests) > 1 else ''}"
+        yield Change(
+            when=record.when,
+            what=record.change,
+            run="",
+            identifier="",
+            tables="",
+            why=f"{count}: {record.why}" if record.why else count,
         )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from reelvec.storage.roots import Root
 from reelvec.storage.runs import RunRecord, newest_first
 
-__all__ = ["Rate", "rates_of"]
+__all__ = ["Rate", "rate_of", "rates_of"]
 
 UNITS: Mapping[str, tuple[str, ...]] = {
     "ingest": ("new", "changed", "missing", "again"),
@@ -46,15 +47,26 @@ class Rate:
 
 def rates_of(root: Root, *, name: str) -> dict[str, Rate]:
     """The rate of each stage that has a receipt; of the runs of this name where they have one."""
-    records = [record for record, _ in zip(newest_first(root), range(_RECORDS), strict=False)]
+    records = list(islice(newest_first(root), _RECORDS))
     own = [record for record in records if record.name == name]
     rates = {}
     for stage in UNITS:
-        mine = _receipts(own, stage)
-        found = mine or _receipts(records, stage)
-        if found:
-            rates[stage] = _fitted(found, own=bool(mine))
+        found = rate_of(own, stage) or rate_of(records, stage, own=False)
+        if found is not None:
+            rates[stage] = found
     return rates
+
+
+def rate_of(records: Iterable[RunRecord], stage: str, *, own: bool = True) -> Rate | None:
+    """The rate of a stage in these runs, the newest first; None: no receipt of it says anything.
+
+    Args:
+        records: of the runs.
+        stage: its name.
+        own: as `Rate.own`.
+    """
+    found = _receipts(islice(records, _RECORDS), stage)
+    return _fitted(found, own=own) if found else None
 
 
 def _work_done(stage: str, counts: Mapping[str, int]) -> int:

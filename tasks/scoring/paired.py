@@ -11,7 +11,7 @@ from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.tables import read_table
 from reelvec.tasks.digests import DigestSet, digests
 
-__all__ = ["PairedMetric", "PairedRanks", "interval_of_mean", "paired_metrics", "paired_ranks"]
+__all__ = ["PairedMetric", "interval_of_mean", "paired_metrics", "paired_ranks"]
 
 _TABLES = {"t2v": ("ranks", "caption_id"), "v2t": ("video_ranks", "video_id")}
 _LIMITS = (1, 5, 10)

@@ -166,8 +166,8 @@ def tensors_of(table: pa.Table, names: Sequence[str]) -> dict[str, Tensor]:
     """Fixed-size list columns of a table as tensors [rows, numbers a row], as stored."""
     tensors = {}
     for name in names:
-        column = table.column(name).combine_chunks()
-        array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        column = table.column(name)
+        array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         flat = array.flatten().to_numpy(zero_copy_only=False)
         tensors[name] = torch.from_numpy(np.array(flat.reshape(len(array), array.type.list_size)))
     return tensors

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from reelvec.errors import RequestError
 
-__all__ = ["Condition", "FilterColumn", "columns_of", "described", "fitting"]
+__all__ = ["Condition", "columns_of", "described", "fitting"]
 
 _KEY = "video_id"
 _OF_CORPUS = (

@@ -166,8 +166,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--architecture", default="ViT-B/32")
-    parser.add_argument("--videos", type=int, default=1000, help="Of the report.")
+    parser.add_argument("--videos", type=int, default=1000, help="Of the report; 0: none.")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    report_bytes(options.videos)
+    if options.videos:
+        report_bytes(options.videos)
     page_lines(rows=options.rows, architecture=options.architecture)

@@ -90,7 +90,16 @@ def commit(artifact, tables, *, supersede=None):
 
 
 def make_store(
-    folder, *, videos, captions, failed=None, seed=0, parts=1, dtype=np.float32, size=32
+    folder,
+    *,
+    videos,
+    captions,
+    failed=None,
+    seed=0,
+    parts=1,
+    dtype=np.float32,
+    size=32,
+    store=None,
 ):
     """Every stage before evaluate, faked.
 
@@ -98,10 +107,11 @@ def make_store(
         videos, captions: the corpus.
         failed: video_id -> Outcome for videos that were quarantined or salvaged at extraction.
         parts: how many parts the embedding tables are cut into.
+        store: where it is; None: in the folder.
     """
     failed = failed or {}
     config = PipelineConfig(
-        name="fake", store=str(folder / "store"), corpus=FolderCorpus(videos=str(folder))
+        name="fake", store=store or str(folder / "store"), corpus=FolderCorpus(videos=str(folder))
     )
     corpus = _corpus(config, videos, captions)
     frames = _frames(config, videos, failed, seed=seed, size=size)

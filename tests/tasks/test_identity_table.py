@@ -276,7 +276,12 @@ OPTIONS = {
         "batch_norm": "legacy",
         "mask_layout": "legacy",
     },
-    "frozen": {},
+    "frozen": {
+        "dimensions": 64,
+        "text_instruction": "Find a video",
+        "video_instruction": "Say what moves",
+        "wrapper": "outer",
+    },
 }
 OPTIONS["xclip"] = OPTIONS["clip4clip"]
 OPTIONS["teachclip"] = OPTIONS["clip4clip"] | {

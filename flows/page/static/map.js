@@ -47,7 +47,8 @@ function paint() {
   map.tall ??= map.y.reduce((a, b) => Math.max(a, b), 1);
   const scale = Math.min((canvas.clientWidth - 2 * MARGIN) / map.wide, (canvas.clientHeight - 2 * MARGIN) / map.tall);
   const left = (canvas.clientWidth - map.wide * scale) / 2;
-  map.at = (row) => [left + map.x[row] * scale, canvas.clientHeight - MARGIN - map.y[row] * scale];
+  const foot = (canvas.clientHeight + map.tall * scale) / 2;
+  map.at = (row) => [left + map.x[row] * scale, foot - map.y[row] * scale];
   const names = colours(), size = map.rows.length > 20000 ? 1.2 : map.rows.length > 2000 ? 2 : 4;
   const inside = new Set(chosen);
   for (let row = 0; row < map.rows.length; row++) {

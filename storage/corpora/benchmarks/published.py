@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["OBTAIN", "PUBLISHED", "Published"]
+__all__ = ["OBTAIN", "PROTOCOLS", "PUBLISHED", "Protocol", "Published", "protocol_named"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,15 @@ class Published:
     videos: int
     captions: int = 0
     source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What a number under it is of."""
+
+    task: str
+    """In names of evaluation tasks, letters and digits."""
+    said: str
 
 
 _C4C = "data releases of CLIP4Clip and CLIP2Video; docs/specs/clip4clip-clip2video.md"
@@ -101,3 +110,39 @@ OBTAIN: dict[str, tuple[str, ...]] = {
         "videos: those of the benchmark (MSR-VTT, DiDeMo or ActivityNet)",
     ),
 }
+
+_ONE_K_A = (
+    "MSR-VTT 1k-A (JSFusion): 1,000 test videos with one caption each; not the full test of 2,990"
+    " videos with 20 each, nor mteb's MSRVTTT2V, which has 879 of the 1,000; trained on"
+)
+PROTOCOLS: dict[tuple[str, str], Protocol] = {
+    ("msrvtt", "9k"): Protocol("MSRVTT1kA", f"{_ONE_K_A} the 9,000 others"),
+    ("msrvtt", "7k"): Protocol("MSRVTT1kA7k", f"{_ONE_K_A} 7,010 videos"),
+    ("msrvtt", "full"): Protocol(
+        "MSRVTTFull",
+        "MSR-VTT full: 2,990 test videos with 20 captions each; not 1k-A (1,000 videos, one"
+        " caption each), nor mteb's MSRVTTT2V (879 of these)",
+    ),
+    ("msvd", "all"): Protocol(
+        "MSVD", "MSVD: 670 test videos with all their captions (some 41); mteb has one caption each"
+    ),
+    ("lsmdc", "public-1000"): Protocol("LSMDC", "LSMDC: the public test of 1,000 clips"),
+    ("didemo", "paragraph"): Protocol("DiDeMo", "DiDeMo: a paragraph a video, 1,004 test videos"),
+    ("activitynet", "val1"): Protocol(
+        "ActivityNetVal1", "ActivityNet Captions val1: a paragraph a video, 4,917 videos"
+    ),
+    ("vatex", "hgr"): Protocol("VATEXHGR", "VATEX: the test of 1,500 videos by HGR"),
+    ("vatex", "random1k5"): Protocol("VATEXRandom1k5", "VATEX: 1,500 videos drawn at random"),
+    ("adaclip", "sentences"): Protocol("AdaCLIPSentences", "AdaCLIP's lists, a query a sentence"),
+    ("adaclip", "paragraph"): Protocol("AdaCLIPParagraph", "AdaCLIP's lists, a query a video"),
+}
+"""By kind and protocol, the default of a kind first."""
+
+
+def protocol_named(kind: str, protocol: str) -> Protocol:
+    """The protocol of a benchmark; "default" is the kind's first."""
+    return next(
+        said
+        for (of, name), said in PROTOCOLS.items()
+        if of == kind and protocol in (name, "default")
+    )

@@ -42,7 +42,6 @@
       shown = make("img");
       shown.src = `data:image/jpeg;base64,${picture}`;
       shown.alt = `A frame of ${data.videos[number]}`;
-      shown.loading = "lazy";
     }
     const words = [rank === null ? "" : `${rank}.`, score === null ? "" : `${unit} ${score.toFixed(3)}`];
     return make("figure", `found ${css}`, shown,

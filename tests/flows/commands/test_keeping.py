@@ -233,3 +233,25 @@ def test_compact_merges_what_it_said_it_would(reelvec, store):
     )  # fmt: skip
     assert "no small parts" in reelvec(*words)[1]
     assert reelvec("verify", "--store", store)[0] == 0
+
+
+def test_a_video_is_forgotten_as_its_plan_said(reelvec, store):
+    corpus = Artifact.find(
+        open_root(store), kind="corpus", fingerprint=os.listdir(store / "corpus")[0]
+    )
+    one = min(corpus.latest().live("videos"))
+    code, out, err = reelvec("forget", one, "nobody", "--store", store)
+    assert code == 1 and "has a video (nobody)" in err and not out
+    code, out, _ = reelvec("forget", one, "--store", store, "--plan", "--json")
+    plan = json.loads(out)
+    assert (
+        code == 0 and plan["dry_run"] and {g["kind"] for g in plan["gone"]} == {"corpus", "frames"}
+    )
+    code, out, _ = reelvec("forget", one, "--store", store, "--why", "asked")
+    assert code == 0 and "1 video forgotten" in out and f"{one}.mp4" in out
+    assert reelvec("verify", "--store", store)[0] == 0
+    assert f"nothing is left of {one}" in reelvec("forget", one, "--store", store)[1]
+    assert "1 video: asked" in reelvec("history", "--store", store, "--csv")[1]
+    assert reelvec("forget", one, "--store", store, "--take-back", "--plan")[0] == 2
+    code, out, _ = reelvec("forget", one, "--store", store, "--take-back")
+    assert code == 0 and "takes in again" in out

@@ -27,15 +27,18 @@ from reelvec.storage.errors import (
     ReelvecError,
     StoreError,
 )
+from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.places import object as object_root
 from reelvec.storage.places.object import ObjectRoot
 from reelvec.storage.places.part_cache import CacheOptions
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.store_format import FORMAT, PLAIN
-from reelvec.storage.upkeep.verify import verify_artifact
+from reelvec.storage.upkeep.verify import verify_artifact, verify_store
+from reelvec.tasks.upkeep.forget import forget
 from tests.storage.commits.contracts import ok, rows_in_force, write_part
 from tests.storage.places.contracts import RootContract
 from tests.support import s3_server
+from tests.support.lived_in import GONE, found_in, lived_in
 
 SERVERS = ["moto", "moto-https", "ceph", "ceph-https"]
 on_every_server = pytest.mark.parametrize("server", SERVERS, indirect=True, scope="module")
@@ -279,3 +282,23 @@ def test_a_store_there_says_its_format_too(uri: str) -> None:
     artifact.root.put_new(layout.store_format(FORMAT + 1), b"newer")
     with pytest.raises(FormatError, match=rf"{uri} is of format {FORMAT + 1}"):
         open_root(uri)
+
+
+LEFT = f"{2:032x}"
+"""Clip of a video that stays."""
+
+
+def test_a_video_is_forgotten_there_and_in_the_copies_on_this_machine(
+    uri: str, tmp_path: Path
+) -> None:
+    lived = lived_in(tmp_path, uri=uri, trained=False)
+    before = FrameReader(lived.store.frames)
+    killed = tmp_path / "cache" / "scratch" / f"{2**22 + 1}-{'0' * 16}.arrow"
+    killed.parent.mkdir(exist_ok=True, parents=True)
+    killed.write_text(GONE)
+    assert before.frames(LEFT).any() and list((tmp_path / "cache" / "parts").iterdir())
+    forget(uri, [GONE])
+    assert found_in(lived) == []
+    after = FrameReader(lived.store.session.latest(lived.store.session.frames))
+    assert (after.frames(LEFT) == before.frames(LEFT)).all()
+    assert verify_store(lived.root) == []

@@ -149,6 +149,12 @@ def open_fiftyone(out):
     return Opened({"videos": [s["video_id"] for s in samples]}, {"videos": np.stack(vectors)})
 
 
+def open_mteb(out):
+    """Numbers alone: no row of a table is in it (tests/tasks/exports/test_mteb.py)."""
+    assert len(list(out.glob("results/reelvec__*/*/*.json"))) == 3
+    return Opened({}, {})
+
+
 OPEN = {
     "parquet": open_parquet,
     "numpy": open_numpy,
@@ -158,6 +164,7 @@ OPEN = {
     "webdataset": open_webdataset,
     "atlas": open_atlas,
     "fiftyone-json": open_fiftyone,
+    "mteb": open_mteb,
 }
 GROUPED = {"hf-dataset": "split", "webdataset": "video_id"}
 """Exports that put captions (and rows of a split) together: the order within a group stays."""
@@ -318,7 +325,7 @@ def test_wrong_choices_are_refused_before_anything_is_written(exported_run, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("to", ["faiss", "atlas"])
+@pytest.mark.parametrize("to", ["faiss", "atlas", "mteb"])
 def test_a_family_without_one_vector_a_row_is_refused(to, exported_run, tmp_path, monkeypatch):
     if TARGETS[to].package:
         pytest.importorskip(TARGETS[to].package)

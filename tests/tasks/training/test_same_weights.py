@@ -46,6 +46,7 @@ SILENT = {
     "adaclip": ("adaclip", {"frame_agg": "transformer"}),
     "teachclip": ("teachclip", {}),
     "drl weighed": ("drl", {"cdcr": 3, "cdcr_lambda": 1.0}),
+    "ucofia": ("ucofia", {}),
 }
 ADAPTED = {"clip4clip meanP lora": ("clip4clip", {}), "xclip lora": ("xclip", {})}
 TEACHERS = ("xclip", "clip4clip meanP")

@@ -130,6 +130,23 @@ def test_features_are_those_of_transformers(saved):
     torch.testing.assert_close(model.logit_scale, twin.logit_scale.reshape(()))
 
 
+def test_a_clip_without_its_scale_gets_the_first_one(saved):
+    """As CLIP4Clip's is saved, in two towers with projections; no other kind may lack it."""
+    folder, twin = saved
+    state = read_pretrained(f"hf:{folder}")
+    without = {key: x for key, x in state.items() if key != "encoder.logit_scale"}
+    model = build_like(config_of(folder, "unused").model, state)
+    if twin.config.model_type != "clip":
+        with pytest.raises(WeightsError, match=r"missing encoder\.logit_scale"):
+            start(model, without)
+        return
+    start(model, without)
+    torch.testing.assert_close(model.logit_scale.exp(), torch.tensor(1 / 0.07))
+    same = vectors(twin.get_text_features(torch.ones(1, 10, dtype=torch.int64)))
+    found = model.encode_text(torch.ones(1, 10, dtype=torch.int64))["embedding"]
+    torch.testing.assert_close(found, same)
+
+
 def test_it_counts_what_it_costs(saved):
     model = starting_model(config_of(saved[0], "unused").model, seed=1).eval()
     frames = model.max_frames
