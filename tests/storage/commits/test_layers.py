@@ -13,6 +13,7 @@ from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.retention import removals_after, write_removal
 from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.store_format import PLAIN, WITH_LAYERS, format_of_store
+from reelvec.storage.upkeep.erasing import Erasure, Holder, remove, rewrite
 from reelvec.storage.upkeep.garbage import GcOptions, gc_artifact
 from reelvec.storage.upkeep.repair import repair_store
 from reelvec.storage.upkeep.verify import verify_artifact
@@ -152,6 +153,15 @@ def test_a_damaged_layer_is_found_and_repaired(tmp_path: Path, artifact: Artifac
     again = Artifact.of(latest(artifact))
     again.publish(add=again.orphan_receipts())  # as the next run does
     assert rows_in_force(latest(artifact)) == ok(*"abcdef")
+
+
+def test_what_is_erased_leaves_no_layer_that_named_it(artifact: Artifact) -> None:
+    grow(artifact, "abcdefgh")
+    erasure = Erasure(holder=Holder(artifact), keys={TABLE: frozenset("a")})
+    rewrite(erasure, note="")
+    remove(erasure)
+    assert files(artifact, "layers") == latest(artifact).layer_files
+    assert rows_in_force(latest(artifact)) == ok(*"bcdefgh")
 
 
 def test_a_publication_writes_what_it_adds(artifact: Artifact, tmp_path: Path) -> None:
