@@ -132,7 +132,7 @@ class Erasure:
     def files(self) -> frozenset[str]:
         """Parts and receipts that go, below the artifact's folder, as far as they are there."""
         parts = {part for part in self.holder.parts if self.holds(part)}
-        return parts | (self.holder.receipts & set(self.hits))
+        return frozenset(parts) | (self.holder.receipts & set(self.hits))
 
     @property
     def parts(self) -> int:
@@ -207,8 +207,8 @@ def remove(erasure: Erasure) -> None:
         break
     root.delete(*(layout.snapshot(folder, number) for number in sorted(going)))
     root.delete(*_pins(artifact, going))
-    # parts before receipts: a part that is left without its receipt could not be told any more
-    root.delete(*(f"{folder}/{file}" for file in sorted(files)))
+    # receipts before parts, as gc does: a receipt without its part would be a damage
+    root.delete(*(f"{folder}/{file}" for file in sorted(files, reverse=True)))
     finish_removal(root, folder, removal)
 
 
