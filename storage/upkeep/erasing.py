@@ -186,8 +186,11 @@ def remove(erasure: Erasure) -> None:
     artifact = erasure.holder.artifact
     root, folder = artifact.root, artifact.folder
     latest, going = artifact.latest(), erasure.snapshots
-    kept = {e.part for n in artifact.numbers() if n not in going for e in artifact.at(n).entries}
-    files = erasure.files - kept - {layout.receipt_of(part) for part in kept}
+    staying = [artifact.at(number) for number in artifact.numbers() if number not in going]
+    kept = {entry.part for one in staying for entry in one.entries}
+    layers = {f"{layout.LAYERS}/{name}" for name in root.list(f"{folder}/{layout.LAYERS}")}
+    layers -= {path for one in staying for path in one.layer_files}  # they name keys, too
+    files = (erasure.files - kept - {layout.receipt_of(part) for part in kept}) | layers
     if not going and not files:
         return
     while True:
