@@ -5,18 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 __all__ = [
     "DRAWN",
     "BenchmarkCorpus",
     "CorpusConfig",
+    "FilmCorpus",
     "FolderCorpus",
     "LocalPath",
     "Options",
     "StoryCorpus",
     "StoryKind",
     "SyntheticCorpus",
+    "WindowsConfig",
     "anchored",
 ]
 
@@ -42,7 +52,7 @@ CaptionRole = Literal["video_id", "path", "caption", "subset", "split", "start",
 
 StoryKind = Literal["order", "motion", "details", "moments"]
 
-DRAWN = ("synthetic", "stories")
+DRAWN = ("synthetic", "stories", "films")
 """Kinds of corpora whose videos we draw; all have the splits train, val and test."""
 
 
@@ -52,7 +62,43 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class FolderCorpus(Options):
+class WindowsConfig(Options):
+    """Windows of each file, which are searched beside whole videos (docs/moments.md)."""
+
+    by: Literal["time", "shots"] = "time"
+    """time: of one length, one each `stride`; shots: from cut to cut, seen in the stored frames."""
+    seconds: float = Field(default=10.0, ge=0.1, allow_inf_nan=False)
+    """Length of a window; a longer shot is cut into windows of this length."""
+    stride: float | None = Field(default=None, ge=0.05, allow_inf_nan=False)
+    """Seconds from one start to the next, at most `seconds`; None: half of `seconds`."""
+    threshold: float = Field(default=12.0, gt=0, le=255)
+    """Of shots: how far colours move from frame to frame at a cut, levels of 255 on the mean."""
+    shortest: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    """Of shots: seconds; of two cuts that are nearer to each other the stronger one counts."""
+
+    @property
+    def step(self) -> float:
+        """Seconds from one start to the next."""
+        return self.seconds / 2 if self.stride is None else self.stride
+
+    @model_validator(mode="after")
+    def _without_gaps(self) -> WindowsConfig:
+        if self.step > self.seconds:
+            raise ValueError(
+                f"stride ({self.stride}) is more than seconds ({self.seconds}): what lies between"
+                " two windows would never be found; set it to at most that"
+            )
+        return self
+
+
+class _Corpus(Options):
+    """What every kind of corpus has."""
+
+    windows: WindowsConfig | None = None
+    """Windows of its files as rows of their own; null: none."""
+
+
+class FolderCorpus(_Corpus):
     """Your own videos: a folder (searched recursively), captions optional."""
 
     kind: Literal["folder"] = "folder"
@@ -79,7 +125,7 @@ class FolderCorpus(Options):
         return splits
 
 
-class SyntheticCorpus(Options):
+class SyntheticCorpus(_Corpus):
     """Captioned moving shapes, drawn by us and encoded to real video files."""
 
     kind: Literal["synthetic"] = "synthetic"
@@ -105,7 +151,7 @@ class SyntheticCorpus(Options):
     the other backwards (subset `motion`)."""
 
 
-class StoryCorpus(Options):
+class StoryCorpus(_Corpus):
     """Captioned clips of a few pictures, drawn by us to tell models apart."""
 
     kind: Literal["stories"]
@@ -124,7 +170,25 @@ class StoryCorpus(Options):
     """As in SyntheticCorpus."""
 
 
-class BenchmarkCorpus(Options):
+class FilmCorpus(_Corpus):
+    """Long captioned films, drawn by us: events at known times, and empty pictures between them."""
+
+    kind: Literal["films"]
+    videos: int = Field(default=48, ge=1)
+    """How many films."""
+    events: int = Field(default=8, ge=1)
+    """Captioned moments of a film: 3 to 8 seconds each, up to 5 seconds apart."""
+    seed: int = 0
+    """The same seed and options give the same bytes."""
+    fps: int = Field(default=4, ge=1)
+    """Frames a second."""
+    size: int = Field(default=64, ge=16, multiple_of=2)
+    """Width and height of a video, pixels; even, as 4:2:0 colour asks."""
+    codecs: tuple[str, ...] = Field(default=("h264-mp4",), min_length=1)
+    """As in SyntheticCorpus."""
+
+
+class BenchmarkCorpus(_Corpus):
     """A benchmark of the field in its original file formats."""
 
     kind: Literal["msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex", "adaclip"]
@@ -137,7 +201,8 @@ class BenchmarkCorpus(Options):
 
 
 CorpusConfig = Annotated[
-    FolderCorpus | SyntheticCorpus | StoryCorpus | BenchmarkCorpus, Field(discriminator="kind")
+    FolderCorpus | SyntheticCorpus | StoryCorpus | FilmCorpus | BenchmarkCorpus,
+    Field(discriminator="kind"),
 ]
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from reelvec.configs.corpora import Options
 
-__all__ = ["MAX_PIXELS", "FileLimits", "FrameOptions", "JobLimits"]
+__all__ = ["MAX_PIXELS", "FileLimits", "FrameForm", "FrameOptions", "JobLimits"]
 
 MAX_PIXELS = 8192 * 4320
 """Largest declared frame that is read where nobody says otherwise, pixels."""
@@ -41,13 +41,23 @@ class FileLimits(JobLimits):
     """Largest declared frame, pixels; larger is quarantined as too_large, undecoded."""
 
 
-class FrameOptions(Options):
-    """How frames are read from a file and shaped."""
+class FrameForm(Options):
+    """What becomes of a picture: the form of stored frames, or the one a model was made for."""
 
     size: int = Field(default=224, ge=16)
-    """Height and width of a stored frame, pixels (shorter side resized, centre crop)."""
+    """Height and width of a frame, pixels; with fit native its shorter side, at most."""
+    fit: Literal["crop", "squash", "native"] = "crop"
+    """crop: the shorter side resized, the centre kept; squash: the whole picture made a square;
+    native: the whole picture in its own proportions, never enlarged."""
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    """Antialiased, either of them."""
     resize: Literal["torch", "pillow"] = "torch"
-    """torch: uint8 bicubic, antialias (at most 2 levels from Pillow, 7-9x faster); or pillow."""
+    """torch: on uint8 (at most 2 levels from Pillow, 7-9x faster); or pillow."""
+
+
+class FrameOptions(FrameForm):
+    """How frames are read from a file and shaped."""
+
     decoder: Literal["auto", "selective", "decord", "ffmpeg"] = "auto"
     """auto chooses for each file from the table of what is proven right."""
     damaged: Literal["strict", "salvage"] = "strict"

@@ -13,6 +13,7 @@ from reelvec.configs.schema import STAGES
 from reelvec.flows.clusters import check_loopback
 from reelvec.flows.console.logs import keep_logs_brief
 from reelvec.flows.console.output import complain, print_table, say
+from reelvec.flows.console.scores import show_metrics, show_moments
 from reelvec.flows.console.stores import root_at
 from reelvec.flows.servers import check_server, ending_with_server, server_url
 from reelvec.storage.corpora.own.folder import check_folder
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from reelvec.tasks.artifacts import Session
     from reelvec.tasks.runs.outcome import RunSummary
     from reelvec.tasks.runs.retrying import RetryFilter
-    from reelvec.tasks.scoring.rows import MetricRow
 
 __all__ = [
     "RepairSummary",
@@ -277,24 +277,10 @@ def show(summary: RunSummary) -> None:
         say(f"Note: {note}")
     if outcome.metrics:
         say()
-        _show_metrics(outcome.metrics)
+        show_metrics(outcome.metrics)
+    if outcome.moments:
+        say()
+        show_moments(outcome.moments)
     if outcome.report:
         say()
         say(f"Report: {outcome.report}")
-
-
-def _show_metrics(metrics: Sequence[MetricRow]) -> None:
-    """One line a direction, protocol and subset: R@k and medians beside each other."""
-    lines: dict[tuple[str, ...], dict[str, Any]] = {}
-    for row in metrics:
-        key = (row.direction, row.protocol, row.subset)
-        line = lines.setdefault(
-            key, {"direction": key[0], "protocol": key[1], "subset": key[2] or "all", "n": row.n}
-        )
-        line[row.metric] = f"{row.value:.1f}"
-        if row.metric == "R@1" and row.low is not None:
-            line["R@1 95 %"] = f"{row.low:.1f} – {row.high:.1f}"
-        if row.published is not None:
-            line[f"{row.metric} expected"] = f"{row.published:.1f}"
-    columns = list(dict.fromkeys(column for line in lines.values() for column in line))
-    print_table("Metrics", list(lines.values()), columns)

@@ -167,7 +167,10 @@ def embed(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
     config, trained = session.config, training.trained(session)
     plan = embedding.plan_embed(session, weights_hash=trained.weights_hash)
     inputs = embed_parts.EmbedInputs(
-        encoder=EncoderRef.to(trained, config=config), frames=plan.frames, options=config.embed
+        encoder=EncoderRef.to(trained, config=config),
+        frames=plan.frames,
+        options=config.embed,
+        windows=config.corpus.windows,
     )
     with engine.gpu_slot(config.embed.device):
         work = _Work(session, engine, plan.target, plan.shards, unit="rows")

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from reelvec.configs.decoding import FrameForm
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.clip.blocks import Transformer
 from reelvec.models.clip.packing import caption_lengths
@@ -106,6 +107,11 @@ class RetrievalModel(nn.Module, ABC):
         """
 
     # what follows from it, overridden where a family differs
+
+    @property
+    def pixels(self) -> FrameForm:
+        """The form of a frame that the model was made for; CLIP's is the centre crop."""
+        return FrameForm.model_construct(size=self.image_size)  # of tests' towers, any
 
     @property
     def is_dot_product(self) -> bool:

@@ -12,11 +12,13 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 
+from reelvec.models.bounding import Bounded
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.costs import Macs, header_macs
 from reelvec.models.errors import OptionsError
 from reelvec.models.family import OriginalSettings, at_least_fp32
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
+from reelvec.models.frame_bounds import HighestFrame
 from reelvec.models.headers import header_options
 from reelvec.models.temporal import unit
 from reelvec.models.tokens.family import TokenFamily, TokenOptions, shifted_blocks
@@ -50,7 +52,7 @@ class Ts2NetOptions(TokenOptions):
         return False
 
 
-class Ts2Net(TokenFamily):
+class Ts2Net(TokenFamily, Bounded):
     """Columns: unit `sentence`; unit `frames` after the header, and the `mask` they have."""
 
     options_class = Ts2NetOptions
@@ -145,6 +147,10 @@ class Ts2Net(TokenFamily):
         relative = (near / length).masked_fill(masked, _NEVER)
         weights = torch.softmax(_SHARPNESS * relative, dim=2)
         return self.logit_scale.exp() * (weights * near).sum(dim=2)
+
+    def score_bound(self) -> HighestFrame:
+        """The frame that is nearest (specs/more-heads.md 5.7)."""
+        return HighestFrame(self, text="sentence")
 
     def pair_frame_weights(self, text: TextFeatures, video: VideoFeatures) -> Tensor:
         """Softmax over real frames of the plain cosine (specs/more-heads.md 4.4)."""

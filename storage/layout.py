@@ -14,6 +14,7 @@
     at-work/{stamp}-{id}.json            a run that has begun and not ended
     aliases/{name}/{n:08d}.json          which tables a name stands for: the largest n
     gates/{stamp}-{id}.json, .html       what new tables were found to be like beside the old
+    reports/{run}.html, latest.html      copies of the last reports, replaced by the next ones
     format/{n:08d}.json                  the store's format: the largest n
     sources/synthetic/{fingerprint}/…
     .writers/…                           a file of each process that writes, while it lives
@@ -40,6 +41,7 @@ __all__ = [
     "FORMATS",
     "GATES",
     "KINDS",
+    "REPORTS",
     "RUNS",
     "SCRATCH",
     "WRITERS",
@@ -61,6 +63,7 @@ __all__ = [
     "pin",
     "receipt_of",
     "removal",
+    "report_page",
     "run",
     "snapshot",
     "store_format",
@@ -75,6 +78,7 @@ DROPS = "drops"
 AT_WORK = "at-work"
 ALIASES = "aliases"
 GATES = "gates"
+REPORTS = "reports"
 FORMATS = "format"
 DERIVED = "derived"
 
@@ -210,6 +214,11 @@ def alias(name: str, number: int) -> str:
 def gate(stamp: str, identifier: str, *, suffix: str = ".json") -> str:
     """A record of the gate, or its page."""
     return f"{GATES}/{stamp}-{identifier}{suffix}"
+
+
+def report_page(name: str) -> str:
+    """Where the last report of this name is kept; the caller has made it a file's name."""
+    return f"{REPORTS}/{name}.html"
 
 
 def store_format(number: int) -> str:

@@ -7,7 +7,8 @@ rows by.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ __all__ = [
     "open_parquet",
     "read_table",
     "schema_text",
+    "write_pieces",
     "write_table",
 ]
 
@@ -90,6 +92,36 @@ def write_table(
     schema = described(table.schema, metadata)
     with explained("write", path=path, only=WRITE_FAILURES), open_parquet(path, schema) as writer:
         writer.write_table(table.cast(schema), row_group_size=row_group_rows)
+
+
+def write_pieces(
+    path: Path, pieces: Iterable[pa.Table], *, metadata: Mapping[str, str]
+) -> tuple[int, pa.Schema]:
+    """Writes one Parquet file of tables that come one by one, a row group each.
+
+    Args:
+        path: a local path, usually `PartWriter.path`.
+        pieces: of equal columns, one at least; the first may be empty.
+        metadata: added to the schema's own.
+
+    Returns:
+        Rows, and the schema without metadata.
+
+    Raises:
+        NotFiniteError: a vector holds NaN or infinity.
+        StoreError: the disk is full or read-only.
+    """
+    made = iter(pieces)
+    first = next(made)
+    schema = described(first.schema, metadata)
+    rows = 0
+    with explained("write", path=path, only=WRITE_FAILURES), open_parquet(path, schema) as writer:
+        for piece in chain([first], made):
+            if piece.num_rows:
+                check_finite(piece)
+                writer.write_table(piece.cast(schema))
+                rows += piece.num_rows
+    return rows, first.schema
 
 
 def check_finite(table: pa.Table) -> None:

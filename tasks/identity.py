@@ -37,8 +37,11 @@ CORPUS_RECIPE = 1
 FRAMES_RECIPE = 1
 EMBEDDING_RECIPE = 1
 EVALUATION_RECIPE = 1
+_WINDOWS_RECIPE = 1
 
 _FRAME_KEYS = {"sampling", "size", "resize", "damaged", "format", "payload"}
+_LATER_FRAME_KEYS = {"fit", "interpolation"}
+"""Named where they are not as every frame was made before there was a choice."""
 _STARTS = frozenset({"weights", "policy_weights"})
 """Names of files: what they hold is named by hash."""
 _OF_TRAINING = frozenset({"train_frame_draw", "train_frame_order"})
@@ -50,8 +53,11 @@ _UNNAMED_BATCHES = {"batch_size": 16, "shard_rows": 512}
 
 
 def corpus_identity(config: PipelineConfig) -> dict[str, Any]:
-    """Identity of a corpus: its settings with absolute paths; not its contents, which grow."""
-    settings = anchored(config.corpus).model_dump(mode="json")
+    """Identity of a corpus: its settings with absolute paths; not its contents, which grow.
+
+    Nor its windows, which are rows of the embeddings alone.
+    """
+    settings = anchored(config.corpus).model_dump(mode="json", exclude={"windows"})
     return {"kind": "corpus", "recipe": CORPUS_RECIPE, "settings": settings}
 
 
@@ -59,10 +65,11 @@ def frames_identity(extract: ExtractConfig) -> dict[str, Any]:
     """Identity of frames: which of a clip, in what form. No corpus: equal bytes are decoded once.
 
     The decoder is not in it: all of them give the same frames, or are not used for that file. But
-    they stop at other places of a damaged file, so a decoder named to salvage with is. Nor is the
-    default seed, so that frames made before there was a choice are found.
+    they stop at other places of a damaged file, so a decoder named to salvage with is. Nor are the
+    default seed, fit and interpolation, so that frames made before there was a choice are found.
     """
     settings = extract.model_dump(mode="json", include=_FRAME_KEYS)
+    settings |= extract.model_dump(mode="json", include=_LATER_FRAME_KEYS, exclude_defaults=True)
     if not extract.sampling.seed:
         del settings["sampling"]["seed"]
     if extract.damaged == "salvage" and extract.decoder != "auto":
@@ -91,6 +98,11 @@ def embeddings_identity(
         "corpus": corpus,
         "frames": frames,
     }
+    if config.corpus.windows is not None:
+        identity["windows"] = {
+            "recipe": _WINDOWS_RECIPE,
+            **config.corpus.windows.model_dump(mode="json"),
+        }
     batches = _batches(config.embed)
     if batches and rows_see_each_other(config.model):
         identity["batches"] = batches

@@ -48,3 +48,11 @@ def real_store(tmp_path_factory):
     from tests.support.real_store import make_real_store
 
     return make_real_store(tmp_path_factory.mktemp("real"))
+
+
+@pytest.fixture(scope="session")
+def film_store(tmp_path_factory):
+    """The configuration of a store with windows, to look at: tests.support.film_store."""
+    from tests.support.film_store import make_film_store
+
+    return make_film_store(tmp_path_factory.mktemp("films"))

@@ -23,6 +23,7 @@ from reelvec.flows.commands import (
     keeping,
     looking,
     migrating,
+    models,
     running,
     runs,
     searching,
@@ -59,6 +60,7 @@ for group in (
     keeping,
     deploying,
     weights,
+    models,
     timing,
 ):
     group.register(app)

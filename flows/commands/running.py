@@ -103,8 +103,13 @@ def embed(
         typer.Option(help="CSV, JSON, JSONL or Parquet: video_id,path,caption[,split]."),
     ] = None,
     weights: Annotated[
-        str | None,
-        typer.Option(help="CLIP archive, trained checkpoint or hf:FOLDER_OR_NAME to embed with."),
+        list[str] | None,
+        typer.Option(
+            "--weights",
+            "--model",
+            help="CLIP archive, trained checkpoint or hf:FOLDER_OR_NAME to embed with; several"
+            " times, a table each, and each file is read once.",
+        ),
     ] = None,
     store: StoreOption = None,
     set_: SetOption = None,
@@ -117,22 +122,36 @@ def embed(
         raise ConfigError(f"({videos}) is not a folder; give the folder that holds the videos")
     if captions is None:
         check_folder(videos)
-    from reelvec.tasks.weights.choice import choose_weights
+    from reelvec.tasks.weights.choice import choose_several
 
-    folder = {"kind": "folder", "videos": videos, "captions": captions and str(captions)}
-    chosen = choose_weights(weights, store=store or default_store())
-    document = {
-        "name": f"embed {Path(videos).name}",
-        "notes": chosen.note,
-        "corpus": folder,
-        "extract": chosen.extract,
-        "model": chosen.model,
-        "train": {"epochs": 0},
-    }
-    overrides = _overrides(set_, store)
-    config = load_document(document, overrides=overrides)
+    chosen = choose_several(weights or [None], store=store or default_store())
+    corpus = {"kind": "folder", "videos": videos, "captions": captions and str(captions)}
+    overrides, summaries = _overrides(set_, store), []
+    configs = [
+        load_document(one.document(corpus, name=name), overrides=overrides)
+        for one, name in zip(chosen, _names(videos, count=len(chosen)), strict=True)
+    ]
     stages = ["ingest", "extract", "train", "embed"]
-    _launch(config, stages=stages, accept_losses=accept_losses, rehash=rehash, as_json=as_json)
+    if len(configs) == 1:
+        _launch(
+            configs[0], stages=stages, accept_losses=accept_losses, rehash=rehash, as_json=as_json
+        )
+        return
+    from reelvec.flows.launch import launch, show
+
+    for config in configs:
+        summary = launch(config, stages=stages, accept_losses=accept_losses, rehash=rehash)
+        summaries.append(summary.to_json())
+        if not as_json:
+            show(summary)
+    if as_json:
+        print_json({"runs": summaries})
+
+
+def _names(videos: str, *, count: int) -> list[str]:
+    """Of the runs that embed a folder; several are counted."""
+    name = f"embed {Path(videos).name}"
+    return [name] if count == 1 else [f"{name} {number + 1}" for number in range(count)]
 
 
 def evaluate(
@@ -154,10 +173,37 @@ def evaluate(
     _launch(config, stages=["evaluate", "report"], as_json=as_json)
 
 
-def report(store: StoreOption = None, run: RunOption = None, as_json: JsonFlag = False) -> None:
-    """Draw the report of a run that is scored, where it is not there, and say where it is."""
+def report(
+    store: StoreOption = None,
+    run: RunOption = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="A run or tag to compare with, query by query.", metavar="RUN"),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Draw the report of a run, scored first where it is not, and say where it is.
+
+    The last one is kept as reports/latest.html of the store, and under its run's name.
+    """
     config = _recorded(store, run=run)
-    _launch(config, stages=["report"], as_json=as_json)
+    from reelvec.flows.reporting import draw_report, latest_report
+
+    summary = draw_report(config, against=against)
+    latest = latest_report(config.store)
+    if as_json:
+        print_json({**summary.to_json(), "latest": str(latest)})
+    else:
+        from reelvec.flows.launch import show
+
+        show(summary)
+        say(f"Kept as: {latest}")
+    if open_:
+        from reelvec.flows.console.browser import open_in_browser
+
+        if not open_in_browser(latest.as_uri()):
+            complain("no browser with windows is here: open the file yourself")
 
 
 def reembed(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_COLUMNS = ("video_id", "start_seconds", "end_seconds", "path")
+_COLUMNS = ("video_id", "start_seconds", "end_seconds", "best_seconds", "path")
 
 
 def register(app: typer.Typer) -> None:
@@ -59,6 +59,9 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
         Path | None,
         typer.Option(help="What you know of videos, by video_id.", metavar="FILE.parquet"),
     ] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Whole videos, also where the run has windows.")
+    ] = False,
     as_json: JsonFlag = False,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print a header and a line an answer, as CSV.")
@@ -74,7 +77,7 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
         raise ConfigError("--json and --csv are both given; one document is printed")
     if attributes is not None and where is None:
         raise ConfigError("--attributes is given without --where; say what is looked for in it")
-    with opened_store(store).run(run).searches(times=as_json) as searches:
+    with opened_store(store).run(run).searches(times=as_json, whole=whole) as searches:
         only = None if where is None else _chosen(searches, where, attributes=attributes)
         options: dict[str, Any] = {"top": top, "split": split, "only": only}
         if batch is not None:
@@ -152,7 +155,20 @@ def _vectors(path: Path) -> npt.NDArray[np.generic]:
 
 def _document(query: str, answers: Answers) -> dict[str, Any]:
     rows = [row.as_dict() for row in answers.rows]
-    return {"query": query, "unit": answers.unit, "notes": list(answers.notes), "results": rows}
+    return {
+        "query": query,
+        "unit": answers.unit,
+        "videos": answers.videos,
+        "scored": answers.scored,
+        "notes": list(answers.notes),
+        "results": rows,
+    }
+
+
+def _columns(found: list[tuple[str, Answers]]) -> list[str]:
+    """What is shown of an answer; the best second where windows were looked at."""
+    looked = any(row.best_seconds is not None for _, answers in found for row in answers.rows)
+    return [name for name in _COLUMNS if looked or name != "best_seconds"]
 
 
 def _print_csv(found: list[tuple[str, Answers]]) -> None:
@@ -161,7 +177,8 @@ def _print_csv(found: list[tuple[str, Answers]]) -> None:
         for query, answers in found
         for row in answers.rows
     ]
-    print_csv(rows, ["query", "rank", "score", "unit", "video_id", "split", *_COLUMNS[1:]])
+    columns = _columns(found)
+    print_csv(rows, ["query", "rank", "score", "unit", columns[0], "split", *columns[1:]])
     for note in dict.fromkeys(note for _, answers in found for note in answers.notes):
         complain(note)
 
@@ -169,6 +186,6 @@ def _print_csv(found: list[tuple[str, Answers]]) -> None:
 def _print_tables(found: list[tuple[str, Answers]]) -> None:
     for query, answers in found:
         rows = [row.as_dict() | {answers.unit: row.score} for row in answers.rows]
-        print_table(f"“{query}”", rows, ["rank", answers.unit, *_COLUMNS])
+        print_table(f"“{query}”", rows, ["rank", answers.unit, *_columns(found)])
     for note in dict.fromkeys(note for _, answers in found for note in answers.notes):
         complain(note)

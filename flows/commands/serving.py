@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +23,12 @@ def serve(
     store: StoreOption = None,
     host: Annotated[str, typer.Option(help="Address to be reached at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8765,
+    attributes: Annotated[
+        Path | None,
+        typer.Option(
+            help="What you know of videos, by video_id, to filter by.", metavar="FILE.parquet"
+        ),
+    ] = None,
     no_open: NoOpenFlag = False,
 ) -> None:
     """Show a store on a page: search it, watch answers, look at what was found late or failed.
@@ -31,5 +38,7 @@ def serve(
     from reelvec.flows.page.serving import ServeOptions, serve_page
 
     token = os.environ.get("REELVEC_PAGE_TOKEN", "")
-    options = ServeOptions(host=host, port=port, token=token, open=not no_open)
+    options = ServeOptions(
+        host=host, port=port, token=token, attributes=attributes, open=not no_open
+    )
     serve_page(opened_store(store), options=options)

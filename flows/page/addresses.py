@@ -1,10 +1,11 @@
-"""The page's addresses: documents, media, metrics, and four files that never change."""
+"""The page's addresses: documents, media, metrics, and a few files that never change."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from importlib import resources
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
@@ -16,8 +17,11 @@ import reelvec
 from reelvec.errors import ReelvecError, RequestError
 from reelvec.flows.metrics import StoreCollector, metrics_text
 from reelvec.flows.page import documents
+from reelvec.flows.page.comparing import beside, compared, curves
+from reelvec.flows.page.filtering import Attributes, columns, only_fitting
 from reelvec.flows.page.guard import App, Guard, is_loopback
-from reelvec.flows.page.media import clip_of, strip_of
+from reelvec.flows.page.mapping import points, videos_at
+from reelvec.flows.page.media import clip_of, decoded_jpeg, is_stored, strip_of
 from reelvec.flows.page.open_runs import OpenRuns
 from reelvec.models.errors import ModelError
 from reelvec.storage.errors import MissingArtifactError
@@ -28,7 +32,10 @@ __all__ = ["site"]
 _FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    **{
+        f"/{name}.js": (f"{name}.js", "text/javascript; charset=utf-8")
+        for name in ("page", "base", "queries", "numbers", "filters", "map")
+    },
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 _LONGEST = 2000
@@ -46,19 +53,33 @@ class Json(Response):
         return json.dumps(content, allow_nan=False).encode()
 
 
-def site(store: reelvec.Store, *, host: str = "127.0.0.1", token: str = "") -> App:
+def site(
+    store: reelvec.Store,
+    *,
+    host: str = "127.0.0.1",
+    token: str = "",
+    attributes: Path | None = None,
+) -> App:
     """The page of a store, as an ASGI application.
 
     Args:
         store: what is looked at; each request sees it as it is then.
         host: what it is bound to.
         token: that a visitor must bring; "": none is asked for.
+        attributes: what the caller knows of the videos, a Parquet file, to filter by.
+
+    Raises:
+        RequestError: it is no such table.
+        CorpusError: it cannot be read.
     """
+    known = Attributes(attributes)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     runs = OpenRuns(store)
     _add_files(app)
     _add_documents(app, runs)
-    _add_searches(app, runs)
+    _add_searches(app, runs, known)
+    _add_queries(app, runs)
+    _add_map(app, runs)
     _add_media(app, runs)
     _add_metrics(app, StoreCollector(store.uri))
     _add_errors(app)
@@ -98,13 +119,20 @@ def _add_documents(app: FastAPI, runs: OpenRuns) -> None:
             return Json(documents.failed(opened))
 
 
-def _add_searches(app: FastAPI, runs: OpenRuns) -> None:
+def _add_searches(app: FastAPI, runs: OpenRuns, attributes: Attributes) -> None:
+    @app.get("/api/columns")
+    def filterable(run: Name = None) -> Response:
+        opened = runs.get(run)
+        with runs.lock:
+            return Json(columns(opened, attributes))
+
     @app.get("/api/search")
     def search(
         run: Name = None,
         text: Name = None,
         like: Name = None,
         split: Name = None,
+        where: Name = None,
         top: Annotated[int, Query(ge=1, le=100)] = 24,
     ) -> Response:
         if (text is None) == (like is None):
@@ -112,11 +140,26 @@ def _add_searches(app: FastAPI, runs: OpenRuns) -> None:
         opened = runs.get(run)
         ask = opened.search
         with runs.lock:
+            only = only_fitting(opened, attributes, where=where)
             if like is not None:
-                found = ask.like(like, top=top, split=split or None)
+                found = ask.like(like, top=top, split=split or None, only=only)
             else:
-                found = ask.text(text or "", top=top, split=split or None)
+                found = ask.text(text or "", top=top, split=split or None, only=only)
             return Json(documents.answers(opened, found))
+
+
+def _add_queries(app: FastAPI, runs: OpenRuns) -> None:
+    @app.get("/api/compare")
+    def compare(against: Words, run: Name = None) -> Response:
+        opened, other = runs.get(run), runs.get(against)
+        with runs.lock:
+            return Json(compared(opened, other))
+
+    @app.get("/api/curves")
+    def curves_of(run: Name = None) -> Response:
+        opened = runs.get(run)
+        with runs.lock:
+            return Json(curves(opened))
 
     @app.get("/api/queries")
     def queries(
@@ -126,20 +169,43 @@ def _add_searches(app: FastAPI, runs: OpenRuns) -> None:
         contains: Words = "",
         offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        against: Name = None,
     ) -> Response:
         documents.checked("direction", direction, allowed=("t2v", "v2t"))
-        documents.checked("order", order, allowed=("best", "worst"))
+        changed = ("gained", "lost") if against else ()
+        documents.checked("order", order, allowed=("best", "worst", *changed))
         opened = runs.get(run)
+        other = runs.get(against) if against else None
         with runs.lock:
+            if other is not None:
+                table = beside(opened, other, direction)
+            else:
+                table = documents.ranked(opened, direction)
             found = documents.queries(
                 opened,
-                direction=direction,
+                table,
                 order=order,
                 contains=contains.strip(),
                 offset=offset,
                 limit=limit,
             )
         return Json(found)
+
+
+def _add_map(app: FastAPI, runs: OpenRuns) -> None:
+    @app.get("/api/map")
+    def points_of(run: Name = None) -> Response:
+        opened = runs.get(run)
+        with runs.lock:
+            return Json(points(opened))
+
+    @app.get("/api/videos")
+    def videos(
+        row: Annotated[list[int], Query(max_length=100)], run: Name = None, state: Name = None
+    ) -> Response:
+        opened = runs.get(run, state=state)
+        with runs.lock:
+            return Json(videos_at(opened, row))
 
 
 def _add_media(app: FastAPI, runs: OpenRuns) -> None:
@@ -160,6 +226,16 @@ def _add_media(app: FastAPI, runs: OpenRuns) -> None:
         opened = runs.get(run, state=state)
         with runs.lock:
             jpeg = strip_of(opened, id, count=count)
+        return Response(jpeg, media_type="image/jpeg")
+
+    @app.get("/media/failed")
+    def failed_picture(id: Words, run: Name = None, state: Name = None) -> Response:
+        opened = runs.get(run, state=state)
+        with runs.lock:
+            jpeg = strip_of(opened, id, count=1) if is_stored(opened, id) else None
+        if jpeg is None:
+            with runs.decoding:  # the others are answered meanwhile
+                jpeg = decoded_jpeg(opened, id)
         return Response(jpeg, media_type="image/jpeg")
 
 

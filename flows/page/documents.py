@@ -16,11 +16,26 @@ import reelvec
 from reelvec.errors import RequestError
 from reelvec.flows.page.open_runs import OpenRun
 from reelvec.storage.file_marks import FileMark
+from reelvec.storage.reasons import Status
 from reelvec.storage.records import Video
-from reelvec.tasks.corpus.ledger import counts, failures
+from reelvec.tasks.corpus.ledger import LedgerRow, counts, failures
+from reelvec.tasks.reports.pictures import may_be_seen
 from reelvec.tasks.searching.search import Answers
 
-__all__ = ["PLAYED", "about_run", "about_store", "answers", "checked", "failed", "queries"]
+__all__ = [
+    "PLAYED",
+    "Document",
+    "about_run",
+    "about_store",
+    "answers",
+    "checked",
+    "failed",
+    "finite",
+    "once",
+    "queries",
+    "ranked",
+    "shown_of",
+]
 
 PLAYED = {
     ".mp4": "video/mp4",
@@ -78,9 +93,9 @@ def about_run(opened: OpenRun) -> Document:
         "similar": "embedding" in run.videos.columns,
         "scored": "ranks" in tables,
         "split": run.config.evaluate.split,
-        "metrics": [{name: _number(value) for name, value in row.items()} for row in metrics],
+        "metrics": [{name: finite(value) for name, value in row.items()} for row in metrics],
         "coverage": coverage,
-        "counts": once(opened, "failures", lambda: _failures(run))["counts"],
+        "counts": once(opened, "failures", lambda: _failures(opened))["counts"],
     }
 
 
@@ -90,6 +105,9 @@ def answers(opened: OpenRun, found: Answers) -> Document:
     for row in found.rows:
         video = opened.search.searcher.videos.find(row.video_id)
         shown = shown_of(row.video_id, video)
+        if opened.search.searcher.table == "windows":
+            length = row.end_seconds - row.start_seconds
+            shown |= {"start": row.start_seconds, "end": row.end_seconds, "seconds": length}
         rows.append(shown | {"rank": row.rank, "score": row.score})
     return {"state": opened.state, "unit": found.unit, "notes": list(found.notes), "rows": rows}
 
@@ -119,34 +137,41 @@ def _plays(video: Video) -> bool:
 
 
 def queries(
-    opened: OpenRun, *, direction: str, order: str, contains: str, offset: int, limit: int
+    opened: OpenRun, table: pa.Table, *, order: str, contains: str, offset: int, limit: int
 ) -> Document:
-    """The evaluation's queries, best or worst first.
+    """Some of the evaluation's queries.
 
     Args:
         opened: the run.
-        direction: t2v, a caption's rank of its video; v2t, a video's rank of its captions.
-        order: best or worst.
+        table: `ranked` queries, or `comparing.beside` another run's.
+        order: best or worst first; with `before`: gained or lost, those that rose or fell alone.
         contains: only queries with these letters in text or id; "": all.
         offset: rows left out at the start.
         limit: rows at most.
-
-    Raises:
-        MissingArtifactError: the run is not scored.
     """
-    table = once(opened, f"queries {direction}", lambda: _ranked(opened.run, direction))
     if contains:
         table = table.filter(_holds(table, contains))
-    how = "ascending" if order == "best" else "descending"
-    rows = pc.sort_indices(table, sort_keys=[("rank", how), (table.column_names[0], "ascending")])
-    shown = table.take(rows.slice(offset, limit)).to_pylist()
+    table = _ordered(table, order)
+    shown = table.slice(offset, limit).to_pylist()
     find = opened.search.searcher.videos.find
     for row in shown:
         ids = dict.fromkeys([row["video_id"], *(row.get("top_video_ids") or ())])
         row["videos"] = {name: shown_of(name, find(name)) for name in ids}
-        row["rank"], row["score"] = _number(row["rank"]), _number(row.get("score"))
-        row["top_scores"] = [_number(score) for score in row.get("top_scores") or ()]
+        row |= {name: finite(row.get(name)) for name in ("rank", "score", "before")}
+        row["top_scores"] = [finite(score) for score in row.get("top_scores") or ()]
     return {"state": opened.state, "total": table.num_rows, "rows": shown}
+
+
+def _ordered(table: pa.Table, order: str) -> pa.Table:
+    """Equal ones by their id."""
+    key, how = "rank", "ascending" if order == "best" else "descending"
+    if order in ("gained", "lost"):
+        rise = pc.subtract(table.column("before"), table.column("rank"))
+        table = table.append_column("rise", rise)
+        key, how = "rise", "descending" if order == "gained" else "ascending"
+        table = table.filter((pc.greater if order == "gained" else pc.less)(rise, 0))
+    rows = pc.sort_indices(table, sort_keys=[(key, how), (table.column_names[0], "ascending")])
+    return table.take(rows)
 
 
 def _holds(table: pa.Table, words: str) -> pa.ChunkedArray:
@@ -156,6 +181,15 @@ def _holds(table: pa.Table, words: str) -> pa.ChunkedArray:
         for name in ("text", "video_id")
     ]
     return pc.or_(*masks)
+
+
+def ranked(opened: OpenRun, direction: str) -> pa.Table:
+    """The queries of a direction with their texts and ranks: t2v, captions; v2t, videos.
+
+    Raises:
+        MissingArtifactError: the run is not scored.
+    """
+    return once(opened, f"queries {direction}", lambda: _ranked(opened.run, direction))
 
 
 def _ranked(run: reelvec.Run, direction: str) -> pa.Table:
@@ -178,24 +212,30 @@ def _ranked(run: reelvec.Run, direction: str) -> pa.Table:
 
 def failed(opened: OpenRun) -> Document:
     """Counts of what became of the videos, and those a person should look at, with reasons."""
-    made: Mapping[str, Any] = once(opened, "failures", lambda: _failures(opened.run))
+    made: Mapping[str, Any] = once(opened, "failures", lambda: _failures(opened))
     return {"state": opened.state, **made}
 
 
-def _failures(run: reelvec.Run) -> Document:
-    rows = run.ledger()
+def _failures(opened: OpenRun) -> Document:
+    rows = opened.run.ledger()
     found = failures(rows)
-    keys = ("video_id", "path", "split", "stage", "status", "reason", "message")
-    shown = itertools.islice(found, _FAILURES)
     return {
         "counts": counts(rows).to_json(),
         "total": len(found),
-        "rows": [{key: getattr(row, key) for key in keys} for row in shown],
+        "rows": [_failure(opened, row) for row in itertools.islice(found, _FAILURES)],
     }
 
 
-def _number(value: object) -> object:
-    """JSON has neither NaN nor infinity."""
+def _failure(opened: OpenRun, row: LedgerRow) -> Document:
+    """A row of the ledger; `seen`: whether a picture of the video is worth asking for."""
+    keys = ("video_id", "path", "split", "stage", "status", "reason", "message")
+    video = opened.search.searcher.videos.find(row.video_id)
+    seen = row.status == Status.SALVAGED or (video is not None and may_be_seen(video, row.reason))
+    return {**{key: getattr(row, key) for key in keys}, "seen": seen}
+
+
+def finite(value: object) -> object:
+    """JSON has neither NaN nor infinity: these become None."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -15,9 +15,10 @@ from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.file_marks import FileMark
 from reelvec.storage.records import Video
 from reelvec.tasks.corpus.ingest import key_of
+from reelvec.tasks.reports.pictures import may_be_seen, seen_frames
 from reelvec.tasks.reports.rendering.gallery import STRIP_FRAMES, strip_jpeg
 
-__all__ = ["Clip", "clip_of", "strip_of"]
+__all__ = ["Clip", "clip_of", "decoded_jpeg", "is_stored", "strip_of"]
 
 _UNKNOWN = "application/octet-stream"
 
@@ -63,6 +64,31 @@ def strip_of(opened: OpenRun, video_id: str, *, count: int) -> bytes:
     wanted = min(len(frames), max(1, min(count, STRIP_FRAMES)))
     places = (np.arange(wanted) + 0.5) / wanted * len(frames)  # the middles of equal stretches
     return strip_jpeg(frames[places.astype(np.int64)])
+
+
+def is_stored(opened: OpenRun, video_id: str) -> bool:
+    """Whether frames of this video are stored.
+
+    Raises:
+        MissingArtifactError: no such video.
+    """
+    reader, key = opened.search.searcher.frames, key_of(_video(opened, video_id))
+    return reader is not None and bool(key) and key in reader
+
+
+def decoded_jpeg(opened: OpenRun, video_id: str) -> bytes:
+    """A frame of a video that failed, where its beginning still decodes, a JPEG.
+
+    Raises:
+        MissingArtifactError: no such video, or nothing of it can be seen.
+    """
+    video = _video(opened, video_id)
+    row = next((row for row in opened.run.failures() if row.video_id == video_id), None)
+    if row is not None and may_be_seen(video, row.reason):
+        found = seen_frames([video], options=opened.run.config.extract)
+        if video_id in found:
+            return strip_jpeg(found[video_id][None])
+    raise MissingArtifactError(f"nothing of ({video_id}) can be seen")
 
 
 def _video(opened: OpenRun, video_id: str) -> Video:

@@ -36,11 +36,13 @@ class OpenRuns:
     Attributes:
         store: where the runs are.
         lock: held while a model or a reader is used, which are not for several threads at once.
+        decoding: held while a file that failed is looked into, which may take a while.
     """
 
     def __init__(self, store: reelvec.Store) -> None:
         self.store = store
         self.lock = threading.Lock()
+        self.decoding = threading.Lock()
         self._open: OrderedDict[str, OpenRun] = OrderedDict()
 
     def get(self, name: str | None, *, state: str | None = None) -> OpenRun:
@@ -59,6 +61,7 @@ class OpenRuns:
                 return self._open[state]
         run = self.store.run(name)
         search = run.searches()
+        search.best_seconds = False  # an answer must not wait for a model that looks at frames
         with self.lock:
             known = self._open.get(search.state)
             if known is None:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import socket
 import threading
-import webbrowser
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 import uvicorn
 
 import reelvec
 from reelvec.errors import RequestError
+from reelvec.flows.console.browser import open_in_browser
 from reelvec.flows.console.output import complain, is_person
 from reelvec.flows.page.addresses import site
 from reelvec.flows.page.guard import check_token
 
 __all__ = ["ServeOptions", "serve_page"]
-
-_TEXT_BROWSERS = (webbrowser.GenericBrowser,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +29,8 @@ class ServeOptions:
     """0: any that is free."""
     token: str = ""
     """That a visitor must bring; needed where `host` is no loopback address."""
+    attributes: Path | None = None
+    """What the caller knows of the videos, by `video_id`, to filter by: a Parquet file."""
     open: bool = True
     """Open it in a browser, where a person is at the terminal."""
 
@@ -41,12 +42,13 @@ def serve_page(store: reelvec.Store, *, options: ServeOptions) -> NoReturn:
     failure of whatever it was doing.
 
     Raises:
-        RequestError: it cannot be bound there, or needs a token.
+        RequestError: it cannot be bound there, needs a token, or has no such attributes.
+        CorpusError: the attributes cannot be read.
     """
     check_token(options.token, host=options.host)
+    app = site(store, host=options.host, token=options.token, attributes=options.attributes)
     listener = _bound(options.host, options.port)
     port = listener.getsockname()[1]
-    app = site(store, host=options.host, token=options.token)
     config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(
@@ -57,7 +59,7 @@ def serve_page(store: reelvec.Store, *, options: ServeOptions) -> NoReturn:
     url = f"http://{host}:{port}/"
     complain(f"{store.uri} is shown at {url}{'?token=…' if options.token else ''} (Ctrl-C ends it)")
     if options.open and not options.token and is_person():
-        _open(url)
+        open_in_browser(url)
     try:
         while thread.is_alive():
             thread.join(1.0)
@@ -75,13 +77,3 @@ def _bound(host: str, port: int) -> socket.socket:
             f"the page cannot be at {host}:{port} ({getattr(error, 'strerror', None) or error});"
             " choose another --port (0: any that is free)"
         ) from None
-
-
-def _open(url: str) -> None:
-    """In a browser with windows; one that would take over the terminal is left alone."""
-    try:
-        browser = webbrowser.get()
-    except webbrowser.Error:
-        return
-    if type(browser) not in _TEXT_BROWSERS:
-        browser.open(url)

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from reelvec.models.adaclip.counting import adaclip_macs
 from reelvec.models.adaclip.options import AdaClipOptions
+from reelvec.models.bounding import Bounded
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.clip.blocks import CLIP_EPS, HEADER_EPS, Transformer, quick_gelu
 from reelvec.models.costs import Macs
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
+from reelvec.models.frame_bounds import HighestFrame
 from reelvec.models.heads import HeadFamily
 from reelvec.models.temporal import key_mask, unit
 
@@ -23,7 +25,7 @@ _HELD = 1 << 22
 """Query-dependent weights held at once, numbers: bounds the memory of qscore."""
 
 
-class WeighingFamily(HeadFamily):
+class WeighingFamily(HeadFamily, Bounded):
     """Towers with frame weights, word weights, and the scores that follow.
 
     Attributes:
@@ -115,6 +117,12 @@ class WeighingFamily(HeadFamily):
         rows = max(_HELD // max(frame_features.shape[0] * frame_features.shape[1], 1), 1)
         scores = [self._query_scores(part, frame_features) for part in torch.split(queries, rows)]
         return self.logit_scale.exp() * torch.cat(scores)
+
+    def score_bound(self) -> HighestFrame | None:
+        """Of qscore: the frame that is nearest, by the least length a mean can have."""
+        if self.is_dot_product:
+            return None
+        return HighestFrame(self, text="embedding", shortens=True)
 
     def _query_scores(self, queries: Tensor, frame_features: Tensor) -> Tensor:
         """Cosines [T, V] of unit queries with frames weighed by them.

@@ -11,6 +11,7 @@ from torch import Tensor
 from reelvec.models.conversion.weights import build_for, layout_of, load_checkpoint, start
 from reelvec.models.errors import ModelError, WeightsError
 from reelvec.models.family import OriginalSettings, RetrievalModel
+from reelvec.models.frozen.kinds import own_input_of
 from reelvec.models.registry import ZERO_SHOT, family_class, family_names
 
 __all__ = ["check_fits", "recognise"]
@@ -38,7 +39,10 @@ def recognise(
     named, config = (facts or {}).get("model"), (facts or {}).get("config")
     if isinstance(named, Mapping):
         return [_told(named)]
-    if layout_of(state) != "checkpoint":
+    layout = layout_of(state)
+    if layout == "pretrained":
+        return [(ZERO_SHOT, _wanted(state["files"]))]
+    if layout == "archive":
         return [(ZERO_SHOT, OriginalSettings())]
     if isinstance(config, Mapping) and {"num_frm", "max_txt_len"} <= set(config):
         return [("adaclip", _configured(config))]
@@ -47,6 +51,14 @@ def recognise(
     except (LookupError, TypeError, ValueError) as error:  # of shapes that no family has
         raise WeightsError(f"tensors of shapes that no family has ({error})") from None
     return [(name, settings) for name, settings in recognised if settings is not None]
+
+
+def _wanted(files: Tensor) -> OriginalSettings:
+    """What a checkpoint hf:… wants to be given; the defaults where it does not say."""
+    own = own_input_of(files)
+    if own.frame_count is None:
+        return OriginalSettings()
+    return OriginalSettings(options=dict(own.options), max_frames=own.frame_count.frames)
 
 
 def _configured(config: Mapping[str, Any]) -> OriginalSettings:

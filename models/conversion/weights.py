@@ -13,13 +13,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from reelvec.configs.decoding import FrameForm
 from reelvec.models.adaclip.model import AdaClip
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.clip.weights import ARCHIVE_SCALARS, is_half, legacy_fp16, load_strictly
 from reelvec.models.conversion.names import our_names, transformers_names
 from reelvec.models.errors import OptionsError, WeightsError
 from reelvec.models.family import ClipFamily, RetrievalModel
-from reelvec.models.frozen.packed_files import is_open_clip
+from reelvec.models.frozen.clip import FrozenOptions
+from reelvec.models.frozen.input import OwnInput
+from reelvec.models.frozen.kinds import adopted, build_frozen, check_version, own_input_of
 from reelvec.models.registry import ZERO_SHOT, build, validate_options
 from reelvec.models.tokens.shift import SHIFTED
 
@@ -30,8 +33,7 @@ __all__ = [
     "check_packages",
     "export_checkpoint",
     "export_clip",
-    "frame_size_of_files",
-    "image_size_of",
+    "input_of",
     "layout_of",
     "load_checkpoint",
     "start",
@@ -41,7 +43,7 @@ __all__ = [
 
 Layout = Literal["archive", "checkpoint", "pretrained"]
 """archive: an OpenAI CLIP, keys without prefix; checkpoint: one of the four systems, `clip.*`;
-pretrained: a dual encoder of Hugging Face's or OpenCLIP's layout, `encoder.*` and `files`."""
+pretrained: an encoder of Hugging Face's or OpenCLIP's layout, `encoder.*` and `files`."""
 
 
 def layout_of(state: Mapping[str, Tensor]) -> Layout:
@@ -87,42 +89,27 @@ def architecture_of(state: Mapping[str, Tensor], *, head_dim: int | None = None)
     return Architecture.from_state(clip_tensors(state), head_dim=head_dim)
 
 
-def image_size_of(state: Mapping[str, Tensor]) -> int:
-    """Height and width of the frames these weights take, pixels.
+def input_of(state: Mapping[str, Tensor]) -> OwnInput:
+    """The frames these weights were made for.
 
     Raises:
         WeightsError: tensors of no layout we know.
     """
     if layout_of(state) == "pretrained":
-        return frame_size_of_files(state["files"])
-    return architecture_of(state).image_size
+        return own_input_of(state["files"])
+    return OwnInput(FrameForm.model_construct(size=architecture_of(state).image_size))
 
 
-def frame_size_of_files(files: Tensor) -> int:
-    """`image_size_of` a folder hf:… whose small files are packed; its tensors are not needed.
-
-    Raises:
-        WeightsError: a model of a kind that is not supported, or files that do not say enough.
-    """
-    if is_open_clip(files):
-        from reelvec.models.frozen import perception
-
-        return perception.frame_size(files)
-    from reelvec.models.frozen import dual_encoder
-
-    return dual_encoder.frame_size(files)
-
-
-def check_packages(state: Mapping[str, Tensor]) -> None:
-    """Refuse a dual encoder whose package is not installed.
+def check_packages(state: Mapping[str, Tensor], *, max_frames: int) -> None:
+    """Refuse a checkpoint hf:… whose package is not installed, or too old, or other frames.
 
     Raises:
-        OptionsError: names the package and how to install it.
+        OptionsError: names the package, its version, and how to install it; or the frames.
     """
-    from reelvec.models.frozen import dual_encoder
-
-    if not is_open_clip(state["files"]):
-        dual_encoder.check_package()
+    check_version(state["files"])
+    count = own_input_of(state["files"]).frame_count
+    if count is not None:
+        count.check_asked(max_frames)
 
 
 def build_for(
@@ -147,19 +134,15 @@ def build_for(
             max_words=max_words,
             max_frames=max_frames,
         )
-    validate_options(family, options)
+    checked = validate_options(family, options)
     if family != ZERO_SHOT:
         raise OptionsError(
             f"weights hf:… are a dual encoder that is used as it is: set model.family to "
             f"{ZERO_SHOT}, not {family}"
         )
-    if is_open_clip(state["files"]):
-        from reelvec.models.frozen.perception import PerceptionEncoder
-
-        return PerceptionEncoder(state, max_frames=max_frames)
-    from reelvec.models.frozen.dual_encoder import DualEncoder
-
-    return DualEncoder(state["files"], max_frames=max_frames)
+    return build_frozen(
+        state, options=FrozenOptions.model_validate(checked.model_dump()), max_frames=max_frames
+    )
 
 
 def load_checkpoint(model: RetrievalModel, state: Mapping[str, Tensor]) -> None:
@@ -193,7 +176,7 @@ def start(model: RetrievalModel, state: Mapping[str, Tensor]) -> None:
         model.init_from_clip(state)
         return
     if layout == "pretrained":
-        load_strictly(model, state, ignored={"position_ids"})
+        load_strictly(model, adopted(state), ignored={"position_ids"})
         return
     beyond = any(not key.startswith("clip.") for key in state)
     if isinstance(model, ClipFamily) and not beyond:

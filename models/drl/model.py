@@ -13,8 +13,10 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from reelvec.models.bounding import Bounded
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.costs import Macs
+from reelvec.models.drl.bound import TokenBound
 from reelvec.models.drl.decorrelation import correlation, of_partners, penalty
 from reelvec.models.drl.interaction import Tokens, interaction, tokens_of
 from reelvec.models.family import OriginalSettings, at_least_fp32
@@ -74,7 +76,7 @@ class DrlOptions(HeaderOptions):
         return self.interaction == "xti" or (self.meets_tokens and self.cdcr == 1)
 
 
-class Drl(HeaderFamily):
+class Drl(HeaderFamily, Bounded):
     """Columns: `embedding` (dp); words, frames, weights, masks (ti, wti); tightTransf's (xti)."""
 
     options_class = DrlOptions
@@ -230,6 +232,10 @@ class Drl(HeaderFamily):
         if self.options.meets_tokens:
             return scale * interaction(*_both(text, video), legacy=self._is_legacy)
         return scale * self.cross_score(text["sentence"], video["frames"], video["mask"])
+
+    def score_bound(self) -> TokenBound | None:
+        """Of words with frames."""
+        return TokenBound(self, legacy=self._is_legacy) if self.options.meets_tokens else None
 
     def training_terms(self, text: TextFeatures, video: VideoFeatures, *, noise: Noise) -> Terms:
         """`score_terms`, with xti's dropout."""

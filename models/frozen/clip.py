@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import Field
 from torch import Tensor
 
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.costs import Macs, tower_macs
+from reelvec.models.errors import OptionsError
 from reelvec.models.family import ClipFamily, FamilyOptions
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.temporal import pool, unit
@@ -16,7 +18,29 @@ __all__ = ["Frozen", "FrozenOptions"]
 
 
 class FrozenOptions(FamilyOptions):
-    """No options."""
+    """Of some checkpoints hf:…; the others have none, and say so."""
+
+    dimensions: int | None = Field(default=None, ge=8)
+    """The first so many numbers of a vector, made unit again, of models trained for it."""
+    text_instruction: str | None = Field(default=None, min_length=1)
+    """What the model is told beside a caption."""
+    video_instruction: str | None = Field(default=None, min_length=1)
+    """What the model is told beside a clip."""
+    wrapper: Literal["bare", "outer"] | None = None
+    """Whether a pair of marks stands around a clip's blocks, as transformers 5 leaves it."""
+
+    def check_none(self, name: str) -> None:
+        """Refuse any of them, of a model that has none.
+
+        Raises:
+            OptionsError: names it.
+        """
+        given = self.model_dump(exclude_none=True)
+        if given:
+            raise OptionsError(
+                f"model.options.{next(iter(given))}: {name} has no such option; set"
+                " model.options={}"
+            )
 
 
 class Frozen(ClipFamily):
@@ -34,6 +58,7 @@ class Frozen(ClipFamily):
         max_frames: int,
     ) -> None:
         super().__init__(architecture=architecture, max_words=max_words, max_frames=max_frames)
+        options.check_none("a CLIP as it is")
         self.options = options
         self.requires_grad_(False)
 

@@ -7,33 +7,32 @@ is the optional extra `[hf]`; code that a checkpoint brings along is never run.
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from reelvec.configs.decoding import FrameForm
 from reelvec.models.clip.architecture import MAX_LAYERS
 from reelvec.models.clip.packing import encode_packed
 from reelvec.models.costs import Macs
-from reelvec.models.errors import InputError, OptionsError, WeightsError
+from reelvec.models.errors import InputError, WeightsError
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.frozen.clip import FrozenOptions
 from reelvec.models.frozen.counting import dual_encoder_macs
+from reelvec.models.frozen.input import OwnInput
+from reelvec.models.frozen.loading import load
 from reelvec.models.frozen.packed_files import json_file, unpacked
+from reelvec.models.frozen.preprocessing import MAX_NUMBER, number_of, preprocessing_of
 from reelvec.models.temporal import pool, unit
 
-__all__ = ["DualEncoder", "check_package", "frame_size"]
+__all__ = ["DualEncoder"]
 
-KINDS = ("clip", "metaclip_2", "siglip", "siglip2")
-"""`model_type` of configurations known to work: texts need no mask, frames are squares of pixels"""
+_SCALE = "encoder.logit_scale"
 _SIGLIP = ("siglip", "siglip2")
-_MAX_NUMBER = 1_000_000  # in a tower's configuration; the largest there is, is a vocabulary
 _REMEDY = "save model, tokenizer and image processor into one folder with save_pretrained"
 
 
@@ -49,11 +48,12 @@ class DualEncoder(RetrievalModel):
     encoder: nn.Module
     files: Tensor
 
-    def __init__(self, files: Tensor, *, max_frames: int) -> None:
+    def __init__(self, files: Tensor, *, options: FrozenOptions, max_frames: int) -> None:
         """Build with random weights.
 
         Args:
             files: uint8, the checkpoint's small files as storage.weights.pretrained packs them.
+            options: none of them.
             max_frames: frames of a video.
 
         Raises:
@@ -62,18 +62,30 @@ class DualEncoder(RetrievalModel):
         """
         contents = unpacked(files)
         config = _json(contents, "config.json")
-        _check_kind(config)
-        image_size, self.mean, self.std = _preprocessing(contents)
+        _check_numbers(config)
+        options.check_none("this dual encoder")
+        seen = preprocessing_of(contents)
+        self._pixels, self.mean, self.std = seen.form, seen.mean, seen.std
         super().__init__(
-            image_size=image_size,
-            max_words=int(_tower(config, "text_config", "max_position_embeddings", default=77)),
-            max_frames=max_frames,
+            image_size=seen.form.size, max_words=_text_length(config), max_frames=max_frames
         )
-        self.encoder, self._tokenizer = _load(contents)
+        self.encoder, self._tokenizer = load(contents)
         self._width = _width(config)
-        self._patch = _patch(config) if config["model_type"] == "siglip2" else 0
+        self._patch = 0
+        if config["model_type"] == "siglip2":
+            self._patch = number_of(config, "vision_config", "patch_size", default=16)
         self.register_buffer("files", files.clone())
         self.requires_grad_(False)
+
+    @classmethod
+    def own_input(cls, files: Mapping[str, bytes]) -> OwnInput:
+        """What a checkpoint's unpacked small files say of frames; see `kinds.own_input_of`."""
+        return _own_input(files)
+
+    @classmethod
+    def adopt(cls, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A checkpoint's tensors under the names of this class; see `kinds.adopted`."""
+        return _adopt(state)
 
     @property
     def text_columns(self) -> Columns:
@@ -84,6 +96,11 @@ class DualEncoder(RetrievalModel):
     def video_columns(self) -> Columns:
         """One vector."""
         return {"embedding": Column((self._width,))}
+
+    @property
+    def pixels(self) -> FrameForm:
+        """As the checkpoint's image processor says."""
+        return self._pixels
 
     @property
     def logit_scale(self) -> Tensor:
@@ -130,99 +147,43 @@ class DualEncoder(RetrievalModel):
         return _vector(encoder.get_image_features(**shown))
 
 
-def frame_size(files: Tensor) -> int:
-    """Height and width of a frame, pixels, of a checkpoint's packed files.
+def _own_input(files: Mapping[str, bytes]) -> OwnInput:
+    """What a checkpoint's unpacked small files say of frames.
 
     Raises:
-        WeightsError: a model of a kind that is not supported, or files that do not say it.
+        WeightsError: numbers that cannot be, or files that do not say it.
     """
-    contents = unpacked(files)
-    _check_kind(_json(contents, "config.json"))
-    return _preprocessing(contents)[0]
+    _check_numbers(_json(files, "config.json"))
+    return OwnInput(preprocessing_of(files).form)
 
 
-def check_package() -> None:
-    """Refuse to go on without `transformers`.
+def _adopt(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors, and the scale CLIP starts training from where a checkpoint has none.
 
-    Raises:
-        OptionsError: it is not installed.
+    A text and an image tower saved with their projections, as CLIP4Clip's public checkpoint is, are
+    a CLIP but for it; it changes no rank.
     """
-    if importlib.util.find_spec("transformers") is None:
-        raise OptionsError(
-            "weights hf:… need the package transformers, which is not installed; "
-            'pip install "reelvec[hf]"'
-        )
-
-
-def _load(files: Mapping[str, bytes]) -> tuple[nn.Module, Any]:
-    """Model (random weights, fp32) and tokenizer from the files alone."""
-    check_package()
-    from transformers import AutoConfig, AutoModel, AutoTokenizer, logging
-
-    quieten: Any = logging.set_verbosity_error
-    quieten()  # it warns of defaults that no part of the checkpoint uses
-    local = {"local_files_only": True, "trust_remote_code": False}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, data in files.items():
-            (Path(folder) / name).write_bytes(data)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-            config = AutoConfig.from_pretrained(folder, **local)
-            make: Any = AutoModel.from_config
-            model = make(config, trust_remote_code=False)
-        except Exception as error:  # whatever these files make it do
-            raise WeightsError(
-                f"transformers cannot use {', '.join(sorted(files))} of this checkpoint: {error}"
-            ) from error
-    return model.float(), tokenizer
+    config = _json(unpacked(state["files"]), "config.json")
+    if config["model_type"] != "clip" or _SCALE in state:
+        return state
+    return {**state, _SCALE: torch.tensor(math.log(1 / 0.07))}
 
 
 def _json(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
     return json_file(files, name, remedy=_REMEDY)
 
 
-def _check_kind(config: Mapping[str, Any]) -> None:
-    kind = config.get("model_type")
-    if kind not in KINDS:
-        raise WeightsError(
-            f"a checkpoint of model_type {kind!r:.60} is not supported: there are"
-            f" {', '.join(KINDS)}"
-        )
+def _check_numbers(config: Mapping[str, Any]) -> None:
     for tower in ("text_config", "vision_config"):
         section = config.get(tower, {})
         if not isinstance(section, Mapping):
             raise WeightsError(f"config.json gives no object as {tower}; take the checkpoint's own")
         for key, value in section.items():
-            most = MAX_LAYERS if key == "num_hidden_layers" else _MAX_NUMBER
+            most = MAX_LAYERS if key == "num_hidden_layers" else MAX_NUMBER
             if isinstance(value, int) and abs(value) > most:
                 raise WeightsError(
                     f"config.json gives {tower}.{key} as ({value!s:.40}); at most {most:,}"
                 )
-
-
-def _preprocessing(files: Mapping[str, bytes]) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
-    """Frame size, mean and std; the size is the vision tower's.
-
-    NaFlex takes any shape: here the square that uses all its patches and no position twice.
-    """
-    name = "preprocessor_config.json"
-    if name in files or "processor_config.json" not in files:
-        images = _json(files, name)
-    else:
-        images = _json(files, "processor_config.json").get("image_processor", {})
-    try:
-        mean, std = (tuple(map(float, images[key])) for key in ("image_mean", "image_std"))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsError(f"the checkpoint's image processor does not say {error}") from None
-    config = _json(files, "config.json")
-    if config.get("model_type") == "siglip2":
-        patches = _tower(config, "vision_config", "num_patches", default=256)
-        return math.isqrt(patches) * _patch(config), mean, std
-    return _tower(config, "vision_config", "image_size", default=224), mean, std
-
-
-def _patch(config: Mapping[str, Any]) -> int:
-    return _tower(config, "vision_config", "patch_size", default=16)
 
 
 def _in_patches(frames: Tensor, patch: int) -> dict[str, Tensor]:
@@ -240,23 +201,16 @@ def _in_patches(frames: Tensor, patch: int) -> dict[str, Tensor]:
     }
 
 
-def _tower(config: Mapping[str, Any], tower: str, key: str, *, default: int) -> int:
-    """A number of a tower's configuration; files leave out what is the default."""
-    if config.get("model_type") in _SIGLIP and key == "max_position_embeddings":
-        default = 64
-    number = config.get(tower, {}).get(key, default)
-    if type(number) is not int or not 1 <= number <= _MAX_NUMBER:
-        raise WeightsError(
-            f"config.json gives {tower}.{key} as ({number!s:.40}); it must be a whole number from 1"
-            f" to {_MAX_NUMBER:,}"
-        )
-    return number
+def _text_length(config: Mapping[str, Any]) -> int:
+    """Tokens the text tower was made for."""
+    default = 64 if config.get("model_type") in _SIGLIP else 77
+    return number_of(config, "text_config", "max_position_embeddings", default=default)
 
 
 def _width(config: Mapping[str, Any]) -> int:
     """Numbers of a vector."""
     if config["model_type"] in _SIGLIP:
-        return _tower(config, "vision_config", "hidden_size", default=768)
+        return number_of(config, "vision_config", "hidden_size", default=768)
     return int(config.get("projection_dim", 512))
 
 

@@ -7,12 +7,11 @@ says what they mean. The tokenizer is CLIP's. Neither transformers, timm nor Ope
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
+from reelvec.configs.decoding import FrameForm
 from reelvec.models.clip.architecture import MAX_LAYERS
 from reelvec.models.clip.packing import encode_packed
 from reelvec.models.costs import Macs, transformer_macs
@@ -20,6 +19,7 @@ from reelvec.models.errors import InputError, WeightsError
 from reelvec.models.family import RetrievalModel, at_least_fp32
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.frozen.clip import FrozenOptions
+from reelvec.models.frozen.input import OwnInput
 from reelvec.models.frozen.packed_files import OPEN_CLIP_CONFIG, json_file, unpacked
 from reelvec.models.frozen.perception_towers import (
     POOL_HEADS,
@@ -28,37 +28,16 @@ from reelvec.models.frozen.perception_towers import (
     TextSizes,
     image_macs,
 )
+from reelvec.models.frozen.perception_trunks import TRUNKS, Trunk
 from reelvec.models.temporal import pool, unit
 
-__all__ = ["PerceptionEncoder", "frame_size"]
+__all__ = ["PerceptionEncoder"]
 
 PREFIX = "encoder."
 """Of the towers' tensors in a state."""
 TRUNK = PREFIX + "visual.trunk."
 CLIP_VOCABULARY = 49_408
 _MAX_NUMBER = 1_000_000
-
-
-@dataclass(frozen=True)
-class Trunk:
-    """Facts about an image tower that no tensor's shape tells."""
-
-    heads: int
-    rotary_grid: int
-    class_token: bool = True
-
-
-TRUNKS: Mapping[str, Trunk] = MappingProxyType(
-    {
-        "vit_pe_core_tiny_patch16_384": Trunk(heads=3, rotary_grid=24),
-        "vit_pe_core_small_patch16_384": Trunk(heads=6, rotary_grid=24),
-        "vit_pe_core_base_patch16_224": Trunk(heads=12, rotary_grid=14),
-        "vit_pe_core_large_patch14_336": Trunk(heads=16, rotary_grid=24),
-        "vit_pe_core_gigantic_patch14_448": Trunk(heads=16, rotary_grid=32, class_token=False),
-    }
-)
-"""The published image towers by timm's names (timm, models/eva.py)."""
-
 _SIZES = ("context_length", "vocab_size", "width", "heads", "layers")
 _NO_MATTER = (
     *("pad_id", "eos_id", "output_tokens"),
@@ -77,19 +56,26 @@ class PerceptionEncoder(RetrievalModel):
     trainable = False
     files: Tensor
 
-    def __init__(self, state: Mapping[str, Tensor], *, max_frames: int) -> None:
+    def __init__(
+        self, state: Mapping[str, Tensor], *, options: FrozenOptions, max_frames: int
+    ) -> None:
         """Build with random weights.
 
         Args:
             state: the checkpoint's tensors under `encoder.`, of which only shapes are read, and
                 its packed configuration, `files`.
+            options: none of them.
             max_frames: frames of a video.
 
         Raises:
+            OptionsError: any option.
             WeightsError: a configuration that is not PE-core's, or without tensors of its shape.
         """
-        config = _config(state["files"])
+        options.check_none("PE-core")
+        contents = unpacked(state["files"])
+        config = _config(contents)
         image, text = image_sizes(config, state), text_sizes(config)
+        self._pixels = _own_input(contents).form
         self.mean, self.std = _colours(config)
         super().__init__(
             image_size=image.grid * image.patch_size,
@@ -102,6 +88,11 @@ class PerceptionEncoder(RetrievalModel):
         self.register_buffer("files", state["files"].clone())
         self.requires_grad_(False)
 
+    @classmethod
+    def own_input(cls, files: Mapping[str, bytes]) -> OwnInput:
+        """What a checkpoint's unpacked small files say of frames; see `kinds.own_input_of`."""
+        return _own_input(files)
+
     @property
     def text_columns(self) -> Columns:
         """One vector."""
@@ -111,6 +102,11 @@ class PerceptionEncoder(RetrievalModel):
     def video_columns(self) -> Columns:
         """One vector."""
         return {"embedding": Column((self._width,))}
+
+    @property
+    def pixels(self) -> FrameForm:
+        """As the checkpoint's configuration says."""
+        return self._pixels
 
     @property
     def logit_scale(self) -> Tensor:
@@ -140,9 +136,23 @@ class PerceptionEncoder(RetrievalModel):
         return VideoFeatures({"embedding": pool(at_least_fp32(vectors), mask)})
 
 
-def frame_size(files: Tensor) -> int:
-    """Height and width of a frame, pixels, of a checkpoint's packed files."""
-    return _number(_vision(_config(files)), "image_size")
+def _own_input(files: Mapping[str, bytes]) -> OwnInput:
+    """What a configuration says of frames: OpenCLIP crops, bicubic, with Pillow by default.
+
+    Raises:
+        WeightsError: a configuration that is not PE-core's, or asks for what is not built.
+    """
+    fits: dict[Any, Literal["crop", "squash"]] = {"shortest": "crop", "squash": "squash"}
+    config = _config(files)
+    images, size = _section(config, "preprocess_cfg"), _number(_vision(config), "image_size")
+    mode, how = images.get("resize_mode", "shortest"), images.get("interpolation", "bicubic")
+    if mode not in fits or how not in ("bicubic", "bilinear"):
+        raise WeightsError(
+            f"preprocess_cfg.resize_mode ({mode!s:.40}) and interpolation ({how!s:.40}) must be"
+            f" {' or '.join(fits)}, and bicubic or bilinear"
+        )
+    form = FrameForm(size=size, fit=fits[mode], interpolation=how, resize="pillow")
+    return OwnInput(form)
 
 
 def image_sizes(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> ImageSizes:
@@ -206,8 +216,8 @@ def text_sizes(config: Mapping[str, Any]) -> TextSizes:
     return sizes
 
 
-def _config(files: Tensor) -> dict[str, Any]:
-    config = json_file(unpacked(files), OPEN_CLIP_CONFIG, remedy="take the folder it lies in")
+def _config(files: Mapping[str, bytes]) -> dict[str, Any]:
+    config = json_file(files, OPEN_CLIP_CONFIG, remedy="take the folder it lies in")
     _section(config, "model_cfg")
     return config
 

@@ -191,7 +191,7 @@ def _intervals(
     order = np.argsort(ranks, kind="stable")
     ordered, owner = ranks[order], labels[order]
     n_groups = int(labels.max()) + 1
-    columns = np.stack([100.0 * (ordered <= k) for k in options.ks] + [ordered], axis=1)
+    within = np.searchsorted(ordered, options.ks, side="right")
     rng = np.random.default_rng(options.seed)
     samples = []
     for start in range(0, options.bootstrap, _RESAMPLES_AT_ONCE):
@@ -200,11 +200,14 @@ def _intervals(
         weight = np.bincount(drawn.ravel(), minlength=size * n_groups).reshape(size, n_groups)[
             :, owner
         ]
-        total = weight.sum(1)
-        reached = np.cumsum(weight, axis=1)
-        low = ordered[(2 * reached >= total[:, None]).argmax(1)]
-        high = low if lower else ordered[(2 * reached > total[:, None]).argmax(1)]
-        samples.append(np.column_stack([weight @ columns / total[:, None], (low + high) / 2]))
+        reached = np.zeros((size, len(ordered) + 1), np.int64)  # queries of the first so many ranks
+        np.cumsum(weight, axis=1, out=reached[:, 1:])
+        total = reached[:, -1:]
+        halves = np.hstack([(total + 1) // 2, total // 2 + 1])
+        middle = [row[1:].searchsorted(half) for row, half in zip(reached, halves, strict=True)]
+        low, high = ordered[np.array(middle).T]
+        recalls, mean = 100.0 * reached[:, within - 1] / total, weight @ ordered / total[:, 0]
+        samples.append(np.column_stack([recalls, mean, (low + (low if lower else high)) / 2]))
     names = [f"R@{k}" for k in options.ks] + ["MnR", "MdR"]
     bounds = np.percentile(np.concatenate(samples), [2.5, 97.5], axis=0)
     return {name: (float(bounds[0, i]), float(bounds[1, i])) for i, name in enumerate(names)}

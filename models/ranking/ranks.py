@@ -109,7 +109,7 @@ class RankSweep:
             self._count_exactly(part._replace(scores=exact), own, better, equal)
             return
         better += reached.above
-        pairs = self._counter.between(part.scores, low, high, over=part.over).numpy()
+        pairs = self._counter.between().numpy()
         pairs = pairs[part.rows.videos[pairs[:, 0]] != part.videos.start + pairs[:, 1]]
         rows, columns = pairs.T
         scores = part.rows.pairs(self._meant, rows, part.videos.start + columns)

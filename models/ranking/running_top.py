@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from reelvec.models.ranking.tiles import Meant, Tile
+from reelvec.models.ranking.counting import places_above
+from reelvec.models.ranking.tiles import Meant, Rows, Tile
 from reelvec.models.ranking.topk import TopK, block_topk, ordered
 
 __all__ = ["RunningTop"]
@@ -40,16 +42,31 @@ class RunningTop:
             self._done.append(self._finished(self._kept))
             self._kept = None
         self._text = tile.text
-        if self._meant is None:
-            new = block_topk(tile.scores, k=self._places)
+        self._kept = self._exactly(tile) if self._meant is None else self._nearly(tile)
+
+    def _exactly(self, tile: Tile) -> TopK:
+        """The best so far and of the tile."""
+        new = block_topk(tile.scores, k=self._places)
+        if self._kept is None:
+            return TopK(new.scores, new.indices + tile.video)
+        scores = torch.cat([self._kept.scores, new.scores], dim=1)
+        indices = torch.cat([self._kept.indices, new.indices + tile.video], dim=1)
+        return ordered(scores, indices, self._places)
+
+    def _nearly(self, tile: Tile) -> TopK:
+        """The same of finite scores that decide no tie: most of a tile is not among the best."""
+        kept = self._kept
+        if kept is None or kept.scores.shape[1] < self._places:
+            new = tile.scores.topk(min(self._places, tile.scores.shape[1]), dim=1)
+            scores, indices = new.values, new.indices + tile.video
         else:
-            best = tile.scores.topk(min(self._places, tile.scores.shape[1]), dim=1)
-            new = TopK(best.values, best.indices)
-        scores, indices = new.scores, new.indices + tile.video
-        if self._kept is not None:
-            scores = torch.cat([self._kept.scores, scores], dim=1)
-            indices = torch.cat([self._kept.indices, indices], dim=1)
-        self._kept = ordered(scores, indices, self._places)
+            scores, indices = _packed(tile, places_above(tile.scores, kept.scores[:, -1]))
+        if kept is None:
+            return TopK(scores, indices)
+        scores = torch.cat([kept.scores, scores], dim=1)
+        best = scores.topk(min(self._places, scores.shape[1]), dim=1)
+        indices = torch.cat([kept.indices, indices], dim=1).gather(1, best.indices)
+        return TopK(best.values, indices)
 
     def best(self) -> TopK:
         """Of all texts, [T, k]; to be asked once, behind the last tile."""
@@ -65,8 +82,14 @@ class RunningTop:
             return near
         count, places = near.indices.shape
         texts = np.arange(self._text, self._text + count)
-        pairs = self._meant.pairs(np.repeat(texts, places), near.indices.numpy().reshape(-1))
-        best = ordered(pairs.view(count, places), near.indices, self._k)
+        scores = torch.full((count, places), -torch.inf)
+        sure = min(self._k, places)
+        self._fill(scores, near.indices, texts=np.arange(count), places=slice(0, sure))
+        if places > sure:  # who stands behind the k best may be one of them
+            apart = near.scores[:, sure - 1].double() - near.scores[:, sure].double()
+            close = (apart <= 2 * self._meant.error).nonzero().flatten().numpy()
+            self._fill(scores, near.indices, texts=close, places=slice(sure, places))
+        best = ordered(scores, near.indices, self._k)
         if places == self._n_videos:
             return best
         least = best.scores[:, -1].double()
@@ -80,3 +103,27 @@ class RunningTop:
             again = exact.best()
             best.scores[rows], best.indices[rows] = again.scores, again.indices
         return best
+
+    def _fill(self, scores: Tensor, indices: Tensor, *, texts: Rows, places: slice) -> None:
+        """Exact scores of some rows [count, places], in these places."""
+        videos = indices[texts, places]
+        if self._meant is not None and videos.numel():
+            each = np.repeat(self._text + texts, videos.shape[1])
+            exact = self._meant.pairs(each, videos.numpy().reshape(-1))
+            scores[texts, places] = exact.view(videos.shape)
+
+
+def _packed(tile: Tile, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores and videos of these places (row, column), row by row, [t, most in a row].
+
+    Rows with fewer are filled up with scores below all.
+    """
+    row, column = places.T
+    counts = torch.bincount(row, minlength=len(tile.scores))
+    nth = torch.arange(len(row)) - (counts.cumsum(0) - counts)[row]
+    shape = (len(tile.scores), int(counts.max()))
+    scores = tile.scores.new_full(shape, -torch.inf)
+    videos = torch.zeros(shape, dtype=torch.int64)
+    scores[row, nth] = tile.scores[row, column]
+    videos[row, nth] = column + tile.video
+    return scores, videos

@@ -16,7 +16,10 @@ __all__ = [
     "clip2video_jitter",
     "clip2video_two_stage",
     "clip4clip_cv2",
+    "embedding_gemma2",
     "ffmpeg_pictures",
+    "qwen3_vl",
+    "videoprism",
     "xpool_segment",
 ]
 
@@ -165,6 +168,43 @@ def adaclip_segment(n_jpeg: int, *, count: int) -> Indices:
         return np.zeros(0, np.int64)
     ticks = np.linspace(0, n_jpeg, count + 1, dtype=np.int64)
     return (ticks[:-1] + ticks[1:]) // 2
+
+
+def qwen3_vl(frame_count: int, *, fps: float, rate: float, most: int) -> Indices:
+    """`rate` frames a second, at least 4 and at most `most`, an even number, evenly to both ends.
+
+    In float32 and rounded half to even, as torch.linspace does it; of a single frame that one.
+    Source: qwen_vl_utils, smart_nframes; specs/clip-native-encoders.md 5.
+    """
+    import torch
+
+    if frame_count < 2 or fps <= 0:
+        return np.arange(min(frame_count, 1), dtype=np.int64)
+    wanted = max(frame_count / fps * rate, 4)
+    count = int(min(wanted, most // 2 * 2, frame_count)) // 2 * 2
+    chosen = torch.linspace(0, frame_count - 1, count).round().long()
+    return np.asarray(chosen.numpy(), np.int64)
+
+
+def embedding_gemma2(frame_count: int, *, fps: float, rate: float) -> Indices:
+    """`rate` frames a second by the mean rate of the file: int(i fps / rate), one at least.
+
+    Source: transformers, EmbeddingGemma2VideoProcessor.sample_frames; the limit comes after.
+    """
+    if frame_count == 0 or fps <= 0:
+        return np.arange(min(frame_count, 1), dtype=np.int64)
+    count, step = max(1, int(frame_count / fps * rate)), fps / rate
+    return np.array([min(frame_count - 1, int(i * step)) for i in range(count)], np.int64)
+
+
+def videoprism(frame_count: int, *, count: int) -> Indices:
+    """floor(i N / count): the first of each segment; fewer frames are repeated in place.
+
+    Source: specs/clip-native-encoders.md 3; the same as AdaCLIP's, in whole numbers.
+    """
+    if frame_count == 0:
+        return np.zeros(0, np.int64)
+    return np.arange(count, dtype=np.int64) * frame_count // count
 
 
 def xpool_segment(frame_count: int, *, count: int) -> Indices:

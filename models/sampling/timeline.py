@@ -30,6 +30,8 @@ class Timeline:
     frame_seconds: npt.NDArray[np.float64] | None = None
     """[N], how long each frame says it is shown; 0, or None: it does not say. Only
     `clip2video_ffmpeg` looks at it."""
+    keyframe: npt.NDArray[np.bool_] | None = None
+    """[N], which of them are keyframes; None: it is not known. Only `keyframes` looks at it."""
     start_seconds: float | None = None
     end_seconds: float | None = None
     """The window [start, end)."""
@@ -68,6 +70,21 @@ class Timeline:
         if self.frame_seconds is None:
             return until
         return np.where(self.frame_seconds > 0, self.frame_seconds, until)
+
+    @property
+    def keyframes_within(self) -> npt.NDArray[np.int64]:
+        """Display indices of the window's keyframes; of a window without one, that before it.
+
+        Raises:
+            ValueError: it is not known which frames are keyframes.
+        """
+        if self.keyframe is None or not self.keyframe.any():
+            raise ValueError("it is not known which frames are keyframes; use the rule per_second")
+        every = np.flatnonzero(self.keyframe).astype(np.int64)
+        inside = every[(every >= self.first) & (every < self.stop)]
+        if len(inside) or self.first == self.stop:
+            return inside
+        return every[every < self.first][-1:]
 
     def on_screen(self, rate: float) -> npt.NDArray[np.int64]:
         """Display indices on screen at start, start + 1/rate, … before the end; each once."""

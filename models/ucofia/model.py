@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from reelvec.models.bounding import Bounded
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.costs import Macs, header_macs
 from reelvec.models.family import OriginalSettings, at_least_fp32
@@ -18,6 +19,7 @@ from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.headers import header_options
 from reelvec.models.temporal import pool, unit
 from reelvec.models.tokens.family import TokenFamily, TokenOptions, shifted_blocks
+from reelvec.models.ucofia.bound import UcofiaBound
 from reelvec.models.ucofia.similarity import Sides, components
 
 __all__ = ["Ucofia"]
@@ -46,7 +48,7 @@ class UcofiaOptions(TokenOptions):
     which it is of."""
 
 
-class Ucofia(TokenFamily):
+class Ucofia(TokenFamily, Bounded):
     """Columns: `sentence`, `words`; `video`, `frames`, all unit, and `pixels`, as they are.
 
     Words and frames include padding: the learned matrices have one row for each, so a checkpoint
@@ -169,3 +171,8 @@ class Ucofia(TokenFamily):
         """Logits [T, V]: the mean of the three."""
         coarse, by_frame, fine = self.components(text, video)
         return (coarse + by_frame + fine) / 3
+
+    def score_bound(self) -> UcofiaBound:
+        """The highest frame and the longest patch (specs/more-heads.md 6.5)."""
+        coarse = (self.get_parameter(_WIDTH[0]), self.get_parameter(_WIDTH[1]))
+        return UcofiaBound(self, coarse=coarse)

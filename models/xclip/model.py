@@ -11,11 +11,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from reelvec.models.bounding import Bounded
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.family import OriginalSettings, at_least_fp32
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.headers import HeaderFamily, HeaderOptions, header_options
 from reelvec.models.temporal import frame_weights, pool, unit
+from reelvec.models.xclip.bound import XClipBound
 from reelvec.models.xclip.similarity import Matrices, Sides, fast_scores, plain_scores
 
 __all__ = ["XClip"]
@@ -25,7 +27,7 @@ _FRAMES = ("frame_logit_weight", "frame_mat_weight", "frame_mat_weight2")
 _WIDTH = ("global_mat_weight", "local_mat_weight")
 
 
-class XClip(HeaderFamily):
+class XClip(HeaderFamily, Bounded):
     """Columns: ``sentence``, ``words``; ``video``, ``frames``, all unit vectors.
 
     Words include start, end and padding tokens, frames the padded ones: the learned matrices have
@@ -131,6 +133,10 @@ class XClip(HeaderFamily):
         )
         score = plain_scores if torch.is_grad_enabled() else fast_scores
         return self.logit_scale.exp() * score(sides, self.matrices())
+
+    def score_bound(self) -> XClipBound | None:
+        """The highest member of each weighed sum."""
+        return None if self._is_tight else XClipBound(self, matrices=self.matrices())
 
     def pair_frame_weights(self, text: TextFeatures, video: VideoFeatures) -> Tensor:
         """Softmax over frames of the plain cosine, without temperature (specs/more-heads.md 4.4).

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from reelvec.models.bounding import Bounded
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.costs import Macs, tower_macs
 from reelvec.models.errors import OptionsError
@@ -22,6 +23,7 @@ from reelvec.models.heads import HeadFamily
 from reelvec.models.noise import Noise
 from reelvec.models.temporal import unit
 from reelvec.models.training.losses import Terms
+from reelvec.models.xpool.bound import XPoolBound
 from reelvec.models.xpool.pooling import Drop, Folded, PoolFrames
 
 __all__ = ["XPool"]
@@ -47,7 +49,7 @@ class XPoolOptions(FamilyOptions):
         return self.transformer_dropout > 0
 
 
-class XPool(HeadFamily):
+class XPool(HeadFamily, Bounded):
     """Columns: `sentence`, raw; normed `frames`, how often each counts, and small Gram matrices."""
 
     options_class = XPoolOptions
@@ -145,6 +147,10 @@ class XPool(HeadFamily):
         return self.logit_scale.exp() * self.pool_frames.cosines(
             sentence, kept._replace(frames=frames)
         )
+
+    def score_bound(self) -> XPoolBound:
+        """From one product a frame (specs/more-heads.md 2.7)."""
+        return XPoolBound(self, pool=self.pool_frames)
 
     def training_terms(self, text: TextFeatures, video: VideoFeatures, *, noise: Noise) -> Terms:
         """`score_terms`, with dropout."""

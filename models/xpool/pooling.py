@@ -135,6 +135,15 @@ class PoolFrames(nn.Module):
         scores: Tensor = above / length.sqrt()
         return scores
 
+    def value_queries(self, sentence: Tensor) -> tuple[Tensor, Tensor]:
+        """What one raw text [1, D] asks of a normed frame's value, by head [H, D]; offset [1]."""
+        queries, offset = self._queries(sentence)
+        return queries[0, self.heads :], offset
+
+    def last_norm(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Weight and bias of the last norm [D], and the constant [D] that goes into it."""
+        return self.layer_norm3.weight, self.layer_norm3.bias, self._constant()
+
     def _queries(self, sentence: Tensor) -> tuple[Tensor, Tensor]:
         """What texts ask of a normed frame: logits' and values' [T, 2 H, D]; values' offset [T]."""
         attn, width = self.cross_attn, sentence.shape[1]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +14,12 @@ import torch
 from reelvec.api.recorded import RecordedArtifacts
 from reelvec.api.table import array_of
 from reelvec.configs import PipelineConfig
+from reelvec.configs.decoding import FrameForm
 from reelvec.errors import RequestError
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import MissingArtifactError
+from reelvec.storage.frames.contract import ClipFrames
+from reelvec.storage.video.transform import fit_all
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.embedding.encoding import (
     EncoderRef,
@@ -24,6 +29,7 @@ from reelvec.tasks.embedding.encoding import (
     with_vectors,
 )
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread, scoring_of
+from reelvec.tasks.scoring.split_rows import tensors_of
 from reelvec.tasks.training.checkpoints import best_checkpoint, checkpoints
 from reelvec.tasks.training.finished import finished
 
@@ -56,7 +62,7 @@ class RunEncoder:
         )
         self._encoder = open_encoder(ref)
 
-    @property
+    @cached_property
     def scoring(self) -> Scoring:
         """How the model scores rows of the tables: by cosine, where a score is one product."""
         model = self._encoder.model
@@ -80,35 +86,91 @@ class RunEncoder:
         self, clips: Sequence[npt.NDArray[np.uint8]], *, column: str
     ) -> npt.NDArray[np.generic]:
         """One column of clips, [N, D] in the tables' type."""
-        source = _GivenClips(clips, side=self._encoder.model.image_size)
+        own = self._encoder.model.pixels
+        side = None if own.fit == "native" else own.size
+        return self.clips(_checked_clips(clips, side=side), column=column)
+
+    def clips(self, clips: Sequence[ClipFrames], *, column: str) -> npt.NDArray[np.generic]:
+        """One column of clips in whatever form they are, [N, D] in the tables' type."""
+        source = _GivenClips(clips, form=self._encoder.model.pixels)
         with one_thread():
             columns = encode_videos(self._encoder, source, source.keys, options=self._options)
         return _column(columns, column)
+
+    def nearest_frame(self, query: Columns, clip: ClipFrames) -> int:
+        """Which frame of a clip, each a clip by itself, scores best; the first of equals."""
+        frames = [_only(clip, place) for place in range(len(clip.frames))]
+        source = _GivenClips(frames, form=self._encoder.model.pixels)
+        with one_thread(), torch.inference_mode():
+            columns = encode_videos(self._encoder, source, source.keys, options=self._options)
+            values = tensors_of(pa.table(columns), self.scoring.video_columns)
+            videos = {n: v.float() if v.is_floating_point() else v for n, v in values.items()}
+            return int(self.scoring.similarity(query, videos)[0].argmax())
+
+
+def _only(clip: ClipFrames, place: int) -> ClipFrames:
+    """A clip of one of its frames."""
+    here = slice(place, place + 1)
+    return replace(
+        clip,
+        frames=clip.frames[here],
+        pts_seconds=clip.pts_seconds[here],
+        frame_index=clip.frame_index[here],
+    )
 
 
 class _GivenClips:
     """Clips in memory as the encoder takes frames from a store (`FrameSource`)."""
 
-    def __init__(self, clips: Sequence[npt.NDArray[np.uint8]], *, side: int) -> None:
-        for number, clip in enumerate(clips):
-            shape, kind = np.shape(clip), getattr(clip, "dtype", type(clip).__name__)
-            if kind != np.uint8 or len(shape) != 4 or not shape[0] or shape[1:] != (side, side, 3):
-                raise RequestError(
-                    f"clip {number} is {kind}{list(shape)}; each must be uint8[T, {side}, {side},"
-                    " 3], RGB, with a frame at least"
-                )
+    def __init__(self, clips: Sequence[ClipFrames], *, form: FrameForm) -> None:
         self._clips = {str(number): clip for number, clip in enumerate(clips)}
+        self._form = form
         self.keys = list(self._clips)
 
     def lengths(self, keys: Sequence[str]) -> npt.NDArray[np.int64]:
-        return np.array([len(self._clips[key]) for key in keys], np.int64)
+        return np.array([len(self._clips[key].frames) for key in keys], np.int64)
+
+    def clip(self, key: str, picks: npt.NDArray[np.int64]) -> ClipFrames:
+        whole = self._clips[key]
+        return replace(
+            whole,
+            frames=whole.frames[picks],
+            pts_seconds=whole.pts_seconds[picks],
+            frame_index=whole.frame_index[picks],
+        )
 
     def gather(
         self, keys: Sequence[str], *, picks: Sequence[npt.NDArray[np.int64]], out: np.ndarray
     ) -> None:
         for row, (key, chosen) in enumerate(zip(keys, picks, strict=True)):
-            out[row, : len(chosen)] = self._clips[key][chosen]
+            frames, filled = self._clips[key].frames[chosen], out[row, : len(chosen)]
+            if frames.shape == filled.shape:
+                filled[...] = frames
+            else:
+                fit_all(frames, form=self._form, out=filled)
             out[row, len(chosen) :] = 0
+
+
+def _checked_clips(clips: Sequence[npt.NDArray[np.uint8]], *, side: int | None) -> list[ClipFrames]:
+    """A caller's arrays as clips of one frame a second; side None: of any height and width.
+
+    Raises:
+        RequestError: frames of another shape or type.
+    """
+    checked = []
+    for number, clip in enumerate(clips):
+        shape, kind = np.shape(clip), getattr(clip, "dtype", type(clip).__name__)
+        sides = (side, side) if side is not None else shape[1:3]
+        if kind != np.uint8 or len(shape) != 4 or 0 in shape or shape[1:] != (*sides, 3):
+            height, width = (side, side) if side is not None else ("H", "W")
+            raise RequestError(
+                f"clip {number} is {kind}{list(shape)}; each must be uint8[T, {height}, {width},"
+                " 3], RGB, with a frame at least"
+            )
+        checked.append(
+            ClipFrames(str(number), clip, np.arange(1.0 * len(clip)), np.arange(len(clip)))
+        )
+    return checked
 
 
 def _checkpoint_of(recorded: RecordedArtifacts) -> SnapshotRef:

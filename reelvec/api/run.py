@@ -84,9 +84,8 @@ class Run:
         """A table by its name.
 
         Args:
-            name: `videos` and `captions` with their vectors; `metrics`, `ranks`, `video_ranks`
-                and `coverage` of the evaluation; `corpus_videos` and `corpus_captions` as they
-                were listed; `training_set`.
+            name: `videos`, `captions` and `windows` with their vectors; `corpus_videos`,
+                `corpus_captions` as listed; `training_set`; else a table of the evaluation.
 
         Raises:
             RequestError: no table is called so.
@@ -206,8 +205,7 @@ class Run:
             device: cpu, cuda or cuda:1; None: as the run was configured.
 
         Returns:
-            [N, D] in the tables' type; rows of `embedding` have length 1, so that
-            `vectors @ texts.T` is what `search` ranks by.
+            [N, D] in the tables' type; of `embedding` unit vectors, whose product ranks `search`.
 
         Raises:
             RequestError: one string instead of several, or no such column.
@@ -244,16 +242,19 @@ class Run:
         with self.searches() as open_search:
             return open_search.text(text, top=top, split=split)
 
-    def searches(self, *, device: str | None = None, times: bool = True) -> Search:
+    def searches(
+        self, *, device: str | None = None, times: bool = True, whole: bool = False
+    ) -> Search:
         """What searches this run by texts, videos of its own, files and vectors.
 
         Args:
             device: of the model; None: as the run was configured.
             times: say when the stored frames are, which reads shards of frames.
+            whole: rank whole videos, also where there are windows.
         """
         from reelvec.api.searching import Search
 
-        return Search(self._recorded, self.config, device=device, times=times)
+        return Search(self._recorded, self.config, device=device, times=times, whole=whole)
 
     def export(self, out: str | Path, *, to: str, force: bool = False, **settings: Any) -> Exported:
         """Write its tables as another tool opens them, into a folder `out` (docs/tables.md).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +11,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 
 from reelvec.api.recorded import RecordedArtifacts
 from reelvec.api.refusals import why_no_video
 from reelvec.configs import PipelineConfig
 from reelvec.errors import RequestError
-from reelvec.tasks.searching.files import frames_of, picture_in
-from reelvec.tasks.searching.search import Answers, check_request, with_warning
+from reelvec.models.features import EMBEDDING
+from reelvec.models.sampling.windows import frames_within
+from reelvec.models.spans import Span
+from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.frames.reader import FrameReader
+from reelvec.tasks.embedding.windows import WINDOWS
+from reelvec.tasks.scoring.logits import Columns
+from reelvec.tasks.searching.files import clip_in
+from reelvec.tasks.searching.search import Answers, SearchRow, check_request, with_warning
 from reelvec.tasks.searching.searcher import Searcher
 
 if TYPE_CHECKING:
@@ -36,6 +45,8 @@ class Search:
 
     Attributes:
         searcher: ranks the run's table, and knows where its videos are.
+        best_seconds: say when the best frame of a window is, for which the model looks at its
+            frames; may be switched off.
     """
 
     def __init__(
@@ -45,13 +56,20 @@ class Search:
         *,
         device: str | None = None,
         times: bool = True,
+        whole: bool = False,
     ) -> None:
         self._recorded = recorded
         self._config = config
         self._device = device
-        frames = recorded.snapshot("frames") if times and recorded.has("frames") else None
+        embeddings = recorded.snapshot("embeddings")
+        self.best_seconds = bool(embeddings.rows_of(WINDOWS)) and not whole
+        looks = recorded.has("frames") and (times or self.best_seconds)
         self.searcher = Searcher(
-            recorded.snapshot("embeddings"), corpus=recorded.snapshot("corpus"), frames=frames
+            embeddings,
+            corpus=recorded.snapshot("corpus"),
+            frames=recorded.snapshot("frames") if looks else None,
+            times=times,
+            whole=whole,
         )
 
     def where(self, expression: str, *, attributes: str | Path | None = None) -> pa.Array:
@@ -96,11 +114,9 @@ class Search:
         check_request(text, top=top)
         self._check_split(split)
         encoder = self._encoder
-        return self._warned(
-            self.searcher.best(
-                encoder.query(text), scoring=encoder.scoring, top=top, split=split, only=only
-            )
-        )
+        query = encoder.query(text)
+        found = self.searcher.best(query, scoring=encoder.scoring, top=top, split=split, only=only)
+        return self._warned(self._with_best_seconds(found, query))
 
     def texts(
         self,
@@ -154,12 +170,11 @@ class Search:
         """
         check_request(None, top=top)
         self._check_split(split)
-        extract = self._config.extract
-        frames = picture_in(path, size=extract.size)
-        if frames is None:
-            frames = frames_of(path, options=extract)
-        vectors = self._encoder.frames([frames], column="embedding")
-        return self.vectors(vectors, top=top, split=split, only=only)[0]
+        clip = clip_in(path, options=self._config.extract)
+        vectors = self._encoder.clips([clip], column=EMBEDDING)
+        (found,) = self.vectors(vectors, top=top, split=split, only=only)
+        query = {EMBEDDING: torch.from_numpy(np.asarray(vectors, np.float32))}
+        return self._with_best_seconds(found, query)
 
     def vectors(
         self,
@@ -198,6 +213,12 @@ class Search:
         return " ".join(f"{one.artifact.fingerprint[:12]}-{one.number}" for one in snapshots)
 
     @cached_property
+    def evaluation(self) -> Snapshot | None:
+        """What the run's tables scored; None: they are not scored."""
+        has = self._recorded.has("evaluation")
+        return self._recorded.snapshot("evaluation") if has else None
+
+    @cached_property
     def splits(self) -> tuple[str, ...]:
         """Splits of the run's videos, sorted; "" is of every one."""
         return self.searcher.splits
@@ -206,6 +227,26 @@ class Search:
         if split is not None and "" not in self.splits and split not in self.splits:
             there = ", ".join(self.splits) or "none"
             raise RequestError(f"no video is of the split ({split}); there are: {there}")
+
+    def _with_best_seconds(self, answers: Answers, query: Columns) -> Answers:
+        """With the frame of each window that is nearest to the query, each looked at by itself."""
+        reader = self.searcher.frames if self.best_seconds else None
+        if reader is None:
+            return answers
+        rows = [self._with_best_second(row, query, reader=reader) for row in answers.rows]
+        return replace(answers, rows=rows)
+
+    def _with_best_second(
+        self, row: SearchRow, query: Columns, *, reader: FrameReader
+    ) -> SearchRow:
+        video = self.searcher.videos.find(row.video_id)
+        if video is None or video.content_hash not in reader:
+            return row
+        times = reader.pts(video.content_hash)
+        first, stop = frames_within(times, Span(row.start_seconds, row.end_seconds))
+        clip = reader.clip(video.content_hash, np.arange(first, stop))
+        best = self._encoder.nearest_frame(query, clip)
+        return replace(row, best_seconds=float(times[first + best]))
 
     def _warned(self, answers: Answers) -> Answers:
         return with_warning(answers, self._config)

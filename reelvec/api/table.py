@@ -27,10 +27,12 @@ _ROWS = 16_384
 TABLES: Mapping[str, tuple[str, str]] = {
     "videos": ("embeddings", "videos"),
     "captions": ("embeddings", "captions"),
+    "windows": ("embeddings", "windows"),
     "metrics": ("evaluation", "metrics"),
     "ranks": ("evaluation", "ranks"),
     "video_ranks": ("evaluation", "video_ranks"),
     "coverage": ("evaluation", "coverage"),
+    "moments": ("evaluation", "moments"),
     "corpus_videos": ("corpus", "videos"),
     "corpus_captions": ("corpus", "captions"),
     "training_set": ("checkpoint", "training_set"),

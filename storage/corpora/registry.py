@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from reelvec.configs.corpora import CorpusConfig, StoryCorpus
+from reelvec.configs.corpora import CorpusConfig, FilmCorpus, StoryCorpus
 from reelvec.configs.schema import BenchmarkCorpus, FolderCorpus, SyntheticCorpus
 from reelvec.storage.corpora.benchmarks.reading import BenchmarkReader
 from reelvec.storage.corpora.contract import CorpusReader
@@ -17,24 +17,35 @@ from reelvec.storage.errors import CorpusError
 __all__ = ["BENCHMARKS", "READERS", "open_corpus", "reader_class"]
 
 
+_NOT_OF_READERS = {"kind", "windows"}
+"""Fields of a corpus that say nothing of its files."""
+
+
 def _folder(config: FolderCorpus, _: Path, __: bool) -> CorpusReader:
     from reelvec.storage.corpora.own.folder import FolderReader
 
-    return FolderReader(**config.model_dump(exclude={"kind"}))
+    return FolderReader(**config.model_dump(exclude=_NOT_OF_READERS))
 
 
 def _synthetic(config: SyntheticCorpus, store_dir: Path, draws: bool) -> CorpusReader:
     from reelvec.storage.corpora.synthetic.corpus import SyntheticOptions, SyntheticReader
 
-    options = SyntheticOptions(**config.model_dump(exclude={"kind"}))
+    options = SyntheticOptions(**config.model_dump(exclude=_NOT_OF_READERS))
     return SyntheticReader(options, store_dir=store_dir, draws=draws)
 
 
 def _stories(config: StoryCorpus, store_dir: Path, draws: bool) -> CorpusReader:
     from reelvec.storage.corpora.synthetic.story_corpus import StoryOptions, StoryReader
 
-    options = StoryOptions(**config.model_dump(exclude={"kind"}))
+    options = StoryOptions(**config.model_dump(exclude=_NOT_OF_READERS))
     return StoryReader(options, store_dir=store_dir, draws=draws)
+
+
+def _films(config: FilmCorpus, store_dir: Path, draws: bool) -> CorpusReader:
+    from reelvec.storage.corpora.synthetic.film_corpus import FilmOptions, FilmReader
+
+    options = FilmOptions(**config.model_dump(exclude=_NOT_OF_READERS))
+    return FilmReader(options, store_dir=store_dir, draws=draws)
 
 
 BENCHMARKS: dict[str, tuple[str, str]] = {
@@ -56,13 +67,14 @@ def reader_class(kind: str) -> type[BenchmarkReader]:
 
 
 def _benchmark(config: BenchmarkCorpus, _: Path, __: bool) -> CorpusReader:
-    return reader_class(config.kind)(**config.model_dump(exclude={"kind"}))
+    return reader_class(config.kind)(**config.model_dump(exclude=_NOT_OF_READERS))
 
 
 READERS: dict[str, Callable[[Any, Path, bool], CorpusReader]] = {
     "folder": _folder,
     "synthetic": _synthetic,
     "stories": _stories,
+    "films": _films,
     **dict.fromkeys(BENCHMARKS, _benchmark),
 }
 

@@ -145,6 +145,8 @@ class ArrowShardWriter:
 class ArrowShardReader:
     """Maps the file and keeps one view a clip, so that reading is a copy and nothing else."""
 
+    native = False
+
     def __init__(self, path: Path) -> None:
         try:
             with explained("read", path=path):
@@ -168,6 +170,13 @@ class ArrowShardReader:
         flat = batch.column("frame").storage.flatten().to_numpy(zero_copy_only=True)
         view: np.ndarray = flat.reshape(batch.num_rows, self.size, self.size, 3)
         return view
+
+    def shape(self, i: int) -> tuple[int, int]:
+        del i
+        return self.size, self.size
+
+    def source(self, i: int) -> None:
+        del i  # shards of one form hold frames alone
 
     def frames(self, i: int) -> np.ndarray:
         if self.payload == "raw":

@@ -1,7 +1,8 @@
 """The contract of frame shards in every format: clips by key, in the order they were added.
 
 A shard holds the sampled frames of many clips, RGB uint8 ``[T, S, S, 3]`` each, with their
-presentation times (seconds) and display indices. Payload ``raw`` is exact; ``jpeg`` (quality 95,
+presentation times (seconds) and display indices; a native one ``[T, H, W, 3]`` of each clip's own
+height and width, and what it was made from. Payload ``raw`` is exact; ``jpeg`` (quality 95,
 4:2:0) takes about 1/9 of the bytes at about 42 dB (notes/decoding-and-stores.md 3).
 """
 
@@ -25,6 +26,7 @@ __all__ = [
     "FrameShardWriter",
     "FrameSource",
     "Payload",
+    "Source",
     "TooLongError",
     "check_clip",
     "check_key",
@@ -45,21 +47,40 @@ class TooLongError(StoreError):
     """A clip has more frames than its format holds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a clip's frames were made from.
+
+    Attributes:
+        height: of the decoded pictures, upright, pixels.
+        width: of the same.
+        frames: of the file, counted.
+        fps: of the file, as its container says.
+    """
+
+    height: int
+    width: int
+    frames: int
+    fps: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipFrames:
     """The stored frames of one clip.
 
     Attributes:
         clip_key: content hash, and window when there is one (records.clip_key).
-        frames: uint8 [T, S, S, 3], RGB.
+        frames: uint8 [T, S, S, 3], RGB; native ones [T, H, W, 3].
         pts_seconds: float64 [T], presentation times.
         frame_index: int64 [T], positions in display order within the file.
+        source: what they were made from; only native shards keep it, and need it.
     """
 
     clip_key: str
     frames: np.ndarray
     pts_seconds: np.ndarray
     frame_index: np.ndarray
+    source: Source | None = None
 
 
 class FrameShardWriter(Protocol):
@@ -89,17 +110,25 @@ class FrameShardReader(Protocol):
     Attributes:
         keys: clip keys in the order of writing.
         lengths: int64 [V], frames of each clip.
-        size: height and width of a frame, pixels.
+        size: height and width of a frame, pixels; of native ones the shorter side, at most.
         payload: raw or jpeg.
+        native: whether each clip has its own height and width.
     """
 
     keys: tuple[str, ...]
     lengths: np.ndarray
     size: int
     payload: Payload
+    native: bool
+
+    def shape(self, i: int) -> tuple[int, int]:
+        """(height, width) of the frames of clip `i`."""
+
+    def source(self, i: int) -> Source | None:
+        """What clip `i` was made from; None where the shard does not say."""
 
     def frames(self, i: int) -> np.ndarray:
-        """Frames of clip `i`, uint8 [T, S, S, 3], read-only; a view where the format allows."""
+        """Frames of clip `i`, uint8 [T, H, W, 3], read-only; a view where the format allows."""
 
     def pts_seconds(self, i: int) -> np.ndarray:
         """Presentation times of clip `i`, float64 [T], seconds."""
@@ -108,7 +137,7 @@ class FrameShardReader(Protocol):
         """Display indices of clip `i`, int64 [T]."""
 
     def read_into(self, i: int, picks: np.ndarray, out: np.ndarray) -> None:
-        """Copies frames `picks` (int64 [P]) of clip `i` into `out` (uint8 [P, S, S, 3])."""
+        """Copies frames `picks` (int64 [P]) of clip `i` into `out` (uint8 [P, H, W, 3])."""
 
     def stored(self, i: int) -> np.ndarray | list[bytes]:
         """The payload of clip `i` as it is stored: raw frames, or one JPEG a frame."""
@@ -125,6 +154,9 @@ class FrameSource(Protocol):
 
     def gather(self, keys: Sequence[str], *, picks: Sequence[np.ndarray], out: np.ndarray) -> None:
         """Fills ``out`` [V, F, S, S, 3] with the picked frames, the rest with zeros."""
+
+    def clip(self, key: str, picks: np.ndarray) -> ClipFrames:
+        """The picked frames of a clip as they are stored, with all that is known of them."""
 
 
 def let_go(frames: np.ndarray) -> None:
@@ -149,15 +181,17 @@ def jpegs_of(frames: np.ndarray) -> Iterator[bytes]:
         let_go(frames)
 
 
-def check_clip(clip: ClipFrames, *, size: int) -> None:
+def check_clip(clip: ClipFrames, *, size: int, native: bool = False) -> None:
     """Refuses a clip that does not fit the shard.
 
     Raises:
         StoreError: wrong shape or dtype, times or indices of another length.
     """
-    count = len(clip.frames)
+    count, height, width = len(clip.frames), size, size
+    if native and clip.frames.ndim == 4 and 0 < min(clip.frames.shape[1:3]) <= size:
+        height, width = clip.frames.shape[1:3]
     wanted = {
-        "frames": (clip.frames, np.uint8, (count, size, size, 3)),
+        "frames": (clip.frames, np.uint8, (count, height, width, 3)),
         "pts_seconds": (clip.pts_seconds, np.float64, (count,)),
         "frame_index": (clip.frame_index, np.int64, (count,)),
     }
@@ -182,16 +216,20 @@ def check_key(key: str, *, count: int, taken: set[str]) -> None:
     taken.add(key)
 
 
-def check_source(source: FrameShardReader, *, size: int, payload: str) -> None:
+def check_source(
+    source: FrameShardReader, *, size: int, payload: str, native: bool = False
+) -> None:
     """Refuses to copy between shards that do not hold the same thing.
 
     Raises:
-        StoreError: another frame size or payload.
+        StoreError: another frame size or payload, or another fit.
     """
-    if (source.size, source.payload) != (size, payload):
+    held, wanted = (source.size, source.payload, source.native), (size, payload, native)
+    if held != wanted:
+        said = [f"{px} px {kind}{' native' if own else ''}" for px, kind, own in (held, wanted)]
         raise StoreError(
-            f"clips of {source.size} px {source.payload} cannot be copied as they are into a shard "
-            f"of {size} px {payload}; decode and add them instead"
+            f"clips of {said[0]} cannot be copied as they are into a shard "
+            f"of {said[1]}; decode and add them instead"
         )
 
 

@@ -9,8 +9,12 @@ from reelvec.storage.errors import StoreError
 from reelvec.storage.frames.arrow import ArrowShardReader, ArrowShardWriter
 from reelvec.storage.frames.contract import FrameShardReader, FrameShardWriter, Payload
 from reelvec.storage.frames.hdf5 import Hdf5ShardReader, Hdf5ShardWriter
+from reelvec.storage.frames.native import NativeShardReader, NativeShardWriter, is_native
 
-__all__ = ["SUFFIXES", "Format", "format_of", "open_reader", "open_writer"]
+__all__ = ["NATIVE_FORMAT", "SUFFIXES", "Format", "format_of", "open_reader", "open_writer"]
+
+NATIVE_FORMAT = "frames in their own proportions (native) are stored as arrow, not as {}"
+"""Why another format is refused."""
 
 Format = Literal["arrow", "hdf5"]
 
@@ -18,7 +22,9 @@ SUFFIXES: dict[Format, str] = {"arrow": ".arrow", "hdf5": ".h5"}
 """Format -> suffix of its files, by which they are opened again."""
 
 
-def open_writer(path: Path, *, format: Format, payload: Payload, size: int) -> FrameShardWriter:
+def open_writer(
+    path: Path, *, format: Format, payload: Payload, size: int, native: bool = False
+) -> FrameShardWriter:
     """A writer of a new shard at `path`.
 
     Args:
@@ -26,12 +32,17 @@ def open_writer(path: Path, *, format: Format, payload: Payload, size: int) -> F
         format: arrow or hdf5.
         payload: raw or jpeg.
         size: height and width of every frame, pixels.
+        native: each clip has its own height and width, the shorter of them at most `size`.
 
     Raises:
-        StoreError: an unknown format or payload.
+        StoreError: an unknown format or payload, or one that holds no native frames.
     """
     if payload not in ("raw", "jpeg"):
         raise StoreError(f"no frame payload is called {payload!r}: known are raw and jpeg")
+    if native and format != "arrow":
+        raise StoreError(NATIVE_FORMAT.format(format))
+    if native:
+        return NativeShardWriter(path, payload=payload, size=size)
     if format == "arrow":
         return ArrowShardWriter(path, payload=payload, size=size)
     if format == "hdf5":
@@ -47,7 +58,7 @@ def open_reader(path: Path) -> FrameShardReader:
         IntegrityError: the file is no shard of that format.
     """
     if format_of(path) == "arrow":
-        return ArrowShardReader(path)
+        return NativeShardReader(path) if is_native(path) else ArrowShardReader(path)
     return Hdf5ShardReader(path)
 
 

@@ -8,11 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from reelvec.configs.decoding import FrameForm
 from reelvec.storage.commits.artifact import PartRef, Snapshot
 from reelvec.storage.errors import MissingArtifactError
-from reelvec.storage.frames.contract import FrameShardReader, jpegs_of
+from reelvec.storage.frames.contract import ClipFrames, FrameShardReader, jpegs_of
 from reelvec.storage.frames.formats import open_reader
 from reelvec.storage.reasons import Status
+from reelvec.storage.video.transform import fit_all
 
 __all__ = ["FrameReader"]
 
@@ -28,6 +30,7 @@ class FrameReader:
         snapshot: of a frames artifact.
         open_shards: at most so many stay open.
         part_of: clip_key -> number of its part, where that is known; None: receipts are read.
+        form: what `gather` makes of native frames; stored squares are given as they are.
     """
 
     def __init__(
@@ -36,7 +39,9 @@ class FrameReader:
         *,
         open_shards: int = 256,
         part_of: Mapping[str, int] | None = None,
+        form: FrameForm | None = None,
     ) -> None:
+        self._form = form or FrameForm()
         self._snapshot = snapshot
         self._limit = open_shards
         self._parts: list[PartRef] = snapshot.parts("frames")
@@ -88,12 +93,40 @@ class FrameReader:
         for v in order:
             index, _ = self._place(keys[v])
             count = len(picks[v])
-            self._shard(numbers[v]).read_into(index, picks[v], out[v, :count])
+            self._read(self._shard(numbers[v]), index, picks[v], out[v, :count])
             if count < slots:
                 out[v, count:] = 0
 
+    def _read(self, shard: FrameShardReader, i: int, picks: np.ndarray, out: np.ndarray) -> None:
+        """Frames `picks` of clip `i` into `out` [P, S, S, 3]; native ones are fitted."""
+        if not shard.native:
+            shard.read_into(i, picks, out)
+            return
+        whole = np.empty((len(picks), *shard.shape(i), 3), np.uint8)
+        shard.read_into(i, picks, whole)
+        fit_all(whole, form=self._form, out=out)
+
+    def clip(self, key: str, picks: np.ndarray) -> ClipFrames:
+        """Frames `picks` (int64 [P]) of a clip as they are stored, with all that is known of them.
+
+        Raises:
+            MissingArtifactError: the clip has no frames in this snapshot.
+            IntegrityError: a shard is not what its receipt promised.
+        """
+        index, _ = self._place(key)
+        shard = self._shard(self._number(key))
+        frames = np.empty((len(picks), *shard.shape(index), 3), np.uint8)
+        shard.read_into(index, picks, frames)
+        return ClipFrames(
+            clip_key=key,
+            frames=frames,
+            pts_seconds=shard.pts_seconds(index)[picks],
+            frame_index=shard.frame_index(index)[picks],
+            source=shard.source(index),
+        )
+
     def frames(self, key: str) -> np.ndarray:
-        """All stored frames of a clip, uint8 [T, S, S, 3], read-only."""
+        """All stored frames of a clip, uint8 [T, H, W, 3], read-only."""
         index, _ = self._place(key)
         return self._shard(self._number(key)).frames(index)
 
@@ -122,7 +155,7 @@ class FrameReader:
         self._open.clear()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_reopen, (self._snapshot, self._limit))
+        return (_reopen, (self._snapshot, self._limit, self._form))
 
     def _number(self, key: str) -> int:
         try:
@@ -165,5 +198,5 @@ def _parts_of(parts: Sequence[PartRef]) -> dict[str, int]:
     }
 
 
-def _reopen(snapshot: Snapshot, open_shards: int) -> FrameReader:
-    return FrameReader(snapshot, open_shards=open_shards)
+def _reopen(snapshot: Snapshot, open_shards: int, form: FrameForm) -> FrameReader:
+    return FrameReader(snapshot, open_shards=open_shards, form=form)

@@ -10,16 +10,19 @@ It ends when its owner's socket closes, however the owner ended; its children en
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import importlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from reelvec.storage.errors import ReelvecError
@@ -130,8 +133,9 @@ def _environment() -> dict[str, str]:
 
 def serve(fd: int, preload: Sequence[str]) -> None:
     """The zygote's own life: import, then fork and reap until the owner is gone."""
-    for module in preload:
-        importlib.import_module(module)
+    with _ending_with_owner(fd):
+        for module in preload:
+            importlib.import_module(module)
     with socket.socket(fileno=fd) as owner:
         while True:
             data, fds, _, _ = socket.recv_fds(owner, MESSAGE_BYTES, MAX_FDS)
@@ -143,6 +147,27 @@ def serve(fd: int, preload: Sequence[str]) -> None:
                 owner.sendall(json.dumps({"code": os.waitstatus_to_exitcode(status)}).encode())
             else:
                 _fork(owner, request, fds)
+
+
+@contextmanager
+def _ending_with_owner(fd: int) -> Iterator[None]:
+    """While modules are imported, which takes long on a busy machine, the owner's end is ours."""
+
+    def look(*_: object) -> None:
+        if any(event & select.POLLHUP for _, event in owner.poll(0)):
+            os._exit(0)
+
+    owner = select.poll()
+    owner.register(fd, 0)
+    signal.signal(signal.SIGIO, look)
+    signal.siginterrupt(signal.SIGIO, False)
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_ASYNC)
+    look()  # gone before we asked to be told
+    yield
+    fcntl.fcntl(fd, fcntl.F_SETFL, flags)
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
 
 
 def _fork(owner: socket.socket, request: dict[str, object], fds: list[int]) -> None:

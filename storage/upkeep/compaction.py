@@ -157,7 +157,13 @@ def _copy_rows(group: Sequence[PartRef], path: Path) -> int:
 def _copy_clips(group: Sequence[PartRef], path: Path) -> int:
     head = open_reader(group[0].path)
     count = 0
-    with open_writer(path, format=format_of(path), payload=head.payload, size=head.size) as writer:
+    with open_writer(
+        path,
+        format=format_of(path),
+        payload=head.payload,
+        size=head.size,
+        native=head.native,
+    ) as writer:
         for part in group:
             shard = open_reader(part.path)
             for i, key in enumerate(shard.keys):

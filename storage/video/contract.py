@@ -13,7 +13,7 @@ from reelvec.configs.decoding import MAX_PIXELS, FrameOptions
 from reelvec.storage.errors import VideoError
 from reelvec.storage.video.content import no_progress
 from reelvec.storage.video.probe import ProbeResult
-from reelvec.storage.video.transform import fit
+from reelvec.storage.video.transform import fit, fitted_size
 
 __all__ = [
     "Allocate",
@@ -33,7 +33,9 @@ class DecodedFrames:
     """Frames of one clip. Where salvaged, only those before the damage."""
 
     frames: npt.NDArray[np.uint8]
-    """[T, S, S, 3] RGB."""
+    """[T, H, W, 3] RGB; H = W = S but where they are kept native."""
+    source: tuple[int, int]
+    """(height, width) of the decoded pictures, upright, pixels."""
     pts_seconds: npt.NDArray[np.float64]
     """[T], seconds since the first frame of the file."""
     frame_index: npt.NDArray[np.int64]
@@ -62,12 +64,23 @@ class CountDiffersError(VideoError):
 
 
 class FrameSink:
-    """Takes pictures by display index, shapes them, and knows which are still missing."""
+    """Takes pictures by display index, shapes them, and knows which are still missing.
+
+    Attributes:
+        frames: [T, H, W, 3]; of native ones the first picture says H and W, and none is there
+            before it.
+        source: (height, width) of the first picture; (0, 0) before it.
+    """
 
     def __init__(
         self, picks: npt.NDArray[np.int64], *, options: FrameOptions, allocate: Allocate
     ) -> None:
-        self.frames = allocate((len(picks), options.size, options.size, 3))
+        self.source = (0, 0)
+        self._allocate = allocate
+        if options.fit == "native":
+            self.frames = np.zeros((len(picks), 0, 0, 3), np.uint8)
+        else:
+            self.frames = allocate((len(picks), options.size, options.size, 3))
         self.picks = picks
         self.filled = np.zeros(len(picks), np.bool_)
         self._position = {int(index): place for place, index in enumerate(picks)}
@@ -80,9 +93,26 @@ class FrameSink:
 
     def put(self, index: int, picture: npt.NDArray[np.uint8]) -> None:
         """Store the picture [H, W, 3] of display index `index`, upright."""
-        place = self._position[index]
-        fit(picture, size=self._options.size, out=self.frames[place], how=self._options.resize)
+        place, options = self._position[index], self._options
+        if self.source == (0, 0):
+            self.source = picture.shape[0], picture.shape[1]
+            self._make_room()
+        fit(
+            picture,
+            size=options.size,
+            out=self.frames[place],
+            how=options.resize,
+            fit=options.fit,
+            interpolation=options.interpolation,
+        )
         self.filled[place] = True
+
+    def _make_room(self) -> None:
+        """Of native frames, now that their size is known."""
+        options = self._options
+        shape = fitted_size(*self.source, size=options.size, fit=options.fit)
+        if self.frames.shape[1:3] != shape:
+            self.frames = self._allocate((len(self.picks), *shape, 3))
 
     def complete(self) -> bool:
         """Nothing is missing."""

@@ -158,6 +158,7 @@ def _decoded(
     salvaged = bool(probe.truncated) and options.damaged == "salvage"
     return DecodedFrames(
         frames=sink.frames,
+        source=sink.source,
         pts_seconds=probe.pts_seconds[sink.picks],
         frame_index=sink.picks,
         status="salvaged" if salvaged else "ok",
@@ -173,6 +174,7 @@ def _salvaged(sink: FrameSink, best: _Kept, probe: ProbeResult, said: list[str])
     kept = sink.picks[: best.count]
     return DecodedFrames(
         frames=sink.frames[: best.count],
+        source=sink.source,
         pts_seconds=probe.pts_seconds[kept],
         frame_index=kept,
         status="salvaged",

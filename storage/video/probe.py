@@ -93,6 +93,12 @@ class ProbeResult:
         return int(self.packets.keyframe.sum())
 
     @property
+    def keyframe(self) -> npt.NDArray[np.bool_] | None:
+        """[N], which of the frames a player shows are keyframes; None: frames were counted anew."""
+        shown = self.packets.display_order()
+        return self.packets.keyframe[shown] if len(shown) == self.frames_counted else None
+
+    @property
     def rotation(self) -> int:
         """Degrees counter-clockwise that a player turns the picture: 0, 90, 180 or 270."""
         return self.orientation.degrees

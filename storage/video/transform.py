@@ -1,4 +1,4 @@
-"""From a decoded picture to the stored square: shorter side to S, antialiased bicubic, centre crop.
+"""From a decoded picture to the stored one: cropped, squashed or whole, resized with antialiasing.
 
 The rounding is torchvision's (Resize of an int, CenterCrop), the reference picture Pillow's. The
 `torch` way works on uint8, channels last, and stays within 2 levels of Pillow at 7 to 9 times its
@@ -12,9 +12,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["fit", "resized_size"]
+from reelvec.configs.decoding import FrameForm
+
+__all__ = ["fit", "fit_all", "fitted_size", "resized_size"]
 
 Picture = npt.NDArray[np.uint8]
+Fit = Literal["crop", "squash", "native"]
+Interpolation = Literal["bicubic", "bilinear"]
 
 
 def resized_size(height: int, width: int, *, size: int) -> tuple[int, int]:
@@ -24,38 +28,69 @@ def resized_size(height: int, width: int, *, size: int) -> tuple[int, int]:
     return int(size * height / width), size
 
 
-def fit(
-    picture: Picture, *, size: int, out: Picture, how: Literal["torch", "pillow"] = "torch"
-) -> None:
-    """Write `picture` [H, W, 3] into `out` [size, size, 3], both RGB uint8.
+def fitted_size(height: int, width: int, *, size: int, fit: Fit) -> tuple[int, int]:
+    """(height, width) of what a picture becomes: a square, or with `native` its own proportions."""
+    if fit != "native":
+        return size, size
+    if min(height, width) <= size:
+        return height, width
+    return resized_size(height, width, size=size)
 
-    Portrait 3 x 6 to size 2: resized to 2 x 4, rows 1 and 2 kept.
+
+def fit(
+    picture: Picture,
+    *,
+    size: int,
+    out: Picture,
+    how: Literal["torch", "pillow"] = "torch",
+    fit: Fit = "crop",
+    interpolation: Interpolation = "bicubic",
+) -> None:
+    """Write `picture` [H, W, 3] into `out`, of its `fitted_size` [h, w, 3], both RGB uint8.
+
+    Portrait 3 x 6 cropped to size 2: resized to 2 x 4, rows 1 and 2 kept.
     """
-    height, width = resized_size(picture.shape[0], picture.shape[1], size=size)
+    if fit == "crop":
+        height, width = resized_size(picture.shape[0], picture.shape[1], size=size)
+    else:
+        height, width = out.shape[:2]
     # torchvision's CenterCrop: Python's round, half to even
-    top, left = round((height - size) / 2), round((width - size) / 2)
+    top, left = round((height - out.shape[0]) / 2), round((width - out.shape[1]) / 2)
     if (height, width) == picture.shape[:2]:
         resized = picture
     elif how == "torch":
-        resized = _torch(picture, height, width)
+        resized = _torch(picture, height, width, interpolation)
     else:
-        resized = _pillow(picture, height, width)
-    out[...] = resized[top : top + size, left : left + size]
+        resized = _pillow(picture, height, width, interpolation)
+    out[...] = resized[top : top + out.shape[0], left : left + out.shape[1]]
 
 
-def _torch(picture: Picture, height: int, width: int) -> Picture:
+def fit_all(pictures: Picture, *, form: FrameForm, out: Picture) -> None:
+    """Write pictures [T, H, W, 3] into `out` [T, S, S, 3] in a form, whatever its own size is."""
+    for picture, place in zip(pictures, out, strict=True):
+        fit(
+            picture,
+            size=place.shape[0],
+            out=place,
+            how=form.resize,
+            fit=form.fit,
+            interpolation=form.interpolation,
+        )
+
+
+def _torch(picture: Picture, height: int, width: int, interpolation: Interpolation) -> Picture:
     import torch
 
     # [H, W, 3] in memory is channels-last [1, 3, H, W]: no copy, and the fast uint8 path
     image = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
     resized = torch.nn.functional.interpolate(
-        image, size=(height, width), mode="bicubic", antialias=True, align_corners=False
+        image, size=(height, width), mode=interpolation, antialias=True, align_corners=False
     )
     return np.asarray(resized[0].permute(1, 2, 0).numpy(), np.uint8)
 
 
-def _pillow(picture: Picture, height: int, width: int) -> Picture:
+def _pillow(picture: Picture, height: int, width: int, interpolation: Interpolation) -> Picture:
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(picture))
-    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+    return np.asarray(image.resize((width, height), Image.Resampling[interpolation.upper()]))

@@ -51,11 +51,28 @@ SMALL_FILES = (
 )
 """Files that are kept beside the tensors of transformers' layout, where they exist."""
 
+MORE_FILES = (
+    "video_preprocessor_config.json",
+    "modules.json",
+    "config_sentence_transformers.json",
+)
+"""Kept too, of the types that are not the first ones: their hashes are of the files above alone."""
+
+_FIRST_TYPES = ("clip", "metaclip_2", "siglip", "siglip2")
+
 OPEN_CLIP_FILES = ("open_clip_config.json",)
 """The same of OpenCLIP's layout."""
 
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _OPEN_CLIP = "open_clip_model.safetensors"
+_PICKLE = "pytorch_model.bin"
+_CONVERT = (
+    ', or in one line, where its author is trusted: python -c "import torch;'
+    " from safetensors.torch import save_file; d = '{folder}'; s = torch.load(d +"
+    " '/pytorch_model.bin', weights_only=True); save_file({{k: v.clone() for k, v in s.items()}},"
+    " d + '/model.safetensors')\""
+)
+"""For a folder that holds a pickle alone; weights_only runs nothing of it."""
 _MAX_SMALL = 64 << 20
 """Bytes of a small file; the largest there are, are tokenizers of 35 MB."""
 
@@ -97,12 +114,14 @@ def _from_hub(source: str) -> Path:
         folder = snapshot_download(
             repository,
             revision=revision or None,
-            allow_patterns=["*.safetensors", _INDEX, *SMALL_FILES, *OPEN_CLIP_FILES],
+            allow_patterns=["*.safetensors", _INDEX, *SMALL_FILES, *MORE_FILES, *OPEN_CLIP_FILES],
         )
     except Exception as error:  # offline, unknown, gated: the hub's own words say which
         raise WeightsError(
             f"(hf:{source}) is no local folder, and the hub did not give it"
-            f" ({type(error).__name__}: {error}); check the name, the network and `hf auth login`",
+            f" ({type(error).__name__}: {error}); check the name, the network and `hf auth login`."
+            f" Without a network, bring a folder: `hf download {repository} --local-dir FOLDER`"
+            " where there is one, copy it here, and give hf:FOLDER",
             path=source,
         ) from error
     return Path(folder)
@@ -164,7 +183,8 @@ def _parts(folder: Path) -> list[Path]:
     if not index.is_file():
         raise WeightsError(
             f"{folder} holds no {_WHOLE} and no {_OPEN_CLIP}; pickles are not read: save the model"
-            " with save_pretrained(FOLDER, safe_serialization=True)",
+            " with save_pretrained(FOLDER, safe_serialization=True)"
+            + (_CONVERT.format(folder=folder) if (folder / _PICKLE).is_file() else ""),
             path=str(folder),
         )
     try:
@@ -177,9 +197,18 @@ def _parts(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
+def _names(folder: Path) -> tuple[str, ...]:
+    """Small files of transformers' layout; damaged configurations are told by who reads them."""
+    try:
+        kind = json.loads((folder / "config.json").read_bytes())["model_type"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return SMALL_FILES
+    return SMALL_FILES if kind in _FIRST_TYPES else SMALL_FILES + MORE_FILES
+
+
 def _packed(folder: Path) -> torch.Tensor:
     """The small files as one uint8 tensor: a line of JSON {name: bytes}, then their bytes."""
-    names = OPEN_CLIP_FILES if _is_open_clip(folder) else SMALL_FILES
+    names = OPEN_CLIP_FILES if _is_open_clip(folder) else _names(folder)
     paths = {name: folder / name for name in names if (folder / name).is_file()}
     for path in paths.values():
         if path.stat().st_size > _MAX_SMALL:

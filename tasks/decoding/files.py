@@ -22,6 +22,7 @@ import numpy.typing as npt
 from reelvec.configs.decoding import FileLimits, FrameOptions, JobLimits
 from reelvec.configs.schema import ExtractConfig
 from reelvec.storage.file_marks import FileMark
+from reelvec.storage.frames.contract import Source
 from reelvec.storage.reasons import Reason, Status
 from reelvec.storage.records import Outcome, Video
 from reelvec.storage.sandbox.options import SandboxOptions
@@ -87,11 +88,13 @@ class ClipResult:
     outcome: Outcome
     """Ledger row: status ok, salvaged or quarantined; detail holds facts as JSON."""
     frames: npt.NDArray[np.uint8]
-    """[T, S, S, 3] RGB."""
+    """[T, H, W, 3] RGB."""
     pts_seconds: npt.NDArray[np.float64]
     """[T], seconds since the first frame of the file."""
     frame_index: npt.NDArray[np.int64]
     """[T], display indices in the file."""
+    source: Source | None
+    """What the frames were made from; None where there are none."""
     seconds: float
     """Wall time of the job, waiting for a worker left out."""
 
@@ -212,7 +215,7 @@ def _quarantined(result: SandboxResult) -> dict[str, Any]:
 
 def _clip_result(job: ClipJob, result: SandboxResult) -> ClipResult:
     answer = result.value or _quarantined(result)
-    arrays = answer.pop("arrays", None)
+    arrays, source = answer.pop("arrays", None), answer.pop("source", None)
     if arrays is None:
         frames = np.zeros((0, 0, 0, 3), np.uint8)
         pts_seconds, frame_index = np.zeros(0), np.zeros(0, np.int64)
@@ -225,5 +228,6 @@ def _clip_result(job: ClipJob, result: SandboxResult) -> ClipResult:
         frames=frames,
         pts_seconds=pts_seconds,
         frame_index=frame_index,
+        source=None if source is None else Source(*source),
         seconds=result.seconds,
     )

@@ -108,6 +108,7 @@ def _read(
             declared_end_seconds=result.end_seconds,
             frames_from_header=result.frames_from_header,
             frame_seconds=result.frame_seconds,
+            keyframe=result.keyframe,
             start_seconds=job["start_seconds"],
             end_seconds=job["end_seconds"],
         )
@@ -155,6 +156,7 @@ def _answer(
         "reason": decoded.reason,
         "message": decoded.message,
         "detail": _detail(decoded, result, kept=len(indices)),
+        "source": [*decoded.source, result.frames_counted, float(result.fps)],
         "arrays": [frames_at, output.latest - 1, output.latest],
         "kept": len(indices),
     }

@@ -21,7 +21,13 @@ from reelvec.storage.tables import iter_tables
 from reelvec.tasks.digests import Digests, DigestSet, digests
 from reelvec.tasks.embedding.parts import CaptionRow, VideoRow, caption_signature, video_signature
 
-__all__ = ["Differences", "caption_differences", "embedded_clips", "video_differences"]
+__all__ = [
+    "Differences",
+    "caption_differences",
+    "clip_outcomes",
+    "embedded_clips",
+    "video_differences",
+]
 
 Row = TypeVar("Row", VideoRow, CaptionRow)
 Planned = tuple[list[str], Sequence[tuple[str, ...]]]
@@ -117,7 +123,7 @@ def _columns(
 
 
 def _videos(corpus: Snapshot | None, *, frames: Snapshot | None) -> Iterator[Planned]:
-    decoded, others = _outcomes(frames)
+    decoded, others = clip_outcomes(frames)
     for columns in _columns(corpus, "videos", _VIDEOS):
         keys = [
             clip_key(content, start_seconds=start, end_seconds=end) if content else ""
@@ -141,8 +147,8 @@ def _videos(corpus: Snapshot | None, *, frames: Snapshot | None) -> Iterator[Pla
         yield texts, rows
 
 
-def _outcomes(frames: Snapshot | None) -> tuple[DigestSet, dict[str, tuple[str, str, str]]]:
-    """Clips that are ok (most of them), and the outcomes of all others."""
+def clip_outcomes(frames: Snapshot | None) -> tuple[DigestSet, dict[str, tuple[str, str, str]]]:
+    """Clips that are ok (most of them), and (status, reason, message) of all others by key."""
     ok: list[Digests] = []
     others: dict[str, tuple[str, str, str]] = {}
     for ledger in iter_ledger(frames, "frames"):

@@ -1,5 +1,7 @@
 """Embed: from frames and captions to one video table and one caption table.
 
+Where the corpus asks for windows, a third table has theirs (`tasks.embedding.windows`).
+
 A row is written when it is missing or stale: its video's bytes, window or split, or its caption's
 text, are not those of the table. A video whose clip is in the table under another name is copied,
 not encoded. Videos that cannot be embedded are planned all the same and keep their reason, so the
@@ -21,12 +23,16 @@ from reelvec.tasks.embedding.differences import (
     video_differences,
 )
 from reelvec.tasks.embedding.parts import CaptionRow, VideoRow
+from reelvec.tasks.embedding.window_plan import WindowDifferences, window_differences
+from reelvec.tasks.embedding.windows import WINDOWS, FileRow
 from reelvec.tasks.shards import Shard, make_shards, split_finished
 
 __all__ = ["EmbedPlan", "commit_embed", "plan_embed"]
 
 CAPTIONS_A_VIDEO = 8
 """A caption shard holds so many times more rows than a video shard."""
+FILES_A_SHARD = 16
+"""Of files that are cut into windows."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,10 @@ class EmbedPlan:
     copied: int
     stale_captions: list[str]
     orphaned_captions: list[str]
+    cut: int
+    """Files whose windows are written."""
+    stale_windows: list[str]
+    """Stale or orphaned."""
 
 
 def plan_embed(session: Session, *, weights_hash: str) -> EmbedPlan:
@@ -54,9 +64,16 @@ def plan_embed(session: Session, *, weights_hash: str) -> EmbedPlan:
     base = session.latest(artifact)
     videos = video_differences(corpus, frames=frames, base=base)
     captions = caption_differences(corpus, base=base)
+    windows = WindowDifferences([], [])
+    if session.config.corpus.windows is not None:
+        windows = window_differences(corpus, frames=frames, base=base)
     due, due_captions = _with_copies(videos.due, base=base), captions.due
     adopted, todo = split_finished(
-        artifact, _shards(due, due_captions, size=session.config.embed.shard_rows)
+        artifact,
+        [
+            *_shards(due, due_captions, size=session.config.embed.shard_rows),
+            *_window_shards(windows.due),
+        ],
     )
     stale = [row.video_id for row in due if row.video_id in videos.in_force]
     stale_captions = [r.caption_id for r in due_captions if r.caption_id in captions.in_force]
@@ -72,6 +89,8 @@ def plan_embed(session: Session, *, weights_hash: str) -> EmbedPlan:
         copied=sum(bool(row.copy_of) for row in due),
         stale_captions=stale_captions,
         orphaned_captions=_others(captions.in_force, stale_captions),
+        cut=len(windows.due),
+        stale_windows=windows.stale,
     )
 
 
@@ -97,6 +116,10 @@ def _shards(
     ]
 
 
+def _window_shards(files: Sequence[FileRow]) -> list[Shard[Any]]:
+    return make_shards(files, table=WINDOWS, size=FILES_A_SHARD, key=lambda r: r.signature)
+
+
 def _with_copies(due: Sequence[VideoRow], *, base: Snapshot | None) -> list[VideoRow]:
     """Name, for each row whose clip is embedded already, the row in force to copy from."""
     usable = {row.clip_key for row in due if row.status != Status.QUARANTINED}
@@ -117,6 +140,7 @@ def commit_embed(session: Session, plan: EmbedPlan, receipts: Sequence[Receipt])
         supersede={
             "videos": [*plan.stale, *plan.orphaned],
             "captions": [*plan.stale_captions, *plan.orphaned_captions],
+            WINDOWS: plan.stale_windows,
         },
         note=f"{plan.new} new, {len(plan.stale)} stale, {len(plan.orphaned)} orphaned,"
         f" {plan.copied} copied",

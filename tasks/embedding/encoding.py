@@ -21,7 +21,8 @@ import torch
 from reelvec.configs.schema import EmbedConfig, ModelConfig, PipelineConfig
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import EMBEDDING, Columns, Features, TextFeatures, VideoFeatures
-from reelvec.storage.frames.contract import FrameSource
+from reelvec.models.frozen.clips import Clip, ClipEncoder
+from reelvec.storage.frames.contract import ClipFrames, FrameSource
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.identity import rows_see_each_other
 from reelvec.tasks.training.data import seen_in_evaluation
@@ -103,22 +104,47 @@ def encode_videos(
     """
     _one_thread(encoder)
     model = encoder.model
-    seen = seen_in_evaluation(encoder.config)
     stored = zip(keys, reader.lengths(keys), strict=True)
-    picks = [seen.picks(int(n), clip=key) for key, n in stored]
+    picks = [_picks(encoder, stored=int(n), key=key) for key, n in stored]
     used = np.array([len(pick) for pick in picks], dtype=np.int32)
 
     def encode(rows: np.ndarray) -> VideoFeatures:
+        if isinstance(model, ClipEncoder):
+            (row,) = rows
+            return model.encode_clip(_clip(encoder, reader.clip(keys[row], picks[row])))
         chosen = [keys[row] for row in rows]
         given = _gather(encoder, reader, chosen, picks=[picks[row] for row in rows])
         return model.encode_video(**model.prepare(*given))
 
-    blocks = _blocks(encoder, used, batch=options.batch_size, on_cpu=_VIDEOS_ON_CPU)
+    batch = 1 if isinstance(model, ClipEncoder) else options.batch_size
+    blocks = _blocks(encoder, used, batch=batch, on_cpu=_VIDEOS_ON_CPU)
     features = _by_blocks(encoder, encode, blocks, rows=len(keys))
     columns = _columns(
         features, model.video_columns, kind=VideoFeatures, model=model, dtype=options.dtype
     )
     return columns | {"frames_used": pa.array(used)}
+
+
+def _picks(encoder: Encoder, *, stored: int, key: str) -> np.ndarray:
+    """Positions among a clip's stored frames, in the order the model sees them."""
+    seen = seen_in_evaluation(encoder.config)
+    if isinstance(encoder.model, ClipEncoder) and encoder.model.frame_count.exact:
+        exact = encoder.model.frame_count.picks(stored)
+        return exact[seen.picks(len(exact), clip=key)]
+    return seen.picks(stored, clip=key)
+
+
+def _clip(encoder: Encoder, stored: ClipFrames) -> Clip:
+    """A stored clip on the encoder's device; times are as its authors count them, where known."""
+    source, height_width = stored.source, stored.frames.shape[1:3]
+    seconds = stored.pts_seconds
+    if source is not None and source.fps > 0:
+        seconds = stored.frame_index / source.fps
+    return Clip(
+        frames=torch.from_numpy(stored.frames).to(encoder.device),
+        seconds=torch.from_numpy(np.asarray(seconds, np.float64)),
+        size=height_width if source is None else (source.height, source.width),
+    )
 
 
 def _gather(

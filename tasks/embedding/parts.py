@@ -17,8 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from reelvec.configs.corpora import WindowsConfig
 from reelvec.configs.schema import EmbedConfig
 from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.frames.contract import ClipFrames
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.reasons import Status
 from reelvec.storage.records import Outcome
@@ -27,6 +29,7 @@ from reelvec.storage.tables import (
     identity_metadata,
     iter_tables,
     schema_text,
+    write_pieces,
     write_table,
 )
 from reelvec.tasks.artifacts import SnapshotRef
@@ -36,6 +39,7 @@ from reelvec.tasks.embedding.encoding import (
     encode_videos,
     open_encoder,
 )
+from reelvec.tasks.embedding.windows import WINDOWS, FileRow, WindowWriter
 from reelvec.tasks.shards import PartContents, Shard, ShardReceipt, run_shard
 from reelvec.tasks.spending import ENCODER, READ, WRITE, Spending
 
@@ -110,20 +114,25 @@ class EmbedInputs:
     encoder: EncoderRef
     frames: SnapshotRef
     options: EmbedConfig
+    windows: WindowsConfig | None = None
 
 
 def embed_shard(target: SnapshotRef, shard: Shard[Any], *, inputs: EmbedInputs) -> ShardReceipt:
     """Encode a shard's rows (or copy them from the snapshot `target`) and write its part."""
     artifact, spending = target.artifact(), Spending()
+    metadata = identity_metadata(artifact.identity)
 
     def write(path: Path) -> PartContents:
+        if shard.table == WINDOWS:
+            with spending.on(ENCODER):
+                return _window_part(path, shard.items, inputs=inputs, metadata=metadata)
         with spending.on(ENCODER):
             if shard.table == "captions":
                 table = _caption_table(shard.items, inputs=inputs)
             else:
                 table = _video_table(shard.items, inputs=inputs, target=target, spending=spending)
         with spending.on(WRITE):
-            write_table(path, table, metadata=identity_metadata(artifact.identity))
+            write_table(path, table, metadata=metadata)
         return PartContents(
             rows=table.num_rows,
             schema=schema_text(table.schema),
@@ -144,6 +153,26 @@ def _outcome(row: VideoRow | CaptionRow) -> Outcome:
         message=row.message,
         detail=row.signature,
     )
+
+
+def _window_part(
+    path: Path,
+    files: Sequence[FileRow],
+    *,
+    inputs: EmbedInputs,
+    metadata: Mapping[str, str],
+) -> PartContents:
+    if inputs.windows is None:
+        raise ValueError("files are to be cut, and how is not said: inputs.windows is None")
+    encoder = open_encoder(inputs.encoder)
+    writer = WindowWriter(
+        encoder,
+        FrameReader(inputs.frames.open(), form=encoder.model.pixels),
+        embed=inputs.options,
+        windows=inputs.windows,
+    )
+    rows, schema = write_pieces(path, writer.pieces(files), metadata=metadata)
+    return PartContents(rows=rows, schema=schema_text(schema), outcomes=tuple(writer.outcomes))
 
 
 def _caption_table(rows: Sequence[CaptionRow], *, inputs: EmbedInputs) -> pa.Table:
@@ -168,9 +197,10 @@ def _video_table(
     tables = []
     if fresh or not usable:
         encoder = open_encoder(inputs.encoder)
-        reader = _Watched(FrameReader(inputs.frames.open()), spending)
+        reader = FrameReader(inputs.frames.open(), form=encoder.model.pixels)
+        watched = _Watched(reader, spending)
         keys = [row.clip_key for row in fresh]
-        features = encode_videos(encoder, reader, keys, options=inputs.options)
+        features = encode_videos(encoder, watched, keys, options=inputs.options)
         facts = _video_facts(fresh).append_column(
             "frame_count", pa.array(features.pop("frames_used"), pa.int32())
         )
@@ -202,6 +232,10 @@ class _Watched:
     def gather(self, keys: Sequence[str], *, picks: Sequence[np.ndarray], out: np.ndarray) -> None:
         with self._spending.on(READ):
             self._reader.gather(keys, picks=picks, out=out)
+
+    def clip(self, key: str, picks: np.ndarray) -> ClipFrames:
+        with self._spending.on(READ):
+            return self._reader.clip(key, picks)
 
 
 def _rows_in_force(snapshot: Snapshot, video_ids: Sequence[str]) -> pa.Table:

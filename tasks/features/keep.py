@@ -156,7 +156,7 @@ def _table(shard: Shard[Row], *, inputs: FeatureInputs) -> pa.Table:
     if shard.table == CAPTIONS:
         columns = encode_captions(encoder, [row.text for row in shard.items], options=options)
     else:
-        reader = FrameReader(inputs.frames.open())
+        reader = FrameReader(inputs.frames.open(), form=encoder.model.pixels)
         columns = encode_videos(encoder, reader, keys, options=options)
         del columns["frames_used"]
         reader.close()

@@ -17,7 +17,7 @@ from typing import Any
 from reelvec.storage.commits.artifact import Artifact, PartRef, Receipt, Snapshot
 from reelvec.storage.errors import MissingArtifactError, StoreError
 from reelvec.storage.frames.contract import ClipFrames, FrameShardReader, FrameShardWriter, Payload
-from reelvec.storage.frames.formats import SUFFIXES, Format, open_reader, open_writer
+from reelvec.storage.frames.formats import NATIVE_FORMAT, SUFFIXES, Format, open_reader, open_writer
 from reelvec.storage.reasons import Status
 from reelvec.storage.records import Outcome
 from reelvec.storage.roots import Root, open_root
@@ -51,10 +51,12 @@ class _Form:
     format: Format
     payload: Payload
     size: int
+    native: bool
 
     @property
     def schema(self) -> str:
-        return f"{self.format}/{self.payload} uint8 [T,{self.size},{self.size},3]"
+        sides = "H,W" if self.native else f"{self.size},{self.size}"
+        return f"{self.format}/{self.payload} uint8 [T,{sides},3]"
 
 
 def convert_frames(
@@ -123,9 +125,14 @@ def _target(source: Artifact, *, format: Format, payload: Payload | None) -> tup
             "had back; extract them from the videos (extract.payload=raw)",
             path=source.folder,
         )
+    native = settings.get("fit") == "native"
+    if native and format != "arrow":
+        raise StoreError(
+            f"frames {source.fingerprint}: {NATIVE_FORMAT.format(format)}", path=source.folder
+        )
     identity = {**source.identity, "settings": {**settings, "format": format, "payload": payload}}
     target = Artifact.open(source.root, kind="frames", identity=identity)
-    return target, _Form(format, payload, int(settings["size"]))
+    return target, _Form(format, payload, int(settings["size"]), native)
 
 
 def _pending(
@@ -161,7 +168,13 @@ def _convert(target: Artifact, shard: Shard[Outcome], part: PartRef, *, form: _F
         wanted = [row.key for row in shard.items if row.status != Status.QUARANTINED]
         with (
             closing(open_reader(part.path)) as reader,
-            open_writer(path, format=form.format, payload=form.payload, size=form.size) as writer,
+            open_writer(
+                path,
+                format=form.format,
+                payload=form.payload,
+                size=form.size,
+                native=form.native,
+            ) as writer,
         ):
             index = {key: i for i, key in enumerate(reader.keys)}
             for key in wanted:
@@ -176,4 +189,5 @@ def _copy(reader: FrameShardReader, i: int, writer: FrameShardWriter, *, payload
         writer.copy(reader, i)
         return
     times, indices = reader.pts_seconds(i), reader.frame_index(i)
-    writer.add(ClipFrames(reader.keys[i], reader.frames(i), times, indices))
+    source = reader.source(i)
+    writer.add(ClipFrames(reader.keys[i], reader.frames(i), times, indices, source))

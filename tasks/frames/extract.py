@@ -8,7 +8,7 @@ row with a reason.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -20,7 +20,7 @@ from reelvec.storage.commits.ledgers import iter_ledger
 from reelvec.storage.frames.contract import ClipFrames, FrameShardWriter, TooLongError
 from reelvec.storage.frames.formats import SUFFIXES, open_writer
 from reelvec.storage.reasons import Reason, Status
-from reelvec.storage.records import Outcome
+from reelvec.storage.records import Outcome, Video
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.ingest import key_of, read_corpus
 from reelvec.tasks.decoding.files import ClipJob, ClipResult, decode_clips
@@ -85,6 +85,8 @@ def plan_extract(
     finished, redo = _outcomes(session.latest(artifact), retry=retry)
     clips: dict[str, Clip] = {}
     videos = iter(read_corpus(session).videos)
+    if session.config.corpus.windows is not None:
+        videos = _with_files(videos)
     while batch := list(islice(videos, _ROWS)):
         keys = [key_of(video) for video in batch]
         pending = (~finished.has(digests(keys))).tolist()
@@ -106,6 +108,14 @@ def plan_extract(
         retried=[key for key in clips if key in redo],
         clips=len(clips),
     )
+
+
+def _with_files(videos: Iterable[Video]) -> Iterator[Video]:
+    """These, and the file of each that is a piece of one: windows share its frames."""
+    for video in videos:
+        yield video
+        if (video.start_seconds, video.end_seconds) != (None, None):
+            yield replace(video, start_seconds=None, end_seconds=None)
 
 
 def _outcomes(
@@ -142,7 +152,11 @@ def extract_shard(
                 decode_clips([c.job for c in shard.items], options=extract, scratch=path.parent)
             ) as results,
             open_writer(
-                path, format=extract.format, payload=extract.payload, size=extract.size
+                path,
+                format=extract.format,
+                payload=extract.payload,
+                size=extract.size,
+                native=extract.fit == "native",
             ) as writer,
         ):
             for clip, result in zip(shard.items, results, strict=True):
@@ -150,12 +164,16 @@ def extract_shard(
                     outcome = _written(result, writer)
                 rows += outcome.status != Status.QUARANTINED
                 outcomes.append(replace(outcome, attempts=clip.attempts + 1))
-        schema = f"{extract.format}/{extract.payload} uint8 [T,{extract.size},{extract.size},3]"
-        return PartContents(rows=rows, schema=schema, outcomes=tuple(outcomes))
+        return PartContents(rows=rows, schema=_schema(extract), outcomes=tuple(outcomes))
 
     suffix = SUFFIXES[extract.format]
     receipt = run_shard(target.artifact(), shard, suffix=suffix, write=write)
     return ShardReceipt.of(receipt, spending=spending)
+
+
+def _schema(extract: ExtractConfig) -> str:
+    sides = "H,W" if extract.fit == "native" else f"{extract.size},{extract.size}"
+    return f"{extract.format}/{extract.payload} uint8 [T,{sides},3]"
 
 
 def _written(result: ClipResult, writer: FrameShardWriter) -> Outcome:
@@ -167,6 +185,7 @@ def _written(result: ClipResult, writer: FrameShardWriter) -> Outcome:
         frames=result.frames,
         pts_seconds=result.pts_seconds,
         frame_index=result.frame_index,
+        source=result.source,
     )
     try:
         writer.add(clip)

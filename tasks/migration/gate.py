@@ -19,15 +19,15 @@ from reelvec.configs.upkeep import GateConfig
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.naming import ChosenRun, places_of
 from reelvec.storage.roots import Root
-from reelvec.storage.tables import iter_tables, read_table
+from reelvec.storage.tables import iter_tables
 from reelvec.tasks.digests import DigestSet, digests
 from reelvec.tasks.migration.nearest import common_videos, lengths_of, part_that_stays
+from reelvec.tasks.scoring.paired import interval_of_mean, paired_ranks
 from reelvec.tasks.scoring.split_rows import MissingColumnError
 from reelvec.tasks.searching.vectors import VectorIndex
 
 __all__ = ["Check", "GateReport", "GateTables", "judge"]
 
-_RESAMPLES = 1000
 _VIDEOS = 10
 """A tenth as many videos as captions are asked: each is compared with all others."""
 
@@ -180,7 +180,7 @@ def _recall(old: Snapshot | None, new: Snapshot | None, *, options: GateConfig) 
             words="not measured: no caption is scored in both",
         )
     before, after = (100.0 * float(column.mean()) for column in hits.T)
-    low, high = _interval(hits[:, 1].astype(float) - hits[:, 0])
+    low, high = interval_of_mean(hits[:, 1].astype(float) - hits[:, 0])
     passed = after - before >= -limit
     chance = ", which may be chance" if high >= 0 else ""
     return Check(
@@ -203,27 +203,13 @@ def _paired_hits(
     old: Snapshot | None, new: Snapshot | None, *, k: int, most: int
 ) -> NDArray[np.bool_] | None:
     """Whether each caption's video is among the best k: bool [N, 2], old and new."""
-    if old is None or new is None or not {"ranks"} <= set(old.tables) & set(new.tables):
+    if old is None or new is None:
         return None
-    tables = [read_table(one, "ranks", columns=["caption_id", "rank"]) for one in (old, new)]
-    (ids, ranks), (other_ids, other_ranks) = (
-        (table.column("caption_id").to_pylist(), table.column("rank").to_numpy())
-        for table in tables
-    )
-    names = digests(ids)
-    places = DigestSet([digests(other_ids)]).find(names)
-    common = np.flatnonzero(places >= 0)
-    chosen = common[np.argsort(names[common, 0], kind="stable")[:most]]  # the same ones every time
-    return np.stack([ranks[chosen] <= k, other_ranks[places[chosen]] <= k], axis=1)
-
-
-def _interval(differences: NDArray[np.float64]) -> tuple[float, float]:
-    """95 % of the mean, percentage points, over resampled captions."""
-    rng = np.random.default_rng(0)
-    values, counts = np.unique(differences, return_counts=True)
-    drawn = rng.multinomial(len(differences), counts / len(differences), size=_RESAMPLES)
-    low, high = np.quantile(100.0 * (drawn @ values) / len(differences), [0.025, 0.975])
-    return float(low), float(high)
+    ranks = paired_ranks(old, new, direction="t2v")
+    if ranks is None:
+        return None
+    chosen = np.argsort(ranks.names[:, 0], kind="stable")[:most]  # the same ones every time
+    return np.stack([ranks.old[chosen] <= k, ranks.new[chosen] <= k], axis=1)
 
 
 def _index(embeddings: Snapshot) -> VectorIndex | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from reelvec.configs import ConfigError, PipelineConfig
+from reelvec.configs.decoding import FrameForm
 from reelvec.configs.loader import validate
 from reelvec.storage.naming import ChosenRun
 from reelvec.storage.roots import Root
@@ -40,7 +43,7 @@ def target_config(
             **document,
             "name": name or f"{base.record.name} {Path(weights).stem}",
             "notes": chosen.note,
-            "extract": {**document["extract"], **chosen.extract},
+            "extract": _frames(document["extract"], wanted=chosen.extract),
             "model": chosen.model,
             "train": {"epochs": 0, "device": old.train.device},
         },
@@ -54,6 +57,15 @@ def target_config(
             key="name",
         )
     return config
+
+
+def _frames(stored: Mapping[str, Any], *, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored frames where they serve the new model too, else those it was made for."""
+    serves = stored["fit"] == "native" and wanted.get("fit") != "native"
+    if serves and stored["size"] >= wanted.get("size", stored["size"]):
+        return {**stored, **{key: wanted[key] for key in ("sampling",) if key in wanted}}
+    plain = FrameForm().model_dump(include={"fit", "interpolation"})
+    return {**stored, **plain, **wanted} if wanted else dict(stored)
 
 
 def _model(config: PipelineConfig) -> object:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
+from reelvec.configs.decoding import FrameForm
 from reelvec.models.costs import costs_of
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.reports.rendering.contents import KeptFrames
 from reelvec.tasks.reports.sources import ReportSources
 from reelvec.tasks.training.curves import StepPoint, read_curve
 
-__all__ = ["cost_facts", "curve_of", "kept_frames_of"]
+__all__ = ["cost_facts", "curve_of", "kept_frames_of", "pixel_words"]
 
 _SELECTED = "selected"
 
@@ -23,11 +24,15 @@ def curve_of(sources: ReportSources) -> tuple[StepPoint, ...]:
 
 
 def cost_facts(sources: ReportSources) -> tuple[tuple[str, str], ...]:
-    """Parameters and MACs of the model that made the tables."""
+    """Parameters, MACs and pixels of the model that made the tables."""
     if sources.origin is None:
         return ()
-    costs = costs_of(sources.origin.encoder().model)
-    facts = [("parameters", f"{costs.parameters:,}")]
+    made_by = sources.origin.encoder().model
+    costs = costs_of(made_by)
+    facts = [
+        ("parameters", f"{costs.parameters:,}"),
+        ("pixels", pixel_words(sources.config.extract, own=made_by.pixels)),
+    ]
     if costs.macs is not None:
         model = sources.config.model
         facts += [
@@ -35,6 +40,21 @@ def cost_facts(sources: ReportSources) -> tuple[tuple[str, str], ...]:
             ("MACs a video", f"{billions(costs.macs.video)} (of {model.max_frames} frames)"),
         ]
     return tuple(facts)
+
+
+def pixel_words(stored: FrameForm, *, own: FrameForm) -> str:
+    """Whether the stored frames are as the model's own preprocessing makes them, and if not, how.
+
+    Torch's resizing and Pillow's, at most 2 levels apart, are both official; what differs is said.
+    """
+    if (stored.fit, stored.size, stored.interpolation) == (own.fit, own.size, own.interpolation):
+        return f"own: {_form(stored)}, resized by {stored.resize}"
+    return f"derived: {_form(stored)}, where the model's own are {_form(own)}"
+
+
+def _form(form: FrameForm) -> str:
+    side = f"shorter side at most {form.size}" if form.fit == "native" else str(form.size)
+    return f"{form.fit}, {side}, {form.interpolation}"
 
 
 def billions(count: int) -> str:

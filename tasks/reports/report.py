@@ -1,8 +1,9 @@
 """Report: one self-contained report.html beside the tables it is about.
 
 It is a part of the evaluation artifact and is made once for an evaluation and the settings it
-shows; `rendering` draws it, `facts` and `gallery` gather what it
-says. Only the times of the run differ between reports of equal runs.
+shows; `rendering` draws it, `facts`, `gallery`, `queries` and `pictures` gather what it says. A
+page that compares with another run is a part of its own. Only the times of the run differ between
+reports of equal runs. The last page of a store is kept under a stable name too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reelvec.storage.commits.artifact import Artifact, PartRef, Snapshot
+from reelvec.storage.errors import MissingArtifactError
+from reelvec.storage.kept_pages import LATEST, keep_copy
 from reelvec.storage.layout import canonical
 from reelvec.storage.records import Outcome
 from reelvec.storage.sealing import checksum_of_bytes
@@ -28,9 +31,11 @@ from reelvec.tasks.reports.facts import (
 )
 from reelvec.tasks.reports.gallery import gallery_of
 from reelvec.tasks.reports.model_facts import curve_of, kept_frames_of
+from reelvec.tasks.reports.pictures import with_pictures
+from reelvec.tasks.reports.queries import beside_of, pictures_of, query_sets_of
 from reelvec.tasks.reports.rendering.contents import Ranks, ReportContents
 from reelvec.tasks.reports.rendering.page import render
-from reelvec.tasks.reports.sources import ReportSources
+from reelvec.tasks.reports.sources import Against, ReportSources
 from reelvec.tasks.scoring.evaluate import read_coverage, read_metrics
 
 __all__ = [
@@ -42,7 +47,7 @@ __all__ = [
     "report_in_force",
 ]
 
-REPORT_RECIPE = 2
+REPORT_RECIPE = 3
 """Raised when the page changes, so that old pages are drawn again."""
 
 _TABLE = "report"
@@ -65,30 +70,38 @@ def report(session: Session, sources: ReportSources) -> Report:
         IntegrityError: a table or shard is not what its receipt promised.
     """
     artifact, settings = _artifact(session, sources), _settings(sources)
+    key = _key(sources.against)
     latest = session.latest(artifact) or sources.evaluation
-    drawn = _drawn(latest)
-    if drawn is not None and drawn.receipt.extra.get("settings") == settings:
-        return Report(latest, drawn.path, fresh=False)
-    page = render(gather(sources))
-    with artifact.new_part(table=_TABLE, shard="all", suffix=".html") as writer:
-        writer.path.write_bytes(page)
-        receipt = writer.commit(
-            rows=1, schema="text/html", outcomes=[Outcome(_TABLE)], extra={"settings": settings}
+    drawn = _drawn(latest, key)
+    fresh = drawn is None or drawn.receipt.extra.get("settings") != settings
+    if fresh:
+        page = render(gather(sources))
+        with artifact.new_part(table=_TABLE, shard="all", suffix=".html") as writer:
+            writer.path.write_bytes(page)
+            receipt = writer.commit(
+                rows=1, schema="text/html", outcomes=[Outcome(key)], extra={"settings": settings}
+            )
+        latest = session.publish(artifact, add=[receipt], supersede={_TABLE: [key]}, note="report")
+        drawn = _drawn(latest, key)
+    if drawn is None:
+        raise MissingArtifactError(
+            f"the report of {artifact.folder} was replaced while it was drawn; draw it again",
+            path=artifact.folder,
         )
-    snapshot = session.publish(artifact, add=[receipt], supersede={_TABLE: [_TABLE]}, note="report")
-    made: PartRef = snapshot.parts(_TABLE)[0]
-    return Report(snapshot, made.path, fresh=True)
+    keep_copy(session.root, drawn.path, names=(LATEST, _name(sources)))
+    return Report(latest, drawn.path, fresh=fresh)
 
 
 def report_in_force(evaluation: Snapshot) -> Path | None:
     """The page beside these tables, whichever run's it is; None: none was drawn."""
-    drawn = _drawn(evaluation)
+    drawn = _drawn(evaluation, _key(None))
     return None if drawn is None else drawn.path
 
 
 def is_reported(session: Session, sources: ReportSources) -> bool:
     """Whether `report` would find its page there."""
-    drawn = _drawn(session.latest(_artifact(session, sources)) or sources.evaluation)
+    latest = session.latest(_artifact(session, sources)) or sources.evaluation
+    drawn = _drawn(latest, _key(sources.against))
     return drawn is not None and drawn.receipt.extra.get("settings") == _settings(sources)
 
 
@@ -96,8 +109,21 @@ def _artifact(session: Session, sources: ReportSources) -> Artifact:
     return session.find("evaluation", sources.evaluation.artifact.fingerprint)
 
 
-def _drawn(evaluation: Snapshot) -> PartRef | None:
-    return next(iter(evaluation.parts(_TABLE)), None)
+def _name(sources: ReportSources) -> str:
+    name, against = sources.config.name, sources.against
+    return name if against is None else f"{name} against {against.name}"
+
+
+def _key(against: Against | None) -> str:
+    """Of a page's part: the pages of one evaluation, one beside each run it is compared with."""
+    return _TABLE if against is None else f"{_TABLE} against {against.name}"
+
+
+def _drawn(evaluation: Snapshot, key: str) -> PartRef | None:
+    for part in evaluation.parts(_TABLE):
+        if key in {outcome.key for outcome in part.outcomes()}:
+            return part
+    return None
 
 
 def _settings(sources: ReportSources) -> str:
@@ -109,13 +135,16 @@ def _settings(sources: ReportSources) -> str:
         "frames": sources.frames.number,
         "notes": list(sources.notes),
     }
+    if sources.against is not None:
+        other = sources.against.evaluation
+        shown["against"] = [other.artifact.fingerprint, other.number] if other else []
     return checksum_of_bytes(canonical(shown))
 
 
 def gather(sources: ReportSources) -> ReportContents:
     """Everything on the page, from the tables."""
     metrics, coverage = read_metrics(sources.evaluation), read_coverage(sources.evaluation)
-    evaluate = sources.config.evaluate
+    evaluate, sets = sources.config.evaluate, query_sets_of(sources)
     return ReportContents(
         title=sources.config.name,
         subtitle=subtitle_of(sources, coverage),
@@ -124,7 +153,7 @@ def gather(sources: ReportSources) -> ReportContents:
         metrics=tuple(metrics),
         published=evaluate.published,
         published_source=evaluate.published_source,
-        ranks=_ranks(sources.evaluation, candidates=_usable(sources)),
+        ranks=_ranks(sources.evaluation, candidates=sources.candidates),
         history=tuple(sources.history),
         curve=tuple(point.as_dict() for point in curve_of(sources)),
         kept_frames=kept_frames_of(sources),
@@ -132,16 +161,14 @@ def gather(sources: ReportSources) -> ReportContents:
         selection_split=sources.config.train.selection_split,
         stages=stages_of(sources.run),
         coverage=tuple(coverage),
-        failures=failures_of(sources),
+        failures=with_pictures(failures_of(sources), sources=sources),
         gallery=gallery_of(sources),
+        beside=beside_of(sources),
+        queries=sets,
+        pictures=pictures_of(sources, sets),
         provenance=provenance_of(sources),
         identities=identities_of(sources),
     )
-
-
-def _usable(sources: ReportSources) -> int:
-    scored = [row for row in read_coverage(sources.evaluation) if row.scored]
-    return sum(row.ok + row.salvaged for row in scored)
 
 
 def _ranks(evaluation: Snapshot, *, candidates: int) -> tuple[Ranks, ...]:

@@ -6,16 +6,52 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reelvec.configs import PipelineConfig
-from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.errors import MissingArtifactError
+from reelvec.storage.naming import choose_run, places_of
+from reelvec.storage.roots import Root
 from reelvec.storage.runs import RunRecord
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.ingest import Corpus
 from reelvec.tasks.embedding.sources import Sources, sources_of
-from reelvec.tasks.scoring.evaluate import finished_evaluation
+from reelvec.tasks.scoring.evaluate import finished_evaluation, read_coverage
 from reelvec.tasks.training.items import trained_clips
 
-__all__ = ["ReportSources", "report_sources"]
+__all__ = ["Against", "ReportSources", "against_run", "report_sources"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """The run a report compares with.
+
+    Attributes:
+        name: as it was asked for.
+        evaluation: what it scored; None: nothing.
+    """
+
+    name: str
+    evaluation: Snapshot | None
+
+    @property
+    def candidates(self) -> int:
+        """Videos its captions were ranked among."""
+        return 0 if self.evaluation is None else _candidates(self.evaluation)
+
+
+def against_run(root: Root, name: str) -> Against:
+    """The run of this name, identifier or tag, to compare with.
+
+    Raises:
+        MissingArtifactError: there is none, or its tables are lost.
+        AliasError: a tag cannot be followed.
+    """
+    chosen = choose_run(root, name)
+    places = places_of(root, chosen.record, as_ended=chosen.as_ended)
+    if "evaluation" not in places:
+        return Against(name=name, evaluation=None)
+    fingerprint, number = places["evaluation"]
+    artifact = Artifact.find(root, kind="evaluation", fingerprint=fingerprint)
+    return Against(name=name, evaluation=artifact.at(number))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +72,7 @@ class ReportSources:
         trained_on: clips of the set these weights were trained on here; empty: not trained here.
         origin: the model that made the tables, and how it was trained; None: not known.
         notes: what the stages want a reader to know, shown after the run's own note.
+        against: the run it is compared with; None: none.
     """
 
     config: PipelineConfig
@@ -51,9 +88,22 @@ class ReportSources:
     trained_on: frozenset[str] = frozenset()
     origin: Sources | None = None
     notes: Sequence[str] = ()
+    against: Against | None = None
+
+    @property
+    def candidates(self) -> int:
+        """Videos that captions are ranked among."""
+        return _candidates(self.evaluation)
 
 
-def report_sources(session: Session, *, notes: Sequence[str] = ()) -> ReportSources:
+def _candidates(evaluation: Snapshot) -> int:
+    scored = [row for row in read_coverage(evaluation) if row.scored]
+    return sum(row.ok + row.salvaged for row in scored)
+
+
+def report_sources(
+    session: Session, *, notes: Sequence[str] = (), against: Against | None = None
+) -> ReportSources:
     """What the report of a run's evaluation is made from.
 
     Raises:
@@ -84,4 +134,5 @@ def report_sources(session: Session, *, notes: Sequence[str] = ()) -> ReportSour
         trained_on=trained_clips(trained.snapshot) if config.train.epochs else frozenset(),
         origin=sources,
         notes=notes,
+        against=against,
     )

@@ -24,6 +24,7 @@ _BY_NAME = {
     layout.DROPS: "records of runs",
     layout.ALIASES: "what names stand for",
     layout.GATES: "reports of the gate",
+    layout.REPORTS: "copies of the last reports",
     layout.AT_WORK: "records of runs",
     layout.FORMATS: "the store's format",
     layout.WRITERS: "who writes here now",

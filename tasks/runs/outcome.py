@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reelvec.models.ranking.moments import MomentMetric
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import read_corpus
@@ -15,7 +16,7 @@ from reelvec.tasks.reports.facts import notes_of
 from reelvec.tasks.reports.report import report_in_force
 from reelvec.tasks.reports.sources import report_sources
 from reelvec.tasks.runs.receipts import StageReceipt
-from reelvec.tasks.scoring.evaluate import read_coverage, read_metrics
+from reelvec.tasks.scoring.evaluate import read_coverage, read_metrics, read_moments
 from reelvec.tasks.scoring.rows import MetricRow
 
 __all__ = ["RunOutcome", "RunSummary", "summary_of"]
@@ -35,6 +36,8 @@ class RunOutcome:
     notes: tuple[str, ...] = ()
     metrics: tuple[MetricRow, ...] = ()
     """Empty: not scored."""
+    moments: tuple[MomentMetric, ...] = ()
+    """Empty: no windows, or no captions of pieces."""
     report: str | None = None
     """Path of the page; None: not drawn."""
 
@@ -67,6 +70,7 @@ class RunSummary:
             "failures": [dataclasses.asdict(row) for row in outcome.failures],
             "notes": list(self.notes),
             "metrics": [dataclasses.asdict(row) for row in outcome.metrics],
+            "moments": [dataclasses.asdict(row) for row in outcome.moments],
             "report": outcome.report,
             "changed": self.changed,
             "stages": [stage.to_json() for stage in self.stages],
@@ -100,5 +104,6 @@ def outcome_of(session: Session) -> RunOutcome:
         outcome,
         notes=notes_of(sources, read_coverage(sources.evaluation)),
         metrics=tuple(read_metrics(sources.evaluation)),
+        moments=tuple(read_moments(sources.evaluation)),
         report=None if page is None else str(page),
     )

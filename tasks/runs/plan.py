@@ -92,6 +92,8 @@ def work_of_tables(plans: StagePlans) -> list[PlannedWork]:
             PlannedWork(
                 "embed", "orphaned rows", len(embed.orphaned) + len(embed.orphaned_captions)
             ),
+            PlannedWork("embed", "files without windows", embed.cut),
+            PlannedWork("embed", "stale or orphaned windows", len(embed.stale_windows)),
         ]
     return [row for row in work if row.count]
 

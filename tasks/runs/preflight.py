@@ -9,6 +9,7 @@ import torch
 
 from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.configs.corpora import anchored
+from reelvec.configs.decoding import FrameForm
 from reelvec.configs.schema import STAGES, TrainConfig
 from reelvec.models.errors import OptionsError
 from reelvec.models.ranking.rerank import RERANKINGS
@@ -20,6 +21,7 @@ from reelvec.models.registry import (
 )
 from reelvec.models.sampling.rules import Rule
 from reelvec.models.training.schedules import SCHEDULES
+from reelvec.storage.frames.formats import NATIVE_FORMAT
 from reelvec.storage.weights.pretrained import is_pretrained
 from reelvec.tasks.training.starting import rehearse_start
 from reelvec.tasks.training.teachers import check_teachers, with_absolute_teachers
@@ -48,6 +50,7 @@ def check_config(config: PipelineConfig) -> None:
     """
     _check_names(config)
     _check_draw(config)
+    _check_windows(config)
     _check_devices(config)
     weights, family = config.model.weights, config.model.family
     try:
@@ -59,15 +62,35 @@ def check_config(config: PipelineConfig) -> None:
                 key="model.family",
             )
         _check_training(config)
-        size = rehearse_start(config.model, train=config.train)
+        own = rehearse_start(config.model, train=config.train)
         check_teachers(config)
     except OptionsError as error:
         raise ConfigError(f"model: {error}", key="model") from None
-    if size != config.extract.size:
+    _check_frames(config, own=own)
+
+
+def _check_frames(config: PipelineConfig, *, own: FrameForm) -> None:
+    """Check that the model can be shown what is stored, and that its format holds it."""
+    extract, weights = config.extract, config.model.weights
+    if extract.fit == "native" and extract.format != "arrow":
+        raise ConfigError(
+            f"extract.format: {NATIVE_FORMAT.format(extract.format)}; set extract.format=arrow, or"
+            " extract.fit=squash",
+            key="extract.format",
+        )
+    if own.fit == "native":
+        return
+    if extract.fit == "native" and own.size > extract.size:
+        raise ConfigError(
+            f"extract.size ({extract.size}), of the shorter side, is less than the model's frames"
+            f" of {own.size} pixels; set extract.size={own.size}, or more",
+            key="extract.size",
+        )
+    if extract.fit != "native" and own.size != extract.size:
         start = f"weights ({weights})" if weights else f"architecture {config.model.architecture}"
         raise ConfigError(
-            f"extract.size ({config.extract.size}) is not the frame size of model.{start},"
-            f" {size} pixels; set extract.size={size}",
+            f"extract.size ({extract.size}) is not the frame size of model.{start},"
+            f" {own.size} pixels; set extract.size={own.size}",
             key="extract.size",
         )
 
@@ -181,6 +204,24 @@ def _check_draw(config: PipelineConfig) -> None:
                 f" ({stored}) keeps no more than model.max_frames ({sees}); raise {key}",
                 key=key,
             )
+
+
+def _check_windows(config: PipelineConfig) -> None:
+    """Check that files that are cut have frames all along."""
+    sampling = config.extract.sampling
+    if config.corpus.windows is None:
+        return
+    key, value = "extract.sampling.policy", str(sampling.policy)
+    if sampling.max_frames is not None:
+        key, value = "extract.sampling.max_frames", str(sampling.max_frames)
+    elif not Rule(policy=sampling.policy).counts:
+        return
+    raise ConfigError(
+        f"{key} ({value}) keeps so many frames of a file, however long it is, and corpus.windows"
+        " cuts it by its frames; set extract.sampling.policy=per_second (or keyframes, or all) and"
+        " no max_frames",
+        key=key,
+    )
 
 
 def checked_config(config: PipelineConfig) -> PipelineConfig:

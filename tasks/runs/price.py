@@ -258,7 +258,11 @@ def _bytes_a_row(snapshot: Snapshot | None, *, table: str = "frames") -> float |
 def _bytes_of_frames(session: Session) -> float | None:
     """Of a clip, where the rule says how many frames are kept."""
     extract = session.config.extract
-    if extract.payload != "raw" or not Rule(**extract.sampling.model_dump()).counts:
+    if (
+        extract.payload != "raw"
+        or extract.fit == "native"
+        or not Rule(**extract.sampling.model_dump()).counts
+    ):
         return None
     return float(extract.sampling.count * extract.size * extract.size * 3)
 

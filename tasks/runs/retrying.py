@@ -46,7 +46,8 @@ class RetryFilter(BaseModel):
         """Whether a clip with this outcome is decoded again."""
         names: dict[str, list[str]] = {}
         for video in corpus.videos:
-            names.setdefault(key_of(video), []).append(video.video_id)
+            for key in {key_of(video), video.content_hash}:  # windows share the frames of its file
+                names.setdefault(key, []).append(video.video_id)
 
         def due(outcome: Outcome) -> bool:
             failed = outcome.status != Status.OK

@@ -2,7 +2,8 @@
 
 One artifact a pair of embeddings and options. Its tables: `metrics` (direction, protocol, subset,
 metric, value, low, high, n, published), `ranks` (a caption each, with its five best videos),
-`video_ranks`, `coverage` (a split each), and `report`, which tasks.reports.report adds.
+`video_ranks`, `coverage` (a split each), `moments` (metric, value, low, high, n) where files were
+cut into windows, and `report`, which tasks.reports.report adds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from reelvec.configs.schema import EvaluateConfig
+from reelvec.models.ranking.moments import MomentMetric
 from reelvec.storage import layout
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.receipts import Receipt
@@ -25,6 +27,7 @@ from reelvec.tasks.embedding.sources import sources_of
 from reelvec.tasks.identity import evaluation_identity
 from reelvec.tasks.scoring.coverage import coverage_rows
 from reelvec.tasks.scoring.logits import Scoring, dot_product
+from reelvec.tasks.scoring.moments import score_moments
 from reelvec.tasks.scoring.rows import CoverageRow, MetricRow
 from reelvec.tasks.scoring.split_scores import score_split
 
@@ -35,6 +38,7 @@ __all__ = [
     "is_evaluated",
     "read_coverage",
     "read_metrics",
+    "read_moments",
 ]
 
 _METRICS = pa.schema(
@@ -48,6 +52,15 @@ _METRICS = pa.schema(
         ("high", pa.float64()),
         ("n", pa.int64()),
         ("published", pa.float64()),
+    ]
+)
+_MOMENTS = pa.schema(
+    [
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("n", pa.int64()),
     ]
 )
 _COVERAGE = pa.schema(
@@ -131,7 +144,9 @@ def evaluate(
     if finished is not None:
         return Evaluation(finished, fresh=False)
     coverage = coverage_rows(corpus, embeddings=embeddings, split=options.split)
-    scores = score_split(embeddings, options=options, scoring=scoring or dot_product())
+    scoring = scoring or dot_product()
+    scores = score_split(embeddings, options=options, scoring=scoring)
+    moments = score_moments(embeddings, corpus=corpus.videos, options=options, scoring=scoring)
     artifact = _evaluation_artifact(session, embeddings, options=options)
     tables = {
         "metrics": (
@@ -141,6 +156,7 @@ def evaluate(
         "ranks": (scores.ranks, scores.ranks.column("caption_id").to_pylist()),
         "video_ranks": (scores.video_ranks, scores.video_ranks.column("video_id").to_pylist()),
         "coverage": (_coverage_table(coverage), [f"split {row.split}" for row in coverage]),
+        "moments": (_moments_table(moments), [row.metric for row in moments]),
     }
     extra = _sources(embeddings, corpus)
     named = (SnapshotRef.to(embeddings), corpus.ref)
@@ -167,6 +183,12 @@ def read_metrics(evaluation: Snapshot) -> list[MetricRow]:
     return [MetricRow(**row) for row in rows]
 
 
+def read_moments(evaluation: Snapshot) -> list[MomentMetric]:
+    """The moment metrics of an evaluation; empty where there are none."""
+    rows = read_table(evaluation, "moments", schema=_MOMENTS).to_pylist()
+    return [MomentMetric(**row) for row in rows]
+
+
 def read_coverage(evaluation: Snapshot) -> list[CoverageRow]:
     """The coverage of an evaluation, a row a split."""
     return [CoverageRow(**row) for row in read_table(evaluation, "coverage").to_pylist()]
@@ -187,6 +209,10 @@ def _metrics_table(rows: Sequence[MetricRow], published: Mapping[str, float]) ->
 
     dicts = [{**dataclasses.asdict(row), "published": beside(row)} for row in rows]
     return pa.Table.from_pylist(dicts, schema=_METRICS)
+
+
+def _moments_table(rows: Sequence[MomentMetric]) -> pa.Table:
+    return pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], schema=_MOMENTS)
 
 
 def _coverage_table(rows: Sequence[CoverageRow]) -> pa.Table:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from reelvec.models.bounding import Bounded, ScoreBound
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import EMBEDDING, Features, TextFeatures, VideoFeatures
 from reelvec.models.ranking.exact import exact_product
@@ -34,6 +35,8 @@ class Scoring:
     video_columns: tuple[str, ...] = (EMBEDDING,)
     unit: str = "logit"
     """What the numbers are: cosine (-1 to 1), or logit, which compares within one text alone."""
+    bound: ScoreBound | None = None
+    """Never below the score, and cheap; None: there is none."""
     cosine_scale: float | None = None
     """Of the exact cosine of `embedding`, where that is the score; None: it is another one."""
 
@@ -70,7 +73,8 @@ def scoring_of(model: RetrievalModel) -> Scoring:
         ]
         return torch.cat(rows)[: len(text), : len(video)]
 
-    return Scoring(similarity, tuple(model.text_columns), tuple(model.video_columns))
+    bound = model.score_bound() if isinstance(model, Bounded) else None
+    return Scoring(similarity, tuple(model.text_columns), tuple(model.video_columns), bound=bound)
 
 
 def _blocks(features: F, *, size: int) -> Iterator[F]:

@@ -58,8 +58,8 @@ class SplitRows:
         values: list[str] = self.facts.column(name).to_pylist()
         return values
 
-    def block(self, rows: slice) -> dict[str, Tensor]:
-        """Features of consecutive rows, floats as float32."""
+    def block(self, rows: slice | npt.NDArray[np.int64]) -> dict[str, Tensor]:
+        """Features of some rows, floats as float32."""
         return {name: _tensor(values[rows]) for name, values in self.columns.items()}
 
 

@@ -6,38 +6,45 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from reelvec.configs.schema import ExtractConfig
 from reelvec.errors import RequestError
-from reelvec.storage.video.transform import fit
+from reelvec.storage.frames.contract import ClipFrames, Source
+from reelvec.storage.video.transform import fit, fitted_size
 from reelvec.tasks.decoding.files import ClipJob, decode_clips
 
-__all__ = ["frames_of", "picture_in"]
+__all__ = ["clip_in"]
 
 _PICTURES = ("JPEG", "PNG", "WEBP", "BMP")
 
-Frames = npt.NDArray[np.uint8]
 
-
-def frames_of(path: str | Path, *, options: ExtractConfig) -> Frames:
-    """Frames [T, S, S, 3] of a video, decoded in a sandbox as those of a run are.
+def clip_in(path: str | Path, *, options: ExtractConfig) -> ClipFrames:
+    """The frames of a video, decoded in a sandbox as those of a run are, or of a still picture.
 
     Raises:
         RequestError: it cannot be decoded; the message has the decoder's words.
     """
+    picture = _picture_in(path, options=options)
+    if picture is not None:
+        return picture
     job = ClipJob(clip_key="query", path=str(Path(path).expanduser().absolute()))
     with closing(decode_clips([job], options=options)) as results:
         result = next(results)
     if not len(result.frames):
         why = f"{result.outcome.reason}, {result.outcome.message}"
         raise RequestError(f"cannot search with the file ({path}): {why}")
-    return result.frames
+    return ClipFrames(
+        clip_key=result.clip_key,
+        frames=result.frames,
+        pts_seconds=result.pts_seconds,
+        frame_index=result.frame_index,
+        source=result.source if options.fit == "native" else None,
+    )
 
 
-def picture_in(path: str | Path, *, size: int) -> Frames | None:
-    """A still picture as a clip of one frame, [1, S, S, 3]; None where the file holds none.
+def _picture_in(path: str | Path, *, options: ExtractConfig) -> ClipFrames | None:
+    """A still picture as a clip of one frame; None where the file holds none.
 
     Raises:
         RequestError: it is a picture that is damaged, or too large to be one.
@@ -51,6 +58,16 @@ def picture_in(path: str | Path, *, size: int) -> Frames | None:
         return None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise RequestError(f"cannot search with the picture ({path}): {error}") from error
-    out = np.empty((1, size, size, 3), np.uint8)
-    fit(np.asarray(upright), size=size, out=out[0])
-    return out
+    pixels = np.asarray(upright)
+    height, width = pixels.shape[:2]
+    shape = fitted_size(height, width, size=options.size, fit=options.fit)
+    out = np.empty((1, *shape, 3), np.uint8)
+    fit(
+        pixels,
+        size=options.size,
+        out=out[0],
+        fit=options.fit,
+        interpolation=options.interpolation,
+    )
+    made_from = Source(height, width, frames=1, fps=1.0) if options.fit == "native" else None
+    return ClipFrames("query", out, np.zeros(1), np.zeros(1, np.int64), made_from)

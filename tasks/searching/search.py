@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -18,10 +18,12 @@ from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Video
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.corpus.ingest import key_of
+from reelvec.tasks.embedding.windows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread
 from reelvec.tasks.scoring.split_rows import check_columns, tensors_of
 
 __all__ = [
+    "KEYS",
     "Answers",
     "Ranking",
     "SearchRow",
@@ -29,8 +31,12 @@ __all__ = [
     "best_videos",
     "check_query",
     "check_request",
+    "notes_of",
     "with_warning",
 ]
+
+KEYS = {"videos": "video_id", WINDOWS: "window_id"}
+"""Tables that are searched, and their key."""
 
 UNTRAINED = (
     "These vectors are from an UNTRAINED model (no weights, no epoch of training) and mean nothing:"
@@ -55,6 +61,8 @@ class SearchRow:
     """Stored frames of the clip."""
     pts_seconds: tuple[float, ...]
     """Presentation times of the stored frames."""
+    best_seconds: float | None = None
+    """Of a window: when its frame nearest to the query is shown; None: not looked for."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for tables and JSON."""
@@ -66,9 +74,13 @@ class Ranking:
     """The best rows of a table, and how many rows had no place in the order."""
 
     best: list[tuple[str, float]]
-    """(video_id, score), best first."""
+    """(key, score), best first."""
     not_finite: int = 0
     """Rows left out, since their score is NaN or infinite (stores of before they were refused)."""
+    videos: int = field(default=0, compare=False)
+    """Rows that were looked for."""
+    scored: int = field(default=0, compare=False)
+    """Of these, rows scored exactly; a bound shows of all others that they cannot be among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,10 @@ class Answers:
     unit: str
     """Of the scores: see `Scoring.unit`."""
     notes: tuple[str, ...] = ()
+    videos: int = 0
+    """Rows that were looked for."""
+    scored: int = 0
+    """Of these, rows scored exactly; all others are proven not to be among the answers."""
 
 
 def check_request(text: str | None, *, top: int) -> None:
@@ -120,10 +136,11 @@ def answers_of(
         _row(rank, score, find(name) or Video(name, ""), reader=reader)
         for rank, (name, score) in enumerate(ranking.best, start=1)
     ]
-    return Answers(rows, unit, _notes(ranking))
+    return Answers(rows, unit, notes_of(ranking), ranking.videos, ranking.scored)
 
 
-def _notes(ranking: Ranking) -> tuple[str, ...]:
+def notes_of(ranking: Ranking) -> tuple[str, ...]:
+    """What a person should know about a ranking."""
     if not ranking.not_finite:
         return ()
     return (
@@ -138,10 +155,11 @@ def best_videos(
     embeddings: Snapshot,
     top: int,
     scoring: Scoring | None = None,
+    table: str = "videos",
     split: str | None = None,
     only: pa.Array | None = None,
 ) -> Ranking:
-    """The `top` best rows of the video table; those without a finite score are only counted.
+    """The `top` best rows of a table; those without a finite score are only counted.
 
     Every row is scored, piece by piece, which any score allows (`VectorIndex`: products alone).
     Equal scores stand in the order of their ids, so that it does not matter when a row was added.
@@ -149,9 +167,10 @@ def best_videos(
     Args:
         query: features of one text, as `scoring` reads them: for a plain product
             {"embedding": unit vector [1, D]}.
-        embeddings: snapshot whose table `videos` is searched; memory is that of one piece of it.
+        embeddings: snapshot whose table is searched; memory is that of one piece of it.
         top: how many, at least 1; fewer come back from a smaller table.
         scoring: `scoring.logits.scoring_of(model)`; None: the plain product of `embedding`.
+        table: a key of KEYS.
         split: rows of this split and of none; None: all.
         only: ids of the videos that are looked for; None: all.
 
@@ -164,27 +183,29 @@ def best_videos(
     if top < 1:
         raise ValueError(f"top={top}; it must be at least 1")
     check_query(query)
-    check_columns(embeddings, table="videos", features=scoring.video_columns)
+    check_columns(embeddings, table=table, features=scoring.video_columns)
     best: list[tuple[str, float]] = []
-    left_out = 0
+    left_out = videos = 0
     with one_thread(), torch.inference_mode():
-        columns = ["video_id", "split", *scoring.video_columns]
-        for whole in iter_tables(embeddings, "videos", columns=columns):
+        facts = dict.fromkeys([KEYS[table], "video_id", "split"])
+        columns = [*facts, *scoring.video_columns]
+        for whole in iter_tables(embeddings, table, columns=columns):
             piece = whole if split is None else _in_split(whole, split)
             if only is not None:
                 piece = piece.filter(pc.is_in(piece.column("video_id"), value_set=only))
             if not piece.num_rows:
                 continue
+            videos += piece.num_rows
             values = tensors_of(piece, scoring.video_columns)
-            videos = {n: v.float() if v.is_floating_point() else v for n, v in values.items()}
-            scores = scoring.similarity(query, videos)[0]
+            columns_of = {n: v.float() if v.is_floating_point() else v for n, v in values.items()}
+            scores = scoring.similarity(query, columns_of)[0]
             finite = torch.isfinite(scores).nonzero().flatten()
             left_out += piece.num_rows - len(finite)
             rows = finite[_among_best(scores[finite], top=top)]
-            names = piece.column("video_id").take(pa.array(rows.numpy())).to_pylist()
+            names = piece.column(KEYS[table]).take(pa.array(rows.numpy())).to_pylist()
             found = zip(names, scores[rows].tolist(), strict=True)
             best = sorted([*best, *found], key=lambda row: (-row[1], row[0]))[:top]
-    return Ranking(best, left_out)
+    return Ranking(best, left_out, videos=videos, scored=videos)
 
 
 def _in_split(rows: pa.Table, split: str) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -10,14 +11,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelvec.errors import RequestError
+from reelvec.models.bounding import ScoreBound
 from reelvec.models.features import EMBEDDING
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.tables import iter_tables
+from reelvec.tasks.embedding.windows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product
+from reelvec.tasks.searching.bounded import BoundedIndex
 from reelvec.tasks.searching.places import VideosById, frames_by_clip
-from reelvec.tasks.searching.search import Answers, Ranking, answers_of, best_videos, check_query
+from reelvec.tasks.searching.plane import Points, points_of
+from reelvec.tasks.searching.search import (
+    Answers,
+    Ranking,
+    answers_of,
+    best_videos,
+    check_query,
+    notes_of,
+)
 from reelvec.tasks.searching.vectors import VectorIndex
+from reelvec.tasks.searching.windows import WindowsById, best_apart, window_row
 
 __all__ = ["Searcher"]
 
@@ -28,21 +41,37 @@ _UNIT = 1e-3
 class Searcher:
     """Ranks the videos of a table; what it needs is opened once and stays open.
 
-    Scores that are a product of vectors come from one mapped matrix (`VectorIndex`), others from
-    the table, block by block. Not for several threads at once.
+    Where the run cut its files into windows, these are ranked (`like` compares whole videos).
+    Scores that are a product of vectors come from one mapped matrix (`VectorIndex`), scores of
+    whole videos with a bound from `BoundedIndex`, others from the table, block by block. Not for
+    several threads at once.
 
     Args:
-        embeddings: snapshot whose table `videos` is searched.
+        embeddings: snapshot whose table `videos` or `windows` is searched.
         corpus: snapshot that says where the videos are.
         frames: snapshot that says when the stored frames are; None leaves the times out.
+        times: whether answers say when; else frames are there for who asks for them.
+        whole: whole videos are ranked, also where there are windows.
+
+    Attributes:
+        table: what is ranked, `videos` or `windows`.
     """
 
     def __init__(
-        self, embeddings: Snapshot, *, corpus: Snapshot, frames: Snapshot | None = None
+        self,
+        embeddings: Snapshot,
+        *,
+        corpus: Snapshot,
+        frames: Snapshot | None = None,
+        times: bool = True,
+        whole: bool = False,
     ) -> None:
         self._embeddings = embeddings
         self._corpus = corpus
         self._frames = frames
+        self._times = times
+        self.table = WINDOWS if embeddings.rows_of(WINDOWS) and not whole else "videos"
+        self._last: tuple[ScoreBound, BoundedIndex] | None = None
 
     def best(
         self,
@@ -56,18 +85,24 @@ class Searcher:
         """The `top` videos, of `only` these ids, for the features of one text."""
         if scoring.video_columns == (EMBEDDING,):
             check_query(query)
-            vectors = query[EMBEDDING].float().numpy()
-            (ranking,) = self.index.best(vectors, top=top, split=split, only=only)
-        else:
-            ranking = best_videos(
+            return self._best_of(query[EMBEDDING].float().numpy(), top, split=split, only=only)
+        if scoring.bound is not None and self.table != WINDOWS:
+            index = self._bounded(scoring, scoring.bound)
+            ranking = index.best(query, top=top, split=split, only=only)
+            return self._answers(ranking, unit=scoring.unit)
+
+        def rank(wanted: int) -> Ranking:
+            return best_videos(
                 query,
                 embeddings=self._embeddings,
-                top=top,
+                top=wanted,
                 scoring=scoring,
+                table=self.table,
                 split=split,
                 only=only,
             )
-        return self._answers(ranking, unit=scoring.unit)
+
+        return self._ranked(rank, top=top, unit=scoring.unit)
 
     def nearest(
         self,
@@ -83,8 +118,8 @@ class Searcher:
             RequestError: another width, or a row without a direction.
             MissingColumnError: the family has no vector a video.
         """
-        width = self.index.vectors.shape[1]
-        if vectors.ndim != 2 or (len(self.index) and vectors.shape[1] != width):
+        width = self._searched.vectors.shape[1]
+        if vectors.ndim != 2 or (len(self._searched) and vectors.shape[1] != width):
             raise RequestError(
                 f"the vectors are {list(vectors.shape)}; they must be [Q, {width}], as the column"
                 " embedding of the run's tables"
@@ -98,6 +133,11 @@ class Searcher:
             raise RequestError("a vector is zero; it has no direction to search in")
         length[np.abs(length - 1) < _UNIT] = 1.0  # one of ours: its bits are those of the table
         queries = (vectors / length).astype(np.float32)
+        if self.table == WINDOWS:
+            return [
+                self._best_of(query, top, split=split, only=only)
+                for query in np.split(queries, len(queries))
+            ]
         unit = dot_product().unit
         found = self.index.best(queries, top=top, split=split, only=only)
         return [self._answers(one, unit=unit) for one in found]
@@ -110,7 +150,7 @@ class Searcher:
         split: str | None = None,
         only: pa.Array | None = None,
     ) -> Answers:
-        """The `top` videos nearest to one of the table, itself left out, by cosine.
+        """The `top` whole videos nearest to one of the table, itself left out, by cosine.
 
         Raises:
             RequestError: the table has no vector of it.
@@ -127,8 +167,31 @@ class Searcher:
 
     @cached_property
     def index(self) -> VectorIndex:
-        """The table's vectors."""
+        """Vectors of whole videos."""
         return VectorIndex.of(self._embeddings)
+
+    def _bounded(self, scoring: Scoring, bound: ScoreBound) -> BoundedIndex:
+        """The table for a score with a bound; that of the last one stays open."""
+        if self._last is None or self._last[0] is not bound:
+            index = BoundedIndex.of(self._embeddings, scoring=scoring, bound=bound)
+            self._last = bound, index
+        return self._last[1]
+
+    @cached_property
+    def points(self) -> Points:
+        """A map: float32 [N, 2], in the order of the index' rows; NaN of those without a vector."""
+        return points_of(self._embeddings, index=self.index)
+
+    @cached_property
+    def _searched(self) -> VectorIndex:
+        """Vectors of the table that is ranked."""
+        if self.table == WINDOWS:
+            return VectorIndex.of(self._embeddings, table=WINDOWS)
+        return self.index
+
+    @cached_property
+    def _windows(self) -> WindowsById:
+        return WindowsById(self._embeddings)
 
     @cached_property
     def videos(self) -> VideosById:
@@ -153,5 +216,36 @@ class Searcher:
         if "frames" in self.__dict__ and self.frames is not None:
             self.frames.close()
 
+    @property
+    def _reader(self) -> FrameReader | None:
+        return self.frames if self._times else None
+
+    def _best_of(
+        self,
+        query: npt.NDArray[np.float32],
+        top: int,
+        *,
+        split: str | None,
+        only: pa.Array | None,
+    ) -> Answers:
+        """By one vector [1, D]."""
+
+        def rank(wanted: int) -> Ranking:
+            return self._searched.best(query, top=wanted, split=split, only=only)[0]
+
+        return self._ranked(rank, top=top, unit=dot_product().unit)
+
+    def _ranked(self, rank: Callable[[int], Ranking], *, top: int, unit: str) -> Answers:
+        if self.table != WINDOWS:
+            return self._answers(rank(top), unit=unit)
+        ranking, windows = best_apart(rank, windows=self._windows, top=top)
+        rows = [
+            window_row(place, score, one, video=self.videos.find(one.video_id), reader=self._reader)
+            for place, ((_, score), one) in enumerate(
+                zip(ranking.best, windows, strict=True), start=1
+            )
+        ]
+        return Answers(rows, unit, notes_of(ranking), ranking.videos, ranking.scored)
+
     def _answers(self, ranking: Ranking, *, unit: str) -> Answers:
-        return answers_of(ranking, find=self.videos.find, reader=self.frames, unit=unit)
+        return answers_of(ranking, find=self.videos.find, reader=self._reader, unit=unit)

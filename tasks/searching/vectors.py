@@ -8,7 +8,6 @@ exact score of every row, to the last bit (tests/tasks/searching/test_vectors.py
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from reelvec.models.features import EMBEDDING
@@ -26,8 +24,9 @@ from reelvec.storage.derived import Derived, derive
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.scoring.logits import one_thread
 from reelvec.tasks.scoring.split_rows import check_columns, tensors_of
+from reelvec.tasks.searching.mapped import Mapped, allowed_rows, new_matrix, placed_rows
 from reelvec.tasks.searching.search import Ranking
-from reelvec.tasks.searching.sorted_rows import SortedRows, write_sorted
+from reelvec.tasks.searching.sorted_rows import SortedRows
 
 __all__ = ["VectorIndex"]
 
@@ -39,15 +38,15 @@ _ROUNDING = 2.0**-23
 """Twice the rounding of one float32 operation; a product of D numbers has D of them."""
 
 Matrix = npt.NDArray[np.float32]
-Mapped = np.memmap[Any, np.dtype[np.float32]]
+Best = list[tuple[str, float]]
 
 
 class VectorIndex:
-    """The column `embedding` of the table `videos` at one snapshot, as one mapped matrix.
+    """The column `embedding` of a table at one snapshot, as one mapped matrix.
 
     Attributes:
-        vectors: float32 [N, D], in the order of the ids; rows that are not finite are zero.
-        rows: video_id and split of each.
+        vectors: float32 [N, D], in the order of the keys; rows that are not finite are zero.
+        rows: key, split and video_id of each.
         left_out: rows that are not finite, and have no place in any order.
     """
 
@@ -58,16 +57,19 @@ class VectorIndex:
         self._longest = float(made.facts["longest"])
 
     @classmethod
-    def of(cls, embeddings: Snapshot) -> VectorIndex:
-        """The index of a snapshot, made where it is not there.
+    def of(cls, embeddings: Snapshot, *, table: str = "videos") -> VectorIndex:
+        """The index of a table of a snapshot, made where it is not there.
 
         Raises:
             MissingColumnError: the family's score is no product of unit vectors.
         """
-        check_columns(embeddings, table="videos", features=[EMBEDDING])
-        return cls(
-            derive(embeddings, what="vectors", make=lambda folder: _make(embeddings, folder))
-        )
+        check_columns(embeddings, table=table, features=[EMBEDDING])
+        what = "vectors" if table == "videos" else f"vectors-of-{table}"
+
+        def make(folder: Path) -> Mapping[str, Any]:
+            return _make(embeddings, folder, table=table)
+
+        return cls(derive(embeddings, what=what, make=make))
 
     def vector(self, video_id: str) -> Matrix | None:
         """The vector of a video, [1, D]; None: it has no row that could be searched with."""
@@ -105,9 +107,11 @@ class VectorIndex:
             products = self._products(some)
             if not allowed.all():
                 products[:, ~allowed] = -np.inf
+            count = int(allowed.sum())
             for query, scores in zip(some, products, strict=True):
-                best = self._exactly(query, scores, top=min(top, int(allowed.sum())))
-                found.append(Ranking(best, left_out))
+                best, scored = self._exactly(query, scores, top=min(top, count))
+                videos = count + left_out
+                found.append(Ranking(best, left_out, videos=videos, scored=scored))
         return found
 
     def __len__(self) -> int:
@@ -116,13 +120,7 @@ class VectorIndex:
     def _allowed(
         self, split: str | None, without: str | None, only: pa.Array | None
     ) -> npt.NDArray[np.bool_]:
-        allowed = np.ones(len(self), bool)
-        if split is not None:
-            wanted = pa.array([split, ""], pa.string())
-            column = self.rows.table.column("split")
-            allowed &= pc.is_in(column, value_set=wanted).to_numpy()
-        if only is not None:
-            allowed &= pc.is_in(self.rows.table.column("video_id"), value_set=only).to_numpy()
+        allowed = allowed_rows(self.rows.table, split=split, only=only)
         row = None if without is None else self.rows.find(without)
         if row is not None:
             allowed[row] = False
@@ -145,9 +143,10 @@ class VectorIndex:
         length = max(1.0, self._longest) * max(1.0, float(np.linalg.norm(query)))
         return float((self.vectors.shape[1] + 16) * _ROUNDING * length)
 
-    def _exactly(self, query: Matrix, scores: Matrix, *, top: int) -> list[tuple[str, float]]:
+    def _exactly(self, query: Matrix, scores: Matrix, *, top: int) -> tuple[Best, int]:
+        """The `top` rows of the highest exact scores, and how many were scored exactly."""
         if top < 1:
-            return []
+            return [], 0
         least = np.partition(scores, len(scores) - top)[len(scores) - top]
         rows = np.flatnonzero(scores >= least - 2 * self._bound(query))
         best: list[tuple[float, int]] = []
@@ -160,23 +159,17 @@ class VectorIndex:
                     [*best, *zip((-score for score in exact), some.tolist(), strict=True)]
                 )
                 best = best[:top]
-        return [(self.rows.key(row), -score) for score, row in best]
+        return [(self.rows.key(row), -score) for score, row in best], len(rows)
 
 
-def _make(embeddings: Snapshot, folder: Path) -> Mapping[str, Any]:
-    pieces = iter_tables(embeddings, "videos", columns=["video_id", "split"])
-    facts = [piece.replace_schema_metadata(None) for piece in pieces]
-    schema = pa.schema([("video_id", pa.string()), ("split", pa.string())])
-    rows = pa.concat_tables([schema.empty_table(), *facts])
-    order = write_sorted(folder / "rows.arrow", rows).to_numpy()
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
+def _make(embeddings: Snapshot, folder: Path, *, table: str) -> Mapping[str, Any]:
+    place = placed_rows(embeddings, folder / "rows.arrow", table=table)
     vectors: Mapped | None = None
     left_out, longest, start = [np.zeros(0, np.int64)], 0.0, 0
-    for piece in iter_tables(embeddings, "videos", columns=[EMBEDDING]):
+    for piece in iter_tables(embeddings, table, columns=[EMBEDDING]):
         values = tensors_of(piece, [EMBEDDING])[EMBEDDING].float().numpy()
         if vectors is None:
-            vectors = _new_matrix(folder / "vectors.npy", (len(rows), values.shape[1]))
+            vectors = new_matrix(folder / "vectors.npy", (len(place), values.shape[1]))
         to = place[start : start + len(values)]
         finite = np.isfinite(values).all(axis=1)
         values[~finite] = 0.0
@@ -185,15 +178,7 @@ def _make(embeddings: Snapshot, folder: Path) -> Mapping[str, Any]:
         vectors[to] = values
         start += len(values)
     if vectors is None:
-        vectors = _new_matrix(folder / "vectors.npy", (0, 0))
+        vectors = new_matrix(folder / "vectors.npy", (0, 0))
     vectors.flush()
     np.save(folder / "left-out.npy", np.sort(np.concatenate(left_out)))
     return {"longest": longest}
-
-
-def _new_matrix(path: Path, shape: tuple[int, int]) -> Mapped:
-    """A mapped file whose bytes are given away: else a full disk is a signal that kills."""
-    matrix = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    with path.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, max(1, path.stat().st_size))
-    return matrix

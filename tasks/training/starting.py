@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from reelvec.configs.decoding import FrameForm
 from reelvec.configs.schema import ModelConfig, TrainConfig
 from reelvec.configs.training import LoraConfig
 from reelvec.models.clip.architecture import Architecture, architecture
@@ -19,13 +20,13 @@ from reelvec.models.conversion.names import our_names
 from reelvec.models.conversion.weights import (
     build_for,
     check_packages,
-    frame_size_of_files,
-    image_size_of,
+    input_of,
     start,
     start_policy,
     to_legacy_fp16,
 )
 from reelvec.models.family import RetrievalModel
+from reelvec.models.frozen.kinds import own_input_of
 from reelvec.models.heads import head_of
 from reelvec.models.lora import LoraOptions, adapt, check_lora
 from reelvec.models.registry import build
@@ -98,7 +99,7 @@ def open_any(weights: str) -> WeightsFile:
         WeightsError: as `read_start`.
     """
     if is_pretrained(weights):
-        frame_size_of_files(pretrained_files(weights))  # before a large file is looked for
+        own_input_of(pretrained_files(weights))  # before a large file is looked for
         return WeightsFile(read_pretrained(weights), "Hugging Face folder (safetensors)", {})
     path = Path(weights).expanduser()
     file = open_weights(path)
@@ -156,11 +157,11 @@ def hashes_of_start(config: ModelConfig) -> Start:
     )
 
 
-def rehearse_start(config: ModelConfig, *, train: TrainConfig | None = None) -> int:
-    """The frame size, pixels, of the starting model, which is built without its file's numbers.
+def rehearse_start(config: ModelConfig, *, train: TrainConfig | None = None) -> FrameForm:
+    """The frames the starting model was made for; it is built without its file's numbers.
 
     What would stop `starting_model` stops this within a second or two, before hours of decoding.
-    Of a checkpoint hf:… only the frame size is looked at, and whether its package is there.
+    Of a checkpoint hf:… only its frames are looked at, and whether its package is there.
 
     Args:
         config: the model.
@@ -172,24 +173,24 @@ def rehearse_start(config: ModelConfig, *, train: TrainConfig | None = None) -> 
     state = _facts(config.weights).shapes if config.weights else None
     published = _facts(config.policy_weights).shapes if config.policy_weights else None
     if config.weights and state and is_pretrained(config.weights):
-        check_packages(state)
-        return image_size_of(state)
+        check_packages(state, max_frames=config.max_frames)
+        return input_of(state).form
     if state is None and published is None:  # mostly tiny: sooner than torch loads its meta device
         with torch.random.fork_rng(devices=()):
-            return _size_of(build_sized(config, sizes=architecture(config.architecture)), train)
+            return _form_of(build_sized(config, sizes=architecture(config.architecture)), train)
     with torch.device("meta"):
-        return _size_of(_started(config, state, published), train)
+        return _form_of(_started(config, state, published), train)
 
 
-def _size_of(model: RetrievalModel, train: TrainConfig | None) -> int:
-    """The frame size of a model that can be trained so."""
+def _form_of(model: RetrievalModel, train: TrainConfig | None) -> FrameForm:
+    """The frames of a model that can be trained so."""
     if train is None or not train.epochs:
-        return model.image_size
+        return model.pixels
     if train.freeze == "backbone":
         head_of(model)
     if train.lora is not None:
         check_lora(model, _lora(train.lora, train))
-    return model.image_size
+    return model.pixels
 
 
 class _Facts(NamedTuple):

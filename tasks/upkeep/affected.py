@@ -23,14 +23,16 @@ def affected_videos(root: Root, damages: Sequence[Damage]) -> list[tuple[str, ..
     that is damaged itself names what can still be read of it. One pass over the corpora of the
     store; only names of damaged keys are kept.
     """
-    wanted = {key for damage in damages for key in _keys(damage)}
+    keys = (key for damage in damages for key in _keys(damage))
+    wanted = {name for key in keys for name in (key, _file_of(key))}
     names = _names(root, wanted) if wanted else {}
     ids_of_damages = []
     for damage in damages:
         corpora = _corpora(root, damage)
         ids: set[str] = set()
         for key in _keys(damage):
-            known = [v for corpus, v in names.get(key, ()) if corpora is None or corpus in corpora]
+            named = names.get(key) or names.get(_file_of(key)) or set()
+            known = [v for corpus, v in named if corpora is None or corpus in corpora]
             ids.update(known or [key])
         ids_of_damages.append(tuple(sorted(ids)))
     return ids_of_damages
@@ -38,6 +40,12 @@ def affected_videos(root: Root, damages: Sequence[Damage]) -> list[tuple[str, ..
 
 def _keys(damage: Damage) -> tuple[str, ...]:
     return damage.keys if damage.kind in _OF_VIDEOS else ()
+
+
+def _file_of(key: str) -> str:
+    """What names the file of a window, or of a file without one."""
+    before, _, after = key.partition("@")
+    return before or after
 
 
 def _corpora(root: Root, damage: Damage) -> set[str] | None:

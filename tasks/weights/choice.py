@@ -7,13 +7,14 @@ which is said loudly, since its vectors mean nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from reelvec.configs import PipelineConfig
 from reelvec.models.clip.architecture import SMALLEST, architecture
-from reelvec.models.conversion.weights import image_size_of
+from reelvec.models.conversion.weights import input_of
 from reelvec.models.errors import ModelError
 from reelvec.models.registry import ZERO_SHOT
 from reelvec.storage.errors import MissingArtifactError, WeightsError
@@ -24,9 +25,11 @@ from reelvec.tasks.runs.recording import last_config
 from reelvec.tasks.training.train import find_trained
 from reelvec.tasks.weights.files import name_model
 
-__all__ = ["ChosenModel", "choose_weights"]
+__all__ = ["ChosenModel", "choose_several", "choose_weights"]
 
 ARCHIVES = ("ViT-B-16.pt", "ViT-B-32.pt", "ViT-L-14.pt")
+_SHARED_SIZE = 336
+"""Of the shorter side: within 11 levels of the own pixels of every model of squares up to it."""
 UNTRAINED = (
     "These vectors are from a tiny UNTRAINED model and mean nothing: no --weights were given, the"
     " store holds no trained model, and ~/.cache/clip holds no archive. Give --weights ViT-B-32.pt"
@@ -41,6 +44,17 @@ class ChosenModel:
     model: dict[str, Any] = field(default_factory=dict)
     extract: dict[str, Any] = field(default_factory=dict)
     note: str = ""
+
+    def document(self, corpus: Mapping[str, Any], *, name: str) -> dict[str, Any]:
+        """The configuration of a run that embeds a corpus with it, as plain data."""
+        return {
+            "name": name,
+            "notes": self.note,
+            "corpus": corpus,
+            "extract": self.extract,
+            "model": self.model,
+            "train": {"epochs": 0},
+        }
 
 
 def choose_weights(named: str | Path | None, *, store: str) -> ChosenModel:
@@ -58,15 +72,42 @@ def choose_weights(named: str | Path | None, *, store: str) -> ChosenModel:
     return _trained_here(store) or _downloaded() or _untrained()
 
 
+def choose_several(names: Sequence[str | None], *, store: str) -> list[ChosenModel]:
+    """Choose models that share one decode of each file: all of them see the same stored frames.
+
+    None, alone, is the best model there is.
+
+    Where they want the same frames those are stored; else the whole picture, of which each model
+    makes its own squares when it encodes, one frame a second.
+
+    Raises:
+        WeightsError: as `choose_weights`; or a model is named twice.
+    """
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if list(names).count(name) > 1)
+        raise WeightsError(f"({twice}) is named twice; name each model once", path=str(twice))
+    chosen = [choose_weights(name, store=store) for name in names]
+    first = chosen[0].extract
+    if all(one.extract == first for one in chosen):
+        return chosen
+    sizes = [one.extract["size"] for one in chosen if one.extract.get("fit") != "native"]
+    shared = {"fit": "native", "size": max([_SHARED_SIZE, *sizes])}
+    note = f" Frames are shared with {len(names) - 1} more: whole pictures, one a second."
+    return [replace(one, extract=shared, note=one.note + note) for one in chosen]
+
+
 def _from_file(name: str) -> ChosenModel:
     weights = name if is_pretrained(name) else str(existing_file(Path(name)).resolve())
     recognised = name_model(weights)
     try:
-        size = image_size_of(recognised.file.tensors)
+        own = input_of(recognised.file.tensors)
     except ModelError as error:
         raise WeightsError(f"({name}) fits no model family: {error}", path=name) from None
     model = recognised.config(weights).model_dump(mode="json", exclude={"architecture"})
-    return ChosenModel(model, {"size": size}, f"Embedded with {name} ({recognised.family}).")
+    extract = {"size": own.form.size, **own.form.model_dump(exclude_defaults=True)}
+    if own.rule is not None:
+        extract["sampling"] = vars(own.rule)
+    return ChosenModel(model, extract, f"Embedded with {name} ({recognised.family}).")
 
 
 def _trained_here(store: str) -> ChosenModel | None:

@@ -17,6 +17,7 @@ NO_PATHS = {"about", "columns", "codecs", "protocol"}
 NEEDED = {
     "BenchmarkCorpus": {"kind": "msvd"},
     "StoryCorpus": {"kind": "stories", "about": "order"},
+    "FilmCorpus": {"kind": "films"},
 }
 
 

@@ -35,7 +35,7 @@ from reelvec.tasks.upkeep.repair import repair
 from tests.support.engine_free import run_all, stage_receipts
 
 COMPARED = ("corpus", "frames", "checkpoint", "embeddings")
-APART = (layout.SCRATCH, layout.WRITERS, ".damaged", "logs")
+APART = (layout.SCRATCH, layout.WRITERS, layout.REPORTS, ".damaged", "logs")
 """What no run reads again."""
 
 

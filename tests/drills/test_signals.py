@@ -7,7 +7,6 @@ from tests.drills.signals import Case, all_cases, run
 CASES = [
     Case("extract", "kill main", "1 process"),
     Case("train", "int", "2 processes"),
-    Case("train", "hup", "1 process"),
 ]
 
 
@@ -17,4 +16,4 @@ def test_a_run_ends_within_ten_seconds_and_leaves_nothing(tmp_path):
     assert set(CASES) <= set(all_cases())
     results = run(CASES, seed=1, folder=tmp_path)
     assert {case: result.faults for case, result in results.items()} == {case: [] for case in CASES}
-    assert [result.code for result in results.values()] == [-9, 130, 129]
+    assert [result.code for result in results.values()] == [-9, 130]

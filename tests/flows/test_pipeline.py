@@ -164,12 +164,15 @@ def test_the_ui_tells_what_came_of_it(first):
 
     with get_client(sync_client=True) as client:
         keys = {artifact.key for artifact in client.read_artifacts()}
-        run = next(r for r in client.read_flow_runs(limit=200) if r.name == "flows")
+        runs = [run for run in client.read_flow_runs(limit=200) if run.name == "flows"]
         tasks = {task.name for task in client.read_task_runs(limit=200)}
     kinds = ("plan", "summary", "failures", "metrics", "recall", "cost", "progress-extract")
     assert {f"{kind}-flows" for kind in (*kinds, "numbers-train")} <= keys
-    assert (run.state.name, run.state.type.value) == ("Degraded", "COMPLETED")
-    assert run.state.message.startswith("1 of 13 videos are quarantined")
+    (state,) = [
+        run.state for run in runs if run.state.name == "Degraded"
+    ]  # others failed, meant to
+    assert state.type.value == "COMPLETED"
+    assert state.message.startswith("1 of 13 videos are quarantined")
     assert any(re.fullmatch(r"4 frames \([0-9a-f]{6}\)", name) for name in tasks)
 
 

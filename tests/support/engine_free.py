@@ -30,7 +30,8 @@ def run_embed(config):
     trained = train.trained(session)
     plan = embed.plan_embed(session, weights_hash=trained.weights_hash)
     encoder = EncoderRef.to(trained, config=config)
-    inputs = embed_parts.EmbedInputs(encoder, frames=plan.frames, options=config.embed)
+    windows = config.corpus.windows
+    inputs = embed_parts.EmbedInputs(encoder, plan.frames, config.embed, windows)
     done = [embed_parts.embed_shard(plan.target, shard, inputs=inputs) for shard in plan.shards]
     return plan, embed.commit_embed(session, plan, receipts(plan, done))
 

@@ -191,6 +191,8 @@ def sampling():
     rules += [{"rate": 2.0, "count": 3, "max_frames": 2, "limit": "tail", "seed": 3}]
     found = {}
     for policy in POLICIES:
+        if policy == "keyframes":
+            continue  # younger than these vectors: tests/models/sampling/test_windows.py
         for name, given in timelines.items():
             for number, rule in enumerate(rules):
                 picked = []

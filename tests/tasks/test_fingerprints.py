@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from reelvec.configs import PipelineConfig
+from reelvec.configs.corpora import DRAWN
 from reelvec.configs.presets import preset_names, read_preset
 from reelvec.models.registry import FAMILIES, family_class
 from tests.support.run_identities import fingerprints
@@ -25,7 +26,7 @@ def of_preset(name):
     """Fingerprints of a preset's run, with paths that are the same on every machine."""
     given = read_preset(name)
     corpus = {"kind": "folder", "videos": "/videos"} | given.get("corpus", {})
-    if corpus["kind"] not in ("synthetic", "stories"):
+    if corpus["kind"] not in DRAWN:
         corpus = {key: PATHS.get(key, value) for key, value in corpus.items()}
         if corpus["kind"] != "folder":
             corpus["annotations"] = PATHS["annotations"]

@@ -9,7 +9,14 @@ import pytest
 from pydantic import BaseModel
 
 from reelvec.configs import PipelineConfig
-from reelvec.configs.corpora import BenchmarkCorpus, FolderCorpus, StoryCorpus, SyntheticCorpus
+from reelvec.configs.corpora import (
+    BenchmarkCorpus,
+    FilmCorpus,
+    FolderCorpus,
+    StoryCorpus,
+    SyntheticCorpus,
+    WindowsConfig,
+)
 from reelvec.configs.schema import (
     CompactionConfig,
     DistillationConfig,
@@ -75,6 +82,22 @@ FIELDS = {
         "size": (64, CORPUS),
         "codecs": (("mpeg4-avi",), CORPUS),
     },
+    FilmCorpus: {
+        "kind": (None, CORPUS),
+        "videos": (7, CORPUS),
+        "events": (7, CORPUS),
+        "seed": (7, CORPUS),
+        "fps": (7, CORPUS),
+        "size": (32, CORPUS),
+        "codecs": (("mpeg4-avi",), CORPUS),
+    },
+    WindowsConfig: {
+        "by": ("shots", EMBEDDINGS),
+        "seconds": (7.0, EMBEDDINGS),
+        "stride": (3.0, EMBEDDINGS),
+        "threshold": (7.0, EMBEDDINGS),
+        "shortest": (7.0, EMBEDDINGS),
+    },
     BenchmarkCorpus: {
         "kind": (None, CORPUS),
         "videos": ("/other/videos", CORPUS),
@@ -91,6 +114,8 @@ FIELDS = {
     },
     ExtractConfig: {
         "size": (96, FRAMES),
+        "fit": ("squash", FRAMES),
+        "interpolation": ("bilinear", FRAMES),
         "resize": ("pillow", FRAMES),
         "decoder": ("ffmpeg", NONE),  # but to salvage with: see below
         "damaged": ("salvage", FRAMES),
@@ -295,6 +320,7 @@ CORPORA = {
     FolderCorpus: {"kind": "folder", "videos": "/videos"},
     SyntheticCorpus: {"kind": "synthetic"},
     StoryCorpus: {"kind": "stories", "about": "order"},
+    FilmCorpus: {"kind": "films"},
     BenchmarkCorpus: {"kind": "msrvtt", "videos": "/videos", "annotations": "/annotations"},
 }
 GROUPS = {
@@ -304,6 +330,7 @@ GROUPS = {
     TrainConfig: ("train",),
     DistillationConfig: ("train", "distillation"),
     LoraConfig: ("train", "lora"),
+    WindowsConfig: ("corpus", "windows"),
     EmbedConfig: ("embed",),
     EvaluateConfig: ("evaluate",),
     CompactionConfig: ("compaction",),
@@ -345,6 +372,8 @@ def test_each_field_changes_the_identities_it_should(options, name, value, chang
         base = {"train": {"teachers": ["a run"]}}
     if options is LoraConfig:
         base = {"train": {"lora": {}}}
+    if options is WindowsConfig:
+        base = {"corpus": CORPORA[FolderCorpus] | {"windows": {}}}
     if name == "preset":  # the same run, one of them by the preset's name
         plain = PipelineConfig(preset="demo")
         assert changed_by(plain, plain.model_copy(update={"preset": None})) == changed
@@ -388,6 +417,14 @@ def test_adapters_count_where_there_are_any():
     assert changed_by(run(), run("train", lora={})) == CHECKPOINT
     again = run("train", lora={"targets": ["v", "q", "v"]})
     assert changed_by(run("train", lora={}), again) == NONE
+
+
+def test_windows_are_rows_of_the_embeddings_alone():
+    for corpus in CORPORA.values():
+        config = run(base={"corpus": corpus})
+        assert changed_by(config, run("corpus", base={"corpus": corpus}, windows=None)) == NONE
+        cut = run("corpus", base={"corpus": corpus}, windows={})
+        assert changed_by(config, cut) == EMBEDDINGS
 
 
 def test_kinds_of_corpora_are_told_apart():

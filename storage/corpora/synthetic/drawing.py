@@ -8,10 +8,11 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
+from reelvec.storage.corpora.synthetic.films import Film
 from reelvec.storage.corpora.synthetic.scenes import Scene
 from reelvec.storage.corpora.synthetic.stories import Picture, Story
 
-__all__ = ["draw", "draw_story"]
+__all__ = ["draw", "draw_film", "draw_story"]
 
 _COLOURS = {
     "red": (235, 30, 35),
@@ -70,6 +71,19 @@ def _coverage(scene: Scene, time: float, size: int) -> np.ndarray:
 def draw_story(story: Story, *, size: int) -> np.ndarray:
     """Its pictures as RGB frames [pictures, size, size, 3] uint8."""
     return np.stack([_picture(picture, size) for picture in story.pictures])
+
+
+def draw_film(film: Film, *, fps: int, size: int) -> np.ndarray:
+    """Its stretches one after the other as RGB frames [frames, size, size, 3] uint8."""
+    stretches = []
+    for stretch in film.stretches:
+        frames = round(stretch.seconds * fps)
+        if isinstance(stretch.shows, Scene):
+            stretches.append(draw(stretch.shows, frames=frames, size=size))
+        else:
+            empty = _picture(Picture(stretch.shows), size)
+            stretches.append(np.repeat(empty[None], frames, axis=0))
+    return np.concatenate(stretches)
 
 
 def _picture(picture: Picture, size: int) -> np.ndarray:

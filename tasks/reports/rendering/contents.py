@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reelvec.tasks.scoring.paired import PairedMetric
 from reelvec.tasks.scoring.rows import CoverageRow, MetricRow
 
 __all__ = [
+    "AnsweredQuery",
+    "Beside",
     "Failure",
     "KeptFrames",
     "Query",
+    "QuerySet",
     "Ranks",
     "ReportContents",
     "Shown",
@@ -40,6 +44,8 @@ class Failure:
     """The decoder's own words."""
     stage: str
     detail: str = ""
+    jpeg: bytes = b""
+    """A frame of it, where one can be had."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +71,48 @@ class Query:
     subset: str
     rank: float
     videos: tuple[Shown, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnsweredQuery:
+    """A query of the evaluation, or a video with those nearest to it: a line of the list."""
+
+    query_id: str
+    text: str
+    """Lines, of several captions."""
+    video_id: str
+    """Of its right answer, or the video itself."""
+    rank: float | None = None
+    """Of the right answer; None: nothing was asked."""
+    score: float | None = None
+    best: tuple[tuple[str, float], ...] = ()
+    """Videos ranked first, with their scores."""
+    before: float | None = None
+    """The rank that the run it is compared with gave it; None: it has not scored it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuerySet:
+    """All queries of one direction."""
+
+    direction: str
+    """t2v, v2t, or near: videos, where nothing was asked."""
+    rows: tuple[AnsweredQuery, ...]
+    unit: str = ""
+    """Of the scores."""
+    left_out: int = 0
+    """Queries too many for a page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """The run a report compares with."""
+
+    name: str
+    metrics: tuple[PairedMetric, ...]
+    """Over the queries both have."""
+    note: str = ""
+    """Why there is nothing to compare, or what a reader must know."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +161,11 @@ class ReportContents:
     failures: tuple[Failure, ...] = ()
     gallery: tuple[tuple[str, tuple[Query, ...]], ...] = ()
     """(heading, queries)"""
+    beside: Beside | None = None
+    """None: it is compared with nothing."""
+    queries: tuple[QuerySet, ...] = ()
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+    """Video id -> a frame of it, as JPEG."""
     provenance: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
     """(group, ((label, value), …))"""
     identities: tuple[tuple[str, str], ...] = ()

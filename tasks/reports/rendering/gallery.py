@@ -12,12 +12,13 @@ from PIL import Image
 from reelvec.tasks.reports.rendering.contents import Query, Shown
 from reelvec.tasks.reports.rendering.markup import Markup, tag
 
-__all__ = ["FRAME_PIXELS", "STRIP_FRAMES", "query_card", "strip_jpeg"]
+__all__ = ["FRAME_PIXELS", "STRIP_FRAMES", "picture_jpeg", "query_card", "strip_jpeg"]
 
 STRIP_FRAMES = 5
 FRAME_PIXELS = 112
 _GAP = 3
 _QUALITY = 78
+_PICTURE_PIXELS, _PICTURE_QUALITY = 96, 70
 
 
 def strip_jpeg(frames: npt.NDArray[np.uint8]) -> bytes:
@@ -27,12 +28,24 @@ def strip_jpeg(frames: npt.NDArray[np.uint8]) -> bytes:
     step = FRAME_PIXELS + _GAP
     strip = Image.new("RGB", (len(frames) * step - _GAP, FRAME_PIXELS), (128, 128, 128))
     for i, frame in enumerate(frames):
-        shrink = frame.shape[0] > FRAME_PIXELS
-        method = Image.Resampling.LANCZOS if shrink else Image.Resampling.NEAREST
-        small = Image.fromarray(frame).resize((FRAME_PIXELS, FRAME_PIXELS), method)
-        strip.paste(small, (i * step, 0))
+        strip.paste(_resized(frame, FRAME_PIXELS), (i * step, 0))
+    return _jpeg(strip, quality=_QUALITY)
+
+
+def picture_jpeg(frame: npt.NDArray[np.uint8]) -> bytes:
+    """One frame [S, S, 3] RGB, small: a page may hold thousands of them."""
+    return _jpeg(_resized(frame, _PICTURE_PIXELS), quality=_PICTURE_QUALITY)
+
+
+def _resized(frame: npt.NDArray[np.uint8], pixels: int) -> Image.Image:
+    shrink = frame.shape[0] > pixels
+    method = Image.Resampling.LANCZOS if shrink else Image.Resampling.NEAREST
+    return Image.fromarray(frame).resize((pixels, pixels), method)
+
+
+def _jpeg(picture: Image.Image, *, quality: int) -> bytes:
     out = io.BytesIO()
-    strip.save(out, format="JPEG", quality=_QUALITY, optimize=True)
+    picture.save(out, format="JPEG", quality=quality, optimize=True)
     return out.getvalue()
 
 

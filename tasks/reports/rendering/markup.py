@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 __all__ = ["Child", "Markup", "tag"]
 
-_VOID = frozenset({"br", "img", "meta", "hr"})
+_VOID = frozenset({"br", "hr", "img", "input", "meta"})
 
 
 class Markup(str):

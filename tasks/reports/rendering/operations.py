@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from reelvec.tasks.reports.rendering.contents import Failure, StageCost
 from reelvec.tasks.reports.rendering.markup import Child, Markup, tag
+from reelvec.tasks.reports.rendering.tables import Column, Row, table
 from reelvec.tasks.scoring.rows import CoverageRow
 
 __all__ = ["coverage_table", "duration", "failures_by_reason", "failures_table", "stage_table"]
 
 MOST_FAILURES = 200
 _ENOUGH = 10
+_WORDS = Column("In its words", "words")
 
 
 def duration(seconds: float) -> str:
@@ -32,22 +35,23 @@ def stage_table(stages: Sequence[StageCost]) -> Markup:
     for stage in stages:
         share = 100 * stage.seconds / total if total else 0.0
         bar = tag("div", tag("span", class_="a", style=f"width:{share:.1f}%"), class_="bar")
-        cells = [
-            tag("td", stage.name),
-            tag("td", duration(stage.seconds), class_="n"),
-            tag("td", f"{share:.0f} %", class_="n"),
-            tag("td", bar),
-            tag("td", _done(stage.counts)),
-            tag("td", _rate(stage), class_="n"),
+        cells: list[Child] = [
+            stage.name,
+            duration(stage.seconds),
+            f"{share:.0f} %",
+            bar,
+            _done(stage.counts),
+            _rate(stage) or None,
         ]
-        body.append(tag("tr", cells))
-    empty = tag("td", "", colspan=4)
-    last = tag(
-        "tr", tag("td", "all"), tag("td", duration(total), class_="n"), empty, class_="total"
-    )
-    body.append(last)
-    heads = [("Stage", ""), ("Time", "n"), ("Share", "n"), ("", ""), ("Did", ""), ("Rate", "n")]
-    return _table(heads, body)
+        body.append(Row(cells))
+    body.append(Row(["all", duration(total), None, None, None, None], css="total"))
+    return table(
+        [
+            Column("Stage"), Column("Time", "n"), Column("Share", "n"), Column(""), Column("Did"),
+            Column("Rate", "n"),
+        ],
+        body,
+    )  # fmt: skip
 
 
 def _done(counts: Mapping[str, object]) -> str:
@@ -84,19 +88,18 @@ def coverage_table(coverage: Sequence[CoverageRow]) -> Markup:
             for css, count in parts if count
         ]  # fmt: skip
         numbers = [row.planned, row.ok, row.salvaged, row.quarantined, row.with_captions]
-        name = row.split or "(every split)"
-        cells = [
-            tag("td", name, " (scored)" if row.scored else None),
-            [tag("td", f"{number:,}", class_="n") for number in numbers],
-            tag("td", f"{row.captions_scored:,} of {row.captions:,}", class_="n"),
-            tag("td", tag("div", bar, class_="bar")),
+        cells: list[Child] = [
+            [row.split or "(every split)", " (scored)" if row.scored else None],
+            *(f"{number:,}" for number in numbers),
+            f"{row.captions_scored:,} of {row.captions:,}",
+            tag("div", bar, class_="bar"),
         ]
-        body.append(tag("tr", cells, class_="scored" if row.scored else None))
-    heads = [
-        ("Split", ""), ("Videos", "n"), ("ok", "n"), ("salvaged", "n"), ("quarantined", "n"),
-        ("usable, captioned", "n"), ("captions usable", "n"), ("", ""),
+        body.append(Row(cells, css="scored" if row.scored else ""))
+    numbered = [
+        "Videos", "ok", "salvaged", "quarantined", "usable, captioned", "captions usable",
     ]  # fmt: skip
-    return _table(heads, body)
+    columns = [Column("Split"), *(Column(name, "n") for name in numbered), Column("")]
+    return table(columns, body)
 
 
 def failures_by_reason(failures: Sequence[Failure]) -> Markup:
@@ -108,40 +111,43 @@ def failures_by_reason(failures: Sequence[Failure]) -> Markup:
     for (status, reason, stage), alike in sorted(groups.items(), key=lambda g: (-len(g[1]), g[0])):
         words, times = Counter(failure.message for failure in alike).most_common(1)[0]
         often = f" ({times} of {len(alike)})" if times < len(alike) else ""
-        cells = [
-            tag("td", tag("span", reason or "?", class_=f"pill {status}")),
-            tag("td", status),
-            tag("td", f"{len(alike):,}", class_="n"),
-            tag("td", stage),
-            tag("td", tag("code", words), tag("span", often, class_="faint"), class_="words"),
+        cells: list[Child] = [
+            tag("span", reason or "?", class_=f"pill {status}"),
+            status,
+            f"{len(alike):,}",
+            stage,
+            [tag("code", words), tag("span", often, class_="faint")],
         ]
-        body.append(tag("tr", cells))
-    heads = [("Reason", ""), ("Outcome", ""), ("Videos", "n"), ("Stage", ""), ("In its words", "")]
-    return _table(heads, body)
+        body.append(Row(cells))
+    columns = [Column("Reason"), Column("Outcome"), Column("Videos", "n"), Column("Stage"), _WORDS]
+    return table(columns, body)
 
 
 def failures_table(failures: Sequence[Failure]) -> list[Markup]:
     """Each video; above a limit the rest is said to be left out, and where to find it."""
     body = []
     for failure in failures[:MOST_FAILURES]:
-        cells = [
-            tag("td", tag("b", failure.video_id), class_="id"),
-            tag("td", failure.split),
-            tag("td", tag("span", failure.reason or "?", class_=f"pill {failure.status}")),
-            tag("td", tag("code", failure.message), _detail(failure),
-                tag("div", tag("code", failure.path), class_="faint"), class_="words"),
+        cells: list[Child] = [
+            [_picture(failure), tag("b", failure.video_id)],
+            failure.split or None,
+            tag("span", failure.reason or "?", class_=f"pill {failure.status}"),
+            [tag("code", failure.message), _detail(failure),
+             tag("div", tag("code", failure.path), class_="faint")],
         ]  # fmt: skip
-        body.append(tag("tr", cells))
-    heads = [("Video", ""), ("Split", ""), ("Reason", ""), ("In its words", "")]
+        body.append(Row(cells))
+    columns = [Column("Video", "id"), Column("Split"), Column("Reason"), _WORDS]
     rest = len(failures) - MOST_FAILURES
     more = tag("p", f"and {rest:,} more: ", tag("code", "reelvec failures"), class_="soft")
-    return [_table(heads, body), *([more] if rest > 0 else [])]
+    return [table(columns, body), *([more] if rest > 0 else [])]
+
+
+def _picture(failure: Failure) -> Markup | None:
+    if not failure.jpeg:
+        return None
+    data = base64.b64encode(failure.jpeg).decode("ascii")
+    words = f"A frame of {failure.video_id}"
+    return tag("img", src=f"data:image/jpeg;base64,{data}", alt=words, class_="seen")
 
 
 def _detail(failure: Failure) -> Markup | None:
     return tag("div", tag("code", failure.detail), class_="faint") if failure.detail else None
-
-
-def _table(heads: Sequence[tuple[str, str]], body: Sequence[Child]) -> Markup:
-    head = tag("tr", [tag("th", name, class_=css or None) for name, css in heads])
-    return tag("div", tag("table", tag("thead", head), tag("tbody", body)), class_="scroll")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
+from reelvec.tasks.reports.rendering.beside import beside_table
 from reelvec.tasks.reports.rendering.contents import ReportContents
-from reelvec.tasks.reports.rendering.document import document
+from reelvec.tasks.reports.rendering.document import Program, document
+from reelvec.tasks.reports.rendering.downloads import csv_link
 from reelvec.tasks.reports.rendering.gallery import query_card
 from reelvec.tasks.reports.rendering.markup import Child, Markup, tag
 from reelvec.tasks.reports.rendering.operations import (
@@ -14,14 +17,22 @@ from reelvec.tasks.reports.rendering.operations import (
     failures_table,
     stage_table,
 )
+from reelvec.tasks.reports.rendering.queries import queries_box, queries_data, queries_script
 from reelvec.tasks.reports.rendering.tables_and_curves import curves, metrics_table, tiles
 from reelvec.tasks.reports.rendering.training import (
     kept_frames_chart,
     step_charts,
     training_charts,
 )
+from reelvec.tasks.scoring.paired import PairedMetric
+from reelvec.tasks.scoring.rows import CoverageRow, MetricRow
 
 __all__ = ["render"]
+
+_METRIC_COLUMNS = tuple(field.name for field in dataclasses.fields(MetricRow))
+_PAIRED_COLUMNS = tuple(field.name for field in dataclasses.fields(PairedMetric))
+_COVERAGE_COLUMNS = tuple(field.name for field in dataclasses.fields(CoverageRow))
+_FAILURE_COLUMNS = ("video_id", "path", "split", "status", "reason", "message", "stage", "detail")
 
 
 def render(contents: ReportContents) -> bytes:
@@ -44,6 +55,7 @@ def render(contents: ReportContents) -> bytes:
         header,
         [section for _, _, section in sections],
         footer="Made by Reelvec from tables alone; no video was opened for these numbers.",
+        program=Program(queries_script(), queries_data(contents)) if contents.queries else None,
     )
 
 
@@ -53,7 +65,9 @@ Made = tuple[str, str, Markup]
 def _sections(contents: ReportContents) -> list[Made | None]:
     return [
         _retrieval(contents),
+        _beside(contents),
         _gallery(contents),
+        _queries(contents),
         _training(contents),
         _coverage(contents),
         _stages(contents),
@@ -76,7 +90,25 @@ def _retrieval(contents: ReportContents) -> Made | None:
     table = metrics_table(
         contents.metrics, published=contents.published, source=contents.published_source
     )
-    return _section("retrieval", "Retrieval", lead, table, curves(contents.ranks))
+    saved = csv_link("metrics.csv", contents.metrics, columns=_METRIC_COLUMNS)
+    return _section("retrieval", "Retrieval", lead, table, _saved(saved), curves(contents.ranks))
+
+
+def _saved(*links: Markup | None) -> Markup:
+    return tag("p", "As CSV: ", [[link, " "] for link in links if link], class_="saved")
+
+
+def _beside(contents: ReportContents) -> Made | None:
+    beside = contents.beside
+    if beside is None:
+        return None
+    lead = (
+        "The queries both runs have scored, query by query. The interval is of the difference, by "
+        "bootstrap over these queries: where it holds zero, the difference may be chance."
+    )
+    saved = csv_link("compared.csv", beside.metrics, columns=_PAIRED_COLUMNS)
+    parts = [*beside_table(beside), _saved(saved) if saved else None]
+    return _section("beside", f"Compared with {beside.name}", lead, *parts)
 
 
 def _gallery(contents: ReportContents) -> Made | None:
@@ -92,7 +124,21 @@ def _gallery(contents: ReportContents) -> Made | None:
         "a green edge; where it is not among the five it follows them with its rank. The logit is "
         "the model's score: it compares videos for one caption, not across captions."
     )
-    return _section("gallery", "Queries", lead, groups)
+    return _section("gallery", "Some queries", lead, groups)
+
+
+def _queries(contents: ReportContents) -> Made | None:
+    if not contents.queries:
+        return None
+    if contents.queries[0].direction == "near":
+        name, lead = "Videos", "Every video of the table, and those nearest to it by their vectors."
+    else:
+        name = "All queries"
+        lead = (
+            "Every query of the evaluation, with a frame of each video ranked first; a video's "
+            "captions are found by the words of any of them."
+        )
+    return _section("queries", name, lead, *queries_box(contents))
 
 
 def _training(contents: ReportContents) -> Made | None:
@@ -114,7 +160,11 @@ def _coverage(contents: ReportContents) -> Made | None:
         return None
     bad = [f for f in contents.failures if f.status == "quarantined"]
     salvaged = [f for f in contents.failures if f.status == "salvaged"]
-    parts: list[Child] = [coverage_table(contents.coverage)]
+    saved = _saved(
+        csv_link("coverage.csv", contents.coverage, columns=_COVERAGE_COLUMNS),
+        csv_link("failures.csv", contents.failures, columns=_FAILURE_COLUMNS),
+    )
+    parts: list[Child] = [coverage_table(contents.coverage), saved]
     if contents.failures:
         parts += [tag("h3", "By reason"), failures_by_reason(contents.failures)]
     if bad:

@@ -15,7 +15,8 @@ from reelvec.tasks.reports.rendering.charts import (
     linear_axis,
 )
 from reelvec.tasks.reports.rendering.contents import Ranks, ReportContents
-from reelvec.tasks.reports.rendering.markup import Markup, tag
+from reelvec.tasks.reports.rendering.markup import Child, Markup, tag
+from reelvec.tasks.reports.rendering.tables import Column, Row, table
 from reelvec.tasks.scoring.rows import CoverageRow, MetricRow
 
 __all__ = ["curves", "metrics_table", "tiles"]
@@ -73,7 +74,7 @@ def metrics_table(
     rows: dict[Key, dict[str, MetricRow]] = {}
     for row in metrics:
         rows.setdefault((row.direction, row.protocol, row.subset), {})[row.metric] = row
-    body: list[Markup] = []
+    body: list[Row] = []
     for key in sorted(rows, key=_order):
         body.append(_metrics_row(key, rows[key]))
         direction, protocol, subset = key
@@ -82,11 +83,8 @@ def metrics_table(
         }
         if known and not subset and "+" not in protocol:
             body.append(_published_row(known, rows[key], source=source))
-    head = tag(
-        "tr", tag("th", "Direction"), [tag("th", m, class_="n") for m in METRICS],
-        tag("th", "queries", class_="n"),
-    )  # fmt: skip
-    return tag("div", tag("table", tag("thead", head), tag("tbody", body)), class_="scroll")
+    columns = [Column("Direction"), *(Column(name, "n") for name in (*METRICS, "queries"))]
+    return table(columns, body)
 
 
 def _order(key: Key) -> tuple[bool, str, str, str]:
@@ -94,7 +92,7 @@ def _order(key: Key) -> tuple[bool, str, str, str]:
     return "+" in protocol, protocol, subset, direction
 
 
-def _metrics_row(key: Key, row: Mapping[str, MetricRow]) -> Markup:
+def _metrics_row(key: Key, row: Mapping[str, MetricRow]) -> Row:
     direction, protocol, subset = key
     _, plus, reranking = protocol.partition("+")
     name = [DIRECTIONS.get(direction, direction)]
@@ -102,10 +100,10 @@ def _metrics_row(key: Key, row: Mapping[str, MetricRow]) -> Markup:
         name.append(f"only {subset}")
     if plus:
         name.append(f"re-ranked: {reranking.replace('_', ' ')}")
-    cells = [tag("td", _value(row[m]) if m in row else "–", class_="n") for m in METRICS]
+    cells = [_value(row[m]) if m in row else "–" for m in METRICS]
     queries = max((cell.n for cell in row.values()), default=0)
-    first = tag("td", name[0], [tag("span", f" · {n}", class_="soft") for n in name[1:]])
-    return tag("tr", first, cells, tag("td", f"{queries:,}", class_="n"))
+    first = [name[0], [tag("span", f" · {n}", class_="soft") for n in name[1:]]]
+    return Row([first, *cells, f"{queries:,}"])
 
 
 def _value(row: MetricRow) -> list[str | Markup]:
@@ -121,11 +119,11 @@ def _bounded(row: MetricRow) -> bool:
 
 def _published_row(
     known: Mapping[str, float], ours: Mapping[str, MetricRow], *, source: str
-) -> Markup:
-    cells = []
+) -> Row:
+    cells: list[Child] = []
     for metric in METRICS:
         if metric not in known:
-            cells.append(tag("td", "", class_="n"))
+            cells.append(None)
             continue
         delta = None
         if metric in ours:
@@ -133,9 +131,9 @@ def _published_row(
             better = gap >= 0 if metric.startswith("R@") else gap <= 0
             css = f"range {'up' if better else 'down'}"
             delta = tag("span", f"ours {gap:+.1f}".replace("-", "−"), class_=css)
-        cells.append(tag("td", f"{known[metric]:.1f}", delta, class_="n"))
-    label = tag("td", "published", tag("span", f" · {source}", class_="faint") if source else None)
-    return tag("tr", label, cells, tag("td", ""), class_="published")
+        cells.append([f"{known[metric]:.1f}", delta])
+    label = ["published", tag("span", f" · {source}", class_="faint") if source else None]
+    return Row([label, *cells, None], css="published")
 
 
 def curves(ranks: Sequence[Ranks]) -> Markup | None:

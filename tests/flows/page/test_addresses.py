@@ -1,14 +1,17 @@
 """The page's documents and media: what is answered, to whom, and what is never opened."""
 
+import json
 import os
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from starlette.testclient import TestClient
 
 import reelvec
-from reelvec.errors import RequestError
+from reelvec.errors import ReelvecError, RequestError
 from reelvec.flows.page.addresses import site
 from reelvec.flows.page.guard import check_token
 from reelvec.storage.commits.artifact import Artifact
@@ -83,10 +86,141 @@ def test_queries_of_both_directions(page, direction):
     assert all(row["video_id"] in row["videos"] for row in worst["rows"])
 
 
+@pytest.mark.parametrize("direction", ["t2v", "v2t"])
+def test_queries_beside_another_run_s(page, direction):
+    earlier = page.get("/api/store").json()["runs"][1]["run"]
+
+    def rows(run=None, **wanted):
+        asked = {"direction": direction, "limit": 100, **wanted} | ({"run": run} if run else {})
+        return page.get("/api/queries", params=asked).json()["rows"]
+
+    key = "caption_id" if direction == "t2v" else "video_id"
+    before = {row[key]: row["rank"] for row in rows(run=earlier)}
+    beside = {row[key]: row for row in rows(against=earlier)}
+    assert {name: row["before"] for name, row in beside.items()} == {
+        name: before.get(name) for name in beside
+    }
+    assert 0 < len(before) < len(beside), "the second run has more captions"
+    rises = {
+        name: row["before"] - row["rank"]
+        for name, row in beside.items()
+        if row["before"] is not None
+    }
+    for order, sign in (("gained", 1), ("lost", -1)):
+        found = rows(against=earlier, order=order)
+        expected = sorted((n for n in rises if sign * rises[n] > 0), key=lambda n: -sign * rises[n])
+        assert [rises[row[key]] for row in found] == [rises[name] for name in expected]
+    refused = page.get("/api/queries", params={"order": "gained"})
+    assert refused.status_code == 400 and "order (gained)" in refused.text
+
+
+def test_two_runs_are_compared_over_the_queries_both_have(page):
+    earlier = page.get("/api/store").json()["runs"][1]["run"]
+    found = page.get("/api/compare", params={"against": earlier}).json()
+    rows = {(row["direction"], row["metric"]): row for row in found["metrics"]}
+    assert set(rows) == {(d, f"R@{k}") for d in ("t2v", "v2t") for k in (1, 5, 10)}
+    for direction, changes in found["changes"].items():
+        assert sum(changes.values()) == rows[direction, "R@1"]["count"]
+    itself = page.get("/api/compare", params={"against": "demo"}).json()
+    assert {(row["new"] - row["old"], row["low"], row["high"]) for row in itself["metrics"]} == {
+        (0.0, 0.0, 0.0)
+    }
+    assert page.get("/api/compare", params={"against": "nope"}).status_code == 404
+
+
+def test_curves_are_those_of_the_ranks(page):
+    found = page.get("/api/curves").json()
+    ranks = [row["rank"] for row in page.get("/api/queries").json()["rows"]]
+    points = dict(map(tuple, found["recall"]["t2v"]))
+    assert points[1] == pytest.approx(100 * sum(rank <= 1 for rank in ranks) / len(ranks), abs=0.01)
+    assert list(points.values()) == sorted(points.values())
+    assert found["loss"] == found["selection"] == []  # nothing was trained
+
+
+@pytest.fixture(scope="module")
+def knowing(real_store, tmp_path_factory):
+    """A page that knows a language of each video, and the file it is in."""
+    path = tmp_path_factory.mktemp("mine") / "mine.parquet"
+    write_languages(path, {f"clip{n}": "en" if n % 2 else "de" for n in range(8)})
+    return visitor(real_store.store, attributes=path), path
+
+
+def write_languages(path, languages):
+    pq.write_table(pa.table({"video_id": list(languages), "lang": list(languages.values())}), path)
+
+
+def test_filters_are_columns_of_the_corpus_and_of_the_caller(knowing):
+    page, _ = knowing
+    columns = {row["name"]: row for row in page.get("/api/columns").json()["columns"]}
+    assert columns["lang"]["values"] == ["de", "en"] and columns["duration"]["kind"] == "number"
+
+    def found(*where, **asked):
+        answer = page.get("/api/search", params={"where": json.dumps(where), **asked})
+        return {row["video_id"] for row in answer.json()["rows"]}
+
+    assert found(["lang", "=", "en"], text="a shape") == {"clip1", "clip3", "clip5", "clip7"}
+    assert found(["lang", "=", "en"], like="clip1") == {"clip3", "clip5", "clip7"}
+    mixed = found(["lang", "=", "en"], ["split", "=", "test"], text="a shape")
+    assert mixed == {"clip5", "clip7"}
+
+
+def test_the_caller_s_file_is_followed_when_it_is_replaced(real_store, tmp_path):
+    path, where = tmp_path / "mine.parquet", json.dumps([["lang", "=", "en"]])
+    write_languages(path, {"clip1": "en"})
+    page = visitor(real_store.store, attributes=path)
+    asked = {"text": "a", "where": where}
+    assert [row["video_id"] for row in page.get("/api/search", params=asked).json()["rows"]] == [
+        "clip1"
+    ]
+    write_languages(path, {"clip2": "en", "clip3": "de"})
+    assert [row["video_id"] for row in page.get("/api/search", params=asked).json()["rows"]] == [
+        "clip2"
+    ]
+    path.write_text("no table")
+    assert page.get("/api/search", params=asked).status_code in (400, 503)
+    with pytest.raises(ReelvecError):
+        site(reelvec.open(real_store.store), attributes=path)
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["lang = 'en'", "{}", "[[]]", '[["lang"]]', '[["lang","=",{}]]', '["x"]', "[1]", '[[1,2,3]]',
+     '[["lang","=","en\' OR 1=1 --"]]', '[["read_text(\'/etc/passwd\')","=","x"]]',
+     "[" * 500, '[["lang","=",1e999]]', '[["duration",">",NaN]]',
+     "[" + ",".join(['["lang","=","en"]'] * 13) + "]"],
+)  # fmt: skip
+def test_no_filter_is_more_than_a_condition(knowing, where):
+    answer = knowing[0].get("/api/search", params={"text": "a", "where": where})
+    assert answer.status_code == 400 and answer.json()["error"]
+
+
+def test_the_map_has_a_point_a_video(page):
+    found = page.get("/api/map").json()
+    assert len(found["rows"]) == len(found["x"]) == len(found["y"]) == found["videos"] == 8
+    assert min(found["x"]) == min(found["y"]) == 0
+    assert max(*found["x"], *found["y"]) == 10_000
+    splits = [found["groups"][number] for number in found["group"]]
+    asked = {"row": found["rows"], "state": found["state"]}
+    shown = page.get("/api/videos", params=asked).json()["rows"]
+    assert [row["split"] for row in shown] == splits
+    assert sorted(row["video_id"] for row in shown) == [f"clip{n}" for n in range(8)]
+    for row in ("8", "-1", "x"):
+        assert page.get("/api/videos", params={"row": row}).status_code == 400
+
+
+def test_what_can_still_be_seen_of_a_failure_is_shown(page):
+    seen = page.get("/media/failed?id=cut")
+    assert seen.status_code == 200 and seen.content[:2] == b"\xff\xd8"
+    for name, words in (("broken", "nothing of (broken)"), ("../cut.mp4", "no video is called")):
+        answer = page.get("/media/failed", params={"id": name})
+        assert answer.status_code == 404 and words in answer.json()["error"]
+
+
 def test_failures_have_their_reasons(page):
     found = page.get("/api/failures").json()
     rows = {row["video_id"]: row for row in found["rows"]}
     assert rows["broken"]["status"] == "quarantined" and rows["broken"]["reason"]
+    assert {name: row["seen"] for name, row in rows.items()} == {"broken": False, "cut": True}
     assert found["counts"]["planned"] == 10
 
 
@@ -163,7 +297,7 @@ def test_a_name_is_an_id_and_never_a_path(page, address, name, monkeypatch):
     "address",
     ["/../pyproject.toml", "/static/../guard.py", "/page.css/../../guard.py", "/%2e%2e/guard.py"],
 )
-def test_only_four_files_are_there(page, address):
+def test_only_the_page_s_own_files_are_there(page, address):
     assert page.get(address).status_code == 404
 
 
@@ -238,8 +372,11 @@ def test_every_answer_says_what_a_browser_may_do(page):
 
 
 def test_the_page_names_nothing_beyond_itself(page):
-    for address in ("/", "/page.js", "/page.css"):
-        text = page.get(address).text
+    scripts = [f"/{name}.js" for name in ("page", "base", "queries", "numbers", "filters", "map")]
+    for address in ("/", "/page.css", *scripts):
+        answer = page.get(address)
+        assert answer.status_code == 200
+        text = answer.text.replace("http://www.w3.org/2000/svg", "")  # a name, never asked
         assert "http:" not in text and "https:" not in text and "innerHTML" not in text
     assert "style=" not in page.get("/").text and "onclick" not in page.get("/").text
 

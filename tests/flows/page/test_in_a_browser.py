@@ -10,12 +10,22 @@ import signal
 import subprocess
 import time
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+import reelvec
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.roots import open_root
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.reports.report import report
+from reelvec.tasks.reports.sources import report_sources
 from tests.support.programs import python
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE = 60  # seconds: the machine may be busy
+WIDE = """[...document.querySelectorAll('main *')].filter(one => one.getClientRects().length
+    && one.getBoundingClientRect().right > 391).map(one => one.outerHTML.slice(0, 90))"""
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,9 +37,21 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def served(real_store):
+def copy(real_store, tmp_path_factory):
+    """A store to change, whose videos are the shared ones, and what is known of them."""
+    folder = tmp_path_factory.mktemp("served")
+    shutil.copytree(real_store.store, folder / "store")
+    ids = [f"clip{n}" for n in range(8)]
+    languages = ["en" if n % 2 else "de" for n in range(8)]
+    pq.write_table(pa.table({"video_id": ids, "lang": languages}), folder / "mine.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(copy):
     """The page's address; at the end Ctrl-C ends the command, at once and with its exit code."""
-    command = python("-m", "reelvec.flows.cli", "serve", "--store", real_store.store, "--port", "0")
+    options = ["--store", str(copy / "store"), "--attributes", str(copy / "mine.parquet")]
+    command = python("-m", "reelvec.flows.cli", "serve", *options, "--port", "0")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         try:
             said = server.stderr.readline()
@@ -121,6 +143,86 @@ def test_a_query_its_clips_and_their_neighbours(visit):
     assert cards(page) == found and page.get_by_label("Describe what").input_value() == "a shape"
 
 
+def test_filters_stand_in_the_address(visit):
+    page = visit("?text=a+shape")
+    page.get_by_text("8 videos, best first").wait_for()
+    page.get_by_role("button", name="Filter", exact=True).click()
+    page.get_by_label("Column").select_option("lang")
+    found = searched(page, lambda: page.get_by_label("Value").select_option("en"))
+    assert sorted(found) == ["clip1", "clip3", "clip5", "clip7"] and "where=" in page.url
+    page.reload()
+    page.get_by_text("4 videos, best first").wait_for()
+    assert cards(page) == found
+    everything = searched(page, lambda: page.get_by_label("Remove this filter").click())
+    assert len(everything) == 8 and "where=" not in page.url
+
+
+def test_a_loop_on_the_map_is_looked_at_and_played(visit):
+    page = visit("?view=map")
+    page.get_by_text("8 videos; near ones are alike").wait_for()
+    box = page.locator("#plane").bounding_box()
+    left, top, right, bottom = 3, 3, box["width"] - 3, box["height"] - 3
+    page.mouse.move(box["x"] + left, box["y"] + top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom), (left, top)):
+        page.mouse.move(box["x"] + x, box["y"] + y, steps=3)
+    page.mouse.up()
+    page.get_by_text("8 videos inside.").wait_for()
+    page.locator("#inside .card").nth(7).wait_for()
+    names = [one.get_attribute("data-video") for one in page.locator("#inside .card").all()]
+    assert sorted(names) == [f"clip{n}" for n in range(8)]
+    page.get_by_role("button", name="Play all").click()
+    until(page, "[...document.querySelectorAll('#inside video')].some(one => one.currentTime > 0)")
+    page.locator("#inside .card").first.get_by_role("button", name="More like this").click()
+    page.get_by_text("7 videos, best first").wait_for()
+
+
+def test_two_runs_are_compared(visit):
+    page = visit("?view=about")
+    page.get_by_text("What the tables scored").wait_for()
+    earlier = page.locator("#against option").nth(2).get_attribute("value")
+    page.get_by_label("Compare").select_option(earlier)
+    page.get_by_text("of the queries both have").first.wait_for()
+    assert page.get_by_role("cell", name="R@1 t2v").count() == 1
+    page.get_by_role("link", name="Look at them").first.click()
+    page.locator(".query").first.wait_for()
+    assert f"against={earlier}" in page.url
+    assert page.locator(".query .pill", has_text="in demo, as of").count() > 0
+    page.get_by_label("Order").select_option("gained")
+    page.get_by_text("that rose most").wait_for()
+
+
+def test_the_report_lists_every_query_and_fits_a_phone(browser, real_store, copy):
+    run = reelvec.open(copy / "store").run()
+    page_file = report_of(real_store.config.model_copy(update={"store": str(copy / "store")}))
+    said = []
+    page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    page.on("console", lambda one: said.append(one.text) if one.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(page_file.as_uri())
+    page.locator("#list .query").first.wait_for()
+    total = len(run.table("ranks"))
+    assert page.locator("#said").inner_text() == f"{total} of {total}"
+    page.locator("#words").fill("clip 5")
+    until(page, "document.getElementById('said').textContent.startsWith('2 of')")
+    page.locator("#words").fill("")
+    page.locator("#direction").select_option("v2t")
+    until(page, "document.getElementById('said').textContent.startsWith('4 of 4')")
+    with page.expect_download() as saved:
+        page.locator("#save").click()
+    assert saved.value.path().read_text().count("\n") == 9, "two captions in a cell, and a header"
+    wide = page.evaluate(WIDE)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390 and wide == []
+    page.close()
+    assert said == []
+
+
+def report_of(config):
+    """The page of the last run's evaluation, drawn beside it."""
+    session = Session(config)
+    return report(session, report_sources(session)).path
+
+
 def test_queries_failures_and_numbers(visit):
     page = visit()
     page.get_by_role("button", name="Queries").click()
@@ -135,9 +237,11 @@ def test_queries_failures_and_numbers(visit):
     page.get_by_role("button", name="Failures").click()
     page.get_by_text("Of 10 videos: 8 ok, 0 salvaged, 2 quarantined").wait_for()
     assert sorted(page.locator(".failure b").all_inner_texts()) == ["broken", "cut"]
+    until(page, "document.querySelector('.failure img')?.naturalWidth > 0")
     page.get_by_role("button", name="Numbers").click()
     page.get_by_text("What the tables scored").wait_for()
     assert page.get_by_role("cell", name="R@1", exact=True).count() == 1
+    page.locator(".chart svg polyline").first.wait_for()
 
 
 def test_what_cannot_be_answered_is_said(visit):
@@ -146,13 +250,25 @@ def test_what_cannot_be_answered_is_said(visit):
     assert page.locator("#said.bad").count() == 1 and cards(page) == []
 
 
-@pytest.mark.parametrize("view", ["text=a+shape", "view=queries", "view=failures", "view=about"])
+@pytest.mark.parametrize(
+    "view",
+    ["text=a+shape&where=[[%22lang%22,%22=%22,%22en%22]]", "view=queries", "view=failures",
+     "view=about&against=demo", "view=map"],
+)  # fmt: skip
 def test_a_phone_is_wide_enough(visit, view):
     page = visit(f"?{view}", width=390)
-    page.locator(".card, .query, .failure, table").first.wait_for()
+    page.locator("#answers .card, .query, .failure, table, #map-key .dot").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    wide = page.evaluate(
-        "[...document.querySelectorAll('main *')].filter(one => one.getClientRects().length"
-        " && one.getBoundingClientRect().right > 391).map(one => one.outerHTML.slice(0, 90))"
-    )
-    assert wide == []
+    assert page.evaluate(WIDE) == []
+
+
+def test_a_store_embedded_anew_is_followed_at_the_next_request(visit, copy):
+    page = visit("?text=a+shape")
+    page.get_by_text("8 videos, best first").wait_for()
+    before = cards(page)
+    run = reelvec.open(copy / "store").run()
+    root = open_root(copy / "store")
+    artifact = Artifact.find(root, kind="embeddings", fingerprint=run.videos.identity)
+    artifact.publish(supersede={"videos": ["clip6"]})
+    after = searched(page, lambda: page.locator("#ask button.main").click())
+    assert after == [name for name in before if name != "clip6"]

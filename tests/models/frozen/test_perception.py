@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 
-from reelvec.models.conversion.weights import build_for, image_size_of, start
+from reelvec.models.conversion.weights import build_for, input_of, start
 from reelvec.models.costs import costs_of
 from reelvec.models.errors import InputError, OptionsError, WeightsError
 from reelvec.models.frozen.perception import image_sizes, text_sizes
@@ -67,7 +67,7 @@ def test_features_are_those_of_the_published_implementation(state, label):
     expected, facts = golden(label)
     model = loaded(state)
     pixels = expected["pixels"]
-    assert model.image_size == image_size_of(state) == pixels.shape[1]
+    assert model.image_size == input_of(state).form.size == pixels.shape[1]
     shown = model.prepare(pixels[None], torch.ones(1, len(pixels), dtype=torch.int64))
     images = model.encoder.encode_frames(shown["frames"][0])
     torch.testing.assert_close(images, expected["image_features"], atol=1e-5, rtol=1e-5)

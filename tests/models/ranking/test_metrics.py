@@ -221,6 +221,27 @@ def test_bootstrap_is_seeded_and_covers_the_estimate():
     assert high - low == pytest.approx(2 * spread, rel=0.2)
 
 
+@pytest.mark.parametrize("lower", [False, True])
+def test_intervals_are_those_of_each_resample_written_out(lower):
+    rng = np.random.default_rng(2)
+    ranks = rng.integers(1, 40, 37) + 0.5 * rng.integers(0, 2, 37)
+    groups = rng.integers(0, 9, 37)
+    options = MetricOptions(bootstrap=20, seed=3)
+    found = summarize_ranks(ranks, groups=groups, lower=lower, options=options).intervals
+    _, labels = np.unique(groups, return_inverse=True)
+    members = [ranks[labels == label] for label in range(labels.max() + 1)]
+    made = {name: [] for name in found}
+    drawn = np.random.default_rng(3).integers(0, len(members), (20, len(members)))
+    for groups_of_one in drawn.tolist():
+        sample = np.sort(np.concatenate([members[group] for group in groups_of_one]))
+        for k in options.ks:
+            made[f"R@{k}"].append(100.0 * (sample <= k).mean())
+        made["MnR"].append(sample.mean())
+        made["MdR"].append(sample[(len(sample) - 1) // 2] if lower else np.median(sample))
+    for name, values in made.items():
+        assert found[name] == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
+
+
 def test_bootstrap_resamples_a_video_with_all_its_captions():
     """Twenty copies of each caption must not make the interval narrower."""
     ranks = np.random.default_rng(4).integers(1, 40, 60).astype(float)

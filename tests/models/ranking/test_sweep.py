@@ -125,7 +125,7 @@ def test_a_counter_counts_more_than_a_byte_holds(shape):
             found = counter.count(scores, low, low + 1, over=over)
             assert found.above.tolist() == (scores > limit + 1).sum(over).tolist()
             assert found.not_below.tolist() == (scores >= limit).sum(over).tolist()
-        pairs = counter.between(scores, low, low + 1, over=over)
+        pairs = counter.between()
         expected = ((scores >= 0) & (scores <= 1)).nonzero()
         assert pairs.tolist() == expected.tolist()
 

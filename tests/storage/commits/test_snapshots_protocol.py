@@ -274,7 +274,7 @@ TestProtocol.settings = settings(
 @pytest.mark.slow
 class TestProtocolLonger(Protocol.TestCase):
     settings = settings(
-        max_examples=100,
+        max_examples=60,
         stateful_step_count=40,
         deadline=None,
         suppress_health_check=list(HealthCheck),

@@ -96,11 +96,11 @@ print(int(peak.split()[0]) // 1024)
 def test_memory_does_not_grow_with_the_captions(tmp_path):
     (tmp_path / "0.mp4").write_bytes(b"")
     peaks = {}
-    for n in (200_000, 800_000):
+    for n in (100_000, 400_000):
         file = tmp_path / f"{n}.parquet"
         table = {"video_id": [str(i % 1000) for i in range(n)], "caption": ["some text"] * n}
         pq.write_table(pa.table(table), file)
         run = [sys.executable, "-c", PEAK, str(tmp_path), str(file), str(n)]
         root = Path(__file__).parents[3]
         peaks[n] = int(subprocess.run(run, check=True, capture_output=True, cwd=root).stdout)
-    assert peaks[800_000] - peaks[200_000] < 40, f"{peaks} MiB"
+    assert peaks[400_000] - peaks[100_000] < 20, f"{peaks} MiB"

@@ -21,7 +21,7 @@ from reelvec.storage.sandbox import pool as module
 from reelvec.storage.sandbox.options import SandboxOptions
 from reelvec.storage.sandbox.pool import Sandbox
 from reelvec.storage.sandbox.slots import PAGE, ArrayPlace, Slot, SlotWriter
-from reelvec.storage.sandbox.zygote import ZygoteError, zygote_of_this_process
+from reelvec.storage.sandbox.zygote import Zygote, ZygoteError, zygote_of_this_process
 
 TARGET = "tests.storage.sandbox.targets:behave"
 PRELOAD = ("numpy", "tests.storage.sandbox.targets")
@@ -162,6 +162,19 @@ def test_a_lost_zygote_is_replaced():
     zygote._process.kill()
     zygote._process.wait()
     assert run(answer(4))[0].value["n"] == 4
+
+
+def test_a_zygote_that_still_imports_ends_with_its_owner(tmp_path, monkeypatch):
+    (tmp_path / "takes_long.py").write_text(
+        "import pathlib, time\npathlib.Path(__file__).with_name('begun').touch()\ntime.sleep(60)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    zygote = Zygote(("takes_long",))
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    began = time.monotonic()
+    zygote.close()
+    assert time.monotonic() - began < 30
 
 
 def test_one_zygote_for_all_threads():

@@ -1,5 +1,9 @@
 """One page from tables: escaped, deterministic, traceable, made once."""
 
+import base64
+import csv
+import hashlib
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -8,17 +12,20 @@ import numpy as np
 import pytest
 
 from reelvec.configs.schema import EvaluateConfig, TrainConfig
+from reelvec.storage.kept_pages import LATEST, kept_page
 from reelvec.storage.records import Caption, Outcome
 from reelvec.storage.runs import RunRecord
+from reelvec.storage.tables import read_table
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.corpus.ingest import key_of
+from reelvec.tasks.reports import queries
 from reelvec.tasks.reports.facts import notes_of
 from reelvec.tasks.reports.gallery import choose_queries
 from reelvec.tasks.reports.rendering.charts import Axis, compact, linear_axis
 from reelvec.tasks.reports.rendering.gallery import FRAME_PIXELS, strip_jpeg
 from reelvec.tasks.reports.rendering.markup import Markup, tag
 from reelvec.tasks.reports.report import is_reported, report, report_in_force
-from reelvec.tasks.reports.sources import ReportSources
+from reelvec.tasks.reports.sources import Against, ReportSources
 from reelvec.tasks.scoring.coverage import coverage_rows
 from reelvec.tasks.scoring.evaluate import evaluate
 from tests.support.small_store import make_store, plain_captions, plain_videos, video
@@ -39,7 +46,7 @@ RUN = RunRecord(
 class Page(HTMLParser):
     """What a browser would see: tags, attributes, text; checks that tags are balanced."""
 
-    VOID = frozenset({"meta", "img", "br", "hr"})
+    VOID = frozenset({"meta", "img", "br", "hr", "input"})
 
     def __init__(self, data):
         super().__init__()
@@ -119,14 +126,121 @@ def test_the_page_says_what_it_must(store):
     assert all(v.startswith("data:image/jpeg;base64,") for n, v in page.attributes if n == "src")
 
 
-def test_nothing_in_it_runs_or_loads(store):
-    page = Page(report(store.session, sources_of(store)).path.read_text())
-    assert "script" not in page.tags
+def test_only_our_script_runs_in_it_and_nothing_loads(store):
+    text = report(store.session, sources_of(store)).path.read_text()
+    page = Page(text)
     assert not {"link", "iframe", "object", "form"} & set(page.tags)
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     addresses = [v for n, v in page.attributes if n in ("href", "src", "action")]
-    assert all(v.startswith(("#", "data:image/jpeg")) for v in addresses)
+    assert all(v.startswith(("#", "data:image/jpeg", "data:text/csv")) for v in addresses)
     assert EVIL in page.text  # as words: in a caption and in a decoder's message
+    data, script = re.findall("<script[^>]*>(.*?)</script>", text, re.DOTALL)
+    assert page.tags.count("script") == 2 and "<" not in data
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = [v for n, v in page.attributes if n == "content" and v.startswith("default-src")]
+    assert policy.startswith("default-src 'none'") and f"script-src 'sha256-{digest}'" in policy
+
+
+def data_of(page):
+    return json.loads(re.search('id="data">(.*?)</script>', page.read_text(), re.DOTALL)[1])
+
+
+def test_every_query_is_in_it_in_both_directions(store):
+    sources = sources_of(store)
+    data = data_of(report(store.session, sources).path)
+    sets = {one["direction"]: one["rows"] for one in data["sets"]}
+    for direction, table in (("t2v", "ranks"), ("v2t", "video_ranks")):
+        rows = read_table(sources.evaluation, table).to_pylist()
+        assert [(data["videos"][row[2]], row[3]) for row in sets[direction]] == [
+            (row["video_id"], row["rank"]) for row in rows
+        ]
+    texts = {caption.caption_id: caption.text for caption in store.corpus.captions}
+    assert all(row[1] == texts[row[0]] for row in sets["t2v"])
+    assert EVIL in [row[1] for row in sets["t2v"]]
+    named = {number for row in sets["t2v"] for number in (row[2], *row[5])}
+    assert set(map(int, data["pictures"])) == named
+
+
+def test_pictures_end_where_a_page_would_grow_too_large(store, monkeypatch):
+    monkeypatch.setattr(queries, "PICTURE_BYTES", 3000)
+    found = data_of(report(store.session, sources_of(store)).path)["pictures"]
+    assert 0 < sum(len(base64.b64decode(one)) for one in found.values()) <= 3000
+
+
+def csv_of(page, name):
+    pattern = f'download="{name}" href="data:text/csv;charset=utf-8;base64,(.*?)"'
+    found = base64.b64decode(re.search(pattern, page.read_text())[1]).decode()
+    return list(csv.DictReader(found.splitlines()))
+
+
+def test_numbers_are_saved_as_csv(store):
+    sources = sources_of(store)
+    page = report(store.session, sources).path
+    metrics = read_table(sources.evaluation, "metrics").to_pylist()
+    assert [float(row["value"]) for row in csv_of(page, "metrics.csv")] == [
+        row["value"] for row in metrics
+    ]
+    assert {row["video_id"] for row in csv_of(page, "failures.csv")} == {"v004", "v007", "v010"}
+
+
+def test_another_run_is_compared_query_by_query_on_a_page_of_its_own(store, tmp_path):
+    sources = sources_of(store)
+    (tmp_path / "other").mkdir()
+    other = make_store(
+        tmp_path / "other",
+        videos=list(store.corpus.videos),
+        captions=list(store.corpus.captions)[1:],
+        seed=5,
+    )
+    theirs = sources_of(other).evaluation
+    plain = report(store.session, sources)
+    against = Against(name="other", evaluation=theirs)
+    made = report(store.session, replace(sources, against=against))
+    assert (
+        plain.path.exists() and made.path != plain.path and len(made.snapshot.parts("report")) == 2
+    )
+    assert report(store.session, sources).path == plain.path
+    assert not report(store.session, replace(sources, against=against)).fresh
+    rows = {(row["direction"], row["metric"]): row for row in csv_of(made.path, "compared.csv")}
+    for direction, table, key in (
+        ("t2v", "ranks", "caption_id"),
+        ("v2t", "video_ranks", "video_id"),
+    ):
+        ranks = [
+            {row[key]: row["rank"] for row in read_table(one, table).to_pylist()}
+            for one in (theirs, sources.evaluation)
+        ]
+        both = [(ranks[0][name], ranks[1][name]) for name in ranks[1] if name in ranks[0]]
+        row = rows[direction, "R@1"]
+        assert int(row["count"]) == len(both)
+        for place, name in enumerate(("old", "new")):
+            hits = [pair[place] <= 1 for pair in both]
+            assert float(row[name]) == pytest.approx(100 * sum(hits) / len(hits))
+        assert float(row["low"]) <= float(row["new"]) - float(row["old"]) <= float(row["high"])
+        (found,) = [one for one in data_of(made.path)["sets"] if one["direction"] == direction]
+        assert {line[0]: line[7] for line in found["rows"]} == {
+            name: ranks[0].get(name) for name in ranks[1]
+        }
+
+
+def test_a_run_that_scored_none_of_the_queries_is_said(store):
+    unscored = replace(sources_of(store), against=Against(name="raw", evaluation=None))
+    page = Page(report(store.session, unscored).path.read_text())
+    assert "Compared with raw" in page.text and "not scored" in page.text
+
+
+def test_the_last_page_has_a_name_that_stays(store):
+    told = store.config.model_copy(update={"notes": "Trained on very little.", "name": "a/b c"})
+    for config in (store.config, told):
+        made = report(store.session, sources_of(store, config=config))
+        kept = kept_page(store.root, LATEST)
+        assert kept.read_bytes() == made.path.read_bytes()
+    assert kept_page(store.root, "a/b c").name == "a-b-c.html"
+    assert kept_page(store.root, "a/b c").read_bytes() == kept.read_bytes()
+    assert kept_page(store.root, "../..").parent == kept.parent
+    assert sorted(one.name for one in kept.parent.iterdir()) == [
+        "a-b-c.html", "fake.html", "latest.html",
+    ]  # fmt: skip
 
 
 def test_a_second_report_changes_nothing_and_new_notes_draw_it_again(store):
@@ -188,6 +302,24 @@ def test_without_captions_there_is_still_a_page(tmp_path):
     assert "has no captions: nothing was scored" in page.text
     assert "Coverage and failures" in page.text
     assert "Recall at k" not in page.text
+
+
+def test_without_captions_every_video_stands_with_its_nearest(tmp_path):
+    store = make_store(tmp_path, videos=plain_videos(8), captions=[])
+    data = data_of(report(store.session, sources_of(store)).path)
+    (near,) = data["sets"]
+    assert near["direction"] == "near"
+    assert [row[0] for row in near["rows"]] == sorted(store.videos)
+    for row in near["rows"]:
+        others = {
+            name: float(vector @ store.videos[row[0]])
+            for name, vector in store.videos.items()
+            if name != row[0]
+        }
+        best = sorted(others, key=lambda name: -others[name])[:5]
+        assert [data["videos"][number] for number in row[5]] == best
+        assert row[6] == pytest.approx([others[name] for name in best], abs=1e-4)
+    assert len(data["pictures"]) == 8
 
 
 def row(caption, rank, *, own=0.5, top=()):

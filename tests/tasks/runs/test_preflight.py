@@ -57,9 +57,9 @@ def test_a_rehearsal_passes_wherever_the_start_would(family, options, given, tmp
         save_checkpoint(path, tensors={WEIGHTS + k: v for k, v in state.items()}, metadata={})
         config = config.model_copy(update={"weights": str(path)})
     before = torch.get_rng_state()
-    size = rehearse_start(config)
+    form = rehearse_start(config)
     assert torch.equal(torch.get_rng_state(), before)
-    assert size == starting_model(config, seed=0).image_size
+    assert form.size == starting_model(config, seed=0).image_size
 
 
 def test_weights_that_do_not_fit_are_refused_as_the_start_refuses_them(weights):

@@ -57,7 +57,7 @@ def identity_of(model):
 def test_the_policy_starts_from_its_file_and_the_rest_as_ever(files):
     published = torch.load(files / "mobilenet.pth")
     before = torch.get_rng_state()
-    assert rehearse_start(model_of(files)) == SIZE
+    assert rehearse_start(model_of(files)).size == SIZE
     assert torch.equal(torch.get_rng_state(), before)
     found = starting_model(model_of(files), seed=1).state_dict()
     plain = starting_model(model_of(files, policy_weights=None), seed=1).state_dict()

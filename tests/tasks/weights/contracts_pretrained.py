@@ -11,7 +11,7 @@ import reelvec
 from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import EmbedConfig
 from reelvec.models.conversion.recognition import recognise
-from reelvec.models.conversion.weights import image_size_of
+from reelvec.models.conversion.weights import input_of
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, write_run
@@ -60,6 +60,11 @@ class PretrainedContract:
     def reprocess(self, folder):
         """Change the mean of the folder's preprocessing."""
         raise NotImplementedError
+
+    def form(self, folder):
+        """What the folder's processor does to a picture, where it is no centre crop."""
+        del folder
+        return {}
 
     def test_a_row_is_the_same_beside_any_others(self, folder):
         config = config_of(folder, "unused").model
@@ -135,9 +140,10 @@ class PretrainedContract:
 
     def test_weights_are_named_on_the_command_line(self, folder):
         chosen = choose_weights(f"hf:{folder}", store="unused")
-        assert chosen.model["weights"] == f"hf:{folder}" and chosen.extract == {"size": 32}
+        assert chosen.model["weights"] == f"hf:{folder}"
+        assert chosen.extract == {"size": 32, **self.form(folder)}
         state = read_pretrained(f"hf:{folder}")
-        assert image_size_of(state) == 32 and recognise(state)[0][0] == "frozen"
+        assert input_of(state).form.size == 32 and recognise(state)[0][0] == "frozen"
 
     def test_weights_are_inspected_and_imported(self, folder, tmp_path):
         found = inspect_file(f"hf:{folder}")
@@ -145,7 +151,7 @@ class PretrainedContract:
         out = tmp_path / "mine.safetensors"
         made = import_file(f"hf:{folder}", out)
         assert made["hash"] == found["hash"] == inspect_file(str(out))["hash"]
-        assert choose_weights(out, store="unused").extract == {"size": 32}
+        assert choose_weights(out, store="unused").extract == {"size": 32, **self.form(folder)}
         self._holds_the_same(out, folder)
 
     def _holds_the_same(self, path, folder):

@@ -145,6 +145,10 @@ class TestTransformersFolder(PretrainedContract):
         kind = json.loads((folder / "config.json").read_text())["model_type"]
         return 24 if kind == "clip" else 32
 
+    def form(self, folder):
+        kind = json.loads((folder / "config.json").read_text())["model_type"]
+        return {"fit": "squash", "resize": "pillow"} if kind == "siglip" else {}
+
     def reprocess(self, folder):
         images = {"image_mean": [0.1, 0.1, 0.1], "image_std": STD}
         (folder / "preprocessor_config.json").write_text(json.dumps(images))

@@ -1,0 +1,158 @@
+"""Tiny models of transformers that see a clip as a clip, in folders, drawn wide enough to see it.
+
+With the library's own initialisation a reversed clip has the same vector
+(specs/clip-native-encoders.md 9).
+"""
+
+import json
+
+import torch
+
+SPECIALS = ("<pad>", "<unk>", "</s>")
+
+
+def drawn_wide(model, *, seed=0):
+    """Matrices from N(0, 1 / fan in), vectors near what they were; in evaluation mode."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            noise = torch.randn(tensor.shape, generator=generator)
+            if tensor.ndim >= 2:
+                tensor.copy_(noise / tensor[0].numel() ** 0.5)
+            else:
+                tensor.add_(0.2 * noise)
+            if "query" in name and "pool" in name:
+                tensor.mul_(3)
+            if "per_dim_scale" in name:
+                tensor.fill_(6.0)
+    return model.eval()
+
+
+def byte_tokenizer(*, specials=SPECIALS):
+    """A byte-level BPE without merges: any text is its bytes; `specials` are one token each."""
+    import transformers
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {word: i for i, word in enumerate([*specials, *letters])}
+    inner = Tokenizer(models.BPE(vocabulary, []))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    inner.add_special_tokens([AddedToken(word, special=True) for word in specials])
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, pad_token=specials[0])
+
+
+def videoprism(folder, *, frames=4):
+    """Sees exactly `frames` frames of 36 x 36 pixels; vectors of 48 numbers."""
+    import transformers
+
+    both = {"hidden_size": 48, "num_attention_heads": 4, "intermediate_size": 64}
+    vision = {
+        **both,
+        "image_size": 36,
+        "num_frames": frames,
+        "num_spatial_layers": 2,
+        "num_temporal_layers": 2,
+        "num_auxiliary_layers": 1,
+    }
+    text = both | {"num_hidden_layers": 2, "vocab_size": 300, "max_position_embeddings": 24}
+    config = transformers.VideoPrismConfig(text_config=text, vision_config=vision)
+    model = drawn_wide(transformers.VideoPrismClipModel(config))
+    model.save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return model
+
+
+QWEN_MARKS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>")
+
+
+def qwen3_vl(folder, *, with_head=True):
+    """Vectors of 32 numbers; saved as the published checkpoints are, language head and all."""
+    import transformers
+
+    specials = ("<pad>", *QWEN_MARKS, "<|video_pad|>", "<|image_pad|>")
+    text = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "vocab_size": 300,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+            "mrope_section": [4, 2, 2],
+            "mrope_interleaved": True,
+        },
+    }
+    vision = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "depth": 3,
+        "num_heads": 2,
+        "out_hidden_size": 32,
+        "patch_size": 16,
+        "temporal_patch_size": 2,
+        "spatial_merge_size": 2,
+        "deepstack_visual_indexes": [0, 1, 2],
+        "num_position_embeddings": 2304,
+    }
+    config = transformers.Qwen3VLConfig(
+        text_config=text,
+        vision_config=vision,
+        video_token_id=specials.index("<|video_pad|>"),
+        image_token_id=specials.index("<|image_pad|>"),
+        vision_start_token_id=specials.index("<|vision_start|>"),
+        vision_end_token_id=specials.index("<|vision_end|>"),
+    )
+    kind = transformers.Qwen3VLForConditionalGeneration if with_head else transformers.Qwen3VLModel
+    model = drawn_wide(kind(config))
+    model.save_pretrained(folder)
+    byte_tokenizer(specials=specials).save_pretrained(folder)
+    (folder / "modules.json").write_text(json.dumps([{"name": "0"}]))
+    return model
+
+
+def embedding_gemma2(folder):
+    """Vectors of 24 numbers, frames of at most 70 tokens; an audio tower that is not used."""
+    import transformers
+
+    specials = ("<pad>", "<eos>", "<bos>", "<|image>", "<image|>", "<|image|>", "<|video|>")
+    text = {
+        "vocab_size": 300,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "sliding_window": 16,
+        "sliding_window_pattern": 2,
+        "global_head_dim": 16,
+        "num_global_key_value_heads": 1,
+        "hidden_size_per_layer_input": 8,
+        "embedding_dim": 24,
+    }
+    vision = {
+        "model_type": "gemma4_vision",
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "position_embedding_size": 64,
+    }
+    config = transformers.EmbeddingGemma2Config(
+        text_config=text,
+        vision_config=vision,
+        audio_config=None,
+        video_token_id=specials.index("<|video|>"),
+        image_token_id=specials.index("<|image|>"),
+        audio_token_id=299,
+    )
+    model = drawn_wide(transformers.EmbeddingGemma2Model(config))
+    model.save_pretrained(folder)
+    byte_tokenizer(specials=specials).save_pretrained(folder)
+    return model

@@ -1,0 +1,92 @@
+"""Bounded search gives the answers of a score of every row, to the last bit, and scores few."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from reelvec.storage import tables
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.records import Outcome
+from reelvec.storage.roots import open_root
+from reelvec.storage.tables import identity_metadata, write_table
+from reelvec.tasks.scoring.logits import scoring_of
+from reelvec.tasks.searching import bounded
+from reelvec.tasks.searching.bounded import BoundedIndex
+from reelvec.tasks.searching.search import best_videos
+from tests.models.test_bounding import FAMILIES, drawn, made
+
+
+def table_of(folder, video, *, half=False, parts=2):
+    """A table of these features, in no order, with two splits; and its snapshot."""
+    root = open_root(folder / "store")
+    artifact = Artifact.open(root, kind="embeddings", identity={"kind": "embeddings"})
+    columns, receipts = video.columns(), []
+    order = np.random.default_rng(1).permutation(len(video))
+    for number, rows in enumerate(np.array_split(order, parts)):
+        names = [f"v{row:05d}" for row in rows]
+        table = {
+            "video_id": pa.array(names, pa.string()),
+            "split": pa.array(["train" if row % 3 else "test" for row in rows], pa.string()),
+        }
+        for name, values in columns.items():
+            some = values[torch.from_numpy(rows)].numpy()
+            some = some.astype(np.float16) if half and name == "frames" else some
+            flat = pa.array(some.reshape(-1))
+            table[name] = pa.FixedSizeListArray.from_arrays(flat, some.shape[1])
+        with artifact.new_part(table="videos", shard=f"p{number}", suffix=".parquet") as part:
+            write_table(part.path, pa.table(table), metadata=identity_metadata(artifact.identity))
+            outcomes = [Outcome(name) for name in names]
+            receipts.append(part.commit(rows=len(rows), outcomes=outcomes))
+    return artifact.publish(add=receipts)
+
+
+def index_of(table, scoring):
+    return BoundedIndex.of(table, scoring=scoring, bound=scoring.bound)
+
+
+def both(index, table, text, scoring, **options):
+    """What the index finds, and what a score of every row does."""
+    query = text.columns()
+    expected = best_videos(query, embeddings=table, scoring=scoring, **options)
+    return index.best(query, **options), expected
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_answers_are_those_of_every_row_s_score(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(bounded, "_AT_ONCE", 100)
+    monkeypatch.setattr(bounded, "_FIRST", 8)
+    model = made(name, seed=0)
+    text, video = drawn(model, "equal rows", videos=190)
+    scoring = scoring_of(model)
+    table = table_of(tmp_path, video, half=True)
+    index = index_of(table, scoring)
+    for top, split in ((1, None), (10, "test"), (200, None)):
+        found, expected = both(index, table, text, scoring, top=top, split=split)
+        assert found == expected and found.videos == expected.videos
+        assert top > 10 or found.scored < found.videos / 2
+    only = pa.array([f"v{row:05d}" for row in range(0, 190, 7)] + ["elsewhere"])
+    found, expected = both(index, table, text, scoring, top=5, only=only)
+    assert found == expected and set(dict(found.best)) <= set(only.to_pylist())
+
+
+@pytest.mark.parametrize("kind", ["zeros", "long"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_same_where_nothing_can_be_proven(name, kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "check_finite", lambda table: None)  # a store of before
+    model = made(name, seed=3, spread=1.0, scale=20.0)
+    text, video = drawn(model, kind, videos=70)
+    video.tensors["frames"][5, 0, 0] = torch.nan
+    table, scoring = table_of(tmp_path, video), scoring_of(model)
+    found, expected = both(index_of(table, scoring), table, text, scoring, top=8)
+    assert found == expected and found.not_finite >= 1
+
+
+@pytest.mark.parametrize("videos", [0, 1, 3])
+def test_fewer_videos_than_are_asked_for(videos, tmp_path):
+    model = made("ts2net", seed=0)
+    text, video = drawn(model, "near", videos=3)
+    table = table_of(tmp_path, video.index(torch.arange(videos)), parts=1)
+    scoring = scoring_of(model)
+    found, expected = both(index_of(table, scoring), table, text, scoring, top=10)
+    assert found == expected and len(found.best) == found.scored == videos
