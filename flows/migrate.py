@@ -9,6 +9,7 @@ from reelvec.flows.console.logs import keep_logs_printable
 from reelvec.flows.migrating import Migration, MigrationOptions
 from reelvec.flows.migrating import migrate as migrate_store
 from reelvec.flows.pipeline import pipeline
+from reelvec.flows.showing import key_of, plain
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.migration.errors import GateRefusedError
 from reelvec.tasks.runs.outcome import RunSummary
@@ -41,9 +42,9 @@ def migrate(
     try:
         done = migrate_store(store, options=options, run=_run, say=get_run_logger().info)
     except GateRefusedError as error:
-        _publish(f"Refused: {error}")
+        _publish(f"Refused: {error}", store=store)
         raise
-    _publish(f"{done.words}\n\nPrice: {done.price.words}")
+    _publish(f"{done.words}. Price: {done.price.words}", store=store)
     return done
 
 
@@ -57,5 +58,6 @@ def _run(session: Session, stages: list[str]) -> RunSummary:
     )
 
 
-def _publish(words: str) -> None:
-    create_markdown_artifact(words, key="migration", description="What the migration came to")
+def _publish(words: str, *, store: str) -> None:
+    key = key_of("migration", run=store)
+    create_markdown_artifact(plain(words), key=key, description=f"Another model for {store}")

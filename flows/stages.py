@@ -23,7 +23,7 @@ from reelvec.storage.at_work import announced
 from reelvec.storage.commits.artifact import Receipt
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus import ingest as ingestion
-from reelvec.tasks.corpus.ledger import LedgerCounts, check_failed_fraction, counts, ledger
+from reelvec.tasks.corpus.ledger import LedgerCounts, check_failed_fraction, summary
 from reelvec.tasks.embedding import embed as embedding
 from reelvec.tasks.embedding import parts as embed_parts
 from reelvec.tasks.embedding.encoding import EncoderRef
@@ -96,8 +96,8 @@ def extract(session: Session, retry: RetryFilter | None, engine: Engine) -> Stag
     work = _Work(session, engine, plan.target, plan.shards, unit="videos")
     receipts = work.map("extract", extraction.extract_shard, extract=options)
     snapshot = extraction.commit_extract(session, plan, receipts)
-    videos = list(ledger(corpus, frames=snapshot))
-    _tell_failures(session, counts(videos))
+    videos = summary(session.latest(session.corpus), frames=snapshot)
+    _tell_failures(session, videos.counts)
     check_failed_fraction(videos, limit=options.max_failed_fraction)
     done = {"new": plan.clips - len(plan.retried), "again": len(plan.retried)}
     read = session.config.model.max_frames

@@ -23,7 +23,7 @@ from reelvec.tasks.corpus.remedies import REMEDIES
 from reelvec.tasks.runs.outcome import RunSummary
 from reelvec.tasks.runs.price import PricedPlan
 
-__all__ = ["degraded", "ended", "publish_plan", "publish_summary"]
+__all__ = ["DEGRADED", "degraded", "ended", "publish_plan", "publish_summary"]
 
 Result = TypeVar("Result")
 
@@ -60,14 +60,15 @@ def publish_summary(summary: RunSummary) -> None:
     outcome = summary.outcome
     name = outcome.name
     markdown = _markdown(summary)
-    create_markdown_artifact(markdown, key=key_of("summary", run=name), description=name)
+    words = f"{name}: what each stage did"
+    create_markdown_artifact(markdown, key=key_of("summary", run=name), description=words)
     failed = [_failure(row) for row in outcome.failures[:_SHOWN_FAILURES]]
     if failed:
         words = f"Videos that failed, {len(failed)} of {len(outcome.failures)}"
         create_table_artifact(failed, key=key_of("failures", run=name), description=words)
     if outcome.metrics:
         metrics = [_rounded(asdict(row)) for row in outcome.metrics]
-        create_table_artifact(metrics, key=key_of("metrics", run=name), description="Metrics")
+        create_table_artifact(metrics, key=key_of("metrics", run=name), description="Scores")
     picture = recall_picture(outcome.metrics, title=f"Recall of {name}")
     if picture:
         key = key_of("recall", run=name)

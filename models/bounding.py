@@ -19,7 +19,7 @@ from reelvec.models.family import RetrievalModel
 from reelvec.models.features import Columns, TextFeatures, VideoFeatures
 from reelvec.models.ranking.coarse import Near
 
-__all__ = ["Asked", "Bounded", "Kept", "ScoreBound", "finite_rows", "gamma", "in_simplex"]
+__all__ = ["Asked", "Bounded", "Kept", "ScoreBound", "finite_rows", "gamma"]
 
 _UNIT = 2.0**-24
 
@@ -94,11 +94,6 @@ class Bounded(ABC):
     @abstractmethod
     def score_bound(self) -> ScoreBound | None:
         """The bound of `similarity`; None: this variant has none."""
-
-
-def in_simplex(count: int) -> float:
-    """How far computed softmax weights of `count` numbers may be from summing to 1."""
-    return gamma(count + 16)
 
 
 def finite_rows(*columns: Tensor) -> Tensor:

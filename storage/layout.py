@@ -6,6 +6,7 @@
                          parts/{table}-{shard}-{unique}{suffix}
                          receipts/{table}-{shard}-{unique}.json
                          snapshots/{n:08d}.json
+                         layers/{unique}.json             entries that many snapshots share
                          removals/{n:08d}.json, .done     what gc is about to delete, and did
                          pins/{n:08d}-{unique}.json       snapshots a reader holds on to
                          derived/{what}-{checksum}/…      made of a snapshot when it is needed
@@ -44,6 +45,7 @@ __all__ = [
     "FORMATS",
     "GATES",
     "KINDS",
+    "LAYERS",
     "REPORTS",
     "RUNS",
     "SCRATCH",
@@ -62,6 +64,7 @@ __all__ = [
     "is_alias",
     "is_fingerprint",
     "is_scratch",
+    "new_layer",
     "new_part",
     "number_of",
     "pin",
@@ -88,6 +91,7 @@ REPORTS = "reports"
 FORMATS = "format"
 DERIVED = "derived"
 DAMAGED = ".damaged"
+LAYERS = "layers"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,63}")
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -175,6 +179,11 @@ def _stem(name: str) -> str:
 
 def snapshot(folder: str, number: int) -> str:
     return f"{folder}/snapshots/{number:08d}.json"
+
+
+def new_layer() -> str:
+    """A layer's path below its artifact's folder, never used before."""
+    return f"{LAYERS}/{secrets.token_hex(16)}.json"
 
 
 def removal(folder: str, number: int, *, done: bool = False) -> str:

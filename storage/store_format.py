@@ -19,16 +19,18 @@ __all__ = [
     "PLAIN",
     "WITH_ALIASES",
     "WITH_FORGOTTEN",
+    "WITH_LAYERS",
     "check_format",
     "format_of_store",
     "stamp_format",
 ]
 
-FORMAT = 3
+FORMAT = 4
 """The newest format this program knows; it reads every older one."""
-PLAIN, WITH_ALIASES, WITH_FORGOTTEN = 1, 2, 3
+PLAIN, WITH_ALIASES, WITH_FORGOTTEN, WITH_LAYERS = 1, 2, 3, 4
 """What every store is at least; from its first alias on, since programs of before would collect
-what it stands for; from its first forgotten video on, since they would take it in again."""
+what it stands for; from its first forgotten video on, since they would take it in again; from its
+first layers on, which they cannot read."""
 
 
 def format_of_store(root: Root) -> int:

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
-from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState
-from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 
 from reelvec.flows.deployment.automations import keep_automation
+from reelvec.flows.deployment.heartbeats import zombie_automations
 from reelvec.flows.deployment.notices import notification_block, tell_of_trouble
 
 __all__ = ["bootstrap_server"]
-
-ZOMBIES = "reelvec: crashed runs are marked"
-_BEATS = timedelta(seconds=540)  # three missed heartbeats of 180 seconds
 
 
 def bootstrap_server(*, pool: str, notify: str = "") -> Iterator[str]:
@@ -34,7 +28,8 @@ def bootstrap_server(*, pool: str, notify: str = "") -> Iterator[str]:
     with get_client(sync_client=True) as client:
         yield _work_pool(client, pool)
         yield _gpu_limit(client)
-        yield keep_automation(client, _zombie_automation())
+        for automation in zombie_automations():
+            yield keep_automation(client, automation)
         if notify:
             block = notification_block(client, notify)
             yield from tell_of_trouble(client, pool=pool, block=block)
@@ -57,32 +52,3 @@ def _gpu_limit(client: SyncPrefectClient) -> str:
         client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="gpu", limit=1))
         return "created concurrency limit gpu (1)"
     return "concurrency limit gpu is there"
-
-
-def _zombie_automation() -> AutomationCore:
-    """A run whose heartbeat stops (a killed worker) is marked crashed and frees its slots."""
-    return AutomationCore(
-        name=ZOMBIES,
-        trigger=EventTrigger(
-            after={"prefect.flow-run.heartbeat"},
-            expect={
-                "prefect.flow-run.heartbeat",
-                "prefect.flow-run.Completed",
-                "prefect.flow-run.Failed",
-                "prefect.flow-run.Cancelled",
-                "prefect.flow-run.Crashed",
-            },
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=_BEATS,
-        ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED,
-                name=None,
-                message="No heartbeat for nine minutes.",
-                force=False,
-            )
-        ],
-    )

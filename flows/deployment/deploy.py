@@ -21,6 +21,7 @@ from prefect.utilities.callables import parameter_schema
 from pydantic import ValidationError
 
 from reelvec.configs import ConfigError
+from reelvec.flows.deployment.heartbeats import BEATING, with_beats
 from reelvec.flows.deployment.table import NIGHTLY, Deployment
 from reelvec.flows.deployment.workplace import enter_worker_folder
 from reelvec.storage.errors import ReelvecError
@@ -126,9 +127,11 @@ def _write(client: SyncPrefectClient, row: Deployment, *, place: Place) -> Writt
             flow_id=client.create_flow_from_name(row.flow.name),
             name=row.name,
             schedules=schedules,
+            job_variables=with_beats({}),
             **wanted,
         )
         return Written(name=row.full_name, made=True)
+    wanted["job_variables"] = with_beats(there.job_variables)  # others in them are the operator's
     changes = {key: value for key, value in wanted.items() if _found(there, key) != value}
     if changes:
         client.update_deployment(there.id, DeploymentUpdate(**changes))
@@ -141,6 +144,7 @@ _PLAIN = {
     "description": "description",
     "parameters": "parameters",
     "tags": "tags",
+    "job_variables": "job variables",
     "work_pool_name": "pool",
     "work_queue_name": "queue",
     "concurrency_limit": "limit",
@@ -158,7 +162,7 @@ def _wanted(row: Deployment, *, pool: str) -> dict[str, Any]:
         "entrypoint": row.entrypoint,
         "description": row.words,
         "parameters": dict(row.parameters),
-        "tags": row.tags,
+        "tags": [*row.tags, BEATING],
         "work_pool_name": pool,
         "work_queue_name": row.queue,
         "concurrency_limit": 1,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Coarse", "Near", "WholeRows", "coarse"]
+__all__ = ["Near", "WholeRows", "coarse"]
 
 _EXACT = 2064
 """Numbers of a vector whose products are exact."""

@@ -142,24 +142,23 @@ def _brackets(
     """
     heads, count = model.heads, used.shape[1]
     off = gamma(3 * heads * count + 2 * count + model.width + 128)
-    weights = (used / used.sum(dim=1, keepdim=True)).double().repeat(1, heads)
     corners = _Corners(used, heads)
     h, p, w = vectors.unbind(dim=1)
-    found = _second_norm(grams[:, 0], weights, corners, off=off)
-    found = _third_norm(grams[:, 1], h, weights, corners, found=found, model=model, off=off)
-    square = _length(grams[:, 2], (p, w), weights, corners, found=found, model=model, off=off)
+    found = _second_norm(grams[:, 0], corners, off=off)
+    found = _third_norm(grams[:, 1], h, corners, found=found, model=model, off=off)
+    square = _length(grams[:, 2], (p, w), corners, found=found, model=model, off=off)
     proven = found.proven & (square > 0)
     facts = [found.s_lo, found.s_hi, 1 / found.lo, square.clamp(min=_TINY).rsqrt()]
     proven = proven & torch.stack(facts).isfinite().all(dim=0)
     return torch.stack(facts, dim=1).masked_fill(~proven[:, None], 1.0), proven
 
 
-def _second_norm(gram: Tensor, weights: Tensor, corners: _Corners, *, off: float) -> _Ranges:
+def _second_norm(gram: Tensor, corners: _Corners, *, off: float) -> _Ranges:
     """Of s2^2 = a'Ga + eps; lo and hi are not yet known."""
     size = corners.heads**2 * gram.abs().amax(dim=(1, 2))
     gram, defect = _semidefinite(gram)
-    seen = _times(gram, weights)
-    least = corners.least(seen / _root(weights, seen))
+    seen = _times(gram, corners.middle)
+    least = corners.least(seen / _root(corners.middle, seen))
     lost = corners.heads * defect + off * (size + CLIP_EPS)
     square = least.clamp(min=0.0).square() + CLIP_EPS - lost
     s_lo, s_hi = square.clamp(min=_TINY).sqrt(), (corners.form(gram) + CLIP_EPS + lost).sqrt()
@@ -169,7 +168,6 @@ def _second_norm(gram: Tensor, weights: Tensor, corners: _Corners, *, off: float
 def _third_norm(
     gram: Tensor,
     h: Tensor,
-    weights: Tensor,
     corners: _Corners,
     *,
     found: _Ranges,
@@ -180,7 +178,7 @@ def _third_norm(
     s_lo, s_hi, heads = found.s_lo, found.s_hi, corners.heads
     size = heads**2 * gram.abs().amax(dim=(1, 2)) + 2 * s_hi * heads * h.abs().amax(dim=1)
     gram, defect = _semidefinite(_joined(gram, [(h, [model.square])]))
-    middle = torch.cat([weights, (s_lo + s_hi)[:, None] / 2], dim=1)
+    middle = torch.cat([corners.middle, (s_lo + s_hi)[:, None] / 2], dim=1)
     seen = _times(gram, middle)
     shadow = seen / _root(middle, seen)
     ends = torch.stack([s_lo, s_hi])
@@ -196,7 +194,6 @@ def _third_norm(
 def _length(
     gram: Tensor,
     along: tuple[Tensor, Tensor],
-    weights: Tensor,
     corners: _Corners,
     *,
     found: _Ranges,
@@ -213,7 +210,7 @@ def _length(
     gram, defect = _semidefinite(_joined(gram, more))
     by_one = torch.ones_like(lo)
     rest = torch.stack([(s_lo + s_hi) / (lo + hi), by_one], dim=1)
-    middle = torch.cat([weights / ((lo + hi) / 2)[:, None], rest], dim=1)
+    middle = torch.cat([corners.middle / ((lo + hi) / 2)[:, None], rest], dim=1)
     seen = _times(gram, middle)
     shadow = seen / _root(middle, seen)
     ends = torch.stack([s_lo, s_hi])
@@ -229,10 +226,15 @@ class _Corners:
     Args:
         used: bool [V, F].
         heads: how many.
+
+    Attributes:
+        heads: likewise.
+        middle: equal weights, float64 [V, J].
     """
 
     def __init__(self, used: Tensor, heads: int) -> None:
         self.heads = heads
+        self.middle = (used / used.sum(dim=1, keepdim=True)).double().repeat(1, heads)
         self._unused = ~used[:, None]
 
     def least(self, x: Tensor) -> Tensor:

@@ -5,8 +5,8 @@
    snapshot and applies its change to that one (`Artifact.publish`).
 3. Readers pin a number and trust nothing else (`Snapshot`); parts are verified on first open.
 
-`merging` is the pure part, `publishing` the loop around it, `retention` what gc
-and the others tell each other.
+`merging` is the pure part, `publishing` the loop around it, `layers` what snapshots share,
+`retention` what gc and the others tell each other.
 """
 
 from __future__ import annotations
@@ -18,19 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from reelvec.storage import layout
+from reelvec.storage.commits.keys import KeyIndex
+from reelvec.storage.commits.layers import LayerCache
 from reelvec.storage.commits.merging import Change
+from reelvec.storage.commits.orphans import find_orphans
 from reelvec.storage.commits.publishing import publish_change
-from reelvec.storage.commits.receipts import (
-    COMPACTED,
-    PartWriter,
-    Receipt,
-    check_receipt,
-    read_receipt,
-)
+from reelvec.storage.commits.receipts import PartWriter, Receipt, read_receipt
 from reelvec.storage.commits.retention import last_removal, removals_after
 from reelvec.storage.commits.verified import VerifiedParts
 from reelvec.storage.commits.views import PartRef, Snapshot, lost
-from reelvec.storage.errors import CommitError, IdentityError, IntegrityError, MissingArtifactError
+from reelvec.storage.errors import IdentityError, IntegrityError, MissingArtifactError
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
@@ -50,9 +47,15 @@ class Artifact:
         self.fingerprint = fingerprint
         self.folder = layout.artifact(kind, fingerprint)
         self.reads_only = False  # then a plan may be made where nothing can or may be written
+        self.keys = KeyIndex(root, self.folder)
+        self.layers = LayerCache(root, self.folder)
         self._receipts: dict[str, Receipt] = {}
         self._cached_inputs = 0
         self._parts = VerifiedParts(root)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Another process reads for itself what it needs."""
+        return _found, (self.root, self.kind, self.fingerprint)
 
     @classmethod
     def open(cls, root: Root, *, kind: str, identity: Mapping[str, object]) -> Artifact:
@@ -151,7 +154,9 @@ class Artifact:
         body = unseal(self.root.read(path), path=path)
         if body["number"] != number:
             raise IntegrityError(f"{path} holds snapshot {body['number']}", path=path)
-        return Snapshot(self, body)
+        snapshot = Snapshot(self, body)
+        self.layers.keep(snapshot.layers)
+        return snapshot
 
     def numbers(self) -> list[int]:
         """Snapshots that are kept, oldest first."""
@@ -233,33 +238,18 @@ class Artifact:
         )
         return publish_change(self, change, note=note)
 
-    def orphan_receipts(self, *, verify: bool = True) -> list[Receipt]:
+    def orphan_receipts(self, *, verify: bool = True, begins: str = "") -> list[Receipt]:
         """Receipts no snapshot has settled yet, whose parts are whole: `publish(add=…)` adopts.
 
         Those that are damaged, or whose part is, are left out: their inputs are done again.
+
+        Args:
+            verify: read the parts.
+            begins: only those whose names begin so.
         """
         if not self.reads_only:
             self.root.begin_writing()  # gc leaves what is found from here on
-        base = self.latest()
-        parts = {entry.part for entry in base.entries} | base.settled if base else frozenset()
-        known = {layout.receipt_of(part) for part in parts}
-        for removal in removals_after(self.root, self.folder, number=base.removals if base else 0):
-            known |= removal.files
-        orphans = []
-        for name in self.root.list(f"{self.folder}/receipts"):
-            path = f"receipts/{name}"
-            if path in known:
-                continue
-            try:
-                receipt = read_receipt(self.root, self.folder, path)
-                check_receipt(receipt)
-                if COMPACTED in receipt.extra:
-                    continue
-                if verify:
-                    self.verified_path(receipt.part, size=receipt.bytes, checksum=receipt.checksum)
-            except (IntegrityError, MissingArtifactError, CommitError):
-                continue
-            orphans.append(receipt)
+        orphans = find_orphans(self, verify=verify, begins=begins)
         if not self.reads_only:  # who wrote them may have been killed before names were durable
             self.root.sync(*(f"{self.folder}/{receipt.path}" for receipt in orphans))
         return orphans
@@ -272,6 +262,8 @@ class Artifact:
             if self._cached_inputs > _CACHED_INPUTS:
                 self._receipts, self._cached_inputs = {}, 0
             self._receipts[path] = cached
+            if cached.path == path:  # it speaks of its own part
+                self.keys.learn(cached.part, cached.keys)
             self._cached_inputs += len(cached.outcomes)
         return cached
 
@@ -296,3 +288,7 @@ class Artifact:
 
     def __repr__(self) -> str:
         return f"Artifact({self.root.uri}/{self.folder})"
+
+
+def _found(root: Root, kind: str, fingerprint: str) -> Artifact:
+    return Artifact(root, kind=kind, fingerprint=fingerprint)

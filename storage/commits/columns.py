@@ -24,13 +24,14 @@ PACKED_FROM = 64
 _CODEC, _PACKED, _SIZE = "zstd", "packed", "size"
 
 
-def pack(columns: Columns) -> dict[str, Any]:
+def pack(columns: Columns, *, key: str = "key") -> dict[str, Any]:
     """What is written: the columns themselves, or ``{"packed": text, "size": bytes}``.
 
     Args:
-        columns: field -> a value a row; `key` is always among them.
+        columns: field -> a value a row.
+        key: a field that is always among them.
     """
-    if len(columns["key"]) < PACKED_FROM:
+    if len(columns[key]) < PACKED_FROM:
         return dict(columns)
     plain = canonical(columns)
     packed = pa.Codec(_CODEC, compression_level=9).compress(plain, asbytes=True)

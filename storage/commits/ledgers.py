@@ -52,4 +52,5 @@ def _read(part: PartRef) -> dict[str, list[Any]]:
         raise IntegrityError(
             f"{artifact.folder}/{path} is not the receipt that was published", path=path
         )
+    artifact.keys.learn(part.part, columns["key"])
     return columns

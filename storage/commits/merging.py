@@ -95,12 +95,17 @@ class Merged:
     settled: frozenset[str]
 
 
+def _all_of(entries: Sequence[Entry], _: Collection[str]) -> Sequence[Entry]:
+    return entries
+
+
 def merge(
     base: Sequence[Entry],
     change: Change,
     *,
     settled: Collection[str] = (),
     receipt_of: Callable[[Entry], Receipt],
+    holding: Callable[[Sequence[Entry], Collection[str]], Sequence[Entry]] = _all_of,
 ) -> Merged:
     """Applies a change to the entries in force.
 
@@ -113,6 +118,7 @@ def merge(
         change: what to apply.
         settled: parts known before that are not in force and must not return.
         receipt_of: reads the receipt of an entry (called only where keys matter).
+        holding: which entries may hold any of some keys; receipts of others are not read.
 
     Raises:
         CommitError: the counts afterwards are not those before, less what was dropped, plus what
@@ -123,14 +129,16 @@ def merge(
     add = [receipt for part, receipt in offered.items() if part not in known]
     allowed = _replaced_keys(base, change, receipt_of=receipt_of) if add else {}
     places = _places(base, change, add=add, receipt_of=receipt_of)
+    touched = set(_holding(base, change.supersede, holding=holding))
     entries: list[Entry] = []
     for place, entry in enumerate(base):
         if entry.part in change.replace:
             continue
         places[entry.part] = place
-        gone = change.supersede.get(entry.table)
+        gone = change.supersede[entry.table] if entry in touched else frozenset()
         entries.append(_without(entry, gone, receipt_of=receipt_of) if gone else entry)
-    live = _live_keys(entries, tables={r.table for r in add if r.outcomes}, receipt_of=receipt_of)
+    near = _holding(entries, _keys_by_table(add), holding=holding)
+    live = _live_keys(near, receipt_of=receipt_of)
     for receipt in add:
         taken = live.setdefault(receipt.table, set())
         keys = set(receipt.keys)
@@ -189,16 +197,33 @@ def _places(
     }
 
 
-def _live_keys(
+def _keys_by_table(receipts: Iterable[Receipt]) -> dict[str, set[str]]:
+    keys: dict[str, set[str]] = {}
+    for receipt in receipts:
+        keys.setdefault(receipt.table, set()).update(receipt.keys)
+    return keys
+
+
+def _holding(
     entries: Iterable[Entry],
+    keys: Mapping[str, Collection[str]],
     *,
-    receipt_of: Callable[[Entry], Receipt],
-    tables: Collection[str] | None = None,
+    holding: Callable[[Sequence[Entry], Collection[str]], Sequence[Entry]],
+) -> list[Entry]:
+    """Entries of the tables of `keys` that may hold any of these."""
+    of_table: dict[str, list[Entry]] = {table: [] for table, some in keys.items() if some}
+    for entry in entries:
+        if entry.table in of_table:
+            of_table[entry.table].append(entry)
+    return [found for table, some in of_table.items() for found in holding(some, keys[table])]
+
+
+def _live_keys(
+    entries: Iterable[Entry], *, receipt_of: Callable[[Entry], Receipt]
 ) -> dict[str, set[str]]:
     live: dict[str, set[str]] = {}
     for entry in entries:
-        if tables is None or entry.table in tables:
-            live.setdefault(entry.table, set()).update(_keys(entry, receipt_of(entry)))
+        live.setdefault(entry.table, set()).update(_keys(entry, receipt_of(entry)))
     return live
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from reelvec.storage import layout
+from reelvec.storage.commits.layers import Layer, arranged, write_layers
 from reelvec.storage.commits.merging import Change, Entry, Merged, merge
 from reelvec.storage.commits.receipts import Receipt, check_receipt
 from reelvec.storage.commits.retention import Removal, removals_after, retire_snapshot
 from reelvec.storage.commits.views import ReadableArtifact, Snapshot
-from reelvec.storage.errors import CommitError
+from reelvec.storage.errors import CommitError, IntegrityError, MissingArtifactError
 from reelvec.storage.sealing import seal
-from reelvec.storage.store_format import stamp_format
+from reelvec.storage.store_format import WITH_LAYERS, stamp_format
 
 __all__ = ["publish_change"]
 
@@ -27,6 +29,7 @@ def publish_change(artifact: ReadableArtifact, change: Change, *, note: str) -> 
     """
     for receipt in change.add:
         check_receipt(receipt)
+        artifact.keys.learn(receipt.part, receipt.keys)
     stamp_format(artifact.root)
     while True:
         base = artifact.latest()
@@ -40,6 +43,7 @@ def publish_change(artifact: ReadableArtifact, change: Change, *, note: str) -> 
         if base:  # no later number may outlast it
             artifact.root.sync(layout.snapshot(artifact.folder, base.number))
         body = _body(number, base, merged, removals=removals) | {"note": note}
+        body |= _laid_out(artifact, base, merged, collected=_files(removals))
         try:
             artifact.root.put_new(layout.snapshot(artifact.folder, number), seal(body))
         except FileExistsError:
@@ -75,6 +79,7 @@ def _merged(
         change,
         settled=settled,
         receipt_of=lambda entry: artifact.receipt(layout.receipt_of(entry.part)),
+        holding=artifact.keys.holding,
     )
 
 
@@ -92,10 +97,33 @@ def _body(
         "number": number,
         "parent": base.number if base else 0,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "entries": [entry.to_json() for entry in merged.entries],
         "settled": sorted(merged.settled - gone),  # what is deleted for good may be forgotten
         "removals": seen,
     }
+
+
+def _laid_out(
+    artifact: ReadableArtifact, base: Snapshot | None, merged: Merged, *, collected: set[str]
+) -> dict[str, Any]:
+    """The entries as they are written, and the layers that the next snapshot may use."""
+    root, folder = artifact.root, artifact.folder
+    items = arranged(merged.entries, _usable_layers(base, collected=collected) if base else ())
+    prepared = write_layers(root, folder, items)
+    artifact.layers.keep([*(item for item in items if isinstance(item, Layer)), *prepared])
+    body: dict[str, Any] = {"entries": [item.to_json() for item in items]}
+    if prepared or len(items) < len(merged.entries):
+        stamp_format(root, WITH_LAYERS)
+        body["prepared"] = {layer.path: layer.seal for layer in prepared}
+    return body
+
+
+def _usable_layers(base: Snapshot, *, collected: set[str]) -> Iterator[Layer]:
+    """Those of the snapshot before: gc has spared them since it named them, or listed them."""
+    yield from base.layers
+    for path, promised in base.prepared.items():
+        if path not in collected:
+            with suppress(MissingArtifactError, IntegrityError):  # then its entries are written out
+                yield base.artifact.layers.get(path, promised=promised)
 
 
 def _check_present(

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
 from reelvec.storage import layout
+from reelvec.storage.commits.keys import KeyIndex
+from reelvec.storage.commits.layers import Item, Layer, LayerCache
 from reelvec.storage.commits.merging import Entry
 from reelvec.storage.commits.receipts import Counts, Receipt
 from reelvec.storage.errors import IntegrityError, MissingArtifactError
@@ -34,6 +37,8 @@ class ReadableArtifact(Protocol):
     kind: str
     fingerprint: str
     folder: str
+    keys: KeyIndex
+    layers: LayerCache
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -127,6 +132,10 @@ class PartRef:
         return f"PartRef({self.artifact.folder}/{self.entry.part})"
 
 
+def _entries_of(item: Item) -> tuple[Entry, ...]:
+    return item.entries if isinstance(item, Layer) else (item,)
+
+
 class Snapshot:
     """What was in force when snapshot `number` of an artifact was published."""
 
@@ -137,7 +146,21 @@ class Snapshot:
         self.created: str = body["created"]
         self.removals: int = body["removals"]
         self.settled: frozenset[str] = frozenset(body["settled"])
-        self.entries: tuple[Entry, ...] = tuple(map(Entry.from_json, body["entries"]))
+        self.prepared: Mapping[str, str] = body.get("prepared", {})
+        """Seal by path of layers that a later snapshot may use, if gc has left them."""
+        items = [self._item(written) for written in body["entries"]]
+        self.layers = tuple(item for item in items if isinstance(item, Layer))
+        self.entries: tuple[Entry, ...] = tuple(chain.from_iterable(map(_entries_of, items)))
+
+    def _item(self, written: Mapping[str, Any]) -> Item:
+        if "layer" in written:
+            return self.artifact.layers.get(written["layer"], promised=written["seal"])
+        return Entry.from_json(written)
+
+    @property
+    def layer_files(self) -> frozenset[str]:
+        """Paths below the artifact's folder of the layers that it uses or has prepared."""
+        return frozenset(layer.path for layer in self.layers) | frozenset(self.prepared)
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from reelvec.configs.decoding import FrameForm
 from reelvec.storage.commits.artifact import PartRef, Snapshot
+from reelvec.storage.commits.ledgers import iter_ledger
+from reelvec.storage.commits.merging import Entry
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.frames.contract import ClipFrames, FrameShardReader, jpegs_of
 from reelvec.storage.frames.formats import open_reader
 from reelvec.storage.reasons import Status
 from reelvec.storage.video.transform import fit_all
 
-__all__ = ["FrameReader"]
+__all__ = ["FrameReader", "parts_with"]
 
 
 class FrameReader:
@@ -27,7 +29,7 @@ class FrameReader:
     open their own files. Not for several threads at once.
 
     Args:
-        snapshot: of a frames artifact.
+        frames: a snapshot of a frames artifact, or those of its parts that are needed.
         open_shards: at most so many stay open.
         part_of: clip_key -> number of its part, where that is known; None: receipts are read.
         form: what `gather` makes of native frames; stored squares are given as they are.
@@ -35,16 +37,16 @@ class FrameReader:
 
     def __init__(
         self,
-        snapshot: Snapshot,
+        frames: Snapshot | Sequence[PartRef],
         *,
         open_shards: int = 256,
         part_of: Mapping[str, int] | None = None,
         form: FrameForm | None = None,
     ) -> None:
         self._form = form or FrameForm()
-        self._snapshot = snapshot
+        self._frames = frames
         self._limit = open_shards
-        self._parts: list[PartRef] = snapshot.parts("frames")
+        self._parts = frames.parts("frames") if isinstance(frames, Snapshot) else list(frames)
         self._part_of = _parts_of(self._parts) if part_of is None else part_of
         self._places: dict[str, tuple[int, int]] = {}  # key -> (index in its part, frames)
         self._open: OrderedDict[int, FrameShardReader] = OrderedDict()
@@ -155,17 +157,22 @@ class FrameReader:
         self._open.clear()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_reopen, (self._snapshot, self._limit, self._form))
+        return (_reopen, (self._frames, self._limit, self._form))
 
     def _number(self, key: str) -> int:
         try:
             return self._part_of[key]
         except KeyError:
             raise MissingArtifactError(
-                f"clip {key} has no frames in {self._snapshot!r}; extract it first, or see "
+                f"clip {key} has no frames in {self._where}; extract it first, or see "
                 "`reelvec failures` if it was quarantined",
-                path=self._snapshot.artifact.folder,
+                path=self._parts[0].artifact.folder if self._parts else "",
             ) from None
+
+    @property
+    def _where(self) -> str:
+        whole = isinstance(self._frames, Snapshot)
+        return repr(self._frames) if whole else f"the {len(self._parts)} parts it was looked for in"
 
     def _place(self, key: str) -> tuple[int, int]:
         if key not in self._places:
@@ -198,5 +205,17 @@ def _parts_of(parts: Sequence[PartRef]) -> dict[str, int]:
     }
 
 
-def _reopen(snapshot: Snapshot, open_shards: int, form: FrameForm) -> FrameReader:
-    return FrameReader(snapshot, open_shards=open_shards, form=form)
+def _reopen(frames: Snapshot | Sequence[PartRef], open_shards: int, form: FrameForm) -> FrameReader:
+    return FrameReader(frames, open_shards=open_shards, form=form)
+
+
+def parts_with(frames: Snapshot | None, keys: Collection[str]) -> dict[str, Entry]:
+    """The part that has the frames of each clip, for those of `keys` that have any."""
+    found: dict[str, Entry] = {}
+    if frames is None or not keys:
+        return found
+    for part, ledger in zip(frames.parts("frames"), iter_ledger(frames, "frames"), strict=True):
+        for key, status in zip(ledger["key"], ledger["status"], strict=True):
+            if key in keys and status != Status.QUARANTINED:
+                found[key] = part.entry
+    return found

@@ -32,7 +32,7 @@ Check = Callable[[pa.Table], None]
 
 def without(part: PartRef, keys: Collection[str]) -> PartRef:
     """The part as if these keys of it were not in force either."""
-    dropped = part.dropped | keys
+    dropped = part.dropped.union(keys)
     return PartRef(part.artifact, dataclasses.replace(part.entry, dropped=dropped))
 
 

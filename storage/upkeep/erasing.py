@@ -132,7 +132,7 @@ class Erasure:
     def files(self) -> frozenset[str]:
         """Parts and receipts that go, below the artifact's folder, as far as they are there."""
         parts = {part for part in self.holder.parts if self.holds(part)}
-        return parts | (self.holder.receipts & set(self.hits))
+        return frozenset(parts) | (self.holder.receipts & set(self.hits))
 
     @property
     def parts(self) -> int:
@@ -186,8 +186,11 @@ def remove(erasure: Erasure) -> None:
     artifact = erasure.holder.artifact
     root, folder = artifact.root, artifact.folder
     latest, going = artifact.latest(), erasure.snapshots
-    kept = {e.part for n in artifact.numbers() if n not in going for e in artifact.at(n).entries}
-    files = erasure.files - kept - {layout.receipt_of(part) for part in kept}
+    staying = [artifact.at(number) for number in artifact.numbers() if number not in going]
+    kept = {entry.part for one in staying for entry in one.entries}
+    layers = {f"{layout.LAYERS}/{name}" for name in root.list(f"{folder}/{layout.LAYERS}")}
+    layers -= {path for one in staying for path in one.layer_files}  # they name keys, too
+    files = (erasure.files - kept - {layout.receipt_of(part) for part in kept}) | layers
     if not going and not files:
         return
     while True:
@@ -204,8 +207,8 @@ def remove(erasure: Erasure) -> None:
         break
     root.delete(*(layout.snapshot(folder, number) for number in sorted(going)))
     root.delete(*_pins(artifact, going))
-    # parts before receipts: a part that is left without its receipt could not be told any more
-    root.delete(*(f"{folder}/{file}" for file in sorted(files)))
+    # receipts before parts, as gc does: a receipt without its part would be a damage
+    root.delete(*(f"{folder}/{file}" for file in sorted(files, reverse=True)))
     finish_removal(root, folder, removal)
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from reelvec.storage import layout
 from reelvec.storage.commits.aliases import kept_by_aliases
 from reelvec.storage.commits.artifact import Artifact
-from reelvec.storage.commits.merging import Entry
 from reelvec.storage.commits.retention import (
     Removal,
     finish_removal,
@@ -211,11 +210,13 @@ def _in_use(artifact: Artifact, *, options: GcOptions) -> set[int]:
 
 
 def _reachable(artifact: Artifact, numbers: Iterable[int]) -> set[str]:
-    """Parts and receipts of these snapshots."""
-    entries: set[Entry] = set()
-    for number in numbers:
-        entries.update(artifact.at(number).entries)
-    return _files_of(entry.part for entry in entries)
+    """Parts, receipts and layers of these snapshots."""
+    parts: set[str] = set()
+    layers: set[str] = set()
+    for snapshot in map(artifact.at, numbers):
+        parts.update(entry.part for entry in snapshot.entries)
+        layers |= snapshot.layer_files
+    return _files_of(parts) | layers
 
 
 def _files_of(parts: Iterable[str]) -> set[str]:
@@ -229,7 +230,7 @@ def _unreachable(
     retired: Collection[int],
     options: GcOptions,
 ) -> list[str]:
-    """Parts and receipts nobody reaches and nobody touched for long, a part with its receipt."""
+    """Files that nobody reaches and nobody touched for long, a part with its receipt."""
     root, folder = artifact.root, artifact.folder
     superseded = _reachable(artifact, retired) | _settled(artifact)
     groups: dict[str, list[str]] = {}
@@ -237,6 +238,8 @@ def _unreachable(
         groups.setdefault(layout.receipt_of(f"parts/{name}"), []).append(f"parts/{name}")
     for name in root.list(f"{folder}/receipts"):
         groups.setdefault(f"receipts/{name}", []).append(f"receipts/{name}")
+    layers = [f"{layout.LAYERS}/{name}" for name in root.list(f"{folder}/{layout.LAYERS}")]
+    groups |= {layer: [layer] for layer in layers}
     files: list[str] = []
     for group in groups.values():
         paths = [f"{folder}/{file}" for file in group]

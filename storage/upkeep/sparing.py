@@ -125,10 +125,15 @@ def _time(seconds: float) -> str:
 
 
 def _files_of(artifact: Artifact, numbers: Iterable[int]) -> set[str]:
-    """Parts and receipts of snapshots, as far as they are there."""
+    """Parts, receipts and layers of snapshots, as far as they are there."""
     root, folder = artifact.root, artifact.folder
-    there = [number for number in numbers if root.exists(layout.snapshot(folder, number))]
-    return _with_receipts(e.part for number in there for e in artifact.at(number).entries)
+    files: set[str] = set()
+    for number in numbers:
+        if root.exists(layout.snapshot(folder, number)):
+            snapshot = artifact.at(number)
+            files |= _with_receipts(entry.part for entry in snapshot.entries)
+            files |= snapshot.layer_files
+    return files
 
 
 def _settled(artifact: Artifact) -> set[str]:

@@ -9,20 +9,27 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.errors import ReelvecError
 from reelvec.storage.reasons import Reason, Status
-from reelvec.storage.records import Outcome, Video
+from reelvec.storage.records import Outcome, Video, records_from_table
+from reelvec.tasks.corpus.clips import ClipOutcomes, iter_clips
 from reelvec.tasks.corpus.ingest import Corpus, key_of
 
 __all__ = [
     "LedgerCounts",
     "LedgerRow",
+    "LedgerSummary",
     "TooManyFailedError",
     "check_failed_fraction",
     "counts",
     "failures",
     "ledger",
+    "summary",
 ]
 
 PENDING = "pending"
@@ -100,6 +107,33 @@ def _row(video: Video, *, live: Mapping[str, Outcome]) -> LedgerRow:
     )
 
 
+@dataclass(frozen=True)
+class LedgerSummary:
+    """How many videos there are, and the rows a person should look at."""
+
+    counts: LedgerCounts
+    failures: tuple[LedgerRow, ...]
+    """Quarantined and salvaged ones, in corpus order."""
+
+
+def summary(corpus: Snapshot | None, *, frames: Snapshot | None) -> LedgerSummary:
+    """What `ledger` says in short, in memory that does not grow with what is ok."""
+    clips = ClipOutcomes(frames)
+    seen: Counter[str] = Counter()
+    found: list[LedgerRow] = []
+    for piece, keys in iter_clips(corpus):
+        broken = pc.equal(piece.column("status"), str(Status.QUARANTINED)).to_numpy().astype(bool)
+        is_ok = (clips.places(keys) >= 0) & ~broken
+        seen[Status.OK] += int(is_ok.sum())
+        others = np.flatnonzero(~is_ok)
+        live = {key: clips.others[key][0] for i in others if (key := keys[i]) in clips.others}
+        for video in records_from_table(piece.take(pa.array(others)), record=Video):
+            row = _row(video, live=live)
+            seen[row.status] += 1
+            found += failures([row])
+    return LedgerSummary(_counts(seen), tuple(found))
+
+
 def failures(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
     """The rows a person should look at: quarantined and salvaged."""
     return [row for row in rows if row.status in (Status.QUARANTINED, Status.SALVAGED)]
@@ -107,7 +141,10 @@ def failures(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
 
 def counts(rows: Iterable[LedgerRow]) -> LedgerCounts:
     """How many videos there are, and what became of them."""
-    by_status = Counter(str(row.status) for row in rows)
+    return _counts(Counter(str(row.status) for row in rows))
+
+
+def _counts(by_status: Counter[str]) -> LedgerCounts:
     return LedgerCounts(
         planned=by_status.total(),
         ok=by_status[Status.OK],
@@ -117,23 +154,23 @@ def counts(rows: Iterable[LedgerRow]) -> LedgerCounts:
     )
 
 
-def check_failed_fraction(rows: Iterable[LedgerRow], *, limit: float) -> None:
+def check_failed_fraction(videos: LedgerSummary, *, limit: float) -> None:
     """Refuse to go on when a larger part than `limit` is quarantined, or all of them.
 
     Raises:
         TooManyFailedError: with counts by reason and the remedy.
     """
-    rows = list(rows)
+    planned, rows = videos.counts.planned, videos.failures
     reasons = Counter(Reason(r.reason).value for r in rows if r.status == Status.QUARANTINED)
     failed = reasons.total()
-    if not rows or not (failed > limit * len(rows) or failed == len(rows)):
+    if not planned or not (failed > limit * planned or failed == planned):
         return
     listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     rule, remedy = "so nothing is left to work with", ""
-    if failed < len(rows):
+    if failed < planned:
         rule = f"more than extract.max_failed_fraction ({limit}) allows"
         remedy = ", and a higher limit accepts them"
     raise TooManyFailedError(
-        f"{failed} of {len(rows)} videos failed ({listed}), {rule}; `reelvec failures` lists them,"
+        f"{failed} of {planned} videos failed ({listed}), {rule}; `reelvec failures` lists them,"
         f" `reelvec retry` tries them again{remedy}"
     )

@@ -15,30 +15,23 @@ import numpy as np
 
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.commits.ledgers import iter_ledger
+from reelvec.storage.commits.merging import Entry
 from reelvec.storage.reasons import Status
-from reelvec.storage.records import CAPTION_SCHEMA, Outcome, clip_key
+from reelvec.storage.records import CAPTION_SCHEMA, Outcome
 from reelvec.storage.tables import iter_tables
+from reelvec.tasks.corpus.clips import ClipOutcomes, iter_clips
 from reelvec.tasks.digests import Digests, DigestSet, digests
 from reelvec.tasks.embedding.parts import CaptionRow, VideoRow, caption_signature, video_signature
 
-__all__ = [
-    "Differences",
-    "caption_differences",
-    "clip_outcomes",
-    "embedded_clips",
-    "video_differences",
-]
+__all__ = ["Differences", "caption_differences", "embedded_clips", "video_differences"]
 
 Row = TypeVar("Row", VideoRow, CaptionRow)
-Planned = tuple[list[str], Sequence[tuple[str, ...]]]
+Planned = tuple[list[str], Sequence[tuple[Any, ...]]]
 """Rows as they should be: key and signature of each as one text, and the fields it is made from."""
 
 _QUARANTINED, _OK = Status.QUARANTINED.value, Status.OK.value
 _ROWS = 65_536  # compared at once
-_VIDEOS = (
-    "video_id", "content_hash", "start_seconds", "end_seconds", "split", "status", "reason",
-    "message",
-)  # fmt: skip
+_VIDEOS = ("video_id", "content_hash", "split", "status", "reason", "message")
 _CAPTIONS = tuple(CAPTION_SCHEMA.names)
 
 
@@ -61,7 +54,13 @@ def video_differences(
         frames: decides the outcome of videos that were listed well.
         base: the tables in force.
     """
-    return _compare(_videos(corpus, frames=frames), base=base, table="videos", make=VideoRow)
+    clips = ClipOutcomes(frames)
+
+    def row(*fields: Any) -> VideoRow:
+        *facts, number = fields
+        return VideoRow(*facts, clips.part(number))
+
+    return _compare(_videos(corpus, clips=clips), base=base, table="videos", make=row)
 
 
 def caption_differences(
@@ -71,17 +70,25 @@ def caption_differences(
     return _compare(_captions(corpus), base=base, table="captions", make=CaptionRow)
 
 
-def embedded_clips(base: Snapshot | None, *, wanted: Collection[str]) -> dict[str, str]:
-    """clip_key -> a video_id whose row is in force with that clip, for the clips `wanted`."""
-    owner_of: dict[str, str] = {}
-    if wanted:
-        for ledger in iter_ledger(base, "videos"):
-            for key, status, detail in zip(
-                ledger["key"], ledger["status"], ledger["detail"], strict=True
-            ):
-                clip = detail.partition(" ")[0]
-                if clip in wanted and status != _QUARANTINED:
-                    owner_of[clip] = key
+def embedded_clips(
+    base: Snapshot | None, *, wanted: Collection[str]
+) -> dict[str, tuple[str, Entry]]:
+    """clip_key -> a video_id whose row is in force with that clip, and the row's part.
+
+    Args:
+        base: the tables in force.
+        wanted: the clips that are looked for.
+    """
+    owner_of: dict[str, tuple[str, Entry]] = {}
+    if base is None or not wanted:
+        return owner_of
+    for part, ledger in zip(base.parts("videos"), iter_ledger(base, "videos"), strict=True):
+        for key, status, detail in zip(
+            ledger["key"], ledger["status"], ledger["detail"], strict=True
+        ):
+            clip = detail.partition(" ")[0]
+            if clip in wanted and status != _QUARANTINED:
+                owner_of[clip] = key, part.entry
     return owner_of
 
 
@@ -122,45 +129,25 @@ def _columns(
         yield [piece.column(name).to_pylist() for name in names]
 
 
-def _videos(corpus: Snapshot | None, *, frames: Snapshot | None) -> Iterator[Planned]:
-    decoded, others = clip_outcomes(frames)
-    for columns in _columns(corpus, "videos", _VIDEOS):
-        keys = [
-            clip_key(content, start_seconds=start, end_seconds=end) if content else ""
-            for content, start, end in zip(*columns[1:4], strict=True)
-        ]
-        known = decoded.has(digests(keys)).tolist()
+def _videos(corpus: Snapshot | None, *, clips: ClipOutcomes) -> Iterator[Planned]:
+    for piece, keys in iter_clips(corpus, columns=_VIDEOS):
+        columns = [piece.column(name).to_pylist() for name in _VIDEOS]
         texts, rows = [], []
-        for video_id, content, _, _, split, status, reason, message, key, is_ok in zip(
-            *columns, keys, known, strict=True
+        for video_id, content, split, status, reason, message, key, part in zip(
+            *columns, keys, clips.places(keys).tolist(), strict=True
         ):
             if status == _QUARANTINED:
-                outcome = (status, reason, message)
-            elif is_ok:
-                outcome = (_OK, "", "")
-            elif key in others:
-                outcome = others[key]
+                outcome, number = (status, reason, message), -1
+            elif part >= 0:
+                outcome, number = (_OK, "", ""), part
+            elif key in clips.others:
+                row, number = clips.others[key]
+                outcome = (row.status, row.reason, row.message)
             else:
                 continue  # not decoded yet
             texts.append(f"{video_id}\0{video_signature(key, split, *outcome[:2])}")
-            rows.append((video_id, content, key, split, *outcome))
+            rows.append((video_id, content, key, split, *outcome, "", number))
         yield texts, rows
-
-
-def clip_outcomes(frames: Snapshot | None) -> tuple[DigestSet, dict[str, tuple[str, str, str]]]:
-    """Clips that are ok (most of them), and (status, reason, message) of all others by key."""
-    ok: list[Digests] = []
-    others: dict[str, tuple[str, str, str]] = {}
-    for ledger in iter_ledger(frames, "frames"):
-        rows = zip(*(ledger[name] for name in ("key", "status", "reason", "message")), strict=True)
-        keys = []
-        for key, status, reason, message in rows:
-            if status == _OK:
-                keys.append(key)
-            else:
-                others[key] = (status, reason, message)
-        ok.append(digests(keys))
-    return DigestSet(ok), others
 
 
 def _captions(corpus: Snapshot | None) -> Iterator[Planned]:

@@ -124,12 +124,14 @@ def _with_copies(due: Sequence[VideoRow], *, base: Snapshot | None) -> list[Vide
     """Name, for each row whose clip is embedded already, the row in force to copy from."""
     usable = {row.clip_key for row in due if row.status != Status.QUARANTINED}
     embedded = embedded_clips(base, wanted=usable)
-    return [
-        replace(row, copy_of=embedded.get(row.clip_key, ""))
-        if row.status != Status.QUARANTINED
-        else row
-        for row in due
-    ]
+
+    def copied(row: VideoRow) -> VideoRow:
+        if row.status == Status.QUARANTINED or row.clip_key not in embedded:
+            return row
+        video_id, part = embedded[row.clip_key]
+        return replace(row, copy_of=video_id, part=part)
+
+    return list(map(copied, due))
 
 
 def commit_embed(session: Session, plan: EmbedPlan, receipts: Sequence[Receipt]) -> Snapshot:

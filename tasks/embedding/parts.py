@@ -8,7 +8,7 @@ text, then features. Where the family's score is a dot product, `embedding` is t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ import xxhash
 
 from reelvec.configs.corpora import WindowsConfig
 from reelvec.configs.schema import EmbedConfig
-from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.commits.merging import Entry
+from reelvec.storage.commits.views import PartRef
 from reelvec.storage.frames.contract import ClipFrames
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.reasons import Status
@@ -27,7 +29,7 @@ from reelvec.storage.records import Outcome
 from reelvec.storage.tables import (
     concat_tables,
     identity_metadata,
-    iter_tables,
+    iter_part,
     schema_text,
     write_pieces,
     write_table,
@@ -39,6 +41,7 @@ from reelvec.tasks.embedding.encoding import (
     encode_videos,
     open_encoder,
 )
+from reelvec.tasks.embedding.reading import frames_of_clips
 from reelvec.tasks.embedding.windows import WINDOWS, FileRow, WindowWriter
 from reelvec.tasks.shards import PartContents, Shard, ShardReceipt, run_shard
 from reelvec.tasks.spending import ENCODER, READ, WRITE, Spending
@@ -65,6 +68,8 @@ class VideoRow:
     reason: str = ""
     message: str = ""
     copy_of: str = ""
+    part: Entry | None = field(default=None, compare=False)
+    """Where its frames are; of a copy, the part of the table with the row that is copied."""
 
     @property
     def key(self) -> str:
@@ -130,7 +135,7 @@ def embed_shard(target: SnapshotRef, shard: Shard[Any], *, inputs: EmbedInputs) 
             if shard.table == "captions":
                 table = _caption_table(shard.items, inputs=inputs)
             else:
-                table = _video_table(shard.items, inputs=inputs, target=target, spending=spending)
+                table = _video_table(shard.items, inputs=inputs, tables=artifact, spending=spending)
         with spending.on(WRITE):
             write_table(path, table, metadata=metadata)
         return PartContents(
@@ -165,9 +170,10 @@ def _window_part(
     if inputs.windows is None:
         raise ValueError("files are to be cut, and how is not said: inputs.windows is None")
     encoder = open_encoder(inputs.encoder)
+    part_of = {file.clip_key: file.part for file in files}
     writer = WindowWriter(
         encoder,
-        FrameReader(inputs.frames.open(), form=encoder.model.pixels),
+        frames_of_clips(inputs.frames, part_of=part_of, form=encoder.model.pixels),
         embed=inputs.options,
         windows=inputs.windows,
     )
@@ -189,31 +195,33 @@ def _caption_table(rows: Sequence[CaptionRow], *, inputs: EmbedInputs) -> pa.Tab
 
 
 def _video_table(
-    rows: Sequence[VideoRow], *, inputs: EmbedInputs, target: SnapshotRef, spending: Spending
+    rows: Sequence[VideoRow], *, inputs: EmbedInputs, tables: Artifact, spending: Spending
 ) -> pa.Table:
     """Rows in the shard's order: encoded ones, and copies of rows in force."""
     usable = [row for row in rows if row.status != Status.QUARANTINED]
     fresh = [row for row in usable if not row.copy_of]
-    tables = []
+    made = []
     if fresh or not usable:
         encoder = open_encoder(inputs.encoder)
-        reader = FrameReader(inputs.frames.open(), form=encoder.model.pixels)
+        part_of = {row.clip_key: row.part for row in fresh}
+        form = encoder.model.pixels
+        reader = frames_of_clips(inputs.frames, part_of=part_of, form=form)
         watched = _Watched(reader, spending)
         keys = [row.clip_key for row in fresh]
         features = encode_videos(encoder, watched, keys, options=inputs.options)
         facts = _video_facts(fresh).append_column(
             "frame_count", pa.array(features.pop("frames_used"), pa.int32())
         )
-        tables.append(_with_features(facts, features))
+        made.append(_with_features(facts, features))
     copies = [row for row in usable if row.copy_of]
     if copies:
-        source = _rows_in_force(target.open(), [row.copy_of for row in copies])
+        source = _rows_in_force(tables, copies)
         table = _video_facts(copies)
         kept = source.drop_columns(table.column_names)
         for field in kept.schema:
             table = table.append_column(field, kept.column(field.name))
-        tables.append(table)
-    whole = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
+        made.append(table)
+    whole = pa.concat_tables([table.replace_schema_metadata(None) for table in made])
     at = {video_id: index for index, video_id in enumerate(whole.column("video_id").to_pylist())}
     return whole.take(pa.array([at[row.video_id] for row in usable], pa.int64()))
 
@@ -238,17 +246,19 @@ class _Watched:
             return self._reader.clip(key, picks)
 
 
-def _rows_in_force(snapshot: Snapshot, video_ids: Sequence[str]) -> pa.Table:
-    """Rows of the video table by id, in the order of `video_ids` (one may be named twice)."""
-    wanted = pa.array(sorted(set(video_ids)), pa.string())
+def _rows_in_force(tables: Artifact, copies: Sequence[VideoRow]) -> pa.Table:
+    """The row that each copies, in their order (one may be copied twice)."""
+    wanted = pa.array(sorted({row.copy_of for row in copies}), pa.string())
+    parts = dict.fromkeys(row.part for row in copies if row.part is not None)
     rows = concat_tables(
         [
             piece.filter(pc.is_in(piece.column("video_id"), value_set=wanted))
-            for piece in iter_tables(snapshot, "videos")
+            for part in parts
+            for piece in iter_part(PartRef(tables, part))
         ]
     )
     at = {video_id: row for row, video_id in enumerate(rows.column("video_id").to_pylist())}
-    return rows.take(pa.array([at[video_id] for video_id in video_ids], pa.int64()))
+    return rows.take(pa.array([at[row.copy_of] for row in copies], pa.int64()))
 
 
 def _video_facts(rows: Sequence[VideoRow]) -> pa.Table:

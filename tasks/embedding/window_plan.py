@@ -10,8 +10,7 @@ from reelvec.storage.commits.ledgers import iter_ledger
 from reelvec.storage.reasons import Status
 from reelvec.storage.records import Video
 from reelvec.storage.stored_rows import StoredRows
-from reelvec.tasks.digests import digests
-from reelvec.tasks.embedding.differences import clip_outcomes
+from reelvec.tasks.corpus.clips import ClipOutcomes
 from reelvec.tasks.embedding.windows import WINDOWS, FileRow
 
 __all__ = ["WindowDifferences", "window_differences"]
@@ -55,11 +54,19 @@ def _files(corpus: Snapshot | None, *, frames: Snapshot | None) -> Iterator[File
         row = FileRow.of(video)
         name = row.clip_key or row.key
         found[name] = found[name].also(row) if name in found else row
-    ok, others = clip_outcomes(frames)
-    decoded = ok.has(digests(found)).tolist()
-    for (name, row), is_ok in zip(found.items(), decoded, strict=True):
-        if row.status == Status.QUARANTINED or is_ok:
+    clips = ClipOutcomes(frames)
+    places = clips.places(list(found)).tolist()
+    for (name, row), place in zip(found.items(), places, strict=True):
+        if row.status == Status.QUARANTINED:
             yield row
-        elif name in others:
-            status, reason, message = others[name]
-            yield replace(row, status=status, reason=reason, message=message)
+        elif place >= 0:
+            yield replace(row, part=clips.part(place))
+        elif name in clips.others:
+            of, number = clips.others[name]
+            yield replace(
+                row,
+                status=of.status,
+                reason=of.reason,
+                message=of.message,
+                part=clips.part(number),
+            )

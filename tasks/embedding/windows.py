@@ -10,7 +10,7 @@ end_seconds, frame_count (how many were encoded), then the family's features.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from reelvec.models.sampling.windows import (
     spans_of,
 )
 from reelvec.models.spans import Span
+from reelvec.storage.commits.merging import Entry
 from reelvec.storage.frames.contract import ClipFrames
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.reasons import Status
@@ -57,6 +58,8 @@ class FileRow:
     status: str
     reason: str = ""
     message: str = ""
+    part: Entry | None = field(default=None, compare=False)
+    """Where its frames are."""
 
     @classmethod
     def of(cls, video: Video) -> FileRow:

@@ -7,19 +7,21 @@ row is a function of its key. A killed run goes on where it stood.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from reelvec.configs.schema import EmbedConfig
 from reelvec.storage.commits.artifact import Receipt, Snapshot
+from reelvec.storage.commits.merging import Entry
 from reelvec.storage.features import write_features
-from reelvec.storage.frames.reader import FrameReader
+from reelvec.storage.frames.reader import parts_with
 from reelvec.storage.records import Outcome
 from reelvec.storage.tables import identity_metadata, schema_text
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.embedding.encoding import encode_captions, encode_videos
+from reelvec.tasks.embedding.reading import frames_of_clips
 from reelvec.tasks.features.encoders import FeatureSource, features_identity, open_source
 from reelvec.tasks.shards import (
     PartContents,
@@ -54,6 +56,8 @@ class Row:
 
     key: str
     text: str = ""
+    part: Entry | None = None
+    """Where the clip's frames are."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,8 @@ def _plan(
         VIDEOS: [row for key, row in clips.items() if key not in known[VIDEOS]],
         CAPTIONS: [row for key, row in texts.items() if key not in known[CAPTIONS]],
     }
+    part_of = parts_with(session.latest(session.frames), {row.key for row in due[VIDEOS]})
+    due[VIDEOS] = [replace(row, part=part_of.get(row.key)) for row in due[VIDEOS]]
     adopted, todo = split_finished(artifact, _shards(due, size=session.config.embed.shard_rows))
     return FeaturesPlan(
         inputs=FeatureInputs(source, session.ref(session.frames), session.config.embed.batch_size),
@@ -156,7 +162,9 @@ def _table(shard: Shard[Row], *, inputs: FeatureInputs) -> pa.Table:
     if shard.table == CAPTIONS:
         columns = encode_captions(encoder, [row.text for row in shard.items], options=options)
     else:
-        reader = FrameReader(inputs.frames.open(), form=encoder.model.pixels)
+        part_of = {row.key: row.part for row in shard.items}
+        form = encoder.model.pixels
+        reader = frames_of_clips(inputs.frames, part_of=part_of, form=form)
         columns = encode_videos(encoder, reader, keys, options=options)
         del columns["frames_used"]
         reader.close()

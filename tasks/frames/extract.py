@@ -8,24 +8,26 @@ row with a reason.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from reelvec.configs.schema import ExtractConfig
 from reelvec.storage.commits.artifact import Receipt, Snapshot
-from reelvec.storage.commits.ledgers import iter_ledger
 from reelvec.storage.frames.contract import ClipFrames, FrameShardWriter, TooLongError
 from reelvec.storage.frames.formats import SUFFIXES, open_writer
 from reelvec.storage.reasons import Reason, Status
-from reelvec.storage.records import Outcome, Video
+from reelvec.storage.records import Outcome, Video, records_from_table
 from reelvec.tasks.artifacts import Session, SnapshotRef
-from reelvec.tasks.corpus.ingest import key_of, read_corpus
+from reelvec.tasks.corpus.clips import ClipOutcomes, iter_clips
 from reelvec.tasks.decoding.files import ClipJob, ClipResult, decode_clips
 from reelvec.tasks.decoding.worker import MANY_FRAMES
-from reelvec.tasks.digests import Digests, DigestSet, digests
 from reelvec.tasks.shards import (
     PartContents,
     Shard,
@@ -49,7 +51,6 @@ __all__ = [
 TABLE = "frames"
 #: reasons that are about the moment and not the clip: such clips are tried again on each run
 PASSING = frozenset({Reason.MISSING, Reason.CHANGED, Reason.PERMISSION})
-_ROWS = 65_536  # videos compared at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +80,18 @@ def plan_extract(
 
     Args:
         session: of the run.
-        retry: which clips are tried once more, by their ledger row.
+        retry: which clips are tried once more, by their ledger row; asked of those not ok.
     """
     artifact = session.frames
-    finished, redo = _outcomes(session.latest(artifact), retry=retry)
+    known = ClipOutcomes(session.latest(artifact))
+    attempts = {
+        key: row.attempts for key, (row, _) in known.others.items() if _is_due(row, retry=retry)
+    }
     clips: dict[str, Clip] = {}
-    videos = iter(read_corpus(session).videos)
-    if session.config.corpus.windows is not None:
-        videos = _with_files(videos)
-    while batch := list(islice(videos, _ROWS)):
-        keys = [key_of(video) for video in batch]
-        pending = (~finished.has(digests(keys))).tolist()
-        for video, key, is_due in zip(batch, keys, pending, strict=True):
-            if key and video.status != Status.QUARANTINED and is_due:
-                attempts = redo[key].attempts if key in redo else 0
-                clips.setdefault(key, Clip(ClipJob.from_video(video, clip_key=key), attempts))
+    corpus, with_files = session.latest(session.corpus), session.config.corpus.windows is not None
+    for video, key in _pending(corpus, known=known, redo=attempts, with_files=with_files):
+        job = ClipJob.from_video(video, clip_key=key)
+        clips.setdefault(key, Clip(job, attempts.get(key, 0)))
     shards = make_shards(
         list(clips.values()),
         table=TABLE,
@@ -105,31 +103,45 @@ def plan_extract(
         target=session.ref(artifact),
         shards=todo,
         adopted=adopted,
-        retried=[key for key in clips if key in redo],
+        retried=[key for key in clips if key in attempts],
         clips=len(clips),
     )
 
 
-def _with_files(videos: Iterable[Video]) -> Iterator[Video]:
-    """These, and the file of each that is a piece of one: windows share its frames."""
-    for video in videos:
-        yield video
-        if (video.start_seconds, video.end_seconds) != (None, None):
-            yield replace(video, start_seconds=None, end_seconds=None)
+def _pending(
+    corpus: Snapshot | None, *, known: ClipOutcomes, redo: Collection[str], with_files: bool
+) -> Iterator[tuple[Video, str]]:
+    """Videos whose clips have no outcome, or are tried again, in corpus order.
+
+    Args:
+        corpus: the videos that count.
+        known: what became of clips.
+        redo: keys of those that are tried again.
+        with_files: after each piece of a file the whole file, too: windows share its frames.
+    """
+    for piece, keys in iter_clips(corpus):
+        files = piece.column("content_hash").to_pylist() if with_files else []
+        usable = pc.not_equal(piece.column("status"), str(Status.QUARANTINED))
+        due = [
+            _without_outcome(named, known=known, redo=redo) & usable.to_numpy().astype(bool)
+            for named in ([keys, files] if with_files else [keys])
+        ]
+        rows = np.flatnonzero(np.any(due, axis=0))
+        videos = records_from_table(piece.take(pa.array(rows, pa.int64())), record=Video)
+        for i, video in zip(rows.tolist(), videos, strict=True):
+            if due[0][i]:
+                yield video, keys[i]
+            if with_files and due[1][i]:
+                yield replace(video, start_seconds=None, end_seconds=None), files[i]
 
 
-def _outcomes(
-    snapshot: Snapshot | None, *, retry: Callable[[Outcome], bool]
-) -> tuple[DigestSet, dict[str, Outcome]]:
-    """Clips that are done with, by digest, and the ledger rows of those that are tried again."""
-    finished: list[Digests] = []
-    redo: dict[str, Outcome] = {}
-    for ledger in iter_ledger(snapshot, TABLE):
-        rows = [Outcome(*values) for values in zip(*ledger.values(), strict=True)]
-        due = {row.key: row for row in rows if _is_due(row, retry=retry)}
-        finished.append(digests(row.key for row in rows if row.key not in due))
-        redo |= due
-    return DigestSet(finished), redo
+def _without_outcome(
+    keys: Sequence[str], *, known: ClipOutcomes, redo: Collection[str]
+) -> NDArray[np.bool_]:
+    due: NDArray[np.bool_] = known.places(keys) < 0
+    for i in np.flatnonzero(due).tolist():
+        due[i] = bool(keys[i]) and (keys[i] in redo or keys[i] not in known.others)
+    return due
 
 
 def _is_due(outcome: Outcome, *, retry: Callable[[Outcome], bool]) -> bool:

@@ -10,8 +10,7 @@ from typing import Any
 from reelvec.models.ranking.moments import MomentMetric
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.tasks.artifacts import Session
-from reelvec.tasks.corpus.ingest import read_corpus
-from reelvec.tasks.corpus.ledger import LedgerCounts, LedgerRow, counts, failures, ledger
+from reelvec.tasks.corpus.ledger import LedgerCounts, LedgerRow, summary
 from reelvec.tasks.reports.facts import notes_of
 from reelvec.tasks.reports.report import report_in_force
 from reelvec.tasks.reports.sources import report_sources
@@ -85,14 +84,14 @@ def summary_of(session: Session, stages: Sequence[StageReceipt] = ()) -> RunSumm
 def outcome_of(session: Session) -> RunOutcome:
     """Coverage, failures, notes, metrics and where the report is, as far as they exist."""
     config = session.config
-    rows = list(ledger(read_corpus(session), frames=session.latest(session.frames)))
-    coverage = counts(rows)
+    videos = summary(session.latest(session.corpus), frames=session.latest(session.frames))
+    coverage = videos.counts
     outcome = RunOutcome(
         name=config.name,
         store=config.store,
         coverage=coverage,
         degraded=coverage.quarantined > config.extract.warn_failed_fraction * coverage.planned,
-        failures=tuple(failures(rows)),
+        failures=videos.failures,
         notes=(config.notes,) if config.notes else (),
     )
     try:

@@ -29,7 +29,7 @@ from reelvec.tasks.searching.sorted_rows import SortedRows
 
 __all__ = ["BoundedIndex"]
 
-_AT_ONCE = 2048
+_AT_ONCE = 1024
 """Videos whose products are computed at once."""
 _FIRST = 64
 """Videos scored before the first threshold; as many again each time until none is left."""

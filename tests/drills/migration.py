@@ -8,10 +8,12 @@ one point after the other, a child migrates a fresh copy and kills itself there;
 given again; and all the while another process opens the store as a reader does, again and again.
 What it sees must be all of the old tables or all of the new, and never the old after the new. At
 the end the new ones are searched, are what the undisturbed migration made, and the store is
-healthy. Prints a table by write point; exits 1 where anything else was seen.
+healthy. Prints a table by write point (after Ctrl-C, of the kills so far); exits 1 where anything
+else was seen.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -32,6 +34,8 @@ from reelvec.storage.upkeep.verify import verify_store
 from tests.drills.kill_matrix import Points, in_child, must
 from tests.support.migrating import ground_in, make_ground, run, seen
 
+PAUSE = 0.05
+"""Seconds between two looks of the reader, which takes its part of the machine too."""
 COLUMNS = ("points", "kills", "reads", "old", "new", "wrong")
 
 
@@ -51,7 +55,7 @@ def poll(store, out, stop):
             except Exception as error:
                 found = f"{type(error).__name__}: {error}"
             lines.write(json.dumps(found) + "\n")
-            time.sleep(0.01)
+            time.sleep(PAUSE)
 
 
 def start_reader(store, out, stop):
@@ -138,12 +142,12 @@ def drill(kills, *, seed, folder, videos=4):
     first = list({names[number]: number for number in numbers}.values())
     rest = [number for number in numbers if number not in first]
     table = {name: Counter(points=count) for name, count in Counter(names).items()}
-    for count, number in enumerate((first + rest)[:kills], 1):
-        row, wrong = one_kill(ground, number, states, folder=folder)
-        table[names[number]] += row
-        print(
-            f"kill {count:>3} at {names[number]}: {wrong or 'right'}", file=sys.stderr, flush=True
-        )
+    with contextlib.suppress(KeyboardInterrupt):
+        for count, number in enumerate((first + rest)[:kills], 1):
+            row, wrong = one_kill(ground, number, states, folder=folder)
+            table[names[number]] += row
+            words = f"kill {count:>3} at {names[number]}: {wrong or 'right'}"
+            print(words, file=sys.stderr, flush=True)
     return table
 
 

@@ -10,7 +10,13 @@ from reelvec.configs.schema import FolderCorpus
 from reelvec.storage.records import Outcome
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import commit_ingest, ingest_shard, plan_ingest
-from reelvec.tasks.corpus.ledger import LedgerRow, TooManyFailedError, check_failed_fraction
+from reelvec.tasks.corpus.ledger import (
+    LedgerCounts,
+    LedgerRow,
+    LedgerSummary,
+    TooManyFailedError,
+    check_failed_fraction,
+)
 from reelvec.tasks.losses import TooMuchLostError
 from reelvec.tasks.runs.plan import plan_reembed
 from tests.support.engine_free import receipts, run_ingest
@@ -159,10 +165,11 @@ def test_tables_that_are_made_anew_each_time_lose_nothing(config):
     ],
 )
 def test_a_run_without_enough_videos_does_not_go_on(failed, of, limit, words):
-    rows = [row("quarantined", "missing")] * failed + [row("ok", "")] * (of - failed)
+    rows = (row("quarantined", "missing"),) * failed
+    seen = LedgerCounts(planned=of, ok=of - failed, salvaged=0, quarantined=failed, pending=0)
     refused = pytest.raises(TooManyFailedError, match=words) if words else nullcontext()
     with refused:
-        check_failed_fraction(rows, limit=limit)
+        check_failed_fraction(LedgerSummary(seen, rows), limit=limit)
 
 
 def row(status, reason):

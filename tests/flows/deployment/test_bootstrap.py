@@ -2,7 +2,8 @@
 
 import pytest
 
-from reelvec.flows.deployment.bootstrap import ZOMBIES, bootstrap_server
+from reelvec.flows.deployment.bootstrap import bootstrap_server
+from reelvec.flows.deployment.heartbeats import BEATING, with_beats, zombie_automations
 
 
 @pytest.mark.flow
@@ -11,13 +12,35 @@ def test_everything_is_made_once(prefect_server):
 
     list(bootstrap_server(pool="second"))
     again = list(bootstrap_server(pool="second"))
-    assert len(again) == 3 and all(line.endswith("is there") for line in again)
+    assert len(again) == 4 and all(line.endswith("is there") for line in again)
     with get_client(sync_client=True) as client:
         assert client.read_work_pool("second").type == "process"
         limits = client.read_global_concurrency_limits()
         assert [limit.limit for limit in limits if limit.name == "gpu"] == [1]
-        (automation,) = [a for a in client.read_automations() if a.name == ZOMBIES]
-    assert automation.enabled
-    # heartbeats come every 180 s: one may be late, a live run must not be called dead
-    assert automation.trigger.within.total_seconds() >= 3 * 180
-    assert [action.type for action in automation.actions] == ["change-flow-run-state"]
+        there = {automation.name: automation for automation in client.read_automations()}
+    for meant in zombie_automations():
+        found = there[meant.name]
+        assert found.enabled and found.trigger.within == meant.trigger.within
+        assert [action.type for action in found.actions] == ["change-flow-run-state"]
+
+
+def test_a_live_run_is_not_called_dead():
+    """Of runs that beat every 180 s two beats may be missing, of those that say so more."""
+    everyone, ours = zombie_automations()
+    assert everyone.trigger.match_related.root == {}
+    assert everyone.trigger.within.total_seconds() >= 3 * 180
+    assert ours.trigger.match_related.root == {"prefect.resource.id": f"prefect.tag.{BEATING}"}
+    (seconds,) = with_beats({})["env"].values()
+    assert ours.trigger.within.total_seconds() >= 6 * int(seconds)
+
+
+def test_whatever_name_the_last_state_has_the_run_is_over():
+    for automation in zombie_automations():
+        assert "prefect.flow-run.Degraded" in automation.trigger.expect
+
+
+def test_other_job_variables_stay():
+    given = {"env": {"CUDA_VISIBLE_DEVICES": "1"}, "stream_output": False}
+    both = with_beats(given)
+    assert both["stream_output"] is False and both["env"]["CUDA_VISIBLE_DEVICES"] == "1"
+    assert with_beats(both) == both and len(both["env"]) == 2

@@ -1,5 +1,6 @@
 """The table of deployments, the compose file, the image and docs/ say what the code does."""
 
+import asyncio
 import importlib
 import inspect
 import itertools
@@ -9,7 +10,9 @@ import shlex
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -187,6 +190,27 @@ def test_the_pool_is_the_one_bootstrap_makes():
     assert made == used == worker[worker.index("--pool") + 1]
 
 
+def test_a_server_that_was_restarted_knows_who_holds_a_slot(tmp_path):
+    """In memory it forgets the lease, and the run that asks to renew it is ended."""
+    setting = "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"
+    named = SERVICES["server"]["environment"][setting]
+    assert f"export {setting}={named}\n" in (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    made = importlib.import_module(named).ConcurrencyLeaseStorage
+    lasting = timedelta(seconds=300)
+    lease = asyncio.run(made(tmp_path).create_lease(resource_ids=[uuid4()], ttl=lasting))
+    assert asyncio.run(made(tmp_path).renew_lease(lease.id, ttl=lasting))
+
+
+def test_a_worker_has_room_for_a_run_that_is_to_be_cancelled():
+    """Prefect cancels it as it is taken; a worker that is full takes none, and it waits."""
+    worker = SERVICES["worker"]["command"]
+    limits = [worker[worker.index("--limit") + 1]]
+    for page in ("deploy.md", "scaling-out.md"):
+        text = (ROOT / "docs" / page).read_text("utf-8")
+        limits += re.findall(r"prefect worker start --pool reelvec --limit (\d+)", text)
+    assert len(limits) == 3 and min(map(int, limits)) >= 2
+
+
 @pytest.mark.parametrize("command", ["deploy", "bootstrap"])
 def test_without_a_server_it_says_how_to_start_one(monkeypatch, capsys, command):
     from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -230,11 +254,17 @@ def test_deploy(prefect_server, tmp_path):
     (films,) = read("reembed/films").schedules
     with get_client(sync_client=True) as client:
         # as somebody edits them in the UI
-        edited = DeploymentUpdate(parameters={"config": {"preset": "demo"}}, tags=[])
+        own = {"env": {"CUDA_VISIBLE_DEVICES": "1"}}
+        edited = DeploymentUpdate(
+            parameters={"config": {"preset": "demo"}}, tags=[], job_variables=own
+        )
         client.update_deployment(demo.id, edited)
         client.update_deployment_schedule(first.id, first.schedules[0].id, active=False)
     lines = [one.words for one in deploy(rows, place=place)]
-    assert lines[0] == "changed pipeline/tried: parameters, tags"
+    assert lines[0] == "changed pipeline/tried: parameters, tags, job variables"
+    again = read("pipeline/tried")
+    assert again.job_variables == {"env": own["env"] | demo.job_variables["env"]}
+    assert again.tags == demo.tags
     assert all(line.endswith("is as it should be") for line in lines[1:])
     assert [schedule.active for schedule in read("reembed/tried").schedules] == [False]
     moved = list(

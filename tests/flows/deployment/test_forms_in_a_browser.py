@@ -77,7 +77,7 @@ def url(place):
             list(bootstrap_server(pool="reelvec"))
             rows = list(deployments(demo=SMALL_DEMO).values())
             list(deploy(rows, place=Place(pool="reelvec")))
-        start("worker", "start", "--pool", "reelvec", "--limit", "1")
+        start("worker", "start", "--pool", "reelvec", "--limit", "2")
         yield address
 
 

@@ -129,13 +129,13 @@ def test_a_second_time_nothing_is_made_and_what_was_switched_off_stays_off(clien
     (there,) = client.read_automations_by_name(late)
     client.pause_automation(there.id)
     lines = list(bootstrap_server(pool=POOL, notify=webhook[0]))
-    assert len(lines) == 3 + len(NOTICES) and all(line.endswith("is there") for line in lines)
+    assert len(lines) == 4 + len(NOTICES) and all(line.endswith("is there") for line in lines)
     # another block: the same automations, which tell by it, the one that is off too
     from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
     CustomWebhookNotificationBlock(name="ops", url=webhook[0]).save("ops", overwrite=True)
     lines = list(bootstrap_server(pool=POOL, notify="custom-webhook/ops"))
-    assert [line.partition(" (")[0] for line in lines[3:]] == ["changed automation"] * len(NOTICES)
+    assert [line.partition(" (")[0] for line in lines[4:]] == ["changed automation"] * len(NOTICES)
     (after,) = client.read_automations_by_name(late)
     assert after.id == there.id and not after.enabled
     block = client.read_block_document_by_name("ops", "custom-webhook").id

@@ -147,8 +147,8 @@ def test_of_two_makers_the_first_wins(tmp_path, monkeypatch):
     table = table_of(tmp_path, vectors)
     make = searching._make
 
-    def slowly(embeddings, folder):
-        facts = make(embeddings, folder)
+    def slowly(embeddings, folder, **options):
+        facts = make(embeddings, folder, **options)
         monkeypatch.setattr(searching, "_make", make)
         other = VectorIndex.of(table)
         assert len(other.best(vectors[:1], top=5)[0].best) == 5

@@ -1,0 +1,273 @@
+"""How what is around the work grows with the corpus: planning, ledgers, publications, readers.
+
+    python -m tests.benchmarks.growth [--videos 10000 100000 1000000]
+
+Tables and ledgers only, generated, in parts of the sizes that the defaults make. Each step runs in
+a process of its own that looks at a store of so many videos: CPU seconds, peak MB, calls of the
+store (each a request on an object store), bytes it reads and writes, and the law: the exponent p of
+N^p between the sizes before and this one. A line that should cost what it adds has p near 0 in
+calls; nothing may have 2. Fails nothing; `tests/tasks/runs/test_growth_laws.py` counts.
+"""
+
+import argparse
+import math
+import multiprocessing
+import tempfile
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+from reelvec.configs import PipelineConfig
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.frames.reader import parts_with
+from reelvec.storage.places.local import LocalRoot
+from reelvec.storage.records import Outcome
+from reelvec.storage.tables import write_table
+from reelvec.tasks.artifacts import Session, SnapshotRef
+from reelvec.tasks.corpus.ledger import summary
+from reelvec.tasks.embedding.embed import CAPTIONS_A_VIDEO, plan_embed
+from reelvec.tasks.embedding.reading import frames_of_clips
+from reelvec.tasks.frames.extract import plan_extract
+from reelvec.tasks.shards import PartContents, Shard, run_shard
+from tests.benchmarks.planning import (
+    WEIGHTS,
+    _captions,
+    _decoded,
+    _embedded_captions,
+    _hash,
+    _ids,
+    _peak,
+    _videos,
+)
+
+SIZES = (10_000, 100_000, 1_000_000)
+CORPUS_VIDEOS, CORPUS_CAPTIONS = 512, 65_536  # rows a part, as ingest makes them
+
+
+class PlainRoot(LocalRoot):
+    """Writes without waiting for the disk, to make large stores quickly."""
+
+    def put_new(self, path, data):
+        target = self._at(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as stream:
+            stream.write(data)
+
+    def put_file(self, path, file):
+        target = self._at(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(target)
+
+
+def config_of(folder):
+    return PipelineConfig.model_validate(
+        {"store": str(folder / "store"), "corpus": {"kind": "folder", "videos": str(folder)}}
+    )
+
+
+def session_of(folder):
+    config = config_of(folder)
+    return Session(config, root=PlainRoot(config.store))
+
+
+def _commit(artifact, table, shard, outcomes, data=None):
+    with artifact.new_part(table=table, shard=shard, suffix=".parquet") as part:
+        if data is None:
+            part.path.write_bytes(b"stub")
+        else:
+            write_table(part.path, data, metadata={})
+        return part.commit(rows=len(outcomes), outcomes=outcomes)
+
+
+def _embedded(numbers):
+    rows = zip(map(_hash, numbers), _ids(numbers), strict=True)
+    return ([Outcome(key, detail=f"{content} train ok ") for content, key in rows],)
+
+
+def generate(folder, *, videos):
+    """A store in which nothing is to do."""
+    session = session_of(folder)
+    options, tables = session.config, session.embeddings(weights_hash=WEIGHTS)
+    rows = options.embed.shard_rows
+    for artifact, table, size, made in (
+        (session.corpus, "videos", CORPUS_VIDEOS, _videos),
+        (session.corpus, "captions", CORPUS_CAPTIONS, _captions),
+        (session.frames, "frames", options.extract.shard_videos, _decoded),
+        (tables, "videos", rows, _embedded),
+        (tables, "captions", rows * CAPTIONS_A_VIDEO, _embedded_captions),
+    ):
+        starts = range(0, videos, size)
+        numbers = (range(start, min(start + size, videos)) for start in starts)
+        add = [_commit(artifact, table, f"{some.start:x}", *made(some)) for some in numbers]
+        artifact.publish(add=add)
+
+
+def nothing_to_extract(session):
+    assert not plan_extract(session).shards
+
+
+def nothing_to_embed(session):
+    assert not plan_embed(session, weights_hash=WEIGHTS).shards
+
+
+def ledger_in_short(session):
+    found = summary(session.latest(session.corpus), frames=session.latest(session.frames))
+    assert found.counts.ok == found.counts.planned and not found.failures
+
+
+def one_part_more(session):
+    """A part is published after a plan, as a night that found one new video does."""
+    frames = session.frames
+    plan_extract(session)
+    receipt = _commit(frames, "frames", "new", [Outcome("a new clip")])
+    with _counted() as counts:
+        frames.publish(add=[receipt])
+    return counts
+
+
+def one_in_a_hundred(session):
+    """The rows of one video in a hundred are replaced, after a plan."""
+    frames = session.frames
+    plan_extract(session)
+    keys = list(map(_hash, range(0, session.latest(frames).rows_of("frames"), 100)))
+    receipt = _commit(frames, "frames", "new", list(map(Outcome, keys)))
+    with _counted() as counts:
+        frames.publish(add=[receipt], supersede={"frames": keys})
+    return counts
+
+
+def by_a_stranger(session):
+    """The same part, published by a process that has planned nothing."""
+    receipt = _commit(session.frames, "frames", "new", [Outcome("another clip")])
+    with _counted() as counts:
+        Artifact.of(session.latest(session.frames)).publish(add=[receipt])
+    return counts
+
+
+def a_shard_to_embed(session):
+    """What a shard does before it encodes, once its plan has named the parts."""
+    keys = list(map(_hash, range(512)))
+    part_of = parts_with(session.latest(session.frames), set(keys))
+    ref = SnapshotRef.to(session.latest(session.frames))
+    with _counted() as counts:
+        assert len(frames_of_clips(ref, part_of=part_of)) == len(keys)
+    return counts
+
+
+def a_shard_to_write(session):
+    """Ten shards in a row, that write nothing to speak of."""
+
+    def write(path):
+        path.write_bytes(b"stub")
+        return PartContents(rows=0, schema="", outcomes=())
+
+    with _counted() as counts:
+        for number in range(10):
+            shard = Shard(table="frames", name=f"{number:016x}", items=())
+            run_shard(session.frames, shard, suffix=".arrow", write=write)
+    return counts
+
+
+STEPS = (
+    nothing_to_extract,
+    nothing_to_embed,
+    ledger_in_short,
+    a_shard_to_embed,
+    a_shard_to_write,
+    one_part_more,
+    by_a_stranger,
+    one_in_a_hundred,
+)
+
+
+COUNTED_VERBS = (
+    (LocalRoot, "read"),
+    (LocalRoot, "exists"),
+    (LocalRoot, "list"),
+    (LocalRoot, "size"),
+    (PlainRoot, "put_new"),
+)
+
+
+@contextmanager
+def _counted():
+    """CPU seconds, calls of the store's verbs, and the bytes read and written, of the block."""
+    counts = Counter()
+    plain = [(kind, verb, getattr(kind, verb)) for kind, verb in COUNTED_VERBS]
+
+    def counting(verb, method):
+        def call(self, *arguments):
+            result = method(self, *arguments)
+            moved = {"read": result, "put_new": arguments[-1]}
+            counts["calls"] += 1
+            counts["bytes"] += len(moved.get(verb) or b"")
+            return result
+
+        return call
+
+    for kind, verb, method in plain:
+        setattr(kind, verb, counting(verb, method))
+    started = time.process_time()
+    try:
+        yield counts
+    finally:
+        counts["cpu"] = time.process_time() - started
+        for kind, verb, method in plain:
+            setattr(kind, verb, method)
+
+
+def _measure(step, folder, queue):
+    session, before = session_of(folder), _peak()
+    with _counted() as whole:
+        own = step(session)
+    queue.put((own or whole) | Counter(peak=_peak() - before))
+
+
+def measured(step, folder):
+    """The counts of a step in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=_measure, args=(step, folder, queue))
+    process.start()
+    result = queue.get()
+    process.join()
+    return result
+
+
+def _law(name, before, now):
+    """The exponent by which `name` grew between two sizes; "": there is nothing to compare."""
+    if before is None or not before[1][name] or not now[1][name]:
+        return ""
+    return f"{math.log(now[1][name] / before[1][name]) / math.log(now[0] / before[0]):.1f}"
+
+
+def main(arguments=()):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--videos", type=int, nargs="+", default=SIZES)
+    sizes = parser.parse_args(arguments).videos
+    print("| step | videos | CPU s | law | peak MB | calls | law | kB | law |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    last = dict.fromkeys(STEPS)
+    for videos in sizes:
+        with tempfile.TemporaryDirectory(prefix="reelvec-growth-") as name:
+            generate(Path(name), videos=videos)
+            for step in STEPS:
+                found = videos, measured(step, Path(name))
+                cpu, calls, size = (_law(what, last[step], found) for what in COUNTED)
+                counts = found[1]
+                print(
+                    f"| {step.__name__.replace('_', ' ')} | {videos:,} | {counts['cpu']:.3f} |"
+                    f" {cpu} | {counts['peak'] / 1e6:.0f} | {counts['calls']:,} | {calls} |"
+                    f" {counts['bytes'] / 1e3:,.0f} | {size} |",
+                    flush=True,
+                )
+                last[step] = found
+
+
+COUNTED = ("cpu", "calls", "bytes")
+
+if __name__ == "__main__":
+    import sys
+
+    main(sys.argv[1:])

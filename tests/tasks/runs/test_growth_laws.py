@@ -1,0 +1,131 @@
+"""How often a store of many parts is asked: a publication and a shard ask for what is theirs."""
+
+import time
+
+import pytest
+
+from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.frames.reader import parts_with
+from reelvec.storage.places.local import LocalRoot
+from reelvec.storage.records import Outcome
+from reelvec.tasks.artifacts import SnapshotRef
+from reelvec.tasks.corpus.clips import ClipOutcomes
+from reelvec.tasks.embedding.reading import frames_of_clips
+from reelvec.tasks.shards import PartContents, Shard, run_shard
+from tests.support.counting_root import counted_calls
+
+PARTS = (60, 120, 240)
+
+
+class HastyRoot(LocalRoot):
+    """Makes a store without waiting for the disk."""
+
+    def put_new(self, path, data):
+        self._at(path).parent.mkdir(parents=True, exist_ok=True)
+        self._at(path).write_bytes(data)
+
+    def put_file(self, path, file):
+        self.put_new(path, file.read_bytes())
+
+
+def write_part(artifact, keys, *, shard="0"):
+    with artifact.new_part(table="frames", shard=shard, suffix=".arrow") as part:
+        part.path.write_bytes(b"not read")
+        return part.commit(rows=len(keys), outcomes=list(map(Outcome, keys)))
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """Parts of two clips each: folders of 60, 120 and 240 of them, by their number."""
+    folders = {}
+    for parts in PARTS:
+        folders[parts] = tmp_path_factory.mktemp("parts")
+        artifact = Artifact.open(
+            HastyRoot(folders[parts]), kind="frames", identity={"of": "a test"}
+        )
+        artifact.publish(
+            add=[write_part(artifact, [f"{n}a", f"{n}b"], shard=str(n)) for n in range(parts)]
+        )
+    return folders
+
+
+def opened(folder):
+    return Artifact.open(LocalRoot(folder), kind="frames", identity={"of": "a test"})
+
+
+def asked(monkeypatch, stores, work):
+    """Calls of the store that `work` makes beside those of its preparation, by number of parts."""
+    calls = {}
+    for parts, folder in stores.items():
+        act = work(opened(folder))
+        with counted_calls(monkeypatch) as counted:
+            act()
+        calls[parts] = counted
+    return calls
+
+
+def test_a_publication_after_a_plan_reads_no_receipt_but_those_it_changes(monkeypatch, stores):
+    def after_a_plan(artifact):
+        ClipOutcomes(artifact.latest())
+        receipt = write_part(artifact, ["new", "3a"])
+        return lambda: artifact.publish(add=[receipt], supersede={"frames": ["3a"]})
+
+    calls = asked(monkeypatch, stores, after_a_plan)
+    totals = {parts: counted.total() for parts, counted in calls.items()}
+    assert totals[240] == totals[120] == totals[60]
+    for counted in calls.values():
+        read = [path for verb, path in counted if verb == "read" and "/receipts/" in path]
+        assert len(read) <= 1, "the receipt of the part that loses a row"
+
+
+def test_a_publication_out_of_nowhere_reads_each_receipt_once(monkeypatch, stores):
+    def unprepared(artifact):
+        receipts = [write_part(artifact, [f"{artifact.root.uri}-{n}"]) for n in range(2)]
+        return lambda: [artifact.publish(add=[receipt]) for receipt in receipts]
+
+    for parts, counted in asked(monkeypatch, stores, unprepared).items():
+        read = [n for (verb, path), n in counted.items() if verb == "read" and "receipts" in path]
+        assert parts <= sum(read) <= parts + 2
+
+
+def test_a_shard_opens_frames_without_a_look_at_the_others(monkeypatch, stores):
+    def of_two_parts(artifact):
+        snapshot = artifact.latest()
+        part_of = parts_with(snapshot, {"1a", "2b", "nobody"})
+        assert part_of.keys() == {"1a", "2b"}
+        ref = SnapshotRef.to(snapshot)
+        return lambda: frames_of_clips(ref, part_of={**part_of, "nobody": None}).keys
+
+    calls = asked(monkeypatch, stores, of_two_parts)
+    assert {counted.total() for counted in calls.values()} == {calls[60].total()}
+    for counted in calls.values():
+        assert not [path for verb, path in counted if verb == "list" or "snapshots" in path]
+
+
+def test_shards_in_a_row_look_once_for_what_was_begun(monkeypatch, stores):
+    monkeypatch.setattr(time, "monotonic", lambda: 7.0)  # the listing is as fresh as ever
+
+    def many_shards(artifact):
+        shards = [Shard("frames", f"s{n}", (1,)) for n in range(4)]
+        return lambda: [run_one(artifact, shard) for shard in [*shards, shards[0]]]
+
+    for counted in asked(monkeypatch, stores, many_shards).values():
+        listed = [
+            n for (verb, path), n in counted.items() if (verb, path[-8:]) == ("list", "receipts")
+        ]
+        assert sum(listed) == 2, "one for all, and one for that which is there already"
+
+
+def run_one(artifact, shard):
+    def write(path):
+        path.write_bytes(b"a part")
+        return PartContents(rows=1, schema="", outcomes=(Outcome(shard.name),))
+
+    return run_shard(artifact, shard, suffix=".arrow", write=write)
+
+
+def test_a_shard_that_is_there_is_not_done_again(stores):
+    artifact = opened(stores[60])
+    shard = Shard("frames", "once", (1,))
+    first = run_one(artifact, shard)
+    assert run_one(opened(stores[60]), shard).part == first.part
