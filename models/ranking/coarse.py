@@ -108,7 +108,7 @@ class WholeRows:
         off = float(torch.linalg.vector_norm(rows - shown, dim=1).max())
         products = self._products(torch.cat(limbs).float(), videos)
         if len(limbs) > 1:
-            first, rest = products.split(len(rows))
+            first, rest = products[: len(rows)], products[len(rows) :]
             products = first.add(rest, alpha=1 / _LIMB)
         length = self._length[videos]
         lost = off * (length + self._error[videos]) + longest * self._error[videos]

@@ -76,4 +76,5 @@ class UcofiaBound(ScoreBound):
         operations = width + 2 * float(given["words"]) + 8 * count + 128
         fine = given["word"] * pixel * (1 + 4 * gamma(operations))
         size = self.scale * (given["moved"] * moved + frames.size) + fine
-        return (self.scale * (coarse + by_frame) + fine) / 3 + gamma(16) * size
+        bound: Tensor = (self.scale * (coarse + by_frame) + fine) / 3 + gamma(16) * size
+        return bound

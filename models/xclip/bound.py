@@ -95,7 +95,8 @@ class XClipBound(ScoreBound):
         parts.append((over_words.high + over_frames.high) / 2)
         size = video.size + frames.size
         total = sum(parts) / 4 + gamma(width + 4 * words + 4 * count + 256) * size
-        return total * self.scale
+        bound: Tensor = total * self.scale
+        return bound
 
 
 def _part(near: Near, rows: slice) -> _Interval:

@@ -116,7 +116,8 @@ class XPoolBound(ScoreBound):
         k3_off = gamma(2 * width + 64) * (model.bias**0.5 + given["k3"].abs())
         above = above + given["k3"] + k3_off
         above = above + gamma(32) * (above.abs() + given["k3"].abs())
-        return above.clamp(min=0.0) * by_least * self.scale
+        bound: Tensor = above.clamp(min=0.0) * by_least * self.scale
+        return bound
 
 
 class _Ranges(NamedTuple):
@@ -217,7 +218,8 @@ def _length(
     inner = corners.least(shadow[:, :-2]) + (ends * shadow[:, -2]).amin(dim=0)
     least = torch.where(inner >= 0, inner / hi, inner / lo) + shadow[:, -1]
     lost = defect * ((heads + s_hi**2) / lo**2 + 1) + 2 * off * size
-    return least.clamp(min=0.0).square() * (1 - _ROUNDED) - lost
+    bound: Tensor = least.clamp(min=0.0).square() * (1 - _ROUNDED) - lost
+    return bound
 
 
 class _Corners:

@@ -8,7 +8,7 @@ costs memory for what is to be done, not for what there is.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -58,7 +58,7 @@ def video_differences(
 
     def row(*fields: Any) -> VideoRow:
         *facts, number = fields
-        return VideoRow(*facts, clips.part(number))
+        return replace(VideoRow(*facts), part=clips.part(number))
 
     return _compare(_videos(corpus, clips=clips), base=base, table="videos", make=row)
 

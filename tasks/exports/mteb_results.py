@@ -87,7 +87,8 @@ class _Split:
 
 def _documents(source: ExportSource) -> list[tuple[str, dict[str, Any]]]:
     """Tasks by name, as `mteb.TaskResult` has them."""
-    split, corpus, made = source.config.evaluate.split, source.corpus, []
+    split = source.config.evaluate.split
+    made: list[tuple[str, dict[str, Any]]] = []
     with (
         open_rows(
             source.embeddings,
@@ -115,20 +116,27 @@ def _documents(source: ExportSource) -> list[tuple[str, dict[str, Any]]]:
         for direction in ("t2v", "v2t"):
             started = time.monotonic()
             scores = _Split(texts, videos, owners).scores(direction)
-            about = {"hf_subset": "default", "languages": ["eng-Latn"]}
-            about["protocol"] = protocol_of(source.config)
-            document = {
-                "dataset_revision": f"{corpus.artifact.fingerprint}-{corpus.number}",
-                "task_name": task_name(source.config, direction),
-                "mteb_version": _VERSION,
-                "scores": {split: [{**scores, **about}]},
-                "evaluation_time": time.monotonic() - started,
-                "kg_co2_emissions": None,
-                "date": datetime.now(UTC).isoformat(),
-                "evaluation_phases": None,
-            }
-            made.append((document["task_name"], document))
+            name, seconds = task_name(source.config, direction), time.monotonic() - started
+            made.append((name, _document(source, task=name, scores=scores, seconds=seconds)))
     return made
+
+
+def _document(
+    source: ExportSource, *, task: str, scores: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    about = {"hf_subset": "default", "languages": ["eng-Latn"]}
+    about["protocol"] = protocol_of(source.config)
+    corpus = source.corpus
+    return {
+        "dataset_revision": f"{corpus.artifact.fingerprint}-{corpus.number}",
+        "task_name": task,
+        "mteb_version": _VERSION,
+        "scores": {source.config.evaluate.split: [{**scores, **about}]},
+        "evaluation_time": seconds,
+        "kg_co2_emissions": None,
+        "date": datetime.now(UTC).isoformat(),
+        "evaluation_phases": None,
+    }
 
 
 def protocol_of(config: PipelineConfig) -> str:
