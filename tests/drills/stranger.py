@@ -1,0 +1,181 @@
+"""A stranger with a clone and docs/deploy.md: two corpora, another model, and word of it.
+
+    python -m tests.drills.stranger
+
+A clone of this repository's last commit; each line is one that its docs/deploy.md shows, in the
+order of the page, played in the clone with the packages that are here (`make setup` is CI's). The
+stranger brings two folders of videos, weights and the address of a webhook. Prints a table; exits 1
+where something was not as the page says.
+"""
+
+import http.server
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from tests.drills.site import Site, until
+from tests.support.documents import by_hand, commands, write_files
+from tests.support.forms import own_videos
+from tests.support.migrating import save_weights
+from tests.support.programs import ROOT
+
+SHOWN = "https://hooks.slack.com/services/T000/B000/XXXX"
+MIGRATION = "prefect deployment run migrate/store --watch --param run=talks --param weights="
+POOR, GOOD = "poor.safetensors", "new.safetensors"
+
+
+class Hook(http.server.BaseHTTPRequestHandler):
+    """A chat's webhook on loopback; its server has the texts."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.texts.append(json.loads(body)["text"])
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@dataclass
+class Page:
+    """docs/deploy.md of the clone, whose lines are played one after the other."""
+
+    site: Site
+    text: str
+    rows: list[tuple[str, str]] = field(default_factory=list)
+
+    def line(self, start):
+        """The line of the page that starts so.
+
+        Raises:
+            LookupError: the page has no such line.
+        """
+        shown = [*commands(self.text), *map(str.strip, self.text.splitlines())]
+        found = [line for line in shown if line.startswith(start)]
+        if not found:
+            raise LookupError(f"docs/deploy.md shows no line ({start}…)")
+        return found[0]
+
+    def play(self, start, *, expect=0, instead=("", "")):
+        """A line to its end, with what the stranger puts in its place; what it printed."""
+        line, started = (
+            self.line(start).replace(*instead) if instead[0] else self.line(start),
+            time.monotonic(),
+        )
+        said = self.site.say(line, expect=expect)
+        self.rows.append((f"`{line}`", f"exit {expect}, {time.monotonic() - started:.0f} s"))
+        return said
+
+    def note(self, what, seen):
+        self.rows.append((what, seen))
+
+
+def play(folder):
+    """What was done and what came of it, line by line."""
+    clone = folder / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    text = by_hand(clone / "docs" / "deploy.md")
+    write_files(text, clone)
+    for name in ("videos", "talks"):
+        own_videos(clone, videos=10, name=name)
+    save_weights(clone / POOR, seed=9)
+    # of this clone, not of the checkout that plays
+    site = Site(clone, more={"PYTHONPATH": str(clone / ".editable")})
+    page = Page(site, text)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook) as hook:
+        hook.texts = []
+        threading.Thread(target=hook.serve_forever, daemon=True).start()
+        try:
+            begin(page, f"http://127.0.0.1:{hook.server_port}/hook")
+            two_nights(page)
+            another_model(page, hook.texts)
+        finally:
+            site.end()
+            hook.shutdown()
+    return page.rows
+
+
+def begin(page, address):
+    site = page.site
+    page.line("prefect server start")
+    site.start_server()
+    where = site.say("python -c 'import reelvec; print(reelvec.__file__)'")
+    if str(site.folder) not in where:
+        raise RuntimeError(f"another checkout is played: {where}")
+    page.play("reelvec bootstrap --notify https", instead=(SHOWN, address))
+    page.play("reelvec deploy --corpora corpora")
+    site.worker = site.start(page.line("prefect worker start"))
+
+
+def two_nights(page):
+    site = page.site
+    for name in ("clips", "talks"):
+        page.play(f"prefect deployment run pipeline/{name} --watch")
+        (schedule,) = site.deployment(f"reembed/{name}")["schedules"]
+        page.note(f"the nightly of {name}", f"at {schedule['schedule']['cron']} UTC")
+    (site.folder / "videos" / "clip3.mp4").unlink()
+    page.play("prefect deployment run reembed/clips --watch")
+    kept = tables(site, "clips")
+    if "clip3" in kept or len(kept) != 9:
+        raise RuntimeError(f"the nightly of clips left {kept}")
+    page.note("a video of clips is gone", "and so is its row")
+
+
+def another_model(page, texts):
+    site = page.site
+    site.say(f"reelvec weights export --store reelvec-store --run talks {GOOD}")
+    page.play(f"{MIGRATION}{GOOD} --param dry_run=true")
+    if texts:
+        raise RuntimeError(f"told of trouble before there was any: {texts}")
+    page.play(f"{MIGRATION}{GOOD}", expect=1, instead=(GOOD, POOR))
+    wanted = ("Reelvec: new tables of talks poor were refused", "failed")
+    until(lambda: all(any(w in t for t in texts) for w in wanted), "the webhook is told")
+    told = [text.splitlines()[0] for text in texts]
+    page.note("the webhook", "; ".join(told))
+    searched(page, "talks")
+    page.play(f"{MIGRATION}{GOOD}")
+    searched(page, "talks new")
+    page.play("reelvec history --limit 5")
+    page.play("reelvec rollback --why")
+    searched(page, "talks")
+
+
+def searched(page, name):
+    found = page.site.say("reelvec status --json")
+    if json.loads(found)["current"]["run"] != name:
+        raise RuntimeError(f"searched is not {name}: {found}")
+    page.note("what is searched", name)
+
+
+def tables(site, run):
+    code = f"import reelvec; print(*reelvec.open('reelvec-store').run('{run}').videos.numpy()[0])"
+    return site.say(f'env -u PREFECT_API_URL python -c "{code}"').split()
+
+
+def main():
+    folder = Path(tempfile.mkdtemp(prefix="reelvec-stranger-"))
+    try:
+        rows = play(folder)
+    except (RuntimeError, LookupError, TimeoutError, httpx.HTTPError) as error:
+        sys.stdout.write(f"wrong: {error}\n")
+        return 1
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    sys.stdout.write("| what the stranger does | what comes of it |\n| --- | --- |\n")
+    for what, seen in rows:
+        sys.stdout.write(f"| {what} | {seen} |\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
