@@ -41,6 +41,7 @@ def target_config(
     config = validate(
         {
             **document,
+            "preset": None,  # all of it is in the document; its options are not the new model's
             "name": name or f"{base.record.name} {Path(weights).stem}",
             "notes": chosen.note,
             "extract": _frames(document["extract"], wanted=chosen.extract),
