@@ -191,7 +191,7 @@ def prepare(folder):
 
 
 def choose(prepared, *, kills, rng):
-    """(stage, point) pairs: each named point once, then others by chance."""
+    """(stage, point) pairs: each named point once, stages in turn, then others by chance."""
     first, more = {}, []
     for stage, (_, names, _) in prepared.items():
         for number in rng.sample(range(len(names)), len(names)):
@@ -199,6 +199,9 @@ def choose(prepared, *, kills, rng):
                 more.append((stage, number))
     chosen = [(stage, number) for (stage, _), number in first.items()]
     rng.shuffle(chosen)
+    of_stage = Counter()
+    turns = [of_stage.update([stage]) or of_stage[stage] for stage, _ in chosen]
+    chosen = [pair for _, pair in sorted(zip(turns, chosen, strict=True), key=lambda row: row[0])]
     rng.shuffle(more)
     return (chosen + more)[:kills]
 

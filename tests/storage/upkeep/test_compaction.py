@@ -202,15 +202,15 @@ def test_what_somebody_supersedes_meanwhile_stays_superseded(
         artifact.publish(add=[write_part(artifact, ok(key, value=1))])
     from reelvec.storage.upkeep import compaction
 
-    real = compaction._merge_parts
+    real = compaction.copy_parts
 
-    def meanwhile(*args):
-        receipt = real(*args)
+    def meanwhile(*args, **options):
+        receipt = real(*args, **options)
         new = write_part(artifact, ok("a", value=2))
         artifact.publish(add=[new], supersede={TABLE: ["a", "b"]})
         return receipt
 
-    monkeypatch.setattr(compaction, "_merge_parts", meanwhile)
+    monkeypatch.setattr(compaction, "copy_parts", meanwhile)
     after = compact(artifact)
     assert rows_in_force(after) == ok("a", value=2) | ok("c", value=1)
 
@@ -252,7 +252,7 @@ def test_parts_of_a_type_nobody_can_merge_are_named(artifact: Artifact) -> None:
             part.path.write_bytes(b"x")
             receipt = part.commit(rows=1, outcomes=[Outcome(key)])
         artifact.publish(add=[receipt])
-    with pytest.raises(StoreError, match=r"\.bin cannot be compacted"):
+    with pytest.raises(StoreError, match=r"\.bin cannot be copied"):
         compact(artifact)
 
 

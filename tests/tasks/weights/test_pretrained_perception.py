@@ -43,6 +43,10 @@ class TestOpenClipFolder(PretrainedContract):
     def width(self, folder):
         return 20
 
+    def form(self, folder):
+        del folder
+        return {"fit": "squash", "interpolation": "bilinear", "resize": "pillow"}
+
     def reprocess(self, folder):
         path = folder / "open_clip_config.json"
         config = json.loads(path.read_text())
