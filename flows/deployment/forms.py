@@ -190,11 +190,16 @@ class StageForm(RunForm):
         return last_config(store, run=self.run or None).model_dump(mode="json")
 
 
-class ReembedForm(TitledForm):
-    """Bring the tables of a store's runs up to date with their videos; nothing is trained."""
+class StoreForm(TitledForm):
+    """A form about what a store holds."""
 
     store: Text = ""
     """Root of the store: a folder (a relative one lies in the worker's), or s3://bucket/prefix."""
+
+
+class ReembedForm(StoreForm):
+    """Bring the tables of a store's runs up to date with their videos; nothing is trained."""
+
     runs: tuple[Text, ...] = ()
     """Only the tables of these runs, by name; none: of every run that has tables."""
     dry_run: bool = False
@@ -210,11 +215,9 @@ class ReembedForm(TitledForm):
         return f"re-embed {', '.join(self.runs) or 'every run'}"
 
 
-class RetryForm(TitledForm):
+class RetryForm(StoreForm):
     """Try the failed videos of a run again, then bring its tables up to date."""
 
-    store: Text = ""
-    """Root of the store: a folder (a relative one lies in the worker's), or s3://bucket/prefix."""
     run: Text = ""
     """Name of the run; empty: the last."""
     reasons: tuple[ReasonName, ...] = ()
@@ -232,11 +235,9 @@ class RetryForm(TitledForm):
         return f"retry failures of {self.run or 'the last run'}"
 
 
-class MigrateForm(TitledForm):
+class MigrateForm(StoreForm):
     """Build the tables of another model beside those there are; search them if they are good."""
 
-    store: Text = ""
-    """Root of the store: a folder (a relative one lies in the worker's), or s3://bucket/prefix."""
     weights: Text
     """File of the new model on the worker's machine, or hf:FOLDER_OR_NAME."""
     run: Text = ""
@@ -252,11 +253,8 @@ class MigrateForm(TitledForm):
         return f"migrate to {Path(self.weights).name}"
 
 
-class VerifyForm(TitledForm):
+class VerifyForm(StoreForm):
     """Read every part of a store and compare it with its receipt; damage fails the run."""
-
-    store: Text = ""
-    """Root of the store: a folder (a relative one lies in the worker's), or s3://bucket/prefix."""
 
     @property
     def title(self) -> str:
@@ -264,11 +262,9 @@ class VerifyForm(TitledForm):
         return f"verify {self.store or 'the store'}"
 
 
-class GcForm(TitledForm):
+class GcForm(StoreForm):
     """Remove what no kept snapshot of a store reaches, and what only dropped runs had."""
 
-    store: Text = ""
-    """Root of the store: a folder (a relative one lies in the worker's), or s3://bucket/prefix."""
     keep: int = Field(default=3, ge=1)
     """Newest snapshots kept of each artifact."""
     hours: float = Field(default=24.0, ge=0)
@@ -282,11 +278,9 @@ class GcForm(TitledForm):
         return f"gc of {self.store or 'the store'}"
 
 
-class CompactForm(TitledForm):
+class CompactForm(StoreForm):
     """Merge small parts of a store into large ones; the rows stay the same."""
 
-    store: Text = ""
-    """Root of the store: a folder (a relative one lies in the worker's), or s3://bucket/prefix."""
     kind: Literal["", "corpus", "frames", "embeddings"] = ""
     """Only artifacts of this kind; empty: all."""
     identity: Text = ""
