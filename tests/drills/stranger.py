@@ -8,13 +8,11 @@ stranger brings two folders of videos, weights and the address of a webhook. Pri
 where something was not as the page says.
 """
 
-import http.server
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +24,7 @@ from tests.support.documents import by_hand, commands, write_files
 from tests.support.forms import own_videos
 from tests.support.migrating import save_weights
 from tests.support.programs import ROOT
+from tests.support.webhook import webhook
 
 SHOWN = "https://hooks.slack.com/services/T000/B000/XXXX"
 MIGRATION = "prefect deployment run migrate/store --watch --param run=talks --param weights="
@@ -34,20 +33,6 @@ WRONG = (
 )  # fmt: skip
 """What a line that is not as the page says ends in."""
 POOR, GOOD = "poor.safetensors", "new.safetensors"
-
-
-class Hook(http.server.BaseHTTPRequestHandler):
-    """A chat's webhook on loopback; its server has the texts."""
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.texts.append(json.loads(body)["text"])
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
 
 
 @dataclass
@@ -97,16 +82,13 @@ def play(folder):
     # of this clone, not of the checkout that plays
     site = Site(clone, more={"PYTHONPATH": str(clone / ".editable")})
     page = Page(site, text)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook) as hook:
-        hook.texts = []
-        threading.Thread(target=hook.serve_forever, daemon=True).start()
+    with webhook("/hook") as (address, texts):
         try:
-            begin(page, f"http://127.0.0.1:{hook.server_port}/hook")
+            begin(page, address)
             two_nights(page)
-            another_model(page, hook.texts)
+            another_model(page, texts)
         finally:
             site.end()
-            hook.shutdown()
     return page.rows
 
 

@@ -1,8 +1,5 @@
 """Who is told, by a real Prefect server and a webhook on loopback; and what starts by itself."""
 
-import http.server
-import json
-import threading
 import time
 from pathlib import Path
 
@@ -14,31 +11,17 @@ from reelvec.flows.deployment.bootstrap import bootstrap_server
 from reelvec.flows.deployment.notices import NOTICES, notification_block
 from reelvec.flows.events import Event, announce
 from reelvec.storage.errors import ReelvecError
+from tests.support.webhook import webhook as listening
 
 POOL = "told"
 SCHEDULING = Path(__file__).parents[3] / "docs" / "scheduling.md"
 
 
-class _Webhook(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.texts.append(json.loads(body)["text"])
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def webhook():
     """A chat's: its address, and the texts it got."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Webhook) as server:
-        server.texts = []
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/hooks/hushhush", server.texts
-        server.shutdown()
+    with listening("/hooks/hushhush") as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)
