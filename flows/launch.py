@@ -56,20 +56,22 @@ def launch(
     if stages is None or "ingest" in stages:
         _check_videos(config)
     server = _server()
-    from reelvec.flows.nodes import check_place
     from reelvec.tasks.artifacts import Session
     from reelvec.tasks.runs.outcome import summary_of
     from reelvec.tasks.runs.plan import plan_pipeline
-    from reelvec.tasks.runs.preflight import checked_config, choose_stages
     from reelvec.tasks.runs.recording import is_last_run
-    from reelvec.tasks.runs.rehearsal import rehearse_corpus
+    from reelvec.tasks.runs.settled import choose_stages, settled_config
 
-    config = checked_config(config)
-    chosen = choose_stages(stages)
+    config, chosen = settled_config(config), choose_stages(stages)
     root = root_at(config.store)
     session = Session(config, root=root, rehash=rehash)
     if is_last_run(session, stages=chosen) and not plan_pipeline(session, stages=chosen):
         return summary_of(session)
+    from reelvec.flows.nodes import check_place  # only now: these import torch
+    from reelvec.tasks.runs.preflight import check_config
+    from reelvec.tasks.runs.rehearsal import rehearse_corpus
+
+    check_config(config)
     rehearse_corpus(session, stages=chosen)
     root.new_scratch()  # where no store can be made, that is said before any work
     check_place(session, stages=chosen)

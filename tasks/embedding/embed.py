@@ -22,9 +22,8 @@ from reelvec.tasks.embedding.differences import (
     embedded_clips,
     video_differences,
 )
-from reelvec.tasks.embedding.parts import CaptionRow, VideoRow
+from reelvec.tasks.embedding.rows import WINDOWS, CaptionRow, FileRow, VideoRow
 from reelvec.tasks.embedding.window_plan import WindowDifferences, window_differences
-from reelvec.tasks.embedding.windows import WINDOWS, FileRow
 from reelvec.tasks.shards import Shard, make_shards, split_finished
 
 __all__ = ["EmbedPlan", "commit_embed", "plan_embed"]

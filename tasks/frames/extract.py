@@ -26,8 +26,8 @@ from reelvec.storage.reasons import Reason, Status
 from reelvec.storage.records import Outcome, Video, records_from_table
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.clips import ClipOutcomes, iter_clips
+from reelvec.tasks.decoding.details import MANY_FRAMES
 from reelvec.tasks.decoding.files import ClipJob, ClipResult, decode_clips
-from reelvec.tasks.decoding.worker import MANY_FRAMES
 from reelvec.tasks.shards import (
     PartContents,
     Shard,
