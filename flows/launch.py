@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from reelvec.flows.console.output import complain, print_table, say
 from reelvec.flows.console.scores import show_metrics, show_moments
 from reelvec.flows.console.stores import root_at
 from reelvec.flows.servers import check_server, ending_with_server, server_url
-from reelvec.storage.corpora.own.folder import check_folder
 
 if TYPE_CHECKING:
     from reelvec.flows.refresh import Reembedded, RefreshOptions, RunStages
@@ -65,8 +64,10 @@ def launch(
     config, chosen = settled_config(config), choose_stages(stages)
     root = root_at(config.store)
     session = Session(config, root=root, rehash=rehash)
-    if is_last_run(session, stages=chosen) and not plan_pipeline(session, stages=chosen):
+    work = plan_pipeline(session, stages=chosen) if is_last_run(session, stages=chosen) else None
+    if work == []:
         return summary_of(session)
+    _begin_imports(config, stages=chosen if work is None else [row.stage for row in work])
     from reelvec.flows.nodes import check_place  # only now: these import torch
     from reelvec.tasks.runs.preflight import check_config
     from reelvec.tasks.runs.rehearsal import rehearse_corpus
@@ -77,6 +78,14 @@ def launch(
     check_place(session, stages=chosen)
     complain(f"reelvec: {config.name} -> {config.store}")
     return _run(config, server=server, stages=chosen, accept_losses=accept_losses, rehash=rehash)
+
+
+def _begin_imports(config: PipelineConfig, *, stages: Collection[str]) -> None:
+    """Where shards are decoded on this machine, start what they need beside what we need."""
+    if config.runner == "threads" and not {"ingest", "extract"}.isdisjoint(stages):
+        from reelvec.tasks.decoding.files import begin_imports
+
+        begin_imports()
 
 
 def _server() -> str | None:
@@ -90,6 +99,8 @@ def _server() -> str | None:
 def _check_videos(config: PipelineConfig) -> None:
     """A folder without videos is said at once, before torch is read."""
     if isinstance(config.corpus, FolderCorpus) and config.corpus.captions is None:
+        from reelvec.storage.corpora.own.folder import check_folder
+
         check_folder(config.corpus.videos)
 
 

@@ -34,6 +34,7 @@ from reelvec.tasks.shards import (
     ShardReceipt,
     make_shards,
     run_shard,
+    size_of_shards,
     split_finished,
 )
 from reelvec.tasks.spending import DECODE, WRITE, Spending
@@ -49,6 +50,8 @@ __all__ = [
 ]
 
 TABLE = "frames"
+LEAST_A_SHARD = 8
+"""Clips: a shard has a worker process of its own, started in some ten milliseconds."""
 #: reasons that are about the moment and not the clip: such clips are tried again on each run
 PASSING = frozenset({Reason.MISSING, Reason.CHANGED, Reason.PERMISSION})
 
@@ -95,7 +98,9 @@ def plan_extract(
     shards = make_shards(
         list(clips.values()),
         table=TABLE,
-        size=session.config.extract.shard_videos,
+        size=size_of_shards(
+            len(clips), least=LEAST_A_SHARD, most=session.config.extract.shard_videos
+        ),
         key=lambda clip: f"{clip.job.clip_key} {clip.attempts}",
     )
     adopted, todo = split_finished(artifact, shards)
