@@ -25,6 +25,7 @@ from reelvec.storage.frames.reader import FrameReader
 from reelvec.tasks.embedding.windows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns
 from reelvec.tasks.searching.files import clip_in
+from reelvec.tasks.searching.reranking import CANDIDATES, Reranker, open_reranker, rerank
 from reelvec.tasks.searching.search import Answers, SearchRow, check_request, with_warning
 from reelvec.tasks.searching.searcher import Searcher
 
@@ -61,6 +62,7 @@ class Search:
         self._recorded = recorded
         self._config = config
         self._device = device
+        self._reranker: Reranker | None = None
         embeddings = recorded.snapshot("embeddings")
         self.best_seconds = bool(embeddings.rows_of(WINDOWS)) and not whole
         looks = recorded.has("frames") and (times or self.best_seconds)
@@ -130,6 +132,49 @@ class Search:
         for text in texts:
             check_request(text, top=top)
         return [self.text(text, top=top, split=split, only=only) for text in texts]
+
+    def reranked(
+        self,
+        text: str,
+        *,
+        reranker: str,
+        candidates: int = CANDIDATES,
+        top: int = 10,
+        split: str | None = None,
+        only: pa.Array | None = None,
+    ) -> Answers:
+        """What `text` finds, of which the best are read again by a model that sees text and clip.
+
+        Their files are decoded anew, as the reranker's authors make frames; those that cannot be
+        are left out, and named in a note.
+
+        Args:
+            text: what to look for, in words.
+            reranker: hf:FOLDER_OR_NAME of a Qwen3-VL-Reranker.
+            candidates: how many of the best are read again, one pass of the model each.
+            top: rows, at most `candidates`.
+            split: as of `text`.
+            only: as of `text`.
+
+        Raises:
+            RequestError: as `text`, and where `top` is more than `candidates`.
+            WeightsError: no such model.
+        """
+        if top > candidates:
+            raise RequestError(
+                f"top ({top}) is more than the candidates ({candidates}) that are read again; ask"
+                " for fewer, or raise --candidates"
+            )
+        opened = self._opened_reranker(reranker)
+        found = self.text(text, top=candidates, split=split, only=only)
+        return rerank(
+            found,
+            text,
+            reranker=opened,
+            find=self.searcher.videos.find,
+            windows=self.searcher.table == WINDOWS,
+            top=top,
+        )
 
     def like(
         self,
@@ -250,6 +295,14 @@ class Search:
 
     def _warned(self, answers: Answers) -> Answers:
         return with_warning(answers, self._config)
+
+    def _opened_reranker(self, name: str) -> Reranker:
+        """The last one that was asked for stays open."""
+        if self._reranker is None or self._reranker.name != name:
+            options = self._config.extract
+            device = self._device or self._config.embed.device
+            self._reranker = open_reranker(name, options=options, device=device)
+        return self._reranker
 
     @cached_property
     def _encoder(self) -> RunEncoder:
