@@ -95,12 +95,11 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
     with opened_store(store).run(run).searches(times=as_json, whole=whole) as searches:
         only = None if where is None else _chosen(searches, where, attributes=attributes)
         options: dict[str, Any] = {"top": top, "split": split, "only": only}
+        texts = _lines(batch) if batch is not None else [text or ""]
         if reranker is not None:
             options |= {"reranker": reranker} | ({"candidates": candidates} if candidates else {})
-            texts = [text] if text is not None else _lines(batch)
-            found = [(one, searches.reranked(one, **options)) for one in texts]
+            found = list(zip(texts, searches.reranked(texts, **options), strict=True))
         elif batch is not None:
-            texts = _lines(batch)
             found = list(zip(texts, searches.texts(texts, **options), strict=True))
         else:
             found = _one(searches, given, **options)

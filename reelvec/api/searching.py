@@ -25,7 +25,12 @@ from reelvec.storage.frames.reader import FrameReader
 from reelvec.tasks.embedding.windows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns
 from reelvec.tasks.searching.files import clip_in
-from reelvec.tasks.searching.reranking import CANDIDATES, Reranker, open_reranker, rerank
+from reelvec.tasks.searching.reranking import (
+    CANDIDATES,
+    check_candidates,
+    open_reranker,
+    rerank,
+)
 from reelvec.tasks.searching.search import Answers, SearchRow, check_request, with_warning
 from reelvec.tasks.searching.searcher import Searcher
 
@@ -62,7 +67,6 @@ class Search:
         self._recorded = recorded
         self._config = config
         self._device = device
-        self._reranker: Reranker | None = None
         embeddings = recorded.snapshot("embeddings")
         self.best_seconds = bool(embeddings.rows_of(WINDOWS)) and not whole
         looks = recorded.has("frames") and (times or self.best_seconds)
@@ -135,21 +139,20 @@ class Search:
 
     def reranked(
         self,
-        text: str,
+        texts: Sequence[str],
         *,
         reranker: str,
         candidates: int = CANDIDATES,
         top: int = 10,
         split: str | None = None,
         only: pa.Array | None = None,
-    ) -> Answers:
-        """What `text` finds, of which the best are read again by a model that sees text and clip.
+    ) -> list[Answers]:
+        """What `texts` finds, of which the best are read again by a model of text and clip.
 
-        Their files are decoded anew, as the reranker's authors make frames; those that cannot be
-        are left out, and named in a note.
+        Files are decoded anew, as its authors make frames; those that cannot be are named in a note.
 
         Args:
-            text: what to look for, in words.
+            texts: what to look for, in words.
             reranker: hf:FOLDER_OR_NAME of a Qwen3-VL-Reranker.
             candidates: how many of the best are read again, one pass of the model each.
             top: rows, at most `candidates`.
@@ -160,21 +163,15 @@ class Search:
             RequestError: as `text`, and where `top` is more than `candidates`.
             WeightsError: no such model.
         """
-        if top > candidates:
-            raise RequestError(
-                f"top ({top}) is more than the candidates ({candidates}) that are read again; ask"
-                " for fewer, or raise --candidates"
-            )
-        opened = self._opened_reranker(reranker)
-        found = self.text(text, top=candidates, split=split, only=only)
-        return rerank(
-            found,
-            text,
-            reranker=opened,
-            find=self.searcher.videos.find,
-            windows=self.searcher.table == WINDOWS,
-            top=top,
-        )
+        check_candidates(candidates, top=top)
+        device = self._device or self._config.embed.device
+        model = open_reranker(reranker, options=self._config.extract, device=device)
+        find, windows = self.searcher.videos.find, self.searcher.table == WINDOWS
+        found = self.texts(texts, top=candidates, split=split, only=only)
+        return [
+            rerank(answers, text, reranker=model, find=find, windows=windows, top=top)
+            for text, answers in zip(texts, found, strict=True)
+        ]
 
     def like(
         self,
@@ -295,14 +292,6 @@ class Search:
 
     def _warned(self, answers: Answers) -> Answers:
         return with_warning(answers, self._config)
-
-    def _opened_reranker(self, name: str) -> Reranker:
-        """The last one that was asked for stays open."""
-        if self._reranker is None or self._reranker.name != name:
-            options = self._config.extract
-            device = self._device or self._config.embed.device
-            self._reranker = open_reranker(name, options=options, device=device)
-        return self._reranker
 
     @cached_property
     def _encoder(self) -> RunEncoder:

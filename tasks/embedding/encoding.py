@@ -32,6 +32,7 @@ __all__ = [
     "Encoder",
     "EncoderRef",
     "choose_device",
+    "clip_of",
     "encode_captions",
     "encode_videos",
     "open_encoder",

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from reelvec.configs.schema import ExtractConfig, SamplingConfig
+from reelvec.errors import RequestError
 from reelvec.models.errors import ModelError
 from reelvec.models.frozen.qwen3_vl_reranker import Qwen3VLReranker, build_reranker
 from reelvec.storage.errors import WeightsError
@@ -20,7 +21,7 @@ from reelvec.tasks.decoding.files import ClipJob, ClipResult, decode_clips
 from reelvec.tasks.embedding.encoding import choose_device, clip_of
 from reelvec.tasks.searching.search import Answers, SearchRow
 
-__all__ = ["CANDIDATES", "UNIT", "Reranker", "open_reranker", "rerank"]
+__all__ = ["CANDIDATES", "UNIT", "Reranker", "check_candidates", "open_reranker", "rerank"]
 
 CANDIDATES = 20
 """Rows that are read again if nobody says otherwise: a pass takes 17 TMAC at 2B and 30 frames."""
@@ -67,6 +68,19 @@ def open_reranker(name: str, *, options: ExtractConfig, device: str) -> Reranker
     return Reranker(
         name=name, model=model.to(where), options=options.model_copy(update=changes), device=where
     )
+
+
+def check_candidates(candidates: int, *, top: int) -> None:
+    """Refuses what has no answer.
+
+    Raises:
+        RequestError: more rows are asked for than are read again.
+    """
+    if top > candidates:
+        raise RequestError(
+            f"top ({top}) is more than the candidates ({candidates}) that are read again; ask for"
+            " fewer, or raise --candidates"
+        )
 
 
 def rerank(
