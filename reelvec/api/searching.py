@@ -149,7 +149,7 @@ class Search:
     ) -> list[Answers]:
         """What `texts` finds, of which the best are read again by a model of text and clip.
 
-        Files are decoded anew, as its authors make frames; those that cannot be are named in a note.
+        Files are decoded anew, as its authors make frames; what cannot be is named in a note.
 
         Args:
             texts: what to look for, in words.
