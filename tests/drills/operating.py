@@ -230,11 +230,18 @@ def cancel_new(year):
 # --- what dies ------------------------------------------------------------------------------------
 
 
-def disturbed(year):
-    """A night that has much to do, at work."""
+def begun(year):
+    """A night that has much to do, as it begins."""
     year.change(len(year.videos))
     identifier = year.site.begin(NIGHT)
     year.site.at_work(identifier)
+    return identifier
+
+
+def disturbed(year):
+    """The same, in the middle of its work."""
+    identifier = begun(year)
+    until(lambda: "changed videos" in year.site.words(identifier), "it says what it does")
     return identifier
 
 
@@ -259,15 +266,20 @@ def worker_killed(year):
     return f"its run is {ran['state_name']} {time.monotonic() - started:.0f} s later"
 
 
-def worker_and_run_killed(year):
+def worker_and_run_killed(year, *, beginning=False):
     site = year.site
-    identifier = disturbed(year)
+    identifier = begun(year) if beginning else disturbed(year)
     kill_worker(site, family=True)
     started = time.monotonic()
     site.start_worker()
     ran = site.ended(identifier)
     must(ran["state_type"] == "CRASHED", f"the run: {state_of(ran)}")
     return f"the run is Crashed {time.monotonic() - started:.0f} s later"
+
+
+def killed_as_it_begins(year):
+    """Before the run has said once that it lives."""
+    return worker_and_run_killed(year, beginning=True)
 
 
 def server_killed(year):
@@ -361,6 +373,7 @@ DRILLS = (
     Drill("a night comes due while one works (CANCEL_NEW)", cancel_new),
     Drill("the worker is killed", worker_killed),
     Drill("the worker and its run are killed", worker_and_run_killed),
+    Drill("the worker and its run are killed as it begins", killed_as_it_begins),
     Drill("the server is killed and started again", server_killed),
     Drill("PostgreSQL is stopped for 20 s", database_stopped, by_postgres=True),
     Drill("a run is cancelled by the API", cancelled_by_api),
