@@ -56,7 +56,7 @@ __all__ = [
     "read_corpus",
 ]
 
-LEAST_A_SHARD = 16
+LEAST_A_SHARD = 64
 VIDEOS_A_SHARD = 512
 CAPTIONS_A_SHARD = 65536
 

@@ -1009,14 +1009,14 @@ def tables():
     import tempfile
 
     from reelvec.tasks.artifacts import Session
-    from reelvec.tasks.embedding import parts
+    from reelvec.tasks.embedding import rows
     from reelvec.tasks.training.train import train
     from tests.support.engine_free import run_embed
     from tests.tasks.training import builders
 
     found = {
-        "video signature": parts.video_signature("key", "test", "ok", ""),
-        "caption signature": parts.caption_signature("v", "test", "", "words"),
+        "video signature": rows.video_signature("key", "test", "ok", ""),
+        "caption signature": rows.caption_signature("v", "test", "", "words"),
     }
     with tempfile.TemporaryDirectory(prefix="reelvec-vectors-") as folder:
         config = builders.make_store(Path(folder), videos=6, header="seqTransf", epochs=0)
