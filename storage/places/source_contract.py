@@ -31,6 +31,9 @@ class Listed(NamedTuple):
 class Objects(Protocol):
     """The objects of a scheme; errors are StoreErrors that name the address."""
 
+    tries: int
+    """How often a piece is asked for by who uses these: once where the library does it itself."""
+
     def below(self, uri: str) -> Iterator[Listed]:
         """Every object below `uri`, some at once.
 

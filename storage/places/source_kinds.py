@@ -47,6 +47,8 @@ def objects_of(uri: str) -> Objects:
 class _S3:
     """Objects of S3, through the client that stores use too."""
 
+    tries = 1
+
     def __init__(self) -> None:
         from reelvec.storage.places.object_client import client
         from reelvec.storage.places.object_failures import explained_remote
@@ -94,6 +96,8 @@ def _nanoseconds(time: datetime) -> int:
 
 class _Others:
     """Objects of every other scheme, through fsspec."""
+
+    tries = 3
 
     def __init__(self, scheme: str) -> None:
         self._scheme = scheme

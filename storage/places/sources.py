@@ -2,8 +2,7 @@
 
 Nothing here writes to where they are. What an object is taken by is its size and its ETag: where
 both are as they were, its bytes are. A server without ETags is asked for the time of the last
-change instead. Requests are repeated by the libraries that send them, and pieces that broke off on
-the way once more here.
+change instead. Requests are repeated by the libraries that send them, and here where they do not.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from pathlib import Path
 import xxhash
 
 from reelvec.configs.uris import is_uri
-from reelvec.storage.errors import RefusedError
+from reelvec.storage.errors import MissingArtifactError, RefusedError
 from reelvec.storage.places.failures import explained
 from reelvec.storage.places.part_cache import CacheOptions, HeldCopy, PartCache
 from reelvec.storage.places.source_contract import ChangedError, LateError, Listed, Objects
@@ -29,7 +28,6 @@ __all__ = ["PATIENCE", "hold_copy", "local_file"]
 
 PIECE = 8 << 20
 """Bytes of one request, so that little is asked for again where a connection breaks."""
-_ROUNDS = 3
 PATIENCE = 3600.0
 """Seconds for a file that no limits were given for: captions, weights."""
 
@@ -107,17 +105,19 @@ class _Fetch:
 
     def _piece(self, objects: Objects, start: int, stop: int) -> bytes:
         uri, mark = self.listed
-        for attempt in range(_ROUNDS):
-            left = self.until - time.monotonic()
-            if left <= 0:
-                break
-            data = objects.piece(uri, start=start, stop=stop, seconds=left)
+        for left in reversed(range(objects.tries)):
+            try:
+                data = objects.piece(uri, start=start, stop=stop, seconds=self._seconds(start))
+            except (LateError, MissingArtifactError):
+                raise
+            except RefusedError:
+                if not left:
+                    raise
+                data = b""
             whole = start == 0 and len(data) == mark.bytes  # of a server that knows no ranges
             if whole or len(data) == stop - start:
                 return data
-            time.sleep(random.uniform(0, 0.2 * 2**attempt))
-        if time.monotonic() >= self.until:
-            raise LateError(f"{uri}: {start:,} of its {mark.bytes:,} bytes came in time", path=uri)
+            time.sleep(random.uniform(0, 2.0 / (left + 1)))
         if objects.at(uri).mark != mark:
             raise _changed(uri)
         raise RefusedError(
@@ -125,6 +125,18 @@ class _Fetch:
             " for; run again",
             path=uri,
         )
+
+    def _seconds(self, start: int) -> float:
+        """Those that are left.
+
+        Raises:
+            LateError: none is.
+        """
+        uri, mark = self.listed
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise LateError(f"{uri}: {start:,} of its {mark.bytes:,} bytes came in time", path=uri)
+        return left
 
 
 def _changed(uri: str) -> ChangedError:
