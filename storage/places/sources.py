@@ -24,7 +24,7 @@ from reelvec.storage.places.part_cache import CacheOptions, HeldCopy, PartCache
 from reelvec.storage.places.source_contract import ChangedError, LateError, Listed, Objects
 from reelvec.storage.places.source_kinds import objects_of
 
-__all__ = ["PATIENCE", "hold_copy", "local_file"]
+__all__ = ["PATIENCE", "forget_files", "hold_copy", "local_file"]
 
 PIECE = 8 << 20
 """Bytes of one request, so that little is asked for again where a connection breaks."""
@@ -51,6 +51,11 @@ def _kept(process: int, listed: Listed) -> HeldCopy:  # noqa: ARG001
     return hold_copy(listed, seconds=PATIENCE)
 
 
+def forget_files() -> None:
+    """Removes this machine's copies of what addresses name, but for those somebody reads."""
+    _cache().empty()
+
+
 def hold_copy(
     listed: Listed, *, seconds: float, progress: Callable[[], None] = lambda: None
 ) -> HeldCopy:
@@ -69,8 +74,6 @@ def hold_copy(
         StoreError: the cache cannot be written.
     """
     uri, mark = listed
-    found = CacheOptions.from_environment()
-    cache = PartCache(CacheOptions(found.folder, found.limit_bytes, 0.0), name="files")
     version = f"{uri}\n{mark.bytes} {mark.inode} {mark.mtime_ns}"
     tail = uri.rpartition("/")[2][-80:].replace("\0", "")
     name = f"{xxhash.xxh3_128_hexdigest(version.encode())}-{tail}"
@@ -78,7 +81,13 @@ def hold_copy(
     def fetch(target: Path) -> None:
         _Fetch(listed, until=time.monotonic() + seconds, progress=progress).into(target)
 
-    return cache.hold(name, size=mark.bytes, fetch=fetch)
+    return _cache().hold(name, size=mark.bytes, fetch=fetch)
+
+
+def _cache() -> PartCache:
+    """No copy needs grace: who reads one holds it."""
+    found = CacheOptions.from_environment()
+    return PartCache(CacheOptions(found.folder, found.limit_bytes, 0.0), name="files")
 
 
 @dataclass(frozen=True)
