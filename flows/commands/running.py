@@ -10,6 +10,7 @@ import typer
 
 from reelvec.configs import ConfigError, PipelineConfig, load
 from reelvec.configs.loader import require_corpus
+from reelvec.configs.uris import is_uri
 from reelvec.flows.console.options import (
     AcceptFlag,
     JsonFlag,
@@ -97,9 +98,11 @@ def run(
 
 
 def embed(
-    videos: Annotated[str, typer.Argument(help="Folder of videos, searched recursively.")],
+    videos: Annotated[
+        str, typer.Argument(help="Folder of videos, searched recursively, or s3://bucket/prefix.")
+    ],
     captions: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="CSV, JSON, JSONL or Parquet: video_id,path,caption[,split]."),
     ] = None,
     weights: Annotated[
@@ -118,14 +121,14 @@ def embed(
     as_json: JsonFlag = False,
 ) -> None:
     """Embed your own videos (and captions): a folder in, a table out."""
-    if not videos or not Path(videos).is_dir():
+    if not videos or not (is_uri(videos) or Path(videos).is_dir()):
         raise ConfigError(f"({videos}) is not a folder; give the folder that holds the videos")
     if captions is None:
         check_folder(videos)
     from reelvec.tasks.weights.choice import choose_several
 
     chosen = choose_several(weights or [None], store=store or default_store())
-    corpus = {"kind": "folder", "videos": videos, "captions": captions and str(captions)}
+    corpus = {"kind": "folder", "videos": videos, "captions": captions}
     overrides, summaries = _overrides(set_, store), []
     configs = [
         load_document(one.document(corpus, name=name), overrides=overrides)

@@ -50,7 +50,7 @@ __all__ = [
 
 TABLE = "frames"
 #: reasons that are about the moment and not the clip: such clips are tried again on each run
-PASSING = frozenset({Reason.MISSING, Reason.CHANGED, Reason.PERMISSION})
+PASSING = frozenset({Reason.MISSING, Reason.CHANGED, Reason.PERMISSION, Reason.UNREACHABLE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.configs.corpora import anchored
 from reelvec.configs.decoding import FrameForm
 from reelvec.configs.schema import STAGES, TrainConfig
+from reelvec.configs.uris import checked_uri, is_uri
 from reelvec.models.errors import OptionsError
 from reelvec.models.ranking.rerank import RERANKINGS
 from reelvec.models.registry import (
@@ -21,7 +22,9 @@ from reelvec.models.registry import (
 )
 from reelvec.models.sampling.rules import Rule
 from reelvec.models.training.schedules import SCHEDULES
+from reelvec.storage.errors import StoreError
 from reelvec.storage.frames.formats import NATIVE_FORMAT
+from reelvec.storage.places.sources import local_file
 from reelvec.storage.weights.pretrained import is_pretrained
 from reelvec.tasks.training.starting import rehearse_start
 from reelvec.tasks.training.teachers import check_teachers, with_absolute_teachers
@@ -184,7 +187,10 @@ def _check_names(config: PipelineConfig) -> None:
 
 
 def _check_file(name: str, *, key: str, remedy: str) -> None:
-    file = Path(name).expanduser()
+    try:
+        file = local_file(checked_uri(name) if is_uri(name) else name)
+    except (StoreError, ValueError) as error:
+        raise ConfigError(f"{key}: {error}", key=key) from error
     if not file.is_file():
         problem = "is a folder; name the file in it" if file.is_dir() else "is not there"
         raise ConfigError(f"{key} ({name}) {problem}; give the path of {remedy}", key=key)
@@ -235,7 +241,7 @@ def checked_config(config: PipelineConfig) -> PipelineConfig:
     absolute = {
         key: str(Path(name).expanduser().resolve())
         for key, name in files.items()
-        if name is not None and not is_pretrained(name)
+        if name is not None and not is_pretrained(name) and not is_uri(name)
     }
     model = config.model.model_copy(update=absolute)
     return with_absolute_teachers(
