@@ -30,7 +30,7 @@ from reelvec.tasks.embedding.encoding import (
 )
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread, scoring_of
 from reelvec.tasks.scoring.split_rows import tensors_of
-from reelvec.tasks.training.checkpoints import best_checkpoint, checkpoints
+from reelvec.tasks.training.committed import best_checkpoint, checkpoints
 from reelvec.tasks.training.finished import finished
 
 __all__ = ["RunEncoder"]

@@ -22,7 +22,7 @@ from reelvec.models.sampling.windows import frames_within
 from reelvec.models.spans import Span
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
-from reelvec.tasks.embedding.windows import WINDOWS
+from reelvec.tasks.embedding.rows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns
 from reelvec.tasks.searching.files import clip_in
 from reelvec.tasks.searching.reranking import (

@@ -10,7 +10,6 @@ import pyarrow as pa
 from reelvec.storage.errors import StoreError
 from reelvec.storage.frames.arrow import ArrowShardReader, ArrowShardWriter
 from reelvec.storage.frames.contract import FrameShardReader, FrameShardWriter, Payload
-from reelvec.storage.frames.hdf5 import Hdf5ShardReader, Hdf5ShardWriter
 from reelvec.storage.frames.native import NativeShardReader, NativeShardWriter, is_native
 
 __all__ = [
@@ -56,6 +55,8 @@ def open_writer(
     if format == "arrow":
         return ArrowShardWriter(path, payload=payload, size=size)
     if format == "hdf5":
+        from reelvec.storage.frames.hdf5 import Hdf5ShardWriter  # h5py only where it is used
+
         return Hdf5ShardWriter(path, payload=payload, size=size)
     raise StoreError(f"no shard format is called {format!r}: known are {', '.join(SUFFIXES)}")
 
@@ -69,6 +70,8 @@ def open_reader(path: Path) -> FrameShardReader:
     """
     if format_of(path) == "arrow":
         return NativeShardReader(path) if is_native(path) else ArrowShardReader(path)
+    from reelvec.storage.frames.hdf5 import Hdf5ShardReader
+
     return Hdf5ShardReader(path)
 
 

@@ -27,12 +27,14 @@ from reelvec.storage.reasons import Reason, Status
 from reelvec.storage.records import Outcome, Video
 from reelvec.storage.sandbox.options import SandboxOptions
 from reelvec.storage.sandbox.pool import Sandbox, SandboxResult
+from reelvec.storage.sandbox.zygote import zygote_of_this_process
 from reelvec.tasks.decoding.copies import Copied, with_copies
 
 __all__ = [
     "IN_MEMORY",
     "ClipJob",
     "ClipResult",
+    "begin_imports",
     "decode_clips",
     "probe_files",
 ]
@@ -44,6 +46,10 @@ second."""
 
 LEAST_PIXELS = 1_000_000
 """Of a frame: small ones cost time too, to find, to shape and to write."""
+
+
+_PRELOAD = ("av", "numpy", "torch", "reelvec.tasks.decoding.worker")
+"""What workers import, once for all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +104,15 @@ class ClipResult:
     """What the frames were made from; None where there are none."""
     seconds: float
     """Wall time of the job, waiting for a worker left out."""
+
+
+def begin_imports() -> None:
+    """Let another process import what workers need while this one imports what it needs itself.
+
+    Raises:
+        OSError: no process can be started.
+    """
+    zygote_of_this_process(_PRELOAD)
 
 
 def decode_clips(
@@ -228,7 +243,7 @@ def _pool(limits: JobLimits, *, workers: int) -> SandboxOptions:
     return SandboxOptions(
         limits=limits,
         workers=workers,
-        preload=("av", "numpy", "torch", "reelvec.tasks.decoding.worker"),
+        preload=_PRELOAD,
     )
 
 

@@ -27,11 +27,9 @@ from reelvec.storage.video.decoders import (
     read_frames,
 )
 from reelvec.storage.video.probe import ProbeResult, probe
+from reelvec.tasks.decoding.details import MANY_FRAMES
 
-__all__ = ["MANY_FRAMES", "decode_clip", "probe_file"]
-
-MANY_FRAMES = 1000
-"""Of a clip: where more are kept its ledger row says how many."""
+__all__ = ["decode_clip", "probe_file"]
 
 
 def probe_file(job: dict[str, Any], worker: Worker) -> dict[str, Any]:

@@ -26,7 +26,8 @@ from reelvec.storage.frames.contract import ClipFrames, FrameSource
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.identity import rows_see_each_other
 from reelvec.tasks.training.data import seen_in_evaluation
-from reelvec.tasks.training.train import Trained, load_trained
+from reelvec.tasks.training.finished import Trained
+from reelvec.tasks.training.train import load_trained
 
 __all__ = [
     "Encoder",

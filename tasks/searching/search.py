@@ -18,7 +18,7 @@ from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Video
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.corpus.ingest import key_of
-from reelvec.tasks.embedding.windows import WINDOWS
+from reelvec.tasks.embedding.rows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread
 from reelvec.tasks.scoring.split_rows import check_columns, tensors_of
 

@@ -16,7 +16,7 @@ from reelvec.models.features import EMBEDDING
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.tables import iter_tables
-from reelvec.tasks.embedding.windows import WINDOWS
+from reelvec.tasks.embedding.rows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product
 from reelvec.tasks.searching.bounded import BoundedIndex
 from reelvec.tasks.searching.places import VideosById, frames_by_clip

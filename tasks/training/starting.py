@@ -36,9 +36,9 @@ from reelvec.storage.errors import WeightsError
 from reelvec.storage.places.sources import local_file
 from reelvec.storage.weights.checkpoints import WeightsFile, open_weights, weights_hash
 from reelvec.storage.weights.checks import check_finite
+from reelvec.storage.weights.paths import is_pretrained
 from reelvec.storage.weights.pretrained import (
     find_pretrained,
-    is_pretrained,
     pretrained_files,
     read_pretrained,
 )

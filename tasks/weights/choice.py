@@ -19,11 +19,10 @@ from reelvec.models.conversion.weights import input_of
 from reelvec.models.errors import ModelError
 from reelvec.models.registry import ZERO_SHOT
 from reelvec.storage.errors import MissingArtifactError, WeightsError
-from reelvec.storage.weights.paths import existing_file
-from reelvec.storage.weights.pretrained import is_pretrained
+from reelvec.storage.weights.paths import existing_file, is_pretrained
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.recording import last_config
-from reelvec.tasks.training.train import find_trained
+from reelvec.tasks.training.finding import find_trained
 from reelvec.tasks.weights.files import name_model
 
 __all__ = ["ChosenModel", "choose_several", "choose_weights"]
