@@ -21,6 +21,9 @@ F = TypeVar("F", bound=Features)
 PAIRS_OF = 64
 """Texts, and videos, scored at once by a model's own score."""
 
+_ALIGNED = 64
+"""Bytes, as torch lays out what it allocates."""
+
 Columns = Mapping[str, Tensor]
 """Table columns as tensors [rows, numbers a row]; floats as float32."""
 
@@ -67,9 +70,10 @@ def scoring_of(model: RetrievalModel) -> Scoring:
         text = TextFeatures.from_columns(texts, columns=model.text_columns).to(device=device)
         video = VideoFeatures.from_columns(videos, columns=model.video_columns).to(device=device)
         tall = 1 if len(text) == 1 else PAIRS_OF
+        scores = map(model.scorer, _blocks(text, size=tall))
         rows = [
-            torch.cat([model.similarity(t, v).cpu() for v in _blocks(video, size=PAIRS_OF)], dim=1)
-            for t in _blocks(text, size=tall)
+            torch.cat([score(v).cpu() for v in _blocks(video, size=PAIRS_OF)], dim=1)
+            for score in scores
         ]
         return torch.cat(rows)[: len(text), : len(video)]
 
@@ -78,9 +82,18 @@ def scoring_of(model: RetrievalModel) -> Scoring:
 
 
 def _blocks(features: F, *, size: int) -> Iterator[F]:
-    """All rows, `size` at once; the last one fills up the last block."""
+    """All rows, `size` at once; the last one fills up the last block.
+
+    A product's last bit may hang on where in memory its numbers begin, so what lies askew is
+    copied.
+    """
     for start in range(0, len(features), size):
-        yield features.index(torch.arange(start, start + size).clamp_(max=len(features) - 1))
+        some = features.index(slice(start, start + size))
+        laid_out = all(x.data_ptr() % _ALIGNED == 0 for x in some.tensors.values())
+        if len(some) < size or not laid_out:
+            rows = torch.arange(start, start + size).clamp_(max=len(features) - 1)
+            some = features.index(rows)
+        yield some
 
 
 @contextmanager

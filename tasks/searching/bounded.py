@@ -30,7 +30,9 @@ from reelvec.tasks.searching.sorted_rows import SortedRows
 __all__ = ["BoundedIndex"]
 
 _AT_ONCE = 1024
-"""Videos whose products are computed at once."""
+"""Videos whose products are computed at once, or several times as many."""
+_NUMBERS = 1 << 17
+"""Products held at once, where that many videos do not make more."""
 _FIRST = 64
 """Videos scored before the first threshold; as many again each time until none is left."""
 _MOST = 4096
@@ -105,31 +107,31 @@ class BoundedIndex:
         with one_thread(), torch.inference_mode():
             upper = self._upper(query)
             upper[~allowed] = -np.inf
-            order = np.argsort(-upper, kind="stable")[: int(allowed.sum())]
+            left = np.flatnonzero(allowed)
             best: list[tuple[float, int]] = []
             scored, left_out, step = 0, 0, max(_FIRST, top)
-            while scored < len(order):
-                least = -best[top - 1][0] if len(best) >= top else -np.inf
-                rows = order[scored : scored + step]
-                rows = rows[upper[rows] >= least]
-                if not len(rows):
-                    break
-                scores = self._scores(query, np.sort(rows))
+            while len(left):
+                some, left = _highest(upper, left, count=step)
+                scores = self._scores(query, some)
                 finite = np.isfinite(scores)
                 left_out += int((~finite).sum())
-                found = zip(-scores[finite], np.sort(rows)[finite], strict=True)
-                best = sorted([*best, *((float(s), int(row)) for s, row in found)])[:top]
-                scored, step = scored + len(rows), min(2 * step, _MOST)
+                found = zip((-scores[finite]).tolist(), some[finite].tolist(), strict=True)
+                best = sorted([*best, *found])[:top]
+                if len(best) >= top:
+                    left = left[upper[left] >= -best[-1][0]]
+                scored, step = scored + len(some), min(2 * step, _MOST)
         names = [(self.rows.key(row), -score) for score, row in best]
-        return Ranking(names, left_out, videos=len(order), scored=scored)
+        return Ranking(names, left_out, videos=int(allowed.sum()), scored=scored)
 
     def _upper(self, query: Columns) -> npt.NDArray[np.float64]:
         """No less than the score of each video, [N]."""
         text = TextFeatures.from_columns(query, columns=self._bound.text_columns)
         asked = self._bound.asked(text.to(device=torch.device("cpu")))
         upper = torch.empty(len(self), dtype=torch.float64)
-        for start in range(0, len(self), _AT_ONCE):
-            some = slice(start, min(start + _AT_ONCE, len(self)))
+        wide = [len(asked.rows[name]) * one.count for name, one in self._vectors.items()]
+        step = max(1, _NUMBERS // max(wide, default=1) // _AT_ONCE) * _AT_ONCE
+        for start in range(0, len(self), step):
+            some = slice(start, min(start + step, len(self)))
             near = {
                 name: vectors.near(asked.rows[name], some)
                 for name, vectors in self._vectors.items()
@@ -142,6 +144,16 @@ class BoundedIndex:
     def _scores(self, query: Columns, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         videos = {name: widened(x[torch.from_numpy(rows)]) for name, x in self._columns.items()}
         return self._scoring.similarity(query, videos)[0].double().numpy()
+
+
+def _highest(
+    upper: npt.NDArray[np.float64], rows: npt.NDArray[np.int64], *, count: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The rows of the highest bounds, so many, in the order of the rows; and the others."""
+    if len(rows) <= count:
+        return rows, rows[:0]
+    order = np.argpartition(-upper[rows], count - 1)
+    return np.sort(rows[order[:count]]), rows[order[count:]]
 
 
 def _digest(bound: ScoreBound) -> str:
