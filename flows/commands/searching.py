@@ -59,6 +59,10 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
         Path | None,
         typer.Option(help="What you know of videos, by video_id.", metavar="FILE.parquet"),
     ] = None,
+    at_most: Annotated[
+        int | None,
+        typer.Option(min=1, help="Score no more videos; says whether that was enough."),
+    ] = None,
     whole: Annotated[
         bool, typer.Option("--whole", help="Whole videos, also where the run has windows.")
     ] = False,
@@ -77,9 +81,13 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
         raise ConfigError("--json and --csv are both given; one document is printed")
     if attributes is not None and where is None:
         raise ConfigError("--attributes is given without --where; say what is looked for in it")
+    if at_most is not None and text is None and batch is None:
+        raise ConfigError(f"--at-most is given with {named[0]}; it is of TEXT and --batch alone")
     with opened_store(store).run(run).searches(times=as_json, whole=whole) as searches:
         only = None if where is None else _chosen(searches, where, attributes=attributes)
         options: dict[str, Any] = {"top": top, "split": split, "only": only}
+        if at_most is not None:
+            options["at_most"] = at_most
         if batch is not None:
             texts = _lines(batch)
             found = list(zip(texts, searches.texts(texts, **options), strict=True))
@@ -160,6 +168,7 @@ def _document(query: str, answers: Answers) -> dict[str, Any]:
         "unit": answers.unit,
         "videos": answers.videos,
         "scored": answers.scored,
+        "undecided": answers.undecided,
         "notes": list(answers.notes),
         "results": rows,
     }

@@ -98,6 +98,7 @@ class Search:
         top: int = 10,
         split: str | None = None,
         only: pa.Array | None = None,
+        at_most: int | None = None,
     ) -> Answers:
         """The `top` videos for a text, best first.
 
@@ -106,16 +107,21 @@ class Search:
             top: rows, at least 1; fewer come back from a smaller table.
             split: videos of this split and of none; None: all.
             only: ids of the videos that are looked for, of `where`; None: all.
+            at_most: of scores with a bound: videos that are scored, those of the highest bounds;
+                `undecided` of the answers says how many others could be among them, 0: none.
 
         Raises:
-            RequestError: `top` is less than 1, the text is empty, or no video is of that split.
+            RequestError: `top` or `at_most` is less than 1, the text is empty, no video is of that
+                split, or the score has no bound.
             MissingArtifactError: the store has lost the model.
         """
-        check_request(text, top=top)
+        check_request(text, top=top, at_most=at_most)
         self._check_split(split)
         encoder = self._encoder
         query = encoder.query(text)
-        found = self.searcher.best(query, scoring=encoder.scoring, top=top, split=split, only=only)
+        found = self.searcher.best(
+            query, scoring=encoder.scoring, top=top, split=split, only=only, at_most=at_most
+        )
         return self._warned(self._with_best_seconds(found, query))
 
     def texts(
@@ -125,11 +131,12 @@ class Search:
         top: int = 10,
         split: str | None = None,
         only: pa.Array | None = None,
+        at_most: int | None = None,
     ) -> list[Answers]:
         """What `text` finds for each of several."""
         for text in texts:
-            check_request(text, top=top)
-        return [self.text(text, top=top, split=split, only=only) for text in texts]
+            check_request(text, top=top, at_most=at_most)
+        return [self.text(text, top=top, split=split, only=only, at_most=at_most) for text in texts]
 
     def like(
         self,

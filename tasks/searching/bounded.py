@@ -43,10 +43,10 @@ _UP = 2.0**-20
 
 
 class BoundedIndex:
-    """The videos of one snapshot, for one model's score and bound.
+    """The videos, or windows, of one snapshot, for one model's score and bound.
 
     Attributes:
-        rows: video_id and split of each, in the order of the ids.
+        rows: key, split and video_id of each, in the order of the keys.
     """
 
     def __init__(self, made: Derived, *, scoring: Scoring, bound: ScoreBound) -> None:
@@ -66,17 +66,20 @@ class BoundedIndex:
         }
 
     @classmethod
-    def of(cls, embeddings: Snapshot, *, scoring: Scoring, bound: ScoreBound) -> BoundedIndex:
-        """The index of a snapshot, made where it is not there.
+    def of(
+        cls, embeddings: Snapshot, *, scoring: Scoring, bound: ScoreBound, table: str = "videos"
+    ) -> BoundedIndex:
+        """The index of a table of a snapshot, made where it is not there.
 
         Raises:
             MissingColumnError: the table lacks the columns the score reads.
         """
-        check_columns(embeddings, table="videos", features=scoring.video_columns)
+        check_columns(embeddings, table=table, features=scoring.video_columns)
+        of_table = "" if table == "videos" else f"-of-{table}"
         made = derive(
             embeddings,
-            what=f"bounds{_digest(bound)}",
-            make=lambda folder: make_files(embeddings, folder, bound=bound),
+            what=f"bounds{_digest(bound)}{of_table}",
+            make=lambda folder: make_files(embeddings, folder, bound=bound, table=table),
         )
         return cls(made, scoring=scoring, bound=bound)
 
@@ -90,14 +93,20 @@ class BoundedIndex:
         top: int,
         split: str | None = None,
         only: pa.Array | None = None,
+        at_most: int | None = None,
     ) -> Ranking:
         """The `top` best rows, as `best_videos` gives them, and how many were scored for it.
+
+        Where no more than `at_most` are scored, those of the highest bounds, they are the best of
+        these, and all others that could still be among them are counted: every row that is not has
+        a bound below the last of them. None are left: the answers are those of every row.
 
         Args:
             query: features of one text.
             top: at least 1.
             split: rows of this split and of none; None: all.
             only: ids of the videos that are looked for; None: all.
+            at_most: rows that are scored, or `top` where that is more; None: all that could be.
 
         Raises:
             RequestError: the query itself is not finite.
@@ -110,8 +119,9 @@ class BoundedIndex:
             left = np.flatnonzero(allowed)
             best: list[tuple[float, int]] = []
             scored, left_out, step = 0, 0, max(_FIRST, top)
-            while len(left):
-                some, left = _highest(upper, left, count=step)
+            room = len(left) if at_most is None else max(at_most, top)
+            while len(left) and scored < room:
+                some, left = _highest(upper, left, count=min(step, room - scored))
                 scores = self._scores(query, some)
                 finite = np.isfinite(scores)
                 left_out += int((~finite).sum())
@@ -121,7 +131,8 @@ class BoundedIndex:
                     left = left[upper[left] >= -best[-1][0]]
                 scored, step = scored + len(some), min(2 * step, _MOST)
         names = [(self.rows.key(row), -score) for score, row in best]
-        return Ranking(names, left_out, videos=int(allowed.sum()), scored=scored)
+        videos = int(allowed.sum())
+        return Ranking(names, left_out, videos=videos, scored=scored, undecided=len(left))
 
     def _upper(self, query: Columns) -> npt.NDArray[np.float64]:
         """No less than the score of each video, [N]."""
