@@ -114,15 +114,14 @@ class BoundedIndex:
         check_query(query)
         allowed = allowed_rows(self.rows.table, split=split, only=only)
         with one_thread(), torch.inference_mode():
-            upper = self._upper(query)
-            upper[~allowed] = -np.inf
+            upper, score = self._upper(query), self._scoring.of(query)
             left = np.flatnonzero(allowed)
             best: list[tuple[float, int]] = []
             scored, left_out, step = 0, 0, max(_FIRST, top)
             room = len(left) if at_most is None else max(at_most, top)
             while len(left) and scored < room:
                 some, left = _highest(upper, left, count=min(step, room - scored))
-                scores = self._scores(query, some)
+                scores = score(self._rows(some))[0].double().numpy()
                 finite = np.isfinite(scores)
                 left_out += int((~finite).sum())
                 found = zip((-scores[finite]).tolist(), some[finite].tolist(), strict=True)
@@ -152,9 +151,8 @@ class BoundedIndex:
         unknown = ~self._sure | upper.isnan()
         return upper.masked_fill_(unknown, torch.inf).numpy()
 
-    def _scores(self, query: Columns, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        videos = {name: widened(x[torch.from_numpy(rows)]) for name, x in self._columns.items()}
-        return self._scoring.similarity(query, videos)[0].double().numpy()
+    def _rows(self, rows: npt.NDArray[np.int64]) -> Columns:
+        return {name: widened(x[torch.from_numpy(rows)]) for name, x in self._columns.items()}
 
 
 def _highest(
