@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reelvec.configs import ConfigError
+from reelvec.configs.uris import is_uri
 from reelvec.flows.console.options import (
     AcceptFlag,
     JsonFlag,
@@ -102,9 +103,11 @@ def run(
 
 
 def embed(
-    videos: Annotated[str, typer.Argument(help="Folder of videos, searched recursively.")],
+    videos: Annotated[
+        str, typer.Argument(help="Folder of videos, searched recursively, or s3://bucket/prefix.")
+    ],
     captions: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="CSV, JSON, JSONL or Parquet: video_id,path,caption[,split]."),
     ] = None,
     weights: Annotated[
@@ -123,7 +126,7 @@ def embed(
     as_json: JsonFlag = False,
 ) -> None:
     """Embed your own videos (and captions): a folder in, a table out."""
-    if not videos or not Path(videos).is_dir():
+    if not videos or not (is_uri(videos) or Path(videos).is_dir()):
         raise ConfigError(f"({videos}) is not a folder; give the folder that holds the videos")
     if captions is None:
         from reelvec.storage.corpora.own.folder import check_folder
@@ -132,7 +135,7 @@ def embed(
     from reelvec.tasks.weights.choice import choose_several
 
     chosen = choose_several(weights or [None], store=store or default_store())
-    corpus = {"kind": "folder", "videos": videos, "captions": captions and str(captions)}
+    corpus = {"kind": "folder", "videos": videos, "captions": captions}
     overrides, summaries = _overrides(set_, store), []
     configs = [
         load_document(one.document(corpus, name=name), overrides=overrides)

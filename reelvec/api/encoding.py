@@ -130,6 +130,9 @@ class _GivenClips:
     def lengths(self, keys: Sequence[str]) -> npt.NDArray[np.int64]:
         return np.array([len(self._clips[key].frames) for key in keys], np.int64)
 
+    def ahead(self, keys: Sequence[str]) -> None:
+        """Nothing to do: they are here."""
+
     def clip(self, key: str, picks: npt.NDArray[np.int64]) -> ClipFrames:
         whole = self._clips[key]
         return replace(

@@ -34,6 +34,8 @@ __all__ = ["decode_clip", "probe_file"]
 
 def probe_file(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
     """Fields of storage.records.Video for the file at job["path"]."""
+    if "refused" in job:
+        return dict(job["refused"])
     path = job["path"]
     facts: dict[str, Any] = {}
     try:
@@ -52,6 +54,8 @@ def probe_file(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
 
 def decode_clip(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
     """Fields of storage.records.Outcome, and `arrays`: places of frames, times and indices."""
+    if "refused" in job:
+        return dict(job["refused"])
     path = job["path"]
     try:
         _check_content(job, worker)

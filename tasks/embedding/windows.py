@@ -131,6 +131,9 @@ class _WindowFrames:
     ) -> None:
         self._reader, self._clip, self._places = reader, clip, places
 
+    def ahead(self, keys: Sequence[str]) -> None:
+        """Nothing to do: they are here."""
+
     def lengths(self, keys: Sequence[str]) -> npt.NDArray[np.int64]:
         """Stored frames of each window, int64 [V]."""
         return np.array([len(range(*self._places[key])) for key in keys], np.int64)

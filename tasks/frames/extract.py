@@ -53,7 +53,7 @@ TABLE = "frames"
 LEAST_A_SHARD = 8
 """Clips: a shard has a worker process of its own, started in some ten milliseconds."""
 #: reasons that are about the moment and not the clip: such clips are tried again on each run
-PASSING = frozenset({Reason.MISSING, Reason.CHANGED, Reason.PERMISSION})
+PASSING = frozenset({Reason.MISSING, Reason.CHANGED, Reason.PERMISSION, Reason.UNREACHABLE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,9 @@ from pathlib import Path
 from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.configs.corpora import anchored
 from reelvec.configs.schema import STAGES
+from reelvec.configs.uris import checked_uri, is_uri
+from reelvec.storage.errors import StoreError
+from reelvec.storage.places.sources import local_file
 from reelvec.storage.weights.paths import is_pretrained
 
 __all__ = ["check_files", "choose_stages", "settled_config"]
@@ -43,7 +46,10 @@ def check_files(config: PipelineConfig) -> None:
 
 
 def _check_file(name: str, *, key: str, remedy: str) -> None:
-    file = Path(name).expanduser()
+    try:
+        file = local_file(checked_uri(name) if is_uri(name) else name)
+    except (StoreError, ValueError) as error:
+        raise ConfigError(f"{key}: {error}", key=key) from error
     if not file.is_file():
         problem = "is a folder; name the file in it" if file.is_dir() else "is not there"
         raise ConfigError(f"{key} ({name}) {problem}; give the path of {remedy}", key=key)
@@ -60,7 +66,7 @@ def settled_config(config: PipelineConfig) -> PipelineConfig:
     absolute = {
         key: str(Path(name).expanduser().resolve())
         for key, name in files.items()
-        if name is not None and not is_pretrained(name)
+        if name is not None and not is_pretrained(name) and not is_uri(name)
     }
     model = config.model.model_copy(update=absolute)
     settled = config.model_copy(update={"corpus": anchored(config.corpus), "model": model})

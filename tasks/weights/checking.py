@@ -104,6 +104,9 @@ class _One:
     def __init__(self, clip: ClipFrames) -> None:
         self._clip = clip
 
+    def ahead(self, keys: Sequence[str]) -> None:
+        """Nothing to do: they are here."""
+
     def lengths(self, keys: Sequence[str]) -> np.ndarray:
         return np.full(len(keys), len(self._clip.frames))
 

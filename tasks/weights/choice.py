@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reelvec.configs import PipelineConfig
+from reelvec.configs.uris import is_uri
 from reelvec.models.clip.architecture import SMALLEST, architecture
 from reelvec.models.conversion.weights import input_of
 from reelvec.models.errors import ModelError
@@ -96,7 +97,8 @@ def choose_several(names: Sequence[str | None], *, store: str) -> list[ChosenMod
 
 
 def _from_file(name: str) -> ChosenModel:
-    weights = name if is_pretrained(name) else str(existing_file(Path(name)).resolve())
+    elsewhere = is_pretrained(name) or is_uri(name)
+    weights = name if elsewhere else str(existing_file(Path(name)).resolve())
     recognised = name_model(weights)
     try:
         own = input_of(recognised.file.tensors)
