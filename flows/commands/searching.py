@@ -63,6 +63,17 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
         int | None,
         typer.Option(min=1, help="Score no more videos; says whether that was enough."),
     ] = None,
+    reranker: Annotated[
+        str | None,
+        typer.Option(
+            "--rerank",
+            help="A Qwen3-VL-Reranker that reads the best again: hf:FOLDER.",
+            metavar="WEIGHTS",
+        ),
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(min=1, help="How many --rerank reads again; 20 if not said.")
+    ] = None,
     whole: Annotated[
         bool, typer.Option("--whole", help="Whole videos, also where the run has windows.")
     ] = False,
@@ -81,15 +92,23 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
         raise ConfigError("--json and --csv are both given; one document is printed")
     if attributes is not None and where is None:
         raise ConfigError("--attributes is given without --where; say what is looked for in it")
-    if at_most is not None and text is None and batch is None:
-        raise ConfigError(f"--at-most is given with {named[0]}; it is of TEXT and --batch alone")
+    if candidates is not None and reranker is None:
+        raise ConfigError("--candidates is given without --rerank; name who reads them again")
+    if reranker is not None and named[0] not in {"TEXT", "--batch"}:
+        raise ConfigError(f"--rerank is given with {named[0]}; it reads a text: TEXT or --batch")
+    if at_most is not None and (reranker is not None or named[0] not in {"TEXT", "--batch"}):
+        other = named[0] if reranker is None else "--rerank"
+        raise ConfigError(f"--at-most is given with {other}; it is of TEXT and --batch alone")
     with opened_store(store).run(run).searches(times=as_json, whole=whole) as searches:
         only = None if where is None else _chosen(searches, where, attributes=attributes)
         options: dict[str, Any] = {"top": top, "split": split, "only": only}
         if at_most is not None:
             options["at_most"] = at_most
-        if batch is not None:
-            texts = _lines(batch)
+        texts = _lines(batch) if batch is not None else [text or ""]
+        if reranker is not None:
+            options |= {"reranker": reranker} | ({"candidates": candidates} if candidates else {})
+            found = list(zip(texts, searches.reranked(texts, **options), strict=True))
+        elif batch is not None:
             found = list(zip(texts, searches.texts(texts, **options), strict=True))
         else:
             found = _one(searches, given, **options)

@@ -22,9 +22,15 @@ from reelvec.models.sampling.windows import frames_within
 from reelvec.models.spans import Span
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
-from reelvec.tasks.embedding.windows import WINDOWS
+from reelvec.tasks.embedding.rows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns
 from reelvec.tasks.searching.files import clip_in
+from reelvec.tasks.searching.reranking import (
+    CANDIDATES,
+    check_candidates,
+    open_reranker,
+    rerank,
+)
 from reelvec.tasks.searching.search import Answers, SearchRow, check_request, with_warning
 from reelvec.tasks.searching.searcher import Searcher
 
@@ -137,6 +143,42 @@ class Search:
         for text in texts:
             check_request(text, top=top, at_most=at_most)
         return [self.text(text, top=top, split=split, only=only, at_most=at_most) for text in texts]
+
+    def reranked(
+        self,
+        texts: Sequence[str],
+        *,
+        reranker: str,
+        candidates: int = CANDIDATES,
+        top: int = 10,
+        split: str | None = None,
+        only: pa.Array | None = None,
+    ) -> list[Answers]:
+        """What `texts` finds, of which the best are read again by a model of text and clip.
+
+        Files are decoded anew, as its authors make frames; what cannot be is named in a note.
+
+        Args:
+            texts: what to look for, in words.
+            reranker: hf:FOLDER_OR_NAME of a Qwen3-VL-Reranker.
+            candidates: how many of the best are read again, one pass of the model each.
+            top: rows, at most `candidates`.
+            split: as of `text`.
+            only: as of `text`.
+
+        Raises:
+            RequestError: as `text`, and where `top` is more than `candidates`.
+            WeightsError: no such model.
+        """
+        check_candidates(candidates, top=top)
+        device = self._device or self._config.embed.device
+        model = open_reranker(reranker, options=self._config.extract, device=device)
+        find, windows = self.searcher.videos.find, self.searcher.table == WINDOWS
+        found = self.texts(texts, top=candidates, split=split, only=only)
+        return [
+            rerank(answers, text, reranker=model, find=find, windows=windows, top=top)
+            for text, answers in zip(texts, found, strict=True)
+        ]
 
     def like(
         self,

@@ -16,7 +16,7 @@ from reelvec.storage.derived import derive
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Video
 from reelvec.storage.tables import iter_tables
-from reelvec.tasks.embedding.windows import WINDOWS
+from reelvec.tasks.embedding.rows import WINDOWS
 from reelvec.tasks.searching.search import Ranking, SearchRow
 from reelvec.tasks.searching.sorted_rows import SortedRows, write_sorted
 
