@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
     app.command()(search)
 
 
-def search(  # noqa: PLR0913, PLR0917 - the options of a command are its parameters
+def search(  # noqa: PLR0912, PLR0913, PLR0917 - the options of a command are its parameters
     text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
     store: StoreOption = None,
     run: RunOption = None,
@@ -59,10 +59,6 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
         Path | None,
         typer.Option(help="What you know of videos, by video_id.", metavar="FILE.parquet"),
     ] = None,
-    at_most: Annotated[
-        int | None,
-        typer.Option(min=1, help="Score no more videos; says whether that was enough."),
-    ] = None,
     reranker: Annotated[
         str | None,
         typer.Option(
@@ -73,6 +69,10 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
     ] = None,
     candidates: Annotated[
         int | None, typer.Option(min=1, help="How many --rerank reads again; 20 if not said.")
+    ] = None,
+    at_most: Annotated[
+        int | None,
+        typer.Option(min=1, help="Score no more videos; says whether that was enough."),
     ] = None,
     whole: Annotated[
         bool, typer.Option("--whole", help="Whole videos, also where the run has windows.")
@@ -94,16 +94,15 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
         raise ConfigError("--attributes is given without --where; say what is looked for in it")
     if candidates is not None and reranker is None:
         raise ConfigError("--candidates is given without --rerank; name who reads them again")
-    if reranker is not None and named[0] not in {"TEXT", "--batch"}:
-        raise ConfigError(f"--rerank is given with {named[0]}; it reads a text: TEXT or --batch")
-    if at_most is not None and (reranker is not None or named[0] not in {"TEXT", "--batch"}):
-        other = named[0] if reranker is None else "--rerank"
-        raise ConfigError(f"--at-most is given with {other}; it is of TEXT and --batch alone")
+    for option, value in (("--rerank", reranker), ("--at-most", at_most)):
+        if value is not None and named[0] not in {"TEXT", "--batch"}:
+            raise ConfigError(f"{option} is given with {named[0]}; it is of TEXT and --batch alone")
+    if at_most is not None and reranker is not None:
+        raise ConfigError("--at-most and --rerank are both given; what is read again is exact")
     with opened_store(store).run(run).searches(times=as_json, whole=whole) as searches:
         only = None if where is None else _chosen(searches, where, attributes=attributes)
         options: dict[str, Any] = {"top": top, "split": split, "only": only}
-        if at_most is not None:
-            options["at_most"] = at_most
+        options |= {} if at_most is None else {"at_most": at_most}
         texts = _lines(batch) if batch is not None else [text or ""]
         if reranker is not None:
             options |= {"reranker": reranker} | ({"candidates": candidates} if candidates else {})

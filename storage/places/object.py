@@ -67,7 +67,7 @@ class ObjectRoot:
         self.local_folder = options.folder / "stores" / name
         self._scratch = options.folder / "scratch"
         self._cache = PartCache(options)
-        self.copies_limit = options.limit_bytes
+        self.copies_limit: int | None = options.limit_bytes
 
     def put_new(self, path: str, data: bytes) -> None:
         def send(mark: dict[str, str]) -> None:

@@ -17,7 +17,6 @@ from reelvec.models.registry import (
 )
 from reelvec.models.sampling.rules import Rule
 from reelvec.models.training.schedules import SCHEDULES
-from reelvec.storage.errors import StoreError
 from reelvec.storage.frames.formats import NATIVE_FORMAT
 from reelvec.storage.weights.paths import is_pretrained
 from reelvec.tasks.runs.settled import check_files, settled_config
