@@ -97,11 +97,12 @@ def search(  # noqa: PLR0912, PLR0913, PLR0917 - the options of a command are it
     for option, value in (("--rerank", reranker), ("--at-most", at_most)):
         if value is not None and named[0] not in {"TEXT", "--batch"}:
             raise ConfigError(f"{option} is given with {named[0]}; it is of TEXT and --batch alone")
+    if at_most is not None and reranker is not None:
+        raise ConfigError("--at-most and --rerank are both given; what is read again is exact")
     with opened_store(store).run(run).searches(times=as_json, whole=whole) as searches:
         only = None if where is None else _chosen(searches, where, attributes=attributes)
         options: dict[str, Any] = {"top": top, "split": split, "only": only}
-        if at_most is not None:
-            options["at_most"] = at_most
+        options |= {} if at_most is None else {"at_most": at_most}
         texts = _lines(batch) if batch is not None else [text or ""]
         if reranker is not None:
             options |= {"reranker": reranker} | ({"candidates": candidates} if candidates else {})

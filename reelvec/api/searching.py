@@ -111,12 +111,10 @@ class Search:
             top: rows, at least 1; fewer come back from a smaller table.
             split: videos of this split and of none; None: all.
             only: ids of the videos that are looked for, of `where`; None: all.
-            at_most: of scores with a bound: videos that are scored, those of the highest bounds;
-                `undecided` of the answers says how many others could be among them, 0: none.
+            at_most: videos scored, by a bound; `undecided` says how many others could be answers.
 
         Raises:
-            RequestError: `top` or `at_most` is less than 1, the text is empty, no video is of that
-                split, or the score has no bound.
+            RequestError: a number below 1, an empty text, no video of that split, or no bound.
             MissingArtifactError: the store has lost the model.
         """
         check_request(text, top=top, at_most=at_most)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -68,11 +70,15 @@ class ExportSource:
     def rows(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Rows in force, in the order of publication, as many at once as one likes to write.
 
-        Superseded rows are never among them, and failed videos have none.
+        Superseded rows are never among them, and failed videos have none. The next ones are read in
+        a thread while these are written.
 
         Raises:
             IntegrityError: a part is not what its receipt promised.
         """
+        return _ahead(self._rows(table, columns))
+
+    def _rows(self, table: str, columns: Sequence[str] | None) -> Generator[pa.Table, None, None]:
         schema = self.schema(table)
         names = list(schema.names if columns is None else columns)
         wanted = pa.schema([schema.field(name) for name in names])
@@ -141,6 +147,15 @@ class ExportSource:
 
 
 _MODEL = {"family", "architecture", "max_frames", "max_words"}
+
+
+def _ahead(pieces: Generator[pa.Table, None, None]) -> Iterator[pa.Table]:
+    """The same, each made in a thread while the one before it is used."""
+    with closing(pieces), ThreadPoolExecutor(1, thread_name_prefix="export") as reader:
+        coming = reader.submit(next, pieces, None)
+        while (piece := coming.result()) is not None:
+            coming = reader.submit(next, pieces, None)
+            yield piece
 
 
 def is_vector(kind: pa.DataType) -> bool:

@@ -28,11 +28,10 @@ __all__ = [
     "Ranking",
     "SearchRow",
     "answers_of",
+    "answers_with",
     "best_videos",
     "check_query",
     "check_request",
-    "counts_of",
-    "notes_of",
     "with_warning",
 ]
 
@@ -143,16 +142,16 @@ def answers_of(
         _row(rank, score, find(name) or Video(name, ""), reader=reader)
         for rank, (name, score) in enumerate(ranking.best, start=1)
     ]
-    return Answers(rows, unit, notes_of(ranking), *counts_of(ranking))
+    return answers_with(rows, ranking, unit=unit)
 
 
-def counts_of(ranking: Ranking) -> tuple[int, int, int]:
-    """The last fields of `Answers`."""
-    return ranking.videos, ranking.scored, ranking.undecided
+def answers_with(rows: list[SearchRow], ranking: Ranking, *, unit: str) -> Answers:
+    """These rows, and what a person should know about their ranking."""
+    notes, undecided = _notes_of(ranking), ranking.undecided
+    return Answers(rows, unit, notes, ranking.videos, ranking.scored, undecided=undecided)
 
 
-def notes_of(ranking: Ranking) -> tuple[str, ...]:
-    """What a person should know about a ranking."""
+def _notes_of(ranking: Ranking) -> tuple[str, ...]:
     notes = []
     if ranking.not_finite:
         notes.append(
