@@ -43,7 +43,7 @@ class LocalRoot:
         self._folder = Path(folder).expanduser().absolute()
         self.uri = str(self._folder)
         self.local_folder = self._folder
-        self.copies_limit = None
+        self.copies_limit: int | None = None
         self._durable: set[Path] = set()  # folders whose names, and those above, outlast a crash
         self._lease: Lease | None = None
         self._named: set[Path] = set()  # files whose names do
