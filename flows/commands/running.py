@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +43,8 @@ StageOption = Annotated[
     list[str] | None,
     typer.Option("--stage", help="Run these stages only (may be given several times)."),
 ]
+
+_SOURCE = "the command line"
 
 
 def register(app: typer.Typer) -> None:
@@ -132,13 +134,14 @@ def embed(
         from reelvec.storage.corpora.own.folder import check_folder
 
         check_folder(videos)
+    from reelvec.configs.loader import validate
     from reelvec.tasks.weights.choice import choose_several
 
     chosen = choose_several(weights or [None], store=store or default_store())
     corpus = {"kind": "folder", "videos": videos, "captions": captions}
     overrides, summaries = _overrides(set_, store), []
     configs = [
-        load_document(one.document(corpus, name=name), overrides=overrides)
+        validate(one.document(corpus, name=name), source=_SOURCE, overrides=overrides)
         for one, name in zip(chosen, _names(videos, count=len(chosen)), strict=True)
     ]
     stages = ["ingest", "extract", "train", "embed"]
@@ -260,18 +263,13 @@ def _recorded(
     store: str | None, *, run: str | None, overrides: Sequence[str] | None = None
 ) -> PipelineConfig:
     """The config of a recorded run, with overrides."""
+    from reelvec.configs.loader import validate
     from reelvec.tasks.runs.recording import last_config
 
     where = known_store(store)
     document = last_config(where, run=run).model_dump(mode="json")
-    return load_document(document, overrides=[f"store={where}", *(overrides or [])])
-
-
-def load_document(document: Mapping[str, object], *, overrides: Sequence[str]) -> PipelineConfig:
-    """A config from plain data and overrides, with the loader's own complaints."""
-    from reelvec.configs.loader import validate
-
-    return validate(document, source="the command line", overrides=overrides)
+    changes = [f"store={where}", *(overrides or [])]
+    return validate(document, source=_SOURCE, overrides=changes)
 
 
 def _overrides(given: Sequence[str] | None, store: str | None) -> list[str]:

@@ -22,7 +22,7 @@ from reelvec.storage.frames.contract import FrameShardReader
 from reelvec.storage.frames.formats import format_of, open_clip
 from reelvec.storage.reasons import Status
 
-__all__ = ["Row", "RowReader", "can_read_rows"]
+__all__ = ["RowReader", "can_read_rows"]
 
 _AT_ONCE = 16
 _HEAD_BYTES = 1 << 16

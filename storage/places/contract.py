@@ -33,8 +33,10 @@ class Root(Protocol):
     uri: str
     local_folder: Path
     """Of this machine, for what must be plain files beside the store: logs, generated videos."""
-    copies_limit: int | None
-    """Bytes of copies that this machine keeps at most; None: the store's files are here."""
+
+    @property
+    def copies_limit(self) -> int | None:
+        """Bytes of copies that this machine keeps at most; None: the store's files are here."""
 
     def put_new(self, path: str, data: bytes) -> None:
         """Creates `path` with `data`, whole and durable; FileExistsError where it is taken."""

@@ -66,8 +66,7 @@ class ObjectRoot:
         name = f"{self._bucket}-{xxhash.xxh3_64_hexdigest(self.uri.encode())}"
         self.local_folder = options.folder / "stores" / name
         self._scratch = options.folder / "scratch"
-        self._cache = PartCache(options)
-        self.copies_limit: int | None = options.limit_bytes
+        self._cache, self.copies_limit = PartCache(options), options.limit_bytes
 
     def put_new(self, path: str, data: bytes) -> None:
         def send(mark: dict[str, str]) -> None:
@@ -117,16 +116,10 @@ class ObjectRoot:
         return self._scratch / f"{os.getpid()}-{secrets.token_hex(8)}{suffix}"
 
     def read(self, path: str) -> bytes:
-        target = f"{self._bucket}/{self._key(path)}"
-        with explained_remote("read", uri=self._at(path)):
-            data: bytes = client().files.cat_file(target, max_concurrency=1)
-        return data
+        return self._bytes(path, max_concurrency=1)
 
     def read_range(self, path: str, *, start: int, stop: int) -> bytes:
-        target = f"{self._bucket}/{self._key(path)}"
-        with explained_remote("read", uri=self._at(path)):
-            data: bytes = client().files.cat_file(target, start=start, end=stop)
-        return data
+        return self._bytes(path, start=start, end=stop)
 
     def exists(self, path: str) -> bool:
         try:
@@ -138,30 +131,17 @@ class ObjectRoot:
     def list(self, prefix: str) -> list[str]:
         start = f"{self._key(prefix)}/" if prefix else "".join(f"{p}/" for p in self._prefix)
         names: set[str] = set()
-        more: dict[str, str] = {}
-        while True:
-            with explained_remote("list", uri=self._at(prefix)):
-                page = client().call(
-                    "list_objects_v2", Bucket=self._bucket, Prefix=start, Delimiter="/", **more
-                )
+        for page in self._pages(self._at(prefix), Prefix=start, Delimiter="/"):
             keys = [entry["Key"] for entry in page.get("Contents", ())]
             keys += [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
             names.update(key[len(start) :].rstrip("/") for key in keys)
-            if not page.get("IsTruncated"):
-                return sorted(n for n in names if n and not n.startswith(_PROBE))
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+        return sorted(n for n in names if n and not n.startswith(_PROBE))
 
     def walk(self) -> Iterator[tuple[str, int, bool]]:
         start = "".join(f"{part}/" for part in self._prefix)
-        more: dict[str, str] = {}
-        while True:
-            with explained_remote("list", uri=self.uri):
-                page = client().call("list_objects_v2", Bucket=self._bucket, Prefix=start, **more)
+        for page in self._pages(self.uri, Prefix=start):
             for entry in page.get("Contents", ()):
                 yield entry["Key"].removeprefix(start), int(entry["Size"]), True
-            if not page.get("IsTruncated"):
-                return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def size(self, path: str) -> int:
         return int(self._head(path)["ContentLength"])
@@ -291,6 +271,20 @@ class ObjectRoot:
                 path=self.uri,
             )
         return known[self.uri]
+
+    def _bytes(self, path: str, **which: int) -> bytes:
+        with explained_remote("read", uri=self._at(path)):
+            data: bytes = client().files.cat_file(f"{self._bucket}/{self._key(path)}", **which)
+        return data
+
+    def _pages(self, uri: str, **named: str) -> Iterator[dict[str, Any]]:
+        while True:
+            with explained_remote("list", uri=uri):
+                page = client().call("list_objects_v2", Bucket=self._bucket, **named)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            named["ContinuationToken"] = page["NextContinuationToken"]
 
     def _head(self, path: str) -> dict[str, Any]:
         with explained_remote("read", uri=self._at(path)):

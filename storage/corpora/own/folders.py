@@ -19,7 +19,7 @@ from reelvec.storage.places.source_kinds import objects_of
 from reelvec.storage.reasons import Reason, Status
 from reelvec.storage.records import Video
 
-__all__ = ["LocalFolder", "RemoteFolder", "VideoFolder", "folder_at"]
+__all__ = ["VideoFolder", "folder_at"]
 
 
 class VideoFolder(Protocol):
