@@ -49,12 +49,8 @@ _SOURCE = "the command line"
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    app.command()(demo)
-    app.command()(run)
-    app.command()(embed)
-    app.command()(evaluate)
-    app.command()(report)
-    app.command()(reembed)
+    for command in (demo, run, embed, evaluate, report, reembed):
+        app.command()(command)
 
 
 def demo(
