@@ -19,7 +19,7 @@ from torch.nn import functional
 from reelvec.models.clip.blocks import CLIP_EPS, LayerNorm
 from reelvec.models.temporal import unit
 
-__all__ = ["Asked", "Drop", "Folded", "PoolFrames"]
+__all__ = ["Drop", "Folded", "PoolFrames"]
 
 Drop = Callable[[Tensor], Tensor]
 """Dropout of training: [T, V, D] to the same shape."""
