@@ -48,7 +48,7 @@ PLAYED = {
 }
 """Suffixes of files a browser may play, and their types; of others the page shows frames."""
 _FAILURES = 500
-_EXAMPLES, _LONGEST_EXAMPLE = 3, 80
+_EXAMPLES, _LONGEST_EXAMPLE, _LOOKED_AT = 3, 80, 1000
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -108,12 +108,13 @@ def _examples(run: reelvec.Run) -> list[str]:
     """Captions of different videos to search by, of the scored split if it has any."""
     if "captions" not in run.tables:
         return []
-    names, split = ["video_id", "text"], run.config.evaluate.split
-    batches = run.captions.batches
-    pieces = itertools.chain(batches(names, split=split), batches(names))
-    some = next((piece for piece in pieces if piece.num_rows), None)
-    rows = [] if some is None else some.to_pylist()
-    texts = {row["video_id"]: row["text"] for row in rows if len(row["text"]) <= _LONGEST_EXAMPLE}
+    texts: dict[str, str] = {}
+    for split in (run.config.evaluate.split, None):
+        pieces = run.captions.batches(["video_id", "text"], split=split)
+        rows = (row for piece in pieces for row in piece.to_pylist())
+        for row in itertools.islice(rows, 0 if texts else _LOOKED_AT):
+            if len(row["text"]) <= _LONGEST_EXAMPLE:
+                texts[row["video_id"]] = row["text"]
     found = list(dict.fromkeys(texts.values()))
     return found[:: max(1, len(found) // _EXAMPLES)][:_EXAMPLES]
 

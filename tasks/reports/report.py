@@ -8,7 +8,7 @@ reports of equal runs. The last page of a store is kept under a stable name too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reelvec.storage.commits.artifact import Artifact, PartRef, Snapshot
@@ -47,8 +47,11 @@ __all__ = [
     "report_in_force",
 ]
 
-REPORT_RECIPE = 3
+REPORT_RECIPE = 4
 """Raised when the page changes, so that old pages are drawn again."""
+
+PAGE_BYTES = 9_500_000
+"""Of a page, unless its words alone are more: then it has no picture of a query's answers."""
 
 _TABLE = "report"
 _HOW = {"store", "runner", "workers", "dask_address", "compaction", "gate"}
@@ -142,9 +145,15 @@ def _settings(sources: ReportSources) -> str:
 
 
 def gather(sources: ReportSources) -> ReportContents:
-    """Everything on the page, from the tables."""
+    """Everything on the page, from the tables: every query, and pictures while there is room."""
+    contents = _without_pictures(sources)
+    room = PAGE_BYTES - len(render(contents))
+    return replace(contents, pictures=pictures_of(sources, contents.queries, room=room))
+
+
+def _without_pictures(sources: ReportSources) -> ReportContents:
     metrics, coverage = read_metrics(sources.evaluation), read_coverage(sources.evaluation)
-    evaluate, sets = sources.config.evaluate, query_sets_of(sources)
+    evaluate = sources.config.evaluate
     return ReportContents(
         title=sources.config.name,
         subtitle=subtitle_of(sources, coverage),
@@ -164,8 +173,7 @@ def gather(sources: ReportSources) -> ReportContents:
         failures=with_pictures(failures_of(sources), sources=sources),
         gallery=gallery_of(sources),
         beside=beside_of(sources),
-        queries=sets,
-        pictures=pictures_of(sources, sets),
+        queries=query_sets_of(sources),
         provenance=provenance_of(sources),
         identities=identities_of(sources),
     )

@@ -2,7 +2,8 @@
 
 import { ask, at, card, count, make, say, state } from "/base.js";
 
-const MARGIN = 18, PAGE = 24, RING = 36, STEP = 16;
+const MARGIN = 18, PAGE = 24, RING = 36, FINGER = 20;
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 let map = null, of = "", chosen = [], loop = [], ring = null, asked = 0;
 
 const colours = () => {
@@ -94,10 +95,12 @@ function holds([x, y]) {
 const rows = () => map.rows.map((_, row) => row);
 const far = (row, [x, y]) => Math.hypot(map.at(row)[0] - x, map.at(row)[1] - y);
 
-/** The point nearest to where was tapped, within a finger's width. */
-function nearest(place) {
-  const best = rows().reduce((least, row) => (far(row, place) < far(least, place) ? row : least), 0);
-  return far(best, place) < 20 ? [best] : [];
+const closest = (place) => rows().reduce((least, row) => (far(row, place) < far(least, place) ? row : least), 0);
+
+/** The point where was tapped, within a finger's width. */
+function tappedOn(place) {
+  const best = closest(place);
+  return far(best, place) < FINGER ? [best] : [];
 }
 
 async function look({ offset = 0 } = {}) {
@@ -117,15 +120,24 @@ async function look({ offset = 0 } = {}) {
   }
 }
 
-/** A ring instead of a loop, for who has no pointer. */
+/** The point that an arrow leads to from a place: near, and little to the side. */
+function next([x, y], [across, up]) {
+  let best = -1, least = Infinity;
+  for (let row = 0; row < map.rows.length; row++) {
+    const [a, b] = map.at(row), along = (a - x) * across + (b - y) * up, aside = (a - x) * up - (b - y) * across;
+    if (along > 1 && along + 2 * Math.abs(aside) < least) [best, least] = [row, along + 2 * Math.abs(aside)];
+  }
+  return best;
+}
+
+/** A ring that goes from point to point, for who has no pointer. */
 function key(event) {
-  const canvas = at("plane"), way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
   if (!map) return;
-  if (way) {
-    const [x, y] = ring || [canvas.clientWidth / 2, canvas.clientHeight / 2];
-    const kept = (value, most) => Math.max(0, Math.min(value, most));
+  const canvas = at("plane"), middle = [canvas.clientWidth / 2, canvas.clientHeight / 2];
+  if (ARROWS[event.key]) {
+    const row = ring ? next(ring, ARROWS[event.key]) : closest(middle);
     loop = [];
-    ring = [kept(x + way[0] * STEP, canvas.clientWidth), kept(y + way[1] * STEP, canvas.clientHeight)];
+    if (row >= 0) ring = map.at(row);
   } else if (event.key === "Enter" && ring) {
     chosen = rows().filter((row) => far(row, ring) <= RING);
     look();
@@ -154,7 +166,7 @@ export function startMap() {
     drawing = false;
     const [xs, ys] = [0, 1].map((axis) => loop.map((point) => point[axis]));
     const tapped = Math.max(...xs) - Math.min(...xs) + Math.max(...ys) - Math.min(...ys) < 8;
-    chosen = tapped ? nearest(loop[0]) : rows().filter((row) => holds(map.at(row)));
+    chosen = tapped ? tappedOn(loop[0]) : rows().filter((row) => holds(map.at(row)));
     if (tapped) loop = [];
     paint();
     look();

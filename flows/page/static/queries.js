@@ -4,6 +4,7 @@ import { ask, at, card, count, make, say, state } from "/base.js";
 
 const PAGE = 20;
 const ORDERS = { worst: "worst first", best: "best first", gained: "those that rose most first", lost: "those that fell most first" };
+const NONE = { gained: " rose", lost: " fell" };
 let asked = 0;
 
 /** The queries that hold the words, from `offset` on. */
@@ -23,7 +24,7 @@ export async function queries({ offset = 0 } = {}) {
     const kind = direction === "t2v" ? "caption" : "video";
     const where = state.about?.split ? ` of the split ${state.about.split}` : "";
     const which = contains.trim() ? ` with “${contains.trim()}”` : "";
-    say("queries-said", found.total ? `${count(found.total, kind)}${where}${which}, ${ORDERS[order]}.` : `No ${kind}${where}${which}.`);
+    say("queries-said", found.total ? `${count(found.total, kind)}${where}${which}, ${ORDERS[order]}.` : `No ${kind}${where}${which}${NONE[order] || ""}.`);
     at("more").hidden = shown >= found.total;
     at("more").onclick = () => queries({ offset: shown });
   } catch (error) {
