@@ -108,13 +108,13 @@ def _examples(run: reelvec.Run) -> list[str]:
     """Captions of different videos to search by, of the scored split if it has any."""
     if "captions" not in run.tables:
         return []
-    texts: dict[str, str] = {}
     for split in (run.config.evaluate.split, None):
         pieces = run.captions.batches(["video_id", "text"], split=split)
-        rows = (row for piece in pieces for row in piece.to_pylist())
-        for row in itertools.islice(rows, 0 if texts else _LOOKED_AT):
-            if len(row["text"]) <= _LONGEST_EXAMPLE:
-                texts[row["video_id"]] = row["text"]
+        rows = itertools.chain.from_iterable(piece.to_pylist() for piece in pieces)
+        some = list(itertools.islice(rows, _LOOKED_AT))
+        if some:
+            break
+    texts = {row["video_id"]: row["text"] for row in some if len(row["text"]) <= _LONGEST_EXAMPLE}
     found = list(dict.fromkeys(texts.values()))
     return found[:: max(1, len(found) // _EXAMPLES)][:_EXAMPLES]
 

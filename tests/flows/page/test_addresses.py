@@ -66,7 +66,7 @@ def test_a_run_says_what_it_has(page):
     for run in store["runs"]:
         about = page.get("/api/run", params={"run": run["run"]}).json()
         assert about["scored"] and about["similar"] and {"test", "train"} <= set(about["splits"])
-        assert len(about["examples"]) == 3 and about["moments"] == []
+        assert 2 <= len(set(about["examples"])) <= 3 and about["moments"] == []
         assert about["counts"]["planned"] == 10 and about["metrics"] and about["coverage"]
 
 

@@ -164,12 +164,12 @@ def test_every_query_is_in_it_in_both_directions(store):
 def test_pictures_end_where_a_page_would_grow_too_large(store, monkeypatch):
     whole = report(store.session, sources_of(store)).path
     told = store.config.model_copy(update={"notes": "Smaller."})
-    for spare in (4000, 10**6):
+    for spare in (1200, 10**6):
         most = whole.stat().st_size - spare
         monkeypatch.setattr(drawing, "PAGE_BYTES", most)
         page = report(store.session, sources_of(store, config=told)).path
         pictures = len(data_of(page)["pictures"])
-        if spare == 4000:
+        if spare == 1200:
             assert page.stat().st_size <= most and 0 < pictures < len(data_of(whole)["pictures"])
         else:
             assert pictures == 0, "its words alone are more"
