@@ -18,7 +18,7 @@ from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Video
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.corpus.ingest import key_of
-from reelvec.tasks.embedding.windows import WINDOWS
+from reelvec.tasks.embedding.rows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread
 from reelvec.tasks.scoring.split_rows import check_columns, tensors_of
 
@@ -31,6 +31,7 @@ __all__ = [
     "best_videos",
     "check_query",
     "check_request",
+    "counts_of",
     "notes_of",
     "with_warning",
 ]
@@ -81,6 +82,8 @@ class Ranking:
     """Rows that were looked for."""
     scored: int = field(default=0, compare=False)
     """Of these, rows scored exactly; a bound shows of all others that they cannot be among them."""
+    undecided: int = field(default=0, compare=False)
+    """But for these: nothing shows it of them, since no more were to be scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +99,20 @@ class Answers:
     """Rows that were looked for."""
     scored: int = 0
     """Of these, rows scored exactly; all others are proven not to be among the answers."""
+    undecided: int = 0
+    """But for so many, which could be among them; 0: the answers are exact."""
 
 
-def check_request(text: str | None, *, top: int) -> None:
+def check_request(text: str | None, *, top: int, at_most: int | None = None) -> None:
     """Refuses what has no answer.
 
     Raises:
-        RequestError: no text, or no row asked for.
+        RequestError: no text, no row asked for, or none to be scored.
     """
     if top < 1:
         raise RequestError(f"top ({top}) must be at least 1")
+    if at_most is not None and at_most < 1:
+        raise RequestError(f"at_most ({at_most}) must be at least 1")
     if isinstance(text, str) and not text.strip():
         raise RequestError("the text is empty; say in words what to look for")
 
@@ -136,17 +143,28 @@ def answers_of(
         _row(rank, score, find(name) or Video(name, ""), reader=reader)
         for rank, (name, score) in enumerate(ranking.best, start=1)
     ]
-    return Answers(rows, unit, notes_of(ranking), ranking.videos, ranking.scored)
+    return Answers(rows, unit, notes_of(ranking), *counts_of(ranking))
+
+
+def counts_of(ranking: Ranking) -> tuple[int, int, int]:
+    """The last fields of `Answers`."""
+    return ranking.videos, ranking.scored, ranking.undecided
 
 
 def notes_of(ranking: Ranking) -> tuple[str, ...]:
     """What a person should know about a ranking."""
-    if not ranking.not_finite:
-        return ()
-    return (
-        f"{ranking.not_finite:,} videos are left out: their vectors hold NaN or infinity, and have"
-        " no place in any order; embed them with other weights",
-    )
+    notes = []
+    if ranking.not_finite:
+        notes.append(
+            f"{ranking.not_finite:,} videos are left out: their vectors hold NaN or infinity, and"
+            " have no place in any order; embed them with other weights"
+        )
+    if ranking.undecided:
+        notes.append(
+            f"not exact: {ranking.scored:,} of {ranking.videos:,} videos were scored, and"
+            f" {ranking.undecided:,} of the others could be among these; score more of them"
+        )
+    return tuple(notes)
 
 
 def best_videos(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from reelvec.models.features import EMBEDDING
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.tables import iter_tables
-from reelvec.tasks.embedding.windows import WINDOWS
+from reelvec.tasks.embedding.rows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product
 from reelvec.tasks.searching.bounded import BoundedIndex
 from reelvec.tasks.searching.places import VideosById, frames_by_clip
@@ -27,6 +27,7 @@ from reelvec.tasks.searching.search import (
     answers_of,
     best_videos,
     check_query,
+    counts_of,
     notes_of,
 )
 from reelvec.tasks.searching.vectors import VectorIndex
@@ -42,9 +43,9 @@ class Searcher:
     """Ranks the videos of a table; what it needs is opened once and stays open.
 
     Where the run cut its files into windows, these are ranked (`like` compares whole videos).
-    Scores that are a product of vectors come from one mapped matrix (`VectorIndex`), scores of
-    whole videos with a bound from `BoundedIndex`, others from the table, block by block. Not for
-    several threads at once.
+    Scores that are a product of vectors come from one mapped matrix (`VectorIndex`), scores with a
+    bound from `BoundedIndex`, others from the table, block by block. Not for several threads at
+    once.
 
     Args:
         embeddings: snapshot whose table `videos` or `windows` is searched.
@@ -81,26 +82,34 @@ class Searcher:
         top: int,
         split: str | None = None,
         only: pa.Array | None = None,
+        at_most: int | None = None,
     ) -> Answers:
-        """The `top` videos, of `only` these ids, for the features of one text."""
+        """The `top` videos, of `only` these ids, for the features of one text.
+
+        Raises:
+            RequestError: `at_most` are to be scored, and the score has no bound to choose them by.
+        """
+        if at_most is not None and scoring.bound is None:
+            raise RequestError(
+                f"no more than {at_most:,} videos were to be scored, and the score of this run's"
+                " family has no bound to choose them by; leave it out"
+            )
         if scoring.video_columns == (EMBEDDING,):
             check_query(query)
             return self._best_of(query[EMBEDDING].float().numpy(), top, split=split, only=only)
-        if scoring.bound is not None and self.table != WINDOWS:
-            index = self._bounded(scoring, scoring.bound)
-            ranking = index.best(query, top=top, split=split, only=only)
-            return self._answers(ranking, unit=scoring.unit)
-
-        def rank(wanted: int) -> Ranking:
-            return best_videos(
+        if scoring.bound is not None:
+            find = partial(self._bounded(scoring, scoring.bound).best, query, at_most=at_most)
+        else:
+            find = partial(
+                best_videos,
                 query,
                 embeddings=self._embeddings,
-                top=wanted,
                 scoring=scoring,
                 table=self.table,
-                split=split,
-                only=only,
             )
+
+        def rank(wanted: int) -> Ranking:
+            return find(top=wanted, split=split, only=only)
 
         return self._ranked(rank, top=top, unit=scoring.unit)
 
@@ -173,7 +182,9 @@ class Searcher:
     def _bounded(self, scoring: Scoring, bound: ScoreBound) -> BoundedIndex:
         """The table for a score with a bound; that of the last one stays open."""
         if self._last is None or self._last[0] is not bound:
-            index = BoundedIndex.of(self._embeddings, scoring=scoring, bound=bound)
+            index = BoundedIndex.of(
+                self._embeddings, scoring=scoring, bound=bound, table=self.table
+            )
             self._last = bound, index
         return self._last[1]
 
@@ -245,7 +256,7 @@ class Searcher:
                 zip(ranking.best, windows, strict=True), start=1
             )
         ]
-        return Answers(rows, unit, notes_of(ranking), ranking.videos, ranking.scored)
+        return Answers(rows, unit, notes_of(ranking), *counts_of(ranking))
 
     def _answers(self, ranking: Ranking, *, unit: str) -> Answers:
         return answers_of(ranking, find=self.videos.find, reader=self._reader, unit=unit)

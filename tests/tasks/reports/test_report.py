@@ -18,9 +18,9 @@ from reelvec.storage.runs import RunRecord
 from reelvec.storage.tables import read_table
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.corpus.ingest import key_of
-from reelvec.tasks.reports import report as drawing
-from reelvec.tasks.reports.facts import notes_of
+from reelvec.tasks.reports import gathering
 from reelvec.tasks.reports.gallery import choose_queries
+from reelvec.tasks.reports.notes import notes_of
 from reelvec.tasks.reports.rendering.charts import Axis, compact, linear_axis
 from reelvec.tasks.reports.rendering.gallery import FRAME_PIXELS, strip_jpeg
 from reelvec.tasks.reports.rendering.markup import Markup, tag
@@ -166,7 +166,7 @@ def test_pictures_end_where_a_page_would_grow_too_large(store, monkeypatch):
     told = store.config.model_copy(update={"notes": "Smaller."})
     for spare in (1200, 10**6):
         most = whole.stat().st_size - spare
-        monkeypatch.setattr(drawing, "PAGE_BYTES", most)
+        monkeypatch.setattr(gathering, "PAGE_BYTES", most)
         page = report(store.session, sources_of(store, config=told)).path
         pictures = len(data_of(page)["pictures"])
         if spare == 1200:
