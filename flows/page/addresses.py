@@ -24,6 +24,7 @@ from reelvec.flows.page.mapping import points, videos_at
 from reelvec.flows.page.media import clip_of, decoded_jpeg, is_stored, strip_of
 from reelvec.flows.page.open_runs import OpenRuns
 from reelvec.models.errors import ModelError
+from reelvec.models.spans import Span
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.tasks.scoring.split_rows import MissingColumnError
 
@@ -42,6 +43,7 @@ _LONGEST = 2000
 
 Words = Annotated[str, Query(max_length=_LONGEST)]
 Name = Annotated[str | None, Query(max_length=_LONGEST)]
+Seconds = Annotated[float, Query(ge=0, allow_inf_nan=False)]
 
 
 class Json(Response):
@@ -79,7 +81,7 @@ def site(
     _add_documents(app, runs)
     _add_searches(app, runs, known)
     _add_queries(app, runs)
-    _add_map(app, runs)
+    _add_map(app, runs, known)
     _add_media(app, runs)
     _add_metrics(app, StoreCollector(store.uri))
     _add_errors(app)
@@ -192,12 +194,13 @@ def _add_queries(app: FastAPI, runs: OpenRuns) -> None:
         return Json(found)
 
 
-def _add_map(app: FastAPI, runs: OpenRuns) -> None:
+def _add_map(app: FastAPI, runs: OpenRuns, attributes: Attributes) -> None:
     @app.get("/api/map")
-    def points_of(run: Name = None) -> Response:
+    def points_of(run: Name = None, split: Name = None, where: Name = None) -> Response:
         opened = runs.get(run)
         with runs.lock:
-            return Json(points(opened))
+            only = only_fitting(opened, attributes, where=where)
+            return Json(points(opened, split=split or None, only=only))
 
     @app.get("/api/videos")
     def videos(
@@ -222,10 +225,13 @@ def _add_media(app: FastAPI, runs: OpenRuns) -> None:
         run: Name = None,
         state: Name = None,
         count: Annotated[int, Query(ge=1, le=5)] = 5,
+        start: Seconds = 0.0,
+        end: Seconds | None = None,
     ) -> Response:
         opened = runs.get(run, state=state)
+        span = None if end is None else Span(start, end)
         with runs.lock:
-            jpeg = strip_of(opened, id, count=count)
+            jpeg = strip_of(opened, id, count=count, span=span)
         return Response(jpeg, media_type="image/jpeg")
 
     @app.get("/media/failed")

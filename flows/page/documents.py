@@ -18,6 +18,7 @@ from reelvec.flows.page.open_runs import OpenRun
 from reelvec.storage.file_marks import FileMark
 from reelvec.storage.reasons import Status
 from reelvec.storage.records import Video
+from reelvec.tasks.corpus.ingest import key_of
 from reelvec.tasks.corpus.ledger import LedgerRow, counts, failures
 from reelvec.tasks.reports.pictures import may_be_seen
 from reelvec.tasks.searching.search import Answers
@@ -47,6 +48,7 @@ PLAYED = {
 }
 """Suffixes of files a browser may play, and their types; of others the page shows frames."""
 _FAILURES = 500
+_EXAMPLES, _LONGEST_EXAMPLE, _LOOKED_AT = 3, 80, 1000
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -82,6 +84,7 @@ def about_run(opened: OpenRun) -> Document:
     run = opened.run
     tables = run.tables
     metrics = [asdict(row) for row in run.metrics()] if "metrics" in tables else []
+    moments = run.table("moments").arrow().to_pylist() if "moments" in tables else []
     coverage = run.table("coverage").arrow().to_pylist() if "coverage" in tables else []
     return {
         "state": opened.state,
@@ -93,28 +96,50 @@ def about_run(opened: OpenRun) -> Document:
         "similar": "embedding" in run.videos.columns,
         "scored": "ranks" in tables,
         "split": run.config.evaluate.split,
-        "metrics": [{name: finite(value) for name, value in row.items()} for row in metrics],
+        "metrics": [_finite(row) for row in metrics],
+        "moments": [_finite(row) for row in moments],
+        "examples": once(opened, "examples", lambda: _examples(run)),
         "coverage": coverage,
         "counts": once(opened, "failures", lambda: _failures(opened))["counts"],
     }
+
+
+def _examples(run: reelvec.Run) -> list[str]:
+    """Captions of different videos to search by, of the scored split if it has any."""
+    if "captions" not in run.tables:
+        return []
+    for split in (run.config.evaluate.split, None):
+        pieces = run.captions.batches(["video_id", "text"], split=split)
+        rows = itertools.chain.from_iterable(piece.to_pylist() for piece in pieces)
+        some = list(itertools.islice(rows, _LOOKED_AT))
+        if some:
+            break
+    texts = {row["video_id"]: row["text"] for row in some if len(row["text"]) <= _LONGEST_EXAMPLE}
+    found = list(dict.fromkeys(texts.values()))
+    return found[:: max(1, len(found) // _EXAMPLES)][:_EXAMPLES]
 
 
 def answers(opened: OpenRun, found: Answers) -> Document:
     """The rows of a search, with what can be shown of each video."""
     rows = []
     for row in found.rows:
-        video = opened.search.searcher.videos.find(row.video_id)
-        shown = shown_of(row.video_id, video)
+        shown = shown_of(opened, row.video_id)
         if opened.search.searcher.table == "windows":
             length = row.end_seconds - row.start_seconds
             shown |= {"start": row.start_seconds, "end": row.end_seconds, "seconds": length}
+            shown["moment"] = True
         rows.append(shown | {"rank": row.rank, "score": row.score})
     return {"state": opened.state, "unit": found.unit, "notes": list(found.notes), "rows": rows}
 
 
-def shown_of(video_id: str, video: Video | None) -> Document:
-    """Where a video is, and whether its clip can be played."""
-    video = video or Video(video_id, "")
+def shown_of(opened: OpenRun, video_id: str) -> Document:
+    """Where a video is, whether its clip can be played and whether frames of it are stored.
+
+    `start` and `end` are of a clip within a file of `whole` seconds; `end` is 0 where the file is
+    the clip. `moment`: they are of a window that was found in the video.
+    """
+    searcher = opened.search.searcher
+    video = searcher.videos.find(video_id) or Video(video_id, "")
     name = PurePath(video.path).name
     start, end = video.start_seconds or 0.0, video.end_seconds or 0.0
     return {
@@ -125,7 +150,10 @@ def shown_of(video_id: str, video: Video | None) -> Document:
         "start": start,
         "end": end,
         "seconds": (end - start) if end else video.duration_seconds_from_header,
+        "whole": video.duration_seconds_from_header,
+        "moment": False,
         "plays": _plays(video),
+        "pictured": searcher.frames is not None and key_of(video) in searcher.frames,
     }
 
 
@@ -153,13 +181,12 @@ def queries(
         table = table.filter(_holds(table, contains))
     table = _ordered(table, order)
     shown = table.slice(offset, limit).to_pylist()
-    find = opened.search.searcher.videos.find
     for row in shown:
         ids = dict.fromkeys([row["video_id"], *(row.get("top_video_ids") or ())])
-        row["videos"] = {name: shown_of(name, find(name)) for name in ids}
+        row["videos"] = {name: shown_of(opened, name) for name in ids}
         row |= {name: finite(row.get(name)) for name in ("rank", "score", "before")}
         row["top_scores"] = [finite(score) for score in row.get("top_scores") or ()]
-    return {"state": opened.state, "total": table.num_rows, "rows": shown}
+    return {"state": opened.state, "total": table.num_rows, "unit": "logit", "rows": shown}
 
 
 def _ordered(table: pa.Table, order: str) -> pa.Table:
@@ -232,6 +259,10 @@ def _failure(opened: OpenRun, row: LedgerRow) -> Document:
     video = opened.search.searcher.videos.find(row.video_id)
     seen = row.status == Status.SALVAGED or (video is not None and may_be_seen(video, row.reason))
     return {**{key: getattr(row, key) for key in keys}, "seen": seen}
+
+
+def _finite(row: Mapping[str, Any]) -> Document:
+    return {name: finite(value) for name, value in row.items()}
 
 
 def finite(value: object) -> object:

@@ -11,6 +11,8 @@ import numpy as np
 
 from reelvec.flows.page.documents import PLAYED
 from reelvec.flows.page.open_runs import OpenRun
+from reelvec.models.sampling.windows import frames_within
+from reelvec.models.spans import Span
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.file_marks import FileMark
 from reelvec.storage.records import Video
@@ -51,8 +53,14 @@ def clip_of(opened: OpenRun, video_id: str) -> Clip:
     return Clip(video.path, kind, on_disk)
 
 
-def strip_of(opened: OpenRun, video_id: str, *, count: int) -> bytes:
+def strip_of(opened: OpenRun, video_id: str, *, count: int, span: Span | None = None) -> bytes:
     """Some of a video's stored frames side by side, a JPEG.
+
+    Args:
+        opened: the run.
+        video_id: of its corpus.
+        count: frames at most.
+        span: those of these seconds alone, if there are any; None: of the whole video.
 
     Raises:
         MissingArtifactError: no such video, or it has no stored frames.
@@ -61,8 +69,11 @@ def strip_of(opened: OpenRun, video_id: str, *, count: int) -> bytes:
     if reader is None or not key or key not in reader:
         raise MissingArtifactError(f"no frames of ({video_id}) are stored")
     frames = reader.frames(key)
-    wanted = min(len(frames), max(1, min(count, STRIP_FRAMES)))
-    places = (np.arange(wanted) + 0.5) / wanted * len(frames)  # the middles of equal stretches
+    first, stop = (0, len(frames)) if span is None else frames_within(reader.pts(key), span)
+    if first == stop:
+        first, stop = 0, len(frames)
+    wanted = min(stop - first, max(1, min(count, STRIP_FRAMES)))
+    places = first + (np.arange(wanted) + 0.5) / wanted * (stop - first)  # middles of stretches
     return strip_jpeg(frames[places.astype(np.int64)])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.tables import read_table
 from reelvec.tasks.reports.facts import (
@@ -18,16 +20,26 @@ from reelvec.tasks.reports.notes import notes_of
 from reelvec.tasks.reports.pictures import with_pictures
 from reelvec.tasks.reports.queries import beside_of, pictures_of, query_sets_of
 from reelvec.tasks.reports.rendering.contents import Ranks, ReportContents
+from reelvec.tasks.reports.rendering.page import render
 from reelvec.tasks.reports.sources import ReportSources
 from reelvec.tasks.scoring.evaluate import read_coverage, read_metrics
 
 __all__ = ["gather"]
 
+PAGE_BYTES = 9_500_000
+"""Of a page, unless its words alone are more: then it has no picture of a query's answers."""
+
 
 def gather(sources: ReportSources) -> ReportContents:
-    """Everything on the page, from the tables."""
+    """Everything on the page, from the tables: every query, and pictures while there is room."""
+    contents = _without_pictures(sources)
+    room = PAGE_BYTES - len(render(contents))
+    return replace(contents, pictures=pictures_of(sources, contents.queries, room=room))
+
+
+def _without_pictures(sources: ReportSources) -> ReportContents:
     metrics, coverage = read_metrics(sources.evaluation), read_coverage(sources.evaluation)
-    evaluate, sets = sources.config.evaluate, query_sets_of(sources)
+    evaluate = sources.config.evaluate
     return ReportContents(
         title=sources.config.name,
         subtitle=subtitle_of(sources, coverage),
@@ -47,8 +59,7 @@ def gather(sources: ReportSources) -> ReportContents:
         failures=with_pictures(failures_of(sources), sources=sources),
         gallery=gallery_of(sources),
         beside=beside_of(sources),
-        queries=sets,
-        pictures=pictures_of(sources, sets),
+        queries=query_sets_of(sources),
         provenance=provenance_of(sources),
         identities=identities_of(sources),
     )

@@ -27,9 +27,8 @@ MOST_QUERIES = 100_000
 MOST_VIDEOS = 2000
 """With their nearest, where nothing was asked."""
 NEAREST = 5
-PICTURE_BYTES = 4_000_000
-"""Of all pictures; what comes after has none."""
-
+_AROUND = 16
+"""Bytes of a picture's number, quotes and commas."""
 Before = Mapping[int, float]
 _TABLES = {"t2v": "ranks", "v2t": "video_ranks"}
 
@@ -121,11 +120,16 @@ def beside_of(sources: ReportSources) -> Beside | None:
     return Beside(name=against.name, metrics=metrics, note=note)
 
 
-def pictures_of(sources: ReportSources, sets: Iterable[QuerySet]) -> dict[str, bytes]:
-    """A frame of each video that a query names, as far as their bytes fit a page."""
+def pictures_of(sources: ReportSources, sets: Iterable[QuerySet], *, room: int) -> dict[str, bytes]:
+    """A frame of each video that a query names, as JPEG, as far as a page has room.
+
+    Args:
+        sources: where their frames are.
+        sets: the queries.
+        room: bytes of the page that are left for them, written in base64.
+    """
     named = set(_videos_in(sets))
     made: dict[str, bytes] = {}
-    left = PICTURE_BYTES
     with closing(FrameReader(sources.frames, few=True)) as reader:
         for video in sources.corpus.videos:
             key = key_of(video)
@@ -133,8 +137,8 @@ def pictures_of(sources: ReportSources, sets: Iterable[QuerySet]) -> dict[str, b
                 continue
             frames = reader.frames(key)
             jpeg = picture_jpeg(np.asarray(frames[len(frames) // 2]))
-            left -= len(jpeg)
-            if left < 0:
+            room -= -(-len(jpeg) // 3) * 4 + _AROUND
+            if room < 0:
                 break
             made[video.video_id] = jpeg
     return made

@@ -1,12 +1,13 @@
 // What every view needs: the server's documents, elements, and how a video is shown.
 
-const WARM = 3;
-const hovers = matchMedia("(hover: hover)").matches; // else controls are always shown
+const WARM = 3, NO_FRAMES = "No frames are stored.";
 export const at = (id) => document.getElementById(id);
 
-/** run, against: as the server names them; of: the tables' state; like: shows others like a video. */
+/** run, against: as the server names them; of: the tables' state; like: shows others like a video;
+    narrowed: the split and the conditions that hold in a search and on the map. */
 export const state = {
   run: "", against: "", view: "search", about: null, of: "", warm: [], like: () => {},
+  narrowed: () => ({}),
 };
 
 /** A document of the server, or an Error in its words; a list is a name several times. */
@@ -41,7 +42,7 @@ export function make(tag, attributes = {}, ...children) {
 }
 
 export function say(id, words, bad = false) {
-  at(id).textContent = words;
+  at(id).textContent = bad ? words.slice(0, 1).toUpperCase() + words.slice(1) : words;
   at(id).classList.toggle("bad", bad);
 }
 
@@ -50,6 +51,8 @@ export const media = (kind, id, more = {}) =>
 
 export const count = (number, one, many = `${one}s`) =>
   `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+
+const number = (value) => value.toFixed(3).replace("-", "−");
 
 export function seconds(value) {
   if (value < 60) return `${value.toFixed(1)} s`;
@@ -63,13 +66,16 @@ function picture(source, id, instead) {
   return made;
 }
 
-/** Stored frames of a video, side by side; words where there are none. */
-export const strip = (video, frames) =>
-  picture(media("strip", video.video_id, { count: frames }), video.video_id, "No frames are stored.");
+/** Stored frames of a video, or of a moment in it, side by side; words where there are none. */
+const strip = (video, frames) => (video.pictured
+  ? picture(media("strip", video.video_id, { count: frames, ...within(video) }), video.video_id, NO_FRAMES) : NO_FRAMES);
+
+const within = (video) => (video.moment ? { start: video.start, end: video.end } : {});
+
+export const unseen = () => make("span", { class: "none" }, "Nothing of it can be seen.");
 
 /** What can still be seen of a video that failed. */
-export const remains = (video) =>
-  picture(media("failed", video.video_id), video.video_id, make("span", { class: "none" }, "Nothing of it can be seen."));
+export const remains = (video) => picture(media("failed", video.video_id), video.video_id, unseen());
 
 /** A clip that was played holds a connection, of which a browser has six: the oldest gives it back. */
 function warm(clip) {
@@ -80,21 +86,39 @@ function warm(clip) {
 /** The clip where a browser can play it, else its stored frames. */
 function screen(video, { small = false } = {}) {
   if (!video.plays || small) return strip(video, small ? 1 : 3);
-  const window = video.end ? `#t=${video.start},${video.end}` : "";
   const clip = make("video", {
-    src: media("clip", video.video_id) + window, controls: !hovers, muted: true, loop: true,
-    playsInline: true, preload: hovers ? "none" : "metadata", ariaLabel: `Clip ${video.video_id}`,
-    poster: media("strip", video.video_id, { count: 1 }),
+    src: media("clip", video.video_id) + (video.end ? `#t=${video.start}` : ""), muted: true, loop: !video.end,
+    playsInline: true, preload: "none", ariaLabel: `Clip ${video.video_id}`,
+    tabIndex: 0, ...(video.pictured ? { poster: media("strip", video.video_id, { count: 1, ...within(video) }) } : {}),
   });
   clip.addEventListener("error", () => clip.replaceWith(strip(video, 3)));
-  clip.tabIndex = 0;
-  for (const begin of ["mouseenter", "focus"]) {
-    clip.addEventListener(begin, () => { clip.controls = true; clip.play().catch(() => {}); warm(clip); });
+  const begin = () => {
+    if (clip.controls) return; // it plays, or was stopped by its own button
+    clip.controls = true;
+    clip.play().catch(() => {});
+    warm(clip);
+  };
+  for (const event of ["mouseenter", "focus", "click"]) clip.addEventListener(event, begin);
+  for (const event of ["mouseleave", "blur"]) {
+    clip.addEventListener(event, () => { clip.controls = false; clip.pause(); });
   }
-  for (const end of ["mouseleave", "blur"]) {
-    clip.addEventListener(end, () => { clip.controls = !hovers; clip.pause(); });
+  if (video.end) { // a moment begins again at its end; what lies beyond may be looked at
+    clip.addEventListener("timeupdate", () => {
+      const over = clip.currentTime - video.end;
+      if (!clip.seeking && over >= 0 && over < 1) clip.currentTime = video.start;
+    });
   }
   return clip;
+}
+
+/** Where a moment lies in its file, as a line. */
+function timeLine(video) {
+  if (!video.end || !(video.whole > 0)) return null;
+  const words = `${seconds(video.start)} to ${seconds(video.end)} of ${seconds(video.whole)}`;
+  const part = make("span", { class: "part" });
+  part.style.left = `${100 * video.start / video.whole}%`;
+  part.style.width = `${100 * Math.min(1, (video.end - video.start) / video.whole)}%`;
+  return make("div", { class: "time-line", role: "img", ariaLabel: words, title: words }, part);
 }
 
 /** One video: what it looks like, its place and score, and a way to others like it. */
@@ -104,15 +128,19 @@ export function card(video, { rank = null, score = null, unit = "", small = fals
   made.classList.toggle("true", right);
   made.dataset.video = video.video_id;
   part("screen").append(screen(video, { small }));
+  const line = timeLine(video);
+  if (line) part("screen").after(line);
   part("rank").textContent = rank === null ? "" : rank;
   part("name").textContent = video.video_id;
   part("name").title = video.path || "its file has left the corpus";
-  part("score").textContent = score === null ? "" : `${unit} ${score.toFixed(3)}`.trim();
+  part("score").textContent = score === null ? "" : `${unit} ${number(score)}`.trim();
   part("where").textContent = [
-    video.start || video.end && video.start ? `from ${seconds(video.start)}` : "",
-    video.seconds ? seconds(video.seconds) : "", small ? "" : video.split,
+    video.end ? `${seconds(video.start)} – ${seconds(video.end)}` : video.seconds ? seconds(video.seconds) : "",
+    small ? "" : video.split,
   ].filter(Boolean).join(" · ");
-  if (state.about?.similar) part("more-like").addEventListener("click", () => state.like(video.video_id));
-  else part("more-like").remove();
+  if (state.about?.similar) {
+    part("more-like").ariaLabel = `More like this: ${video.video_id}`;
+    part("more-like").addEventListener("click", () => state.like(video.video_id));
+  } else part("more-like").remove();
   return made;
 }

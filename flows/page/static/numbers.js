@@ -1,6 +1,6 @@
 // Numbers of a run, beside another one where it is chosen; its curves; its failures.
 
-import { ask, at, count, make, remains, say, state } from "/base.js";
+import { ask, at, count, make, remains, say, state, unseen } from "/base.js";
 
 const DIRECTIONS = { t2v: "text to video", v2t: "video to text" };
 
@@ -11,9 +11,10 @@ export async function failures() {
     const found = await ask("/api/failures");
     const { planned, ok, salvaged, quarantined, pending } = found.counts;
     const more = found.total > found.rows.length ? ` The first ${found.rows.length} are shown.` : "";
-    say("failures-said", `Of ${count(planned, "video")}: ${ok} ok, ${salvaged} salvaged, ${quarantined} quarantined, ${pending} pending.${more}`);
+    say("failures-said", `Of ${count(planned, "video")}: ${ok.toLocaleString("en")} ok, ${salvaged} salvaged, ${quarantined} quarantined, ${pending} pending.${more}`);
+    if (!found.total) at("failed").append(make("p", { class: "good" }, "Every video could be used: none failed."));
     at("failed").append(...found.rows.map((row) => make("article", { class: "failure" },
-      row.seen ? remains(row) : null,
+      row.seen ? remains(row) : unseen(),
       make("div", {},
         make("div", {}, make("b", {}, row.video_id), " ",
           make("span", { class: `pill ${row.status === "salvaged" ? "near" : "miss"}` }, row.status)),
@@ -35,11 +36,16 @@ function table(rows) {
 
 function shown(value) {
   if (value === null || value === undefined) return "–";
-  if (typeof value === "number") return Number.isInteger(value) ? value.toLocaleString("en") : value.toFixed(1);
+  if (typeof value === "number") return Number.isInteger(value) ? value.toLocaleString("en") : value.toFixed(1).replace("-", "−");
   return String(value);
 }
 
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)}`;
+
+const UNITS = { MdR: "MdR, rank", MnR: "MnR, rank" };
+const named = (metric) => UNITS[metric] || (/^R|^mAP|^mIoU/.test(metric) ? `${metric}, %` : metric.replace(/ s$/, ", s"));
+const digit = (value) => (value === null ? "–" : value.toFixed(1).replace("-", "−"));
+const interval = (row) => (row.low === null ? "–" : `${row.low.toFixed(1)} – ${row.high.toFixed(1)}`);
 
 /** Rows by a first column of names: what a phone is wide enough for. */
 export function about() {
@@ -47,38 +53,51 @@ export function about() {
   const numbers = at("numbers");
   say("about-said", `${run.model}, ${count(run.videos, "video")}, run ${run.name} (${run.identifier}).`);
   numbers.replaceChildren();
-  const beside = make("div");
   if (state.against) {
+    const beside = make("section");
     numbers.append(beside);
     compared(beside);
   }
+  const panels = make("div", { class: "panels" });
+  numbers.append(panels);
+  const scored = scores(run);
+  panels.append(panel("What the tables scored", scored.length ? table(scored)
+    : make("p", { class: "said" }, "This run is not scored: it has no captions, or `reelvec evaluate` was not run.")));
+  if (run.moments.length) {
+    panels.append(panel("What windows scored", table(run.moments.map((row) => ({
+      "": named(row.metric), value: digit(row.value), "95 % interval": interval(row), queries: row.n })))));
+  }
+  if (run.coverage.length) {
+    const names = ["planned", "ok", "salvaged", "quarantined", "captions", "captions_scored"];
+    panels.append(panel("What they cover", table(names.map((name) => ({
+      "": name.startsWith("captions") ? name.replace("_", " ") : `videos ${name}`,
+      ...Object.fromEntries(run.coverage.map((row) => [row.split || "every split", row[name]])),
+    })))));
+  }
+  panels.append(panel("What became of every video",
+    table(Object.entries(run.counts).map(([name, value]) => ({ "": name, videos: value })))));
+  const drawn = make("div", { class: "charts" });
+  numbers.append(drawn);
+  curves(drawn);
+}
+
+const panel = (name, shown) => make("section", {}, make("h2", {}, name), shown);
+
+/** A row a metric, a column a direction. */
+function scores(run) {
   const scored = new Map();
   for (const row of run.metrics) {
     const plain = row.protocol === "single" || row.protocol === "multi";
-    const of = [row.direction, plain ? "" : row.protocol, row.subset].filter(Boolean).join(", ");
+    const of = [DIRECTIONS[row.direction] || row.direction, plain ? "" : row.protocol, row.subset].filter(Boolean).join(", ");
     const put = (name, value) => scored.set(name, { ...(scored.get(name) || { "": name }), [of]: value });
-    put(row.metric, row.value);
-    if (row.metric === "R@1" && row.low !== null) put("R@1, 95 %", `${row.low.toFixed(1)} – ${row.high.toFixed(1)}`);
-    if (row.published !== null) put(`${row.metric}, published`, row.published);
+    put(named(row.metric), digit(row.value));
+    if (row.metric === "R@1" && row.low !== null) put("R@1, 95 % interval", interval(row));
+    if (row.published !== null) put(`${named(row.metric)}, published`, digit(row.published));
     put("queries", row.n);
   }
   const queries = scored.get("queries");
   if (scored.delete("queries")) scored.set("queries", queries);
-  numbers.append(make("h2", {}, "What the tables scored"));
-  if (scored.size) numbers.append(table([...scored.values()]));
-  else numbers.append(make("p", {}, "This run is not scored: it has no captions, or `reelvec evaluate` was not run."));
-  if (run.coverage.length) {
-    const names = ["planned", "ok", "salvaged", "quarantined", "captions", "captions_scored"];
-    numbers.append(make("h2", {}, "What they cover"), table(names.map((name) => ({
-      "": name.replace("_", " "),
-      ...Object.fromEntries(run.coverage.map((row) => [row.split || "every split", row[name]])),
-    }))));
-  }
-  numbers.append(make("h2", {}, "What became of every video"),
-    table(Object.entries(run.counts).map(([name, value]) => ({ "": name, videos: value }))));
-  const drawn = make("div", { class: "charts" });
-  numbers.append(drawn);
-  curves(drawn);
+  return [...scored.values()];
 }
 
 /** The chosen run less the other one, over the queries both have. */
@@ -92,8 +111,8 @@ async function compared(to) {
       return;
     }
     to.append(table(found.metrics.map((row) => ({
-      "": `${row.metric} ${row.direction}`, there: row.old, here: row.new,
-      difference: signed(row.new - row.old), "95 %": `${signed(row.low)} to ${signed(row.high)}`,
+      "": `${row.metric} ${row.direction}, %`, there: digit(row.old), here: digit(row.new),
+      difference: signed(row.new - row.old), "95 % interval": `${signed(row.low)} to ${signed(row.high)}`,
     }))));
     for (const [direction, change] of Object.entries(found.changes)) {
       to.append(make("p", { class: "faint" },
@@ -141,12 +160,16 @@ function chart(title, label, lines, { low, high } = {}) {
   const x = (v) => LEFT + (v - left) / (right - left || 1) * (WIDTH - LEFT - RIGHT);
   const y = (v) => HEIGHT - BOTTOM - (v - bottom) / (top - bottom || 1) * (HEIGHT - TOP - BOTTOM);
   const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": title });
-  const short = (v) => String(Number(v.toPrecision(3)));
+  const short = (v) => (Number.isInteger(v) ? v : Number(v.toPrecision(3))).toLocaleString("en");
+  const whole = xs.every(Number.isInteger), steps = whole ? Math.max(1, Math.min(4, right - left)) : 4;
   for (let n = 0; n <= 4; n++) {
-    const up = bottom + (top - bottom) * n / 4, across = left + (right - left) * n / 4;
+    const up = bottom + (top - bottom) * n / 4;
     svg.append(draw("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(up), y2: y(up) }));
     svg.append(draw("text", { x: LEFT - 7, y: y(up) + 4, "text-anchor": "end" }, short(up)));
-    const anchor = n === 0 ? "start" : n === 4 ? "end" : "middle";
+  }
+  for (let n = 0; n <= steps; n++) {
+    const exact = left + (right - left) * n / steps, across = whole ? Math.round(exact) : exact;
+    const anchor = n === 0 ? "start" : n === steps ? "end" : "middle";
     svg.append(draw("text", { x: x(across), y: HEIGHT - BOTTOM + 16, "text-anchor": anchor }, short(across)));
   }
   svg.append(draw("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, label));

@@ -7,91 +7,125 @@ import { about, failures } from "/numbers.js";
 import { queries } from "/queries.js";
 
 const VIEWS = ["search", "map", "queries", "failures", "about"];
+const FIRST = 24, MOST = 96, SOME = 12;
 let asked = 0;
+let likeId = ""; // the video whose like is looked for; "": words are
+let stale = true; // the answers shown are of another question
+
+state.narrowed = () => ({
+  ...(at("split").value ? { split: at("split").value } : {}),
+  ...(conditions().length ? { where: JSON.stringify(conditions()) } : {}),
+});
 
 /** Search, by the words in the box or like a video, and show what is found. */
-async function search({ likeId = "" } = {}) {
-  const text = at("text").value.trim();
-  const number = ++asked;
+async function search({ top = FIRST } = {}) {
+  const text = at("text").value.trim(), number = ++asked;
+  stale = false;
   at("like").hidden = !likeId;
-  at("like").replaceChildren("Like ", make("b", {}, likeId), make("button", {
-    type: "button", onclick: () => { at("like").hidden = true; remember(); search(); },
-  }, "Back to words"));
-  if (!text && !likeId) {
+  at("like-name").textContent = likeId;
+  if (top === FIRST) { // else what is there stays until more is there
+    at("examples").hidden = at("notes").hidden = at("answers-more").hidden = true;
     at("answers").replaceChildren();
-    at("notes").hidden = true;
-    say("said", state.about ? `${count(state.about.videos, "video")} can be searched.` : "");
-    return;
   }
+  if (!text && !likeId) { await offer(number); return; }
   say("said", "Searching …");
-  const split = at("split").value, where = conditions();
   try {
     const began = performance.now();
-    const wanted = likeId ? { like: likeId } : { text };
-    const found = await ask("/api/search", {
-      ...wanted, ...(split ? { split } : {}), ...(where.length ? { where: JSON.stringify(where) } : {}),
-    });
+    const found = await ask("/api/search", { ...(likeId ? { like: likeId } : { text }), top, ...state.narrowed() });
     if (number !== asked) return;
     const took = (performance.now() - began) / 1000;
     at("notes").hidden = !found.notes.length;
     at("notes").textContent = found.notes.join(" ");
     at("answers").replaceChildren(...found.rows.map((row) =>
       card(row, { rank: row.rank, score: row.score, unit: found.unit })));
-    say("said", `${count(found.rows.length, "video")}, best first, by ${found.unit}, in ${took.toFixed(2)} s.`);
+    const what = found.rows.some((row) => row.moment) ? "moment" : "video";
+    say("said", found.rows.length
+      ? `${count(found.rows.length, what)}, best first, by ${found.unit}, in ${took.toFixed(2)} s.` : "No video is found.");
+    at("answers-more").hidden = found.rows.length < top || top === MOST;
   } catch (error) {
     if (number !== asked) return;
     at("answers").replaceChildren();
-    at("notes").hidden = true;
+    at("answers-more").hidden = true;
     say("said", error.message, true);
   }
 }
 
+/** Nothing is asked: what could be, and some of the videos. */
+async function offer(number) {
+  const run = state.about;
+  say("said", run ? `${count(run.videos, "video")} can be searched.` : "");
+  if (!run) return;
+  at("examples").hidden = !run.examples.length;
+  at("examples").replaceChildren("Try ", ...run.examples.map((text) => make("button", {
+    type: "button", onclick: () => { at("text").value = text; remember(); search(); },
+  }, text)));
+  if (!run.similar || !run.videos) return;
+  const many = Math.min(SOME, run.videos);
+  const rows = Array.from({ length: many }, (_, place) => Math.floor(place * run.videos / many));
+  try {
+    const found = await ask("/api/videos", { row: rows, state: run.state });
+    if (number === asked) at("answers").replaceChildren(...found.rows.map((video) => card(video)));
+  } catch { /* they are not what was asked for */ }
+}
+
 function like(id) {
+  likeId = id;
   show("search", { push: false });
-  remember({ like: id });
-  search({ likeId: id });
+  remember();
+  search();
   scrollTo({ top: 0 });
+  at("like-end").focus({ preventScroll: true });
 }
 state.like = like;
 
-/** Search again, as it was asked last. */
+function backToWords() {
+  likeId = "";
+  remember();
+  search();
+  at("text").focus({ preventScroll: true });
+}
+
+/** The filters are others now. */
 function again() {
-  const likeId = at("like").hidden ? "" : new URLSearchParams(location.search).get("like") || "";
-  remember({ like: likeId });
-  search({ likeId });
+  stale = true;
+  remember();
+  show(state.view, { push: false });
 }
 
 /** Keep what is looked at in the address, so that it can be gone back to. */
-function remember({ like = "", push = true } = {}) {
+function remember() {
   const query = new URLSearchParams();
   if (state.run) query.set("run", state.run);
   if (state.view !== "search") query.set("view", state.view);
-  else if (like) query.set("like", like);
+  else if (likeId) query.set("like", likeId);
   else if (at("text").value.trim()) query.set("text", at("text").value.trim());
-  if (at("split").value) query.set("split", at("split").value);
-  if (conditions().length) query.set("where", JSON.stringify(conditions()));
+  for (const [name, value] of Object.entries(state.narrowed())) query.set(name, value);
   if (state.against) query.set("against", state.against);
   const address = query.size ? `/?${query}` : "/";
-  if (address === location.pathname + location.search) return;
-  history[push ? "pushState" : "replaceState"](null, "", address);
+  if (address !== location.pathname + location.search) history.pushState(null, "", address);
 }
 
 function show(view, { push = true } = {}) {
   state.view = view;
   for (const name of VIEWS) at(name).hidden = name !== view;
+  at("ask").hidden = view !== "search";
+  at("narrow").hidden = at("filters-said").hidden = !["search", "map"].includes(view);
   for (const button of document.querySelectorAll("nav button")) {
     if (button.dataset.view === view) button.setAttribute("aria-current", "page");
     else button.removeAttribute("aria-current");
   }
   if (push) remember();
-  if (view === "map" && state.about) showMap();
+  if (!state.about) return; // what is known of the run comes first
+  if (view === "search" && stale) search();
+  if (view === "map") showMap();
   if (view === "queries") queries();
   if (view === "failures") failures();
-  if (view === "about" && state.about) about();
+  if (view === "about") about();
 }
 
 /** What is known of the chosen run; the views follow. */
 async function open({ split, where = conditions() }) {
+  stale = true;
   try {
     state.about = await ask("/api/run");
   } catch (error) {
@@ -116,28 +150,42 @@ async function follow() {
   at("against").value = query.get("against") || "";
   state.against = at("against").value;
   at("text").value = query.get("text") || "";
-  show(VIEWS.includes(query.get("view")) ? query.get("view") : "search", { push: false });
+  likeId = query.get("like") || "";
+  const view = VIEWS.includes(query.get("view")) ? query.get("view") : "search";
+  state.about = null;
+  show(view, { push: false });
   let where = [];
   try { where = JSON.parse(query.get("where") || "[]"); } catch { /* of no use: all are looked at */ }
-  if (!(await open({ split: query.get("split"), where }))) return;
-  show(state.view, { push: false }); // which may be another by now
-  await search({ likeId: query.get("like") || "" });
+  if (await open({ split: query.get("split"), where })) show(state.view, { push: false });
 }
 
-async function start() {
+function keys(event) {
+  const typing = event.target.closest?.("input, select, textarea");
+  if (event.key === "/" && !typing) {
+    event.preventDefault();
+    show("search");
+    at("text").focus();
+  } else if (event.key === "Escape" && document.activeElement?.tagName === "VIDEO") document.activeElement.blur();
+  else if (event.key === "Escape" && !typing && likeId && state.view === "search") backToWords();
+}
+
+function listen() {
   for (const button of document.querySelectorAll("nav button")) {
     button.addEventListener("click", () => show(button.dataset.view));
   }
   at("ask").addEventListener("submit", (event) => {
     event.preventDefault();
+    likeId = "";
     remember();
     search();
   });
+  at("like-end").addEventListener("click", backToWords);
+  at("answers-more").addEventListener("click", () => search({ top: MOST }));
   at("split").addEventListener("change", again);
+  addEventListener("keydown", keys);
   startMap();
   at("sift").addEventListener("submit", (event) => { event.preventDefault(); queries(); });
-  at("direction").addEventListener("change", () => queries());
-  at("order").addEventListener("change", () => queries());
+  for (const id of ["direction", "order"]) at(id).addEventListener("change", () => queries());
   let waiting = 0;
   at("holds").addEventListener("input", () => {
     clearTimeout(waiting);
@@ -149,14 +197,16 @@ async function start() {
     if (!(await open({ split: at("split").value }))) return;
     remember();
     show(view, { push: false });
-    await search();
   });
   at("against").addEventListener("change", () => {
     state.against = at("against").value;
-    remember();
-    show(["queries", "about"].includes(state.view) ? state.view : "about", { push: false });
+    show(["queries", "about"].includes(state.view) ? state.view : "about");
   });
   addEventListener("popstate", follow);
+}
+
+async function start() {
+  listen();
   try {
     const { runs } = await ask("/api/store");
     const options = () => runs.map((run) => make("option", { value: run.run },

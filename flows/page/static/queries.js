@@ -3,7 +3,8 @@
 import { ask, at, card, count, make, say, state } from "/base.js";
 
 const PAGE = 20;
-const ORDERS = { worst: "worst first", best: "best first", gained: "that rose most", lost: "that fell most" };
+const ORDERS = { worst: "worst first", best: "best first", gained: "those that rose most first", lost: "those that fell most first" };
+const NONE = { gained: " rose", lost: " fell" };
 let asked = 0;
 
 /** The queries that hold the words, from `offset` on. */
@@ -18,10 +19,12 @@ export async function queries({ offset = 0 } = {}) {
     const beside = state.against ? { against: state.against } : {};
     const found = await ask("/api/queries", { direction, order, contains, offset, limit: PAGE, ...beside });
     if (number !== asked) return;
-    at("ranked").append(...found.rows.map((row) => ranked(row, direction)));
+    at("ranked").append(...found.rows.map((row) => ranked(row, direction, found.unit)));
     const shown = at("ranked").children.length;
     const kind = direction === "t2v" ? "caption" : "video";
-    say("queries-said", `${count(found.total, kind)} of the split ${state.about?.split || ""}, ${ORDERS[order]}.`);
+    const where = state.about?.split ? ` of the split ${state.about.split}` : "";
+    const which = contains.trim() ? ` with “${contains.trim()}”` : "";
+    say("queries-said", found.total ? `${count(found.total, kind)}${where}${which}, ${ORDERS[order]}.` : `No ${kind}${where}${which}${NONE[order] || ""}.`);
     at("more").hidden = shown >= found.total;
     at("more").onclick = () => queries({ offset: shown });
   } catch (error) {
@@ -32,20 +35,20 @@ export async function queries({ offset = 0 } = {}) {
 const kindOf = (rank) => (rank === null ? "miss" : rank <= 1 ? "hit" : rank <= 10 ? "near" : "miss");
 
 /** One query: its text, the rank of the right answer, and the videos that were found. */
-function ranked(row, direction) {
+function ranked(row, direction, unit) {
   const what = direction === "t2v" ? "video" : "caption";
   const rank = row.rank === null ? "no rank" : `right ${what} at rank ${row.rank}`;
   const top = row.top_video_ids || [];
   const cards = top.map((id, place) => card(row.videos[id], {
-    rank: place + 1, score: row.top_scores[place], small: true, right: id === row.video_id,
+    rank: place + 1, score: row.top_scores[place], unit, small: true, right: id === row.video_id,
   }));
   if (!top.includes(row.video_id)) {
     cards.push(card(row.videos[row.video_id], {
-      rank: direction === "t2v" ? row.rank : null, score: row.score ?? null, small: true, right: true,
+      rank: direction === "t2v" ? row.rank : null, score: row.score ?? null, unit, small: true, right: true,
     }));
   }
   const before = state.against && make("span", { class: row.before === null ? "pill" : `pill ${kindOf(row.before)}` },
-    row.before === null ? "not scored there" : `${row.before} in ${at("against").selectedOptions[0].text}`);
+    row.before === null ? "not scored there" : `rank ${row.before} in ${at("against").selectedOptions[0].text}`);
   return make("article", { class: "query" },
     make("div", { class: "ask" }, make("p", {}, row.text), make("span", { class: `pill ${kindOf(row.rank)}` }, rank), before || null),
     make("div", { class: "grid small" }, ...cards));

@@ -3,11 +3,26 @@
 tests/flows/page has the page itself, and a browser that looks at it.
 """
 
+import os
+import pty
+import signal
 import socket
+import subprocess
+import time
 
+import httpx
 import pytest
 
 from tests.support.command_line import typed
+from tests.support.programs import python
+
+DEMO = """
+import sys
+from reelvec.flows import cli, launch
+launch.launch = launch.show = lambda *_, **__: None  # the store is there
+sys.argv = ["reelvec", "demo", *sys.argv[1:]]
+cli.main()
+"""
 
 
 @pytest.fixture
@@ -45,3 +60,32 @@ def test_an_address_of_another_machine_is_said(words, monkeypatch):
 def test_no_store_is_no_page(words, tmp_path):
     code, _, err = words(store=tmp_path / "none")
     assert code == 2 and "no store at" in err
+
+
+def test_at_a_terminal_a_demo_ends_with_its_page_in_a_browser(real_store, tmp_path):
+    asked, browser = tmp_path / "asked", tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {asked}\n')
+    browser.chmod(0o755)
+    ours, theirs = pty.openpty()
+    command = python("-c", DEMO, "--store", real_store.store)
+    with subprocess.Popen(
+        command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=os.environ | {"BROWSER": f"{browser} %s &"},
+    ) as demo:
+        try:
+            end = time.monotonic() + 300  # the machine may be busy
+            while not (asked.exists() and asked.read_text().endswith("\n")):
+                assert demo.poll() is None and time.monotonic() < end
+                time.sleep(0.05)
+            address = asked.read_text().strip()
+            assert address.startswith("http://127.0.0.1:")
+            assert "<title>Reelvec" in httpx.get(address, timeout=60).text
+            demo.send_signal(signal.SIGINT)
+            assert demo.wait(60) == 130
+        finally:
+            demo.kill()
+            os.close(theirs)
+            os.close(ours)

@@ -47,6 +47,7 @@ def test_search_is_the_api_s(page, real_store):
     assert [(r["video_id"], r["score"], r["path"]) for r in found["rows"]] == [
         (row.video_id, row.score, row.path) for row in expected.rows
     ]
+    assert all(row["pictured"] and not row["moment"] for row in found["rows"])
     assert (found["unit"], found["notes"]) == (expected.unit, list(expected.notes))
     assert [row["rank"] for row in found["rows"]] == [1, 2, 3]
 
@@ -65,6 +66,7 @@ def test_a_run_says_what_it_has(page):
     for run in store["runs"]:
         about = page.get("/api/run", params={"run": run["run"]}).json()
         assert about["scored"] and about["similar"] and {"test", "train"} <= set(about["splits"])
+        assert 2 <= len(set(about["examples"])) <= 3 and about["moments"] == []
         assert about["counts"]["planned"] == 10 and about["metrics"] and about["coverage"]
 
 
@@ -74,6 +76,7 @@ def test_queries_of_both_directions(page, direction):
         return page.get("/api/queries", params={"direction": direction, **wanted}).json()
 
     worst, best = rows(order="worst"), rows(order="best")
+    assert worst["unit"] == "logit"
     ranks = [row["rank"] for row in worst["rows"]]
     assert ranks == sorted(ranks, reverse=True) and len(ranks) == worst["total"] > 1
     assert [row["rank"] for row in best["rows"]] == sorted(ranks)
@@ -206,6 +209,48 @@ def test_the_map_has_a_point_a_video(page):
     assert sorted(row["video_id"] for row in shown) == [f"clip{n}" for n in range(8)]
     for row in ("8", "-1", "x"):
         assert page.get("/api/videos", params={"row": row}).status_code == 400
+
+
+def test_filters_act_on_the_map_and_move_no_video(knowing):
+    page, _ = knowing
+    whole = page.get("/api/map").json()
+    at = dict(zip(whole["rows"], zip(whole["x"], whole["y"], strict=True), strict=True))
+
+    def some(**asked):
+        found = page.get("/api/map", params=asked).json()
+        places = dict(zip(found["rows"], zip(found["x"], found["y"], strict=True), strict=True))
+        assert places == {row: at[row] for row in places} and found["side"] == whole["side"]
+        assert (found["videos"], found["of"]) == (len(places), 8)
+        shown = page.get("/api/videos", params={"row": found["rows"], "state": found["state"]})
+        return {row["video_id"] for row in shown.json()["rows"]}
+
+    english = json.dumps([["lang", "=", "en"]])
+    assert some(where=english) == {"clip1", "clip3", "clip5", "clip7"}
+    assert some(split="test", where=english) == {"clip5", "clip7"}
+    for asked in ({"where": json.dumps([["lang", "=", "fr"]])}, {"split": "nope"}, {"where": "x"}):
+        refused = page.get("/api/map", params=asked)
+        assert refused.status_code == 400 and refused.json()["error"]
+
+
+def test_a_moment_has_its_file_s_length_and_its_own_pictures(film_store):
+    page = visitor(film_store.store)
+    about = page.get("/api/run").json()
+    assert about["examples"] and "R1@0.5" in {row["metric"] for row in about["moments"]}
+    rows = page.get("/api/search", params={"text": "a red circle", "top": 100}).json()["rows"]
+    assert all(row["moment"] and row["pictured"] for row in rows)
+    assert all(0 <= row["start"] < row["end"] <= row["whole"] + 0.5 for row in rows)
+    film = [row for row in rows if row["video_id"] == "film-000000"]
+    first, last = min(film, key=lambda row: row["start"]), max(film, key=lambda row: row["start"])
+
+    def strip(**asked):
+        return page.get("/media/strip", params={"id": "film-000000", "count": 1, **asked})
+
+    pictures = [strip(start=row["start"], end=row["end"]).content for row in (first, last)]
+    assert pictures[0] != pictures[1], "each shows its own second"
+    beyond = strip(start=10_000, end=10_001)
+    assert beyond.content == strip().content, "no frame is there: one of the whole"
+    for wrong in ({"start": "nan", "end": 1}, {"start": -1, "end": 1}, {"start": 0, "end": "inf"}):
+        assert strip(**wrong).status_code == 400
 
 
 def test_what_can_still_be_seen_of_a_failure_is_shown(page):

@@ -18,7 +18,7 @@ from reelvec.storage.runs import RunRecord
 from reelvec.storage.tables import read_table
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.corpus.ingest import key_of
-from reelvec.tasks.reports import queries
+from reelvec.tasks.reports import gathering
 from reelvec.tasks.reports.gallery import choose_queries
 from reelvec.tasks.reports.notes import notes_of
 from reelvec.tasks.reports.rendering.charts import Axis, compact, linear_axis
@@ -162,9 +162,19 @@ def test_every_query_is_in_it_in_both_directions(store):
 
 
 def test_pictures_end_where_a_page_would_grow_too_large(store, monkeypatch):
-    monkeypatch.setattr(queries, "PICTURE_BYTES", 3000)
-    found = data_of(report(store.session, sources_of(store)).path)["pictures"]
-    assert 0 < sum(len(base64.b64decode(one)) for one in found.values()) <= 3000
+    whole = report(store.session, sources_of(store)).path
+    told = store.config.model_copy(update={"notes": "Smaller."})
+    for spare in (1200, 10**6):
+        most = whole.stat().st_size - spare
+        monkeypatch.setattr(gathering, "PAGE_BYTES", most)
+        page = report(store.session, sources_of(store, config=told)).path
+        pictures = len(data_of(page)["pictures"])
+        if spare == 1200:
+            assert page.stat().st_size <= most and 0 < pictures < len(data_of(whole)["pictures"])
+        else:
+            assert pictures == 0, "its words alone are more"
+        assert data_of(page)["sets"] == data_of(whole)["sets"], "every query is in it"
+        told = store.config.model_copy(update={"notes": "Smallest."})
 
 
 def csv_of(page, name):
