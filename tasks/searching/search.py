@@ -28,10 +28,10 @@ __all__ = [
     "Ranking",
     "SearchRow",
     "answers_of",
+    "answers_with",
     "best_videos",
     "check_query",
     "check_request",
-    "notes_of",
     "with_warning",
 ]
 
@@ -81,6 +81,10 @@ class Ranking:
     """Rows that were looked for."""
     scored: int = field(default=0, compare=False)
     """Of these, rows scored exactly; a bound shows of all others that they cannot be among them."""
+    recall: float | None = field(default=None, compare=False)
+    """Of the ten best, the part that such searches find on average; None: exact."""
+    measured: str = field(default="", compare=False)
+    """On what that was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,9 @@ class Answers:
     videos: int = 0
     """Rows that were looked for."""
     scored: int = 0
-    """Of these, rows scored exactly; all others are proven not to be among the answers."""
+    """Of these, rows scored exactly; where `recall` is None all others are proven not to be answers."""
+    recall: float | None = None
+    """Of the ten best, the part that such searches find on average; None: exact."""
 
 
 def check_request(text: str | None, *, top: int) -> None:
@@ -136,17 +142,28 @@ def answers_of(
         _row(rank, score, find(name) or Video(name, ""), reader=reader)
         for rank, (name, score) in enumerate(ranking.best, start=1)
     ]
-    return Answers(rows, unit, notes_of(ranking), ranking.videos, ranking.scored)
+    return answers_with(rows, ranking, unit=unit)
 
 
-def notes_of(ranking: Ranking) -> tuple[str, ...]:
-    """What a person should know about a ranking."""
-    if not ranking.not_finite:
-        return ()
-    return (
-        f"{ranking.not_finite:,} videos are left out: their vectors hold NaN or infinity, and have"
-        " no place in any order; embed them with other weights",
-    )
+def answers_with(rows: list[SearchRow], ranking: Ranking, *, unit: str) -> Answers:
+    """These rows, and what a person should know about their ranking."""
+    notes = _notes_of(ranking)
+    return Answers(rows, unit, notes, ranking.videos, ranking.scored, ranking.recall)
+
+
+def _notes_of(ranking: Ranking) -> tuple[str, ...]:
+    notes = []
+    if ranking.not_finite:
+        notes.append(
+            f"{ranking.not_finite:,} videos are left out: their vectors hold NaN or infinity, and"
+            " have no place in any order; embed them with other weights"
+        )
+    if ranking.recall is not None:
+        notes.append(
+            f"approximate: of the ten best {ranking.recall:.1%} are found on average, as measured"
+            f" with {ranking.measured} of the table; without --approximate the order is exact"
+        )
+    return tuple(notes)
 
 
 def best_videos(

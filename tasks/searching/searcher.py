@@ -25,9 +25,9 @@ from reelvec.tasks.searching.search import (
     Answers,
     Ranking,
     answers_of,
+    answers_with,
     best_videos,
     check_query,
-    notes_of,
 )
 from reelvec.tasks.searching.vectors import VectorIndex
 from reelvec.tasks.searching.windows import WindowsById, best_apart, window_row
@@ -245,7 +245,7 @@ class Searcher:
                 zip(ranking.best, windows, strict=True), start=1
             )
         ]
-        return Answers(rows, unit, notes_of(ranking), ranking.videos, ranking.scored)
+        return answers_with(rows, ranking, unit=unit)
 
     def _answers(self, ranking: Ranking, *, unit: str) -> Answers:
         return answers_of(ranking, find=self.videos.find, reader=self._reader, unit=unit)
