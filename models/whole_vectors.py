@@ -6,16 +6,28 @@ scored; how often it chooses well is measured where it is used.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Container
+
 import torch
 from torch import Tensor
 
 from reelvec.models.features import EMBEDDING, Features
 
-__all__ = ["whole_vectors"]
+__all__ = ["Shortened", "whole_vectors"]
 
 _WHOLE = (EMBEDDING, "sentence", "video")
 _PARTS = ("words", "frames")
 _WEIGHTS = ("weights", "counts", "mask")
+
+
+class Shortened(ABC):
+    """A model whose vectors were trained to be cut (Matryoshka)."""
+
+    @property
+    @abstractmethod
+    def cut_widths(self) -> Container[int]:
+        """To how many numbers."""
 
 
 def whole_vectors(features: Features) -> Tensor | None:

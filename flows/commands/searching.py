@@ -62,6 +62,9 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
     whole: Annotated[
         bool, typer.Option("--whole", help="Whole videos, also where the run has windows.")
     ] = False,
+    approximate: Annotated[
+        bool, typer.Option("--approximate", help="By an index (`reelvec index`), which may miss.")
+    ] = False,
     as_json: JsonFlag = False,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print a header and a line an answer, as CSV.")
@@ -77,7 +80,8 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
         raise ConfigError("--json and --csv are both given; one document is printed")
     if attributes is not None and where is None:
         raise ConfigError("--attributes is given without --where; say what is looked for in it")
-    with opened_store(store).run(run).searches(times=as_json, whole=whole) as searches:
+    how = {"times": as_json, "whole": whole, "approximate": approximate}
+    with opened_store(store).run(run).searches(**how) as searches:
         only = None if where is None else _chosen(searches, where, attributes=attributes)
         options: dict[str, Any] = {"top": top, "split": split, "only": only}
         if batch is not None:
@@ -160,6 +164,7 @@ def _document(query: str, answers: Answers) -> dict[str, Any]:
         "unit": answers.unit,
         "videos": answers.videos,
         "scored": answers.scored,
+        "recall": answers.recall,
         "notes": list(answers.notes),
         "results": rows,
     }

@@ -241,19 +241,18 @@ class Run:
         with self.searches() as open_search:
             return open_search.text(text, top=top, split=split)
 
-    def searches(
-        self, *, device: str | None = None, times: bool = True, whole: bool = False
-    ) -> Search:
+    def searches(self, *, device: str | None = None, **how: bool) -> Search:
         """What searches this run by texts, videos of its own, files and vectors.
 
         Args:
             device: of the model; None: as the run was configured.
-            times: say when the stored frames are, which reads shards of frames.
-            whole: rank whole videos, also where there are windows.
+            how: `times` (say when the stored frames are, which reads shards of frames; default),
+                `whole` (rank whole videos, also where there are windows), `approximate` (by an
+                index, which is made where it is missing or of an older table).
         """
         from reelvec.api.searching import Search
 
-        return Search(self._recorded, self.config, device=device, times=times, whole=whole)
+        return Search(self._recorded, self.config, device=device, **how)
 
     def export(self, out: str | Path, *, to: str, force: bool = False, **settings: Any) -> Exported:
         """Write its tables as another tool opens them, into a folder `out` (docs/tables.md).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,9 +14,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from reelvec.api.indexing import IndexFacts, facts_of
 from reelvec.api.recorded import RecordedArtifacts
 from reelvec.api.refusals import why_no_video
 from reelvec.configs import PipelineConfig
+from reelvec.configs.indexing import IndexConfig
 from reelvec.errors import RequestError
 from reelvec.models.features import EMBEDDING
 from reelvec.models.sampling.windows import frames_within
@@ -24,6 +27,8 @@ from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.tasks.embedding.windows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns
+from reelvec.tasks.scoring.split_rows import MissingColumnError
+from reelvec.tasks.searching.approximate import keep_settings, kept_settings
 from reelvec.tasks.searching.files import clip_in
 from reelvec.tasks.searching.search import Answers, SearchRow, check_request, with_warning
 from reelvec.tasks.searching.searcher import Searcher
@@ -57,6 +62,7 @@ class Search:
         device: str | None = None,
         times: bool = True,
         whole: bool = False,
+        approximate: bool = False,
     ) -> None:
         self._recorded = recorded
         self._config = config
@@ -70,6 +76,36 @@ class Search:
             frames=recorded.snapshot("frames") if looks else None,
             times=times,
             whole=whole,
+            index=kept_settings(embeddings) if approximate else None,
+        )
+
+    def index(self, settings: IndexConfig | None = None) -> IndexFacts:
+        """Make the index of approximate searches where it is not there, and search with it.
+
+        Args:
+            settings: kept for every index of this table from now on; None: those kept last.
+
+        Raises:
+            RequestError: FAISS is not installed, or an index of these settings would not find
+                what is wanted.
+        """
+        started = time.monotonic()
+        embeddings = self._recorded.snapshot("embeddings")
+        wanted = settings or kept_settings(embeddings)
+        self.searcher.use_index(wanted)
+        try:
+            shortlist = self.searcher.ranks.shortlist
+        except MissingColumnError:
+            shortlist = self.searcher.two_stages(self._encoder.scoring, wanted).shortlist
+        if settings is not None:
+            keep_settings(embeddings, settings)
+        cut = wanted.dimensions
+        return facts_of(
+            shortlist,
+            wanted,
+            rows=embeddings.rows_of(self.searcher.table),
+            trained=None if cut is None else self._encoder.is_cut_at(cut),
+            seconds=time.monotonic() - started,
         )
 
     def where(self, expression: str, *, attributes: str | Path | None = None) -> pa.Array:

@@ -92,7 +92,8 @@ class ApproximateIndex:
                 product=True,
             )
 
-        return cls(exact, derived_index(embeddings, table=table, settings=settings, make=make))
+        made = derived_index(embeddings, table=table, settings=settings, stages=False, make=make)
+        return cls(exact, made)
 
     def best(
         self,
@@ -131,15 +132,25 @@ def derived_index(
     *,
     table: str,
     settings: IndexConfig,
+    stages: bool,
     make: Callable[[Path], Mapping[str, Any]],
 ) -> Derived:
-    """The files of an index of a table of a snapshot, made where they are not there."""
+    """The files of an index of a table of a snapshot, made where they are not there.
+
+    Args:
+        embeddings: snapshot of the table.
+        table: videos or windows.
+        settings: of the index.
+        stages: whether its vectors are none of the score's own.
+        make: fills the folder it is given, and says what it wants noted.
+    """
     identity = {
         "kind": "index",
         "recipe": RECIPE,
         "embeddings": embeddings.artifact.fingerprint,
         "snapshot": embeddings.checksum,
         "table": table,
+        "stages": stages,
         "settings": settings.model_dump(mode="json"),
     }
     fingerprint = layout.fingerprint(identity)

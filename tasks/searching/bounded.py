@@ -114,7 +114,7 @@ class BoundedIndex:
                 rows = rows[upper[rows] >= least]
                 if not len(rows):
                     break
-                scores = self.scores(query, np.sort(rows))
+                scores = self._scores(query, np.sort(rows))
                 finite = np.isfinite(scores)
                 left_out += int((~finite).sum())
                 found = zip(-scores[finite], np.sort(rows)[finite], strict=True)
@@ -139,8 +139,7 @@ class BoundedIndex:
         unknown = ~self._sure | upper.isnan()
         return upper.masked_fill_(unknown, torch.inf).numpy()
 
-    def scores(self, query: Columns, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Exact scores [n] of some rows."""
+    def _scores(self, query: Columns, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         videos = {name: widened(x[torch.from_numpy(rows)]) for name, x in self._columns.items()}
         return self._scoring.similarity(query, videos)[0].double().numpy()
 

@@ -99,7 +99,7 @@ class Answers:
     videos: int = 0
     """Rows that were looked for."""
     scored: int = 0
-    """Of these, rows scored exactly; where `recall` is None all others are proven not to be answers."""
+    """Of these, rows scored exactly; all others are proven not to be answers (`recall` None)."""
     recall: float | None = None
     """Of the ten best, the part that such searches find on average; None: exact."""
 

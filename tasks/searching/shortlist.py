@@ -66,6 +66,11 @@ class Shortlist:
         self._lists = Lists(made.folder / _FILE) if made.facts["lists"] else None
 
     @property
+    def length(self) -> int:
+        """Rows on it for `TOP` answers."""
+        return int(self.facts["times"]) * TOP
+
+    @property
     def recall(self) -> float:
         """As it was measured."""
         return float(self.facts["recall"])

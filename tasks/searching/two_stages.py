@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ from reelvec.tasks.searching.search import Ranking, best_videos, check_query
 from reelvec.tasks.searching.shortlist import TOP, Queries, Shortlist, make_shortlist
 from reelvec.tasks.searching.sorted_rows import SortedRows
 
-__all__ = ["ColumnRows", "TwoStageIndex"]
+__all__ = ["TwoStageIndex"]
 
 _QUERIES = 20
 _AT_ONCE = 512
@@ -41,20 +41,11 @@ Exact = Callable[[Columns], Ranking]
 """The `TOP` best of a query, of all rows."""
 
 
-class ScoredRows(Protocol):
-    """Rows of a table in the order of their keys, scored by their places."""
-
-    rows: SortedRows
-
-    def scores(self, query: Columns, rows: Rows) -> npt.NDArray[np.float64]:
-        """Exact scores [n] of some rows."""
-
-
 class TwoStageIndex:
     """A table at one snapshot, for one model's score.
 
     Args:
-        scored: its rows.
+        columns: what the score reads.
         made: the index of their vectors.
         scoring: of the model.
 
@@ -62,8 +53,8 @@ class TwoStageIndex:
         shortlist: finds rows by their vectors.
     """
 
-    def __init__(self, scored: ScoredRows, made: Derived, *, scoring: Scoring) -> None:
-        self._scored, self._scoring = scored, scoring
+    def __init__(self, columns: ColumnRows, made: Derived, *, scoring: Scoring) -> None:
+        self._columns, self._scoring = columns, scoring
         self.shortlist = Shortlist(made)
 
     @classmethod
@@ -100,7 +91,7 @@ class TwoStageIndex:
                 product=False,
             )
 
-        made = derived_index(embeddings, table=table, settings=settings, make=make)
+        made = derived_index(embeddings, table=table, settings=settings, stages=True, make=make)
         return cls(columns, made, scoring=scoring)
 
     def best(
@@ -118,10 +109,10 @@ class TwoStageIndex:
             RequestError: the query itself is not finite.
         """
         check_query(query)
-        rows = self._scored.rows
+        rows = self._columns.rows
         return self.shortlist.ranking(
             _text_vector(query, scoring=self._scoring),
-            score=lambda some: self._scored.scores(query, some),
+            score=lambda some: self._columns.scores(query, some),
             keys=rows,
             top=top,
             allowed=allowed_rows(rows.table, split=split, only=only),
@@ -219,9 +210,7 @@ def _queries(
             " two at least: search without --approximate"
         )
     vectors = np.concatenate([_text_vector(text, scoring=scoring) for text in texts])
-    best = [
-        np.array([rows.place(key) for key, _ in exact(text).best], np.int64) for text in texts
-    ]
+    best = [np.array([rows.place(key) for key, _ in exact(text).best], np.int64) for text in texts]
     return Queries(vectors=vectors, best=best, asked="captions")
 
 
