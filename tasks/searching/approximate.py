@@ -8,6 +8,7 @@ is made where it is missing, and anew once the table has changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +108,13 @@ class ApproximateIndex:
         """As `VectorIndex.best`, of a shortlist alone."""
         queries = np.ascontiguousarray(queries, np.float32)
         allowed = allowed_rows(self._exact.rows.table, split=split, only=only)
-        allowed[self._exact.left_out] = False
         row = None if without is None else self._exact.rows.find(without)
         if row is not None:
             allowed[row] = False
-        return [self._ranking(query[None], allowed, top=top) for query in queries]
+        left_out = int(allowed[self._exact.left_out].sum())
+        allowed[self._exact.left_out] = False
+        found = (self._ranking(query[None], allowed, top=top) for query in queries)
+        return [replace(one, not_finite=left_out, videos=one.videos + left_out) for one in found]
 
     def _ranking(self, query: Matrix, allowed: npt.NDArray[np.bool_], *, top: int) -> Ranking:
         def score(rows: Rows) -> npt.NDArray[np.floating[Any]]:
