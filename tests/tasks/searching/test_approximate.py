@@ -148,7 +148,7 @@ def test_a_table_that_has_grown_has_another_index(tmp_path):
     query = clustered(1, seed=5)
     more = {"embedding": np.concatenate([query, clustered(30, seed=6)])}
     after = table_of(tmp_path, more, {"embedding": captions["embedding"][:0]}, base=400)
-    second, exact = index_of(after)
+    second, _ = index_of(after)
     assert first.best(query, top=1)[0].best[0][0] < "v00400"
     assert second.best(query, top=1)[0].best[0][0] == "v00400"
     assert first.shortlist.facts["fingerprint"] != second.shortlist.facts["fingerprint"]
@@ -192,11 +192,12 @@ def test_two_stages_give_the_score_s_own_numbers_and_say_what_they_miss(name, tm
     model = made(name, seed=0)
     text, video = drawn(model, "near", videos=190)
     scoring = scoring_of(model)
-    captions = {n: v.repeat(24, *[1] * (v.ndim - 1)).numpy() for n, v in text.columns().items()}
-    rng = np.random.default_rng(0)
-    for values in captions.values():
-        if values.dtype.kind == "f":
-            values += 0.2 * rng.standard_normal(values.shape).astype(np.float32)
+    torch.manual_seed(0)
+    captions = {}
+    for key, values in text.columns().items():
+        many = values.repeat(24, *[1] * (values.ndim - 1))
+        noise = 0.2 * torch.randn(many.shape) if many.is_floating_point() else 0
+        captions[key] = (many + noise).numpy()
     table = table_of(tmp_path, {n: v.numpy() for n, v in video.columns().items()}, captions)
     index = TwoStageIndex.of(
         table, table="videos", scoring=scoring, settings=IndexConfig(recall=0.8)
