@@ -15,6 +15,8 @@ from pydantic import (
     model_validator,
 )
 
+from reelvec.configs.uris import checked_uri, is_uri
+
 __all__ = [
     "DRAWN",
     "BenchmarkCorpus",
@@ -23,6 +25,7 @@ __all__ = [
     "FolderCorpus",
     "LocalPath",
     "Options",
+    "PathOrUri",
     "StoryCorpus",
     "StoryKind",
     "SyntheticCorpus",
@@ -36,6 +39,11 @@ _ANCHORING: dict[str, Any] = {"anchor": True}
 def _absolute_if_asked(path: str, info: ValidationInfo) -> str:
     if "\0" in path:
         raise ValueError("a path holds no zero byte; correct it")
+    if is_uri(path):
+        raise ValueError(
+            f"({path}) is an address, and this must be a path of this machine: of corpora only the"
+            " kind folder reads its videos and captions where they are; copy the files here"
+        )
     try:
         place = Path(path).expanduser()
         return str(place.resolve()) if info.context == _ANCHORING else path
@@ -43,9 +51,19 @@ def _absolute_if_asked(path: str, info: ValidationInfo) -> str:
         raise ValueError(f"no such path can be ({error}); write another") from None
 
 
+def _path_or_uri(text: str, info: ValidationInfo) -> str:
+    if not is_uri(text):
+        return _absolute_if_asked(text, info)
+    checked = checked_uri(text)
+    return checked if info.context == _ANCHORING else text
+
+
 LocalPath = Annotated[str, AfterValidator(_absolute_if_asked)]
 """A path of this machine, kept as given until `anchored` makes it absolute. Every option that is a
 path has this type: a relative one would mean another place from another working directory."""
+
+PathOrUri = Annotated[str, AfterValidator(_path_or_uri)]
+"""The same, or an address such as s3://bucket/prefix (docs/videos-in-a-bucket.md)."""
 
 CaptionRole = Literal["video_id", "path", "caption", "subset", "split", "start", "end"]
 
@@ -102,9 +120,10 @@ class FolderCorpus(_Corpus):
     """Your own videos: a folder (searched recursively), captions optional."""
 
     kind: Literal["folder"] = "folder"
-    videos: LocalPath
-    """Folder of videos, searched recursively (video_id = path below it, without extension)."""
-    captions: LocalPath | dict[str, LocalPath] | None = None
+    videos: PathOrUri
+    """Folder of videos, searched recursively (video_id = path below it, without extension); or
+    where they are: s3://bucket/prefix, gs://, az://, http://."""
+    captions: PathOrUri | dict[str, PathOrUri] | None = None
     """CSV, TSV, JSON, JSONL (also compressed) or Parquet with the columns below, or one such file
     for each split, e.g. {train: train.csv, test: test.csv}; none: embed videos only."""
     columns: dict[CaptionRole, str] = Field(default_factory=dict)

@@ -73,7 +73,8 @@ class ExtractConfig(FrameOptions, FileLimits):
     payload: Literal["raw", "jpeg"] = "raw"
     """raw: uint8; jpeg: q95, about 1/9 of the bytes, lossy (42-44 dB)."""
     shard_videos: int = Field(default=64, ge=1)
-    """Videos a shard: the unit of retry, checkpoint and parallelism."""
+    """Videos a shard at most: the unit of retry, checkpoint and parallelism; of few videos they
+    are smaller, so that all cores work."""
     max_failed_fraction: float = Field(default=0.5, ge=0, le=1)
     """The run fails when a larger part of the videos is quarantined, or all of them."""
     warn_failed_fraction: float = Field(default=0.05, ge=0, le=1)

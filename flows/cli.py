@@ -28,7 +28,7 @@ def main() -> None:
         from reelvec.models.errors import ModelError
         from reelvec.storage.errors import CorpusError, ReelvecError
         from reelvec.storage.places.failures import words_for
-        from reelvec.tasks.corpus.ledger import TooManyFailedError
+        from reelvec.tasks.corpus.errors import TooManyFailedError
         from reelvec.tasks.migration.errors import GateRefusedError
 
         speak_any_encoding()

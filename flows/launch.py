@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from reelvec.flows.console.output import complain, print_table, say
 from reelvec.flows.console.scores import show_metrics, show_moments
 from reelvec.flows.console.stores import root_at
 from reelvec.flows.servers import check_server, ending_with_server, server_url
-from reelvec.storage.corpora.own.folder import check_folder
 
 if TYPE_CHECKING:
     from reelvec.flows.refresh import Reembedded, RefreshOptions, RunStages
@@ -56,25 +55,37 @@ def launch(
     if stages is None or "ingest" in stages:
         _check_videos(config)
     server = _server()
-    from reelvec.flows.nodes import check_place
     from reelvec.tasks.artifacts import Session
     from reelvec.tasks.runs.outcome import summary_of
     from reelvec.tasks.runs.plan import plan_pipeline
-    from reelvec.tasks.runs.preflight import checked_config, choose_stages
     from reelvec.tasks.runs.recording import is_last_run
-    from reelvec.tasks.runs.rehearsal import rehearse_corpus
+    from reelvec.tasks.runs.settled import choose_stages, settled_config
 
-    config = checked_config(config)
-    chosen = choose_stages(stages)
+    config, chosen = settled_config(config), choose_stages(stages)
     root = root_at(config.store)
     session = Session(config, root=root, rehash=rehash)
-    if is_last_run(session, stages=chosen) and not plan_pipeline(session, stages=chosen):
+    work = plan_pipeline(session, stages=chosen) if is_last_run(session, stages=chosen) else None
+    if work == []:
         return summary_of(session)
+    _begin_imports(config, stages=chosen if work is None else [row.stage for row in work])
+    from reelvec.flows.nodes import check_place  # only now: these import torch
+    from reelvec.tasks.runs.preflight import check_config
+    from reelvec.tasks.runs.rehearsal import rehearse_corpus
+
+    check_config(config)
     rehearse_corpus(session, stages=chosen)
     root.new_scratch()  # where no store can be made, that is said before any work
     check_place(session, stages=chosen)
     complain(f"reelvec: {config.name} -> {config.store}")
     return _run(config, server=server, stages=chosen, accept_losses=accept_losses, rehash=rehash)
+
+
+def _begin_imports(config: PipelineConfig, *, stages: Collection[str]) -> None:
+    """Where shards are decoded on this machine, start what they need beside what we need."""
+    if config.runner == "threads" and not {"ingest", "extract"}.isdisjoint(stages):
+        from reelvec.tasks.decoding.files import begin_imports
+
+        begin_imports()
 
 
 def _server() -> str | None:
@@ -88,6 +99,8 @@ def _server() -> str | None:
 def _check_videos(config: PipelineConfig) -> None:
     """A folder without videos is said at once, before torch is read."""
     if isinstance(config.corpus, FolderCorpus) and config.corpus.captions is None:
+        from reelvec.storage.corpora.own.folder import check_folder
+
         check_folder(config.corpus.videos)
 
 

@@ -13,9 +13,9 @@ from reelvec.storage.errors import MissingArtifactError
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.preflight import checked_config
 from reelvec.tasks.training.errors import TrainingError
+from reelvec.tasks.training.finding import find_trained
 from reelvec.tasks.training.place import Place, is_launched, place_of
 from reelvec.tasks.training.running import Given, take_part
-from reelvec.tasks.training.train import find_trained
 
 __all__ = ["check_place", "join", "other_place"]
 

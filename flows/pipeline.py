@@ -20,11 +20,12 @@ from reelvec.flows.stages import STAGES, run_stages
 from reelvec.flows.summary import ended, publish_plan, publish_summary
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.outcome import RunSummary
-from reelvec.tasks.runs.preflight import checked_config, choose_stages
+from reelvec.tasks.runs.preflight import checked_config
 from reelvec.tasks.runs.price import price_run
 from reelvec.tasks.runs.receipts import StageReceipt
 from reelvec.tasks.runs.rehearsal import rehearse_corpus
 from reelvec.tasks.runs.retrying import RetryFilter
+from reelvec.tasks.runs.settled import choose_stages
 
 __all__ = ["pipeline"]
 

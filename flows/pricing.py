@@ -25,9 +25,10 @@ def plan_run(
         CorpusError: the corpus' files cannot be read.
     """
     from reelvec.tasks.artifacts import Session
-    from reelvec.tasks.runs.preflight import checked_config, choose_stages
+    from reelvec.tasks.runs.preflight import checked_config
     from reelvec.tasks.runs.price import price_run
     from reelvec.tasks.runs.rehearsal import rehearse_corpus
+    from reelvec.tasks.runs.settled import choose_stages
 
     config, chosen = checked_config(config), choose_stages(stages)
     session = Session(config, root=root_at(config.store), rehash=rehash, plans=True)

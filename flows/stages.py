@@ -40,6 +40,7 @@ from reelvec.tasks.scoring import evaluate as evaluation
 from reelvec.tasks.scoring.logits import scoring_of
 from reelvec.tasks.shards import Shard
 from reelvec.tasks.training import train as training
+from reelvec.tasks.training.finding import find_trained, trained
 from reelvec.tasks.training.running import RunTraining, run_here
 from reelvec.tasks.training.spec import Kept
 
@@ -130,7 +131,7 @@ def train(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
         )
     made = StageReceipt.of(
         "train",
-        training.trained(session).snapshot,
+        trained(session).snapshot,
         done={"features": written, "steps": receipt.steps_done},
         seconds=time.monotonic() - started,
         notes=receipt.notes,
@@ -141,7 +142,7 @@ def train(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
 
 def _keep_features(session: Session, engine: Engine) -> tuple[Kept, int]:
     """What frozen encoders give for a training that is not finished, and how much was missing."""
-    if training.find_trained(session) is not None:
+    if find_trained(session) is not None:
         return Kept(), 0
     made = []
     with engine.gpu_slot(session.config.train.device):
@@ -164,10 +165,10 @@ def _where_to_train(config: PipelineConfig, engine: Engine) -> RunTraining:
 def embed(session: Session, _: RetryFilter | None, engine: Engine) -> StageReceipt:
     """Write the rows of both tables that are missing or stale."""
     started = time.monotonic()
-    config, trained = session.config, training.trained(session)
-    plan = embedding.plan_embed(session, weights_hash=trained.weights_hash)
+    config, model = session.config, trained(session)
+    plan = embedding.plan_embed(session, weights_hash=model.weights_hash)
     inputs = embed_parts.EmbedInputs(
-        encoder=EncoderRef.to(trained, config=config),
+        encoder=EncoderRef.to(model, config=config),
         frames=plan.frames,
         options=config.embed,
         windows=config.corpus.windows,

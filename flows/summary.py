@@ -102,14 +102,15 @@ def degraded(result: Result, *, words: str) -> Result:
 
 
 def _failure(row: LedgerRow) -> dict[str, Any]:
+    """The columns of a table that is wider than its page: what a person looks for comes first."""
     return {
         "video": row.video_id,
+        "reason": str(row.reason),
+        "remedy": REMEDIES[Reason(row.reason)],
+        "what": row.message,
         "file": row.path,
         "stage": row.stage,
         "status": str(row.status),
-        "reason": str(row.reason),
-        "what": row.message,
-        "remedy": REMEDIES[Reason(row.reason)],
     }
 
 

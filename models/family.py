@@ -7,7 +7,8 @@ towers under `clip`, the originals' checkpoint keys, and the start from a CLIP a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -81,14 +82,7 @@ class RetrievalModel(nn.Module, ABC):
 
     @abstractmethod
     def encode_text(self, tokens: Tensor) -> TextFeatures:
-        """Features of texts.
-
-        Args:
-            tokens: int64 [T, max_words] from `tokenize`.
-
-        Returns:
-            Named tensors [T, ...] as in `text_columns`.
-        """
+        """Tensors [T, ...] as in `text_columns`, of tokens int64 [T, max_words] of `tokenize`."""
 
     @abstractmethod
     def encode_video(self, frames: Tensor, mask: Tensor, **extra: Any) -> VideoFeatures:
@@ -125,6 +119,10 @@ class RetrievalModel(nn.Module, ABC):
         """Logits [T, V], exp(logit_scale) included. Any rows may be combined, in any blocks."""
         scale = self.logit_scale.exp()
         return scale * (self.text_vectors(text) @ self.video_vectors(video).T)
+
+    def scorer(self, text: TextFeatures) -> Callable[[VideoFeatures], Tensor]:
+        """`similarity` of these texts, without gradients; what they bring is computed once."""
+        return partial(self.similarity, text)
 
     def score_terms(self, text: TextFeatures, video: VideoFeatures) -> Terms:
         """(weight, logits) pairs whose losses are summed so; `similarity` is their own sum.

@@ -6,13 +6,16 @@ import difflib
 import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from reelvec.models.clip.architecture import Architecture
 from reelvec.models.errors import OptionsError
-from reelvec.models.family import FamilyOptions, RetrievalModel
+from reelvec.models.options import FamilyOptions
+
+if TYPE_CHECKING:  # names of families are asked for where no model is built
+    from reelvec.models.clip.architecture import Architecture
+    from reelvec.models.family import RetrievalModel
 
 __all__ = [
     "FAMILIES",

@@ -22,7 +22,8 @@ class FileMark:
     bytes: int = 0
     mtime_ns: int = 0
     inode: int = 0
-    """0: not known, as in a row of an earlier version, or where the file system has none."""
+    """0: not known, as in a row of an earlier version, or where the file system has none. Of an
+    object, which has none: its ETag by hash."""
     ctime_ns: int = 0
     """When the file or what is known of it last changed, nanoseconds; 0: not known."""
 

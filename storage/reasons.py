@@ -33,4 +33,5 @@ class Reason(StrEnum):
     NO_PROGRESS = "no_progress"  # no sign of life
     MEMORY = "memory"  # worker over its memory limit
     CRASHED = "crashed"  # the decoder took its process down
+    UNREACHABLE = "unreachable"  # its server did not give it, though asked several times
     CHANGED = "changed"  # the bytes changed between listing and decoding

@@ -253,7 +253,9 @@ def iter_part(
             wanted = names if key in names or not part.dropped else [*names, key]
             empty = True
             for batch in file.iter_batches(batch_size=batch_rows, columns=wanted):
-                rows = _without(pa.table(batch), key=key, dropped=part.dropped).select(names)
+                rows = _without(
+                    pa.Table.from_batches([batch]), key=key, dropped=part.dropped
+                ).select(names)
                 if rows.num_rows:
                     empty = False
                     yield rows

@@ -30,12 +30,15 @@ __all__ = [
     "is_worth_retrying",
     "make_shards",
     "run_shard",
+    "size_of_shards",
     "split_finished",
 ]
 
 T = TypeVar("T")
 
 _COUNTS_FOR = 50
+_SHARDS = 32
+"""Of a plan, at least, where its items make so many: enough that cores end together."""
 
 RETRY_DELAYS = (1.0, 5.0)
 """Seconds before a shard that failed is tried the second and the third time."""
@@ -104,6 +107,25 @@ def make_shards(
         Shard(table=table, name=_digest(map(key, chunk)), items=tuple(chunk))
         for chunk in (items[start : start + size] for start in range(0, len(items), size))
     ]
+
+
+def size_of_shards(items: int, *, least: int, most: int) -> int:
+    """Items a shard, so that few of them keep all cores busy, and many make no crowd of parts.
+
+    It follows from how many there are and from nothing of the machine, so that a run that was
+    interrupted plans the same shards on any other; and in powers of two, so that a few more items
+    mostly leave it as it was.
+
+    Args:
+        items: that are due.
+        least: of a shard, `most` at most: smaller ones cost more than they share out.
+        most: of a shard.
+
+    Returns:
+        A number from `least` to `most`; the shards are about 32 to 64 where both allow it.
+    """
+    wanted = items // _SHARDS
+    return min(max(1 << max(wanted.bit_length() - 1, 0), least), most)
 
 
 def _digest(keys: Iterable[Hashable]) -> str:

@@ -60,8 +60,7 @@ def index(
     except ValidationError as error:
         problem = error.errors()[0]
         raise ConfigError(f"--{problem['loc'][0]} ({problem['input']}): {problem['msg']}") from None
-    with opened_store(store).run(run).searches(times=False, whole=whole) as searches:
-        facts = searches.index(settings)
+    facts = opened_store(store).run(run).index(settings, whole=whole)
     if as_json:
         print_json(dataclasses.asdict(facts))
         return

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reelvec.configs import ConfigError, PipelineConfig, load
-from reelvec.configs.loader import require_corpus
+from reelvec.configs import ConfigError
+from reelvec.configs.uris import is_uri
 from reelvec.flows.console.options import (
     AcceptFlag,
     JsonFlag,
@@ -23,7 +23,9 @@ from reelvec.flows.console.options import (
 )
 from reelvec.flows.console.output import complain, is_person, print_json, say
 from reelvec.flows.console.stores import known_store, opened_store
-from reelvec.storage.corpora.own.folder import check_folder
+
+if TYPE_CHECKING:
+    from reelvec.configs import PipelineConfig
 
 __all__ = ["register"]
 
@@ -64,6 +66,8 @@ def demo(
 
     Where a person is at the terminal the page of the store is then opened, as by `reelvec serve`.
     """
+    from reelvec.configs import load
+
     config = load("demo", overrides=_overrides(set_, store))
     _launch(config, rehash=rehash, as_json=as_json)
     if is_person() and not (as_json or no_open):
@@ -83,6 +87,8 @@ def run(
     as_json: JsonFlag = False,
 ) -> None:
     """Run a preset (`reelvec presets` lists them) or your own YAML file."""
+    from reelvec.configs.loader import load, require_corpus
+
     config = require_corpus(load(source, overrides=_overrides(set_, store)), source=source)
     if plan:
         from reelvec.flows.pricing import plan_run, show_plan
@@ -97,9 +103,11 @@ def run(
 
 
 def embed(
-    videos: Annotated[str, typer.Argument(help="Folder of videos, searched recursively.")],
+    videos: Annotated[
+        str, typer.Argument(help="Folder of videos, searched recursively, or s3://bucket/prefix.")
+    ],
     captions: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="CSV, JSON, JSONL or Parquet: video_id,path,caption[,split]."),
     ] = None,
     weights: Annotated[
@@ -118,14 +126,16 @@ def embed(
     as_json: JsonFlag = False,
 ) -> None:
     """Embed your own videos (and captions): a folder in, a table out."""
-    if not videos or not Path(videos).is_dir():
+    if not videos or not (is_uri(videos) or Path(videos).is_dir()):
         raise ConfigError(f"({videos}) is not a folder; give the folder that holds the videos")
     if captions is None:
+        from reelvec.storage.corpora.own.folder import check_folder
+
         check_folder(videos)
     from reelvec.tasks.weights.choice import choose_several
 
     chosen = choose_several(weights or [None], store=store or default_store())
-    corpus = {"kind": "folder", "videos": videos, "captions": captions and str(captions)}
+    corpus = {"kind": "folder", "videos": videos, "captions": captions}
     overrides, summaries = _overrides(set_, store), []
     configs = [
         load_document(one.document(corpus, name=name), overrides=overrides)
@@ -169,6 +179,8 @@ def evaluate(
     if source is None:
         config = _recorded(store, run=run, overrides=set_)
     else:
+        from reelvec.configs import load
+
         config = load(source, overrides=_overrides(set_, store))
     _launch(config, stages=["evaluate", "report"], as_json=as_json)
 

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
     app.command()(search)
 
 
-def search(  # noqa: PLR0913, PLR0917 - the options of a command are its parameters
+def search(  # noqa: PLR0912, PLR0913, PLR0917 - the options of a command are its parameters
     text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
     store: StoreOption = None,
     run: RunOption = None,
@@ -59,6 +59,21 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
         Path | None,
         typer.Option(help="What you know of videos, by video_id.", metavar="FILE.parquet"),
     ] = None,
+    reranker: Annotated[
+        str | None,
+        typer.Option(
+            "--rerank",
+            help="A Qwen3-VL-Reranker that reads the best again: hf:FOLDER.",
+            metavar="WEIGHTS",
+        ),
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(min=1, help="How many --rerank reads again; 20 if not said.")
+    ] = None,
+    at_most: Annotated[
+        int | None,
+        typer.Option(min=1, help="Score no more videos; says whether that was enough."),
+    ] = None,
     whole: Annotated[
         bool, typer.Option("--whole", help="Whole videos, also where the run has windows.")
     ] = False,
@@ -80,12 +95,24 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
         raise ConfigError("--json and --csv are both given; one document is printed")
     if attributes is not None and where is None:
         raise ConfigError("--attributes is given without --where; say what is looked for in it")
+    if candidates is not None and reranker is None:
+        raise ConfigError("--candidates is given without --rerank; name who reads them again")
+    for option, value in (("--rerank", reranker), ("--at-most", at_most)):
+        if value is not None and named[0] not in {"TEXT", "--batch"}:
+            raise ConfigError(f"{option} is given with {named[0]}; it is of TEXT and --batch alone")
+    if approximate and at_most is not None:
+        raise ConfigError("--approximate and --at-most are both given; each says what is scored")
     how = {"times": as_json, "whole": whole, "approximate": approximate}
     with opened_store(store).run(run).searches(**how) as searches:
         only = None if where is None else _chosen(searches, where, attributes=attributes)
         options: dict[str, Any] = {"top": top, "split": split, "only": only}
-        if batch is not None:
-            texts = _lines(batch)
+        if at_most is not None:
+            options["at_most"] = at_most
+        texts = _lines(batch) if batch is not None else [text or ""]
+        if reranker is not None:
+            options |= {"reranker": reranker} | ({"candidates": candidates} if candidates else {})
+            found = list(zip(texts, searches.reranked(texts, **options), strict=True))
+        elif batch is not None:
             found = list(zip(texts, searches.texts(texts, **options), strict=True))
         else:
             found = _one(searches, given, **options)
@@ -165,6 +192,7 @@ def _document(query: str, answers: Answers) -> dict[str, Any]:
         "videos": answers.videos,
         "scored": answers.scored,
         "recall": answers.recall,
+        "undecided": answers.undecided,
         "notes": list(answers.notes),
         "results": rows,
     }

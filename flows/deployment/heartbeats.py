@@ -7,7 +7,7 @@ a shorter one by their job's variables, whatever the worker's environment, and a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import timedelta
 from typing import Any
 
@@ -43,11 +43,19 @@ def zombie_automations() -> list[AutomationCore]:
     of_all = _zombies(name, "Any run", silence=_DEFAULT_SILENCE, related={})
     tagged: dict[str, str | list[str]] = {"prefect.resource.id": f"prefect.tag.{BEATING}"}
     words = f"A run of a deployment with the tag {BEATING}"
-    return [of_all, _zombies(f"{name} soon", words, silence=_SILENCE, related=tagged)]
+    # one that beats for certain owes its first beat too: it may be killed before it
+    begun = {"prefect.flow-run.Running"}
+    soon = _zombies(f"{name} soon", words, silence=_SILENCE, related=tagged, begun=begun)
+    return [of_all, soon]
 
 
 def _zombies(
-    name: str, which: str, *, silence: timedelta, related: dict[str, str | list[str]]
+    name: str,
+    which: str,
+    *,
+    silence: timedelta,
+    related: dict[str, str | list[str]],
+    begun: Set[str] = frozenset(),
 ) -> AutomationCore:
     """The automation.
 
@@ -56,6 +64,7 @@ def _zombies(
         which: runs, in words.
         silence: without a heartbeat.
         related: labels of what is related to such runs; {}: to any.
+        begun: events from which on they are known to beat, beside a beat itself.
     """
     beat = "prefect.flow-run.heartbeat"
     minutes = f"{silence.total_seconds() / 60:.0f} minutes"
@@ -63,7 +72,7 @@ def _zombies(
         name=name,
         description=f"{which} whose process says nothing for {minutes} is over.",
         trigger=EventTrigger(
-            after={beat},
+            after={beat, *begun},
             expect={beat, *(f"prefect.flow-run.{state}" for state in _LAST_STATES)},
             match_related=ResourceSpecification(related),
             for_each={"prefect.resource.id"},

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,7 +30,19 @@ from reelvec.models.sampling.rules import Rule
 from reelvec.models.temporal import unit
 from reelvec.models.whole_vectors import Shortened
 
-__all__ = ["Grid", "Qwen3VLEmbedding", "grid_of", "patches_of"]
+__all__ = [
+    "MAX_TOKENS",
+    "OWN_FRAMES",
+    "Grid",
+    "Qwen3VLEmbedding",
+    "ShownClip",
+    "grid_of",
+    "last_states",
+    "patches_of",
+    "prompt_of",
+    "shown",
+    "without_head",
+]
 
 INSTRUCTION = "Represent the user's input."
 MAX_FRAMES = 64
@@ -44,6 +56,12 @@ _SIDE = 768
 """Of stored frames: what the largest budget of a frame can show of a wide picture."""
 _OTHERS = ("chat", "reranker")
 _LEAST_CUT = 64
+OWN_FRAMES = OwnInput(
+    FrameForm(size=_SIDE, fit="native"),
+    FrameCount(MAX_FRAMES, exact=False),
+    rule=Rule(policy="qwen3_vl", rate=1.0, max_frames=MAX_FRAMES),
+)
+"""Of the embedding model and the reranker: a frame a second in its own proportions."""
 
 
 @dataclass(frozen=True)
@@ -93,51 +111,89 @@ class Qwen3VLEmbedding(ClipEncoder, Shortened):
     @classmethod
     def adopt(cls, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """A checkpoint's tensors under the names of this class; see `kinds.adopted`."""
-        return _adopt(state)
+        return without_head(state)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids int64 [T, L] of the prompts that ask for captions."""
         instruction = self._options.text_instruction or INSTRUCTION
-        prompts = [_prompt(instruction, text) for text in texts]
+        prompts = [prompt_of(instruction, text) for text in texts]
         if not prompts:
             return tokens_of([])
         encoded = self._tokenizer(prompts, truncation=True, max_length=MAX_TOKENS)
         return tokens_of([list(ids) for ids in encoded["input_ids"]])
 
     def _texts(self, ids: Tensor, mask: Tensor) -> Tensor:
-        return self._last(ids, mask)
+        return self._cut(_last(self.encoder, ids, mask))
 
     def encode_clip(self, clip: Clip) -> VideoFeatures:
         """`embedding` [1, D], unit."""
         self.frame_count.check(len(clip.frames))
-        frames, seconds = _even(clip.frames), _even(clip.seconds)
-        grid = grid_of(*clip.size, frames=len(frames))
-        pixels = resized(frames, size=(grid.height, grid.width), kind="bicubic", exact=True)
-        prompt = _prompt(
-            self._options.video_instruction or INSTRUCTION,
-            _blocks(seconds, grid, outer=self._options.wrapper == "outer"),
-        )
-        ids = torch.tensor([self._tokenizer(prompt)["input_ids"]], device=frames.device)
-        if ids.shape[1] > MAX_TOKENS:
-            raise InputError(f"a clip of {ids.shape[1]} tokens: the model takes {MAX_TOKENS}")
-        encoder: Any = self.encoder
-        shown = {
-            "pixel_values_videos": patches_of(pixels).to(encoder.dtype),
-            "video_grid_thw": torch.tensor(
-                [[grid.pairs, grid.height // 16, grid.width // 16]], device=ids.device
-            ),
-            "mm_token_type_ids": 2 * (ids == encoder.config.video_token_id).int(),
-        }
-        return VideoFeatures({"embedding": self._last(ids, torch.ones_like(ids), **shown)})
+        seen = shown(clip, outer=self._options.wrapper == "outer")
+        prompt = prompt_of(self._options.video_instruction or INSTRUCTION, seen.blocks)
+        last = last_states(self.encoder, self._tokenizer, prompt, clip=seen)
+        return VideoFeatures({"embedding": self._cut(last)})
 
-    def _last(self, ids: Tensor, mask: Tensor, **shown: Tensor) -> Tensor:
-        """The state of the last real token, cut and made unit: [T, D]."""
-        encoder: Any = self.encoder
-        encoder.rope_deltas = None  # kept by the model from one call to the next
-        states = encoder(input_ids=ids, attention_mask=mask, use_cache=False, **shown)
-        rows = torch.arange(len(ids), device=ids.device)
-        last: Tensor = states.last_hidden_state[rows, mask.sum(dim=1) - 1]
-        return unit(at_least_fp32(last[:, : self._width]))
+    def _cut(self, states: Tensor) -> Tensor:
+        """States [T, D] cut and made unit."""
+        return unit(at_least_fp32(states[:, : self._width]))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ShownClip:
+    """A clip as the language model is given it.
+
+    Attributes:
+        blocks: its time stamps and the places of its tokens, in the prompt.
+        patches: float32 [T/2 * H/16 * W/16, 1536].
+        grid: pairs of frames and pixels.
+    """
+
+    blocks: str
+    patches: Tensor
+    grid: Grid
+
+
+def shown(clip: Clip, *, outer: bool = False) -> ShownClip:
+    """A clip's frames at the size of its grid, as patches and in words.
+
+    Raises:
+        InputError: a picture more than 200 times as long as it is high.
+    """
+    frames, seconds = _even(clip.frames), _even(clip.seconds)
+    grid = grid_of(*clip.size, frames=len(frames))
+    pixels = resized(frames, size=(grid.height, grid.width), kind="bicubic", exact=True)
+    return ShownClip(
+        blocks=_blocks(seconds, grid, outer=outer), patches=patches_of(pixels), grid=grid
+    )
+
+
+def last_states(encoder: Any, tokenizer: Any, prompt: str, *, clip: ShownClip) -> Tensor:
+    """The state [1, D] of the last token of a prompt that holds a clip's blocks.
+
+    Raises:
+        InputError: more tokens than the model takes.
+    """
+    ids = torch.tensor([tokenizer(prompt)["input_ids"]], device=clip.patches.device)
+    if ids.shape[1] > MAX_TOKENS:
+        raise InputError(f"a clip of {ids.shape[1]} tokens: the model takes {MAX_TOKENS}")
+    grid = [[clip.grid.pairs, clip.grid.height // 16, clip.grid.width // 16]]
+    return _last(
+        encoder,
+        ids,
+        torch.ones_like(ids),
+        pixel_values_videos=clip.patches.to(encoder.dtype),
+        video_grid_thw=torch.tensor(grid, device=ids.device),
+        mm_token_type_ids=2 * (ids == encoder.config.video_token_id).int(),
+    )
+
+
+def _last(encoder: Any, ids: Tensor, mask: Tensor, **seen: Tensor) -> Tensor:
+    """The state of the last real token of each row, [T, D]."""
+    encoder.rope_deltas = None  # kept by the model from one call to the next
+    states = encoder(input_ids=ids, attention_mask=mask, use_cache=False, **seen)
+    rows = torch.arange(len(ids), device=ids.device)
+    last: Tensor = states.last_hidden_state[rows, mask.sum(dim=1) - 1]
+    return last
 
 
 def _own_input(files: Mapping[str, bytes]) -> OwnInput:
@@ -150,11 +206,10 @@ def _own_input(files: Mapping[str, bytes]) -> OwnInput:
         raise WeightsError(
             f"model_type 'qwen3_vl' without modules.json is the {' or the '.join(_OTHERS)} model,"
             " not the embedding one; give the embedding model's folder with its own modules.json"
+            " (a reranker is given to `reelvec search --rerank`)"
         )
-    return OwnInput(
-        FrameForm(size=_SIDE, fit="native"),
-        FrameCount(MAX_FRAMES, exact=False),
-        rule=Rule(policy="qwen3_vl", rate=1.0, max_frames=MAX_FRAMES),
+    return replace(
+        OWN_FRAMES,
         options={
             "text_instruction": INSTRUCTION,
             "video_instruction": INSTRUCTION,
@@ -163,7 +218,7 @@ def _own_input(files: Mapping[str, bytes]) -> OwnInput:
     )
 
 
-def _adopt(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def without_head(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The tensors under the names of the model without its language head, which is left out."""
     begin = "encoder.model."
     if not any(key.startswith(begin) for key in state):
@@ -224,7 +279,7 @@ def _blocks(seconds: Tensor, grid: Grid, *, outer: bool) -> str:
     return f"<|vision_start|>{shown}<|vision_end|>" if outer else shown
 
 
-def _prompt(instruction: str, content: str) -> str:
+def prompt_of(instruction: str, content: str) -> str:
     """What the model reads; an instruction ends with punctuation."""
     ended = instruction.strip()
     if ended and not unicodedata.category(ended[-1]).startswith("P"):

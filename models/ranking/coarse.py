@@ -16,6 +16,8 @@ from torch import Tensor
 
 __all__ = ["Near", "WholeRows", "coarse"]
 
+_PACKED = 1024
+"""Videos of a block that is laid out at once."""
 _EXACT = 2064
 """Numbers of a vector whose products are exact."""
 _MOST = 127
@@ -97,8 +99,17 @@ class WholeRows:
     def __len__(self) -> int:
         return len(self._whole)
 
+    @property
+    def count(self) -> int:
+        """Vectors of a video."""
+        return self._whole.shape[1]
+
     def near(self, rows: Tensor, videos: slice) -> Near:
-        """Products of a query's rows float64 [R, D] with consecutive videos."""
+        """Products of a query's rows float64 [R, D] with consecutive videos.
+
+        Slices should begin and end where those of other queries do: every block of them is laid out
+        once.
+        """
         longest = float(torch.linalg.vector_norm(rows, dim=1).max())
         step = float(rows.abs().max()) / _MOST_ASKED or 1.0
         whole = (rows / step).round_()
@@ -121,6 +132,12 @@ class WholeRows:
 
     def _products(self, rows: Tensor, videos: slice) -> Tensor:
         """Exact products [M, v n] of whole numbers."""
+        starts = range(videos.start, videos.stop, _PACKED)
+        blocks = [slice(start, min(start + _PACKED, videos.stop)) for start in starts]
+        found = [self._block(rows, block) for block in blocks]
+        return found[0] if len(found) == 1 else torch.cat(found, dim=1)
+
+    def _block(self, rows: Tensor, videos: slice) -> Tensor:
         key = (videos.start, videos.stop)
         block = self._whole[videos].flatten(0, 1)
         if key not in self._packed and block.numel() <= self._room:

@@ -2,9 +2,11 @@
 
 What a text sees of a video is weighed by softmax weights, so every vector on the way lies in the
 hull of a few that are known beforehand, and all lengths between a shadow and the longest corner:
-    s2 in [s_lo, s_hi],  s2 s3 in [lo, hi],  length of the pooled video >= least.
-Then score <= (max(0, highest product + s2 k1) / lo + k3) / least, k1 and k3 of the text alone. With
-several heads, hulls add up, and so do their least and their greatest.
+    s2 in [s_lo, s_hi],  s2 s3 in [lo, hi],  s2 s3 times the pooled video's length >= least.
+The score is (weighed products + s2 k1 + s2 s3 k3) / (s2 s3 times that length), k1 and k3 of the
+text alone, so it is at most max(0, highest product + s2 k1 + s2 s3 k3) / least: norm and length are
+divided by at once, since what makes one small makes the other large. With several heads, hulls add
+up, and so do their least and their greatest.
 
 Here it is proven of what is *stored and computed*. The Gram matrices are rounded, so they may not
 be those of any vectors; with their most negative eigenvalue added to the diagonal they are, and a
@@ -47,7 +49,7 @@ class _Constants(NamedTuple):
 
 
 class XPoolBound(ScoreBound):
-    """Four numbers a video: s_lo, s_hi, 1 / lo, 1 / least.
+    """Five numbers a video: s_lo, s_hi, lo, hi, 1 / least.
 
     Args:
         model: whose score it is.
@@ -73,10 +75,10 @@ class XPoolBound(ScoreBound):
     @property
     def made_with(self) -> Sequence[str | Tensor]:
         """Products of the model's vectors."""
-        return ["xpool 1", torch.tensor(self._of_model, dtype=torch.float64)]
+        return ["xpool 2", torch.tensor(self._of_model, dtype=torch.float64)]
 
     def kept(self, video: VideoFeatures) -> Kept:
-        """Frames that count, and the four numbers."""
+        """Frames that count, and the five numbers."""
         frames, used = video["frames"], video["counts"] > 0
         sure = finite_rows(frames, video["grams"], video["vectors"]) & used.any(dim=1)
         keep = sure[:, None, None]
@@ -103,7 +105,7 @@ class XPoolBound(ScoreBound):
     def upper(self, asked: Asked, near: Mapping[str, Near], facts: Tensor) -> Tensor:
         """The bound, in logits."""
         found, given, model = near["frames"], asked.facts, self._of_model
-        s_lo, s_hi, by_lo, by_least = facts.unbind(dim=1)
+        s_lo, s_hi, lo, hi, by_least = facts.unbind(dim=1)
         (heads, _, count), width = found.whole.shape, model.width
         reached = found.whole.amax(dim=2).double().sum(dim=0) * found.step
         offset = given["offset"]
@@ -112,11 +114,12 @@ class XPoolBound(ScoreBound):
         reached = reached + heads * lost + offset + gamma(operations) * offset.abs()
         k1_off = gamma(2 * width + 64) * (model.shown**0.5 + given["k1"].abs())
         along = torch.maximum(s_lo * given["k1"], s_hi * given["k1"]) + s_hi * k1_off
-        above = (reached + along).clamp(min=0.0) * by_lo * (1 + gamma(32))
-        k3_off = gamma(2 * width + 64) * (model.bias**0.5 + given["k3"].abs())
-        above = above + given["k3"] + k3_off
-        above = above + gamma(32) * (above.abs() + given["k3"].abs())
-        bound: Tensor = above.clamp(min=0.0) * by_least * self.scale
+        above = reached + along
+        k3 = given["k3"] + gamma(2 * width + 64) * (model.bias**0.5 + given["k3"].abs())
+        beside = torch.maximum(lo * k3, hi * k3)
+        lost = gamma(64) * (above.abs() + hi * (k3.abs() + given["k3"].abs()))
+        above = (above + beside + lost).clamp(min=0.0)
+        bound: Tensor = above * by_least * (1 + gamma(32)) * self.scale
         return bound
 
 
@@ -133,7 +136,7 @@ class _Ranges(NamedTuple):
 def _brackets(
     grams: Tensor, vectors: Tensor, used: Tensor, *, model: _Constants
 ) -> tuple[Tensor, Tensor]:
-    """The four numbers of V videos [V, 4], and where they are proven [V].
+    """The five numbers of V videos [V, 5], and where they are proven [V].
 
     Args:
         grams: float64 [V, 3, J, J], J = heads x frames: of m, of n, of g n.
@@ -149,7 +152,7 @@ def _brackets(
     found = _third_norm(grams[:, 1], h, corners, found=found, model=model, off=off)
     square = _length(grams[:, 2], (p, w), corners, found=found, model=model, off=off)
     proven = found.proven & (square > 0)
-    facts = [found.s_lo, found.s_hi, 1 / found.lo, square.clamp(min=_TINY).rsqrt()]
+    facts = [found.s_lo, found.s_hi, found.lo, found.hi, square.clamp(min=_TINY).rsqrt()]
     proven = proven & torch.stack(facts).isfinite().all(dim=0)
     return torch.stack(facts, dim=1).masked_fill(~proven[:, None], 1.0), proven
 
@@ -201,7 +204,7 @@ def _length(
     model: _Constants,
     off: float,
 ) -> Tensor:
-    """No more than the squared length of (g (sum a n) + s2 g c) / (s2 s3) + b."""
+    """No more than the squared length of g (sum a n) + s2 g c + s2 s3 b."""
     (p, w), heads = along, corners.heads
     s_lo, s_hi, lo, hi, _ = found
     size = (heads**2 * gram.abs().amax(dim=(1, 2)) + 2 * heads * s_hi * p.abs().amax(dim=1)) / lo**2
@@ -209,15 +212,13 @@ def _length(
     size = size + (model.shown**0.5 * s_hi / lo + model.bias**0.5) ** 2
     more = [(p, [model.shown]), (w, [model.along, model.bias])]
     gram, defect = _semidefinite(_joined(gram, more))
-    by_one = torch.ones_like(lo)
-    rest = torch.stack([(s_lo + s_hi) / (lo + hi), by_one], dim=1)
-    middle = torch.cat([corners.middle / ((lo + hi) / 2)[:, None], rest], dim=1)
+    rest = torch.stack([s_lo + s_hi, lo + hi], dim=1) / 2
+    middle = torch.cat([corners.middle, rest], dim=1)
     seen = _times(gram, middle)
     shadow = seen / _root(middle, seen)
-    ends = torch.stack([s_lo, s_hi])
-    inner = corners.least(shadow[:, :-2]) + (ends * shadow[:, -2]).amin(dim=0)
-    least = torch.where(inner >= 0, inner / hi, inner / lo) + shadow[:, -1]
-    lost = defect * ((heads + s_hi**2) / lo**2 + 1) + 2 * off * size
+    ends = torch.stack([torch.stack([s_lo, lo], dim=1), torch.stack([s_hi, hi], dim=1)])
+    least = corners.least(shadow[:, :-2]) + (ends * shadow[:, -2:]).amin(dim=0).sum(dim=1)
+    lost = defect * (heads + s_hi**2 + hi**2) + 2 * off * size * hi**2
     bound: Tensor = least.clamp(min=0.0).square() * (1 - _ROUNDED) - lost
     return bound
 

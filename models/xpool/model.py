@@ -5,7 +5,7 @@ Written from specs/more-heads.md 2 alone (the original's code has no licence).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Literal
 
@@ -142,11 +142,18 @@ class XPool(HeadFamily, Bounded):
         """Logits [T, V]: pair by pair where a gradient is asked for, else folded."""
         if torch.is_grad_enabled():
             return self._pooled_logits(text, video)
-        kept = Folded(*(video[name] for name in Folded._fields))
-        sentence, frames = at_least_fp32(text["sentence"]), at_least_fp32(kept.frames)
-        return self.logit_scale.exp() * self.pool_frames.cosines(
-            sentence, kept._replace(frames=frames)
-        )
+        return self.scorer(text)(video)
+
+    def scorer(self, text: TextFeatures) -> Callable[[VideoFeatures], Tensor]:
+        """Folded; what texts bring is computed once."""
+        asked = self.pool_frames.asked(at_least_fp32(text["sentence"]))
+
+        def score(video: VideoFeatures) -> Tensor:
+            kept = Folded(*(video[name] for name in Folded._fields))
+            kept = kept._replace(frames=at_least_fp32(kept.frames))
+            return self.logit_scale.exp() * self.pool_frames.cosines(asked, kept)
+
+        return score
 
     def score_bound(self) -> XPoolBound:
         """From one product a frame (specs/more-heads.md 2.7)."""

@@ -19,7 +19,7 @@ from torch.nn import functional
 from reelvec.models.clip.blocks import CLIP_EPS, LayerNorm
 from reelvec.models.temporal import unit
 
-__all__ = ["Drop", "Folded", "PoolFrames"]
+__all__ = ["Asked", "Drop", "Folded", "PoolFrames"]
 
 Drop = Callable[[Tensor], Tensor]
 """Dropout of training: [T, V, D] to the same shape."""
@@ -32,6 +32,17 @@ class Folded(NamedTuple):
     counts: Tensor  # [V, F], how often a frame counts; 0: it is padding
     grams: Tensor  # [V, 3, J, J]: G, N and P of the specification
     vectors: Tensor  # [V, 3, J]: h, p and w
+
+
+class Asked(NamedTuple):
+    """What T texts bring to every video, computed once."""
+
+    queries: Tensor  # [T, 2 H, D]: what they ask of a normed frame for logits, and for values
+    offset: Tensor  # [T], of the values
+    along: Tensor  # [T, 1], of what is added behind the linear map
+    beside: Tensor  # [T, 1], of the last norm's bias
+    spread: Tensor  # mean square of what is added
+    lengths: tuple[Tensor, Tensor, Tensor]  # squares and product of what is added and the bias
 
 
 class _Attention(nn.Module):
@@ -111,12 +122,24 @@ class PoolFrames(nn.Module):
         scale = n.new_tensor([1 / width, 1 / width, 1.0])[:, None, None]
         return Folded(frames, counts, torch.stack(grams, dim=1) * scale, vectors.contiguous())
 
-    def cosines(self, sentence: Tensor, kept: Folded) -> Tensor:
-        """Raw texts [T, D] with the videos they pool, [T, V]: `pooled`'s, from what is kept."""
-        shown = self.layer_norm3.weight * self._constant()
-        bias, width = self.layer_norm3.bias, sentence.shape[1]
+    def asked(self, sentence: Tensor) -> Asked:
+        """What raw texts [T, D] ask of any video."""
+        constant, bias = self._constant(), self.layer_norm3.bias
+        shown, direction = self.layer_norm3.weight * constant, unit(sentence)
         queries, offset = self._queries(sentence)
-        frames, texts, heads = kept.frames, len(sentence), self.heads
+        return Asked(
+            queries,
+            offset,
+            along=(direction @ shown)[:, None],
+            beside=(direction @ bias)[:, None],
+            spread=constant.square().sum() / sentence.shape[1],
+            lengths=(shown @ shown, shown @ bias, bias @ bias),
+        )
+
+    def cosines(self, asked_for: Asked, kept: Folded) -> Tensor:
+        """Texts with the videos they pool, [T, V]: `pooled`'s cosines, from what is kept."""
+        queries, offset = asked_for.queries, asked_for.offset
+        frames, texts, heads = kept.frames, len(queries), self.heads
         asked = queries.flatten(0, 1) @ frames.flatten(0, 1).T
         asked = asked.view(texts, 2 * heads, *frames.shape[:2])  # [T, 2 H, V, F]
         logits = asked[:, :heads] + kept.counts.to(asked.dtype).log()
@@ -127,11 +150,11 @@ class PoolFrames(nn.Module):
         h, p, w = torch.bmm(weights, kept.vectors.transpose(1, 2)).permute(2, 1, 0)
         s2 = (forms[0] + CLIP_EPS).sqrt()
         spread = forms[1] / s2**2 + 2 * h / s2
-        s3 = (spread + self._constant().square().sum() / width + CLIP_EPS).sqrt()
-        direction = unit(sentence)
-        above = (reached / s2 + (direction @ shown)[:, None]) / s3 + (direction @ bias)[:, None]
-        length = (forms[2] / s2**2 + 2 * p / s2 + shown @ shown) / s3**2
-        length = length + 2 * (w / s2 + shown @ bias) / s3 + bias @ bias
+        s3 = (spread + asked_for.spread + CLIP_EPS).sqrt()
+        above = (reached / s2 + asked_for.along) / s3 + asked_for.beside
+        of_shown, of_both, of_bias = asked_for.lengths
+        length = (forms[2] / s2**2 + 2 * p / s2 + of_shown) / s3**2
+        length = length + 2 * (w / s2 + of_both) / s3 + of_bias
         scores: Tensor = above / length.sqrt()
         return scores
 

@@ -31,7 +31,7 @@ from reelvec.tasks.embedding.encoding import (
 )
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread, scoring_of
 from reelvec.tasks.scoring.split_rows import tensors_of
-from reelvec.tasks.training.checkpoints import best_checkpoint, checkpoints
+from reelvec.tasks.training.committed import best_checkpoint, checkpoints
 from reelvec.tasks.training.finished import finished
 
 __all__ = ["RunEncoder"]
@@ -135,6 +135,9 @@ class _GivenClips:
 
     def lengths(self, keys: Sequence[str]) -> npt.NDArray[np.int64]:
         return np.array([len(self._clips[key].frames) for key in keys], np.int64)
+
+    def ahead(self, keys: Sequence[str]) -> None:
+        """Nothing to do: they are here."""
 
     def clip(self, key: str, picks: npt.NDArray[np.int64]) -> ClipFrames:
         whole = self._clips[key]

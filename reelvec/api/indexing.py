@@ -1,13 +1,22 @@
-"""What a person should know about an approximate index."""
+"""Make an approximate index, and what a person should know about it."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from reelvec.api.recorded import RecordedArtifacts
+from reelvec.configs import PipelineConfig
 from reelvec.configs.indexing import IndexConfig
-from reelvec.tasks.searching.shortlist import Shortlist
+from reelvec.tasks.scoring.split_rows import MissingColumnError
+from reelvec.tasks.searching.approximate import keep_settings, kept_settings
+from reelvec.tasks.searching.searcher import Searcher
 
-__all__ = ["IndexFacts", "facts_of"]
+if TYPE_CHECKING:
+    from reelvec.api.encoding import RunEncoder
+
+__all__ = ["IndexFacts", "make_index"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,33 +53,56 @@ class IndexFacts:
     """That this call took."""
 
 
-def facts_of(
-    shortlist: Shortlist, settings: IndexConfig, *, rows: int, trained: bool | None, seconds: float
+def make_index(
+    recorded: RecordedArtifacts,
+    config: PipelineConfig,
+    *,
+    settings: IndexConfig | None = None,
+    whole: bool = False,
 ) -> IndexFacts:
-    """Of an index that is open.
+    """Make the index of a run's approximate searches where it is not there.
 
     Args:
-        shortlist: the index.
-        settings: it was made by.
-        rows: of the table.
-        trained: see `IndexFacts`.
-        seconds: likewise.
+        recorded: the artifacts of the run.
+        config: its configuration.
+        settings: kept for every index of this table from now on; None: those kept last.
+        whole: of whole videos, also where there are windows.
+
+    Raises:
+        RequestError: FAISS is not installed, or an index of these settings would not find what is
+            wanted.
     """
-    facts, identity = shortlist.facts, shortlist.facts["identity"]
+    started = time.monotonic()
+    embeddings = recorded.snapshot("embeddings")
+    wanted = settings or kept_settings(embeddings)
+    searcher = Searcher(embeddings, corpus=recorded.snapshot("corpus"), whole=whole, index=wanted)
+
+    def encoder() -> RunEncoder:
+        from reelvec.api.encoding import RunEncoder
+
+        return RunEncoder(recorded, config, device=None)
+
+    try:
+        shortlist = searcher.approximate(wanted).shortlist
+    except MissingColumnError:
+        shortlist = searcher.two_stages(encoder().scoring, wanted).shortlist
+    if settings is not None:
+        keep_settings(embeddings, settings)
+    cut, facts = wanted.dimensions, shortlist.facts
     return IndexFacts(
         fingerprint=facts["fingerprint"],
-        table=identity["table"],
-        rows=rows,
-        stages=identity["stages"],
-        numbers=settings.numbers,
-        dimensions=settings.dimensions,
-        trained=trained,
+        table=searcher.table,
+        rows=embeddings.rows_of(searcher.table),
+        stages=facts["identity"]["stages"],
+        numbers=wanted.numbers,
+        dimensions=cut,
+        trained=None if cut is None else encoder().is_cut_at(cut),
         lists=facts["lists"],
         probes=facts["probes"],
         shortlist=shortlist.length,
-        recall=facts["recall"],
+        recall=shortlist.recall,
         codes_alone=facts["codes_alone"],
         queries=facts["queries"],
         asked=facts["asked"],
-        seconds=seconds,
+        seconds=time.monotonic() - started,
     )

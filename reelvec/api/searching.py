@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,24 +13,20 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from reelvec.api.indexing import IndexFacts, facts_of
 from reelvec.api.recorded import RecordedArtifacts
 from reelvec.api.refusals import why_no_video
 from reelvec.configs import PipelineConfig
-from reelvec.configs.indexing import IndexConfig
 from reelvec.errors import RequestError
 from reelvec.models.features import EMBEDDING
-from reelvec.models.sampling.windows import frames_within
-from reelvec.models.spans import Span
 from reelvec.storage.commits.artifact import Snapshot
-from reelvec.storage.frames.reader import FrameReader
-from reelvec.tasks.embedding.windows import WINDOWS
+from reelvec.tasks.embedding.rows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns
-from reelvec.tasks.scoring.split_rows import MissingColumnError
-from reelvec.tasks.searching.approximate import keep_settings, kept_settings
+from reelvec.tasks.searching.approximate import kept_settings
 from reelvec.tasks.searching.files import clip_in
-from reelvec.tasks.searching.search import Answers, SearchRow, check_request, with_warning
+from reelvec.tasks.searching.reranking import CANDIDATES, check_candidates, open_reranker, rerank
+from reelvec.tasks.searching.search import Answers, check_request, with_warning
 from reelvec.tasks.searching.searcher import Searcher
+from reelvec.tasks.searching.windows import with_best_second
 
 if TYPE_CHECKING:
     from reelvec.api.encoding import RunEncoder
@@ -79,35 +74,6 @@ class Search:
             index=kept_settings(embeddings) if approximate else None,
         )
 
-    def index(self, settings: IndexConfig | None = None) -> IndexFacts:
-        """Make the index of approximate searches where it is not there, and search with it.
-
-        Args:
-            settings: kept for every index of this table from now on; None: those kept last.
-
-        Raises:
-            RequestError: FAISS is not installed, or an index of these settings would not find
-                what is wanted.
-        """
-        started = time.monotonic()
-        embeddings = self._recorded.snapshot("embeddings")
-        wanted = settings or kept_settings(embeddings)
-        self.searcher.use_index(wanted)
-        try:
-            shortlist = self.searcher.ranks.shortlist
-        except MissingColumnError:
-            shortlist = self.searcher.two_stages(self._encoder.scoring, wanted).shortlist
-        if settings is not None:
-            keep_settings(embeddings, settings)
-        cut = wanted.dimensions
-        return facts_of(
-            shortlist,
-            wanted,
-            rows=embeddings.rows_of(self.searcher.table),
-            trained=None if cut is None else self._encoder.is_cut_at(cut),
-            seconds=time.monotonic() - started,
-        )
-
     def where(self, expression: str, *, attributes: str | Path | None = None) -> pa.Array:
         """Ids of the videos that fit, to search among: `only` of the searches.
 
@@ -134,6 +100,7 @@ class Search:
         top: int = 10,
         split: str | None = None,
         only: pa.Array | None = None,
+        at_most: int | None = None,
     ) -> Answers:
         """The `top` videos for a text, best first.
 
@@ -142,16 +109,21 @@ class Search:
             top: rows, at least 1; fewer come back from a smaller table.
             split: videos of this split and of none; None: all.
             only: ids of the videos that are looked for, of `where`; None: all.
+            at_most: of scores with a bound: videos that are scored, those of the highest bounds;
+                `undecided` of the answers says how many others could be among them, 0: none.
 
         Raises:
-            RequestError: `top` is less than 1, the text is empty, or no video is of that split.
+            RequestError: `top` or `at_most` is less than 1, the text is empty, no video is of that
+                split, or the score has no bound.
             MissingArtifactError: the store has lost the model.
         """
-        check_request(text, top=top)
+        check_request(text, top=top, at_most=at_most)
         self._check_split(split)
         encoder = self._encoder
         query = encoder.query(text)
-        found = self.searcher.best(query, scoring=encoder.scoring, top=top, split=split, only=only)
+        found = self.searcher.best(
+            query, scoring=encoder.scoring, top=top, split=split, only=only, at_most=at_most
+        )
         return self._warned(self._with_best_seconds(found, query))
 
     def texts(
@@ -161,11 +133,50 @@ class Search:
         top: int = 10,
         split: str | None = None,
         only: pa.Array | None = None,
+        at_most: int | None = None,
     ) -> list[Answers]:
         """What `text` finds for each of several."""
         for text in texts:
-            check_request(text, top=top)
-        return [self.text(text, top=top, split=split, only=only) for text in texts]
+            check_request(text, top=top, at_most=at_most)
+        return [self.text(text, top=top, split=split, only=only, at_most=at_most) for text in texts]
+
+    def reranked(
+        self,
+        texts: Sequence[str],
+        *,
+        reranker: str,
+        candidates: int = CANDIDATES,
+        top: int = 10,
+        split: str | None = None,
+        only: pa.Array | None = None,
+        at_most: int | None = None,
+    ) -> list[Answers]:
+        """What `texts` finds, of which the best are read again by a model of text and clip.
+
+        Files are decoded anew, as its authors make frames; what cannot be is named in a note.
+
+        Args:
+            texts: what to look for, in words.
+            reranker: hf:FOLDER_OR_NAME of a Qwen3-VL-Reranker.
+            candidates: how many of the best are read again, one pass of the model each.
+            top: rows, at most `candidates`.
+            split: as of `text`.
+            only: as of `text`.
+            at_most: as of `text`.
+
+        Raises:
+            RequestError: as `text`, and where `top` is more than `candidates`.
+            WeightsError: no such model.
+        """
+        check_candidates(candidates, top=top)
+        device = self._device or self._config.embed.device
+        model = open_reranker(reranker, options=self._config.extract, device=device)
+        find, windows = self.searcher.videos.find, self.searcher.table == WINDOWS
+        found = self.texts(texts, top=candidates, split=split, only=only, at_most=at_most)
+        return [
+            rerank(answers, text, reranker=model, find=find, windows=windows, top=top)
+            for text, answers in zip(texts, found, strict=True)
+        ]
 
     def like(
         self,
@@ -269,20 +280,13 @@ class Search:
         reader = self.searcher.frames if self.best_seconds else None
         if reader is None:
             return answers
-        rows = [self._with_best_second(row, query, reader=reader) for row in answers.rows]
+        nearest = partial(self._encoder.nearest_frame, query)
+        find = self.searcher.videos.find
+        rows = [
+            with_best_second(row, video=find(row.video_id), reader=reader, nearest=nearest)
+            for row in answers.rows
+        ]
         return replace(answers, rows=rows)
-
-    def _with_best_second(
-        self, row: SearchRow, query: Columns, *, reader: FrameReader
-    ) -> SearchRow:
-        video = self.searcher.videos.find(row.video_id)
-        if video is None or video.content_hash not in reader:
-            return row
-        times = reader.pts(video.content_hash)
-        first, stop = frames_within(times, Span(row.start_seconds, row.end_seconds))
-        clip = reader.clip(video.content_hash, np.arange(first, stop))
-        best = self._encoder.nearest_frame(query, clip)
-        return replace(row, best_seconds=float(times[first + best]))
 
     def _warned(self, answers: Answers) -> Answers:
         return with_warning(answers, self._config)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from reelvec.configs.uris import is_uri
 from reelvec.storage.corpora.benchmarks.published import OBTAIN, PUBLISHED, Published
 from reelvec.storage.corpora.benchmarks.reading import BenchmarkReader
 from reelvec.storage.corpora.contract import CorpusReader
@@ -18,6 +19,8 @@ from reelvec.storage.corpora.discovery import VideoFiles, is_there
 from reelvec.storage.corpora.listing import ListingBuilder
 from reelvec.storage.corpora.registry import BENCHMARKS, reader_class
 from reelvec.storage.errors import CorpusError
+from reelvec.storage.reasons import Reason
+from reelvec.storage.records import Video
 
 __all__ = [
     "FEW_VIDEOS",
@@ -132,7 +135,7 @@ def check_listing(kind: str, *, reader: CorpusReader) -> CorpusCheck:
     split_of = {video.video_id: video.split for video in listing.videos}
     videos = Counter(split_of.values())
     captions = Counter(split_of[caption.video_id] for caption in listing.captions)
-    missing = Counter(v.split for v in listing.videos if not is_there(v.path))
+    missing = Counter(v.split for v in listing.videos if _is_missing(v))
     splits = tuple(
         SplitCheck("", split, videos[split], captions[split], missing[split], None)
         for split in sorted(videos)
@@ -140,6 +143,13 @@ def check_listing(kind: str, *, reader: CorpusReader) -> CorpusCheck:
     refused = tuple(f"{v.path}: {v.message}" for v in listing.videos if v.message)
     notes = (*listing.notes, *_words_of_splits(splits))
     return CorpusCheck(kind, splits, (), (*listing.problems, *refused), notes, ())
+
+
+def _is_missing(video: Video) -> bool:
+    """Whether no file answers to its name; of an object its listing has said so."""
+    if is_uri(video.path):
+        return video.reason == Reason.MISSING
+    return not is_there(video.path)
 
 
 def _words_of_splits(splits: Sequence[SplitCheck]) -> list[str]:

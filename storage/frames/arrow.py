@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from reelvec.storage.errors import IntegrityError
 from reelvec.storage.frames import jpeg
+from reelvec.storage.frames.batches import batches_of
 from reelvec.storage.frames.contract import (
     PIECE_BYTES,
     ClipFrames,
@@ -30,7 +31,6 @@ from reelvec.storage.frames.contract import (
     let_go,
     runs_of,
 )
-from reelvec.storage.places.failures import explained
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -141,18 +141,17 @@ class ArrowShardReader:
 
     native = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, source: Path | pa.RecordBatch) -> None:
+        """Of a file, or of the batch of one clip."""
         try:
-            with explained("read", path=path):
-                reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
-            described: Mapping[bytes, bytes] = reader.schema.metadata or {}
+            schema, batches = batches_of(source)
+            described: Mapping[bytes, bytes] = schema.metadata or {}
             self.payload: Payload = "raw" if described[b"payload"] == b"raw" else "jpeg"
             self.size = int(described[b"size"])
-            batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
         except (pa.ArrowInvalid, KeyError) as error:
             raise IntegrityError(
-                f"{path} is no Arrow frame shard ({error}); it is damaged or not ours",
-                path=str(path),
+                f"{source} is no Arrow frame shard ({error}); it is damaged or not ours",
+                path=str(source),
             ) from error
         self.keys = tuple(batch.column("clip_key")[0].as_py() for batch in batches)
         self._counts = [batch.num_rows for batch in batches]

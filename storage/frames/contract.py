@@ -155,6 +155,9 @@ class FrameSource(Protocol):
     def gather(self, keys: Sequence[str], *, picks: Sequence[np.ndarray], out: np.ndarray) -> None:
         """Fills ``out`` [V, F, S, S, 3] with the picked frames, the rest with zeros."""
 
+    def ahead(self, keys: Sequence[str]) -> None:
+        """Says which clips are read next, to a source that has to fetch them."""
+
     def clip(self, key: str, picks: np.ndarray) -> ClipFrames:
         """The picked frames of a clip as they are stored, with all that is known of them."""
 

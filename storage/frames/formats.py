@@ -5,13 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
+
 from reelvec.storage.errors import StoreError
 from reelvec.storage.frames.arrow import ArrowShardReader, ArrowShardWriter
 from reelvec.storage.frames.contract import FrameShardReader, FrameShardWriter, Payload
-from reelvec.storage.frames.hdf5 import Hdf5ShardReader, Hdf5ShardWriter
 from reelvec.storage.frames.native import NativeShardReader, NativeShardWriter, is_native
 
-__all__ = ["NATIVE_FORMAT", "SUFFIXES", "Format", "format_of", "open_reader", "open_writer"]
+__all__ = [
+    "NATIVE_FORMAT",
+    "SUFFIXES",
+    "Format",
+    "format_of",
+    "open_clip",
+    "open_reader",
+    "open_writer",
+]
 
 NATIVE_FORMAT = "frames in their own proportions (native) are stored as arrow, not as {}"
 """Why another format is refused."""
@@ -46,6 +55,8 @@ def open_writer(
     if format == "arrow":
         return ArrowShardWriter(path, payload=payload, size=size)
     if format == "hdf5":
+        from reelvec.storage.frames.hdf5 import Hdf5ShardWriter  # h5py only where it is used
+
         return Hdf5ShardWriter(path, payload=payload, size=size)
     raise StoreError(f"no shard format is called {format!r}: known are {', '.join(SUFFIXES)}")
 
@@ -59,7 +70,19 @@ def open_reader(path: Path) -> FrameShardReader:
     """
     if format_of(path) == "arrow":
         return NativeShardReader(path) if is_native(path) else ArrowShardReader(path)
+    from reelvec.storage.frames.hdf5 import Hdf5ShardReader
+
     return Hdf5ShardReader(path)
+
+
+def open_clip(batch: pa.RecordBatch) -> FrameShardReader:
+    """A reader of the one clip whose record batch this is, of either kind of Arrow shard.
+
+    Raises:
+        IntegrityError: it is of neither.
+    """
+    native = (batch.schema.metadata or {}).get(b"fit") == b"native"
+    return NativeShardReader(batch) if native else ArrowShardReader(batch)
 
 
 def format_of(path: Path) -> Format:

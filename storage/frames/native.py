@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from reelvec.storage.errors import IntegrityError, StoreError
 from reelvec.storage.frames import jpeg
+from reelvec.storage.frames.batches import batches_of
 from reelvec.storage.frames.contract import (
     ClipFrames,
     FrameShardReader,
@@ -149,18 +150,17 @@ class NativeShardReader:
 
     native = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, source: Path | pa.RecordBatch) -> None:
+        """Of a file, or of the batch of one clip."""
         try:
-            with explained("read", path=path):
-                reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
-            described = reader.schema.metadata
+            schema, self._batches = batches_of(source)
+            described = schema.metadata
             self.payload: Payload = "raw" if described[b"payload"] == b"raw" else "jpeg"
             self.size = int(described[b"size"])
-            self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
         except (pa.ArrowInvalid, KeyError) as error:
             raise IntegrityError(
-                f"{path} is no Arrow shard of native frames ({error}); it is damaged or not ours",
-                path=str(path),
+                f"{source} is no Arrow shard of native frames ({error}); it is damaged or not ours",
+                path=str(source),
             ) from error
         self.keys = tuple(batch.column("clip_key")[0].as_py() for batch in self._batches)
         self.lengths = np.array([batch.num_rows for batch in self._batches], np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -12,27 +13,35 @@ from reelvec.configs.decoding import FrameForm
 from reelvec.storage.commits.artifact import PartRef, Snapshot
 from reelvec.storage.commits.ledgers import iter_ledger
 from reelvec.storage.commits.merging import Entry
-from reelvec.storage.errors import MissingArtifactError
+from reelvec.storage.errors import IntegrityError, MissingArtifactError
 from reelvec.storage.frames.contract import ClipFrames, FrameShardReader, jpegs_of
 from reelvec.storage.frames.formats import open_reader
+from reelvec.storage.frames.rows import RowReader, can_read_rows
 from reelvec.storage.reasons import Status
 from reelvec.storage.video.transform import fit_all
 
 __all__ = ["FrameReader", "parts_with"]
 
 
+ROW_MEMORY = 1 << 30
+"""Bytes of clips in memory at most, where they are fetched alone."""
+
+
 class FrameReader:
     """Random access to the frames a snapshot has in force.
 
     Shards are opened when they are first needed (their checksum is verified then) and at most
-    `open_shards` stay open. It may be used after a fork and can be sent to other processes; both
-    open their own files. Not for several threads at once.
+    `open_shards` stay open. Of a remote store whose parts are more than this machine may keep
+    copies of, and where a few clips are wanted, clips are fetched alone (`rows`). It may be used
+    after a fork and can be sent to other processes; both open their own files. Not for several
+    threads at once.
 
     Args:
         frames: a snapshot of a frames artifact, or those of its parts that are needed.
         open_shards: at most so many stay open.
         part_of: clip_key -> number of its part, where that is known; None: receipts are read.
         form: what `gather` makes of native frames; stored squares are given as they are.
+        few: a few clips of many are wanted.
     """
 
     def __init__(
@@ -42,7 +51,9 @@ class FrameReader:
         open_shards: int = 256,
         part_of: Mapping[str, int] | None = None,
         form: FrameForm | None = None,
+        few: bool = False,
     ) -> None:
+        self._few = few
         self._form = form or FrameForm()
         self._frames = frames
         self._limit = open_shards
@@ -51,6 +62,7 @@ class FrameReader:
         self._places: dict[str, tuple[int, int]] = {}  # key -> (index in its part, frames)
         self._open: OrderedDict[int, FrameShardReader] = OrderedDict()
         self._process = os.getpid()
+        self._rows = self._row_reader()
 
     def __contains__(self, key: str) -> bool:
         return key in self._part_of
@@ -69,11 +81,18 @@ class FrameReader:
         Raises:
             MissingArtifactError: a clip has no frames in this snapshot.
         """
+        self._fetch(keys)
         order = sorted(range(len(keys)), key=lambda v: self._number(keys[v]))
         lengths = np.empty(len(keys), np.int64)
         for v in order:
-            lengths[v] = self._place(keys[v])[1]
+            lengths[v] = self._length(keys[v])
         return lengths
+
+    def ahead(self, keys: Sequence[str]) -> None:
+        """Says which clips are read next; those of a remote store are on their way then."""
+        rows = self._of_this_process()
+        if rows is not None:
+            rows.ahead([(self._number(key), key) for key in keys])
 
     def gather(self, keys: Sequence[str], *, picks: Sequence[np.ndarray], out: np.ndarray) -> None:
         """Fills a batch: ``out[v, :len(picks[v])] = frames(keys[v])[picks[v]]``, the rest zero.
@@ -87,15 +106,16 @@ class FrameReader:
             MissingArtifactError: a clip has no frames in this snapshot.
             IntegrityError: a shard is not what its receipt promised.
         """
+        self._fetch(keys)
         numbers = [self._number(key) for key in keys]
         order: Sequence[int] = range(len(keys))
         if len(set(numbers)) > self._limit:  # shard by shard, each opened once
             order = sorted(order, key=numbers.__getitem__)
         slots = out.shape[1]
         for v in order:
-            index, _ = self._place(keys[v])
+            shard, index = self._clip(keys[v])
             count = len(picks[v])
-            self._read(self._shard(numbers[v]), index, picks[v], out[v, :count])
+            self._read(shard, index, picks[v], out[v, :count])
             if count < slots:
                 out[v, count:] = 0
 
@@ -115,8 +135,7 @@ class FrameReader:
             MissingArtifactError: the clip has no frames in this snapshot.
             IntegrityError: a shard is not what its receipt promised.
         """
-        index, _ = self._place(key)
-        shard = self._shard(self._number(key))
+        shard, index = self._clip(key)
         frames = np.empty((len(picks), *shard.shape(index), 3), np.uint8)
         shard.read_into(index, picks, frames)
         return ClipFrames(
@@ -129,35 +148,37 @@ class FrameReader:
 
     def frames(self, key: str) -> np.ndarray:
         """All stored frames of a clip, uint8 [T, H, W, 3], read-only."""
-        index, _ = self._place(key)
-        return self._shard(self._number(key)).frames(index)
+        shard, index = self._clip(key)
+        return shard.frames(index)
 
     def jpegs(self, key: str) -> Iterator[bytes]:
         """All stored frames of a clip as JPEGs, one by one; those stored so, as they are."""
-        index, _ = self._place(key)
-        shard = self._shard(self._number(key))
+        shard, index = self._clip(key)
         stored = shard.stored(index)
         return iter(stored) if isinstance(stored, list) else jpegs_of(stored)
 
     def pts(self, key: str) -> np.ndarray:
         """Presentation times of a clip's stored frames, float64 [T], seconds."""
-        index, _ = self._place(key)
-        return self._shard(self._number(key)).pts_seconds(index)
+        shard, index = self._clip(key)
+        return shard.pts_seconds(index)
 
     def frame_index(self, key: str) -> np.ndarray:
         """Display indices of a clip's stored frames, int64 [T]."""
-        index, _ = self._place(key)
-        return self._shard(self._number(key)).frame_index(index)
+        shard, index = self._clip(key)
+        return shard.frame_index(index)
 
     def close(self) -> None:
         """Closes every shard; the next read opens what it needs."""
         if os.getpid() == self._process:
             for shard in self._open.values():
                 shard.close()
+            if self._rows is not None:
+                self._rows.close()
+                self._rows = self._row_reader()
         self._open.clear()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_reopen, (self._frames, self._limit, self._form))
+        return (_reopen, (self._frames, self._limit, self._form, self._few))
 
     def _number(self, key: str) -> int:
         try:
@@ -174,6 +195,43 @@ class FrameReader:
         whole = isinstance(self._frames, Snapshot)
         return repr(self._frames) if whole else f"the {len(self._parts)} parts it was looked for in"
 
+    def _row_reader(self) -> RowReader | None:
+        """None where whole parts are read: they are here, or all of them may be."""
+        limit = self._parts[0].artifact.root.copies_limit if self._parts else None
+        if limit is None or not can_read_rows(self._parts):
+            return None
+        if not self._few and sum(part.entry.bytes for part in self._parts) <= limit:
+            return None
+        return RowReader(self._parts, limit_bytes=min(limit, ROW_MEMORY))
+
+    def _of_this_process(self) -> RowReader | None:
+        if os.getpid() != self._process:  # handles of the parent are not ours to use or close
+            self._open = OrderedDict()
+            self._process = os.getpid()
+            self._rows = self._row_reader()
+        return self._rows
+
+    def _fetch(self, keys: Sequence[str]) -> None:
+        """Has these on their way, one beside the other, before each is waited for."""
+        rows = self._of_this_process()
+        if rows is not None:
+            rows.fetch([(self._number(key), key) for key in keys])
+
+    def _clip(self, key: str) -> tuple[FrameShardReader, int]:
+        """A shard with this clip, and its place there; of a part that is not as told, whole."""
+        number, rows = self._number(key), self._of_this_process()
+        if rows is not None:
+            with suppress(IntegrityError):
+                return rows.clip((number, key)), 0
+        index, _ = self._place(key)
+        return self._shard(number), index
+
+    def _length(self, key: str) -> int:
+        if self._rows is None:
+            return self._place(key)[1]
+        shard, index = self._clip(key)
+        return int(shard.lengths[index])
+
     def _place(self, key: str) -> tuple[int, int]:
         if key not in self._places:
             shard = self._shard(self._number(key))
@@ -183,9 +241,7 @@ class FrameReader:
         return self._places[key]
 
     def _shard(self, number: int) -> FrameShardReader:
-        if os.getpid() != self._process:  # handles of the parent are not ours to use or close
-            self._open = OrderedDict()
-            self._process = os.getpid()
+        self._of_this_process()
         shard = self._open.get(number)
         if shard is None:
             shard = open_reader(self._parts[number].path)
@@ -205,8 +261,10 @@ def _parts_of(parts: Sequence[PartRef]) -> dict[str, int]:
     }
 
 
-def _reopen(frames: Snapshot | Sequence[PartRef], open_shards: int, form: FrameForm) -> FrameReader:
-    return FrameReader(frames, open_shards=open_shards, form=form)
+def _reopen(
+    frames: Snapshot | Sequence[PartRef], open_shards: int, form: FrameForm, few: bool
+) -> FrameReader:
+    return FrameReader(frames, open_shards=open_shards, form=form, few=few)
 
 
 def parts_with(frames: Snapshot | None, keys: Collection[str]) -> dict[str, Entry]:

@@ -33,6 +33,8 @@ class Root(Protocol):
     uri: str
     local_folder: Path
     """Of this machine, for what must be plain files beside the store: logs, generated videos."""
+    copies_limit: int | None
+    """Bytes of copies that this machine keeps at most; None: the store's files are here."""
 
     def put_new(self, path: str, data: bytes) -> None:
         """Creates `path` with `data`, whole and durable; FileExistsError where it is taken."""
@@ -48,6 +50,9 @@ class Root(Protocol):
 
     def read(self, path: str) -> bytes:
         """All bytes; MissingArtifactError where there is nothing."""
+
+    def read_range(self, path: str, *, start: int, stop: int) -> bytes:
+        """Bytes [start, stop), fewer at the end; MissingArtifactError where there is nothing."""
 
     def exists(self, path: str) -> bool:
         """Whether `path` has been published."""

@@ -43,6 +43,7 @@ class LocalRoot:
         self._folder = Path(folder).expanduser().absolute()
         self.uri = str(self._folder)
         self.local_folder = self._folder
+        self.copies_limit: int | None = None
         self._durable: set[Path] = set()  # folders whose names, and those above, outlast a crash
         self._lease: Lease | None = None
         self._named: set[Path] = set()  # files whose names do
@@ -103,6 +104,11 @@ class LocalRoot:
     def read(self, path: str) -> bytes:
         with explained("read", path=self._at(path)):
             return self._at(path).read_bytes()
+
+    def read_range(self, path: str, *, start: int, stop: int) -> bytes:
+        with explained("read", path=self._at(path)), self._at(path).open("rb") as file:
+            file.seek(start)
+            return file.read(stop - start)
 
     def exists(self, path: str) -> bool:
         with explained("read", path=self._at(path)):

@@ -67,6 +67,7 @@ class ObjectRoot:
         self.local_folder = options.folder / "stores" / name
         self._scratch = options.folder / "scratch"
         self._cache = PartCache(options)
+        self.copies_limit: int | None = options.limit_bytes
 
     def put_new(self, path: str, data: bytes) -> None:
         def send(mark: dict[str, str]) -> None:
@@ -119,6 +120,12 @@ class ObjectRoot:
         target = f"{self._bucket}/{self._key(path)}"
         with explained_remote("read", uri=self._at(path)):
             data: bytes = client().files.cat_file(target, max_concurrency=1)
+        return data
+
+    def read_range(self, path: str, *, start: int, stop: int) -> bytes:
+        target = f"{self._bucket}/{self._key(path)}"
+        with explained_remote("read", uri=self._at(path)):
+            data: bytes = client().files.cat_file(target, start=start, end=stop)
         return data
 
     def exists(self, path: str) -> bool:

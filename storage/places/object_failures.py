@@ -17,8 +17,8 @@ _CONFLICT = ("ConditionalRequestConflict", "OperationAborted", "409")
 _LACKING = ("NotImplemented", "501")
 
 _REMEDIES = {
-    ("NoSuchBucket",): "make it (aws s3 mb s3://{bucket}) or correct the store's URI",
-    ("InvalidBucketName",): "no bucket can be called so: correct the store's URI",
+    ("NoSuchBucket",): "make it (aws s3 mb s3://{bucket}) or correct the URI",
+    ("InvalidBucketName",): "no bucket can be called so: correct the URI",
     ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "401"): (
         "the server does not accept these credentials: renew or correct them"
     ),
@@ -26,8 +26,7 @@ _REMEDIES = {
         "the server does not accept these credentials, or they lack the rights to read {bucket}"
     ),
     ("AccessDenied", "AllAccessDisabled", "Forbidden"): (
-        "the credentials need s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket on "
-        "{bucket}"
+        "the credentials need {rights} on {bucket}"
     ),
     ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"): (
         "the bucket is of another region: set AWS_DEFAULT_REGION to it"
@@ -57,7 +56,7 @@ _UNANSWERED: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ..
         "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role is "
         "attached",
     ),
-    (refusals.ParamValidationError, "correct the store's URI: s3://bucket/prefix"),
+    (refusals.ParamValidationError, "correct the URI: s3://bucket/prefix"),
     (
         (refusals.ReadTimeoutError, refusals.ConnectTimeoutError),
         f"the server was asked several times: see what holds it up, {_INTACT}",
@@ -81,6 +80,7 @@ _UNANSWERED: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ..
         "correct the settings (AWS_ENDPOINT_URL, AWS_PROFILE, AWS_DEFAULT_REGION, …)",
     ),
 )
+_RIGHTS = "s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket"
 _EXPECTED = (
     OSError,
     ValueError,  # an endpoint that is no URL
@@ -99,8 +99,10 @@ class Unsupported(StoreError):
 
 
 @contextmanager
-def explained_remote(action: str, *, uri: str, need: int = 0) -> Iterator[None]:
-    """Turns s3fs's and botocore's errors into StoreErrors that name URI, need and remedy.
+def explained_remote(
+    action: str, *, uri: str, need: int = 0, rights: str = _RIGHTS
+) -> Iterator[None]:
+    """Turns s3fs's and botocore's errors into StoreErrors that name URI, need, rights and remedy.
 
     A refused conditional put is FileExistsError, an answer rather than a failure.
 
@@ -122,7 +124,7 @@ def explained_remote(action: str, *, uri: str, need: int = 0) -> Iterator[None]:
             kind = Unsupported
         elif _is_missing(error, code):
             kind = MissingArtifactError
-        remedy = _remedy(error, code, uri=uri, need=need)
+        remedy = _remedy(error, code, uri=uri, need=need, rights=rights)
         raise kind(f"cannot {action} {uri}: {remedy}", path=uri) from error
 
 
@@ -140,7 +142,7 @@ def _is_missing(error: BaseException, code: str) -> bool:
     )
 
 
-def _remedy(error: BaseException, code: str, *, uri: str, need: int) -> str:
+def _remedy(error: BaseException, code: str, *, uri: str, need: int, rights: str) -> str:
     if _is_missing(error, code):
         return "it is not there; was it removed, or is this another store?"
     words = " ".join(f"{code or type(error).__name__}: {error}".split())
@@ -150,7 +152,7 @@ def _remedy(error: BaseException, code: str, *, uri: str, need: int) -> str:
     bucket = uri.removeprefix("s3://").partition("/")[0]
     remedy = next((text for codes, text in _REMEDIES.items() if code in codes), "")
     default = "the store is intact, run again when the cause is gone"
-    return f"{words}; {remedy.format(bucket=bucket, need=need) or default}"
+    return f"{words}; {remedy.format(bucket=bucket, need=need, rights=rights) or default}"
 
 
 def _unanswered(error: BaseException) -> str:

@@ -15,10 +15,18 @@ from reelvec.storage.errors import WeightsError
 from reelvec.storage.layout import RUNS
 from reelvec.storage.places.failures import explained
 
-__all__ = ["check_output", "existing_file", "new_output"]
+__all__ = ["PREFIX", "check_output", "existing_file", "is_pretrained", "new_output"]
+
+PREFIX = "hf:"
+"""Begins a weights name of Hugging Face's layout: hf:FOLDER, hf:ORG/NAME, hf:ORG/NAME@REVISION."""
 
 _CONFIGURATIONS = ("config.json", "open_clip_config.json")
 """A checkpoint's folder has one of them: transformers' layout, and OpenCLIP's."""
+
+
+def is_pretrained(name: str) -> bool:
+    """Whether a weights name is of a checkpoint in Hugging Face's layout."""
+    return name.startswith(PREFIX)
 
 
 def existing_file(path: Path) -> Path:

@@ -20,20 +20,16 @@ from reelvec.storage.errors import WeightsError
 from reelvec.storage.layout import canonical
 from reelvec.storage.weights.checks import check_tensors
 from reelvec.storage.weights.lookalikes import check_is_weights
+from reelvec.storage.weights.paths import PREFIX
 from reelvec.storage.weights.tensors import read_safetensors
 
 __all__ = [
     "OPEN_CLIP_FILES",
-    "PREFIX",
     "SMALL_FILES",
     "find_pretrained",
-    "is_pretrained",
     "pretrained_files",
     "read_pretrained",
 ]
-
-PREFIX = "hf:"
-"""Begins a weights name of this kind: hf:FOLDER, hf:ORG/NAME or hf:ORG/NAME@REVISION."""
 
 SMALL_FILES = (
     "config.json",
@@ -75,11 +71,6 @@ _CONVERT = (
 """For a folder that holds a pickle alone; weights_only runs nothing of it."""
 _MAX_SMALL = 64 << 20
 """Bytes of a small file; the largest there are, are tokenizers of 35 MB."""
-
-
-def is_pretrained(name: str) -> bool:
-    """Whether a weights name is of this kind."""
-    return name.startswith(PREFIX)
 
 
 def find_pretrained(name: str) -> Path:

@@ -15,6 +15,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from reelvec.configs.uris import is_uri
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.corpora.caption_list import CaptionList
 from reelvec.storage.file_marks import FileMark
@@ -86,7 +87,7 @@ def video_changes(
                 removed.append(row.video_id)
                 continue
             known[place] = True
-            mark = FileMark.at(listed[place].path)
+            mark = _mark(listed[place])
             if row.path != listed[place].path or not row.mark.agrees(mark):
                 moved[place] = _as_found(listed[place], mark)
                 if row.bytes > 0 and mark.bytes == 0:
@@ -99,7 +100,7 @@ def video_changes(
     due: list[Video] = []
     for place, video in enumerate(listed):
         if not known[place]:
-            due.append(_as_found(video, FileMark.at(video.path)))
+            due.append(_as_found(video, _mark(video)))
         elif place in moved:
             due.append(moved[place])
     changed = [listed[place].video_id for place in sorted(moved)]
@@ -120,6 +121,11 @@ def _as_meant(row: Video, listed: Video) -> Video:
     """The row with the split and the window of now."""
     split, start, end = _means(listed)
     return dataclasses.replace(row, split=split, start_seconds=start, end_seconds=end)
+
+
+def _mark(video: Video) -> FileMark:
+    """The mark of its file now; of an object the one it was listed with."""
+    return video.mark if is_uri(video.path) else FileMark.at(video.path)
 
 
 def _as_found(video: Video, mark: FileMark) -> Video:

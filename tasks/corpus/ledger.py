@@ -14,17 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelvec.storage.commits.artifact import Snapshot
-from reelvec.storage.errors import ReelvecError
 from reelvec.storage.reasons import Reason, Status
 from reelvec.storage.records import Outcome, Video, records_from_table
 from reelvec.tasks.corpus.clips import ClipOutcomes, iter_clips
+from reelvec.tasks.corpus.errors import TooManyFailedError
 from reelvec.tasks.corpus.ingest import Corpus, key_of
 
 __all__ = [
     "LedgerCounts",
     "LedgerRow",
     "LedgerSummary",
-    "TooManyFailedError",
     "check_failed_fraction",
     "counts",
     "failures",
@@ -33,10 +32,6 @@ __all__ = [
 ]
 
 PENDING = "pending"
-
-
-class TooManyFailedError(ReelvecError):
-    """More videos failed than the run allows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ REMEDIES: Mapping[Reason, str] = {
     Reason.NO_PROGRESS: "retry; if it stays, raise extract.no_progress_seconds",
     Reason.MEMORY: "raise extract.memory_mb, and retry",
     Reason.CRASHED: "retry with another extract.decoder; if it stays, convert it with ffmpeg",
+    Reason.UNREACHABLE: "run again when its server answers; the next run tries it again by itself",
     Reason.CHANGED: "run again when nobody writes the file",
 }
 """A few words for each reason; a video that is whole needs none."""

@@ -27,11 +27,14 @@ from reelvec.storage.reasons import Reason, Status
 from reelvec.storage.records import Outcome, Video
 from reelvec.storage.sandbox.options import SandboxOptions
 from reelvec.storage.sandbox.pool import Sandbox, SandboxResult
+from reelvec.storage.sandbox.zygote import zygote_of_this_process
+from reelvec.tasks.decoding.copies import Copied, with_copies
 
 __all__ = [
     "IN_MEMORY",
     "ClipJob",
     "ClipResult",
+    "begin_imports",
     "decode_clips",
     "probe_files",
 ]
@@ -43,6 +46,10 @@ second."""
 
 LEAST_PIXELS = 1_000_000
 """Of a frame: small ones cost time too, to find, to shape and to write."""
+
+
+_PRELOAD = ("av", "numpy", "torch", "reelvec.tasks.decoding.worker")
+"""What workers import, once for all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +106,15 @@ class ClipResult:
     """Wall time of the job, waiting for a worker left out."""
 
 
+def begin_imports() -> None:
+    """Let another process import what workers need while this one imports what it needs itself.
+
+    Raises:
+        OSError: no process can be started.
+    """
+    zygote_of_this_process(_PRELOAD)
+
+
 def decode_clips(
     jobs: Iterable[ClipJob],
     *,
@@ -122,12 +138,13 @@ def decode_clips(
         ZygoteError: no worker process can be started on this machine.
     """
     shared = _shared_fields(options)
-    begun: deque[ClipJob] = deque()
+    begun: deque[Copied[ClipJob]] = deque()
+    copies = with_copies(jobs, limits=options)
 
     def payloads() -> Iterator[dict[str, Any]]:
-        for job in jobs:
-            begun.append(job)
-            yield {**dataclasses.asdict(job), **shared}
+        for one in copies:
+            begun.append(one)
+            yield {**dataclasses.asdict(one.of), **shared, **_input(one)}
 
     def deadline(job: dict[str, Any]) -> float:
         return _deadline(options, size=job["bytes"], pixels=job["pixels"])
@@ -135,9 +152,14 @@ def decode_clips(
     pool = _pool(options, workers=workers)
     if scratch is not None:
         pool = dataclasses.replace(pool, scratch=scratch, max_result_bytes=IN_MEMORY)
-    with Sandbox("reelvec.tasks.decoding.worker:decode_clip", options=pool) as sandbox:
+    with (
+        _closed(copies, begun),
+        Sandbox("reelvec.tasks.decoding.worker:decode_clip", options=pool) as sandbox,
+    ):
         for result in sandbox.run(payloads(), deadline=deadline):
-            yield _clip_result(begun.popleft(), result)
+            one = begun.popleft()
+            one.close()
+            yield _clip_result(one, result)
 
 
 def probe_files(
@@ -151,21 +173,51 @@ def probe_files(
     Raises:
         ZygoteError: no worker process can be started on this machine.
     """
-    begun: deque[Video] = deque()
+    begun: deque[Copied[Video]] = deque()
+    copies = with_copies(videos, limits=limits)
 
     def payloads() -> Iterator[dict[str, Any]]:
-        for video in videos:
-            begun.append(video)
-            yield {"path": video.path, "max_pixels": limits.max_pixels}
+        for one in copies:
+            begun.append(one)
+            yield {"max_pixels": limits.max_pixels, **_input(one)}
 
     def deadline(job: dict[str, Any]) -> float:
         return _deadline(limits, size=_stored_bytes(job["path"]), pixels=0)
 
     pool = _pool(limits, workers=workers)
-    with Sandbox("reelvec.tasks.decoding.worker:probe_file", options=pool) as sandbox:
+    with (
+        _closed(copies, begun),
+        Sandbox("reelvec.tasks.decoding.worker:probe_file", options=pool) as sandbox,
+    ):
         for result in sandbox.run(payloads(), deadline=deadline):
-            facts = result.value or _quarantined(result)
-            yield dataclasses.replace(begun.popleft(), **facts)
+            one = begun.popleft()
+            one.close()
+            yield _probed(one, result.value or _quarantined(result))
+
+
+def _input(one: Copied[Any]) -> dict[str, Any]:
+    return {"path": one.path} | ({"refused": one.refusal} if one.refusal else {})
+
+
+def _probed(one: Copied[Video], facts: dict[str, Any]) -> Video:
+    """The row of a probed file; of an object, whose copy has a mark of its own, its own mark."""
+    if "message" in facts:
+        facts["message"] = one.words(facts["message"])
+    if one.refusal:  # no mark: it is asked for again by the next run
+        return dataclasses.replace(one.of, **facts, **dataclasses.asdict(FileMark()))
+    own = dataclasses.asdict(one.of.mark) if one.held else {}
+    return dataclasses.replace(one.of, **(facts | own))
+
+
+@contextlib.contextmanager
+def _closed(copies: Generator[Any], begun: deque[Copied[Any]]) -> Iterator[None]:
+    """Lets go of what is held, however the block ends."""
+    try:
+        yield
+    finally:
+        for one in begun:
+            one.close()
+        copies.close()
 
 
 def _deadline(limits: JobLimits, *, size: int, pixels: int) -> float:
@@ -191,7 +243,7 @@ def _pool(limits: JobLimits, *, workers: int) -> SandboxOptions:
     return SandboxOptions(
         limits=limits,
         workers=workers,
-        preload=("av", "numpy", "torch", "reelvec.tasks.decoding.worker"),
+        preload=_PRELOAD,
     )
 
 
@@ -213,8 +265,9 @@ def _quarantined(result: SandboxResult) -> dict[str, Any]:
     }
 
 
-def _clip_result(job: ClipJob, result: SandboxResult) -> ClipResult:
-    answer = result.value or _quarantined(result)
+def _clip_result(one: Copied[ClipJob], result: SandboxResult) -> ClipResult:
+    job, answer = one.of, result.value or _quarantined(result)
+    answer |= {name: one.words(answer[name]) for name in ("message", "detail") if name in answer}
     arrays, source = answer.pop("arrays", None), answer.pop("source", None)
     if arrays is None:
         frames = np.zeros((0, 0, 0, 3), np.uint8)

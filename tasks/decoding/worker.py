@@ -27,15 +27,15 @@ from reelvec.storage.video.decoders import (
     read_frames,
 )
 from reelvec.storage.video.probe import ProbeResult, probe
+from reelvec.tasks.decoding.details import MANY_FRAMES
 
-__all__ = ["MANY_FRAMES", "decode_clip", "probe_file"]
-
-MANY_FRAMES = 1000
-"""Of a clip: where more are kept its ledger row says how many."""
+__all__ = ["decode_clip", "probe_file"]
 
 
 def probe_file(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
     """Fields of storage.records.Video for the file at job["path"]."""
+    if "refused" in job:
+        return dict(job["refused"])
     path = job["path"]
     facts: dict[str, Any] = {}
     try:
@@ -54,6 +54,8 @@ def probe_file(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
 
 def decode_clip(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
     """Fields of storage.records.Outcome, and `arrays`: places of frames, times and indices."""
+    if "refused" in job:
+        return dict(job["refused"])
     path = job["path"]
     try:
         _check_content(job, worker)

@@ -21,7 +21,7 @@ from reelvec.storage.records import CAPTION_SCHEMA, Outcome
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.corpus.clips import ClipOutcomes, iter_clips
 from reelvec.tasks.digests import Digests, DigestSet, digests
-from reelvec.tasks.embedding.parts import CaptionRow, VideoRow, caption_signature, video_signature
+from reelvec.tasks.embedding.rows import CaptionRow, VideoRow, caption_signature, video_signature
 
 __all__ = ["Differences", "caption_differences", "embedded_clips", "video_differences"]
 

@@ -22,13 +22,15 @@ from reelvec.tasks.embedding.differences import (
     embedded_clips,
     video_differences,
 )
-from reelvec.tasks.embedding.parts import CaptionRow, VideoRow
+from reelvec.tasks.embedding.rows import WINDOWS, CaptionRow, FileRow, VideoRow
 from reelvec.tasks.embedding.window_plan import WindowDifferences, window_differences
-from reelvec.tasks.embedding.windows import WINDOWS, FileRow
-from reelvec.tasks.shards import Shard, make_shards, split_finished
+from reelvec.tasks.identity import rows_see_each_other
+from reelvec.tasks.shards import Shard, make_shards, size_of_shards, split_finished
 
 __all__ = ["EmbedPlan", "commit_embed", "plan_embed"]
 
+LEAST_A_SHARD = 16
+"""Videos."""
 CAPTIONS_A_VIDEO = 8
 """A caption shard holds so many times more rows than a video shard."""
 FILES_A_SHARD = 16
@@ -71,7 +73,7 @@ def plan_embed(session: Session, *, weights_hash: str) -> EmbedPlan:
     adopted, todo = split_finished(
         artifact,
         [
-            *_shards(due, due_captions, size=session.config.embed.shard_rows),
+            *_shards(due, due_captions, size=_size(session, rows=len(due))),
             *_window_shards(windows.due),
         ],
     )
@@ -98,6 +100,14 @@ def _others(keys: Iterable[str], known: Iterable[str]) -> list[str]:
     """Those of `keys` that are not `known`, in their order."""
     gone = set(known)
     return [key for key in keys if key not in gone]
+
+
+def _size(session: Session, *, rows: int) -> int:
+    """Videos a shard; where rows see each other, as many as the identity assumes."""
+    most = session.config.embed.shard_rows
+    if not rows or rows_see_each_other(session.config.model):
+        return most
+    return size_of_shards(rows, least=LEAST_A_SHARD, most=most)
 
 
 def _shards(

@@ -26,12 +26,14 @@ from reelvec.storage.frames.contract import ClipFrames, FrameSource
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.identity import rows_see_each_other
 from reelvec.tasks.training.data import seen_in_evaluation
-from reelvec.tasks.training.train import Trained, load_trained
+from reelvec.tasks.training.finished import Trained
+from reelvec.tasks.training.train import load_trained
 
 __all__ = [
     "Encoder",
     "EncoderRef",
     "choose_device",
+    "clip_of",
     "encode_captions",
     "encode_videos",
     "open_encoder",
@@ -111,7 +113,8 @@ def encode_videos(
     def encode(rows: np.ndarray) -> VideoFeatures:
         if isinstance(model, ClipEncoder):
             (row,) = rows
-            return model.encode_clip(_clip(encoder, reader.clip(keys[row], picks[row])))
+            stored = reader.clip(keys[row], picks[row])
+            return model.encode_clip(clip_of(stored, device=encoder.device))
         chosen = [keys[row] for row in rows]
         given = _gather(encoder, reader, chosen, picks=[picks[row] for row in rows])
         return model.encode_video(**model.prepare(*given))
@@ -134,14 +137,14 @@ def _picks(encoder: Encoder, *, stored: int, key: str) -> np.ndarray:
     return seen.picks(stored, clip=key)
 
 
-def _clip(encoder: Encoder, stored: ClipFrames) -> Clip:
-    """A stored clip on the encoder's device; times are as its authors count them, where known."""
+def clip_of(stored: ClipFrames, *, device: torch.device) -> Clip:
+    """Decoded frames as a model sees them; times are as its authors count them, where known."""
     source, height_width = stored.source, stored.frames.shape[1:3]
     seconds = stored.pts_seconds
     if source is not None and source.fps > 0:
         seconds = stored.frame_index / source.fps
     return Clip(
-        frames=torch.from_numpy(stored.frames).to(encoder.device),
+        frames=torch.from_numpy(stored.frames).to(device),
         seconds=torch.from_numpy(np.asarray(seconds, np.float64)),
         size=height_width if source is None else (source.height, source.width),
     )

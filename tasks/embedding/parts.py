@@ -8,19 +8,17 @@ text, then features. Where the family's score is a dot product, `embedding` is t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
 from reelvec.configs.corpora import WindowsConfig
 from reelvec.configs.schema import EmbedConfig
 from reelvec.storage.commits.artifact import Artifact
-from reelvec.storage.commits.merging import Entry
 from reelvec.storage.commits.views import PartRef
 from reelvec.storage.frames.contract import ClipFrames
 from reelvec.storage.frames.reader import FrameReader
@@ -42,74 +40,15 @@ from reelvec.tasks.embedding.encoding import (
     open_encoder,
 )
 from reelvec.tasks.embedding.reading import frames_of_clips
-from reelvec.tasks.embedding.windows import WINDOWS, FileRow, WindowWriter
+from reelvec.tasks.embedding.rows import WINDOWS, CaptionRow, FileRow, VideoRow
+from reelvec.tasks.embedding.windows import WindowWriter
 from reelvec.tasks.shards import PartContents, Shard, ShardReceipt, run_shard
 from reelvec.tasks.spending import ENCODER, READ, WRITE, Spending
 
 __all__ = [
-    "CaptionRow",
     "EmbedInputs",
-    "VideoRow",
-    "caption_signature",
     "embed_shard",
-    "video_signature",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class VideoRow:
-    """One row of the video table to write; `copy_of` names a row in force with the same clip."""
-
-    video_id: str
-    content_hash: str
-    clip_key: str
-    split: str
-    status: str
-    reason: str = ""
-    message: str = ""
-    copy_of: str = ""
-    part: Entry | None = field(default=None, compare=False)
-    """Where its frames are; of a copy, the part of the table with the row that is copied."""
-
-    @property
-    def key(self) -> str:
-        """What the row is known by in its table."""
-        return self.video_id
-
-    @property
-    def signature(self) -> str:
-        """What the row was made from; another signature makes a row in force stale."""
-        return video_signature(self.clip_key, self.split, self.status, self.reason)
-
-
-@dataclass(frozen=True, slots=True)
-class CaptionRow:
-    """One row of the caption table to write."""
-
-    caption_id: str
-    video_id: str
-    split: str
-    subset: str
-    text: str
-
-    @property
-    def key(self) -> str:
-        """What the row is known by in its table."""
-        return self.caption_id
-
-    @property
-    def signature(self) -> str:
-        return caption_signature(self.video_id, self.split, self.subset, self.text)
-
-
-def video_signature(clip_key: str, split: str, status: str, reason: str) -> str:
-    """See `VideoRow.signature`; without a row, since most are in force and need none."""
-    return f"{clip_key} {split} {status} {reason}"
-
-
-def caption_signature(*fields: str) -> str:
-    """See `CaptionRow.signature`: of its fields but the id, in their order."""
-    return xxhash.xxh3_64_hexdigest("\0".join(fields).encode())
 
 
 @dataclass(frozen=True)
@@ -232,6 +171,9 @@ class _Watched:
     def __init__(self, reader: FrameReader, spending: Spending) -> None:
         self._reader = reader
         self._spending = spending
+
+    def ahead(self, keys: Sequence[str]) -> None:
+        self._reader.ahead(keys)
 
     def lengths(self, keys: Sequence[str]) -> np.ndarray:
         with self._spending.on(READ):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reelvec.configs import PipelineConfig
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import Corpus, read_corpus
-from reelvec.tasks.embedding.encoding import Encoder, EncoderRef, open_encoder
-from reelvec.tasks.training.train import Trained, find_trained
+from reelvec.tasks.training.finding import find_trained
+from reelvec.tasks.training.finished import Trained
+
+if TYPE_CHECKING:
+    from reelvec.tasks.embedding.encoding import Encoder
 
 __all__ = ["Sources", "sources_of"]
 
@@ -26,6 +30,8 @@ class Sources:
 
     def encoder(self) -> Encoder:
         """The model that made the tables."""
+        from reelvec.tasks.embedding.encoding import EncoderRef, open_encoder  # imports torch
+
         return open_encoder(EncoderRef.to(self.trained, config=self.config))
 
 

@@ -11,7 +11,7 @@ from reelvec.storage.reasons import Status
 from reelvec.storage.records import Video
 from reelvec.storage.stored_rows import StoredRows
 from reelvec.tasks.corpus.clips import ClipOutcomes
-from reelvec.tasks.embedding.windows import WINDOWS, FileRow
+from reelvec.tasks.embedding.rows import WINDOWS, FileRow
 
 __all__ = ["WindowDifferences", "window_differences"]
 

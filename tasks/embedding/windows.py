@@ -10,12 +10,10 @@ end_seconds, frame_count (how many were encoded), then the family's features.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import xxhash
 
 from reelvec.configs.corpora import WindowsConfig
 from reelvec.configs.schema import EmbedConfig
@@ -26,75 +24,18 @@ from reelvec.models.sampling.windows import (
     spans_of,
 )
 from reelvec.models.spans import Span
-from reelvec.storage.commits.merging import Entry
 from reelvec.storage.frames.contract import ClipFrames
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.reasons import Status
-from reelvec.storage.records import Outcome, Video, clip_key
+from reelvec.storage.records import Outcome, clip_key
 from reelvec.tasks.embedding.encoding import Encoder, encode_videos
+from reelvec.tasks.embedding.rows import FileRow
 
-__all__ = ["WINDOWS", "FileRow", "WindowWriter"]
+__all__ = ["WindowWriter"]
 
-WINDOWS = "windows"
-"""Name of the table."""
 _FRAMES_AT_ONCE = 256
 _ROWS_AT_ONCE = 512
 """Windows encoded and written at once: memory is that of so many, however long a film is."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """A file of the corpus, whatever number of rows name it or pieces of it."""
-
-    video_id: str
-    """Of the row of the whole file; where there is none, of its first piece."""
-    clip_key: str
-    """Of the whole file; "" where its bytes could not be read."""
-    split: str
-    """Of all its rows; "" where they differ: it belongs to every split."""
-    end_seconds: float
-    """As its header says, or by counting; 0: neither."""
-    is_piece: bool
-    status: str
-    reason: str = ""
-    message: str = ""
-    part: Entry | None = field(default=None, compare=False)
-    """Where its frames are."""
-
-    @classmethod
-    def of(cls, video: Video) -> FileRow:
-        """As one row of the corpus names it."""
-        counted = video.frames_counted / video.fps_container if video.fps_container else 0.0
-        return cls(
-            video.video_id,
-            video.content_hash,
-            video.split,
-            video.duration_seconds_from_header or counted,
-            (video.start_seconds, video.end_seconds) != (None, None),
-            video.status,
-            video.reason,
-            video.message,
-        )
-
-    @property
-    def key(self) -> str:
-        """What the ledger calls a file without windows; the keys of windows begin otherwise."""
-        return f"@{self.video_id}"
-
-    @property
-    def signature(self) -> str:
-        """What its rows were made from; another signature makes rows in force stale."""
-        fields = (self.clip_key, self.video_id, self.split, self.status, self.reason)
-        return xxhash.xxh3_64_hexdigest("\0".join(fields).encode())
-
-    def also(self, other: FileRow) -> FileRow:
-        """The same file, which another row names too."""
-        first, second = sorted((self, other), key=_rank)
-        return first if first.split == second.split else replace(first, split="")
-
-
-def _rank(row: FileRow) -> tuple[bool, bool, str]:
-    return row.status == Status.QUARANTINED, row.is_piece, row.video_id
 
 
 class WindowWriter:
@@ -189,6 +130,9 @@ class _WindowFrames:
         self, reader: FrameReader, *, clip: str, places: dict[str, tuple[int, int]]
     ) -> None:
         self._reader, self._clip, self._places = reader, clip, places
+
+    def ahead(self, keys: Sequence[str]) -> None:
+        """Nothing to do: they are here."""
 
     def lengths(self, keys: Sequence[str]) -> npt.NDArray[np.int64]:
         """Stored frames of each window, int64 [V]."""

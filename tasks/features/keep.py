@@ -31,11 +31,11 @@ from reelvec.tasks.shards import (
     run_shard,
     split_finished,
 )
+from reelvec.tasks.training.finding import items_at_hand
 from reelvec.tasks.training.items import Item
 from reelvec.tasks.training.kept import CAPTIONS, VIDEOS, text_key
 from reelvec.tasks.training.spec import Kept, Teacher
 from reelvec.tasks.training.teachers import find_teachers
-from reelvec.tasks.training.train import items_at_hand
 
 __all__ = [
     "FeatureInputs",

@@ -26,14 +26,15 @@ from reelvec.storage.reasons import Reason, Status
 from reelvec.storage.records import Outcome, Video, records_from_table
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.clips import ClipOutcomes, iter_clips
+from reelvec.tasks.decoding.details import MANY_FRAMES
 from reelvec.tasks.decoding.files import ClipJob, ClipResult, decode_clips
-from reelvec.tasks.decoding.worker import MANY_FRAMES
 from reelvec.tasks.shards import (
     PartContents,
     Shard,
     ShardReceipt,
     make_shards,
     run_shard,
+    size_of_shards,
     split_finished,
 )
 from reelvec.tasks.spending import DECODE, WRITE, Spending
@@ -49,8 +50,10 @@ __all__ = [
 ]
 
 TABLE = "frames"
+LEAST_A_SHARD = 8
+"""Clips: a shard has a worker process of its own, started in some ten milliseconds."""
 #: reasons that are about the moment and not the clip: such clips are tried again on each run
-PASSING = frozenset({Reason.MISSING, Reason.CHANGED, Reason.PERMISSION})
+PASSING = frozenset({Reason.MISSING, Reason.CHANGED, Reason.PERMISSION, Reason.UNREACHABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,9 @@ def plan_extract(
     shards = make_shards(
         list(clips.values()),
         table=TABLE,
-        size=session.config.extract.shard_videos,
+        size=size_of_shards(
+            len(clips), least=LEAST_A_SHARD, most=session.config.extract.shard_videos
+        ),
         key=lambda clip: f"{clip.job.clip_key} {clip.attempts}",
     )
     adopted, todo = split_finished(artifact, shards)

@@ -29,7 +29,7 @@ from reelvec.tasks.embedding.embed import plan_embed
 from reelvec.tasks.frames.extract import plan_extract
 from reelvec.tasks.identity import model_settings
 from reelvec.tasks.runs.rates import rate_of
-from reelvec.tasks.training.train import find_trained
+from reelvec.tasks.training.finding import find_trained
 from reelvec.tasks.weights.files import name_model
 
 __all__ = ["Price", "price_of"]

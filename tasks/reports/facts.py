@@ -1,16 +1,15 @@
-"""What a report says in words: notes, stages, failures, and where every number comes from."""
+"""What a report says in words: stages, failures, and where every number comes from."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
 import platform
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from reelvec.storage.commits.artifact import Snapshot
-from reelvec.storage.corpora.check import FEW_VIDEOS
 from reelvec.storage.reasons import Status
 from reelvec.storage.runs import RunRecord
 from reelvec.tasks.corpus.ledger import ledger
@@ -21,10 +20,8 @@ from reelvec.tasks.reports.sources import ReportSources
 from reelvec.tasks.scoring.rows import CoverageRow
 
 __all__ = [
-    "checkpoint_facts",
     "failures_of",
     "identities_of",
-    "notes_of",
     "provenance_of",
     "stages_of",
     "subtitle_of",
@@ -65,74 +62,6 @@ def times_of(run: RunRecord | None) -> str:
         seconds = (datetime.fromisoformat(run.ended) - start).total_seconds()
         words += f", {duration(seconds)}"
     return words
-
-
-def notes_of(sources: ReportSources, coverage: Sequence[CoverageRow]) -> tuple[str, ...]:
-    """What a reader must know before the numbers, the run's own notes first."""
-    config, train = sources.config, sources.config.train
-    scored = [row for row in coverage if row.scored]
-    usable = sum(row.ok + row.salvaged for row in scored)
-    seen, unseen = _seen_and_unseen(sources, splits={row.split for row in scored})
-    notes = [config.notes, *sources.notes]
-    if seen:
-        notes.append(
-            f"{seen} of the {usable} scored videos were trained on: the numbers show what was"
-            " memorised, not how well the model does on videos it has not seen."
-        )
-    if unseen:
-        notes.append(
-            f"{unseen} videos of the training split came after this model was trained and it has"
-            " not seen them; train.when_corpus_grows=retrain trains it anew."
-        )
-    if train.epochs and train.selection_split == "test":
-        notes.append(
-            "The best epoch was chosen on the test split, as the papers do; the numbers flatter."
-        )
-    if not train.epochs and not config.model.weights:
-        notes.append("The weights are random: nothing was trained and no archive was given.")
-    notes += _size_notes(sources, coverage)
-    return tuple(dict.fromkeys(note for note in notes if note))
-
-
-def _size_notes(sources: ReportSources, coverage: Sequence[CoverageRow]) -> list[str]:
-    """Whether as much is scored as the numbers need to mean something."""
-    split = sources.config.evaluate.split
-    scored = [row for row in coverage if row.scored]
-    usable = sum(row.ok + row.salvaged for row in scored)
-    lost = sum(row.quarantined for row in scored)
-    notes = []
-    if not sum(row.planned for row in scored):
-        names = ", ".join(row.split for row in coverage if row.planned)
-        notes.append(
-            f"No video is in the split {split!r}: nothing was scored. The corpus has"
-            f" {names or 'no videos'}; set evaluate.split to one of them."
-        )
-    elif not sum(row.captions_scored for row in scored):
-        notes.append(f"The split {split!r} has no captions: nothing was scored.")
-    elif usable < FEW_VIDEOS:
-        notes.append(
-            f"Only {usable} videos are scored: one of them found or not moves R@1 by"
-            f" {100 / usable:.0f} points, and the intervals say little."
-        )
-    if lost:
-        notes.append(
-            f"{lost} of the {usable + lost} videos of the split could not be used and are not"
-            " scored; each stands under coverage with its reason."
-        )
-    return notes
-
-
-def _seen_and_unseen(sources: ReportSources, *, splits: Collection[str]) -> tuple[int, int]:
-    """Scored videos that were trained on, and videos of the training split that were not."""
-    seen = unseen = 0
-    if not sources.trained_on:
-        return 0, 0
-    for row in ledger(sources.corpus, frames=sources.frames):
-        if row.status in (Status.OK, Status.SALVAGED):
-            known = row.clip_key in sources.trained_on
-            seen += known and row.split in splits
-            unseen += not known and row.split == "train"
-    return seen, unseen
 
 
 def stages_of(run: RunRecord | None) -> tuple[StageCost, ...]:
@@ -180,7 +109,7 @@ def provenance_of(sources: ReportSources) -> tuple[Group, ...]:
     model = (
         ("weights (hash)", str(identity.get("weights", ""))),
         ("best epoch", str(sources.best_epoch or "not trained")),
-        *((f"checkpoint {name}", str(value)) for name, value in checkpoint_facts(sources).items()),
+        *((f"checkpoint {name}", str(value)) for name, value in sources.checkpoint_facts.items()),
         ("started from", sources.config.model.weights or "random weights"),
         ("family", sources.config.model.family),
         *cost_facts(sources),
@@ -195,18 +124,6 @@ def provenance_of(sources: ReportSources) -> tuple[Group, ...]:
         except importlib.metadata.PackageNotFoundError:
             continue  # run from a checkout that is not installed
     return (("Tables", tables), ("Model", model), ("Software", tuple(software)))
-
-
-def checkpoint_facts(sources: ReportSources) -> dict[str, str | int]:
-    """Where the weights are from; empty where that is not known."""
-    ref = sources.checkpoint
-    if ref is None:
-        return {}
-    return {
-        "artifact": ref.fingerprint,
-        "snapshot": ref.number,
-        "weights": sources.weights_hash,
-    }
 
 
 def _named(snapshot: Snapshot) -> str:

@@ -101,7 +101,7 @@ class _Strips:
 
     def __init__(self, sources: ReportSources) -> None:
         self._keys = {video.video_id: key_of(video) for video in sources.corpus.videos}
-        self._reader = FrameReader(sources.frames)
+        self._reader = FrameReader(sources.frames, few=True)
         self._made: dict[str, tuple[bytes, int]] = {}
 
     def shown(self, video_id: str, *, rank: float, score: float, true: bool) -> Shown:

@@ -51,7 +51,7 @@ def _stored(
 ) -> dict[str, bytes]:
     """Pictures of those that were salvaged."""
     found: dict[str, bytes] = {}
-    with closing(FrameReader(sources.frames)) as reader:
+    with closing(FrameReader(sources.frames, few=True)) as reader:
         for failure in failures:
             key = key_of(videos[failure.video_id])
             if key in reader and len(found) < MOST_PICTURES:

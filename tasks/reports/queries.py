@@ -126,7 +126,7 @@ def pictures_of(sources: ReportSources, sets: Iterable[QuerySet]) -> dict[str, b
     named = set(_videos_in(sets))
     made: dict[str, bytes] = {}
     left = PICTURE_BYTES
-    with closing(FrameReader(sources.frames)) as reader:
+    with closing(FrameReader(sources.frames, few=True)) as reader:
         for video in sources.corpus.videos:
             key = key_of(video)
             if video.video_id not in named or key not in reader:

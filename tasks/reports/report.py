@@ -1,7 +1,7 @@
 """Report: one self-contained report.html beside the tables it is about.
 
 It is a part of the evaluation artifact and is made once for an evaluation and the settings it
-shows; `rendering` draws it, `facts`, `gallery`, `queries` and `pictures` gather what it says. A
+shows; `gathering` gathers what it says, `rendering` draws it. A
 page that compares with another run is a part of its own. Only the times of the run differ between
 reports of equal runs. The last page of a store is kept under a stable name too.
 """
@@ -17,26 +17,8 @@ from reelvec.storage.kept_pages import LATEST, keep_copy
 from reelvec.storage.layout import canonical
 from reelvec.storage.records import Outcome
 from reelvec.storage.sealing import checksum_of_bytes
-from reelvec.storage.tables import read_table
 from reelvec.tasks.artifacts import Session
-from reelvec.tasks.reports.facts import (
-    checkpoint_facts,
-    failures_of,
-    identities_of,
-    notes_of,
-    provenance_of,
-    stages_of,
-    subtitle_of,
-    times_of,
-)
-from reelvec.tasks.reports.gallery import gallery_of
-from reelvec.tasks.reports.model_facts import curve_of, kept_frames_of
-from reelvec.tasks.reports.pictures import with_pictures
-from reelvec.tasks.reports.queries import beside_of, pictures_of, query_sets_of
-from reelvec.tasks.reports.rendering.contents import Ranks, ReportContents
-from reelvec.tasks.reports.rendering.page import render
 from reelvec.tasks.reports.sources import Against, ReportSources
-from reelvec.tasks.scoring.evaluate import read_coverage, read_metrics
 
 __all__ = [
     "REPORT_RECIPE",
@@ -75,6 +57,9 @@ def report(session: Session, sources: ReportSources) -> Report:
     drawn = _drawn(latest, key)
     fresh = drawn is None or drawn.receipt.extra.get("settings") != settings
     if fresh:
+        from reelvec.tasks.reports.gathering import gather  # imports torch
+        from reelvec.tasks.reports.rendering.page import render
+
         page = render(gather(sources))
         with artifact.new_part(table=_TABLE, shard="all", suffix=".html") as writer:
             writer.path.write_bytes(page)
@@ -131,7 +116,7 @@ def _settings(sources: ReportSources) -> str:
     shown = {
         "recipe": REPORT_RECIPE,
         "config": sources.config.model_dump(mode="json", exclude=_HOW),
-        "checkpoint": checkpoint_facts(sources),
+        "checkpoint": sources.checkpoint_facts,
         "frames": sources.frames.number,
         "notes": list(sources.notes),
     }
@@ -139,43 +124,3 @@ def _settings(sources: ReportSources) -> str:
         other = sources.against.evaluation
         shown["against"] = [other.artifact.fingerprint, other.number] if other else []
     return checksum_of_bytes(canonical(shown))
-
-
-def gather(sources: ReportSources) -> ReportContents:
-    """Everything on the page, from the tables."""
-    metrics, coverage = read_metrics(sources.evaluation), read_coverage(sources.evaluation)
-    evaluate, sets = sources.config.evaluate, query_sets_of(sources)
-    return ReportContents(
-        title=sources.config.name,
-        subtitle=subtitle_of(sources, coverage),
-        made=times_of(sources.run),
-        notes=notes_of(sources, coverage),
-        metrics=tuple(metrics),
-        published=evaluate.published,
-        published_source=evaluate.published_source,
-        ranks=_ranks(sources.evaluation, candidates=sources.candidates),
-        history=tuple(sources.history),
-        curve=tuple(point.as_dict() for point in curve_of(sources)),
-        kept_frames=kept_frames_of(sources),
-        best_epoch=sources.best_epoch,
-        selection_split=sources.config.train.selection_split,
-        stages=stages_of(sources.run),
-        coverage=tuple(coverage),
-        failures=with_pictures(failures_of(sources), sources=sources),
-        gallery=gallery_of(sources),
-        beside=beside_of(sources),
-        queries=sets,
-        pictures=pictures_of(sources, sets),
-        provenance=provenance_of(sources),
-        identities=identities_of(sources),
-    )
-
-
-def _ranks(evaluation: Snapshot, *, candidates: int) -> tuple[Ranks, ...]:
-    directions = []
-    for direction, table in (("t2v", "ranks"), ("v2t", "video_ranks")):
-        if table in evaluation.tables:
-            ranks = read_table(evaluation, table, columns=["rank"]).column("rank").to_pylist()
-            count = candidates if direction == "t2v" else len(ranks)
-            directions.append(Ranks(direction=direction, ranks=tuple(ranks), candidates=count))
-    return tuple(directions)

@@ -95,6 +95,18 @@ class ReportSources:
         """Videos that captions are ranked among."""
         return _candidates(self.evaluation)
 
+    @property
+    def checkpoint_facts(self) -> dict[str, str | int]:
+        """Where the weights are from; empty where that is not known."""
+        ref = self.checkpoint
+        if ref is None:
+            return {}
+        return {
+            "artifact": ref.fingerprint,
+            "snapshot": ref.number,
+            "weights": self.weights_hash,
+        }
+
 
 def _candidates(evaluation: Snapshot) -> int:
     scored = [row for row in read_coverage(evaluation) if row.scored]

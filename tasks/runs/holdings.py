@@ -17,7 +17,7 @@ from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.roots import Root
 from reelvec.storage.runs import RunRecord, dropped_runs, list_runs
-from reelvec.tasks.training.checkpoints import CheckpointRef, best_checkpoint, checkpoints
+from reelvec.tasks.training.committed import CheckpointRef, best_checkpoint, checkpoints
 
 __all__ = ["ArtifactKey", "Holdings"]
 

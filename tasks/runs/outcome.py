@@ -11,7 +11,7 @@ from reelvec.models.ranking.moments import MomentMetric
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ledger import LedgerCounts, LedgerRow, summary
-from reelvec.tasks.reports.facts import notes_of
+from reelvec.tasks.reports.notes import notes_of
 from reelvec.tasks.reports.report import report_in_force
 from reelvec.tasks.reports.sources import report_sources
 from reelvec.tasks.runs.receipts import StageReceipt

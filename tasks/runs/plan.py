@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import IngestPlan, plan_ingest, read_corpus
 from reelvec.tasks.embedding.embed import EmbedPlan, plan_embed
-from reelvec.tasks.features.keep import plan_features
 from reelvec.tasks.frames.extract import ExtractPlan, plan_extract
 from reelvec.tasks.reports.report import is_reported
 from reelvec.tasks.reports.sources import report_sources
 from reelvec.tasks.runs.retrying import RetryFilter
 from reelvec.tasks.scoring.evaluate import is_evaluated
-from reelvec.tasks.training.train import find_trained
+from reelvec.tasks.training.finding import find_trained
 
 __all__ = [
     "PlannedWork",
@@ -109,6 +108,8 @@ def work_of_whole(
     """The work of a whole run (or of some stages), by stage and reason."""
     work = work_of_tables(plans)
     if plans.embed is None:
+        from reelvec.tasks.features.keep import plan_features  # imports torch
+
         due = sum(plan.rows for plan in plan_features(session))
         work.append(PlannedWork("train", "clips and texts without features", due))
         work.append(PlannedWork("train", "model not trained to the end", 1))

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import torch
 
 from reelvec.configs import ConfigError, PipelineConfig
-from reelvec.configs.corpora import anchored
 from reelvec.configs.decoding import FrameForm
-from reelvec.configs.schema import STAGES, TrainConfig
+from reelvec.configs.schema import TrainConfig
 from reelvec.models.errors import OptionsError
 from reelvec.models.ranking.rerank import RERANKINGS
 from reelvec.models.registry import (
@@ -22,24 +18,13 @@ from reelvec.models.registry import (
 from reelvec.models.sampling.rules import Rule
 from reelvec.models.training.schedules import SCHEDULES
 from reelvec.storage.frames.formats import NATIVE_FORMAT
-from reelvec.storage.weights.pretrained import is_pretrained
+from reelvec.storage.weights.paths import is_pretrained
+from reelvec.tasks.runs.settled import check_files, settled_config
 from reelvec.tasks.training.starting import rehearse_start
-from reelvec.tasks.training.teachers import check_teachers, with_absolute_teachers
+from reelvec.tasks.training.teachers import check_teachers
 from reelvec.tasks.training.watching import check_watchers
 
-__all__ = ["check_config", "checked_config", "choose_stages"]
-
-
-def choose_stages(names: Sequence[str] | None) -> list[str]:
-    """These stages in pipeline order; None: all of them.
-
-    Raises:
-        ConfigError: no stage has such a name.
-    """
-    for name in names or ():
-        if name not in STAGES:
-            raise ConfigError(f"no stage is called ({name}); there are {', '.join(STAGES)}")
-    return [name for name in STAGES if names is None or name in names]
+__all__ = ["check_config", "checked_config"]
 
 
 def check_config(config: PipelineConfig) -> None:
@@ -175,19 +160,7 @@ def _check_names(config: PipelineConfig) -> None:
             f"train.schedule is ({config.train.schedule}); there are: {', '.join(SCHEDULES)}",
             key="train.schedule",
         )
-    weights, policy = config.model.weights, config.model.policy_weights
-    if weights is not None and not is_pretrained(weights):
-        _check_file(weights, key="model.weights", remedy="an archive or checkpoint")
-    if policy is not None:
-        remedy = "torchvision's file of ImageNet weights, e.g. mobilenet_v3_large-8738ca79.pth"
-        _check_file(policy, key="model.policy_weights", remedy=remedy)
-
-
-def _check_file(name: str, *, key: str, remedy: str) -> None:
-    file = Path(name).expanduser()
-    if not file.is_file():
-        problem = "is a folder; name the file in it" if file.is_dir() else "is not there"
-        raise ConfigError(f"{key} ({name}) {problem}; give the path of {remedy}", key=key)
+    check_files(config)
 
 
 def _check_draw(config: PipelineConfig) -> None:
@@ -231,13 +204,4 @@ def checked_config(config: PipelineConfig) -> PipelineConfig:
         ConfigError: what `check_config` finds.
     """
     check_config(config)
-    files = {"weights": config.model.weights, "policy_weights": config.model.policy_weights}
-    absolute = {
-        key: str(Path(name).expanduser().resolve())
-        for key, name in files.items()
-        if name is not None and not is_pretrained(name)
-    }
-    model = config.model.model_copy(update=absolute)
-    return with_absolute_teachers(
-        config.model_copy(update={"corpus": anchored(config.corpus), "model": model})
-    )
+    return settled_config(config)

@@ -26,7 +26,7 @@ from reelvec.tasks.runs.plan import (
 )
 from reelvec.tasks.runs.rates import Rate, rates_of
 from reelvec.tasks.runs.retrying import RetryFilter
-from reelvec.tasks.training.train import steps_left
+from reelvec.tasks.training.finding import steps_left
 
 __all__ = ["PricedPlan", "StagePrice", "price_refresh", "price_run"]
 

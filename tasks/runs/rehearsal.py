@@ -13,7 +13,7 @@ from reelvec.storage.errors import CorpusError, MissingArtifactError
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import Corpus, read_corpus
 from reelvec.tasks.identity import corpus_identity
-from reelvec.tasks.training.train import find_trained
+from reelvec.tasks.training.finding import find_trained
 
 __all__ = ["rehearse_corpus"]
 

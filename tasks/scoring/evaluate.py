@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -25,11 +26,10 @@ from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.ingest import Corpus
 from reelvec.tasks.embedding.sources import sources_of
 from reelvec.tasks.identity import evaluation_identity
-from reelvec.tasks.scoring.coverage import coverage_rows
-from reelvec.tasks.scoring.logits import Scoring, dot_product
-from reelvec.tasks.scoring.moments import score_moments
 from reelvec.tasks.scoring.rows import CoverageRow, MetricRow
-from reelvec.tasks.scoring.split_scores import score_split
+
+if TYPE_CHECKING:
+    from reelvec.tasks.scoring.logits import Scoring
 
 __all__ = [
     "Evaluation",
@@ -143,6 +143,11 @@ def evaluate(
     finished = finished_evaluation(session, embeddings, corpus=corpus, options=options)
     if finished is not None:
         return Evaluation(finished, fresh=False)
+    from reelvec.tasks.scoring.coverage import coverage_rows  # these import torch
+    from reelvec.tasks.scoring.logits import dot_product
+    from reelvec.tasks.scoring.moments import score_moments
+    from reelvec.tasks.scoring.split_scores import score_split
+
     coverage = coverage_rows(corpus, embeddings=embeddings, split=options.split)
     scoring = scoring or dot_product()
     scores = score_split(embeddings, options=options, scoring=scoring)

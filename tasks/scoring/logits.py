@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -21,6 +22,9 @@ __all__ = ["PAIRS_OF", "Columns", "Scoring", "dot_product", "one_thread", "scori
 F = TypeVar("F", bound=Features)
 PAIRS_OF = 64
 """Texts, and videos, scored at once by a model's own score."""
+
+_ALIGNED = 64
+"""Bytes, as torch lays out what it allocates."""
 
 Columns = Mapping[str, Tensor]
 """Table columns as tensors [rows, numbers a row]; floats as float32."""
@@ -44,6 +48,12 @@ class Scoring:
     """One unit vector a text [T, D] whose product with `video_vectors` is near to a score that is
     no product; None: a product needs none."""
     video_vectors: Callable[[Columns], Tensor | None] | None = None
+    scorer: Callable[[Columns], Callable[[Columns], Tensor]] | None = None
+    """`similarity` in two steps, where texts have something to compute once; None: nothing."""
+
+    def of(self, texts: Columns) -> Callable[[Columns], Tensor]:
+        """`similarity` of these texts with any videos."""
+        return partial(self.similarity, texts) if self.scorer is None else self.scorer(texts)
 
 
 def dot_product(*, scale: float = 1.0) -> Scoring:
@@ -68,15 +78,22 @@ def scoring_of(model: RetrievalModel) -> Scoring:
     device = model.logit_scale.device
 
     @torch.inference_mode()
-    def similarity(texts: Columns, videos: Columns) -> Tensor:
+    def scorer(texts: Columns) -> Callable[[Columns], Tensor]:
         text = TextFeatures.from_columns(texts, columns=model.text_columns).to(device=device)
-        video = VideoFeatures.from_columns(videos, columns=model.video_columns).to(device=device)
         tall = 1 if len(text) == 1 else PAIRS_OF
-        rows = [
-            torch.cat([model.similarity(t, v).cpu() for v in _blocks(video, size=PAIRS_OF)], dim=1)
-            for t in _blocks(text, size=tall)
-        ]
-        return torch.cat(rows)[: len(text), : len(video)]
+        scores = [model.scorer(some) for some in _blocks(text, size=tall)]
+
+        @torch.inference_mode()
+        def score(videos: Columns) -> Tensor:
+            video = VideoFeatures.from_columns(videos, columns=model.video_columns)
+            video = video.to(device=device)
+            rows = [
+                torch.cat([one(v).cpu() for v in _blocks(video, size=PAIRS_OF)], dim=1)
+                for one in scores
+            ]
+            return torch.cat(rows)[: len(text), : len(video)]
+
+        return score
 
     def text_vectors(texts: Columns) -> Tensor | None:
         return whole_vectors(TextFeatures.from_columns(texts, columns=model.text_columns))
@@ -85,19 +102,29 @@ def scoring_of(model: RetrievalModel) -> Scoring:
         return whole_vectors(VideoFeatures.from_columns(videos, columns=model.video_columns))
 
     return Scoring(
-        similarity,
+        lambda texts, videos: scorer(texts)(videos),
         tuple(model.text_columns),
         tuple(model.video_columns),
         bound=model.score_bound() if isinstance(model, Bounded) else None,
+        scorer=scorer,
         text_vectors=text_vectors,
         video_vectors=video_vectors,
     )
 
 
 def _blocks(features: F, *, size: int) -> Iterator[F]:
-    """All rows, `size` at once; the last one fills up the last block."""
+    """All rows, `size` at once; the last one fills up the last block.
+
+    A product's last bit may hang on where in memory its numbers begin, so what lies askew is
+    copied.
+    """
     for start in range(0, len(features), size):
-        yield features.index(torch.arange(start, start + size).clamp_(max=len(features) - 1))
+        some = features.index(slice(start, start + size))
+        laid_out = all(x.data_ptr() % _ALIGNED == 0 for x in some.tensors.values())
+        if len(some) < size or not laid_out:
+            rows = torch.arange(start, start + size).clamp_(max=len(features) - 1)
+            some = features.index(rows)
+        yield some
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from reelvec.models.ranking.moments import MomentMetric, MomentQuery, moment_met
 from reelvec.models.spans import Span, apart
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.records import Video
-from reelvec.tasks.embedding.windows import WINDOWS
+from reelvec.tasks.embedding.rows import WINDOWS
 from reelvec.tasks.scoring.logits import Scoring, one_thread
 from reelvec.tasks.scoring.split_matrix import UnscorableError
 from reelvec.tasks.scoring.split_rows import SplitRows, open_rows

@@ -30,7 +30,9 @@ from reelvec.tasks.searching.sorted_rows import SortedRows
 __all__ = ["BoundedIndex"]
 
 _AT_ONCE = 1024
-"""Videos whose products are computed at once."""
+"""Videos whose products are computed at once, or several times as many."""
+_NUMBERS = 1 << 17
+"""Products held at once, where that many videos do not make more."""
 _FIRST = 64
 """Videos scored before the first threshold; as many again each time until none is left."""
 _MOST = 4096
@@ -41,10 +43,10 @@ _UP = 2.0**-20
 
 
 class BoundedIndex:
-    """The videos of one snapshot, for one model's score and bound.
+    """The videos, or windows, of one snapshot, for one model's score and bound.
 
     Attributes:
-        rows: video_id and split of each, in the order of the ids.
+        rows: key, split and video_id of each, in the order of the keys.
     """
 
     def __init__(self, made: Derived, *, scoring: Scoring, bound: ScoreBound) -> None:
@@ -64,17 +66,20 @@ class BoundedIndex:
         }
 
     @classmethod
-    def of(cls, embeddings: Snapshot, *, scoring: Scoring, bound: ScoreBound) -> BoundedIndex:
-        """The index of a snapshot, made where it is not there.
+    def of(
+        cls, embeddings: Snapshot, *, scoring: Scoring, bound: ScoreBound, table: str = "videos"
+    ) -> BoundedIndex:
+        """The index of a table of a snapshot, made where it is not there.
 
         Raises:
             MissingColumnError: the table lacks the columns the score reads.
         """
-        check_columns(embeddings, table="videos", features=scoring.video_columns)
+        check_columns(embeddings, table=table, features=scoring.video_columns)
+        of_table = "" if table == "videos" else f"-of-{table}"
         made = derive(
             embeddings,
-            what=f"bounds{_digest(bound)}",
-            make=lambda folder: make_files(embeddings, folder, bound=bound),
+            what=f"bounds{_digest(bound)}{of_table}",
+            make=lambda folder: make_files(embeddings, folder, bound=bound, table=table),
         )
         return cls(made, scoring=scoring, bound=bound)
 
@@ -88,14 +93,20 @@ class BoundedIndex:
         top: int,
         split: str | None = None,
         only: pa.Array | None = None,
+        at_most: int | None = None,
     ) -> Ranking:
         """The `top` best rows, as `best_videos` gives them, and how many were scored for it.
+
+        Where no more than `at_most` are scored, those of the highest bounds, they are the best of
+        these, and all others that could still be among them are counted: every row that is not has
+        a bound below the last of them. None are left: the answers are those of every row.
 
         Args:
             query: features of one text.
             top: at least 1.
             split: rows of this split and of none; None: all.
             only: ids of the videos that are looked for; None: all.
+            at_most: rows that are scored, or `top` where that is more; None: all that could be.
 
         Raises:
             RequestError: the query itself is not finite.
@@ -103,33 +114,34 @@ class BoundedIndex:
         check_query(query)
         allowed = allowed_rows(self.rows.table, split=split, only=only)
         with one_thread(), torch.inference_mode():
-            upper = self._upper(query)
-            upper[~allowed] = -np.inf
-            order = np.argsort(-upper, kind="stable")[: int(allowed.sum())]
+            upper, score = self._upper(query), self._scoring.of(query)
+            left = np.flatnonzero(allowed)
             best: list[tuple[float, int]] = []
             scored, left_out, step = 0, 0, max(_FIRST, top)
-            while scored < len(order):
-                least = -best[top - 1][0] if len(best) >= top else -np.inf
-                rows = order[scored : scored + step]
-                rows = rows[upper[rows] >= least]
-                if not len(rows):
-                    break
-                scores = self._scores(query, np.sort(rows))
+            room = len(left) if at_most is None else max(at_most, top)
+            while len(left) and scored < room:
+                some, left = _highest(upper, left, count=min(step, room - scored))
+                scores = score(self._rows(some))[0].double().numpy()
                 finite = np.isfinite(scores)
                 left_out += int((~finite).sum())
-                found = zip(-scores[finite], np.sort(rows)[finite], strict=True)
-                best = sorted([*best, *((float(s), int(row)) for s, row in found)])[:top]
-                scored, step = scored + len(rows), min(2 * step, _MOST)
+                found = zip((-scores[finite]).tolist(), some[finite].tolist(), strict=True)
+                best = sorted([*best, *found])[:top]
+                if len(best) >= top:
+                    left = left[upper[left] >= -best[-1][0]]
+                scored, step = scored + len(some), min(2 * step, _MOST)
         names = [(self.rows.key(row), -score) for score, row in best]
-        return Ranking(names, left_out, videos=len(order), scored=scored)
+        videos = int(allowed.sum())
+        return Ranking(names, left_out, videos=videos, scored=scored, undecided=len(left))
 
     def _upper(self, query: Columns) -> npt.NDArray[np.float64]:
         """No less than the score of each video, [N]."""
         text = TextFeatures.from_columns(query, columns=self._bound.text_columns)
         asked = self._bound.asked(text.to(device=torch.device("cpu")))
         upper = torch.empty(len(self), dtype=torch.float64)
-        for start in range(0, len(self), _AT_ONCE):
-            some = slice(start, min(start + _AT_ONCE, len(self)))
+        wide = [len(asked.rows[name]) * one.count for name, one in self._vectors.items()]
+        step = max(1, _NUMBERS // max(wide, default=1) // _AT_ONCE) * _AT_ONCE
+        for start in range(0, len(self), step):
+            some = slice(start, min(start + step, len(self)))
             near = {
                 name: vectors.near(asked.rows[name], some)
                 for name, vectors in self._vectors.items()
@@ -139,9 +151,18 @@ class BoundedIndex:
         unknown = ~self._sure | upper.isnan()
         return upper.masked_fill_(unknown, torch.inf).numpy()
 
-    def _scores(self, query: Columns, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        videos = {name: widened(x[torch.from_numpy(rows)]) for name, x in self._columns.items()}
-        return self._scoring.similarity(query, videos)[0].double().numpy()
+    def _rows(self, rows: npt.NDArray[np.int64]) -> Columns:
+        return {name: widened(x[torch.from_numpy(rows)]) for name, x in self._columns.items()}
+
+
+def _highest(
+    upper: npt.NDArray[np.float64], rows: npt.NDArray[np.int64], *, count: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The rows of the highest bounds, so many, in the order of the rows; and the others."""
+    if len(rows) <= count:
+        return rows, rows[:0]
+    order = np.argpartition(-upper[rows], count - 1)
+    return np.sort(rows[order[:count]]), rows[order[count:]]
 
 
 def _digest(bound: ScoreBound) -> str:

@@ -1,4 +1,4 @@
-"""What bounded search derives from a table: files of numbers, a row a video, in order of the ids.
+"""What bounded search derives from a table: files of numbers, a row a video, in order of the keys.
 
 `column-*`: the columns the score reads, as they are stored; `whole-*` and `measures-*`: the vectors
 whose products bound it, a byte a number; `facts` and `sure`: what else the bound keeps of a video.
@@ -29,13 +29,15 @@ _AT_ONCE = 512
 """Videos whose bounds are prepared at once."""
 
 
-def make_files(embeddings: Snapshot, folder: Path, *, bound: ScoreBound) -> Mapping[str, Any]:
-    """Writes them; the names of the columns and vectors, as lists."""
-    place = placed_rows(embeddings, folder / "rows.arrow")
+def make_files(
+    embeddings: Snapshot, folder: Path, *, bound: ScoreBound, table: str
+) -> Mapping[str, Any]:
+    """Writes them of a table; the names of the columns and vectors, as lists."""
+    place = placed_rows(embeddings, folder / "rows.arrow", table=table)
     columns = list(bound.video_columns)
     files: dict[str, Mapped] = {}
     start = 0
-    for piece in iter_tables(embeddings, "videos", columns=columns):
+    for piece in iter_tables(embeddings, table, columns=columns):
         for first in range(0, piece.num_rows, _AT_ONCE):
             some = piece.slice(first, _AT_ONCE)
             to = place[start : start + some.num_rows]

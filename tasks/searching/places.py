@@ -75,7 +75,7 @@ def _whole(piece: pa.Table) -> pa.Table:
 def frames_by_clip(frames: Snapshot) -> FrameReader:
     """A reader of the frames of a snapshot that looks its clips up in a file."""
     made = derive(frames, what="clips", make=lambda folder: _write_clips(frames, folder))
-    return FrameReader(frames, part_of=_PartOf(SortedRows(made.folder / "rows.arrow")))
+    return FrameReader(frames, part_of=_PartOf(SortedRows(made.folder / "rows.arrow")), few=True)
 
 
 class _PartOf(Mapping[str, int]):

@@ -18,7 +18,7 @@ from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Video
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.corpus.ingest import key_of
-from reelvec.tasks.embedding.windows import WINDOWS
+from reelvec.tasks.embedding.rows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread
 from reelvec.tasks.scoring.split_rows import check_columns, tensors_of
 
@@ -85,6 +85,8 @@ class Ranking:
     """Of the ten best, the part that such searches find on average; None: exact."""
     measured: str = field(default="", compare=False)
     """On what that was measured."""
+    undecided: int = field(default=0, compare=False)
+    """But for these: nothing shows it of them, since no more were to be scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +102,22 @@ class Answers:
     """Rows that were looked for."""
     scored: int = 0
     """Of these, rows scored exactly; all others are proven not to be answers (`recall` None)."""
+    undecided: int = 0
+    """But for so many, which could be among them; 0: the answers are exact."""
     recall: float | None = None
     """Of the ten best, the part that such searches find on average; None: exact."""
 
 
-def check_request(text: str | None, *, top: int) -> None:
+def check_request(text: str | None, *, top: int, at_most: int | None = None) -> None:
     """Refuses what has no answer.
 
     Raises:
-        RequestError: no text, or no row asked for.
+        RequestError: no text, no row asked for, or none to be scored.
     """
     if top < 1:
         raise RequestError(f"top ({top}) must be at least 1")
+    if at_most is not None and at_most < 1:
+        raise RequestError(f"at_most ({at_most}) must be at least 1")
     if isinstance(text, str) and not text.strip():
         raise RequestError("the text is empty; say in words what to look for")
 
@@ -147,11 +153,12 @@ def answers_of(
 
 def answers_with(rows: list[SearchRow], ranking: Ranking, *, unit: str) -> Answers:
     """These rows, and what a person should know about their ranking."""
-    notes = _notes_of(ranking)
-    return Answers(rows, unit, notes, ranking.videos, ranking.scored, ranking.recall)
+    counts = (ranking.videos, ranking.scored, ranking.undecided, ranking.recall)
+    return Answers(rows, unit, _notes_of(ranking), *counts)
 
 
 def _notes_of(ranking: Ranking) -> tuple[str, ...]:
+    """What a person should know about a ranking."""
     notes = []
     if ranking.not_finite:
         notes.append(
@@ -162,6 +169,11 @@ def _notes_of(ranking: Ranking) -> tuple[str, ...]:
         notes.append(
             f"approximate: of the ten best {ranking.recall:.1%} are found on average, as measured"
             f" with {ranking.measured} of the table; without --approximate the order is exact"
+        )
+    if ranking.undecided:
+        notes.append(
+            f"not exact: {ranking.scored:,} of {ranking.videos:,} videos were scored, and"
+            f" {ranking.undecided:,} of the others could be among these; score more of them"
         )
     return tuple(notes)
 

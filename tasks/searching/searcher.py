@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from reelvec.models.features import EMBEDDING
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.tables import iter_tables
-from reelvec.tasks.embedding.windows import WINDOWS
+from reelvec.tasks.embedding.rows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product
 from reelvec.tasks.searching.approximate import ApproximateIndex
 from reelvec.tasks.searching.bounded import BoundedIndex
@@ -45,9 +45,9 @@ class Searcher:
     """Ranks the videos of a table; what it needs is opened once and stays open.
 
     Where the run cut its files into windows, these are ranked (`like` compares whole videos).
-    Scores that are a product of vectors come from one mapped matrix (`VectorIndex`), scores of
-    whole videos with a bound from `BoundedIndex`, others from the table, block by block. Not for
-    several threads at once.
+    Scores that are a product of vectors come from one mapped matrix (`VectorIndex`), scores with a
+    bound from `BoundedIndex`, others from the table, block by block. Not for several threads at
+    once.
 
     Args:
         embeddings: snapshot whose table `videos` or `windows` is searched.
@@ -79,6 +79,7 @@ class Searcher:
         self.table = WINDOWS if embeddings.rows_of(WINDOWS) and not whole else "videos"
         self._last: tuple[ScoreBound, BoundedIndex] | None = None
         self._stages: tuple[Scoring, TwoStageIndex] | None = None
+        self._index: ApproximateIndex | None = None
 
     def best(
         self,
@@ -88,33 +89,37 @@ class Searcher:
         top: int,
         split: str | None = None,
         only: pa.Array | None = None,
+        at_most: int | None = None,
     ) -> Answers:
-        """The `top` videos, of `only` these ids, for the features of one text."""
+        """The `top` videos, of `only` these ids, for the features of one text.
+
+        Raises:
+            RequestError: `at_most` are to be scored, and the score has no bound to choose them by.
+        """
+        if at_most is not None and scoring.bound is None:
+            raise RequestError(
+                f"no more than {at_most:,} videos were to be scored, and the score of this run's"
+                " family has no bound to choose them by; leave it out"
+            )
         if scoring.video_columns == (EMBEDDING,):
             check_query(query)
             return self._best_of(query[EMBEDDING].float().numpy(), top, split=split, only=only)
+        find: Callable[..., Ranking]
         if self._settings is not None:
-            stages = self.two_stages(scoring, self._settings)
-            return self._ranked(
-                lambda wanted: stages.best(query, top=wanted, split=split, only=only),
-                top=top,
-                unit=scoring.unit,
-            )
-        if scoring.bound is not None and self.table != WINDOWS:
-            index = self._bounded(scoring, scoring.bound)
-            ranking = index.best(query, top=top, split=split, only=only)
-            return self._answers(ranking, unit=scoring.unit)
-
-        def rank(wanted: int) -> Ranking:
-            return best_videos(
+            find = partial(self.two_stages(scoring, self._settings).best, query)
+        elif scoring.bound is not None:
+            find = partial(self._bounded(scoring, scoring.bound).best, query, at_most=at_most)
+        else:
+            find = partial(
+                best_videos,
                 query,
                 embeddings=self._embeddings,
-                top=wanted,
                 scoring=scoring,
                 table=self.table,
-                split=split,
-                only=only,
             )
+
+        def rank(wanted: int) -> Ranking:
+            return find(top=wanted, split=split, only=only)
 
         return self._ranked(rank, top=top, unit=scoring.unit)
 
@@ -188,24 +193,24 @@ class Searcher:
     def _bounded(self, scoring: Scoring, bound: ScoreBound) -> BoundedIndex:
         """The table for a score with a bound; that of the last one stays open."""
         if self._last is None or self._last[0] is not bound:
-            index = BoundedIndex.of(self._embeddings, scoring=scoring, bound=bound)
+            index = BoundedIndex.of(
+                self._embeddings, scoring=scoring, bound=bound, table=self.table
+            )
             self._last = bound, index
         return self._last[1]
 
-    @cached_property
+    @property
     def ranks(self) -> VectorIndex | ApproximateIndex:
         """What ranks the table by vectors: those of it, or an index of them."""
-        exact, settings = self._searched, self._settings
-        if settings is None:
-            return exact
-        return ApproximateIndex.of(
-            self._embeddings, exact=exact, table=self.table, settings=settings
-        )
+        return self._searched if self._settings is None else self.approximate(self._settings)
 
-    def use_index(self, settings: IndexConfig) -> None:
-        """Search with an index of these settings from now on."""
-        self._settings, self._stages = settings, None
-        self.__dict__.pop("ranks", None)
+    def approximate(self, settings: IndexConfig) -> ApproximateIndex:
+        """An index of the vectors of the table that is ranked; it stays open."""
+        if self._index is None:
+            self._index = ApproximateIndex.of(
+                self._embeddings, exact=self._searched, table=self.table, settings=settings
+            )
+        return self._index
 
     def two_stages(self, scoring: Scoring, settings: IndexConfig) -> TwoStageIndex:
         """The table for a score that is no product; that of the last one stays open."""

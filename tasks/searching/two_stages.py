@@ -71,8 +71,8 @@ class TwoStageIndex:
         check_library()
         columns = ColumnRows.of(embeddings, table=table, scoring=scoring)
         bounded = None
-        if scoring.bound is not None and table == "videos":
-            bounded = BoundedIndex.of(embeddings, scoring=scoring, bound=scoring.bound)
+        if scoring.bound is not None:
+            bounded = BoundedIndex.of(embeddings, scoring=scoring, bound=scoring.bound, table=table)
 
         def exact(query: Columns) -> Ranking:
             if bounded is not None:

@@ -7,20 +7,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from reelvec.models.sampling.windows import frames_within
 from reelvec.models.spans import Span, apart
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.derived import derive
+from reelvec.storage.frames.contract import ClipFrames
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.records import Video
 from reelvec.storage.tables import iter_tables
-from reelvec.tasks.embedding.windows import WINDOWS
+from reelvec.tasks.embedding.rows import WINDOWS
 from reelvec.tasks.searching.search import Ranking, SearchRow
 from reelvec.tasks.searching.sorted_rows import SortedRows, write_sorted
 
-__all__ = ["Window", "WindowsById", "best_apart", "window_row"]
+__all__ = ["Window", "WindowsById", "best_apart", "window_row", "with_best_second"]
 
 _SCHEMA = pa.schema(
     [
@@ -132,3 +134,26 @@ def window_row(
         frames=len(times),
         pts_seconds=times,
     )
+
+
+def with_best_second(
+    row: SearchRow,
+    *,
+    video: Video | None,
+    reader: FrameReader,
+    nearest: Callable[[ClipFrames], int],
+) -> SearchRow:
+    """The row of a window with the time of its best frame; as it is where its frames are gone.
+
+    Args:
+        row: of a window.
+        video: its file.
+        reader: of the stored frames.
+        nearest: which frame of a clip is the best.
+    """
+    if video is None or video.content_hash not in reader:
+        return row
+    times = reader.pts(video.content_hash)
+    first, stop = frames_within(times, Span(row.start_seconds, row.end_seconds))
+    best = nearest(reader.clip(video.content_hash, np.arange(first, stop)))
+    return replace(row, best_seconds=float(times[first + best]))

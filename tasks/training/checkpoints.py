@@ -8,7 +8,6 @@ what the clock says is in its receipt. Its weights are plain: adapters are in th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ from reelvec.models.clip.architecture import Architecture
 from reelvec.models.family import RetrievalModel
 from reelvec.models.lora import adapter_state, load_adapted, plain_state
 from reelvec.models.training.moments import export_optimizer, import_optimizer
-from reelvec.storage.commits.artifact import Artifact, PartRef, Receipt, Snapshot
+from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
 from reelvec.storage.records import Outcome
 from reelvec.storage.upkeep.garbage import CHECKPOINT_GRACE_SECONDS, GcOptions, gc_artifact
 from reelvec.storage.weights.checkpoints import (
@@ -33,17 +32,14 @@ from reelvec.storage.weights.checkpoints import (
     weights_hash,
 )
 from reelvec.tasks.identity import model_settings
+from reelvec.tasks.training.committed import BY_ROW, CHECKPOINTS, CheckpointRef, checkpoints
 from reelvec.tasks.training.curves import CURVE, StepPoint, longest, write_curve
 from reelvec.tasks.training.identity import draws_noise
 from reelvec.tasks.training.progress import Progress
 
 __all__ = [
-    "CHECKPOINTS",
-    "CheckpointRef",
     "Contents",
     "TrainingState",
-    "best_checkpoint",
-    "checkpoints",
     "commit",
     "commit_contents",
     "contents_of",
@@ -53,10 +49,8 @@ __all__ = [
     "tidy",
 ]
 
-CHECKPOINTS = "checkpoints"
 _ADAPTERS = "adapters/"
 _OPTIMIZER = "optimizer/"
-_BY_ROW = "by row"
 _SCHEMA = "safetensors weights/* optimizer/*"
 
 
@@ -104,61 +98,6 @@ def contents_of(
         moments, numbers = export_optimizer(state.optimizer)
         tensors |= {_OPTIMIZER + name: tensor for name, tensor in moments.items()}
     return Contents(tensors, _sizes(state.model), numbers, state.progress, origins)
-
-
-@dataclass(frozen=True)
-class CheckpointRef:
-    """A committed checkpoint, without its tensors."""
-
-    part: PartRef
-    key: str
-    progress: Progress
-    weights_hash: str
-    seconds: float
-    """Of training up to here, over all runs that contributed."""
-    noise_by_row: bool
-    """Whether its noise, if it drew any, was drawn by row (before: by part of a batch)."""
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """Fingerprints of the features artifacts it was trained from."""
-        return tuple(str(self.part.receipt.extra.get("features", "")).split())
-
-    @property
-    def teachers(self) -> list[dict[str, Any]]:
-        """What it says of each teacher it had (`Teacher.remembered`)."""
-        told: list[dict[str, Any]] = json.loads(str(self.part.receipt.extra.get("teachers", "[]")))
-        return told
-
-    @property
-    def path(self) -> Path:
-        """A local file with its bytes, verified."""
-        return self.part.path
-
-
-def checkpoints(snapshot: Snapshot | None) -> list[CheckpointRef]:
-    """Checkpoints in force, oldest first; reads receipts only."""
-    refs = [_ref(part) for part in snapshot.parts(CHECKPOINTS)] if snapshot else []
-    return sorted(refs, key=lambda ref: ref.progress.step)
-
-
-def best_checkpoint(refs: Sequence[CheckpointRef]) -> CheckpointRef:
-    """The checkpoint that the newest one calls the best; the newest where it calls none so."""
-    last = refs[-1]
-    best = last.progress.best
-    return next((ref for ref in refs if best and ref.progress.step == best.step), last)
-
-
-def _ref(part: PartRef) -> CheckpointRef:
-    receipt = part.receipt
-    return CheckpointRef(
-        part=part,
-        key=receipt.keys[0],
-        progress=Progress.model_validate_json(str(receipt.extra["progress"])),
-        weights_hash=str(receipt.extra["weights_hash"]),
-        seconds=float(receipt.extra["seconds"]),
-        noise_by_row=receipt.extra.get("noise") == _BY_ROW,
-    )
 
 
 def commit(artifact: Artifact, state: TrainingState, **how: Any) -> Snapshot:
@@ -239,7 +178,7 @@ def _write(
     }
     if contents.optimizer is not None:
         metadata["optimizer"] = contents.optimizer
-    drawn = {"noise": _BY_ROW} if draws_noise(config) else {}
+    drawn = {"noise": BY_ROW} if draws_noise(config) else {}
     shard = f"step-{contents.progress.step:08d}"
     with artifact.new_part(table=CHECKPOINTS, shard=shard, suffix=".safetensors") as part:
         save_checkpoint(part.path, tensors=contents.tensors, metadata=metadata)

@@ -23,6 +23,8 @@ from reelvec.storage.frames.contract import FrameSource
 __all__ = ["ClipBatch", "ClipLoader", "seen_in_evaluation", "seen_in_training"]
 
 _BUFFERS = 2
+_AHEAD = 4
+"""Batches that a source is told of, the one that is gathered among them."""
 _CPU = torch.device("cpu")
 
 
@@ -146,7 +148,10 @@ class ClipLoader:
         ready: queue.Queue[tuple[ClipBatch, Tensor] | BaseException],
     ) -> None:
         try:
-            for keys in wanted:
+            for number, keys in enumerate(wanted):
+                self._source.ahead(
+                    [key for some in wanted[number : number + _AHEAD] for key in some]
+                )
                 buffer = free.get()
                 if buffer is None:
                     return

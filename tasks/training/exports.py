@@ -11,7 +11,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from reelvec.storage.commits.artifact import Snapshot
-from reelvec.tasks.training.checkpoints import checkpoints
+from reelvec.tasks.training.committed import checkpoints
 from reelvec.tasks.training.curves import StepPoint, curve_table, read_curve
 from reelvec.tasks.training.event_files import TensorBoard
 

@@ -12,7 +12,7 @@ from reelvec.configs.schema import TrainConfig
 from reelvec.models.training.schedules import multiplier
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.tasks.artifacts import SnapshotRef
-from reelvec.tasks.training.checkpoints import CheckpointRef, best_checkpoint, checkpoints
+from reelvec.tasks.training.committed import CheckpointRef, best_checkpoint, checkpoints
 from reelvec.tasks.training.items import Item, read_items
 from reelvec.tasks.training.progress import History
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reelvec.configs.schema import ModelConfig, PipelineConfig, TrainConfig
-from reelvec.models.registry import validate_options
+from reelvec.models.options import FamilyOptions
 from reelvec.tasks.identity import model_settings
 
 __all__ = ["TRAINING_RECIPE", "Start", "checkpoint_identity", "draws_noise", "former_identity"]
@@ -97,10 +97,9 @@ def checkpoint_identity(
 
 def _cuts(config: PipelineConfig) -> dict[str, int]:
     """How batches are cut, where more than rounding follows from it: named if they are cut."""
-    options = validate_options(config.model.family, config.model.options)
-    cuts: dict[str, int] = {}
-    if options.sees_batch(training=True):
-        cuts |= _named_cuts(config)
+    cuts = _named_cuts(config)
+    if cuts and not _options_of(config.model).sees_batch(training=True):
+        cuts = {}
     if config.train.gradient_scaling == "legacy" or config.train.negatives == "process":
         cuts["processes"] = _world(config)
     return cuts
@@ -111,15 +110,22 @@ def former_identity(identity: dict[str, Any], config: PipelineConfig) -> dict[st
 
     The cuts of a batch were then named, since each drew other noise.
     """
-    if config.train.epochs == 0 or not draws_noise(config.model):
+    cuts = _named_cuts(config)
+    if config.train.epochs == 0 or not cuts or not draws_noise(config.model):
         return None
-    former = {**identity, "train": {**identity["train"], **_named_cuts(config)}}
+    former = {**identity, "train": {**identity["train"], **cuts}}
     return None if former == identity else former
 
 
 def draws_noise(model: ModelConfig) -> bool:
     """Whether training this model draws noise."""
-    return validate_options(model.family, model.options).draws_noise
+    return _options_of(model).draws_noise
+
+
+def _options_of(model: ModelConfig) -> FamilyOptions:
+    from reelvec.models.registry import validate_options  # imports the family, and so torch
+
+    return validate_options(model.family, model.options)
 
 
 def _named_cuts(config: PipelineConfig) -> dict[str, int]:

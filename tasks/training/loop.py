@@ -15,13 +15,13 @@ from reelvec.models.training.parameters import clamp_logit_scale
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.frames.contract import FrameSource
 from reelvec.tasks.training.checkpoints import (
-    CheckpointRef,
     Contents,
     TrainingState,
     commit_contents,
     contents_of,
     restore,
 )
+from reelvec.tasks.training.committed import CheckpointRef
 from reelvec.tasks.training.curves import StepPoint
 from reelvec.tasks.training.data import ClipLoader, seen_in_evaluation, seen_in_training
 from reelvec.tasks.training.errors import TrainingError

@@ -33,11 +33,12 @@ from reelvec.models.registry import build
 from reelvec.models.training.optim import AdamW, BertAdam, OptimizerOptions, build_optimizer
 from reelvec.models.training.parameters import freeze
 from reelvec.storage.errors import WeightsError
+from reelvec.storage.places.sources import local_file
 from reelvec.storage.weights.checkpoints import WeightsFile, open_weights, weights_hash
 from reelvec.storage.weights.checks import check_finite
+from reelvec.storage.weights.paths import is_pretrained
 from reelvec.storage.weights.pretrained import (
     find_pretrained,
-    is_pretrained,
     pretrained_files,
     read_pretrained,
 )
@@ -101,7 +102,7 @@ def open_any(weights: str) -> WeightsFile:
     if is_pretrained(weights):
         own_input_of(pretrained_files(weights))  # before a large file is looked for
         return WeightsFile(read_pretrained(weights), "Hugging Face folder (safetensors)", {})
-    path = Path(weights).expanduser()
+    path = local_file(weights)
     file = open_weights(path)
     tensors = our_names(file.tensors)
     if not any(name.endswith("visual_projection.weight") for name in file.tensors):
@@ -217,7 +218,7 @@ def _facts_of_files(weights: str, marks: tuple[tuple[str, int, int], ...]) -> _F
 
 
 def _path(weights: str) -> Path:
-    return Path(weights).expanduser().resolve()
+    return local_file(weights).resolve()
 
 
 def make_trainable(

@@ -18,9 +18,10 @@ from reelvec.storage.errors import MissingArtifactError, WeightsError
 from reelvec.storage.file_marks import FileMark
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import find_run, newest_first
-from reelvec.storage.weights.pretrained import is_pretrained
+from reelvec.storage.weights.paths import is_pretrained
 from reelvec.tasks.artifacts import SnapshotRef
-from reelvec.tasks.training.checkpoints import best_checkpoint, checkpoints, model_from
+from reelvec.tasks.training.checkpoints import model_from
+from reelvec.tasks.training.committed import best_checkpoint, checkpoints
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.items import Item
 from reelvec.tasks.training.kept import KeptFeatures

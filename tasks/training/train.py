@@ -8,7 +8,6 @@ they come; a killed run goes on from the last one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,53 +17,29 @@ from reelvec.models.family import RetrievalModel
 from reelvec.models.registry import family_class, trainable_names
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.errors import MissingArtifactError
-from reelvec.storage.layout import fingerprint
-from reelvec.storage.reasons import Status
 from reelvec.tasks.artifacts import Session, SnapshotRef
-from reelvec.tasks.corpus.ingest import read_corpus
-from reelvec.tasks.training.checkpoints import (
+from reelvec.tasks.training.checkpoints import TrainingState, commit, model_from, recover, tidy
+from reelvec.tasks.training.committed import (
     CHECKPOINTS,
     CheckpointRef,
-    TrainingState,
     best_checkpoint,
     checkpoints,
-    commit,
-    model_from,
-    recover,
-    tidy,
 )
 from reelvec.tasks.training.errors import TrainingError
-from reelvec.tasks.training.finished import Trained, TrainReceipt, finished, receipt_of
-from reelvec.tasks.training.identity import checkpoint_identity, former_identity
-from reelvec.tasks.training.items import (
-    TRAINING_SET,
-    Item,
-    choose_items,
-    commit_items,
-    read_items,
-    set_hash,
-)
-from reelvec.tasks.training.order import Order
+from reelvec.tasks.training.finding import checkpoint_artifact, clips_with_frames, training_items
+from reelvec.tasks.training.finished import TrainReceipt, finished, receipt_of
+from reelvec.tasks.training.items import Item, commit_items, read_items
 from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.running import RunTraining, run_here
 from reelvec.tasks.training.spec import Kept, TrainSpec
-from reelvec.tasks.training.starting import hashes_of_start, starting_model
+from reelvec.tasks.training.starting import starting_model
 from reelvec.tasks.training.supervisor import OnProgress
-from reelvec.tasks.training.teachers import find_teachers
 from reelvec.tasks.training.watching import watched
 
 __all__ = [
-    "Trained",
-    "find_trained",
-    "items_at_hand",
     "load_trained",
-    "steps_left",
     "train",
-    "trained",
-    "training_items",
 ]
-
-FRAMES = "frames"
 
 
 def train(
@@ -87,7 +62,7 @@ def train(
         TrainingError: nothing to train on, a loss that is no number, too many crashes.
     """
     items = training_items(session)
-    artifact = _checkpoint_artifact(session, items=items)
+    artifact = checkpoint_artifact(session, items=items)
     trained_model = finished(session.latest(artifact))
     steps = 0
     if trained_model is None:
@@ -104,44 +79,6 @@ def train(
         tidy(artifact)
         steps = trained_model.last.progress.step - (before[-1].progress.step if before else 0)
     return receipt_of(trained_model, session.config, items=items, done=steps)
-
-
-def find_trained(session: Session) -> Trained | None:
-    """The finished training of the run, if there is one; reads no weights."""
-    options = session.config.train
-    needs_items = options.when_corpus_grows == "retrain" and options.epochs > 0
-    items = training_items(session) if needs_items else []
-    return finished(session.latest(_checkpoint_artifact(session, items=items)))
-
-
-def steps_left(session: Session) -> int:
-    """Steps that the training of a run still takes: all of them, or those after a killed one's.
-
-    A corpus that was never ingested has no training set yet: 0.
-    """
-    options = session.config.train
-    items = training_items(session)
-    begun = checkpoints(session.latest(_checkpoint_artifact(session, items=items)))
-    if begun:
-        progress = begun[-1].progress
-        return 0 if progress.finished else progress.total_steps - progress.step
-    order = Order.of([item for item in items if item.role == "train"], options)
-    return order.steps * options.epochs
-
-
-def trained(session: Session) -> Trained:
-    """The finished training of the run.
-
-    Raises:
-        MissingArtifactError: it is not trained, or not to the end.
-    """
-    trained_model = find_trained(session)
-    if trained_model is None:
-        config = session.config
-        raise MissingArtifactError(
-            f"the model of ({config.name}) is not trained in {config.store}; run the stage train"
-        )
-    return trained_model
 
 
 def load_trained(checkpoint: SnapshotRef, *, model: ModelConfig) -> RetrievalModel:
@@ -161,55 +98,6 @@ def load_trained(checkpoint: SnapshotRef, *, model: ModelConfig) -> RetrievalMod
             f"{snapshot!r} holds no checkpoint yet", path=snapshot.artifact.folder
         )
     return model_from(best_checkpoint(refs).path, model)
-
-
-def _checkpoint_artifact(session: Session, *, items: Sequence[Item]) -> Artifact:
-    """The checkpoint artifact of the run, made if it is not there.
-
-    One that was begun under its former identity stays the run's.
-    """
-    identity = checkpoint_identity(
-        session.config,
-        start=hashes_of_start(session.config.model),
-        corpus=session.corpus.fingerprint,
-        frames=session.frames.fingerprint,
-        training_set=set_hash(items),
-        teachers=[t.identity for t in find_teachers(session.config, root=session.root)],
-    )
-    former = former_identity(identity, session.config)
-    if former is not None:
-        with suppress(MissingArtifactError):
-            begun = session.find("checkpoint", fingerprint(former))
-            if checkpoints(session.latest(begun)):
-                return begun
-    return session.open("checkpoint", identity)
-
-
-def training_items(session: Session) -> list[Item]:
-    """What would be trained and selected on, were training to start now."""
-    corpus, options = read_corpus(session), session.config.train
-    return choose_items(
-        corpus.videos,
-        corpus.captions,
-        clips_with_frames=_clips(session.latest(session.frames)),
-        selection_split=options.selection_split,
-        joined=options.captions == "joined",
-    )
-
-
-def items_at_hand(session: Session) -> list[Item]:
-    """What a training may read: of the corpus as it is now, and what one has begun on."""
-    items = training_items(session)
-    snapshot = session.latest(_checkpoint_artifact(session, items=items))
-    begun = read_items(snapshot) if snapshot and TRAINING_SET in snapshot.tables else []
-    clips = _clips(session.latest(session.frames))
-    return [*items, *(item for item in begun if item.clip_key in clips)]
-
-
-def _clips(frames: Snapshot | None) -> frozenset[str]:
-    """Clips that have frames."""
-    rows = frames.outcomes(FRAMES) if frames else iter(())
-    return frozenset(row.key for row in rows if row.status != Status.QUARANTINED)
 
 
 def _begun(session: Session, artifact: Artifact) -> list[CheckpointRef]:
@@ -266,7 +154,7 @@ def _can_go_on(artifact: Artifact, before: Sequence[CheckpointRef], *, frames: S
     snapshot = artifact.latest()
     if not before or snapshot is None:
         return False
-    return {item.clip_key for item in read_items(snapshot)} <= _clips(frames)
+    return {item.clip_key for item in read_items(snapshot)} <= clips_with_frames(frames)
 
 
 def _check_items(items: Sequence[Item], config: PipelineConfig) -> None:

@@ -12,7 +12,7 @@ import torch
 from reelvec.models.errors import ModelError
 from reelvec.storage.errors import ReelvecError
 from reelvec.storage.frames.reader import FrameReader
-from reelvec.tasks.training.checkpoints import checkpoints
+from reelvec.tasks.training.committed import checkpoints
 from reelvec.tasks.training.curves import read_curve
 from reelvec.tasks.training.events import emit, emit_beat
 from reelvec.tasks.training.guard import die_with_parent

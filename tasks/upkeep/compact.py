@@ -16,7 +16,7 @@ from reelvec.storage.roots import open_root
 from reelvec.storage.upkeep.compaction import EVERYTHING, compact, plan_compaction
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.status import full_fingerprint
-from reelvec.tasks.training.train import find_trained
+from reelvec.tasks.training.finding import find_trained
 
 __all__ = ["GROWING", "Compacted", "compact_run", "compact_store"]
 

@@ -28,6 +28,7 @@ from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.derived import forget_derived
 from reelvec.storage.errors import BusyError, MissingArtifactError
 from reelvec.storage.forgotten import FORGOTTEN, TAKEN_BACK, Forgotten, note_ids
+from reelvec.storage.places.sources import forget_files
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.upkeep.erasing import remove, rewrite
 from reelvec.tasks.upkeep.leftovers import Leftovers, leftovers_of
@@ -131,6 +132,7 @@ def forget(
         left.remove(root)  # first: what names the videos is known by the corpus, which goes last
         _erase(root, traces, note=f"forgot {len(ids)} video{'' if len(ids) == 1 else 's'}", why=why)
         root.forget_copies()
+        forget_files()
         again = traces_of(root, ids, unclaimed=unclaimed)
         if again.erasures:
             raise BusyError(

@@ -20,7 +20,7 @@ from reelvec.storage.upkeep.repair import Repair, repair_store
 from reelvec.storage.upkeep.verify import Damage
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import key_of, read_corpus
-from reelvec.tasks.training.checkpoints import CHECKPOINTS
+from reelvec.tasks.training.committed import CHECKPOINTS
 from reelvec.tasks.training.curves import CURVE
 
 __all__ = ["Repaired", "repair", "stages_to_run", "videos_of"]

@@ -24,7 +24,7 @@ from reelvec.storage.records import clip_key
 from reelvec.storage.roots import Root
 from reelvec.storage.tables import iter_tables
 from reelvec.storage.upkeep.erasing import Erasure, Holder
-from reelvec.tasks.embedding.windows import WINDOWS
+from reelvec.tasks.embedding.rows import WINDOWS
 from reelvec.tasks.training.finished import finished
 from reelvec.tasks.training.items import TRAINING_SET
 from reelvec.tasks.training.kept import CAPTIONS, VIDEOS, text_key

@@ -23,7 +23,7 @@ from reelvec.storage.errors import WeightsError
 from reelvec.storage.frames.contract import ClipFrames, Source
 from reelvec.storage.video.transform import fit_all
 from reelvec.storage.weights.checkpoints import weights_hash
-from reelvec.storage.weights.pretrained import PREFIX, is_pretrained
+from reelvec.storage.weights.paths import PREFIX, is_pretrained
 from reelvec.tasks.embedding.encoding import Encoder, encode_captions, encode_videos
 from reelvec.tasks.weights.files import name_model
 
@@ -103,6 +103,9 @@ class _One:
 
     def __init__(self, clip: ClipFrames) -> None:
         self._clip = clip
+
+    def ahead(self, keys: Sequence[str]) -> None:
+        """Nothing to do: they are here."""
 
     def lengths(self, keys: Sequence[str]) -> np.ndarray:
         return np.full(len(keys), len(self._clip.frames))

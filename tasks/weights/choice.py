@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from reelvec.configs import PipelineConfig
+from reelvec.configs.uris import is_uri
 from reelvec.models.clip.architecture import SMALLEST, architecture
 from reelvec.models.conversion.weights import input_of
 from reelvec.models.errors import ModelError
 from reelvec.models.registry import ZERO_SHOT
 from reelvec.storage.errors import MissingArtifactError, WeightsError
-from reelvec.storage.weights.paths import existing_file
-from reelvec.storage.weights.pretrained import is_pretrained
+from reelvec.storage.weights.paths import existing_file, is_pretrained
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.recording import last_config
-from reelvec.tasks.training.train import find_trained
+from reelvec.tasks.training.finding import find_trained
 from reelvec.tasks.weights.files import name_model
 
 __all__ = ["ChosenModel", "choose_several", "choose_weights"]
@@ -97,7 +97,8 @@ def choose_several(names: Sequence[str | None], *, store: str) -> list[ChosenMod
 
 
 def _from_file(name: str) -> ChosenModel:
-    weights = name if is_pretrained(name) else str(existing_file(Path(name)).resolve())
+    elsewhere = is_pretrained(name) or is_uri(name)
+    weights = name if elsewhere else str(existing_file(Path(name)).resolve())
     recognised = name_model(weights)
     try:
         own = input_of(recognised.file.tensors)

@@ -29,14 +29,13 @@ from reelvec.storage.weights.checkpoints import (
     weights_hash,
 )
 from reelvec.storage.weights.checks import check_finite
-from reelvec.storage.weights.paths import check_output, new_output
-from reelvec.storage.weights.pretrained import PREFIX
+from reelvec.storage.weights.paths import PREFIX, check_output, new_output
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.identity import model_settings
 from reelvec.tasks.runs.recording import last_config
 from reelvec.tasks.training.checkpoints import model_from
+from reelvec.tasks.training.finding import trained
 from reelvec.tasks.training.starting import open_any
-from reelvec.tasks.training.train import trained
 
 __all__ = [
     "EXPORT_FORMATS",

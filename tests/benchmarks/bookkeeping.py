@@ -20,7 +20,7 @@ from reelvec.storage.records import Outcome
 from reelvec.storage.tables import identity_metadata, schema_text, write_table
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.embedding.embed import CAPTIONS_A_VIDEO
-from reelvec.tasks.embedding.parts import CaptionRow, VideoRow
+from reelvec.tasks.embedding.rows import CaptionRow, VideoRow
 
 NUMBERS = 512
 GOAL = 0.02

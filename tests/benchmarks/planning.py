@@ -24,7 +24,7 @@ from reelvec.storage.tables import write_table
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import read_corpus
 from reelvec.tasks.embedding.embed import plan_embed
-from reelvec.tasks.embedding.parts import CaptionRow, VideoRow
+from reelvec.tasks.embedding.rows import CaptionRow, VideoRow
 
 PART = 65_536
 EVERY = 1000  # one video of so many differs

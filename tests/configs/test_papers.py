@@ -8,8 +8,9 @@ import pytest
 from reelvec.configs import PipelineConfig
 from reelvec.configs.sweeps import load_sweep
 from reelvec.tasks.artifacts import Session
-from reelvec.tasks.runs.preflight import checked_config, choose_stages
+from reelvec.tasks.runs.preflight import checked_config
 from reelvec.tasks.runs.rehearsal import rehearse_corpus
+from reelvec.tasks.runs.settled import choose_stages
 from tests.papers_table import SWEEP, macs_per_video, mean_and_interval
 
 PAIRS = [

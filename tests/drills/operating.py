@@ -1,7 +1,7 @@
 """A year of operation in an hour: what befalls server, worker and runs, and the next night.
 
     python -m tests.drills.operating                # all
-    python -m tests.drills.operating --only worker  # those whose name holds the word
+    python -m tests.drills.operating --only worker API  # those whose name holds a word
 
 A PostgreSQL and a Prefect server of the script's own, on loopback; `reelvec bootstrap`, `reelvec
 deploy` and a process worker as docs/deploy.md says; a store over a dozen drawn videos. After each
@@ -230,11 +230,18 @@ def cancel_new(year):
 # --- what dies ------------------------------------------------------------------------------------
 
 
-def disturbed(year):
-    """A night that has much to do, at work."""
+def begun(year):
+    """A night that has much to do, as it begins."""
     year.change(len(year.videos))
     identifier = year.site.begin(NIGHT)
     year.site.at_work(identifier)
+    return identifier
+
+
+def disturbed(year):
+    """The same, in the middle of its work."""
+    identifier = begun(year)
+    until(lambda: "changed videos" in year.site.words(identifier), "it says what it does")
     return identifier
 
 
@@ -251,21 +258,28 @@ def worker_killed(year):
     site = year.site
     identifier = disturbed(year)
     kill_worker(site, family=False)
-    ran = site.ended(identifier)
-    must(ran["state_type"] == "COMPLETED", f"the run: {state_of(ran)}")
+    started = time.monotonic()
     site.start_worker()
-    return "its run goes on and completes; a new worker takes the next"
+    ran = site.ended(identifier)
+    # its log went to the worker's terminal: the next line finds nobody, and Prefect ends the run
+    must(ran["state_type"] in {"COMPLETED", "CRASHED"}, f"the run: {state_of(ran)}")
+    return f"its run is {ran['state_name']} {time.monotonic() - started:.0f} s later"
 
 
-def worker_and_run_killed(year):
+def worker_and_run_killed(year, *, beginning=False):
     site = year.site
-    identifier = disturbed(year)
+    identifier = begun(year) if beginning else disturbed(year)
     kill_worker(site, family=True)
     started = time.monotonic()
     site.start_worker()
     ran = site.ended(identifier)
     must(ran["state_type"] == "CRASHED", f"the run: {state_of(ran)}")
     return f"the run is Crashed {time.monotonic() - started:.0f} s later"
+
+
+def killed_as_it_begins(year):
+    """Before the run has said once that it lives."""
+    return worker_and_run_killed(year, beginning=True)
 
 
 def server_killed(year):
@@ -359,6 +373,7 @@ DRILLS = (
     Drill("a night comes due while one works (CANCEL_NEW)", cancel_new),
     Drill("the worker is killed", worker_killed),
     Drill("the worker and its run are killed", worker_and_run_killed),
+    Drill("the worker and its run are killed as it begins", killed_as_it_begins),
     Drill("the server is killed and started again", server_killed),
     Drill("PostgreSQL is stopped for 20 s", database_stopped, by_postgres=True),
     Drill("a run is cancelled by the API", cancelled_by_api),
@@ -385,13 +400,13 @@ def run(drills, *, folder, sqlite=False):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="words of a drill's name")
+    parser.add_argument("--only", nargs="*", default=[""], help="words of drills' names")
     parser.add_argument("--sqlite", action="store_true", help="no PostgreSQL")
     options = parser.parse_args()
     if not options.sqlite and postgres_programs() is None:
         print("skipped: no PostgreSQL here (apt-get install postgresql), nor --sqlite given")
         return 0
-    chosen = [drill for drill in DRILLS if options.only in drill.name]
+    chosen = [drill for drill in DRILLS if any(words in drill.name for words in options.only)]
     for drill in [d for d in chosen if d.by_browser and not BROWSER]:
         print(f"left out, needs chromium and playwright: {drill.name}", file=sys.stderr)
         chosen.remove(drill)

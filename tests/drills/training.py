@@ -32,7 +32,7 @@ import psutil
 
 from reelvec.configs import PipelineConfig
 from reelvec.tasks.artifacts import Session
-from reelvec.tasks.training.train import find_trained
+from reelvec.tasks.training.finding import find_trained
 from tests.drills.ground import DrillError, Row, must, table
 from tests.support.programs import Watched
 from tests.tasks.training.builders import make_store

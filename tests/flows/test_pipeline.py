@@ -150,7 +150,7 @@ def test_reembed_does_what_is_new_and_nothing_else(first, source, tmp_path):
 
 def test_too_many_failures_fail_the_run(prefect_server, source, tmp_path):
     from reelvec.flows.pipeline import pipeline
-    from reelvec.tasks.corpus.ledger import TooManyFailedError
+    from reelvec.tasks.corpus.errors import TooManyFailedError
 
     config = config_of(source, tmp_path)
     extract = config.extract.model_copy(update={"max_failed_fraction": 0.05})

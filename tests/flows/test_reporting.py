@@ -20,7 +20,7 @@ def unseen(failures, *, sources):
 @pytest.fixture
 def config(real_store, tmp_path, monkeypatch):
     """Of the last run of a store to change; its failures are not looked into here."""
-    monkeypatch.setattr("reelvec.tasks.reports.report.with_pictures", unseen)
+    monkeypatch.setattr("reelvec.tasks.reports.gathering.with_pictures", unseen)
     shutil.copytree(real_store.store, tmp_path / "store")
     return real_store.config.model_copy(update={"store": str(tmp_path / "store")})
 

@@ -37,7 +37,7 @@ def cosines(golden, dtype):
     given = golden.group("input/")
     frames = head.layer_norm1(given["frame_features"].to(dtype))
     counts = torch.ones(frames.shape[:2], dtype=torch.int64)
-    return head.cosines(given["text_feature"].to(dtype), head.folded(frames, counts))
+    return head.cosines(head.asked(given["text_feature"].to(dtype)), head.folded(frames, counts))
 
 
 def by_caption(golden, sim):

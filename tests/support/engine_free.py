@@ -9,6 +9,7 @@ from reelvec.tasks.embedding.encoding import EncoderRef
 from reelvec.tasks.frames import extract
 from reelvec.tasks.runs.receipts import StageReceipt
 from reelvec.tasks.training import train
+from reelvec.tasks.training.finding import trained
 
 
 def run_ingest(config):
@@ -27,9 +28,9 @@ def run_extract(config, **keywords):
 
 def run_embed(config):
     session = Session(config)
-    trained = train.trained(session)
-    plan = embed.plan_embed(session, weights_hash=trained.weights_hash)
-    encoder = EncoderRef.to(trained, config=config)
+    model = trained(session)
+    plan = embed.plan_embed(session, weights_hash=model.weights_hash)
+    encoder = EncoderRef.to(model, config=config)
     windows = config.corpus.windows
     inputs = embed_parts.EmbedInputs(encoder, plan.frames, config.embed, windows)
     done = [embed_parts.embed_shard(plan.target, shard, inputs=inputs) for shard in plan.shards]

@@ -66,11 +66,18 @@ def videoprism(folder, *, frames=4):
 QWEN_MARKS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>")
 
 
-def qwen3_vl(folder, *, with_head=True):
-    """Vectors of 32 numbers; saved as the published checkpoints are, language head and all."""
+def qwen3_vl(folder, *, with_head=True, words=(), tied=False):
+    """Vectors of 32 numbers; saved as the published checkpoints are, language head and all.
+
+    Args:
+        folder: it is saved there.
+        with_head: as of the chat model.
+        words: that are one token each, beside the bytes.
+        tied: the head's rows are the words' own vectors.
+    """
     import transformers
 
-    specials = ("<pad>", *QWEN_MARKS, "<|video_pad|>", "<|image_pad|>")
+    specials = ("<pad>", *QWEN_MARKS, "<|video_pad|>", "<|image_pad|>", *words)
     text = {
         "hidden_size": 32,
         "intermediate_size": 48,
@@ -105,12 +112,20 @@ def qwen3_vl(folder, *, with_head=True):
         image_token_id=specials.index("<|image_pad|>"),
         vision_start_token_id=specials.index("<|vision_start|>"),
         vision_end_token_id=specials.index("<|vision_end|>"),
+        tie_word_embeddings=tied,
     )
     kind = transformers.Qwen3VLForConditionalGeneration if with_head else transformers.Qwen3VLModel
     model = drawn_wide(kind(config))
     model.save_pretrained(folder)
     byte_tokenizer(specials=specials).save_pretrained(folder)
     (folder / "modules.json").write_text(json.dumps([{"name": "0"}]))
+    return model
+
+
+def qwen3_vl_reranker(folder, *, tied=False):
+    """The reranker is the chat model; it has no modules.json."""
+    model = qwen3_vl(folder, words=("yes", "no"), tied=tied)
+    (folder / "modules.json").unlink()
     return model
 
 

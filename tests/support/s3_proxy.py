@@ -1,4 +1,4 @@
-"""A proxy on loopback between a client and an S3 server that loses, delays or replaces answers."""
+"""A proxy on loopback before an S3 server that loses, cuts, delays or replaces answers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 LOSE = "lose"  # the request arrives, the connection breaks instead of an answer
 DROP = "drop"  # neither
+CUT = "cut"  # it arrives, and the connection breaks in the middle of the answer's bytes
 STALL = "stall"  # it arrives, and nothing more happens for a second
 ERROR = (
     '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>no</Message></Error>'
@@ -26,7 +27,7 @@ class Trouble:
 
     when: Callable[[str, str], bool]
     what: str
-    """LOSE, DROP, STALL, '503 SlowDown' (status and code of an error), or '200 <html>' (a body)."""
+    """LOSE, DROP, CUT, STALL, '503 SlowDown' (status, error code), or '200 <html>' (a body)."""
     times: int = 1_000_000
     met: int = field(default=0, init=False)
 
@@ -35,9 +36,11 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     upstream: str
     troubles: list[Trouble]
+    latency: float
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        time.sleep(self.latency)
         trouble = next(
             (t for t in self.troubles if t.met < t.times and t.when(self.command, self.path)), None
         )
@@ -45,6 +48,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._give(*self._ask(body))
             return
         trouble.met += 1
+        if trouble.what == CUT:
+            self._cut(*self._ask(body))
+            return
         if trouble.what in (LOSE, DROP, STALL):
             if trouble.what != DROP:
                 self._ask(body)
@@ -83,6 +89,18 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
+    def _cut(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            if name.lower() not in ("connection", "transfer-encoding", "content-length"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2])
+        self.wfile.flush()
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
     def log_message(self, *_: object) -> None:
         """Says nothing."""
 
@@ -93,9 +111,16 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def s3_proxy(url: str, *troubles: Trouble) -> Iterator[str]:
-    """Starts it before the server at `url` (http); yields its own URL."""
-    named = {"upstream": urlsplit(url).netloc, "troubles": list(troubles)}
+def s3_proxy(url: str, *troubles: Trouble, latency: float = 0.0) -> Iterator[str]:
+    """Starts it before the server at `url` (http); yields its own URL.
+
+    Each request waits `latency` seconds.
+    """
+    named = {
+        "upstream": urlsplit(url).netloc,
+        "troubles": list(troubles),
+        "latency": latency,
+    }
     with _Server(("127.0.0.1", 0), type("Handler", (_Handler,), named)) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

@@ -9,12 +9,12 @@ from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import FolderCorpus
 from reelvec.storage.records import Outcome
 from reelvec.tasks.artifacts import Session
+from reelvec.tasks.corpus.errors import TooManyFailedError
 from reelvec.tasks.corpus.ingest import commit_ingest, ingest_shard, plan_ingest
 from reelvec.tasks.corpus.ledger import (
     LedgerCounts,
     LedgerRow,
     LedgerSummary,
-    TooManyFailedError,
     check_failed_fraction,
 )
 from reelvec.tasks.losses import TooMuchLostError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,10 +10,12 @@ from typing import Any
 
 from reelvec.storage.corpora.annotations import Place, refused
 from reelvec.storage.corpora.contract import CorpusListing
-from reelvec.storage.corpora.discovery import VIDEO_EXTENSIONS, stem_of, video_files
+from reelvec.storage.corpora.discovery import VIDEO_EXTENSIONS, stem_of
 from reelvec.storage.corpora.listing import ListingBuilder, caption_fault, unnameable
 from reelvec.storage.corpora.own.caption_files import nearest_column, read_caption_file
+from reelvec.storage.corpora.own.folders import folder_at
 from reelvec.storage.corpora.own.names import Names
+from reelvec.storage.corpora.own.originals import Originals
 from reelvec.storage.corpora.own.splits import split_by_hash, split_name
 from reelvec.storage.corpora.own.values import LeftOut, RowError, captions_of, seconds_of, text_of
 from reelvec.storage.errors import CorpusError
@@ -45,8 +46,8 @@ class FolderReader:
     """Lists every video file of a folder and every video its caption files name.
 
     Args:
-        videos: The folder.
-        captions: A caption file, or one for each split.
+        videos: The folder, or the address above the videos.
+        captions: A caption file or its address, or one for each split.
         columns: Column by role (configs.schema.FolderCorpus).
         splits: Fractions by a stable hash of the id, where no file gives splits.
         split_by_folder: The first folder below ``videos`` names the split.
@@ -61,9 +62,9 @@ class FolderReader:
         splits: Mapping[str, float] | None = None,
         split_by_folder: bool = False,
     ) -> None:
-        self._folder = _absolute(videos)
+        self._folder = folder_at(videos)
         files = {"": captions} if isinstance(captions, str) else captions or {}
-        self._files = [(split_name(split), _absolute(file)) for split, file in files.items()]
+        self._files = [(split_name(split), file) for split, file in files.items()]
         self._columns = columns or {}
         self._splits = splits or {}
         self._split_by_folder = split_by_folder
@@ -75,16 +76,18 @@ class FolderReader:
         the folder or else to the file itself; what is missing is listed all the same. A row that
         cannot be used is left out and told.
         """
-        found = video_files(self._folder)
+        found = self._folder.files()
         ids = ids_of(found.paths)
         rows = _Rows(Names(self._folder, ids))
-        for split, file in self._files:
-            self._read_file(file, split, rows)
         listing = rows.listing
-        listing.notes[:0] = found.notes
-        self._add_unnamed(rows, ids)
+        with Originals(self._folder.address) as originals:
+            for split, file in self._files:
+                self._read_file(originals.file(file), split, rows)
+            self._add_unnamed(rows, ids)
+        listing.notes[:] = *found.notes, *map(originals.words, listing.notes)
+        listing.problems[:] = map(originals.words, listing.problems)
         if not listing.videos:
-            raise _without_videos(self._folder)
+            raise _without_videos(self._folder.address)
         if rows.has_splits:  # who says nothing of a video says that it has no part in them
             videos = {
                 key: video if video.split else replace(video, split=UNLISTED)
@@ -92,7 +95,9 @@ class FolderReader:
             }
         else:
             videos = self._with_splits(listing.videos)
-        listing.videos = dict(sorted(videos.items()))
+        listing.videos = {
+            key: self._folder.described(video) for key, video in sorted(videos.items())
+        }
         return listing.listing()
 
     def _read_file(self, file: Path, split: str, rows: _Rows) -> None:
@@ -115,10 +120,10 @@ class FolderReader:
         """Add the files that no row names, and say what the rows' names came to."""
         listing = rows.listing
         named = {video.path for video in listing.videos.values()}
-        unnamed = [path for path in ids if str(self._folder / path) not in named]
+        unnamed = [path for path in ids if self._folder.place(path) not in named]
         renamed: list[str] = []
         for path in unnamed:
-            video_id, full = ids[path], str(self._folder / path)
+            video_id, full = ids[path], self._folder.place(path)
             if video_id in listing.videos:  # a row calls another file so
                 renamed.append(path)
                 video_id = path
@@ -138,12 +143,8 @@ class FolderReader:
     def _with_splits(self, videos: Mapping[str, Video]) -> dict[str, Video]:
         """Splits that no file gave: by folder, by hash, or every video in every role."""
         if self._split_by_folder:
-            parts = {
-                key: os.path.relpath(video.path, self._folder).split("/")
-                for key, video in videos.items()
-            }
             return {
-                key: replace(video, split=split_name(parts[key][0]) if parts[key][1:] else "")
+                key: replace(video, split=split_name(self._folder.first_folder(video.path)))
                 for key, video in videos.items()
             }
         if self._splits:
@@ -246,18 +247,11 @@ def check_folder(videos: str) -> None:
     Raises:
         CorpusError: there is none, or no such folder.
     """
-    folder = _absolute(videos)
-    names = (name for _, _, files in os.walk(folder) for name in files)
-    if any(stem_of(name) != name and not name.startswith(".") for name in names):
-        return
-    if not video_files(folder).paths:  # behind links there may be some
-        raise _without_videos(folder)
+    folder = folder_at(videos)
+    if not folder.has_videos():
+        raise _without_videos(folder.address)
 
 
-def _without_videos(folder: Path) -> CorpusError:
+def _without_videos(folder: str) -> CorpusError:
     known = " ".join(sorted(VIDEO_EXTENSIONS))
-    return refused(Place(folder), f"holds no file with a video's name ({known})")
-
-
-def _absolute(path: str) -> Path:
-    return Path(os.path.normpath(Path(path).expanduser().absolute()))
+    return CorpusError(f"{folder}: holds no file with a video's name ({known})", path=folder)

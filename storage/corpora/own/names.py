@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 
 from reelvec.storage.corpora.annotations import Place, refused, shown
-from reelvec.storage.corpora.discovery import is_there, stem_of
+from reelvec.storage.corpora.discovery import stem_of
+from reelvec.storage.corpora.own.folders import VideoFolder
 from reelvec.storage.corpora.own.values import RowError
 
 __all__ = ["Names"]
@@ -30,14 +31,14 @@ class Names:
     left out, where only one file fits. Another extension or another folder never fits.
 
     Args:
-        folder: Of the videos, absolute.
+        folder: Of the videos.
         ids: Video id by path below the folder.
     """
 
-    def __init__(self, folder: Path, ids: Mapping[str, str]) -> None:
+    def __init__(self, folder: VideoFolder, ids: Mapping[str, str]) -> None:
         self._folder = folder
-        self._ids = {str(folder / path): video_id for path, video_id in ids.items()}
-        self._paths = {path: str(folder / path) for path in ids}
+        self._ids = {folder.place(path): video_id for path, video_id in ids.items()}
+        self._paths = {path: folder.place(path) for path in ids}
         self._paths |= {video_id: path for path, video_id in self._ids.items()}
         self._known: dict[tuple[str, str, Path], tuple[str, str]] = {}  # rows repeat their video
         self._exact: dict[str, Place] = {}
@@ -98,15 +99,14 @@ class Names:
         full = self._loosely(video_id, at)
         if full:
             return self._ids[full], full
-        full = os.path.normpath(self._folder / video_id)
+        full = self._folder.meant(video_id)
         self._missing.setdefault(full, video_id)
         return video_id, full
 
     def _locate(self, path: str, at: Place) -> str:
-        full = os.path.normpath(self._folder / path)
-        beside = os.path.normpath(at.path.parent / path)
-        for place in (full, beside):
-            if place in self._ids or (is_there(place) and not Path(place).is_dir()):
+        full = self._folder.meant(path)
+        for place in (full, self._folder.beside(at.path, path)):
+            if place in self._ids or self._folder.has_file(place):
                 self._named_exactly(place, at)
                 return place
         if path in self._paths:  # an id: the path without its extension
@@ -119,16 +119,16 @@ class Names:
 
     def _missing_id(self, full: str) -> str:
         """The id of a missing file: as if it were there, unless a file that is there has it."""
-        path = full.removeprefix(f"{self._folder}/")
+        path = self._folder.relative(full)
         return path if stem_of(path) in self._paths else stem_of(path)
 
     def _loosely(self, name: str, at: Place) -> str:
         """The one file that ``name`` means if it is not to the letter; "" where there is none."""
         relative = os.path.normpath(name.strip().replace("\\", "/"))
-        relative = relative.removeprefix(f"{self._folder}/")
+        relative = relative.removeprefix(f"{self._folder.address}/")
         files = self._folded.get(_folded(relative), [])
         if len(files) > 1:
-            one, other = (os.path.relpath(file, self._folder) for file in files[:2])
+            one, other = (self._folder.relative(file) for file in files[:2])
             raise refused(
                 at,
                 f"{shown(name)} may be {shown(one)} or {shown(other)}; write the path of the one"
@@ -151,7 +151,7 @@ class Names:
             return
         raise refused(
             at,
-            f"{shown(os.path.relpath(full, self._folder))} is named by {exact}, and by {loose[1]}"
+            f"{shown(self._folder.relative(full))} is named by {exact}, and by {loose[1]}"
             f" as {shown(loose[0])}; spell both alike, or put the other file there if they are two",
         )
 
@@ -160,7 +160,7 @@ class Names:
         """Absolute paths by folded path, and by folded path without extension."""
         found: dict[str, list[str]] = defaultdict(list)
         for full in self._ids:
-            path = full.removeprefix(f"{self._folder}/")
+            path = self._folder.relative(full)
             for name in {_folded(path), _folded(stem_of(path))}:
                 found[name].append(full)
         return dict(found)

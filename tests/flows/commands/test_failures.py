@@ -9,12 +9,12 @@ import pytest
 
 from reelvec.storage.records import Outcome
 from reelvec.tasks.artifacts import Session
+from reelvec.tasks.corpus.errors import TooManyFailedError
 from reelvec.tasks.corpus.ingest import read_corpus
 from reelvec.tasks.corpus.ledger import (
     LedgerCounts,
     LedgerRow,
     LedgerSummary,
-    TooManyFailedError,
     check_failed_fraction,
     ledger,
 )

@@ -34,6 +34,12 @@ def test_a_live_run_is_not_called_dead():
     assert ours.trigger.within.total_seconds() >= 6 * int(seconds)
 
 
+def test_a_run_that_dies_before_its_first_beat_is_noticed_too():
+    """Only where runs beat for certain: another one may be told not to beat at all."""
+    everyone, ours = zombie_automations()
+    assert ours.trigger.after - everyone.trigger.after == {"prefect.flow-run.Running"}
+
+
 def test_whatever_name_the_last_state_has_the_run_is_over():
     for automation in zombie_automations():
         assert "prefect.flow-run.Degraded" in automation.trigger.expect

@@ -22,6 +22,8 @@ class RootContract:
         assert root.size("a/b/c.json") == 5
         assert root.exists("a/b/c.json") and not root.exists("a/b/d.json")
         assert root.local_path("a/b/c.json").read_bytes() == b"hello"
+        assert root.read_range("a/b/c.json", start=1, stop=3) == b"el"
+        assert root.read_range("a/b/c.json", start=3, stop=99) == b"lo"
         assert root.list("a/b") == ["c.json"]
         assert root.list("a") == ["b"]
         assert root.list("nowhere") == []

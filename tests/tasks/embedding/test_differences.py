@@ -23,7 +23,7 @@ from reelvec.tasks.embedding.differences import (
     embedded_clips,
     video_differences,
 )
-from reelvec.tasks.embedding.parts import CaptionRow, VideoRow
+from reelvec.tasks.embedding.rows import CaptionRow, VideoRow
 
 
 def commit(artifact, table, outcomes, data=None, supersede=()):

@@ -6,6 +6,7 @@ from reelvec.configs import PipelineConfig
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.embedding.encoding import EncoderRef, open_encoder
 from reelvec.tasks.training import train
+from reelvec.tasks.training.finding import trained
 from tests.support.engine_free import run_extract, run_ingest
 from tests.support.media import KINDS, encode, painted
 
@@ -27,8 +28,8 @@ def trained_on(captions, *, store, videos):
     run_ingest(config)
     run_extract(config)
     train.train(Session(config))
-    trained = train.trained(Session(config))
-    return EncoderRef.to(trained, config=config), trained.weights_hash
+    model = trained(Session(config))
+    return EncoderRef.to(model, config=config), model.weights_hash
 
 
 def test_a_store_made_anew_is_not_taken_for_the_one_before(tmp_path):

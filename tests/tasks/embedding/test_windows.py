@@ -8,7 +8,7 @@ from reelvec.configs.corpora import FilmCorpus
 from reelvec.storage.corpora import open_corpus
 from reelvec.storage.tables import read_table
 from reelvec.tasks.artifacts import Session
-from reelvec.tasks.embedding.windows import WINDOWS, FileRow
+from reelvec.tasks.embedding.rows import WINDOWS, FileRow
 from reelvec.tasks.training import train
 from tests.support.engine_free import run_embed, run_extract, run_ingest
 from tests.support.film_store import film_config

@@ -21,13 +21,13 @@ from reelvec.tasks.features.encoders import FeatureSource, features_identity, op
 from reelvec.tasks.features.keep import commit_features, features_shard, kept_by, plan_features
 from reelvec.tasks.runs.holdings import Holdings
 from reelvec.tasks.training import loop
-from reelvec.tasks.training.checkpoints import checkpoints
+from reelvec.tasks.training.committed import checkpoints
+from reelvec.tasks.training.finding import training_items
 from reelvec.tasks.training.items import commit_items
 from reelvec.tasks.training.loop import Trainer
 from reelvec.tasks.training.processes import Group
 from reelvec.tasks.training.spec import Kept, TrainSpec
 from reelvec.tasks.training.starting import starting_model
-from reelvec.tasks.training.train import training_items
 from tests.tasks.training.builders import (
     SMALL,
     commit_corpus,

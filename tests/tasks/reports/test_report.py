@@ -19,8 +19,8 @@ from reelvec.storage.tables import read_table
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.corpus.ingest import key_of
 from reelvec.tasks.reports import queries
-from reelvec.tasks.reports.facts import notes_of
 from reelvec.tasks.reports.gallery import choose_queries
+from reelvec.tasks.reports.notes import notes_of
 from reelvec.tasks.reports.rendering.charts import Axis, compact, linear_axis
 from reelvec.tasks.reports.rendering.gallery import FRAME_PIXELS, strip_jpeg
 from reelvec.tasks.reports.rendering.markup import Markup, tag

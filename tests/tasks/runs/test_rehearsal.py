@@ -11,8 +11,9 @@ from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.flows.cli import main
 from reelvec.storage.errors import CorpusError
 from reelvec.tasks.artifacts import Session
-from reelvec.tasks.runs.preflight import checked_config, choose_stages
+from reelvec.tasks.runs.preflight import checked_config
 from reelvec.tasks.runs.rehearsal import rehearse_corpus
+from reelvec.tasks.runs.settled import choose_stages
 
 NO_GPU = "PyTorch finds no GPU here"
 

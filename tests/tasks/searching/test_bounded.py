@@ -17,7 +17,7 @@ from reelvec.tasks.searching.search import best_videos
 from tests.models.test_bounding import FAMILIES, drawn, made
 
 
-def table_of(folder, video, *, half=False, parts=2):
+def table_of(folder, video, *, half=False, parts=2, name="videos"):
     """A table of these features, in no order, with two splits; and its snapshot."""
     root = open_root(folder / "store")
     artifact = Artifact.open(root, kind="embeddings", identity={"kind": "embeddings"})
@@ -29,14 +29,17 @@ def table_of(folder, video, *, half=False, parts=2):
             "video_id": pa.array(names, pa.string()),
             "split": pa.array(["train" if row % 3 else "test" for row in rows], pa.string()),
         }
-        for name, values in columns.items():
+        if name == "windows":
+            table = {"window_id": table["video_id"]} | table
+            table["video_id"] = pa.array([f"v{row // 5:05d}" for row in rows], pa.string())
+        for column, values in columns.items():
             some = values[torch.from_numpy(rows)].numpy()
-            some = some.astype(np.float16) if half and name == "frames" else some
+            some = some.astype(np.float16) if half and column == "frames" else some
             flat = pa.array(some.reshape(-1))
-            table[name] = pa.FixedSizeListArray.from_arrays(flat, some.shape[1])
-        with artifact.new_part(table="videos", shard=f"p{number}", suffix=".parquet") as part:
+            table[column] = pa.FixedSizeListArray.from_arrays(flat, some.shape[1])
+        with artifact.new_part(table=name, shard=f"p{number}", suffix=".parquet") as part:
             write_table(part.path, pa.table(table), metadata=identity_metadata(artifact.identity))
-            outcomes = [Outcome(name) for name in names]
+            outcomes = [Outcome(one) for one in names]
             receipts.append(part.commit(rows=len(rows), outcomes=outcomes))
     return artifact.publish(add=receipts)
 
@@ -68,6 +71,42 @@ def test_answers_are_those_of_every_row_s_score(name, tmp_path, monkeypatch):
     only = pa.array([f"v{row:05d}" for row in range(0, 190, 7)] + ["elsewhere"])
     found, expected = both(index, table, text, scoring, top=5, only=only)
     assert found == expected and set(dict(found.best)) <= set(only.to_pylist())
+
+
+def test_windows_are_searched_as_videos_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(bounded, "_FIRST", 4)
+    model = made("ts2net", seed=0)
+    text, video = drawn(model, "near", videos=150)
+    scoring = scoring_of(model)
+    table = table_of(tmp_path, video, half=True, name="windows")
+    index = BoundedIndex.of(table, scoring=scoring, bound=scoring.bound, table="windows")
+    only = pa.array([f"v{row:05d}" for row in range(0, 30, 2)])
+    for options in ({"top": 4}, {"top": 2, "split": "test", "only": only}):
+        found = index.best(text.columns(), **options)
+        expected = best_videos(
+            text.columns(), embeddings=table, scoring=scoring, table="windows", **options
+        )
+        assert found == expected and found.scored < found.videos == expected.videos
+
+
+@pytest.mark.parametrize("name", ["ts2net", "xclip"])
+def test_a_short_list_counts_all_that_could_be_missing(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(bounded, "_FIRST", 8)
+    model = made(name, seed=0)
+    text, video = drawn(model, "near", videos=120)
+    scoring = scoring_of(model)
+    table = table_of(tmp_path, video, half=True)
+    index = index_of(table, scoring)
+    query = text.columns()
+    expected = dict(index.best(query, top=10).best)
+    missed, exact = 0, 0
+    for at_most in (1, 10, 14, 20, 40, 120):
+        found = index.best(query, top=10, at_most=at_most)
+        missing = set(expected) - set(dict(found.best))
+        assert found.undecided >= len(missing) and found.scored <= max(10, at_most)
+        assert found.undecided or dict(found.best) == expected
+        missed, exact = missed + len(missing), exact + (found.undecided == 0)
+    assert missed and exact  # both happened
 
 
 @pytest.mark.parametrize("kind", ["zeros", "long"])

@@ -7,11 +7,8 @@ from reelvec.configs.schema import TrainConfig
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.roots import open_root
 from reelvec.tasks.training.checkpoints import (
-    CHECKPOINTS,
     TrainingState,
     _write,
-    best_checkpoint,
-    checkpoints,
     commit,
     contents_of,
     model_from,
@@ -19,6 +16,7 @@ from reelvec.tasks.training.checkpoints import (
     restore,
     tidy,
 )
+from reelvec.tasks.training.committed import CHECKPOINTS, best_checkpoint, checkpoints
 from reelvec.tasks.training.progress import Best, Progress
 from reelvec.tasks.training.starting import make_optimizer
 from tests.tasks.training.builders import model_config, small_model

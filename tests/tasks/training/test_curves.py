@@ -14,7 +14,8 @@ from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.receipts import StageReceipt
 from reelvec.tasks.runs.recording import record_run
-from reelvec.tasks.training.checkpoints import checkpoints, commit, recover
+from reelvec.tasks.training.checkpoints import commit, recover
+from reelvec.tasks.training.committed import checkpoints
 from reelvec.tasks.training.curves import (
     CURVE,
     StepPoint,
@@ -25,8 +26,9 @@ from reelvec.tasks.training.curves import (
 )
 from reelvec.tasks.training.events import parse
 from reelvec.tasks.training.exports import Curves, curves_at, write_curves, write_events
+from reelvec.tasks.training.finding import find_trained
 from reelvec.tasks.training.progress import Progress
-from reelvec.tasks.training.train import find_trained, train
+from reelvec.tasks.training.train import train
 from reelvec.tasks.training.watching import check_watchers, watched
 from reelvec.tasks.upkeep.repair import repair
 from tests.support.command_line import typed

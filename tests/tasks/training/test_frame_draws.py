@@ -13,7 +13,7 @@ from reelvec.storage.frames.reader import FrameReader
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.embedding.encoding import Encoder, encode_videos
 from reelvec.tasks.runs.preflight import check_config
-from reelvec.tasks.training.checkpoints import checkpoints
+from reelvec.tasks.training.committed import checkpoints
 from reelvec.tasks.training.data import ClipLoader, seen_in_training
 from tests.tasks.training.builders import (
     FRAMES,

@@ -15,8 +15,10 @@ from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.roots import open_root
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.training import step
-from reelvec.tasks.training.checkpoints import TrainingState, checkpoints, commit, model_from
+from reelvec.tasks.training.checkpoints import TrainingState, commit, model_from
+from reelvec.tasks.training.committed import checkpoints
 from reelvec.tasks.training.errors import TrainingError
+from reelvec.tasks.training.finding import find_trained, training_items
 from reelvec.tasks.training.identity import Start, checkpoint_identity, former_identity
 from reelvec.tasks.training.loop import Trainer, scheduled_steps
 from reelvec.tasks.training.order import Order
@@ -24,7 +26,7 @@ from reelvec.tasks.training.processes import Group
 from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.spec import TrainSpec
 from reelvec.tasks.training.starting import starting_model
-from reelvec.tasks.training.train import find_trained, train, training_items
+from reelvec.tasks.training.train import train
 from tests.tasks.training.builders import FRAMES, MAX_WORDS
 
 

@@ -162,14 +162,14 @@ def test_a_student_that_is_trained_is_found_when_its_teacher_is_gone(config):
 
 
 def test_its_identity_is_the_teachers_weights_not_their_names(config, monkeypatch):
-    from reelvec.tasks.training import train
+    from reelvec.tasks.training import finding
     from reelvec.tasks.training.identity import Start
 
     run_trained(config, "older")
     run_trained(config, "same")
-    monkeypatch.setattr(train, "hashes_of_start", lambda _: Start("start"))
+    monkeypatch.setattr(finding, "_hashes_of_start", lambda _: Start("start"))
     prints = [
-        train._checkpoint_artifact(Session(taught_by(config, *names)), items=[]).fingerprint
+        finding.checkpoint_artifact(Session(taught_by(config, *names)), items=[]).fingerprint
         for names in (["older"], ["same"], [], ["older", "same"])
     ]
     assert prints[0] == prints[1] and len(set(prints)) == 3

@@ -20,11 +20,12 @@ from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.records import Caption, Video
 from reelvec.storage.weights.checkpoints import load_checkpoint
 from reelvec.tasks.artifacts import Session
-from reelvec.tasks.training.checkpoints import CHECKPOINTS
+from reelvec.tasks.training.committed import CHECKPOINTS
 from reelvec.tasks.training.errors import TrainingError
+from reelvec.tasks.training.finding import find_trained, trained
 from reelvec.tasks.training.identity import Start, checkpoint_identity
 from reelvec.tasks.training.items import read_items
-from reelvec.tasks.training.train import find_trained, load_trained, train, trained
+from reelvec.tasks.training.train import load_trained, train
 from tests.tasks.training.builders import (
     commit_corpus,
     commit_frames,

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from reelvec.tasks.training import loop
-from reelvec.tasks.training.checkpoints import Contents, checkpoints, commit, contents_of
+from reelvec.tasks.training.checkpoints import Contents, commit, contents_of
+from reelvec.tasks.training.committed import checkpoints
 from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.writing import CheckpointWriter
 from tests.tasks.training.builders import model_config

@@ -21,8 +21,9 @@ from reelvec.tasks.embedding.encoding import Encoder, encode_captions, encode_vi
 from reelvec.tasks.embedding.sources import sources_of
 from reelvec.tasks.scoring.evaluate import evaluate
 from reelvec.tasks.scoring.logits import scoring_of
+from reelvec.tasks.training.finding import trained
 from reelvec.tasks.training.starting import starting_model
-from reelvec.tasks.training.train import train, trained
+from reelvec.tasks.training.train import train
 from reelvec.tasks.weights.choice import choose_weights
 from reelvec.tasks.weights.files import import_file, inspect_file
 from tests.support.clips import Clips

@@ -1,0 +1,173 @@
+"""The folder of a person's videos: of this machine, or where they are, below an address."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from reelvec.configs.uris import checked_uri, is_uri
+from reelvec.storage.corpora.discovery import Discovered, is_there, stem_of, video_files
+from reelvec.storage.errors import CorpusError, StoreError
+from reelvec.storage.file_marks import FileMark
+from reelvec.storage.places.source_contract import Listed
+from reelvec.storage.places.source_kinds import objects_of
+from reelvec.storage.reasons import Reason, Status
+from reelvec.storage.records import Video
+
+__all__ = ["LocalFolder", "RemoteFolder", "VideoFolder", "folder_at"]
+
+
+class VideoFolder(Protocol):
+    """Where videos are, and how paths below it are written whole."""
+
+    address: str
+
+    def files(self) -> Discovered:
+        """Paths below it with a video's name.
+
+        Raises:
+            CorpusError: there is no such folder, or it may not be listed.
+        """
+
+    def has_videos(self) -> bool:
+        """Whether there is one, as soon as it is found.
+
+        Raises:
+            CorpusError: as `files`.
+        """
+
+    def place(self, path: str) -> str:
+        """The whole path of one of `files`."""
+
+    def relative(self, place: str) -> str:
+        """The path below the folder, the inverse of `place`; what lies elsewhere as it is."""
+
+    def first_folder(self, place: str) -> str:
+        """The folder below this one in which the file is; "": it is in this one."""
+
+    def meant(self, path: str) -> str:
+        """The whole path that a row's path, relative or whole, stands for."""
+
+    def beside(self, file: Path, path: str) -> str:
+        """The same where it is relative to the caption file."""
+
+    def has_file(self, place: str) -> bool:
+        """Whether a file is there that `files` does not name."""
+
+    def described(self, video: Video) -> Video:
+        """The video with what is known of its file without opening it."""
+
+
+class LocalFolder:
+    """A folder of this machine, absolute."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.address = str(folder)
+
+    def files(self) -> Discovered:
+        return video_files(self._folder)
+
+    def has_videos(self) -> bool:
+        names = (name for _, _, files in os.walk(self._folder) for name in files)
+        if any(stem_of(name) != name and not name.startswith(".") for name in names):
+            return True
+        return bool(self.files().paths)  # behind links there may be some
+
+    def place(self, path: str) -> str:
+        return str(self._folder / path)
+
+    def relative(self, place: str) -> str:
+        return place.removeprefix(f"{self.address}/")
+
+    def first_folder(self, place: str) -> str:
+        first, below, _ = os.path.relpath(place, self._folder).partition("/")
+        return first if below else ""
+
+    def meant(self, path: str) -> str:
+        return os.path.normpath(self._folder / path)
+
+    def beside(self, file: Path, path: str) -> str:
+        return os.path.normpath(file.parent / path)
+
+    def has_file(self, place: str) -> bool:
+        return is_there(place) and not Path(place).is_dir()
+
+    def described(self, video: Video) -> Video:
+        return video
+
+
+class RemoteFolder:
+    """Objects below an address; listed once."""
+
+    def __init__(self, uri: str) -> None:
+        try:
+            self.address = checked_uri(uri)
+        except ValueError as error:
+            raise CorpusError(f"corpus.videos: {error}", path=uri) from None
+
+    def files(self) -> Discovered:
+        return Discovered(tuple(sorted(self._marks)))
+
+    def has_videos(self) -> bool:
+        return next(self._videos(), None) is not None
+
+    def place(self, path: str) -> str:
+        return f"{self.address}/{path}"
+
+    def relative(self, place: str) -> str:
+        return place.removeprefix(f"{self.address}/")
+
+    def first_folder(self, place: str) -> str:
+        first, below, _ = self.relative(place).partition("/")
+        return first if below else ""
+
+    def meant(self, path: str) -> str:
+        return path if is_uri(path) else self.place(posixpath.normpath(path).lstrip("/"))
+
+    def beside(self, file: Path, path: str) -> str:  # noqa: ARG002
+        return self.meant(path)
+
+    def has_file(self, place: str) -> bool:  # noqa: ARG002
+        return False
+
+    def described(self, video: Video) -> Video:
+        """With the mark of its object; quarantined where there is none, or no byte in it."""
+        mark = self._marks.get(self.relative(video.path), FileMark())
+        if mark.bytes:
+            return replace(video, **asdict(mark))
+        reason, words = Reason.EMPTY, "zero bytes; upload it again"
+        if mark == FileMark():
+            reason, words = Reason.MISSING, f"no such object is listed below {self.address}"
+        return replace(
+            video,
+            status=str(Status.QUARANTINED),
+            reason=str(reason),
+            message=words,
+        )
+
+    @cached_property
+    def _marks(self) -> dict[str, FileMark]:
+        return {self.relative(one.uri): one.mark for one in self._videos()}
+
+    def _videos(self) -> Iterator[Listed]:
+        try:
+            for one in objects_of(self.address).below(self.address):
+                path = self.relative(one.uri)
+                hidden = path == one.uri or any(name.startswith(".") for name in path.split("/"))
+                if stem_of(path) != path and not hidden:
+                    yield one
+        except StoreError as error:
+            raise CorpusError(f"corpus.videos: {error}", path=self.address) from error
+
+
+def folder_at(videos: str) -> VideoFolder:
+    """The folder that `corpus.videos` names."""
+    if is_uri(videos):
+        return RemoteFolder(videos)
+    return LocalFolder(Path(os.path.normpath(Path(videos).expanduser().absolute())))

@@ -1,0 +1,67 @@
+"""What is known of an object without reading it, and what is asked of the place it lies in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import xxhash
+
+from reelvec.storage.errors import RefusedError
+from reelvec.storage.file_marks import FileMark
+
+__all__ = ["ChangedError", "LateError", "Listed", "Objects", "mark_of"]
+
+
+class ChangedError(RefusedError):
+    """An object is another one than was asked for."""
+
+
+class LateError(RefusedError):
+    """An object did not come in the time it was given."""
+
+
+class Listed(NamedTuple):
+    """An object: its address, and what stands for its bytes."""
+
+    uri: str
+    mark: FileMark
+
+
+class Objects(Protocol):
+    """The objects of a scheme; errors are StoreErrors that name the address."""
+
+    tries: int
+    """How often a piece is asked for by who uses these: once where the library does it itself."""
+
+    def below(self, uri: str) -> Iterator[Listed]:
+        """Every object below `uri`, some at once.
+
+        Raises:
+            MissingArtifactError: no such bucket.
+            RefusedError: the server refuses, or does not answer.
+        """
+
+    def at(self, uri: str) -> Listed:
+        """The object at `uri`.
+
+        Raises:
+            MissingArtifactError: there is none.
+            RefusedError: the server refuses, or does not answer.
+        """
+
+    def piece(self, uri: str, *, start: int, stop: int, seconds: float) -> bytes:
+        """Bytes [start, stop) of an object, or fewer.
+
+        Raises:
+            MissingArtifactError, RefusedError: as `at`.
+            LateError: they did not come in `seconds`.
+        """
+
+
+def mark_of(*, size: int, etag: str = "", modified_ns: int = 0) -> FileMark:
+    """What stands for the bytes of an object: its ETag by hash, where it has one that is strong."""
+    etag = "" if etag.startswith("W/") else etag.strip('"')
+    if not etag:
+        return FileMark(bytes=size, mtime_ns=modified_ns)
+    return FileMark(bytes=size, inode=xxhash.xxh3_64_intdigest(etag.encode()) >> 1 or 1)

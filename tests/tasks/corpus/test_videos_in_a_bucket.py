@@ -1,0 +1,262 @@
+"""Videos, captions and weights where they are: on a server, behind a proxy that makes trouble."""
+
+import hashlib
+import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("s3fs", reason="the extra s3 is not installed")
+pytest.importorskip("moto.server", reason="moto's server is not installed")
+
+import boto3
+
+from reelvec.configs import PipelineConfig
+from reelvec.configs.schema import SyntheticCorpus
+from reelvec.storage.corpora import open_corpus
+from reelvec.storage.corpora.own.folder import check_folder
+from reelvec.storage.errors import CorpusError
+from reelvec.storage.places import object_client, sources
+from reelvec.storage.records import Video
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.corpus.ingest import read_corpus
+from reelvec.tasks.decoding.files import probe_files
+from tests.support import s3_server
+from tests.support.engine_free import run_extract, run_ingest
+from tests.support.s3_proxy import CUT, LOSE, STALL, Trouble, s3_proxy
+
+
+@pytest.fixture(scope="module")
+def server():
+    with s3_server.s3_server() as url:
+        s3_server.make_bucket(url)
+        yield url
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Five small clips of one second, with captions."""
+    folder = tmp_path_factory.mktemp("videos")
+    drawn = SyntheticCorpus(videos=5, seconds=1.0, fps=4, size=32, codecs=("h264-mp4",))
+    listing = open_corpus(drawn, store_dir=tmp_path_factory.mktemp("drawn")).read()
+    for letter, video in zip("abcde", listing.videos, strict=True):
+        shutil.copy(video.path, folder / f"{letter}.mp4")
+    rows = "".join(f"{letter}.mp4,clip {letter}\n" for letter in "abcde")
+    (folder / "captions.csv").write_text(f"path,caption\n{rows}")
+    return folder
+
+
+@pytest.fixture
+def bucket(server, clips, monkeypatch, tmp_path):
+    """An address with the clips below it."""
+    for name, value in s3_server.environment(server).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.setenv("REELVEC_CACHE", str(tmp_path / "cache"))
+    prefix = tmp_path.name
+    for file in clips.iterdir():
+        put(f"{prefix}/{file.name}", file.read_bytes())
+    return f"s3://{s3_server.BUCKET}/{prefix}"
+
+
+def put(key, data):
+    boto3.client("s3").put_object(Bucket=s3_server.BUCKET, Key=key, Body=data)
+
+
+def config_of(videos, store):
+    return PipelineConfig.model_validate(
+        {
+            "store": str(store),
+            "corpus": {"kind": "folder", "videos": videos, "captions": f"{videos}/captions.csv"},
+            "extract": {"size": 32, "sampling": {"rate": 2.0}, "max_failed_fraction": 1.0},
+        }
+    )
+
+
+def rows(config):
+    return {video.video_id: video for video in read_corpus(Session(config)).videos}
+
+
+def test_objects_are_the_videos_they_are_elsewhere_and_change_as_files_do(
+    bucket, clips, server, tmp_path, monkeypatch
+):
+    local, remote = (config_of(str(v), tmp_path / "store") for v in (clips, bucket))
+    run_ingest(local)
+    run_extract(local)
+    run_ingest(remote)
+    as_files, first = rows(local), rows(remote)
+    assert first["a"].path == f"{bucket}/a.mp4" and not list(tmp_path.glob("s3*"))
+    for name, video in first.items():
+        assert video.content_hash == as_files[name].content_hash, "known by its bytes"
+        assert (video.codec, video.frames_counted) == ("h264", 4)
+    plan, _ = run_extract(remote)
+    assert plan.shards == [], "the same bytes are decoded once, wherever they lie"
+
+    prefix = bucket.removeprefix(f"s3://{s3_server.BUCKET}/")
+    put(f"{prefix}/a.mp4", (clips / "a.mp4").read_bytes())  # again: its ETag stays
+    upload_in_pieces(f"{prefix}/b.mp4", (clips / "b.mp4").read_bytes())  # again, a new ETag
+    put(f"{prefix}/c.mp4", (clips / "c.mp4").read_bytes() + bytes(8))
+    boto3.client("s3").delete_object(Bucket=s3_server.BUCKET, Key=f"{prefix}/d.mp4")
+    put(f"{prefix}/captions.csv", b"path,caption\nb.mp4,clip b\nf.mp4,of none\n")
+    seen = []
+    with s3_proxy(server, watcher(seen)) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        plan, _ = run_ingest(remote)
+        assert (plan.changed, plan.removed) == (["b", "c"], ["d"])
+        got = {path.rpartition("/")[2].partition("?")[0] for how, path in seen if how == "GET"}
+        assert got - {"captions.csv", s3_server.BUCKET} == {"b.mp4", "c.mp4"}
+        found = rows(remote)
+        assert found["b"].content_hash == first["b"].content_hash, "read again, and the same"
+        assert found["c"].content_hash != first["c"].content_hash
+        assert (found["f"].status, found["f"].reason) == ("quarantined", "missing")
+        plan, _ = run_extract(remote)
+        assert plan.clips == 1
+        seen.clear()
+        plan, _ = run_ingest(remote)
+        assert plan.shards == [] and not any(path.endswith(".mp4") for _, path in seen)
+
+
+def upload_in_pieces(key, data):
+    client, named = boto3.client("s3"), {"Bucket": s3_server.BUCKET, "Key": key}
+    upload = client.create_multipart_upload(**named)["UploadId"]
+    piece = client.upload_part(**named, UploadId=upload, PartNumber=1, Body=data)
+    pieces = {"Parts": [{"PartNumber": 1, "ETag": piece["ETag"]}]}
+    client.complete_multipart_upload(**named, UploadId=upload, MultipartUpload=pieces)
+
+
+def watcher(seen):
+    def when(method, path):
+        seen.append((method, path))
+        return False
+
+    return Trouble(when, LOSE)
+
+
+def got(name):
+    return lambda method, path: method == "GET" and path.endswith(name)
+
+
+def test_what_breaks_once_is_asked_for_again_and_what_stays_broken_is_a_row(
+    bucket, server, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sources, "PIECE", 1000)
+    monkeypatch.setitem(object_client._CONFIG, "retries", {"total_max_attempts": 2})
+    passing = ("500 InternalError", CUT, LOSE, "503 SlowDown")
+    troubles = [Trouble(got("a.mp4"), what, times=1) for what in passing]
+    troubles += [Trouble(got("b.mp4"), "403 AccessDenied"), Trouble(got("c.mp4"), "503 SlowDown")]
+    troubles += [Trouble(got("d.mp4"), STALL), Trouble(got("e.mp4"), "404 NoSuchKey")]
+    config = config_of(bucket, tmp_path / "store")
+    limits = config.extract.model_copy(
+        update={"deadline_seconds": 0.5, "deadline_seconds_per_gib": 0}
+    )
+    config = config.model_copy(update={"extract": limits})
+    with s3_proxy(server, *troubles) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        patient = [v for v in listed(bucket) if v.video_id in "abce"]
+        found = {v.video_id: v for v in probe_files(patient, limits=config_of(bucket, "").extract)}
+        late = [v for v in listed(bucket) if v.video_id == "d"]
+        found |= {v.video_id: v for v in probe_files(late, limits=limits)}
+    assert [t.met for t in troubles[:4]] == [1, 1, 1, 1]
+    assert found["a"].status == "ok" and found["a"].content_hash
+    reasons = {name: found[name].reason for name in "bcde"}
+    assert reasons == {
+        "b": "permission",
+        "c": "unreachable",
+        "d": "timeout",
+        "e": "missing",
+    }
+    for name in "bcde":
+        assert f"{bucket}/{name}.mp4" in found[name].message
+        assert found[name].bytes == 0, "without a mark the next run asks for it again"
+    assert "s3:GetObject and s3:ListBucket" in found["b"].message
+    copies = {path.name[33:] for path in (tmp_path / "cache/files").iterdir()}
+    assert copies == {"a.mp4", "captions.csv"}, "nothing half fetched is left"
+
+
+def listed(bucket):
+    return open_corpus(config_of(bucket, "/nowhere").corpus, store_dir="/nowhere").read().videos
+
+
+def test_an_object_that_changes_on_its_way_is_no_mixture(bucket, clips, server, monkeypatch):
+    monkeypatch.setattr(sources, "PIECE", 1000)
+    (video,) = [v for v in listed(bucket) if v.video_id == "a"]
+    changed = []
+
+    def change(method, path):
+        if method == "GET" and path.endswith("a.mp4") and not changed:
+            changed.append(path)
+            put(path.split("/", 2)[2], (clips / "b.mp4").read_bytes())
+        return False
+
+    with s3_proxy(server, Trouble(change, LOSE)) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        (row,) = probe_files([video], limits=config_of(bucket, "").extract)
+    assert changed and row.reason == "changed"
+
+
+@pytest.mark.parametrize(
+    ("where", "trouble", "words"),
+    [
+        ("s3://no-such-bucket-here/x", "", r"NoSuchBucket.* make it .* or correct the URI"),
+        (f"s3://{s3_server.BUCKET}/nothing-here", "", "holds no file with a video's name"),
+        (f"s3://{s3_server.BUCKET}/x", "403 InvalidAccessKeyId", "renew or correct them"),
+        (f"s3://{s3_server.BUCKET}/x", "403 AccessDenied", "s3:GetObject and s3:ListBucket on"),
+    ],
+    ids=["no bucket", "empty prefix", "unknown key", "no rights"],
+)
+def test_a_wrong_address_is_told_before_any_work(
+    bucket, server, monkeypatch, where, trouble, words
+):
+    refuse = [Trouble(lambda method, path: True, trouble)] if trouble else []
+    with s3_proxy(server, *refuse) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(CorpusError, match=words) as refused:
+            check_folder(where)
+    assert where in str(refused.value)
+
+
+def test_captions_by_address_are_called_by_it(bucket, clips, tmp_path):
+    prefix = bucket.removeprefix(f"s3://{s3_server.BUCKET}/")
+    put(f"{prefix}/captions.csv", b"path,caption\na.mp4,one\nb.mp4,\n")
+    listing = open_corpus(config_of(bucket, "/nowhere").corpus, store_dir="/nowhere").read()
+    assert [caption.text for caption in listing.captions] == ["one"]
+    assert f"{bucket}/captions.csv, line 3" in listing.problems[0]
+    assert str(tmp_path) not in listing.problems[0]
+    put(f"{prefix}/captions.csv", b"nothing\n1\n")
+    with pytest.raises(CorpusError, match=f"{bucket}/captions.csv.*no column names the video"):
+        listed(bucket)
+
+
+def test_a_web_server_without_etags_or_ranges_serves_too(clips, tmp_path, monkeypatch):
+    monkeypatch.setenv("REELVEC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sources, "PIECE", 1000)
+    handler = partial(Quiet, directory=str(clips))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{web.server_port}"
+        videos = listed(address)
+        assert [v.path for v in videos] == [f"{address}/{name}.mp4" for name in "abcde"]
+        assert videos[0].mark.mtime_ns and not videos[0].mark.inode
+        path = sources.local_file(f"{address}/a.mp4")
+        web.shutdown()
+    assert digest(path) == digest(clips / "a.mp4")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Says nothing."""
+
+
+def digest(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def test_a_disk_that_is_full_is_no_fault_of_a_video(bucket, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("REELVEC_CACHE", str(tmp_path / "file"))
+    video = Video("a", f"{bucket}/a.mp4", bytes=10, inode=1)
+    with pytest.raises(OSError, match="file"):
+        list(probe_files([video], limits=config_of(bucket, "").extract))
