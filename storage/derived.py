@@ -31,7 +31,7 @@ from reelvec.storage.places.part_cache import CacheOptions
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import checksum_of_file, seal, unseal
 
-__all__ = ["Derived", "Stale", "derive", "forget_derived", "stale_of"]
+__all__ = ["Derived", "Stale", "derive", "forget_derived", "note", "noted", "stale_of"]
 
 _VERSION = 1
 _MADE = "made.json"
@@ -75,10 +75,9 @@ def derive(snapshot: Snapshot, *, what: str, make: Callable[[Path], Facts]) -> D
     Raises:
         StoreError: neither the store nor the cache can be written.
     """
-    root, artifact = snapshot.artifact.root, snapshot.artifact
+    artifact = snapshot.artifact
     name = f"{what}-{snapshot.checksum}"
-    beside = root.local_folder / layout.derived(artifact.folder)
-    instead = _instead(artifact)
+    beside, instead = _beside(artifact), _instead(artifact)
     for folder in (beside / name, instead / name):
         facts = _facts_of(folder)
         if facts is not None:
@@ -92,6 +91,43 @@ def derive(snapshot: Snapshot, *, what: str, make: Callable[[Path], Facts]) -> D
         return _made(instead / name, make)
 
 
+def note(artifact: ReadableArtifact, what: str, facts: Facts) -> None:
+    """Keep how something is to be derived from any snapshot of an artifact; the last one stands.
+
+    Raises:
+        StoreError: neither the store nor the cache can be written.
+    """
+    try:
+        _write_note(_beside(artifact), what, facts)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        with explained("write", path=_instead(artifact)):
+            _write_note(_instead(artifact), what, facts)
+
+
+def noted(artifact: ReadableArtifact, what: str) -> Facts | None:
+    """What `note` kept last; None: nothing that can be read."""
+    found: list[tuple[float, Facts]] = []
+    for folder in (_beside(artifact), _instead(artifact)):
+        path = folder / f"{what}.json"
+        try:
+            found.append((path.stat().st_mtime, unseal(path.read_bytes(), path=str(path))))
+        except (OSError, ValueError):
+            continue
+    return max(found, key=lambda one: one[0])[1] if found else None
+
+
+def _write_note(folder: Path, what: str, facts: Facts) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{_MAKING}{os.getpid()}-{secrets.token_hex(8)}"
+    try:
+        path.write_bytes(seal(facts))
+        path.replace(folder / f"{what}.json")
+    finally:
+        path.unlink(missing_ok=True)
+
+
 def forget_derived(root: Root, artifact: Artifact) -> None:
     """Remove all that was derived from any snapshot, here and in this user's cache, and is made.
 
@@ -100,6 +136,10 @@ def forget_derived(root: Root, artifact: Artifact) -> None:
     for folder in (root.local_folder / layout.derived(artifact.folder), _instead(artifact)):
         if not folder.is_symlink():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _beside(artifact: ReadableArtifact) -> Path:
+    return artifact.root.local_folder / layout.derived(artifact.folder)
 
 
 def _instead(artifact: ReadableArtifact) -> Path:

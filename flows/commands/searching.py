@@ -77,6 +77,9 @@ def search(  # noqa: PLR0912, PLR0913, PLR0917 - the options of a command are it
     whole: Annotated[
         bool, typer.Option("--whole", help="Whole videos, also where the run has windows.")
     ] = False,
+    approximate: Annotated[
+        bool, typer.Option("--approximate", help="By an index (`reelvec index`), which may miss.")
+    ] = False,
     as_json: JsonFlag = False,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print a header and a line an answer, as CSV.")
@@ -99,7 +102,10 @@ def search(  # noqa: PLR0912, PLR0913, PLR0917 - the options of a command are it
             raise ConfigError(f"{option} is given with {named[0]}; it is of TEXT and --batch alone")
     if at_most is not None and reranker is not None:
         raise ConfigError("--at-most and --rerank are both given; what is read again is exact")
-    with opened_store(store).run(run).searches(times=as_json, whole=whole) as searches:
+    if approximate and at_most is not None:
+        raise ConfigError("--approximate and --at-most are both given; each says what is scored")
+    how = {"times": as_json, "whole": whole, "approximate": approximate}
+    with opened_store(store).run(run).searches(**how) as searches:
         only = None if where is None else _chosen(searches, where, attributes=attributes)
         options: dict[str, Any] = {"top": top, "split": split, "only": only}
         options |= {} if at_most is None else {"at_most": at_most}
@@ -186,6 +192,7 @@ def _document(query: str, answers: Answers) -> dict[str, Any]:
         "unit": answers.unit,
         "videos": answers.videos,
         "scored": answers.scored,
+        "recall": answers.recall,
         "undecided": answers.undecided,
         "notes": list(answers.notes),
         "results": rows,

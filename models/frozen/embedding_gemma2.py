@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ from reelvec.models.frozen.packed_files import json_file, unpacked
 from reelvec.models.frozen.preprocessing import MAX_NUMBER, number_of
 from reelvec.models.sampling.rules import Rule
 from reelvec.models.temporal import unit
+from reelvec.models.whole_vectors import Shortened
 
 __all__ = ["EmbeddingGemma2", "frame_size"]
 
@@ -37,10 +38,11 @@ _VIDEO = "<|video|>"
 _SIDE = 768
 """Of stored frames: more than its budget shows of any picture but a very wide one."""
 _SETTINGS = {"max_soft_tokens": 70, "max_frames": 32, "patch_size": 16, "pooling_kernel_size": 3}
+_CUTS = (128, 256, 512, 768)
 _REMEDY = "take the checkpoint's own"
 
 
-class EmbeddingGemma2(ClipEncoder):
+class EmbeddingGemma2(ClipEncoder, Shortened):
     """Column `embedding` on both sides; a score is the cosine, there is no scale."""
 
     def __init__(self, files: Tensor, *, options: FrozenOptions, max_frames: int) -> None:
@@ -69,6 +71,11 @@ class EmbeddingGemma2(ClipEncoder):
         self.encoder, self._tokenizer = load({**contents, "config.json": deaf})
         self._tokenizer.add_special_tokens({"additional_special_tokens": [_VIDEO]})
         self.requires_grad_(False)
+
+    @property
+    def cut_widths(self) -> Container[int]:
+        """As its authors say."""
+        return _CUTS
 
     @classmethod
     def own_input(cls, files: Mapping[str, bytes]) -> OwnInput:

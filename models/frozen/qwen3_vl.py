@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from reelvec.models.frozen.packed_files import json_file, unpacked
 from reelvec.models.frozen.preprocessing import number_of
 from reelvec.models.sampling.rules import Rule
 from reelvec.models.temporal import unit
+from reelvec.models.whole_vectors import Shortened
 
 __all__ = [
     "MAX_TOKENS",
@@ -54,6 +55,7 @@ _MAX_RATIO = 200
 _SIDE = 768
 """Of stored frames: what the largest budget of a frame can show of a wide picture."""
 _OTHERS = ("chat", "reranker")
+_LEAST_CUT = 64
 OWN_FRAMES = OwnInput(
     FrameForm(size=_SIDE, fit="native"),
     FrameCount(MAX_FRAMES, exact=False),
@@ -71,7 +73,7 @@ class Grid:
     width: int
 
 
-class Qwen3VLEmbedding(ClipEncoder):
+class Qwen3VLEmbedding(ClipEncoder, Shortened):
     """Column `embedding` on both sides; a score is the cosine, there is no scale."""
 
     def __init__(self, files: Tensor, *, options: FrozenOptions, max_frames: int) -> None:
@@ -95,6 +97,11 @@ class Qwen3VLEmbedding(ClipEncoder):
         self._options = options
         self.encoder, self._tokenizer = load(contents)
         self.requires_grad_(False)
+
+    @property
+    def cut_widths(self) -> Container[int]:
+        """As its authors say."""
+        return range(_LEAST_CUT, self._width + 1)
 
     @classmethod
     def own_input(cls, files: Mapping[str, bytes]) -> OwnInput:

@@ -16,6 +16,7 @@ from reelvec.api.table import array_of
 from reelvec.configs import PipelineConfig
 from reelvec.configs.decoding import FrameForm
 from reelvec.errors import RequestError
+from reelvec.models.whole_vectors import Shortened
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.frames.contract import ClipFrames
@@ -67,6 +68,11 @@ class RunEncoder:
         """How the model scores rows of the tables: by cosine, where a score is one product."""
         model = self._encoder.model
         return dot_product() if model.is_dot_product else scoring_of(model)
+
+    def is_cut_at(self, dimensions: int) -> bool:
+        """Whether the model was trained for vectors of the first so many numbers alone."""
+        model = self._encoder.model
+        return isinstance(model, Shortened) and dimensions in model.cut_widths
 
     def query(self, text: str) -> Columns:
         """What `search` takes for one text."""

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
     from reelvec.api.dataset import FrameDataset
     from reelvec.api.encoding import RunEncoder
+    from reelvec.api.indexing import IndexFacts
     from reelvec.api.searching import Search
+    from reelvec.configs.indexing import IndexConfig
     from reelvec.tasks.exports.export import Exported
     from reelvec.tasks.scoring.rows import MetricRow
     from reelvec.tasks.searching.search import Answers, SearchRow
@@ -133,11 +135,7 @@ class Run:
         return read_metrics(self._recorded.snapshot("evaluation"))
 
     def report(self) -> Path:
-        """The page that shows what the tables scored, an HTML file.
-
-        Raises:
-            MissingArtifactError: they are not scored, or no page is drawn (`reelvec report`).
-        """
+        """The page that shows what the tables scored, HTML; MissingArtifactError: none is drawn."""
         from reelvec.tasks.reports.report import report_in_force
 
         page = report_in_force(self._recorded.snapshot("evaluation"))
@@ -241,27 +239,28 @@ class Run:
         with self.searches() as open_search:
             return open_search.text(text, top=top, split=split)
 
-    def searches(
-        self, *, device: str | None = None, times: bool = True, whole: bool = False
-    ) -> Search:
-        """What searches this run by texts, videos of its own, files and vectors.
+    def searches(self, *, device: str | None = None, **how: bool) -> Search:
+        """What searches this run by texts, videos of its own, files and vectors, on a `device`.
 
-        Args:
-            device: of the model; None: as the run was configured.
-            times: say when the stored frames are, which reads shards of frames.
-            whole: rank whole videos, also where there are windows.
+        How: `times` (True) says when the stored frames are; `whole` ranks whole videos, also where
+        there are windows; `approximate` takes an index, made anew where the table has changed.
         """
         from reelvec.api.searching import Search
 
-        return Search(self._recorded, self.config, device=device, times=times, whole=whole)
+        return Search(self._recorded, self.config, device=device, **how)
+
+    def index(self, settings: IndexConfig | None = None, *, whole: bool = False) -> IndexFacts:
+        """Make the index of approximate searches; see `api.indexing.make_index`."""
+        from reelvec.api.indexing import make_index
+
+        return make_index(self._recorded, self.config, settings=settings, whole=whole)
 
     def export(self, out: str | Path, *, to: str, force: bool = False, **settings: Any) -> Exported:
         """Write its tables as another tool opens them, into a folder `out` (docs/tables.md).
 
         Args:
             out: whole afterwards, or as it was.
-            to: parquet, numpy, faiss, lancedb, hf-dataset, webdataset, atlas, fiftyone-json or
-                mteb.
+            to: what `reelvec export --to` takes.
             force: replace a folder that an export wrote.
             settings: fields of `tasks.exports.contract.ExportSettings`.
 

@@ -21,13 +21,9 @@ from reelvec.models.features import EMBEDDING
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.tasks.embedding.rows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns
+from reelvec.tasks.searching.approximate import kept_settings
 from reelvec.tasks.searching.files import clip_in
-from reelvec.tasks.searching.reranking import (
-    CANDIDATES,
-    check_candidates,
-    open_reranker,
-    rerank,
-)
+from reelvec.tasks.searching.reranking import CANDIDATES, check_candidates, open_reranker, rerank
 from reelvec.tasks.searching.search import Answers, check_request, with_warning
 from reelvec.tasks.searching.searcher import Searcher
 from reelvec.tasks.searching.windows import with_best_second
@@ -61,6 +57,7 @@ class Search:
         device: str | None = None,
         times: bool = True,
         whole: bool = False,
+        approximate: bool = False,
     ) -> None:
         self._recorded = recorded
         self._config = config
@@ -74,6 +71,7 @@ class Search:
             frames=recorded.snapshot("frames") if looks else None,
             times=times,
             whole=whole,
+            index=kept_settings(embeddings) if approximate else None,
         )
 
     def where(self, expression: str, *, attributes: str | Path | None = None) -> pa.Array:

@@ -15,6 +15,7 @@ from reelvec.models.bounding import Bounded, ScoreBound
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import EMBEDDING, Features, TextFeatures, VideoFeatures
 from reelvec.models.ranking.exact import exact_product
+from reelvec.models.whole_vectors import whole_vectors
 
 __all__ = ["PAIRS_OF", "Columns", "Scoring", "dot_product", "one_thread", "scoring_of"]
 
@@ -43,6 +44,10 @@ class Scoring:
     """Never below the score, and cheap; None: there is none."""
     cosine_scale: float | None = None
     """Of the exact cosine of `embedding`, where that is the score; None: it is another one."""
+    text_vectors: Callable[[Columns], Tensor | None] | None = None
+    """One unit vector a text [T, D] whose product with `video_vectors` is near to a score that is
+    no product; None: a product needs none."""
+    video_vectors: Callable[[Columns], Tensor | None] | None = None
     scorer: Callable[[Columns], Callable[[Columns], Tensor]] | None = None
     """`similarity` in two steps, where texts have something to compute once; None: nothing."""
 
@@ -90,12 +95,20 @@ def scoring_of(model: RetrievalModel) -> Scoring:
 
         return score
 
+    def text_vectors(texts: Columns) -> Tensor | None:
+        return whole_vectors(TextFeatures.from_columns(texts, columns=model.text_columns))
+
+    def video_vectors(videos: Columns) -> Tensor | None:
+        return whole_vectors(VideoFeatures.from_columns(videos, columns=model.video_columns))
+
     return Scoring(
         lambda texts, videos: scorer(texts)(videos),
         tuple(model.text_columns),
         tuple(model.video_columns),
         bound=model.score_bound() if isinstance(model, Bounded) else None,
         scorer=scorer,
+        text_vectors=text_vectors,
+        video_vectors=video_vectors,
     )
 
 

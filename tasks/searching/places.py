@@ -13,7 +13,7 @@ from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.derived import derive
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.reasons import Status
-from reelvec.storage.records import VIDEO_SCHEMA, Video, records_from_table
+from reelvec.storage.records import VIDEO_SCHEMA, Video
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.searching.sorted_rows import SortedRows, write_sorted
 
@@ -26,6 +26,9 @@ class VideosById:
     def __init__(self, corpus: Snapshot) -> None:
         made = derive(corpus, what="videos", make=lambda folder: _write_videos(corpus, folder))
         self._rows = SortedRows(made.folder / "rows.arrow")
+        names = (field.name for field in dataclasses.fields(Video))
+        known = [name for name in names if name in self.table.column_names]
+        self._columns = {name: self.table.column(name) for name in known}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -48,8 +51,7 @@ class VideosById:
 
     def at(self, row: int) -> Video:
         """The video in this place, in the order of the ids."""
-        (video,) = records_from_table(self._rows.table.slice(row, 1), record=Video)
-        return video
+        return Video(**{name: column[row].as_py() for name, column in self._columns.items()})
 
 
 def _write_videos(corpus: Snapshot, folder: Path) -> Mapping[str, Any]:

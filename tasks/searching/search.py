@@ -81,6 +81,10 @@ class Ranking:
     """Rows that were looked for."""
     scored: int = field(default=0, compare=False)
     """Of these, rows scored exactly; a bound shows of all others that they cannot be among them."""
+    recall: float | None = field(default=None, compare=False)
+    """Of the ten best, the part that such searches find on average; None: exact."""
+    measured: str = field(default="", compare=False)
+    """On what that was measured."""
     undecided: int = field(default=0, compare=False)
     """But for these: nothing shows it of them, since no more were to be scored."""
 
@@ -97,9 +101,11 @@ class Answers:
     videos: int = 0
     """Rows that were looked for."""
     scored: int = 0
-    """Of these, rows scored exactly; all others are proven not to be among the answers."""
+    """Of these, rows scored exactly; all others are proven not to be answers (`recall` None)."""
     undecided: int = 0
     """But for so many, which could be among them; 0: the answers are exact."""
+    recall: float | None = None
+    """Of the ten best, the part that such searches find on average; None: exact."""
 
 
 def check_request(text: str | None, *, top: int, at_most: int | None = None) -> None:
@@ -147,16 +153,22 @@ def answers_of(
 
 def answers_with(rows: list[SearchRow], ranking: Ranking, *, unit: str) -> Answers:
     """These rows, and what a person should know about their ranking."""
-    notes, undecided = _notes_of(ranking), ranking.undecided
-    return Answers(rows, unit, notes, ranking.videos, ranking.scored, undecided=undecided)
+    counts = (ranking.videos, ranking.scored, ranking.undecided, ranking.recall)
+    return Answers(rows, unit, _notes_of(ranking), *counts)
 
 
 def _notes_of(ranking: Ranking) -> tuple[str, ...]:
+    """What a person should know about a ranking."""
     notes = []
     if ranking.not_finite:
         notes.append(
             f"{ranking.not_finite:,} videos are left out: their vectors hold NaN or infinity, and"
             " have no place in any order; embed them with other weights"
+        )
+    if ranking.recall is not None:
+        notes.append(
+            f"approximate: of the ten best {ranking.recall:.1%} are found on average, as measured"
+            f" with {ranking.measured} of the table; without --approximate the order is exact"
         )
     if ranking.undecided:
         notes.append(

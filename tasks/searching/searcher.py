@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelvec.configs.indexing import IndexConfig
 from reelvec.errors import RequestError
 from reelvec.models.bounding import ScoreBound
 from reelvec.models.features import EMBEDDING
@@ -18,6 +19,7 @@ from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.embedding.rows import WINDOWS
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product
+from reelvec.tasks.searching.approximate import ApproximateIndex
 from reelvec.tasks.searching.bounded import BoundedIndex
 from reelvec.tasks.searching.places import VideosById, frames_by_clip
 from reelvec.tasks.searching.plane import Points, points_of
@@ -29,6 +31,7 @@ from reelvec.tasks.searching.search import (
     best_videos,
     check_query,
 )
+from reelvec.tasks.searching.two_stages import TwoStageIndex
 from reelvec.tasks.searching.vectors import VectorIndex
 from reelvec.tasks.searching.windows import WindowsById, best_apart, window_row
 
@@ -52,6 +55,7 @@ class Searcher:
         frames: snapshot that says when the stored frames are; None leaves the times out.
         times: whether answers say when; else frames are there for who asks for them.
         whole: whole videos are ranked, also where there are windows.
+        index: of approximate searches; None: they are exact.
 
     Attributes:
         table: what is ranked, `videos` or `windows`.
@@ -65,13 +69,17 @@ class Searcher:
         frames: Snapshot | None = None,
         times: bool = True,
         whole: bool = False,
+        index: IndexConfig | None = None,
     ) -> None:
         self._embeddings = embeddings
+        self._settings = index
         self._corpus = corpus
         self._frames = frames
         self._times = times
         self.table = WINDOWS if embeddings.rows_of(WINDOWS) and not whole else "videos"
         self._last: tuple[ScoreBound, BoundedIndex] | None = None
+        self._stages: tuple[Scoring, TwoStageIndex] | None = None
+        self._index: ApproximateIndex | None = None
 
     def best(
         self,
@@ -96,7 +104,10 @@ class Searcher:
         if scoring.video_columns == (EMBEDDING,):
             check_query(query)
             return self._best_of(query[EMBEDDING].float().numpy(), top, split=split, only=only)
-        if scoring.bound is not None:
+        find: Callable[..., Ranking]
+        if self._settings is not None:
+            find = partial(self.two_stages(scoring, self._settings).best, query)
+        elif scoring.bound is not None:
             find = partial(self._bounded(scoring, scoring.bound).best, query, at_most=at_most)
         else:
             find = partial(
@@ -147,7 +158,7 @@ class Searcher:
                 for query in np.split(queries, len(queries))
             ]
         unit = dot_product().unit
-        found = self.index.best(queries, top=top, split=split, only=only)
+        found = self.ranks.best(queries, top=top, split=split, only=only)
         return [self._answers(one, unit=unit) for one in found]
 
     def like(
@@ -170,7 +181,8 @@ class Searcher:
                 f"the table has no vector of the video ({video_id}); `reelvec failures` says of"
                 " which videos it has none"
             )
-        (ranking,) = self.index.best(vector, top=top, split=split, without=video_id, only=only)
+        among = self.ranks if self.table != WINDOWS else self.index
+        (ranking,) = among.best(vector, top=top, split=split, without=video_id, only=only)
         return self._answers(ranking, unit=dot_product().unit)
 
     @cached_property
@@ -186,6 +198,28 @@ class Searcher:
             )
             self._last = bound, index
         return self._last[1]
+
+    @property
+    def ranks(self) -> VectorIndex | ApproximateIndex:
+        """What ranks the table by vectors: those of it, or an index of them."""
+        return self._searched if self._settings is None else self.approximate(self._settings)
+
+    def approximate(self, settings: IndexConfig) -> ApproximateIndex:
+        """An index of the vectors of the table that is ranked; it stays open."""
+        if self._index is None:
+            self._index = ApproximateIndex.of(
+                self._embeddings, exact=self._searched, table=self.table, settings=settings
+            )
+        return self._index
+
+    def two_stages(self, scoring: Scoring, settings: IndexConfig) -> TwoStageIndex:
+        """The table for a score that is no product; that of the last one stays open."""
+        if self._stages is None or self._stages[0] is not scoring:
+            made = TwoStageIndex.of(
+                self._embeddings, table=self.table, scoring=scoring, settings=settings
+            )
+            self._stages = scoring, made
+        return self._stages[1]
 
     @cached_property
     def points(self) -> Points:
@@ -241,7 +275,7 @@ class Searcher:
         """By one vector [1, D]."""
 
         def rank(wanted: int) -> Ranking:
-            return self._searched.best(query, top=wanted, split=split, only=only)[0]
+            return self.ranks.best(query, top=wanted, split=split, only=only)[0]
 
         return self._ranked(rank, top=top, unit=dot_product().unit)
 

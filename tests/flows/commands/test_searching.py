@@ -135,3 +135,33 @@ def test_where_looks_among_what_fits_alone(words, run, tmp_path):
     ]:
         code, _, err = words("search", "a shape", *wrong)
         assert code == 2 and message in " ".join(err.split())
+
+
+def test_an_index_is_made_and_searched_with(words, run):
+    pytest.importorskip("faiss")
+    code, out, _ = words("index", "--recall", "0.9", "--dimensions", "8", "--json")
+    facts = json.loads(out)
+    assert (code, facts["rows"], facts["dimensions"], facts["trained"]) == (0, 8, 8, False)
+    assert facts["recall"] == 1.0 and facts["table"] == "videos"
+    assert "not trained for vectors cut to 8" in words("index", "--dimensions", "8")[1]
+    for what in (["a shape"], ["--like", "clip1"], ["a shape", "--split", "test"]):
+        exact, found = (
+            json.loads(words("search", *what, *how, "--json")[1]) for how in ([], ["--approximate"])
+        )
+        assert found["results"] == exact["results"] and found["recall"] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--numbers", "int4"], "--numbers (int4): Input should be 'int8' or 'float32'"),
+        (["--dimensions", "0"], "--dimensions (0): Input should be greater than"),
+        (["--dimensions", "100000"], "--dimensions (100000) is more than"),
+        (["--recall", "nan"], "--recall (nan): Input should be"),
+        (["--queries", "1"], "--queries (1): Input should be greater than"),
+    ],
+)
+def test_an_index_that_cannot_be_made_is_said(words, given, said):
+    pytest.importorskip("faiss")
+    code, out, err = words("index", *given)
+    assert code != 0 and out == "" and said in err and err.count("\n") == 1
