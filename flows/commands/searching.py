@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
     app.command()(search)
 
 
-def search(  # noqa: PLR0912, PLR0913, PLR0917 - the options of a command are its parameters
+def search(  # noqa: PLR0913, PLR0917 - the options of a command are its parameters
     text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
     store: StoreOption = None,
     run: RunOption = None,
@@ -91,24 +91,30 @@ def search(  # noqa: PLR0912, PLR0913, PLR0917 - the options of a command are it
     if len(named) != 1:
         what = " and ".join(named) or "nothing"
         raise ConfigError(f"given: {what}; give one of {', '.join(given)}")
-    if as_json and as_csv:
-        raise ConfigError("--json and --csv are both given; one document is printed")
-    if attributes is not None and where is None:
-        raise ConfigError("--attributes is given without --where; say what is looked for in it")
-    if candidates is not None and reranker is None:
-        raise ConfigError("--candidates is given without --rerank; name who reads them again")
-    for option, value in (("--rerank", reranker), ("--at-most", at_most)):
-        if value is not None and named[0] not in {"TEXT", "--batch"}:
-            raise ConfigError(f"{option} is given with {named[0]}; it is of TEXT and --batch alone")
-    if at_most is not None and reranker is not None:
-        raise ConfigError("--at-most and --rerank are both given; what is read again is exact")
-    if approximate and at_most is not None:
-        raise ConfigError("--approximate and --at-most are both given; each says what is scored")
-    how = {"times": as_json, "whole": whole, "approximate": approximate}
-    with opened_store(store).run(run).searches(**how) as searches:
+    by_words = named[0] in {"TEXT", "--batch"}
+    limited = at_most is not None
+    for wrong, words in (
+        (as_json and as_csv, "--json and --csv are both given; one document is printed"),
+        (attributes and not where, "--attributes is given without --where; say what is looked for"),
+        (candidates and not reranker, "--candidates is given without --rerank; name who reads"),
+        (
+            reranker and not by_words,
+            f"--rerank is given with {named[0]}; it is of TEXT or --batch",
+        ),
+        (
+            limited and not by_words,
+            f"--at-most is given with {named[0]}; it is of TEXT and --batch",
+        ),
+        (limited and reranker, "--at-most and --rerank are both given; what is read is exact"),
+        (limited and approximate, "--approximate and --at-most are both given; choose one"),
+    ):
+        if wrong:
+            raise ConfigError(words)
+    opened = opened_store(store).run(run)
+    with opened.searches(times=as_json, whole=whole, approximate=approximate) as searches:
         only = None if where is None else _chosen(searches, where, attributes=attributes)
         options: dict[str, Any] = {"top": top, "split": split, "only": only}
-        options |= {} if at_most is None else {"at_most": at_most}
+        options |= {"at_most": at_most} if limited else {}
         texts = _lines(batch) if batch is not None else [text or ""]
         if reranker is not None:
             options |= {"reranker": reranker} | ({"candidates": candidates} if candidates else {})
@@ -117,10 +123,14 @@ def search(  # noqa: PLR0912, PLR0913, PLR0917 - the options of a command are it
             found = list(zip(texts, searches.texts(texts, **options), strict=True))
         else:
             found = _one(searches, given, **options)
+    _show(found, as_json=as_json, as_csv=as_csv, many=batch is not None)
+
+
+def _show(found: list[tuple[str, Answers]], *, as_json: bool, as_csv: bool, many: bool) -> None:
+    """Queries and their answers, as one document or for a person."""
     if as_json:
         documents = [_document(query, one) for query, one in found]
-        many = batch is not None or len(found) != 1
-        print_json({"queries": documents} if many else documents[0])
+        print_json({"queries": documents} if many or len(found) != 1 else documents[0])
     elif as_csv:
         _print_csv(found)
     else:
