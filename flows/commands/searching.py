@@ -102,7 +102,7 @@ def search(  # noqa: PLR0912, PLR0913, PLR0917 - the options of a command are it
             raise ConfigError(f"{option} is given with {named[0]}; it is of TEXT and --batch alone")
     if approximate and at_most is not None:
         raise ConfigError("--approximate and --at-most are both given; each says what is scored")
-    how = {"times": as_json, "whole": whole, "approximate": approximate}
+    how: dict[str, Any] = {"times": as_json, "whole": whole, "approximate": approximate}
     with opened_store(store).run(run).searches(**how) as searches:
         only = None if where is None else _chosen(searches, where, attributes=attributes)
         options: dict[str, Any] = {"top": top, "split": split, "only": only}
