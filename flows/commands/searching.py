@@ -91,22 +91,16 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
     if len(named) != 1:
         what = " and ".join(named) or "nothing"
         raise ConfigError(f"given: {what}; give one of {', '.join(given)}")
-    by_words = named[0] in {"TEXT", "--batch"}
-    limited = at_most is not None
+    by_words, limited = named[0] in {"TEXT", "--batch"}, at_most is not None
+    alone = f"is given with {named[0]}; it is of TEXT and --batch alone"
     for wrong, words in (
         (as_json and as_csv, "--json and --csv are both given; one document is printed"),
         (attributes and not where, "--attributes is given without --where; say what is looked for"),
         (candidates and not reranker, "--candidates is given without --rerank; name who reads"),
-        (
-            reranker and not by_words,
-            f"--rerank is given with {named[0]}; it is of TEXT or --batch",
-        ),
-        (
-            limited and not by_words,
-            f"--at-most is given with {named[0]}; it is of TEXT and --batch",
-        ),
+        (reranker and not by_words, f"--rerank {alone}"),
+        (limited and not by_words, f"--at-most {alone}"),
         (limited and reranker, "--at-most and --rerank are both given; what is read is exact"),
-        (limited and approximate, "--approximate and --at-most are both given; choose one"),
+        (limited and approximate, "--approximate and --at-most: each says what is scored; choose"),
     ):
         if wrong:
             raise ConfigError(words)
