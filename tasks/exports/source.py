@@ -151,10 +151,14 @@ _MODEL = {"family", "architecture", "max_frames", "max_words"}
 
 def _ahead(pieces: Generator[pa.Table, None, None]) -> Iterator[pa.Table]:
     """The same, each made in a thread while the one before it is used."""
+
+    def following() -> pa.Table | None:
+        return next(pieces, None)
+
     with closing(pieces), ThreadPoolExecutor(1, thread_name_prefix="export") as reader:
-        coming = reader.submit(next, pieces, None)
+        coming = reader.submit(following)
         while (piece := coming.result()) is not None:
-            coming = reader.submit(next, pieces, None)
+            coming = reader.submit(following)
             yield piece
 
 
