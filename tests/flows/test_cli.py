@@ -12,9 +12,9 @@ from tests.support.command_line import typed
 WORDS = {
     "bootstrap", "compact", "convert", "corpus", "curves", "demo", "deploy", "diff", "doctor",
     "drop", "embed", "evaluate", "export", "failures", "forget", "gc", "history", "index",
-    "metrics", "migrate", "models", "presets", "promote", "reembed", "repair", "report", "retry", "rollback",
-    "run", "runs", "search", "search-time", "serve", "status", "sweep", "tag", "tags", "untag",
-    "verify", "weights",
+    "metrics", "migrate", "models", "presets", "promote", "reembed", "repair", "report", "retry",
+    "rollback", "run", "runs", "search", "search-time", "serve", "status", "sweep", "tag", "tags",
+    "untag", "verify", "weights",
 }  # fmt: skip
 
 
