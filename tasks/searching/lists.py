@@ -7,6 +7,7 @@ give equal files and answers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +49,7 @@ def check_library() -> None:
 
 def lists_for(rows: int) -> int:
     """How many lists so many vectors get."""
-    return max(1, min(round(2 * rows**0.5), rows // _LEAST))
+    return max(1, min(math.isqrt(4 * rows), rows // _LEAST))
 
 
 def write_lists(
@@ -68,8 +69,7 @@ def write_lists(
         lists: at most as many as there are rows.
         numbers: how they are kept.
     """
-    import faiss
-
+    faiss = _library()
     picked = np.random.default_rng(_SEED).permutation(len(rows))[: _SAMPLE * lists]
     sample = vectors(rows[np.sort(picked)])
     code = {"int8": "SQ8", "float32": "Flat"}[numbers]
@@ -96,8 +96,7 @@ class Lists:
     """
 
     def __init__(self, path: Path) -> None:
-        import faiss
-
+        faiss = _library()
         self._index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
         self.count = int(self._index.nlist)
 
@@ -117,9 +116,7 @@ class Lists:
             probes: lists that are looked at, of each query.
             allowed: [N], which rows may be found; None: all.
         """
-        import faiss
-
-        selector = None
+        faiss, selector = _library(), None
         if allowed is not None:
             bits = np.packbits(allowed, bitorder="little")
             selector = faiss.IDSelectorBitmap(bits)
@@ -130,10 +127,16 @@ class Lists:
         return found
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
+def _library() -> Any:
+    """FAISS; its stubs do not know half of what is used here."""
     import faiss
 
+    return faiss
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    faiss = _library()
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
