@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from reelvec import configs
 from reelvec.configs import ConfigError
 from reelvec.configs.uris import is_uri
 from reelvec.flows.console.options import (
@@ -23,9 +24,6 @@ from reelvec.flows.console.options import (
 )
 from reelvec.flows.console.output import complain, is_person, print_json, say
 from reelvec.flows.console.stores import known_store, opened_store
-
-if TYPE_CHECKING:
-    from reelvec.configs import PipelineConfig
 
 __all__ = ["register"]
 
@@ -64,9 +62,7 @@ def demo(
 
     Where a person is at the terminal the page of the store is then opened, as by `reelvec serve`.
     """
-    from reelvec.configs import load
-
-    config = load("demo", overrides=_overrides(set_, store))
+    config = configs.load("demo", overrides=_overrides(set_, store))
     _launch(config, rehash=rehash, as_json=as_json)
     if is_person() and not (as_json or no_open):
         from reelvec.flows.page.serving import ServeOptions, serve_page
@@ -85,9 +81,9 @@ def run(
     as_json: JsonFlag = False,
 ) -> None:
     """Run a preset (`reelvec presets` lists them) or your own YAML file."""
-    from reelvec.configs.loader import load, require_corpus
+    from reelvec.configs.loader import require_corpus
 
-    config = require_corpus(load(source, overrides=_overrides(set_, store)), source=source)
+    config = require_corpus(configs.load(source, overrides=_overrides(set_, store)), source=source)
     if plan:
         from reelvec.flows.pricing import plan_run, show_plan
 
@@ -136,19 +132,17 @@ def embed(
     chosen = choose_several(weights or [None], store=store or default_store())
     corpus = {"kind": "folder", "videos": videos, "captions": captions}
     overrides, summaries = _overrides(set_, store), []
-    configs = [
+    runs = [
         validate(one.document(corpus, name=name), source=_SOURCE, overrides=overrides)
         for one, name in zip(chosen, _names(videos, count=len(chosen)), strict=True)
     ]
     stages = ["ingest", "extract", "train", "embed"]
-    if len(configs) == 1:
-        _launch(
-            configs[0], stages=stages, accept_losses=accept_losses, rehash=rehash, as_json=as_json
-        )
+    if len(runs) == 1:
+        _launch(runs[0], stages=stages, accept_losses=accept_losses, rehash=rehash, as_json=as_json)
         return
     from reelvec.flows.launch import launch, show
 
-    for config in configs:
+    for config in runs:
         summary = launch(config, stages=stages, accept_losses=accept_losses, rehash=rehash)
         summaries.append(summary.to_json())
         if not as_json:
@@ -178,9 +172,7 @@ def evaluate(
     if source is None:
         config = _recorded(store, run=run, overrides=set_)
     else:
-        from reelvec.configs import load
-
-        config = load(source, overrides=_overrides(set_, store))
+        config = configs.load(source, overrides=_overrides(set_, store))
     _launch(config, stages=["evaluate", "report"], as_json=as_json)
 
 
@@ -257,7 +249,7 @@ def reembed(
 
 def _recorded(
     store: str | None, *, run: str | None, overrides: Sequence[str] | None = None
-) -> PipelineConfig:
+) -> configs.PipelineConfig:
     """The config of a recorded run, with overrides."""
     from reelvec.configs.loader import validate
     from reelvec.tasks.runs.recording import last_config
@@ -275,7 +267,7 @@ def _overrides(given: Sequence[str] | None, store: str | None) -> list[str]:
 
 
 def _launch(
-    config: PipelineConfig,
+    config: configs.PipelineConfig,
     *,
     stages: Sequence[str] | None = None,
     accept_losses: bool = False,
