@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
     app.command()(search)
 
 
-def search(  # noqa: PLR0913, PLR0917 - the options of a command are its parameters
+def search(  # noqa: PLR0912, PLR0913, PLR0917 - the options of a command are its parameters
     text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
     store: StoreOption = None,
     run: RunOption = None,

@@ -172,6 +172,9 @@ class _Watched:
         self._reader = reader
         self._spending = spending
 
+    def ahead(self, keys: Sequence[str]) -> None:
+        self._reader.ahead(keys)
+
     def lengths(self, keys: Sequence[str]) -> np.ndarray:
         with self._spending.on(READ):
             return self._reader.lengths(keys)

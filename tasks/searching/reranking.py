@@ -16,7 +16,8 @@ from reelvec.models.frozen.qwen3_vl_reranker import Qwen3VLReranker, build_reran
 from reelvec.storage.errors import WeightsError
 from reelvec.storage.frames.contract import ClipFrames
 from reelvec.storage.records import Video
-from reelvec.storage.weights.pretrained import PREFIX, is_pretrained, read_pretrained
+from reelvec.storage.weights.paths import PREFIX, is_pretrained
+from reelvec.storage.weights.pretrained import read_pretrained
 from reelvec.tasks.decoding.files import ClipJob, ClipResult, decode_clips
 from reelvec.tasks.embedding.encoding import choose_device, clip_of
 from reelvec.tasks.searching.search import Answers, SearchRow
