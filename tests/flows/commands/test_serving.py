@@ -76,7 +76,7 @@ def test_at_a_terminal_a_demo_ends_with_its_page_in_a_browser(real_store, tmp_pa
         env=os.environ | {"BROWSER": f"{browser} %s &"},
     ) as demo:
         try:
-            end = time.monotonic() + 300  # the machine may be busy
+            end = time.monotonic() + 200  # the machine may be busy
             while not (asked.exists() and asked.read_text().endswith("\n")):
                 assert demo.poll() is None and time.monotonic() < end
                 time.sleep(0.05)
