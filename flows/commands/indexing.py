@@ -6,7 +6,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 from reelvec.configs import ConfigError
 from reelvec.flows.console.options import JsonFlag, RunOption, StoreOption
@@ -46,6 +45,8 @@ def index(
     as_json: JsonFlag = False,
 ) -> None:
     """Make the index of `search --approximate`, and measure what it finds of the exact answers."""
+    from pydantic import ValidationError
+
     from reelvec.configs.indexing import IndexConfig
 
     given: dict[str, Any] = {
