@@ -152,7 +152,7 @@ def test_refusals_are_told_and_write_nothing(
         ("MissingContentLength", ["no checksum behind"]),
         ("InsufficientStorage", ["4 bytes are needed", "reelvec gc"]),
         ("PermanentRedirect", ["another region", "AWS_DEFAULT_REGION"]),
-        ("InvalidBucketName", ["correct the store's URI"]),
+        ("InvalidBucketName", ["correct the URI"]),
         ("IAmATeapot", ["run again when the cause is gone"]),
     ],
 )
@@ -219,5 +219,5 @@ def test_wrong_settings_are_no_server_out_of_reach(
 
 
 def test_a_bucket_that_cannot_be_is_no_server_out_of_reach(uri: str) -> None:
-    with pytest.raises(StoreError, match=r"Bad_Bucket!.*correct the store's URI"):
+    with pytest.raises(StoreError, match=r"Bad_Bucket!.*correct the URI"):
         ObjectRoot("s3://Bad_Bucket!/x").list("")
