@@ -18,6 +18,10 @@ class Source:
 
     def __init__(self, seconds=0.0):
         self.seconds = seconds
+        self.told = []
+
+    def ahead(self, keys):
+        self.told.append(keys)
 
     def lengths(self, keys):
         return np.array([len(clip_frames(key).frames) for key in keys])
@@ -57,6 +61,13 @@ def test_reading_runs_ahead_and_waiting_is_counted():
     for _ in slow.batches([KEYS[:2]] * 4, seen=seen()):
         time.sleep(0.1)
     assert 0.04 < slow.waited_seconds < 0.1  # only the first batch is waited for
+
+
+def test_the_source_is_told_what_comes_next():
+    source = Source()
+    batches = [KEYS[:2], KEYS[2:4], KEYS[4:5]]
+    list(ClipLoader(source, max_frames=FRAMES, image_size=SIZE).batches(batches, seen=seen()))
+    assert source.told == [KEYS[:5], KEYS[2:5], KEYS[4:5]]
 
 
 def test_an_error_arrives_where_the_batch_is_asked_for():
