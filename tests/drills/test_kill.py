@@ -10,11 +10,10 @@ import pytest
 @pytest.mark.slow
 @pytest.mark.flow
 @pytest.mark.timeout(1200)
-def test_two_kills_leave_the_tables_of_an_undisturbed_run():
-    command = [sys.executable, "-m", "tests.drills.kill", "--kills", "2"]
+def test_a_kill_leaves_the_tables_of_an_undisturbed_run():
+    command = [sys.executable, "-m", "tests.drills.kill", "--kills", "1"]
     root = Path(__file__).parents[2]
     done = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True)
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 kills, 0 differences" in done.stdout
-    assert done.stdout.count(" hit extract") + done.stdout.count(" hit train") >= 1
+    assert "1 kills, 0 differences" in done.stdout and " hit " in done.stdout
