@@ -275,6 +275,9 @@ class _Work:
     def map(self, title: str, function: ShardFunction, **shared: object) -> list[Receipt]:
         """Call the function once a shard, and read back the receipts they committed.
 
+        They come in the order of the plan, whoever was done first: parts are published in it, and
+        later stages plan their shards by it.
+
         A shard that still fails after its retries fails the stage; what the others committed is
         adopted by the next run.
         """
@@ -290,4 +293,5 @@ class _Work:
                 for what, spent in done.spent.items():
                     self._spent[what] = self._spent.get(what, 0.0) + spent
                 progress.advance(done.done, failed=done.failed)
-        return receipts
+        places = {(shard.table, shard.name): place for place, shard in enumerate(self._shards)}
+        return sorted(receipts, key=lambda receipt: places[receipt.table, receipt.shard])

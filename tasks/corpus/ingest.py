@@ -40,7 +40,6 @@ from reelvec.tasks.shards import (
     ShardReceipt,
     make_shards,
     run_shard,
-    size_of_shards,
     split_finished,
 )
 from reelvec.tasks.spending import PROBE, WRITE, Spending
@@ -56,7 +55,6 @@ __all__ = [
     "read_corpus",
 ]
 
-LEAST_A_SHARD = 64
 VIDEOS_A_SHARD = 512
 CAPTIONS_A_SHARD = 65536
 
@@ -176,13 +174,12 @@ def _every(_: Video) -> bool:
 
 def _video_shards(videos: Sequence[Video], *, rehash: bool) -> list[Shard[Any]]:
     """Shards of videos; where all is hashed again, none that an earlier run left is adopted."""
-    size = size_of_shards(len(videos), least=LEAST_A_SHARD, most=VIDEOS_A_SHARD)
     now = time.time_ns() if rehash else 0
 
     def key(video: Video) -> tuple[object, ...]:
         return (*dataclasses.astuple(video), *([now] if rehash else []))
 
-    return make_shards(videos, table="videos", size=size, key=key)
+    return make_shards(videos, table="videos", size=VIDEOS_A_SHARD, key=key)
 
 
 def _caption_shards(captions: Sequence[Caption]) -> Iterator[Shard[Any]]:
