@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,11 @@ MARK = "REELVEC_TEST_MARK"
 LOOPBACK = ("127.", "::1")
 ROOT = Path(__file__).parents[2]
 OUTBOUND = str(Path(__file__).parent / "outbound")
+
+
+def heeding_ctrl_c():
+    """For `preexec_fn`: a shell's `&` starts the tests, and so what they start, deaf to SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass

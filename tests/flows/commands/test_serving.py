@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.support.command_line import typed
-from tests.support.programs import python
+from tests.support.programs import heeding_ctrl_c, python
 
 DEMO = """
 import sys
@@ -74,6 +74,7 @@ def test_at_a_terminal_a_demo_ends_with_its_page_in_a_browser(real_store, tmp_pa
         stdout=theirs,
         stderr=theirs,
         env=os.environ | {"BROWSER": f"{browser} %s &"},
+        preexec_fn=heeding_ctrl_c,  # noqa: PLW1509
     ) as demo:
         try:
             end = time.monotonic() + 200  # the machine may be busy

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from tests.support.programs import ROOT
+from tests.support.programs import ROOT, heeding_ctrl_c
 
 PROGRAM = """
 import subprocess, sys, threading, time
@@ -179,7 +179,7 @@ sys.exit(130)
     child = subprocess.Popen(
         [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(ROOT / ".editable")},
         stdout=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        preexec_fn=heeding_ctrl_c,  # noqa: PLW1509
     )  # fmt: skip
     assert child.stdout.read(15) == b"at its very end"
     child.send_signal(signal.SIGINT)

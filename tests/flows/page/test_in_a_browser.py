@@ -24,7 +24,7 @@ from reelvec.storage.roots import open_root
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.reports.report import report
 from reelvec.tasks.reports.sources import report_sources
-from tests.support.programs import python
+from tests.support.programs import heeding_ctrl_c, python
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE = 180  # seconds: the machine may be busy
@@ -56,7 +56,12 @@ def served(copy):
     """The page's address; at the end Ctrl-C ends the command, with its exit code."""
     options = ["--store", str(copy / "store"), "--attributes", str(copy / "mine.parquet")]
     command = python("-m", "reelvec.flows.cli", "serve", *options, "--port", "0")
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heeding_ctrl_c,  # noqa: PLW1509
+    ) as server:
         try:
             said = server.stderr.readline()
             yield re.search(r"http://127\.0\.0\.1:\d+/", said)[0]
