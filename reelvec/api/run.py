@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from reelvec.api.dataset import FrameDataset
     from reelvec.api.encoding import RunEncoder
     from reelvec.api.indexing import IndexFacts
+    from reelvec.api.mteb_model import MtebModel
     from reelvec.api.searching import Search
     from reelvec.configs.indexing import IndexConfig
     from reelvec.tasks.exports.export import Exported
+    from reelvec.tasks.exports.source import ExportSource
     from reelvec.tasks.scoring.rows import MetricRow
     from reelvec.tasks.searching.search import Answers, SearchRow
     from reelvec.tasks.training.exports import Curves
@@ -76,11 +78,8 @@ class Run:
     @property
     def tables(self) -> tuple[str, ...]:
         """Names `table` takes."""
-        return tuple(
-            name
-            for name, (kind, table) in TABLES.items()
-            if self._recorded.has(kind) and table in self._recorded.snapshot(kind).tables
-        )
+        has, at, known = self._recorded.has, self._recorded.snapshot, TABLES.items()
+        return tuple(name for name, (kind, one) in known if has(kind) and one in at(kind).tables)
 
     def table(self, name: str) -> Table:
         """A table by its name.
@@ -138,8 +137,7 @@ class Run:
         """The page that shows what the tables scored, HTML; MissingArtifactError: none is drawn."""
         from reelvec.tasks.reports.report import report_in_force
 
-        page = report_in_force(self._recorded.snapshot("evaluation"))
-        if page is None:
+        if (page := report_in_force(self._recorded.snapshot("evaluation"))) is None:
             raise MissingArtifactError(why_no_report(self.name), path=self._root.uri)
         return page
 
@@ -153,8 +151,9 @@ class Run:
             RequestError: the corpus has no such video.
             MissingArtifactError: it has no frames: it failed (and why), or is not extracted yet.
         """
-        key, reader = self._clip_of(video_id), self._reader
-        if key not in reader:
+        if (key := self._clips.get(video_id)) is None:
+            raise RequestError(why_no_video(video_id, known=self._clips, run=self.name))
+        if key not in (reader := self._reader):
             row = next(row for row in self.ledger() if row.video_id == video_id)
             raise MissingArtifactError(why_no_frames(row), path=self._root.uri)
         return ClipFrames(key, reader.frames(key), reader.pts(key), reader.frame_index(key))
@@ -182,12 +181,9 @@ class Run:
         from reelvec.api.dataset import DatasetOptions, FrameDataset
 
         model = self.config.model
-        options = DatasetOptions(
-            split=split,
-            each=each,
-            max_frames=model.max_frames if max_frames is None else max_frames,
-            frame_selection=frame_selection or model.frame_selection,
-        )
+        most = model.max_frames if max_frames is None else max_frames
+        how = frame_selection or model.frame_selection
+        options = DatasetOptions(split=split, each=each, max_frames=most, frame_selection=how)
         corpus, frames = map(self._recorded.snapshot, ("corpus", "frames"))
         return FrameDataset(SnapshotRef.to(corpus), SnapshotRef.to(frames), options=options)
 
@@ -222,11 +218,10 @@ class Run:
         Args:
             clips: N arrays uint8 [T, S, S, 3], RGB, of the run's size; of many frames some.
             column: of the video table.
-            device: cpu, cuda or cuda:1; None: as the run was configured.
+            device: as of `encode_texts`, and so what else is raised.
 
         Raises:
             RequestError: frames of another shape or type, or no such column.
-            MissingArtifactError: the store has lost the model.
         """
         return self._encoder(device).frames(clips, column=column)
 
@@ -267,10 +262,21 @@ class Run:
         Raises:
             RequestError: `to` is not known or does not fit the run, or `out` is taken.
         """
-        from reelvec.api.exporting import export, settings_of, source_of
+        from reelvec.api.exporting import export, settings_of
 
-        source = source_of(self._recorded, self._record, self.config)
-        return export(source, Path(out), to=to, force=force, settings=settings_of(settings))
+        chosen = settings_of(settings)
+        return export(self._source(), Path(out), to=to, force=force, settings=chosen)
+
+    def mteb_model(self, *, device: str | None = None) -> MtebModel:
+        """What `mteb.evaluate` takes; families without one vector a row are refused."""
+        from reelvec.api.mteb_model import MtebModel
+
+        return MtebModel(self._source(), self._encoder(device))
+
+    def _source(self) -> ExportSource:
+        from reelvec.api.exporting import source_of
+
+        return source_of(self._recorded, self._record, self.config)
 
     def _encoder(self, device: str | None) -> RunEncoder:
         from reelvec.api.encoding import RunEncoder
@@ -289,11 +295,6 @@ class Run:
     def _clips(self) -> dict[str, str]:
         """video_id -> clip_key."""
         return {video.video_id: key_of(video) for video in self._corpus.videos}
-
-    def _clip_of(self, video_id: str) -> str:
-        if video_id not in self._clips:
-            raise RequestError(why_no_video(video_id, known=self._clips, run=self.name))
-        return self._clips[video_id]
 
     def __repr__(self) -> str:
         return f"Run({self.name}, {self.identifier}, {self.started:%Y-%m-%d %H:%M})"

@@ -27,7 +27,7 @@ from reelvec.tasks.exports.source import ExportSource
 from reelvec.tasks.scoring.logits import one_thread
 from reelvec.tasks.scoring.split_rows import SplitRows, open_rows
 
-__all__ = ["MtebResults", "protocol_of", "task_name"]
+__all__ = ["MtebResults", "model_facts", "protocol_of", "task_name"]
 
 _VERSION = "2.26.24"
 """Of mteb, whose files these are like."""
@@ -47,7 +47,7 @@ class MtebResults(Target):
         """Memory: both tables of the split, and the scores of some queries."""
         del settings
         source.check_vector(self.name)
-        facts = _model_facts(source)
+        facts = model_facts(source)
         place = folder / "results" / facts["name"].replace("/", "__") / facts["revision"]
         place.mkdir(parents=True)
         _write_json(place / "model_meta.json", facts)
@@ -156,7 +156,7 @@ def task_name(config: PipelineConfig, direction: str) -> str:
     return f"Reelvec{named}{direction.upper()}Retrieval"
 
 
-def _model_facts(source: ExportSource) -> dict[str, Any]:
+def model_facts(source: ExportSource) -> dict[str, Any]:
     """`mteb.ModelMeta` of the run: which family, with which weights."""
     model = source.config.model
     unknown = dict.fromkeys(
