@@ -130,6 +130,18 @@ CATALOGUE: tuple[Known, ...] = (
         video_gmacs=8_380,
     ),
     Known(
+        name="PE-AV large (its video and text)",
+        given_as="hf:FOLDER of type pe_audio_video, pe_video; transformers >= 5.0",
+        family="frozen",
+        vector="1024",
+        frames="exactly 16 (…-16-frame), else up to 64, 2 a second",
+        pixels="squash 336, bilinear",
+        licence="? (code Apache-2.0)",
+        parameters=820.7,
+        text_gmacs=10.8,
+        video_gmacs=3_080,
+    ),
+    Known(
         name="Qwen3-VL-Embedding 2B",
         given_as="hf:FOLDER of type qwen3_vl with modules.json; transformers >= 5.0",
         family="frozen",
@@ -158,4 +170,4 @@ CATALOGUE: tuple[Known, ...] = (
         protocol=_RESULT_FILES,
     ),
 )
-"""In the order they are shown; Qwen's MACs are of 30 frames of 480p."""
+"""In the order they are shown; Qwen's MACs are of 30 frames of 480p, PE-AV's of 16 frames."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from reelvec.configs.decoding import FrameForm
 from reelvec.models.errors import InputError, OptionsError
+from reelvec.models.sampling.originals import evenly_to_both_ends
 from reelvec.models.sampling.rules import Rule, pick_stored
 
 __all__ = ["FrameCount", "OwnInput"]
@@ -23,6 +24,10 @@ class FrameCount:
     frames: int
     exact: bool
     """Neither fewer nor more; else at most so many."""
+    to_both_ends: bool = False
+    """An exact number is chosen from the first to the last frame, not by equal segments."""
+    most: int | None = None
+    """At most, where that is more than what is usual for the family, `frames`."""
 
     def picks(self, stored: int) -> npt.NDArray[np.int64]:
         """Positions among a clip's `stored` frames: i * stored // frames of an exact number.
@@ -31,6 +36,8 @@ class FrameCount:
         """
         if not self.exact:
             return pick_stored(stored, self.frames)
+        if self.to_both_ends:
+            return evenly_to_both_ends(stored, count=self.frames)
         return np.arange(self.frames, dtype=np.int64) * stored // self.frames
 
     def check(self, shown: int) -> None:
@@ -39,10 +46,11 @@ class FrameCount:
         Raises:
             InputError: of frames that are not as many as the model takes.
         """
-        if shown != self.frames if self.exact else not 1 <= shown <= self.frames:
+        most = self.most or self.frames
+        if shown != self.frames if self.exact else not 1 <= shown <= most:
             how = "exactly" if self.exact else "1 to"
             raise InputError(
-                f"a clip of {shown} frames: this model takes {how} {self.frames}; pick them with"
+                f"a clip of {shown} frames: this model takes {how} {most}; pick them with"
                 " its `frame_count.picks`"
             )
 
@@ -52,10 +60,11 @@ class FrameCount:
         Raises:
             OptionsError: with the number it takes.
         """
-        if asked != self.frames if self.exact else asked > self.frames:
+        most = self.most or self.frames
+        if asked != self.frames if self.exact else asked > most:
             how = "exactly" if self.exact else "at most"
             raise OptionsError(
-                f"model.max_frames ({asked}): these weights take {how} {self.frames} frames of a"
+                f"model.max_frames ({asked}): these weights take {how} {most} frames of a"
                 f" clip; set model.max_frames={self.frames}"
             )
 

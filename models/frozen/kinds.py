@@ -18,6 +18,7 @@ from reelvec.models.frozen.input import OwnInput
 from reelvec.models.frozen.loading import check_package
 from reelvec.models.frozen.packed_files import is_open_clip, json_file, unpacked
 from reelvec.models.frozen.perception import PerceptionEncoder
+from reelvec.models.frozen.perception_video import PerceptionVideo
 from reelvec.models.frozen.qwen3_vl import Qwen3VLEmbedding
 from reelvec.models.frozen.videoprism import VideoPrism
 
@@ -32,6 +33,8 @@ class Kind:
     """The class: built of files, options and frames; tells its `own_input`, and may `adopt`."""
     version: str = ""
     """The first of transformers that has it; "": any."""
+    by_shapes: bool = False
+    """Built of all tensors' shapes, and not of the packed files alone."""
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -43,10 +46,12 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "videoprism": Kind(VideoPrism, version="5.13"),
         "embedding_gemma2": Kind(EmbeddingGemma2, version="5.19"),
         "qwen3_vl": Kind(Qwen3VLEmbedding, version="5.0"),
+        "pe_video": Kind(PerceptionVideo, version="5.0", by_shapes=True),
+        "pe_audio_video": Kind(PerceptionVideo, version="5.0", by_shapes=True),
     }
 )
 """`model_type` of a configuration -> what it is here."""
-_OPEN_CLIP = Kind(PerceptionEncoder)
+_OPEN_CLIP = Kind(PerceptionEncoder, by_shapes=True)
 _PARTS: Mapping[str, str] = MappingProxyType(
     {
         "clip_text_model": "the text tower of a CLIP alone",
@@ -54,6 +59,7 @@ _PARTS: Mapping[str, str] = MappingProxyType(
         "siglip_text_model": "the text tower of a SigLIP alone",
         "siglip_vision_model": "the image tower of a SigLIP alone",
         "videoprism_vision_model": "VideoPrism without its text tower",
+        "pe_audio": "PE-AV's audio and text without its video",
     }
 )
 """Types that are half of what search needs."""
@@ -113,7 +119,7 @@ def build_frozen(
     """
     check_version(state["files"])
     kind = kind_of(state["files"])
-    given = state if kind is _OPEN_CLIP else state["files"]
+    given = state if kind.by_shapes else state["files"]
     model: RetrievalModel = kind.make(given, options=options, max_frames=max_frames)
     return model
 

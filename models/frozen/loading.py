@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from torch import nn
 
 from reelvec.models.errors import OptionsError, WeightsError
 
-__all__ = ["check_package", "load"]
+__all__ = ["check_package", "load", "load_tokenizer"]
+
+T = TypeVar("T")
+_LOCAL: Mapping[str, Any] = MappingProxyType({"local_files_only": True, "trust_remote_code": False})
 
 
 def check_package(kind: str = "", *, version: str = "") -> None:
@@ -51,22 +55,48 @@ def load(files: Mapping[str, bytes]) -> tuple[nn.Module, Any]:
         OptionsError: `transformers` is not installed.
         WeightsError: it cannot use these files.
     """
+    return _from_folder(files, _model_and_tokenizer)
+
+
+def load_tokenizer(files: Mapping[str, bytes]) -> Any:
+    """The tokenizer alone, where the model is not built by `transformers`.
+
+    Raises:
+        OptionsError: `transformers` is not installed.
+        WeightsError: it cannot use these files.
+    """
+    return _from_folder(files, _tokenizer)
+
+
+def _tokenizer(folder: str) -> Any:
+    from transformers import AutoTokenizer
+
+    make: Any = AutoTokenizer.from_pretrained
+    return make(folder, **_LOCAL)
+
+
+def _model_and_tokenizer(folder: str) -> tuple[nn.Module, Any]:
+    from transformers import AutoConfig, AutoModel
+
+    tokenizer = _tokenizer(folder)
+    config = AutoConfig.from_pretrained(folder, **_LOCAL)
+    make: Any = AutoModel.from_config
+    return make(config, trust_remote_code=False).float(), tokenizer
+
+
+def _from_folder(files: Mapping[str, bytes], read: Callable[[str], T]) -> T:
+    """What `read` makes of a folder with these files."""
     check_package()
-    from transformers import AutoConfig, AutoModel, AutoTokenizer, logging
+    from transformers import logging
 
     quieten: Any = logging.set_verbosity_error
     quieten()  # it warns of defaults that no part of the checkpoint uses
-    local = {"local_files_only": True, "trust_remote_code": False}
     with tempfile.TemporaryDirectory() as folder:
         for name, data in files.items():
             (Path(folder) / name).write_bytes(data)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-            config = AutoConfig.from_pretrained(folder, **local)
-            make: Any = AutoModel.from_config
-            model = make(config, trust_remote_code=False)
+            return read(folder)
         except Exception as error:  # whatever these files make it do
             raise WeightsError(
                 f"transformers cannot use {', '.join(sorted(files))} of this checkpoint: {error}"
             ) from error
-    return model.float(), tokenizer

@@ -22,13 +22,12 @@ from reelvec.models.frozen.clip import FrozenOptions
 from reelvec.models.frozen.input import OwnInput
 from reelvec.models.frozen.packed_files import OPEN_CLIP_CONFIG, json_file, unpacked
 from reelvec.models.frozen.perception_towers import (
-    POOL_HEADS,
     ImageSizes,
     PerceptionTowers,
     TextSizes,
     image_macs,
 )
-from reelvec.models.frozen.perception_trunks import TRUNKS, Trunk
+from reelvec.models.frozen.perception_trunks import TRUNKS, Trunk, sizes_of_trunk
 from reelvec.models.temporal import pool, unit
 
 __all__ = ["PerceptionEncoder"]
@@ -163,28 +162,7 @@ def image_sizes(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Image
     """
     vision = _vision(config)
     trunk, side = _trunk(vision), _number(vision, "image_size")
-    width, _, patch, _ = _shape(state, "patch_embed.proj.weight", axes=4)
-    hidden, _ = _shape(state, "blocks.0.mlp.fc1.weight", axes=2)
-    layers = {key.split(".")[4] for key in state if key.startswith(f"{TRUNK}blocks.")}
-    if len(layers) > MAX_LAYERS:
-        raise WeightsError(f"{len(layers):,} blocks of the image tower; {MAX_LAYERS} are the most")
-    if side % patch:
-        raise WeightsError(f"vision_cfg.image_size {side} is no multiple of the patches' {patch}")
-    if width % (4 * trunk.heads) or width % POOL_HEADS:
-        raise WeightsError(
-            f"patches of width {width} do not fit {trunk.heads} heads of rotary pairs in two axes"
-            f" and {POOL_HEADS} of pooling; vision_cfg.timm_model_name must be the tensors' own"
-        )
-    return ImageSizes(
-        width=width,
-        layers=len(layers),
-        heads=trunk.heads,
-        hidden=hidden,
-        patch_size=patch,
-        grid=side // patch,
-        rotary_grid=trunk.rotary_grid,
-        class_token=trunk.class_token,
-    )
+    return sizes_of_trunk(state, prefix=TRUNK, trunk=trunk, side=side)
 
 
 def text_sizes(config: Mapping[str, Any]) -> TextSizes:
@@ -271,13 +249,3 @@ def _colours(config: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float,
             raise WeightsError(f"preprocess_cfg.{name} is ({values}); it must be three numbers")
         triples.append(tuple(map(float, values)))
     return triples[0], triples[1]
-
-
-def _shape(state: Mapping[str, Tensor], name: str, *, axes: int) -> tuple[int, ...]:
-    key = TRUNK + name
-    if key not in state or state[key].ndim != axes:
-        held = tuple(state[key].shape) if key in state else "missing"
-        raise WeightsError(
-            f"{key} is {held}, and sizes are read off its {axes} axes; the file is not whole"
-        )
-    return tuple(state[key].shape)

@@ -17,7 +17,16 @@ from torch.nn import functional
 from reelvec.models.clip.blocks import CLIP_EPS, LayerNorm, Transformer
 from reelvec.models.costs import attention_macs, transformer_macs
 
-__all__ = ["POOL_HEADS", "ImageSizes", "PerceptionTowers", "TextSizes", "image_macs"]
+__all__ = [
+    "POOL_HEADS",
+    "ImageSizes",
+    "ImageTower",
+    "PerceptionTowers",
+    "TextSizes",
+    "by_heads",
+    "image_macs",
+    "turned",
+]
 
 POOL_HEADS, POOL_RATIO, TEXT_RATIO = 8, 4, 4
 """Heads of the attention pooling; hidden widths of its and the text tower's MLPs over their own."""

@@ -16,6 +16,7 @@ from reelvec.models.sampling.originals import (
     clip2video_two_stage,
     clip4clip_cv2,
     embedding_gemma2,
+    evenly_to_both_ends,
     ffmpeg_pictures,
     qwen3_vl,
     videoprism,
@@ -156,6 +157,7 @@ ORIGINALS: dict[str, Callable[[Timeline, Rule], Indices]] = {
     "videoprism": _of_window(videoprism),
     "qwen3_vl": _qwen3_vl,
     "embedding_gemma2": _embedding_gemma2,
+    "pe_video": _of_window(evenly_to_both_ends),
     "xpool": _of_window(xpool_segment),
 }
 """Name of a policy -> the rule."""

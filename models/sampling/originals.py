@@ -17,6 +17,7 @@ __all__ = [
     "clip2video_two_stage",
     "clip4clip_cv2",
     "embedding_gemma2",
+    "evenly_to_both_ends",
     "ffmpeg_pictures",
     "qwen3_vl",
     "videoprism",
@@ -205,6 +206,17 @@ def videoprism(frame_count: int, *, count: int) -> Indices:
     if frame_count == 0:
         return np.zeros(0, np.int64)
     return np.arange(count, dtype=np.int64) * frame_count // count
+
+
+def evenly_to_both_ends(frame_count: int, *, count: int) -> Indices:
+    """floor(i (N - 1) / (count - 1)): first and last frame among them; fewer are repeated in place.
+
+    Source: transformers, PeVideoVideoProcessor.sample_frames; of a count of 1, which it divides by
+    zero for, the first frame.
+    """
+    if frame_count == 0:
+        return np.zeros(0, np.int64)
+    return np.arange(count, dtype=np.int64) * (frame_count - 1) // max(count - 1, 1)
 
 
 def xpool_segment(frame_count: int, *, count: int) -> Indices:

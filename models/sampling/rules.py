@@ -40,7 +40,7 @@ class Rule:
     rate: float = 1.0
     """Frames a second (per_second, clip4clip); the divisor `framerate` (clip2video)."""
     count: int = 12
-    """How many frames (uniform, segments, clip2video, adaclip_*, xpool)."""
+    """How many frames (uniform, segments, clip2video, adaclip_*, xpool, pe_video)."""
     max_frames: int | None = None
     """At most so many, chosen by `limit`; the subset's size (adaclip_subset_*)."""
     limit: str = "linspace"

@@ -5,8 +5,12 @@ With the library's own initialisation a reversed clip has the same vector
 """
 
 import json
+import types
+import unittest.mock
 
 import torch
+
+from reelvec.models.frozen.perception_towers import ImageSizes, ImageTower
 
 SPECIALS = ("<pad>", "<unk>", "</s>")
 
@@ -28,10 +32,13 @@ def drawn_wide(model, *, seed=0):
     return model.eval()
 
 
-def byte_tokenizer(*, specials=SPECIALS):
-    """A byte-level BPE without merges: any text is its bytes; `specials` are one token each."""
+def byte_tokenizer(*, specials=SPECIALS, around=()):
+    """A byte-level BPE without merges: any text is its bytes; `specials` are one token each.
+
+    `around`: the two that stand before and after every text.
+    """
     import transformers
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {word: i for i, word in enumerate([*specials, *letters])}
@@ -39,6 +46,11 @@ def byte_tokenizer(*, specials=SPECIALS):
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
     inner.add_special_tokens([AddedToken(word, special=True) for word in specials])
+    if around:
+        marks = [(word, vocabulary[word]) for word in around]
+        inner.post_processor = processors.TemplateProcessing(
+            single=f"{around[0]} $A {around[1]}", special_tokens=marks
+        )
     return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, pad_token=specials[0])
 
 
@@ -171,3 +183,69 @@ def embedding_gemma2(folder):
     model.save_pretrained(folder)
     byte_tokenizer(specials=specials).save_pretrained(folder)
     return model
+
+
+def pe_video(folder, *, frames=5, hears=False):
+    """PE-Video, or PE-AV with `hears`: `frames` frames of 28 x 28 pixels, vectors of 32 numbers.
+
+    transformers builds the image tower with timm, which needs torchvision; here our own stands in
+    its place, which goldens hold to timm's (tests/models/frozen/test_perception.py).
+    """
+    import transformers
+    from transformers.models.pe_video import modeling_pe_video as modeling
+
+    specials = ("<pad>", "<cls>", "<sep>")
+    clip = {"intermediate_size": 48, "num_attention_heads": 2, "head_dim": 12}
+    text = {
+        "hidden_size": 32,
+        "intermediate_size": 40,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "vocab_size": 300,
+        "local_attention": 8,
+        **dict(zip(("pad_token_id", "cls_token_id", "sep_token_id"), range(3), strict=True)),
+    }
+    tower = {"embed_dim": 64, "depth": 2, "num_heads": 4, "img_size": 28, "patch_size": 7}
+    vision = {"architecture": "vit_pe_core_base_patch16_224", "num_labels": 24, "model_args": tower}
+    video = clip | {"hidden_size": 40, "num_hidden_layers": 2, "vision_config": vision}
+    if hears:
+        dac = {"encoder_hidden_size": 4, "downsampling_ratios": [2, 4], "codebook_dim": 6}
+        dac |= {"hidden_size": 16, "hop_length": 8}
+        audio = clip | {"hidden_size": 40, "num_hidden_layers": 2, "dac_config": dac}
+        both = clip | {"hidden_size": 44, "num_hidden_layers": 1}
+        both |= {"audio_config": audio, "video_config": video}
+        config = transformers.PeAudioVideoConfig(text_config=text, audio_video_config=both)
+        kind = transformers.PeAudioVideoModel
+    else:
+        config = transformers.PeVideoConfig(text_config=text, video_config=video)
+        kind = transformers.PeVideoModel
+    with unittest.mock.patch.object(
+        modeling.AutoModelForImageClassification, "from_config", return_value=_PeCore()
+    ):
+        model = drawn_wide(kind(config))
+    model.save_pretrained(folder)
+    byte_tokenizer(specials=specials, around=specials[1:]).save_pretrained(folder)
+    settings = {"num_frames": frames, "size": {"height": 28, "width": 28}, "resample": 2}
+    (folder / "video_preprocessor_config.json").write_text(json.dumps(settings))
+    return model
+
+
+class _PeCore(torch.nn.Module):
+    """Our image tower as transformers wraps timm's."""
+
+    def __init__(self):
+        super().__init__()
+        sizes = ImageSizes(
+            width=64,
+            layers=2,
+            heads=4,
+            hidden=96,
+            patch_size=7,
+            grid=4,
+            rotary_grid=14,
+            class_token=True,
+        )
+        self.timm_model = ImageTower(sizes, embed_dim=24)
+
+    def forward(self, pixels):
+        return types.SimpleNamespace(logits=self.timm_model(pixels))

@@ -229,7 +229,7 @@ def test_every_policy_stays_inside_the_clip(policy, n, fps, count, max_frames):
     again = choose(rule, timeline=timeline)
     assert picked.tolist() == again.tolist()
     assert picked.dtype == np.int64
-    repeats = policy.startswith(("adaclip", "videoprism"))
+    repeats = policy.startswith(("adaclip", "videoprism", "pe_video"))
     assert np.all(np.diff(picked) >= (0 if repeats else 1))
     assert np.all((picked >= 0) & (picked < n))
     assert max_frames is None or len(picked) <= max_frames
