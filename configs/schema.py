@@ -211,6 +211,10 @@ class EmbedConfig(Options):
     """Element type of the embedding columns."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: cuda where there is one."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: matrix products in bfloat16 (autocast), also of the texts that are searched for."""
+    compile: bool = False
+    """torch.compile each block of the towers; vectors change by rounding alone."""
     batch_size: int = Field(default=16, ge=1)
     """Videos read at once, and encoded at once on a GPU (captions: sixteen times as many)."""
     shard_rows: int = Field(default=512, ge=1)

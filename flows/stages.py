@@ -26,7 +26,7 @@ from reelvec.tasks.corpus import ingest as ingestion
 from reelvec.tasks.corpus.ledger import LedgerCounts, check_failed_fraction, summary
 from reelvec.tasks.embedding import embed as embedding
 from reelvec.tasks.embedding import parts as embed_parts
-from reelvec.tasks.embedding.encoding import EncoderRef
+from reelvec.tasks.embedding.encoder import EncoderRef
 from reelvec.tasks.embedding.sources import sources_of
 from reelvec.tasks.features import keep as features
 from reelvec.tasks.frames import extract as extraction

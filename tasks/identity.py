@@ -103,6 +103,8 @@ def embeddings_identity(
             "recipe": _WINDOWS_RECIPE,
             **config.corpus.windows.model_dump(mode="json"),
         }
+    if config.embed.precision != "fp32":  # younger than stores
+        identity["precision"] = config.embed.precision
     batches = _batches(config.embed)
     if batches and rows_see_each_other(config.model):
         identity["batches"] = batches

@@ -22,13 +22,8 @@ from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.frames.contract import ClipFrames
 from reelvec.storage.video.transform import fit_all
 from reelvec.tasks.artifacts import SnapshotRef
-from reelvec.tasks.embedding.encoding import (
-    EncoderRef,
-    encode_captions,
-    encode_videos,
-    open_encoder,
-    with_vectors,
-)
+from reelvec.tasks.embedding.encoder import EncoderRef, open_encoder
+from reelvec.tasks.embedding.encoding import encode_captions, encode_videos, with_vectors
 from reelvec.tasks.scoring.logits import Columns, Scoring, dot_product, one_thread, scoring_of
 from reelvec.tasks.scoring.split_rows import tensors_of
 from reelvec.tasks.training.committed import best_checkpoint, checkpoints
@@ -55,12 +50,10 @@ class RunEncoder:
     ) -> None:
         self._options = config.embed
         checkpoint = _checkpoint_of(recorded)
-        ref = EncoderRef(
-            checkpoint=checkpoint,
-            model=config.model.model_dump_json(),
-            weights=best_checkpoint(checkpoints(checkpoint.open())).weights_hash,
-            device=config.embed.device if device is None else _known_device(device),
-        )
+        weights = best_checkpoint(checkpoints(checkpoint.open())).weights_hash
+        ref = EncoderRef.of(config, checkpoint=checkpoint, weights=weights)
+        if device is not None:
+            ref = replace(ref, device=_known_device(device))
         self._encoder = open_encoder(ref)
 
     @cached_property
@@ -80,7 +73,7 @@ class RunEncoder:
         model = self._encoder.model
         with one_thread(), torch.inference_mode():
             tokens = model.tokenize([text]).to(self._encoder.device)
-            return with_vectors(model, model.encode_text(tokens)).columns()
+            return with_vectors(model, self._encoder.encode_text(tokens)).columns()
 
     def texts(self, texts: Sequence[str], *, column: str) -> npt.NDArray[np.generic]:
         """One column of texts, [N, D] in the tables' type."""

@@ -1,42 +1,33 @@
-"""The encoder of one trained checkpoint, and rows through it: frames or texts in, columns out.
+"""Rows through an encoder: frames or texts in, columns out.
 
 A row's numbers do not depend on the rows it is encoded with, to the last bit. Rounding follows the
 shapes of the matrices, so these follow from the row: on a CPU one video at once and eight texts, on
 a GPU a whole batch, of as many frames or tokens each as the row has (padding is not encoded); where
-such rows run out, the last one fills up. One thread a task, shards in parallel. A process keeps the
-last encoder it opened.
+such rows run out, the last one fills up. One thread a task, shards in parallel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from reelvec.configs.schema import EmbedConfig, ModelConfig, PipelineConfig
+from reelvec.configs.schema import EmbedConfig
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import EMBEDDING, Columns, Features, TextFeatures, VideoFeatures
 from reelvec.models.frozen.clips import Clip, ClipEncoder
 from reelvec.storage.frames.contract import ClipFrames, FrameSource
-from reelvec.tasks.artifacts import SnapshotRef
+from reelvec.tasks.embedding.encoder import Encoder
 from reelvec.tasks.identity import rows_see_each_other
 from reelvec.tasks.training.data import seen_in_evaluation
-from reelvec.tasks.training.finished import Trained
-from reelvec.tasks.training.train import load_trained
 
 __all__ = [
-    "Encoder",
-    "EncoderRef",
-    "choose_device",
     "clip_of",
     "encode_captions",
     "encode_videos",
-    "open_encoder",
     "with_vectors",
 ]
 
@@ -49,50 +40,6 @@ _VIDEOS_ON_CPU = 1
 _TEXTS_ON_CPU = 8
 """As fast as hundreds. Of products of a multiple of eight rows, each row is the same wherever it
 stands; of other shapes the last rows are rounded otherwise (MKL)."""
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderRef:
-    """Names an encoder in any process: plain values only."""
-
-    checkpoint: SnapshotRef
-    """Its best checkpoint is taken."""
-    model: str
-    """ModelConfig as JSON."""
-    weights: str
-    """Hash of that checkpoint's tensors: a store that was made anew has the same names."""
-    device: str = "auto"
-
-    @classmethod
-    def to(cls, trained: Trained, *, config: PipelineConfig) -> EncoderRef:
-        """The encoder of a finished training."""
-        model, device = config.model.model_dump_json(), config.embed.device
-        return cls(trained.ref, model, weights=trained.weights_hash, device=device)
-
-
-@dataclass(frozen=True, slots=True)
-class Encoder:
-    """A model ready to encode, and how it sees its input."""
-
-    model: RetrievalModel
-    config: ModelConfig
-    device: torch.device
-
-
-@lru_cache(maxsize=1)
-def open_encoder(ref: EncoderRef) -> Encoder:
-    """Load the model a reference names, in evaluation mode, on its device."""
-    config = ModelConfig.model_validate_json(ref.model)
-    model = load_trained(ref.checkpoint, model=config)
-    device = torch.device(choose_device(ref.device))
-    return Encoder(model.to(device).eval(), config, device)
-
-
-def choose_device(name: str) -> str:
-    """`auto` as cuda where there is one, else cpu; any other name as it is."""
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @torch.inference_mode()
@@ -114,10 +61,10 @@ def encode_videos(
         if isinstance(model, ClipEncoder):
             (row,) = rows
             stored = reader.clip(keys[row], picks[row])
-            return model.encode_clip(clip_of(stored, device=encoder.device))
+            return encoder.encode_clip(clip_of(stored, device=encoder.device))
         chosen = [keys[row] for row in rows]
         given = _gather(encoder, reader, chosen, picks=[picks[row] for row in rows])
-        return model.encode_video(**model.prepare(*given))
+        return encoder.encode_video(**model.prepare(*given))
 
     batch = 1 if isinstance(model, ClipEncoder) else options.batch_size
     blocks = _blocks(encoder, used, batch=batch, on_cpu=_VIDEOS_ON_CPU)
@@ -176,7 +123,7 @@ def encode_captions(
     tokens = model.tokenize(texts)
 
     def encode(rows: np.ndarray) -> TextFeatures:
-        return model.encode_text(tokens[rows].to(encoder.device))
+        return encoder.encode_text(tokens[rows].to(encoder.device))
 
     lengths = model.caption_lengths(tokens).numpy()
     batch = options.batch_size * TEXTS_A_VIDEO

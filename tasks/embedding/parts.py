@@ -33,12 +33,8 @@ from reelvec.storage.tables import (
     write_table,
 )
 from reelvec.tasks.artifacts import SnapshotRef
-from reelvec.tasks.embedding.encoding import (
-    EncoderRef,
-    encode_captions,
-    encode_videos,
-    open_encoder,
-)
+from reelvec.tasks.embedding.encoder import EncoderRef, open_encoder
+from reelvec.tasks.embedding.encoding import encode_captions, encode_videos
 from reelvec.tasks.embedding.reading import frames_of_clips
 from reelvec.tasks.embedding.rows import WINDOWS, CaptionRow, FileRow, VideoRow
 from reelvec.tasks.embedding.windows import WindowWriter

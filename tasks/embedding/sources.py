@@ -14,7 +14,7 @@ from reelvec.tasks.training.finding import find_trained
 from reelvec.tasks.training.finished import Trained
 
 if TYPE_CHECKING:
-    from reelvec.tasks.embedding.encoding import Encoder
+    from reelvec.tasks.embedding.encoder import Encoder
 
 __all__ = ["Sources", "sources_of"]
 
@@ -30,7 +30,7 @@ class Sources:
 
     def encoder(self) -> Encoder:
         """The model that made the tables."""
-        from reelvec.tasks.embedding.encoding import EncoderRef, open_encoder  # imports torch
+        from reelvec.tasks.embedding.encoder import EncoderRef, open_encoder  # imports torch
 
         return open_encoder(EncoderRef.to(self.trained, config=self.config))
 

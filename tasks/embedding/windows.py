@@ -28,7 +28,8 @@ from reelvec.storage.frames.contract import ClipFrames
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.reasons import Status
 from reelvec.storage.records import Outcome, clip_key
-from reelvec.tasks.embedding.encoding import Encoder, encode_videos
+from reelvec.tasks.embedding.encoder import Encoder
+from reelvec.tasks.embedding.encoding import encode_videos
 from reelvec.tasks.embedding.rows import FileRow
 
 __all__ = ["WindowWriter"]

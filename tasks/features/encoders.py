@@ -18,7 +18,7 @@ from reelvec.models.features import Columns, TextFeatures, VideoFeatures
 from reelvec.models.heads import HeadFamily, backbone_of, head_of
 from reelvec.models.registry import validate_options
 from reelvec.storage.weights.checkpoints import weights_hash
-from reelvec.tasks.embedding.encoding import Encoder, choose_device
+from reelvec.tasks.embedding.encoder import Encoder, choose_device
 from reelvec.tasks.training.spec import Teacher
 from reelvec.tasks.training.starting import hashes_of_start, starting_model
 from reelvec.tasks.training.teachers import load_teacher

@@ -24,7 +24,8 @@ from reelvec.storage.frames.contract import ClipFrames, Source
 from reelvec.storage.video.transform import fit_all
 from reelvec.storage.weights.checkpoints import weights_hash
 from reelvec.storage.weights.paths import PREFIX, is_pretrained
-from reelvec.tasks.embedding.encoding import Encoder, encode_captions, encode_videos
+from reelvec.tasks.embedding.encoder import Encoder
+from reelvec.tasks.embedding.encoding import encode_captions, encode_videos
 from reelvec.tasks.weights.files import name_model
 
 __all__ = ["CheckedModel", "check_model"]

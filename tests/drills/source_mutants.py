@@ -31,6 +31,7 @@ from tests.support import vector_cases
 
 ROOT = Path(__file__).parents[2]
 FAMILIES = ("headers", "clip2video", "xclip", "adaclip", "frozen")
+HEADS = ("heads", "heads_in_training")
 MODULES = {
     "models.sampling.rules": ("sampling",),
     "models.sampling.originals": ("originals", "sampling"),
@@ -54,6 +55,18 @@ MODULES = {
     "models.adaclip.aggregation": ("adaclip", "encoding"),
     "models.adaclip.policy": ("adaclip", "preprocess", "training"),
     "models.adaclip.mobilenet": ("mobilenet",),
+    "models.teachclip": HEADS,
+    "models.xpool.model": HEADS,
+    "models.xpool.pooling": HEADS,
+    "models.drl.model": HEADS,
+    "models.drl.interaction": HEADS,
+    "models.drl.decorrelation": HEADS,
+    "models.tokens.family": HEADS,
+    "models.tokens.selection": HEADS,
+    "models.tokens.shift": HEADS,
+    "models.ts2net": HEADS,
+    "models.ucofia.model": HEADS,
+    "models.ucofia.similarity": HEADS,
     "models.frozen.clip": ("frozen", "starts"),
     "models.frozen.perception_towers": ("frozen",),
     "storage.records": ("identities",),
@@ -63,6 +76,7 @@ MODULES = {
     "storage.video.selective": ("decoding", "damage", "kinds"),
     "configs.decoding": ("decoding",),
     "tasks.decoding.worker": ("decoding", "damage"),
+    "tasks.embedding.encoder": ("encoding",),
     "tasks.embedding.encoding": ("encoding",),
     "tasks.embedding.parts": ("tables",),
     "tasks.identity": ("identities",),

@@ -5,7 +5,7 @@ from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus import ingest
 from reelvec.tasks.embedding import embed
 from reelvec.tasks.embedding import parts as embed_parts
-from reelvec.tasks.embedding.encoding import EncoderRef
+from reelvec.tasks.embedding.encoder import EncoderRef
 from reelvec.tasks.frames import extract
 from reelvec.tasks.runs.receipts import StageReceipt
 from reelvec.tasks.training import train

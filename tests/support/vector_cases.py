@@ -473,10 +473,71 @@ def heads():
         ("drl", {"interaction": "xti", "cross_num_hidden_layers": 1}),
         ("ts2net", tokens),
         ("ts2net", tokens | {"mask_layout": "legacy", "selection": "hard"}),
+        ("ts2net", tokens | {"topk": 2, "n_div": 1, "shift_layers": [0, 1], "sigma": 0.2}),
         ("ucofia", tokens),
         ("ucofia", tokens | {"code": "eval_t2v"}),
+        ("teachclip", {"cross_num_hidden_layers": 1}),
+        ("teachclip", {"cross_num_hidden_layers": 1, "weight_mask": "legacy"}),
+        ("teachclip", {"sim_header": "seqLSTM", "frame_temperature": 0.3}),
     )
     return {f"{name} {options}": family(name, **options) for name, options in variants}
+
+
+def heads_in_training():
+    """What the heads compute in training alone: terms, losses beside them, weights, gradients."""
+    tokens = {"shift_layers": [0], "n_div": 2, "cross_num_hidden_layers": 1, "num_samples": 9}
+    teachclip = {"cross_num_hidden_layers": 1}
+    drl = {"sim_header": "meanP", "cdcr_lambda": 0.1, "cdcr_alpha1": 0.7, "cdcr_alpha2": 0.2}
+    variants = (
+        ("xpool", {}),
+        ("xpool", {"num_mha_heads": 2, "short_videos": "repeat", "transformer_dropout": 0.0}),
+        ("drl", drl | {"interaction": "dp", "cdcr": 1}),
+        ("drl", drl | {"cdcr": 1}),
+        ("drl", drl | {"interaction": "ti", "cdcr": 2, "cdcr_guard": "legacy"}),
+        ("drl", drl | {"cdcr": 3, "wti_arch": 1}),
+        ("drl", drl | {"cdcr": 3, "pair_mask": "legacy"}),
+        ("drl", {"interaction": "xti", "cross_num_hidden_layers": 1}),
+        ("ts2net", tokens),
+        ("ts2net", tokens | {"sim_header": "seqLSTM", "selection": "hard"}),
+        ("ucofia", tokens),
+        ("teachclip", teachclip),
+        ("teachclip", teachclip | {"weight_mask": "legacy", "frame_temperature": 0.3}),
+        ("teachclip", {"sim_header": "meanP"}),
+    )
+    return {f"{name} {options}": head_step(name, **options) for name, options in variants}
+
+
+def head_step(name, **options):
+    """One training step's numbers of a family, its noise that of a step."""
+    from reelvec.models.noise import StepNoise
+    from reelvec.models.registry import build
+
+    torch.manual_seed(0)
+    model = build(name, options=options, architecture=sizes(), max_words=WORDS, max_frames=FRAMES)
+    model = drawn(model).train()
+    step, rows = StepNoise(5, 7), torch.arange(4)
+    given = model.prepare(*clips())
+    given = {name: x.double() if x.is_floating_point() else x for name, x in given.items()}
+    text = model.encode_text(tokens())
+    video = model.encode_video(**given, **model.video_noise(step.of_rows(rows)))
+    terms = model.training_terms(text, video, noise=step.of_pairs(rows, rows))
+    beside = model.batch_loss(text, video, noise=step.of_rows(rows))
+    weights = model.pair_frame_weights(text, video)
+    found = {"terms": [[w, *sums_of(x)] for w, x in terms]}
+    loss = sum(w * (x * torch.from_numpy(noise("loss", tuple(x.shape)))).sum() for w, x in terms)
+    if beside is not None:
+        found["beside"] = sums_of(beside)
+        loss = loss + beside
+    if weights is not None:
+        found["weights"] = sums_of(weights)
+    loss.backward()
+    moved = {key: x.grad for key, x in model.named_parameters() if x.grad is not None}
+    parts = {key.split(".")[0] for key in moved}
+    for part in sorted(parts):
+        own = [x.flatten() for key, x in sorted(moved.items()) if key.split(".")[0] == part]
+        found[f"gradient {part}"] = sums_of(torch.cat(own))
+    found["rates"] = dict(model.rate_factors)
+    return found
 
 
 def xclip_scores():
@@ -720,6 +781,7 @@ def encoding():
     """Table columns of clips and captions, in batches."""
     from reelvec.configs.schema import EmbedConfig, ModelConfig
     from reelvec.models.registry import build
+    from reelvec.tasks.embedding import encoder as opened
     from reelvec.tasks.embedding import encoding as code
 
     found = {}
@@ -745,7 +807,7 @@ def encoding():
             max_words=WORDS,
             max_frames=4,
         )
-        encoder = code.Encoder(drawn(model).float(), config, torch.device("cpu"))
+        encoder = opened.Encoder(drawn(model).float(), config, torch.device("cpu"))
         embed = EmbedConfig(dtype=dtype, batch_size=batch)
         label = f"{name} {selection} {dtype} {batch}"
         found[f"{label} videos"] = columns_of(
@@ -755,7 +817,7 @@ def encoding():
         nothing = code.encode_videos(encoder, reader, [], options=embed)
         found[f"{label} nothing"] = {n: [str(c.type), len(c)] for n, c in nothing.items()}
         found[f"{label} threads"] = torch.get_num_threads()
-    found["devices"] = [code.choose_device(name) for name in ("cpu", "cuda")]
+    found["devices"] = [opened.choose_device(name) for name in ("cpu", "cuda")]
     return found
 
 
@@ -1072,8 +1134,8 @@ CASES = {
     case.__name__: case
     for case in (
         sampling, originals, transform, preprocess, blocks, towers, starts, headers, masks,
-        clip2video, xclip, xclip_scores, heads, adaclip, training, mobilenet, frozen, tokenizer,
-        features, encoding, identities, decoding, damage, kinds, tables,
+        clip2video, xclip, xclip_scores, heads, heads_in_training, adaclip, training, mobilenet,
+        frozen, tokenizer, features, encoding, identities, decoding, damage, kinds, tables,
     )
 }  # fmt: skip
 

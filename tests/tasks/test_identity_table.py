@@ -199,7 +199,9 @@ FIELDS = {
     },
     EmbedConfig: {
         "dtype": ("float16", EMBEDDINGS),
+        "precision": ("bf16", EMBEDDINGS),
         "device": ("cpu", NONE),
+        "compile": (True, NONE),
         "batch_size": (7, NONE),  # but where rows see each other: see below
         "shard_rows": (7, NONE),
     },

@@ -10,7 +10,8 @@ from reelvec.configs.schema import EmbedConfig, ModelConfig
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.ranking.exact import exact_product
 from reelvec.models.registry import build
-from reelvec.tasks.embedding.encoding import Encoder, _blocks, encode_captions, encode_videos
+from reelvec.tasks.embedding.encoder import Encoder
+from reelvec.tasks.embedding.encoding import _blocks, encode_captions, encode_videos
 from reelvec.tasks.scoring.logits import one_thread, scoring_of
 from tests.support.clips import Clips
 

@@ -4,7 +4,7 @@ import shutil
 
 from reelvec.configs import PipelineConfig
 from reelvec.tasks.artifacts import Session
-from reelvec.tasks.embedding.encoding import EncoderRef, open_encoder
+from reelvec.tasks.embedding.encoder import EncoderRef, open_encoder
 from reelvec.tasks.training import train
 from reelvec.tasks.training.finding import trained
 from tests.support.engine_free import run_extract, run_ingest

@@ -11,7 +11,8 @@ from reelvec.models.sampling.seen import SeenFrames
 from reelvec.storage.frames.formats import SUFFIXES, open_reader, open_writer
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.tasks.artifacts import Session
-from reelvec.tasks.embedding.encoding import Encoder, encode_videos
+from reelvec.tasks.embedding.encoder import Encoder
+from reelvec.tasks.embedding.encoding import encode_videos
 from reelvec.tasks.runs.preflight import check_config
 from reelvec.tasks.training.committed import checkpoints
 from reelvec.tasks.training.data import ClipLoader, seen_in_training

@@ -17,7 +17,8 @@ from reelvec.storage.roots import open_root
 from reelvec.storage.runs import RunRecord, write_run
 from reelvec.storage.weights.pretrained import read_pretrained
 from reelvec.tasks.artifacts import Session
-from reelvec.tasks.embedding.encoding import Encoder, encode_captions, encode_videos
+from reelvec.tasks.embedding.encoder import Encoder
+from reelvec.tasks.embedding.encoding import encode_captions, encode_videos
 from reelvec.tasks.embedding.sources import sources_of
 from reelvec.tasks.scoring.evaluate import evaluate
 from reelvec.tasks.scoring.logits import scoring_of
