@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterable
 
 from reelvec.errors import ReelvecError
 
-__all__ = ["ConfigError", "cut", "nearest", "shown"]
+__all__ = ["ConfigError", "cut", "nearest", "rule", "shown"]
 
 _SHOWN_CHARACTERS = 200
+_OURS = (
+    (r"^Value error, ", ""),
+    (r"^Input should be a valid (?:dictionary|mapping).*$", "it must be a group of keys"),
+    (r"^Input should be a valid (?:list|tuple|set)\b.*$", "it must be a list"),
+    (r"^Input should be a valid string\b.*$", "it must be text"),
+    (r"^Input should be a valid boolean\b.*$", "it must be true or false"),
+    (r"^(?:Input should be a valid|.* string as an) integer\b.*$", "it must be a whole number"),
+    (r"^Input should be a valid number\b.*$", "it must be a number"),
+    (r"^\w+ should have (at \w+ \d+ \w+)\b.*$", r"it must have \1"),
+    (r"^\w+ should (be|match) ", r"it must \1 "),
+    (r"\bless than or equal to\b", "at most"),
+    (r"\bgreater than or equal to\b", "at least"),
+    (r"\bgreater than\b", "more than"),
+)
+"""pydantic's words -> ours."""
 
 
 class ConfigError(ReelvecError, ValueError):
@@ -29,6 +45,13 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     if close:
         return f"did you mean ({close[0]})?"
     return f"valid: {', '.join(names)}."
+
+
+def rule(message: str) -> str:
+    """What a value must be, from what pydantic says of it."""
+    for theirs, ours in _OURS:
+        message = re.sub(theirs, ours, message)
+    return message
 
 
 def cut(text: str) -> str:

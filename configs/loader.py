@@ -14,7 +14,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from reelvec.configs.errors import ConfigError, cut, nearest, shown
+from reelvec.configs.errors import ConfigError, cut, nearest, rule, shown
 from reelvec.configs.presets import preset_path, read_yaml
 from reelvec.configs.schema import PipelineConfig
 from reelvec.configs.yaml_text import parse_yaml
@@ -111,7 +111,7 @@ def _explain(error: ValidationError, *, source: str, overrides: tuple[str, ...])
     elif problem["type"] == "missing":
         message = f"key ({key}) is missing in {place}; it has no default"
     else:
-        message = f"key ({key}) in {place} is ({shown(problem['input'])}): {problem['msg']}"
+        message = f"key ({key}) in {place} is ({shown(problem['input'])}): {rule(problem['msg'])}"
     return ConfigError(message, source=place, key=key)
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from reelvec.configs.corpora import Options
-from reelvec.configs.errors import ConfigError, cut, nearest, shown
+from reelvec.configs.errors import ConfigError, cut, nearest, rule, shown
 from reelvec.configs.loader import require_corpus, set_key, validate
 from reelvec.configs.presets import read_yaml
 from reelvec.configs.schema import PipelineConfig
@@ -205,7 +205,7 @@ def _explained(error: ValidationError, path: Path) -> ConfigError:
     if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
         known = nearest(str(problem["loc"][0]), SweepConfig.model_fields)
         return ConfigError(f"unknown key ({cut(key)}) in {path}; {known}", key=key)
-    words = problem["msg"].removeprefix("Value error, ")
+    words = rule(problem["msg"])
     if problem["type"] == "missing":
         return ConfigError(
             f"key ({key}) is missing in {path}; a sweep has name, run, and grid or random", key=key

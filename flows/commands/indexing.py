@@ -47,6 +47,7 @@ def index(
     """Make the index of `search --approximate`, and measure what it finds of the exact answers."""
     from pydantic import ValidationError
 
+    from reelvec.configs.errors import rule
     from reelvec.configs.indexing import IndexConfig
 
     given: dict[str, Any] = {
@@ -60,7 +61,12 @@ def index(
         settings = IndexConfig.model_validate(given)
     except ValidationError as error:
         problem = error.errors()[0]
-        raise ConfigError(f"--{problem['loc'][0]} ({problem['input']}): {problem['msg']}") from None
+        name = str(problem["loc"][0])
+        default = IndexConfig.model_fields[name].default
+        remedy = "leave it out" if default is None else f"without it, it is {default}"
+        raise ConfigError(
+            f"--{name} ({problem['input']}): {rule(problem['msg'])}; {remedy}"
+        ) from None
     facts = opened_store(store).run(run).index(settings, whole=whole)
     if as_json:
         print_json(dataclasses.asdict(facts))

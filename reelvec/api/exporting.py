@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from reelvec.api.recorded import RecordedArtifacts
 from reelvec.configs import PipelineConfig
+from reelvec.configs.errors import rule
 from reelvec.errors import RequestError
 from reelvec.storage.runs import RunRecord
 from reelvec.tasks.exports.contract import ExportSettings
@@ -47,4 +48,4 @@ def settings_of(given: Mapping[str, Any]) -> ExportSettings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        raise RequestError(f"{name} ({first['input']}): {first['msg']}") from None
+        raise RequestError(f"{name} ({first['input']}): {rule(first['msg'])}") from None

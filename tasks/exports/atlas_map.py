@@ -16,11 +16,11 @@ from reelvec.errors import RequestError
 from reelvec.models.features import EMBEDDING
 from reelvec.models.projection import principal_axes
 from reelvec.models.ranking.neighbours import neighbours_of
-from reelvec.storage.tables import described
+from reelvec.storage.tables import described, open_parquet
 from reelvec.tasks.exports.captions import CaptionsByVideo, captions_by_video
 from reelvec.tasks.exports.contract import ExportSettings, Target
 from reelvec.tasks.exports.numpy_files import matrix_of
-from reelvec.tasks.exports.parquet_files import export_metadata, parquet_writer
+from reelvec.tasks.exports.parquet_files import export_metadata
 from reelvec.tasks.exports.source import ExportSource
 
 __all__ = ["AtlasMap"]
@@ -71,7 +71,7 @@ class AtlasMap(Target):
         schema = described(pa.schema(fields), export_metadata(source))
         with (
             captions_by_video(source) as captions,
-            parquet_writer(folder / "videos.parquet", schema) as writer,
+            open_parquet(folder / "videos.parquet", schema) as writer,
         ):
             near = _neighbours(vectors, count=settings.neighbours)
             for start, rows in _blocks(source):

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from reelvec.errors import RequestError
-from reelvec.storage.tables import described
+from reelvec.storage.tables import described, open_parquet
 from reelvec.tasks.exports.contract import ExportSettings, Target
-from reelvec.tasks.exports.parquet_files import export_metadata, parquet_writer
+from reelvec.tasks.exports.parquet_files import export_metadata
 from reelvec.tasks.exports.source import ExportSource
 
 __all__ = ["HuggingFaceDataset"]
@@ -99,7 +99,7 @@ class _BySplit:
         for split in pc.unique(rows.column("split")).to_pylist():
             name = self._names[split]
             if name not in self._writers:
-                writer = parquet_writer(self._folder / f"{name}.parquet", self._schema)
+                writer = open_parquet(self._folder / f"{name}.parquet", self._schema)
                 self._writers[name] = self._files.enter_context(writer)
             mine = rows.filter(pc.equal(rows.column("split"), split))
             self._writers[name].write_table(mine.cast(self._schema))

@@ -22,7 +22,7 @@ from reelvec.tasks.reports.queries import beside_of, pictures_of, query_sets_of
 from reelvec.tasks.reports.rendering.contents import Ranks, ReportContents
 from reelvec.tasks.reports.rendering.page import render
 from reelvec.tasks.reports.sources import ReportSources
-from reelvec.tasks.scoring.evaluate import read_coverage, read_metrics
+from reelvec.tasks.scoring.evaluate import read_coverage, read_metrics, read_moments
 
 __all__ = ["gather"]
 
@@ -46,6 +46,7 @@ def _without_pictures(sources: ReportSources) -> ReportContents:
         made=times_of(sources.run),
         notes=notes_of(sources, coverage),
         metrics=tuple(metrics),
+        moments=tuple(read_moments(sources.evaluation)),
         published=evaluate.published,
         published_source=evaluate.published_source,
         ranks=_ranks(sources.evaluation, candidates=sources.candidates),

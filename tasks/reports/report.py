@@ -29,7 +29,7 @@ __all__ = [
     "report_in_force",
 ]
 
-REPORT_RECIPE = 4
+REPORT_RECIPE = 5
 """Raised when the page changes, so that old pages are drawn again."""
 
 _TABLE = "report"

@@ -4,10 +4,10 @@
     python -m tests.benchmarks.moments quality|memory
 
 Quality: the preset `films`, once by shots and once by windows of one length, from the same frames
-and weights. Memory: films of one and of ten hours at one frame a second, made by repeating a
-minute, are ingested, extracted and cut into windows in a program of its own; peaks of memory as in
-`long_videos`: resident of the program and of its decoder, mapped files included, and what all of
-them hold.
+and weights. Memory: films of ten minutes, an hour and ten hours, made by repeating a minute, are
+ingested, extracted and cut into windows in a program of its own, once by time, once by shots and
+once by time from keyframes alone; peaks of memory as in `long_videos`: resident of the program and
+of its decoder, mapped files included, and what all of them hold.
 """
 
 import json
@@ -30,11 +30,16 @@ WINDOWS = {
     "shots": {"by": "shots"},
     "5 s, one a second": {"seconds": 5, "stride": 1},
 }
-HOURS = (1, 10)
+MINUTES = (10, 60, 600)
+CUTS = {"time": ("time", "per_second"), "shots": ("shots", "per_second"),
+        "keyframes": ("time", "keyframes")}  # fmt: skip
+"""What a row is called -> (by what windows are cut, which frames are kept)."""
+DRAWN = "testsrc2=size=160x120:rate=1"
 
 PROGRAM = """
 import json, sys, time
 from reelvec.configs import PipelineConfig
+from reelvec.storage.frames.reader import FrameReader
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.training import train
 from tests.support.engine_free import run_embed, run_extract, run_ingest
@@ -43,7 +48,7 @@ config = PipelineConfig.model_validate({
     "store": sys.argv[2],
     "corpus": {"kind": "folder", "videos": sys.argv[1],
                "windows": {"by": sys.argv[3], "seconds": 10, "stride": 10}},
-    "extract": {"size": 64},
+    "extract": {"size": 64, "sampling": {"policy": sys.argv[4]}},
     "model": {"family": "frozen", "max_frames": 4}, "train": {"epochs": 0},
 })
 seconds = {}
@@ -58,8 +63,11 @@ _, frames = timed("extract", lambda: run_extract(config))
 train.train(Session(config))
 _, tables = timed("embed", lambda: run_embed(config))
 (row,) = frames.live("frames").values()
+reader = FrameReader(frames)
+(kept,) = reader.lengths(reader.keys)
+reader.close()
 print(json.dumps({"status": row.status, "windows": tables.rows_of("windows"), "seconds": seconds,
-                  "frames": json.loads(row.detail)["frames"], "bytes": frames.bytes}))
+                  "frames": int(kept)}))
 """
 
 
@@ -100,25 +108,24 @@ def memory():
         "| film | frames | windows | ingest | extract | embed | program | decoder | held by all |"
     )
     print("| --- |" + " ---: |" * 8)
-    for hours in HOURS:
+    for minutes in MINUTES:
         with tempfile.TemporaryDirectory() as folder:
             videos = Path(folder) / "videos"
             videos.mkdir()
-            drawn = "testsrc2=size=320x240:rate=1"
-            make(videos / "long.mp4", drawn=drawn, seconds=60, times=60 * hours)
-            for by in ("time", "shots"):
-                done, peaks = _run(videos, Path(folder) / by, by)
+            make(videos / "long.mp4", drawn=DRAWN, seconds=60, times=minutes)
+            for name, cut in CUTS.items():
+                done, peaks = _run(videos, Path(folder) / name, *cut)
                 spent = " | ".join(f"{s:.0f} s" for s in done["seconds"].values())
                 print(
-                    f"| {hours} h, by {by} | {done['frames']:,} | {done['windows']:,} | {spent}"
+                    f"| {minutes} min, {name} | {done['frames']:,} | {done['windows']:,} | {spent}"
                     f" | {peaks['own']:.0f} | {peaks['decoder']:.0f} | {peaks['held']:.0f} |",
                     flush=True,
                 )
 
 
-def _run(videos, store, by):
+def _run(videos, store, by, policy):
     child = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(videos), str(store), by],
+        [sys.executable, "-c", PROGRAM, str(videos), str(store), by, policy],
         stdout=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
     watch = Watch(child.pid)

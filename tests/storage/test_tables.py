@@ -7,6 +7,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -84,6 +85,20 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     write_table(tmp_path / "three", embeddings(list("abc")), metadata={"a": "2", "x": "1"})
     assert (tmp_path / "three").read_bytes() == (tmp_path / "one").read_bytes()
+
+
+def test_text_is_packed_and_vectors_are_not(tmp_path: Path) -> None:
+    """Vectors hardly shrink, and unpacking them would be half of the time that reading takes."""
+    table = embeddings(list("abc")).append_column("best", pa.array([["a", "b"]] * 3))
+    write_table(tmp_path / "t", table, metadata={})
+    group = pq.read_metadata(tmp_path / "t").row_group(0)
+    columns = {one.path_in_schema: one for one in map(group.column, range(group.num_columns))}
+    packed = {name: one.compression for name, one in columns.items()}
+    assert packed["video_id"] == packed["best.list.element"] == "ZSTD"
+    assert packed["embedding.list.element"] == "UNCOMPRESSED"
+    assert columns["best.list.element"].has_dictionary_page
+    assert not columns["embedding.list.element"].is_stats_set
+    assert pq.read_table(tmp_path / "t").equals(table)
 
 
 def test_records_keep_their_schema(tmp_path: Path, artifact: Artifact) -> None:

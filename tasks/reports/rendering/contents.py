@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reelvec.models.ranking.moments import MomentMetric
 from reelvec.tasks.scoring.paired import PairedMetric
 from reelvec.tasks.scoring.rows import CoverageRow, MetricRow
 
@@ -144,6 +145,8 @@ class ReportContents:
     notes: tuple[str, ...] = ()
     """Warnings first: shown above the numbers."""
     metrics: tuple[MetricRow, ...] = ()
+    moments: tuple[MomentMetric, ...] = ()
+    """Empty: no windows, or no captions of pieces."""
     published: Mapping[str, float] = field(default_factory=dict)
     """{"t2v/R@1": 44.5, …}"""
     published_source: str = ""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from reelvec.models.ranking.moments import MomentMetric
 from reelvec.tasks.reports.rendering.beside import beside_table
 from reelvec.tasks.reports.rendering.contents import ReportContents
 from reelvec.tasks.reports.rendering.document import Program, document
 from reelvec.tasks.reports.rendering.downloads import csv_link
 from reelvec.tasks.reports.rendering.gallery import query_card
 from reelvec.tasks.reports.rendering.markup import Child, Markup, tag
+from reelvec.tasks.reports.rendering.moments import LEAD as MOMENTS_LEAD
+from reelvec.tasks.reports.rendering.moments import moments_table
 from reelvec.tasks.reports.rendering.operations import (
     coverage_table,
     failures_by_reason,
@@ -30,6 +33,7 @@ from reelvec.tasks.scoring.rows import CoverageRow, MetricRow
 __all__ = ["render"]
 
 _METRIC_COLUMNS = tuple(field.name for field in dataclasses.fields(MetricRow))
+_MOMENT_COLUMNS = tuple(field.name for field in dataclasses.fields(MomentMetric))
 _PAIRED_COLUMNS = tuple(field.name for field in dataclasses.fields(PairedMetric))
 _COVERAGE_COLUMNS = tuple(field.name for field in dataclasses.fields(CoverageRow))
 _FAILURE_COLUMNS = ("video_id", "path", "split", "status", "reason", "message", "stage", "detail")
@@ -65,6 +69,7 @@ Made = tuple[str, str, Markup]
 def _sections(contents: ReportContents) -> list[Made | None]:
     return [
         _retrieval(contents),
+        _moments(contents),
         _beside(contents),
         _gallery(contents),
         _queries(contents),
@@ -92,6 +97,14 @@ def _retrieval(contents: ReportContents) -> Made | None:
     )
     saved = csv_link("metrics.csv", contents.metrics, columns=_METRIC_COLUMNS)
     return _section("retrieval", "Retrieval", lead, table, _saved(saved), curves(contents.ranks))
+
+
+def _moments(contents: ReportContents) -> Made | None:
+    if not contents.moments:
+        return None
+    saved = csv_link("moments.csv", contents.moments, columns=_MOMENT_COLUMNS)
+    parts = moments_table(contents.moments), _saved(saved)
+    return _section("moments", "Moments", MOMENTS_LEAD, *parts)
 
 
 def _saved(*links: Markup | None) -> Markup:

@@ -154,11 +154,15 @@ def test_an_index_is_made_and_searched_with(words, run):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["--numbers", "int4"], "--numbers (int4): Input should be 'int8' or 'float32'"),
-        (["--dimensions", "0"], "--dimensions (0): Input should be greater than"),
+        (
+            ["--numbers", "int4"],
+            "--numbers (int4): it must be 'int8' or 'float32'; without",
+        ),
+        (["--dimensions", "0"], "--dimensions (0): it must be at least 1; leave it out"),
         (["--dimensions", "100000"], "--dimensions (100000) is more than"),
-        (["--recall", "nan"], "--recall (nan): Input should be"),
-        (["--queries", "1"], "--queries (1): Input should be greater than"),
+        (["--recall", "2"], "--recall (2.0): it must be at most 1; without it, it is 0.95"),
+        (["--recall", "nan"], "--recall (nan): it must be "),
+        (["--queries", "1"], "--queries (1): it must be at least 2"),
     ],
 )
 def test_an_index_that_cannot_be_made_is_said(words, given, said):

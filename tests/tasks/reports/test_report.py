@@ -16,7 +16,7 @@ from reelvec.storage.kept_pages import LATEST, kept_page
 from reelvec.storage.records import Caption, Outcome
 from reelvec.storage.runs import RunRecord
 from reelvec.storage.tables import read_table
-from reelvec.tasks.artifacts import SnapshotRef
+from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.ingest import key_of
 from reelvec.tasks.reports import gathering
 from reelvec.tasks.reports.gallery import choose_queries
@@ -25,9 +25,9 @@ from reelvec.tasks.reports.rendering.charts import Axis, compact, linear_axis
 from reelvec.tasks.reports.rendering.gallery import FRAME_PIXELS, strip_jpeg
 from reelvec.tasks.reports.rendering.markup import Markup, tag
 from reelvec.tasks.reports.report import is_reported, report, report_in_force
-from reelvec.tasks.reports.sources import Against, ReportSources
+from reelvec.tasks.reports.sources import Against, ReportSources, report_sources
 from reelvec.tasks.scoring.coverage import coverage_rows
-from reelvec.tasks.scoring.evaluate import evaluate
+from reelvec.tasks.scoring.evaluate import evaluate, read_moments
 from tests.support.small_store import make_store, plain_captions, plain_videos, video
 
 EVIL = "<script>alert('x')</script> & \"quotes\""
@@ -191,6 +191,22 @@ def test_numbers_are_saved_as_csv(store):
         row["value"] for row in metrics
     ]
     assert {row["video_id"] for row in csv_of(page, "failures.csv")} == {"v004", "v007", "v010"}
+
+
+def test_what_windows_scored_is_on_the_page(film_store, store):
+    session = Session(film_store)
+    sources = report_sources(session)
+    made = report(session, sources)
+    page = Page(made.path.read_text())
+    told = {row.metric: row for row in read_moments(sources.evaluation)}
+    for metric in ("R1@0.5", "R1@0.7", "mAP"):
+        row = told[metric]
+        line = f"{metric} {row.value:.1f} % {row.low:.1f} – {row.high:.1f} {row.n}"
+        assert line in page.text, line
+    assert [row["metric"] for row in csv_of(made.path, "moments.csv")] == list(told)
+    assert ("href", "#moments") in page.attributes
+    without = report(store.session, sources_of(store)).path.read_text()
+    assert "#moments" not in without
 
 
 def test_another_run_is_compared_query_by_query_on_a_page_of_its_own(store, tmp_path):
