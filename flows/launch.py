@@ -83,7 +83,7 @@ def launch(
 def _begin_imports(config: PipelineConfig, *, stages: Collection[str]) -> None:
     """Where shards are decoded on this machine, start what they need beside what we need."""
     if config.runner == "threads" and not {"ingest", "extract"}.isdisjoint(stages):
-        from reelvec.tasks.decoding.files import begin_imports
+        from reelvec.tasks.decoding.preloading import begin_imports
 
         begin_imports()
 

@@ -27,5 +27,5 @@ class SandboxOptions:
     """Folder on a disk for larger results, in files without a name; None: they are refused."""
     results_ahead: int = 2
     """Finished results held per worker while an earlier job is still running."""
-    preload: tuple[str, ...] = ("av", "numpy", "torch")
+    preload: tuple[str, ...] = ("av", "numpy")
     """Modules imported once, before workers are forked."""

@@ -11,7 +11,6 @@ It ends when its owner's socket closes, however the owner ended; its children en
 from __future__ import annotations
 
 import fcntl
-import functools
 import importlib
 import json
 import os
@@ -21,7 +20,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -32,6 +31,8 @@ __all__ = ["Child", "Zygote", "ZygoteError", "zygote_of_this_process"]
 MESSAGE_BYTES = 65536
 MAX_FDS = 4
 _LOCK = threading.Lock()
+_ZYGOTES: dict[int, Zygote] = {}
+"""By process id: a fork of this process must not talk on its parent's socket."""
 
 
 class ZygoteError(ReelvecError, RuntimeError):
@@ -68,13 +69,22 @@ class Zygote:
         """Its process id."""
         return self._process.pid
 
-    def spawn(self, target: str, fds: Sequence[int], *, options: dict[str, int]) -> Child:
+    def spawn(
+        self,
+        target: str,
+        fds: Sequence[int],
+        *,
+        options: dict[str, int],
+        preload: Sequence[str] = (),
+    ) -> Child:
         """Fork a worker running `target` ("module:function") on `fds`, as `live` takes them.
+
+        What of `preload` is not imported there yet is imported before, for all workers to come.
 
         Raises:
             ZygoteError: the zygote is gone or could not fork.
         """
-        request: dict[str, object] = {"do": "spawn", "target": target, "options": options}
+        request = {"do": "spawn", "target": target, "options": options, "preload": list(preload)}
         reply, handles = self._ask(request, fds)
         return Child(int(reply["pid"]), handles[0])
 
@@ -90,7 +100,7 @@ class Zygote:
         self._process.wait()
 
     def _ask(
-        self, request: dict[str, object], fds: Sequence[int]
+        self, request: Mapping[str, object], fds: Sequence[int]
     ) -> tuple[dict[str, int], list[int]]:
         with self._lock:
             try:
@@ -109,19 +119,16 @@ class Zygote:
         return reply, handles
 
 
-def zygote_of_this_process(preload: tuple[str, ...], *, fresh: bool = False) -> Zygote:
-    """The one zygote this process shares among its sandboxes; `fresh` after one was lost."""
+def zygote_of_this_process(preload: Sequence[str], *, fresh: bool = False) -> Zygote:
+    """The one zygote this process shares among its sandboxes; `fresh` after one was lost.
+
+    Where it is started now it begins with these imports.
+    """
     with _LOCK:
-        if fresh:
-            _zygote.cache_clear()
-        return _zygote(os.getpid(), preload)
-
-
-@functools.cache
-def _zygote(pid: int, preload: tuple[str, ...]) -> Zygote:
-    """Keyed by process id: a fork of this process must not talk on its parent's socket."""
-    del pid
-    return Zygote(preload)
+        zygote = None if fresh else _ZYGOTES.get(os.getpid())
+        if zygote is None:
+            zygote = _ZYGOTES[os.getpid()] = Zygote(preload)
+        return zygote
 
 
 def _environment() -> dict[str, str]:
@@ -133,9 +140,7 @@ def _environment() -> dict[str, str]:
 
 def serve(fd: int, preload: Sequence[str]) -> None:
     """The zygote's own life: import, then fork and reap until the owner is gone."""
-    with _ending_with_owner(fd):
-        for module in preload:
-            importlib.import_module(module)
+    _import(preload, fd)
     with socket.socket(fileno=fd) as owner:
         while True:
             data, fds, _, _ = socket.recv_fds(owner, MESSAGE_BYTES, MAX_FDS)
@@ -146,7 +151,16 @@ def serve(fd: int, preload: Sequence[str]) -> None:
                 status = os.waitpid(request["pid"], 0)[1]
                 owner.sendall(json.dumps({"code": os.waitstatus_to_exitcode(status)}).encode())
             else:
+                _import(request["preload"], fd)
                 _fork(owner, request, fds)
+
+
+def _import(modules: Sequence[str], fd: int) -> None:
+    missing = [module for module in modules if module not in sys.modules]
+    if missing:
+        with _ending_with_owner(fd):
+            for module in missing:
+                importlib.import_module(module)
 
 
 @contextmanager

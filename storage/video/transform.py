@@ -2,17 +2,20 @@
 
 The rounding is torchvision's (Resize of an int, CenterCrop), the reference picture Pillow's. The
 `torch` way works on uint8, channels last, and stays within 2 levels of Pillow at 7 to 9 times its
-speed (notes/decoding-and-stores.md 2); `pillow` is the reference itself.
+speed (notes/decoding-and-stores.md 2); in a process that has not imported torch the same bits are
+made without it. `pillow` is the reference itself.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from reelvec.configs.decoding import FrameForm
+from reelvec.storage.video.resampling import resample
 
 __all__ = ["fit", "fit_all", "fitted_size", "resized_size"]
 
@@ -58,6 +61,8 @@ def fit(
     top, left = round((height - out.shape[0]) / 2), round((width - out.shape[1]) / 2)
     if (height, width) == picture.shape[:2]:
         resized = picture
+    elif how == "torch" and "torch" not in sys.modules:
+        resized = resample(picture, height, width, interpolation)
     elif how == "torch":
         resized = _torch(picture, height, width, interpolation)
     else:

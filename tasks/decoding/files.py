@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import os
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,13 @@ from reelvec.storage.reasons import Reason, Status
 from reelvec.storage.records import Outcome, Video
 from reelvec.storage.sandbox.options import SandboxOptions
 from reelvec.storage.sandbox.pool import Sandbox, SandboxResult
-from reelvec.storage.sandbox.zygote import zygote_of_this_process
 from reelvec.tasks.decoding.copies import Copied, with_copies
+from reelvec.tasks.decoding.preloading import PRELOAD, Resized
 
 __all__ = [
     "IN_MEMORY",
     "ClipJob",
     "ClipResult",
-    "begin_imports",
     "decode_clips",
     "probe_files",
 ]
@@ -48,8 +47,8 @@ LEAST_PIXELS = 1_000_000
 """Of a frame: small ones cost time too, to find, to shape and to write."""
 
 
-_PRELOAD = ("av", "numpy", "torch", "reelvec.tasks.decoding.worker")
-"""What workers import, once for all of them."""
+_RESIZED = Resized()
+"""By this process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,17 +105,8 @@ class ClipResult:
     """Wall time of the job, waiting for a worker left out."""
 
 
-def begin_imports() -> None:
-    """Let another process import what workers need while this one imports what it needs itself.
-
-    Raises:
-        OSError: no process can be started.
-    """
-    zygote_of_this_process(_PRELOAD)
-
-
 def decode_clips(
-    jobs: Iterable[ClipJob],
+    jobs: Sequence[ClipJob],
     *,
     options: ExtractConfig,
     workers: int = 1,
@@ -128,7 +118,7 @@ def decode_clips(
     where there is a scratch folder. Close the iterator (or exhaust it) to end the workers.
 
     Args:
-        jobs: read as they are needed.
+        jobs: of a shard, or a few.
         options: sampling rule, shape of a frame, limits of a clip.
         workers: processes at once.
         scratch: folder on a disk where the frames of long clips wait; None: they wait in memory,
@@ -149,7 +139,7 @@ def decode_clips(
     def deadline(job: dict[str, Any]) -> float:
         return _deadline(options, size=job["bytes"], pixels=job["pixels"])
 
-    pool = _pool(options, workers=workers)
+    pool = _pool(options, workers=workers, preload=_RESIZED.preload(job.pixels for job in jobs))
     if scratch is not None:
         pool = dataclasses.replace(pool, scratch=scratch, max_result_bytes=IN_MEMORY)
     with (
@@ -159,7 +149,10 @@ def decode_clips(
         for result in sandbox.run(payloads(), deadline=deadline):
             one = begun.popleft()
             one.close()
-            yield _clip_result(one, result)
+            made = _clip_result(one, result)
+            if made.source is not None:
+                _RESIZED.add(len(made.frames) * made.source.height * made.source.width)
+            yield made
 
 
 def probe_files(
@@ -184,7 +177,7 @@ def probe_files(
     def deadline(job: dict[str, Any]) -> float:
         return _deadline(limits, size=_stored_bytes(job["path"]), pixels=0)
 
-    pool = _pool(limits, workers=workers)
+    pool = _pool(limits, workers=workers, preload=PRELOAD)
     with (
         _closed(copies, begun),
         Sandbox("reelvec.tasks.decoding.worker:probe_file", options=pool) as sandbox,
@@ -239,12 +232,8 @@ def _stored_bytes(path: str) -> int:
     return stored
 
 
-def _pool(limits: JobLimits, *, workers: int) -> SandboxOptions:
-    return SandboxOptions(
-        limits=limits,
-        workers=workers,
-        preload=_PRELOAD,
-    )
+def _pool(limits: JobLimits, *, workers: int, preload: tuple[str, ...]) -> SandboxOptions:
+    return SandboxOptions(limits=limits, workers=workers, preload=preload)
 
 
 def _shared_fields(options: ExtractConfig) -> dict[str, Any]:

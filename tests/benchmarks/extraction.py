@@ -67,7 +67,7 @@ def _job(path):
 
 
 def sandboxed(paths, workers):
-    jobs = (ClipJob(clip_key=str(path), path=str(path)) for path in paths)
+    jobs = [ClipJob(clip_key=str(path), path=str(path)) for path in paths]
     results = decode_clips(jobs, options=ExtractConfig(), workers=workers)
     return sum(len(result.frames) for result in results)
 

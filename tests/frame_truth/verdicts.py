@@ -33,7 +33,7 @@ def extracted(paths, *, policy="per_second", count=12, workers=1):
     """`Ours` of each path, as `reelvec extract` decodes it."""
     sampling = SamplingConfig(policy=policy, count=count)
     options = ExtractConfig(sampling=sampling, size=SIZE, resize="pillow")
-    jobs = (ClipJob(clip_key=str(path), path=str(path)) for path in paths)
+    jobs = [ClipJob(clip_key=str(path), path=str(path)) for path in paths]
     for result in decode_clips(jobs, options=options, workers=workers):
         outcome = result.outcome
         yield Ours(

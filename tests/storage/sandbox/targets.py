@@ -96,6 +96,7 @@ def _child(job, worker):
 
 BEHAVIOURS = {
     "answer": _answer,
+    "modules": lambda job, worker: {"there": [name in sys.modules for name in job["names"]]},
     "sleep": _sleep,
     "work": _work,
     "stall": _stall,

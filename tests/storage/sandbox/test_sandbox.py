@@ -195,6 +195,14 @@ def test_one_zygote_for_all_threads():
     assert len({which for _, which in seen}) == 1
 
 
+def test_what_one_sandbox_imports_more_is_there_for_all_later_workers():
+    zygote, job = zygote_of_this_process(PRELOAD, fresh=True), {"do": "modules", "names": ["wave"]}
+    given = ({}, {"preload": (*PRELOAD, "wave")}, {})
+    there = [run(job, **changes)[0].value["there"] for changes in given]
+    assert there == [[False], [True], [True]]
+    assert zygote_of_this_process(PRELOAD) is zygote
+
+
 def test_workers_compute_with_one_thread():
     (result,) = run(answer(1))
     assert result.value["threads"] == 1

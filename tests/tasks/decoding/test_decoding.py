@@ -7,20 +7,25 @@ import shutil
 import numpy as np
 import psutil
 import pytest
+import torch
 
-from reelvec.configs.decoding import MAX_PIXELS, FileLimits
+from reelvec.configs.decoding import MAX_PIXELS, FileLimits, FrameOptions
 from reelvec.configs.schema import ExtractConfig, SamplingConfig
 from reelvec.models.sampling.rules import Rule
 from reelvec.storage.errors import VideoError
 from reelvec.storage.records import Video, clip_key
+from reelvec.storage.sandbox.pool import Sandbox
+from reelvec.storage.sandbox.zygote import zygote_of_this_process
 from reelvec.storage.video import decoders
 from reelvec.storage.video.content import hash_file
+from reelvec.storage.video.probe import probe
 from reelvec.tasks.decoding import files, worker
 from reelvec.tasks.decoding.files import (
     ClipJob,
     decode_clips,
     probe_files,
 )
+from reelvec.tasks.decoding.preloading import PRELOAD, Resized
 from reelvec.tasks.identity import frames_identity
 from tests.support import media
 
@@ -233,9 +238,35 @@ def test_order_is_that_of_the_jobs(tmp_path):
     kinds = ["h264_mp4", "mjpeg_avi", "vp9_webm", "hevc_mkv"] * 3
     jobs = [ClipJob(clip_key=f"{i}", path=str(media.video(k))) for i, k in enumerate(kinds)]
     jobs.insert(5, ClipJob(clip_key="lost", path=str(tmp_path / "lost")))
-    results = list(decode_clips(iter(jobs), options=options(), workers=3))
+    results = list(decode_clips(jobs, options=options(), workers=3))
     assert [r.clip_key for r in results] == [job.clip_key for job in jobs]
     assert [r.outcome.status for r in results].count("ok") == 12
+
+
+def test_few_frames_are_decoded_without_torch_and_have_the_same_bits(copy, monkeypatch):
+    monkeypatch.setattr(files, "_RESIZED", Resized())
+    zygote_of_this_process(PRELOAD, fresh=True)
+    video = listed(copy)
+    result = decode_one(video)
+    asked = {"do": "modules", "names": ["torch", "av"]}
+    with Sandbox("tests.storage.sandbox.targets:behave") as sandbox:
+        (answer,) = sandbox.run([asked])
+    assert answer.value["there"] == [False, True]
+
+    assert torch.get_num_threads()  # in this process it is there
+    form = FrameOptions(size=64)
+    here = decoders.read_frames(result.frame_index, probe=probe(copy), options=form)
+    np.testing.assert_array_equal(result.frames, here.frames)
+
+
+def test_many_frames_are_decoded_with_torch():
+    resized, a_second = Resized(), 30 * 1_000_000
+    assert "torch" not in resized.preload([10 * a_second] * 8)
+    assert "torch" in resized.preload([10 * a_second] * 80)  # no more is known than that
+    resized.add(600 * 640 * 480)
+    assert "torch" not in resized.preload([10 * a_second])
+    resized.add(600 * 640 * 480)
+    assert "torch" in resized.preload([10 * a_second])
 
 
 def test_recounted_files_are_sampled_again(tmp_path):

@@ -1,0 +1,160 @@
+"""From a folder of videos to a table: `reelvec embed` beside the script a good engineer writes.
+
+    python -m tests.benchmarks.end_to_end [--clips 60] [--model tiny|ViT-B/32] [--distinct 24]
+        [--originals FOLDER] [--reader pyav|torchcodec] [--rounds 1]
+
+Clips of 5 to 10 s, 320x240 to 640x480 (`_clips`), or those of a folder, as many files of other
+bytes as are wanted, and a broken one; a frozen CLIP with random weights, one frame a second. The
+rival is `_script.py`: a pool of PyAV processes, torch, parts it can go on from. CPU seconds are of whole process trees. Scenarios, each from the state the one
+before left: the first run; nothing changed; one video added; then, from nothing, killed at half
+the first run's clock and run again, both together. The vectors of both are compared: the median
+cosine is printed, since each resizes in its own way. Quote the ratios, and the load.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import reelvec
+from reelvec.models.clip.architecture import architecture
+from reelvec.models.registry import ZERO_SHOT, build
+from tests.benchmarks import _clips
+from tests.benchmarks._trees import tree_cost
+
+SCRIPT = Path(__file__).with_name("_script.py")
+FRAMES = 12
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to embed a folder into an output."""
+
+    name: str
+    words: object
+    """output folder -> command."""
+    vectors: object
+    """output folder -> file name -> vector."""
+
+
+def save_weights(path, *, name):
+    """A CLIP of that size with random numbers, as an archive that both can read."""
+    torch.manual_seed(0)
+    sizes = architecture(name)
+    model = build(ZERO_SHOT, options={}, architecture=sizes, max_words=32, max_frames=FRAMES)
+    torch.save(model.clip.state_dict(), path)
+    return sizes.image_size
+
+
+def ours(videos, weights):
+    def words(out):
+        store = ("--store", str(out))
+        return [
+            sys.executable,
+            "-m",
+            "reelvec.flows.cli",
+            "embed",
+            videos,
+            "--weights",
+            weights,
+            *store,
+        ]
+
+    def vectors(out):
+        table = reelvec.open(str(out)).run().videos
+        names = [Path(path).name for path in table.arrow(["video_id"])["video_id"].to_pylist()]
+        return dict(zip(names, table.numpy()[1], strict=True))
+
+    return Way("reelvec embed", words, vectors)
+
+
+def theirs(videos, weights, *, size, reader):
+    def words(out):
+        options = ["--size", str(size), "--reader", reader]
+        return [sys.executable, str(SCRIPT), videos, weights, str(out), *options]
+
+    def vectors(out):
+        with np.load(out / "table.npz") as table:
+            return dict(zip(table["names"].tolist(), table["vectors"], strict=True))
+
+    return Way(f"script, {reader}", words, vectors)
+
+
+def scenarios(way, *, out, videos, more, log):
+    """Name -> cost; `more` is the video that is added."""
+    costs = {"first run": tree_cost(way.words(out / "whole"), log=log)}
+    costs["nothing changed"] = tree_cost(way.words(out / "whole"), log=log)
+    (videos / more.name).hardlink_to(more)
+    costs["one added"] = tree_cost(way.words(out / "whole"), log=log)
+    (videos / more.name).unlink()
+    half = costs["first run"].clock / 2
+    killed = tree_cost(way.words(out / "killed"), kill_after=half, log=log)
+    costs["killed halfway, run again"] = killed + tree_cost(way.words(out / "killed"), log=log)
+    return costs
+
+
+def measured(given, work):
+    """way -> scenario -> least cost of the rounds; and the cosine of both tables."""
+    if given.originals is None:
+        first = _clips.originals(work / "originals", count=min(given.distinct, given.clips))
+    else:
+        first = sorted(p for p in given.originals.iterdir() if p.suffix in (".mp4", ".mkv"))
+    videos, weights = work / "videos", str(work / "weights.pt")
+    *paths, last = _clips.multiplied(first, videos, count=given.clips + 1)
+    more = last.rename(work / last.name)
+    _clips.broken(paths[0], videos)
+    size = save_weights(weights, name=given.model)
+    ways = [ours(str(videos), weights)]
+    ways += [theirs(str(videos), weights, size=size, reader=reader) for reader in given.reader]
+    least, tables = {way.name: {} for way in ways}, {}
+    for number in range(given.rounds):
+        for way in ways:
+            out = work / f"out-{number}-{way.name.split()[-1]}"
+            found = scenarios(way, out=out, videos=videos, more=more, log=work / "log")
+            for name, cost in found.items():
+                least[way.name][name] = cost.least(least[way.name].get(name, cost))
+            tables[way.name] = way.vectors(out / "whole")
+    return least, tables
+
+
+def show(least, tables):
+    (name, our), *others = least.items()
+    print(f"{'':<28}{name:>26}", *(f"{other:>26}{'ours / theirs':>26}" for other, _ in others))
+    print(f"{'':<28}{'CPU s':>13}{'clock s':>13}", f"{'CPU s':>13}{'clock s':>13}" * 2)
+    for scenario, cost in our.items():
+        line = f"{scenario:<28}{cost.cpu:13.1f}{cost.clock:13.1f}"
+        for _, other in others:
+            theirs = other[scenario]
+            line += f" {theirs.cpu:13.1f}{theirs.clock:13.1f}"
+            line += f"{cost.cpu / theirs.cpu:13.2f}{cost.clock / theirs.clock:13.2f}"
+        print(line)
+    for other, _ in others:
+        a, b = tables[name], tables[other]
+        shared = sorted(set(a) & set(b))
+        cosines = [float(np.dot(a[key], b[key])) for key in shared]
+        print(f"{other}: {len(shared)} videos in both, median cosine {np.median(cosines):.4f}")
+
+
+def main(arguments=()):
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.end_to_end")
+    parser.add_argument("--clips", type=int, default=60)
+    parser.add_argument("--distinct", type=int, default=24, help="of them encoded; others: copies")
+    parser.add_argument("--model", default="tiny", help="tiny or ViT-B/32")
+    parser.add_argument("--originals", type=Path, help="clips that are there, instead")
+    parser.add_argument("--reader", nargs="*", default=["pyav"], help="pyav, torchcodec")
+    parser.add_argument("--rounds", type=int, default=1)
+    given = parser.parse_args(list(arguments))
+    with tempfile.TemporaryDirectory() as folder:
+        least, tables = measured(given, Path(folder))
+    load, cores = os.getloadavg()[0], os.cpu_count()
+    print(f"{given.clips} clips and a broken one, {given.model}, load {load:.1f}, {cores} cores")
+    show(least, tables)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
