@@ -9,12 +9,13 @@ products q.x and q'.x' differ by at most |e| |x'| + |q| |f|.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Near", "WholeRows", "coarse"]
+__all__ = ["Near", "RoundedRows", "WholeRows", "coarse"]
 
 _PACKED = 1024
 """Videos of a block that is laid out at once."""
@@ -61,6 +62,28 @@ class Near(NamedTuple):
         return self.whole.amin(dim=(0, 2)).double() * self.step - self.error
 
 
+class RoundedRows(NamedTuple):
+    """The R rows of a query, rounded: near step * whole numbers."""
+
+    limbs: Tensor  # float32 [R or 2 R, D], whole: with few rows 1/128 steps follow the steps
+    rows: int
+    step: float
+    off: float  # the longest of what rounding took from the rows
+    longest: float  # the longest row
+
+    @classmethod
+    def of(cls, rows: Tensor) -> RoundedRows:
+        """Of rows float64 [R, D]."""
+        step = float(rows.abs().max()) / _MOST_ASKED or 1.0
+        whole = (rows / step).round_()
+        second = ((rows / step - whole) * _LIMB).round_().clamp_(-_MOST_ASKED, _MOST_ASKED)
+        limbs = [whole] if len(rows) > _FEW else [whole, second]
+        shown = step * (whole if len(limbs) == 1 else whole + second / _LIMB)
+        off = float(torch.linalg.vector_norm(rows - shown, dim=1).max())
+        longest = float(torch.linalg.vector_norm(rows, dim=1).max())
+        return cls(torch.cat(limbs).float(), len(rows), step, off, longest)
+
+
 def coarse(vectors: Tensor) -> Coarse:
     """Vectors [V, n, D], finite, to a byte a number."""
     exact = vectors.double()
@@ -105,30 +128,31 @@ class WholeRows:
         return self._whole.shape[1]
 
     def near(self, rows: Tensor, videos: slice) -> Near:
-        """Products of a query's rows float64 [R, D] with consecutive videos.
+        """Products of a query's rows float64 [R, D] with consecutive videos."""
+        return self.near_each([RoundedRows.of(rows)], videos)[0]
+
+    def near_each(self, queries: Sequence[RoundedRows], videos: slice) -> list[Near]:
+        """Products of each query's rows with consecutive videos: one product gives them all.
 
         Slices should begin and end where those of other queries do: every block of them is laid out
         once.
         """
-        longest = float(torch.linalg.vector_norm(rows, dim=1).max())
-        step = float(rows.abs().max()) / _MOST_ASKED or 1.0
-        whole = (rows / step).round_()
-        second = ((rows / step - whole) * _LIMB).round_().clamp_(-_MOST_ASKED, _MOST_ASKED)
-        limbs = [whole] if len(rows) > _FEW else [whole, second]
-        shown = step * (whole if len(limbs) == 1 else whole + second / _LIMB)
-        off = float(torch.linalg.vector_norm(rows - shown, dim=1).max())
-        products = self._products(torch.cat(limbs).float(), videos)
-        if len(limbs) > 1:
-            first, rest = products[: len(rows)], products[len(rows) :]
+        products = self._products(torch.cat([one.limbs for one in queries]), videos)
+        parts = products.split([len(one.limbs) for one in queries])
+        return [self._near(*pair, videos) for pair in zip(queries, parts, strict=True)]
+
+    def _near(self, asked: RoundedRows, products: Tensor, videos: slice) -> Near:
+        if len(products) > asked.rows:
+            first, rest = products.split(asked.rows)
             products = first.add(rest, alpha=1 / _LIMB)
         length = self._length[videos]
-        lost = off * (length + self._error[videos]) + longest * self._error[videos]
+        lost = asked.off * (length + self._error[videos]) + asked.longest * self._error[videos]
         _, count, width = self._whole.shape
         rounding = _ROUNDING if width <= _EXACT else width * _ROUNDING
-        size = longest * length
+        size = asked.longest * length
         error = (lost + rounding * size) * _UP
-        products = products.view(len(rows), len(length), count)
-        return Near(products, step * self._step[videos], error, length, size)
+        products = products.view(asked.rows, len(length), count)
+        return Near(products, asked.step * self._step[videos], error, length, size)
 
     def _products(self, rows: Tensor, videos: slice) -> Tensor:
         """Exact products [M, v n] of whole numbers."""

@@ -9,15 +9,17 @@ every row, to the last bit (tests/tasks/searching/test_bounded.py).
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from reelvec.models.bounding import ScoreBound
+from reelvec.models.bounding import Asked, ScoreBound
 from reelvec.models.features import TextFeatures
-from reelvec.models.ranking.coarse import WholeRows
+from reelvec.models.ranking.coarse import RoundedRows, WholeRows
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.derived import Derived, derive
 from reelvec.tasks.scoring.logits import Columns, Scoring, one_thread
@@ -33,6 +35,10 @@ _AT_ONCE = 1024
 """Videos whose products are computed at once, or several times as many."""
 _NUMBERS = 1 << 17
 """Products held at once, where that many videos do not make more."""
+_TOGETHER = 16
+"""Queries whose bounds are computed at once."""
+_BOUNDS = 1 << 23
+"""Bounds held at once, where one query has no more: so many numbers."""
 _FIRST = 64
 """Videos scored before the first threshold; as many again each time until none is left."""
 _MOST = 4096
@@ -111,10 +117,36 @@ class BoundedIndex:
         Raises:
             RequestError: the query itself is not finite.
         """
-        check_query(query)
+        (best,) = self.each([query])
+        return best(top=top, split=split, only=only, at_most=at_most)
+
+    def each(self, queries: Sequence[Columns]) -> Iterator[Callable[..., Ranking]]:
+        """`best` of each query, to be called with what follows it: one product bounds several.
+
+        Raises:
+            RequestError: a query is not finite.
+        """
+        for query in queries:
+            check_query(query)
+        group = min(_TOGETHER, max(1, _BOUNDS // max(1, len(self))))
+        for start in range(0, len(queries), group):
+            some = queries[start : start + group]
+            for query, upper in zip(some, self._upper(some), strict=True):
+                yield partial(self._best, query, upper)
+
+    def _best(
+        self,
+        query: Columns,
+        upper: npt.NDArray[np.float64],
+        *,
+        top: int,
+        split: str | None = None,
+        only: pa.Array | None = None,
+        at_most: int | None = None,
+    ) -> Ranking:
         allowed = allowed_rows(self.rows.table, split=split, only=only)
         with one_thread(), torch.inference_mode():
-            upper, score = self._upper(query), self._scoring.of(query)
+            score = self._scoring.of(query)
             left = np.flatnonzero(allowed)
             best: list[tuple[float, int]] = []
             scored, left_out, step = 0, 0, max(_FIRST, top)
@@ -133,23 +165,29 @@ class BoundedIndex:
         videos = int(allowed.sum())
         return Ranking(names, left_out, videos=videos, scored=scored, undecided=len(left))
 
-    def _upper(self, query: Columns) -> npt.NDArray[np.float64]:
-        """No less than the score of each video, [N]."""
-        text = TextFeatures.from_columns(query, columns=self._bound.text_columns)
-        asked = self._bound.asked(text.to(device=torch.device("cpu")))
-        upper = torch.empty(len(self), dtype=torch.float64)
-        wide = [len(asked.rows[name]) * one.count for name, one in self._vectors.items()]
-        step = max(1, _NUMBERS // max(wide, default=1) // _AT_ONCE) * _AT_ONCE
-        for start in range(0, len(self), step):
-            some = slice(start, min(start + step, len(self)))
-            near = {
-                name: vectors.near(asked.rows[name], some)
-                for name, vectors in self._vectors.items()
+    def _upper(self, queries: Sequence[Columns]) -> npt.NDArray[np.float64]:
+        """No less than the score of each query with each video, [Q, N]."""
+        with one_thread(), torch.inference_mode():
+            asked = [self._asked(query) for query in queries]
+            rounded = {
+                name: [RoundedRows.of(one.rows[name]) for one in asked] for name in self._vectors
             }
-            upper[some] = self._bound.upper(asked, near, self._facts[some])
-        upper += upper.abs() * _UP
-        unknown = ~self._sure | upper.isnan()
-        return upper.masked_fill_(unknown, torch.inf).numpy()
+            upper = torch.empty(len(asked), len(self), dtype=torch.float64)
+            wide = [rounded[name][0].rows * one.count for name, one in self._vectors.items()]
+            step = max(1, _NUMBERS // max(wide, default=1) // _AT_ONCE) * _AT_ONCE
+            for start in range(0, len(self), step):
+                some = slice(start, min(start + step, len(self)))
+                near = {n: one.near_each(rounded[n], some) for n, one in self._vectors.items()}
+                for number, one in enumerate(asked):
+                    found = {name: products[number] for name, products in near.items()}
+                    upper[number, some] = self._bound.upper(one, found, self._facts[some])
+            upper += upper.abs() * _UP
+            unknown = ~self._sure | upper.isnan()
+            return upper.masked_fill_(unknown, torch.inf).numpy()
+
+    def _asked(self, query: Columns) -> Asked:
+        text = TextFeatures.from_columns(query, columns=self._bound.text_columns)
+        return self._bound.asked(text.to(device=torch.device("cpu")))
 
     def _rows(self, rows: npt.NDArray[np.int64]) -> Columns:
         return {name: widened(x[torch.from_numpy(rows)]) for name, x in self._columns.items()}

@@ -1,20 +1,22 @@
 """Exact search with scores that look at the query: bounds against the dot product, and all scored.
 
 ``python -m tests.benchmarks.bounds [--videos 100000] [--queries 1000] [--checked 1000]
-[--family X-Pool ...] [--near 0.9]``. For each family a table of that many videos (512 numbers, 12
-frames, 32 words) is made in a temporary folder, each query is meant for one of them, and the ten
-best are found through `BoundedIndex`. The dot product is `matrix @ query` over a float32 matrix of
-as many rows, and its ten best (of 100,000 rows at least, scaled); "all" is the family's own score
-over blocks of columns that lie in memory; "table" is search as it is without a bound, which reads
-and scores every row of the table: `--checked` queries are answered so too, and must agree to the
-last bit. Frames of a video have the cosine `--near`; the
-vectors of all videos have a common direction, as CLIP's do. Times are CPU time of one thread, the
-mean over the queries.
+[--family X-Pool ...] [--at-most 1000 ...] [--near 0.9]``. For each family a table of that many
+videos (512 numbers, 12 frames, 32 words) is made in a temporary folder, each query is meant for
+one of them, and the ten best are found through `BoundedIndex`: "alone" one query at a time, "of
+many" all of them in one call. The dot product is of a float32 matrix of as many rows, and its ten
+best (of 100,000 rows at least, scaled): with one query, and with 16 at once. "All" is brute force
+over batches of queries (`_all_pairs`), "table" is search as it is without a bound, which reads and
+scores every row: `--checked` and `--rows` queries are answered so too, and must agree to the last
+bit. `--at-most` scores no more than so many of the highest bounds. Frames of a video have the
+cosine `--near`; the vectors of all videos have a common direction, as CLIP's do. Times are CPU time
+of one thread, the mean over the queries; a line goes to stderr for every 5,000 videos.
 """
 
 import argparse
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,6 @@ from torch.nn import functional
 
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.features import TextFeatures, VideoFeatures
-from reelvec.models.ranking.topk import block_topk
 from reelvec.models.registry import build
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.records import Outcome
@@ -33,8 +34,9 @@ from reelvec.storage.tables import identity_metadata, write_table
 from reelvec.tasks.scoring.logits import scoring_of
 from reelvec.tasks.searching.bounded import BoundedIndex
 from reelvec.tasks.searching.search import best_videos
+from tests.benchmarks._all_pairs import LOST, best_of_all
 
-WIDTH, FRAMES, WORDS, TOP, PART, BLOCK = 512, 12, 32, 10, 5_000, 4096
+WIDTH, FRAMES, WORDS, TOP, PART, TOGETHER = 512, 12, 32, 10, 5_000, 16
 FAMILIES = {
     "X-Pool": ("xpool", {}),
     "TS2-Net": ("ts2net", {}),
@@ -47,7 +49,7 @@ SIZES = Architecture(
     embed_dim=WIDTH, image_size=64, vision_layers=1, vision_width=64, patch_size=32,
     text_width=WIDTH, text_layers=1, vocab_size=8,
 )  # fmt: skip
-LINE = "{:<10} {:>9} {:>9} {:>9} {:>10} {:>11} {:>9} {:>9}"
+LINE = "{:<8} {:>8} {:>7} {:>8} {:>7} {:>8} {:>9} {:>9} {:>8}"
 
 
 def unit(x):
@@ -141,50 +143,103 @@ def seconds_of(work, inputs):
 
 @torch.inference_mode()
 def dot_seconds(videos):
-    """Of a query, the least of some; scaled from a matrix that no cache holds."""
+    """Of a query alone, and of one of many, the least of some; of a matrix that no cache holds."""
     rows = max(videos, 100_000)
-    matrix, query = unit(torch.randn(rows, WIDTH)), unit(torch.randn(WIDTH))
-    rounds = [seconds_of(lambda q: (matrix @ q).topk(TOP), [query] * 3)[0] for _ in range(4)]
-    return min(rounds) * videos / rows
+    matrix, queries = unit(torch.randn(rows, WIDTH)), unit(torch.randn(TOGETHER, WIDTH))
+
+    def least(query):
+        rounds = [seconds_of(lambda q: (q @ matrix.T).topk(TOP), [query] * 3)[0] for _ in range(4)]
+        return min(rounds) * videos / rows
+
+    return least(queries[0]), least(queries) / TOGETHER
 
 
-@torch.inference_mode()
-def all_seconds(model, drawn, videos):
-    """Of a query scored with every video, in blocks that lie in memory."""
-    text, block = drawn.text(0, videos=videos), drawn.videos(0, BLOCK)
-    once = min(
-        seconds_of(lambda t: block_topk(model.similarity(t, block), k=TOP), [text])[0]
-        for _ in range(3)
+def held_to(name, model, table, texts, found, *, scoring, rows):
+    """Prints how many answers are those of brute force; its CPU seconds a query, and the table's.
+
+    Args:
+        name: of the family.
+        model: of it.
+        table: its videos.
+        texts: queries that are answered again with every video.
+        found: what search answered.
+        scoring: of the model.
+        rows: so many of them are answered as a search without a bound does.
+    """
+    columns = [text.columns() for text in texts]
+    plain, expected = seconds_of(
+        lambda t: best_videos(t, embeddings=table, top=TOP, scoring=scoring), columns[:rows]
     )
-    return once * videos / BLOCK
+    print(f"{name}: {same_of(found, expected)} as every row's score", flush=True)
+    if name not in LOST or not texts:
+        return None, plain
+    started = time.process_time()
+    expected, again, apart = best_of_all(name, model, table, texts, scoring=scoring, top=TOP)
+    spent = (time.process_time() - started) / len(texts)
+    print(
+        f"{name}: {same_of(found, expected)} as brute force, where scores that may be {apart:.2g}"
+        f" apart were computed again, {again:.0f} a query",
+        flush=True,
+    )
+    return spent, plain
 
 
-def compared(name, *, videos, queries, checked, near, dot):
-    model = model_of(name)
-    drawn, scoring = Drawn(model, near=near), scoring_of(model)
-    texts = [drawn.text(number, videos=videos).columns() for number in range(queries)]
+def same_of(found, expected):
+    same = sum(one == other for one, other in zip(found, expected, strict=False))
+    return f"{same:,} of {len(expected):,} the same"
+
+
+def certified(name, index, texts, exact, *, at_most, dot):
+    """Prints what a search that scores no more than so many misses, and how many are undecided."""
+    spent, found = seconds_of(lambda t: index.best(t, top=TOP, at_most=at_most), texts)
+    left = np.array([one.undecided for one in found])
+    shared = [
+        len({n for n, _ in one.best} & {n for n, _ in other.best}) / len(other.best)
+        for one, other in zip(found, exact, strict=True)
+    ]
+    print(
+        f"{name}, --at-most {at_most:,}: {np.median(left):,.0f} undecided (most {left.max():,},"
+        f" none of {np.mean(left == 0):.0%}), recall {np.mean(shared):.3f}, {spent / dot:.1f} times"
+        " the dot product",
+        flush=True,
+    )
+
+
+def compared(name, given, *, dots):
+    model, (dot, many) = model_of(name), dots
+    drawn, scoring = Drawn(model, near=given.near), scoring_of(model)
+    texts = [drawn.text(number, videos=given.videos) for number in range(given.queries)]
+    columns = [text.columns() for text in texts]
     with tempfile.TemporaryDirectory() as folder:
-        table = table_of(Path(folder), drawn, videos=videos)
-        made, index = seconds_of(
+        table = table_of(Path(folder), drawn, videos=given.videos)
+        made, (index,) = seconds_of(
             lambda t: BoundedIndex.of(t, scoring=scoring, bound=scoring.bound), [table]
         )
-        first, _ = seconds_of(lambda t: index[0].best(t, top=TOP), texts[:1])
-        ours, found = seconds_of(lambda t: index[0].best(t, top=TOP), texts)
-        plain, expected = seconds_of(
-            lambda t: best_videos(t, embeddings=table, top=TOP, scoring=scoring), texts[:checked]
+        best = partial(index.best, top=TOP)
+        first, _ = seconds_of(best, columns[:1])
+        alone, once = seconds_of(best, columns[: given.alone])
+        together, (found,) = seconds_of(
+            lambda some: [best(top=TOP) for best in index.each(some)], [columns]
         )
-    same = sum(one == other for one, other in zip(found, expected, strict=False))
-    scored = sum(one.scored for one in found) / len(found) / videos
-    whole = all_seconds(model, drawn, videos)
+        together /= given.queries
+        if found[: given.alone] != once:
+            raise AssertionError("a query has other answers among others")
+        for at_most in given.at_most:
+            certified(name, index, columns[: given.alone], once, at_most=at_most, dot=dot)
+        whole, plain = held_to(
+            name, model, table, texts[: given.checked], found, scoring=scoring, rows=given.rows
+        )
+    scored = sum(one.scored for one in found) / len(found) / given.videos
     print(
         LINE.format(
             name,
-            f"{ours * 1e3:.0f} ms",
-            f"{ours / dot:.1f}",
-            f"{whole / dot:.1f}",
+            f"{alone * 1e3:.0f} ms",
+            f"{alone / dot:.1f}",
+            f"{together * 1e3:.0f} ms",
+            f"{together / many:.1f}",
+            "" if whole is None else f"{whole / many:.1f}",
             f"{plain / dot:.0f}",
             f"{100 * (1 - scored):.2f} %",
-            f"{same}/{len(expected)}",
             f"{made + first:.1f} s",
         ),
         flush=True,
@@ -194,26 +249,23 @@ def compared(name, *, videos, queries, checked, near, dot):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--videos", type=int, default=20_000)
-    parser.add_argument("--queries", type=int, default=20)
-    parser.add_argument("--checked", type=int, default=2)
+    parser.add_argument("--queries", type=int, default=32, help="answered in one call")
+    parser.add_argument("--alone", type=int, default=5, help="of these, answered one by one too")
+    parser.add_argument("--checked", type=int, default=32, help="likewise, held to brute force")
+    parser.add_argument("--rows", type=int, default=1, help="likewise, as without a bound")
+    parser.add_argument("--at-most", type=int, action="append", default=[])
     parser.add_argument("--near", type=float, default=0.9, help="cosine of a video's frames")
     parser.add_argument("--family", action="append", choices=FAMILIES)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    dot = dot_seconds(given.videos)
+    dots = dot_seconds(given.videos)
     print(f"{given.videos:,} videos, frames at cosine {given.near}, {given.queries} queries")
-    print(f"dot product and its ten best, a query: {dot * 1e3:.1f} ms")
-    heads = ("a query", "x dot", "all: x", "table: x", "pruned", "same", "to make")
-    print(LINE.format("", *heads))
+    print(f"dot product and its ten best, a query: {dots[0] * 1e3:.1f} ms alone,", end=" ")
+    print(f"{dots[1] * 1e3:.1f} ms as one of {TOGETHER}")
+    heads = ("alone", "x dot", "of many", "x dot", "all: x", "table: x", "pruned", "to make")
+    print(LINE.format("", *heads), flush=True)
     for name in given.family or FAMILIES:
-        compared(
-            name,
-            videos=given.videos,
-            queries=given.queries,
-            checked=given.checked,
-            near=given.near,
-            dot=dot,
-        )
+        compared(name, given, dots=dots)
 
 
 if __name__ == "__main__":
