@@ -25,7 +25,7 @@ from tests.support.engine_free import run_embed, run_extract, run_ingest
 pytest.importorskip("transformers", minversion="5.13", reason="the models are newer")
 
 
-@pytest.fixture(scope="module", params=["videoprism", "qwen3_vl"])
+@pytest.fixture(scope="module", params=["videoprism", "qwen3_vl", "naflex"])
 def folder(request, tmp_path_factory):
     made = tmp_path_factory.mktemp(request.param)
     getattr(native_models, request.param)(made)
