@@ -106,12 +106,11 @@ class NaFlex(ClipEncoder):
         values = self._values(clip.frames, size=(rows * self._patch, columns * self._patch))
         count = len(values)
         parts = values.reshape(count, 3, rows, self._patch, columns, self._patch)
-        device = clip.frames.device
+        patches = parts.permute(0, 2, 4, 3, 5, 1).reshape(count, rows * columns, -1)
+        device = patches.device
         found = encoder.get_image_features(
-            pixel_values=parts.permute(0, 2, 4, 3, 5, 1).reshape(count, rows * columns, -1),
-            pixel_attention_mask=torch.ones(
-                count, rows * columns, dtype=torch.int32, device=device
-            ),
+            pixel_values=patches,
+            pixel_attention_mask=torch.ones(patches.shape[:2], dtype=torch.int32, device=device),
             spatial_shapes=torch.tensor([[rows, columns]] * count, device=device),
         )
         ones = torch.ones(1, count, dtype=torch.int64, device=device)

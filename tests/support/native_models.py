@@ -185,7 +185,8 @@ def naflex(folder, *, patches=12):
     model = drawn_wide(transformers.Siglip2Model(config))
     model.save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
-    images = transformers.Siglip2ImageProcessorPil(
+    std = [0.5, 0.4, 0.6]
+    images = transformers.Siglip2ImageProcessorPil(max_num_patches=patches, image_std=std)
         max_num_patches=patches, image_std=[0.5, 0.4, 0.6]
     )
     images.save_pretrained(folder)

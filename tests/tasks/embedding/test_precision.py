@@ -33,6 +33,9 @@ def test_bf16_is_near_fp32_and_a_row_depends_on_itself_alone(family, options):
     wanted, found = features(exact), features(half)
     for side in (0, 1):
         for name, x in wanted[side].items():
+            if name == "vectors":  # of a head that starts at the identity: zeros
+                assert not x.any() and not found[side][name].any()
+                continue
             off = float((x - found[side][name]).abs().max() / x.abs().max())
             assert off == 0 if name in ("mask", "counts") else 0 < off < 3 * OFF, name
             if name == "embedding":
