@@ -187,7 +187,5 @@ def naflex(folder, *, patches=12):
     byte_tokenizer().save_pretrained(folder)
     std = [0.5, 0.4, 0.6]
     images = transformers.Siglip2ImageProcessorPil(max_num_patches=patches, image_std=std)
-        max_num_patches=patches, image_std=[0.5, 0.4, 0.6]
-    )
     images.save_pretrained(folder)
     return model
