@@ -231,7 +231,7 @@ class EvaluateConfig(Options):
     rivals: Literal["videos", "captions"] = "videos"
     """Whom a video's best caption is ranked against: other videos' best, or (AdaCLIP) every one."""
     rerank: tuple[str, ...] = ()
-    """Re-rankings reported apart: dual_softmax, …"""
+    """Re-rankings reported apart: dual_softmax, or sk_norm, which asks the training split."""
     bootstrap: int = Field(default=1000, ge=0)
     """Resamples of the 95 % interval; 0: none."""
     block: int = Field(default=512, ge=1)

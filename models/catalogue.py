@@ -75,11 +75,20 @@ CATALOGUE: tuple[Known, ...] = (
     ),
     Known(
         name="SigLIP, SigLIP 2",
-        given_as="hf:google/siglip2-… of type siglip, siglip2",
+        given_as="hf:google/siglip2-… of type siglip",
         family="frozen",
         vector="its own",
         frames="any number",
-        pixels="squash (NaFlex: crop)",
+        pixels="squash",
+        licence="Apache-2.0",
+    ),
+    Known(
+        name="SigLIP 2 NaFlex",
+        given_as="hf:google/siglip2-…-naflex of type siglip2",
+        family="frozen",
+        vector="its own",
+        frames="any number",
+        pixels="own proportions, at most 256 patches of 16",
         licence="Apache-2.0",
     ),
     Known(

@@ -120,6 +120,10 @@ class RetrievalModel(nn.Module, ABC):
         scale = self.logit_scale.exp()
         return scale * (self.text_vectors(text) @ self.video_vectors(video).T)
 
+    def components(self, text: TextFeatures, video: VideoFeatures) -> tuple[Tensor, ...]:
+        """Logits [T, V] whose mean is `similarity`: one, but of a family that averages scores."""
+        return (self.similarity(text, video),)
+
     def scorer(self, text: TextFeatures) -> Callable[[VideoFeatures], Tensor]:
         """`similarity` of these texts, without gradients; what they bring is computed once."""
         return partial(self.similarity, text)

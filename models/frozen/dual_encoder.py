@@ -1,8 +1,8 @@
 """Dual encoders of Hugging Face `transformers`, used as they are: mean-pooled frames, no training.
 
-CLIP- and SigLIP-shaped checkpoints (SigLIP2 of fixed resolution and NaFlex, OpenCLIP's and
-MetaCLIP's conversions). Tokenizer, frame size, mean and std are the checkpoint's own. The package
-is the optional extra `[hf]`; code that a checkpoint brings along is never run.
+CLIP- and SigLIP-shaped checkpoints (SigLIP2 of fixed resolution, OpenCLIP's and MetaCLIP's
+conversions; NaFlex is `naflex`). Tokenizer, frame size, mean and std are the checkpoint's own. The
+package is the optional extra `[hf]`; code that a checkpoint brings along is never run.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from reelvec.configs.decoding import FrameForm
-from reelvec.models.clip.architecture import MAX_LAYERS
 from reelvec.models.clip.packing import encode_packed
 from reelvec.models.costs import Macs
-from reelvec.models.errors import InputError, WeightsError
+from reelvec.models.errors import InputError
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.frozen.clip import FrozenOptions
@@ -26,13 +25,12 @@ from reelvec.models.frozen.counting import dual_encoder_macs
 from reelvec.models.frozen.input import OwnInput
 from reelvec.models.frozen.loading import load
 from reelvec.models.frozen.packed_files import json_file, unpacked
-from reelvec.models.frozen.preprocessing import MAX_NUMBER, number_of, preprocessing_of
+from reelvec.models.frozen.preprocessing import check_numbers, number_of, preprocessing_of
 from reelvec.models.temporal import pool, unit
 
-__all__ = ["DualEncoder"]
+__all__ = ["DualEncoder", "vector_of"]
 
 _SCALE = "encoder.logit_scale"
-_SIGLIP = ("siglip", "siglip2")
 _REMEDY = "save model, tokenizer and image processor into one folder with save_pretrained"
 
 
@@ -62,7 +60,7 @@ class DualEncoder(RetrievalModel):
         """
         contents = unpacked(files)
         config = _json(contents, "config.json")
-        _check_numbers(config)
+        check_numbers(config)
         options.check_none("this dual encoder")
         seen = preprocessing_of(contents)
         self._pixels, self.mean, self.std = seen.form, seen.mean, seen.std
@@ -71,9 +69,6 @@ class DualEncoder(RetrievalModel):
         )
         self.encoder, self._tokenizer = load(contents)
         self._width = _width(config)
-        self._patch = 0
-        if config["model_type"] == "siglip2":
-            self._patch = number_of(config, "vision_config", "patch_size", default=16)
         self.register_buffer("files", files.clone())
         self.requires_grad_(False)
 
@@ -134,7 +129,7 @@ class DualEncoder(RetrievalModel):
                 f"tokens of shape {tuple(tokens.shape)}: this model takes [T, {self.max_words}]"
             )
         encoder: Any = self.encoder
-        return TextFeatures({"embedding": unit(_vector(encoder.get_text_features(tokens)))})
+        return TextFeatures({"embedding": unit(vector_of(encoder.get_text_features(tokens)))})
 
     def encode_video(self, frames: Tensor, mask: Tensor, **_: Any) -> VideoFeatures:
         """`embedding` [V, D]: the unit mean of unit frames."""
@@ -142,9 +137,7 @@ class DualEncoder(RetrievalModel):
 
     def _images(self, frames: Tensor) -> Tensor:
         encoder: Any = self.encoder
-        frames = frames.to(encoder.dtype)
-        shown = _in_patches(frames, self._patch) if self._patch else {"pixel_values": frames}
-        return _vector(encoder.get_image_features(**shown))
+        return vector_of(encoder.get_image_features(pixel_values=frames.to(encoder.dtype)))
 
 
 def _own_input(files: Mapping[str, bytes]) -> OwnInput:
@@ -153,7 +146,7 @@ def _own_input(files: Mapping[str, bytes]) -> OwnInput:
     Raises:
         WeightsError: numbers that cannot be, or files that do not say it.
     """
-    _check_numbers(_json(files, "config.json"))
+    check_numbers(_json(files, "config.json"))
     return OwnInput(preprocessing_of(files).form)
 
 
@@ -173,48 +166,20 @@ def _json(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
     return json_file(files, name, remedy=_REMEDY)
 
 
-def _check_numbers(config: Mapping[str, Any]) -> None:
-    for tower in ("text_config", "vision_config"):
-        section = config.get(tower, {})
-        if not isinstance(section, Mapping):
-            raise WeightsError(f"config.json gives no object as {tower}; take the checkpoint's own")
-        for key, value in section.items():
-            most = MAX_LAYERS if key == "num_hidden_layers" else MAX_NUMBER
-            if isinstance(value, int) and abs(value) > most:
-                raise WeightsError(
-                    f"config.json gives {tower}.{key} as ({value!s:.40}); at most {most:,}"
-                )
-
-
-def _in_patches(frames: Tensor, patch: int) -> dict[str, Tensor]:
-    """Frames [N, 3, S, S] as NaFlex takes them: patches [N, (S/patch)^2, patch^2 * 3], no padding.
-
-    Source: transformers, image_processing_siglip2.convert_image_to_patches.
-    """
-    count, _, size, _ = frames.shape
-    side = size // patch
-    patches = frames.reshape(count, 3, side, patch, side, patch).permute(0, 2, 4, 3, 5, 1)
-    return {
-        "pixel_values": patches.reshape(count, side * side, -1),
-        "pixel_attention_mask": frames.new_ones(count, side * side, dtype=torch.int32),
-        "spatial_shapes": torch.full((count, 2), side, dtype=torch.int64, device=frames.device),
-    }
-
-
 def _text_length(config: Mapping[str, Any]) -> int:
     """Tokens the text tower was made for."""
-    default = 64 if config.get("model_type") in _SIGLIP else 77
+    default = 64 if config.get("model_type") == "siglip" else 77
     return number_of(config, "text_config", "max_position_embeddings", default=default)
 
 
 def _width(config: Mapping[str, Any]) -> int:
     """Numbers of a vector."""
-    if config["model_type"] in _SIGLIP:
+    if config["model_type"] == "siglip":
         return number_of(config, "vision_config", "hidden_size", default=768)
     return int(config.get("projection_dim", 512))
 
 
-def _vector(output: Any) -> Tensor:
+def vector_of(output: Any) -> Tensor:
     """What `get_*_features` gave: a tensor up to transformers 4, an output with one since."""
     vector: Tensor = output if isinstance(output, Tensor) else output.pooler_output
     return vector.float() if vector.dtype in (torch.float16, torch.bfloat16) else vector

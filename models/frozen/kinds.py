@@ -16,6 +16,7 @@ from reelvec.models.frozen.dual_encoder import DualEncoder
 from reelvec.models.frozen.embedding_gemma2 import EmbeddingGemma2
 from reelvec.models.frozen.input import OwnInput
 from reelvec.models.frozen.loading import check_package
+from reelvec.models.frozen.naflex import NaFlex
 from reelvec.models.frozen.packed_files import is_open_clip, json_file, unpacked
 from reelvec.models.frozen.perception import PerceptionEncoder
 from reelvec.models.frozen.perception_video import PerceptionVideo
@@ -42,7 +43,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "clip": Kind(DualEncoder),
         "metaclip_2": Kind(DualEncoder),
         "siglip": Kind(DualEncoder),
-        "siglip2": Kind(DualEncoder),
+        "siglip2": Kind(NaFlex),
         "videoprism": Kind(VideoPrism, version="5.13"),
         "embedding_gemma2": Kind(EmbeddingGemma2, version="5.19"),
         "qwen3_vl": Kind(Qwen3VLEmbedding, version="5.0"),

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from reelvec.configs.decoding import FrameForm
+from reelvec.models.clip.architecture import MAX_LAYERS
 from reelvec.models.errors import WeightsError
 from reelvec.models.frozen.packed_files import json_file
 
-__all__ = ["MAX_NUMBER", "Preprocessing", "number_of", "preprocessing_of"]
+__all__ = [
+    "MAX_NUMBER",
+    "Preprocessing",
+    "check_numbers",
+    "images_of",
+    "number_of",
+    "preprocessing_of",
+    "values_of",
+]
 
 MAX_NUMBER = 1_000_000
 """In a tower's configuration; the largest there is, is a vocabulary."""
@@ -33,22 +41,14 @@ def preprocessing_of(files: Mapping[str, bytes]) -> Preprocessing:
     """Of a dual encoder's unpacked small files.
 
     SigLIP's processors make the whole picture a square with Pillow, CLIP's crop unless they say
-    otherwise. NaFlex takes any shape: here the centre crop, the square that uses all its patches
-    and no position twice.
+    otherwise.
 
     Raises:
         WeightsError: files that are missing, or do not say enough.
     """
-    config, images = json_file(files, "config.json", remedy=_REMEDY), _images(files)
-    try:
-        mean, std = (tuple(map(float, images[key])) for key in ("image_mean", "image_std"))
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"the checkpoint's image processor does not say {error}") from None
+    config, images = json_file(files, "config.json", remedy=_REMEDY), images_of(files)
+    mean, std = values_of(images)
     kind = config.get("model_type")
-    if kind == "siglip2":
-        patches = number_of(config, "vision_config", "num_patches", default=256)
-        side = math.isqrt(patches) * number_of(config, "vision_config", "patch_size", default=16)
-        return Preprocessing(FrameForm(size=side), mean, std)
     size = number_of(config, "vision_config", "image_size", default=224)
     form: dict[str, Any] = {"size": size}
     form["interpolation"] = _INTERPOLATIONS.get(_plain(images.get("resample")), "bicubic")
@@ -72,7 +72,38 @@ def number_of(config: Mapping[str, Any], tower: str, key: str, *, default: int) 
     return number
 
 
-def _images(files: Mapping[str, bytes]) -> Mapping[str, Any]:
+def check_numbers(config: Mapping[str, Any]) -> None:
+    """Refuse a configuration whose towers cannot be.
+
+    Raises:
+        WeightsError: names the number.
+    """
+    for tower in ("text_config", "vision_config"):
+        section = config.get(tower, {})
+        if not isinstance(section, Mapping):
+            raise WeightsError(f"config.json gives no object as {tower}; take the checkpoint's own")
+        for key, value in section.items():
+            most = MAX_LAYERS if key == "num_hidden_layers" else MAX_NUMBER
+            if isinstance(value, int) and abs(value) > most:
+                raise WeightsError(
+                    f"config.json gives {tower}.{key} as ({value!s:.40}); at most {most:,}"
+                )
+
+
+def values_of(images: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of an image processor's settings.
+
+    Raises:
+        WeightsError: it does not say them.
+    """
+    try:
+        mean, std = (tuple(map(float, images[key])) for key in ("image_mean", "image_std"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"the checkpoint's image processor does not say {error}") from None
+    return mean, std
+
+
+def images_of(files: Mapping[str, bytes]) -> Mapping[str, Any]:
     """The image processor's settings; newer files hold them beside the tokenizer's."""
     name = "preprocessor_config.json"
     if name in files or "processor_config.json" not in files:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import torch
@@ -10,7 +10,13 @@ from torch import Tensor
 
 from reelvec.models.ranking.metrics import Blocks
 
-__all__ = ["RERANKINGS", "dual_softmax"]
+__all__ = ["RERANKINGS", "RERANKING_NAMES", "SK_NORM", "Parts", "dual_softmax", "sinkhorn_bias"]
+
+SK_NORM = "sk_norm"
+"""The re-ranking that also asks the training split; see `sinkhorn_bias`."""
+Parts = Callable[[], Iterable[Tensor]]
+"""Blocks [c, t, V] of the c parts whose mean a score is: of all queries, from the start anew."""
+_ROUNDS = 4
 
 
 def dual_softmax(
@@ -50,8 +56,48 @@ def dual_softmax(
     return rows
 
 
+def sinkhorn_bias(parts: Parts) -> Tensor:
+    """UCoFiA's SK-norm: what is added to every score of a candidate, float64 [V].
+
+    Training queries are scored against the candidates, each part by itself. Two vectors are
+    scaled in turn until each query and each candidate has the same share of exp(scores); the
+    candidate's is its bias, so that one which every query likes loses what it has too much. Kept
+    in logarithms, where a maximum that is taken off first changes nothing.
+
+    Args:
+        parts: scores of training queries; V candidates.
+
+    Returns:
+        The mean over parts, as scores are a mean of them. Memory O(c V) beside one block.
+
+    Source: specs/more-heads.md 6.4.
+    """
+    taken = -_summed(parts, lambda z: torch.logsumexp(z, dim=1))
+    for _ in range(_ROUNDS):
+
+        def given(z: Tensor, taken: Tensor = taken) -> Tensor:
+            of_query = -torch.logsumexp(z + taken[:, None], dim=2, keepdim=True)
+            return torch.logsumexp(z + of_query, dim=1)
+
+        taken = -_summed(parts, given)
+    return torch.log_softmax(taken, dim=1).mean(dim=0)
+
+
+def _summed(parts: Parts, summed: Callable[[Tensor], Tensor]) -> Tensor:
+    """The logarithm of a sum over all queries, [c, V]."""
+    total: Tensor | None = None
+    for raw in parts():
+        part = summed(torch.as_tensor(raw).double())
+        total = part if total is None else torch.logaddexp(total, part)
+    if total is None:
+        raise ValueError("no blocks: there is no training query to score")
+    return total
+
+
 RERANKINGS = {"dual_softmax": dual_softmax}
-"""By the names `evaluate.rerank` takes."""
+"""By name, those that need no other rows."""
+RERANKING_NAMES = (*RERANKINGS, SK_NORM)
+"""What `evaluate.rerank` takes."""
 
 
 def _log_sum_over_rows(blocks: Blocks, temperature: float) -> Tensor:

@@ -8,7 +8,7 @@ from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.configs.decoding import FrameForm
 from reelvec.configs.schema import TrainConfig
 from reelvec.models.errors import OptionsError
-from reelvec.models.ranking.rerank import RERANKINGS
+from reelvec.models.ranking.rerank import RERANKING_NAMES
 from reelvec.models.registry import (
     ZERO_SHOT,
     family_class,
@@ -149,9 +149,9 @@ def _check_names(config: PipelineConfig) -> None:
         Rule(**config.extract.sampling.model_dump())
     except ValueError as error:
         raise ConfigError(f"extract.{error}", key="extract.sampling") from None
-    unknown = [name for name in config.evaluate.rerank if name not in RERANKINGS]
+    unknown = [name for name in config.evaluate.rerank if name not in RERANKING_NAMES]
     if unknown:
-        known = ", ".join(RERANKINGS)
+        known = ", ".join(RERANKING_NAMES)
         raise ConfigError(
             f"evaluate.rerank names ({unknown[0]}); there are: {known}", key="evaluate.rerank"
         )

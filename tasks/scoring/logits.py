@@ -50,10 +50,18 @@ class Scoring:
     video_vectors: Callable[[Columns], Tensor | None] | None = None
     scorer: Callable[[Columns], Callable[[Columns], Tensor]] | None = None
     """`similarity` in two steps, where texts have something to compute once; None: nothing."""
+    components: Callable[[Columns, Columns], Tensor] | None = None
+    """(texts [T], videos [V]) -> [c, T, V] whose mean is `similarity`; None: that alone."""
 
     def of(self, texts: Columns) -> Callable[[Columns], Tensor]:
         """`similarity` of these texts with any videos."""
         return partial(self.similarity, texts) if self.scorer is None else self.scorer(texts)
+
+    def parts(self, texts: Columns, videos: Columns) -> Tensor:
+        """What the score is the mean of, [c, T, V]."""
+        if self.components is None:
+            return self.similarity(texts, videos)[None]
+        return self.components(texts, videos)
 
 
 def dot_product(*, scale: float = 1.0) -> Scoring:
@@ -95,6 +103,12 @@ def scoring_of(model: RetrievalModel) -> Scoring:
 
         return score
 
+    @torch.inference_mode()
+    def components(texts: Columns, videos: Columns) -> Tensor:
+        text = TextFeatures.from_columns(texts, columns=model.text_columns).to(device=device)
+        video = VideoFeatures.from_columns(videos, columns=model.video_columns).to(device=device)
+        return torch.stack(model.components(text, video)).cpu()
+
     def text_vectors(texts: Columns) -> Tensor | None:
         return whole_vectors(TextFeatures.from_columns(texts, columns=model.text_columns))
 
@@ -107,6 +121,7 @@ def scoring_of(model: RetrievalModel) -> Scoring:
         tuple(model.video_columns),
         bound=model.score_bound() if isinstance(model, Bounded) else None,
         scorer=scorer,
+        components=components,
         text_vectors=text_vectors,
         video_vectors=video_vectors,
     )

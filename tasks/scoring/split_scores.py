@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -20,17 +21,18 @@ from reelvec.models.ranking.metrics import (
     summarize_both,
 )
 from reelvec.models.ranking.ranks import RankSweep
-from reelvec.models.ranking.rerank import RERANKINGS
 from reelvec.models.ranking.running_top import RunningTop
 from reelvec.models.ranking.topk import TopK
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.tasks.scoring.logits import Scoring, one_thread
+from reelvec.tasks.scoring.rerankings import Rerankings, check_names
 from reelvec.tasks.scoring.rows import MetricRow
-from reelvec.tasks.scoring.split_matrix import SplitMatrix, UnscorableError
+from reelvec.tasks.scoring.split_matrix import SplitMatrix
 from reelvec.tasks.scoring.split_rows import SplitRows, open_rows
 
 __all__ = ["TOP", "Scores", "score_split"]
 
+DIRECTIONS: tuple[Literal["t2v"], Literal["v2t"]] = ("t2v", "v2t")
 TOP = 5
 """Best videos kept for each caption."""
 
@@ -64,10 +66,7 @@ def score_split(embeddings: Snapshot, *, options: EvaluateConfig, scoring: Scori
     Raises:
         UnscorableError: a score is NaN, or a re-ranking is not known.
     """
-    unknown = [name for name in options.rerank if name not in RERANKINGS]
-    if unknown:
-        known = ", ".join(RERANKINGS)
-        raise UnscorableError(f"evaluate.rerank names {unknown[0]!r}; there are: {known}")
+    check_names(options.rerank)
     with (
         one_thread(),
         torch.inference_mode(),
@@ -87,11 +86,17 @@ def score_split(embeddings: Snapshot, *, options: EvaluateConfig, scoring: Scori
             within=videos.ids("video_id"),
         ) as texts,
     ):
-        return _score(texts, videos, options=options, scoring=scoring)
+        rerankings = Rerankings(embeddings, texts, videos, scoring=scoring, height=options.block)
+        return _score(texts, videos, options=options, scoring=scoring, rerankings=rerankings)
 
 
 def _score(
-    texts: SplitRows, videos: SplitRows, *, options: EvaluateConfig, scoring: Scoring
+    texts: SplitRows,
+    videos: SplitRows,
+    *,
+    options: EvaluateConfig,
+    scoring: Scoring,
+    rerankings: Rerankings,
 ) -> Scores:
     video_ids = videos.ids("video_id")
     place = {video_id: row for row, video_id in enumerate(video_ids)}
@@ -114,9 +119,9 @@ def _score(
     protocol = "multi" if np.bincount(owners).max() > 1 else "single"
     metrics = _rows(plain, protocol)
     for name in options.rerank:
-        for direction in ("t2v", "v2t"):
+        for direction in DIRECTIONS:
             reranked = evaluate_similarity(
-                RERANKINGS[name](matrix.rows, direction=direction),
+                rerankings.blocks(name, matrix, direction=direction),
                 text_to_video=owners,
                 n_videos=len(videos),
                 options=settings,

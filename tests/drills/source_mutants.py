@@ -88,7 +88,7 @@ NOT_VECTORS = {
     "recognise", "original_settings", "set_activation_checkpointing", "__repr__",
     "_check", "_check_header", "_check_picks", "header_options", "_refusal",
     "_describe", "_detail", "_changed", "_damaged", "_check_content", "_check_unchanged", "_stat",
-    "sees_batch", "OriginalSettings", "missing",
+    "sees_batch", "OriginalSettings", "missing", "macs", "token_macs", "score_bound",
     "CountDiffersError", "JobLimits", "FileLimits",
 }  # fmt: skip
 """Functions that say, check or recognise, but decide no vector."""

@@ -249,3 +249,21 @@ class _PeCore(torch.nn.Module):
 
     def forward(self, pixels):
         return types.SimpleNamespace(logits=self.timm_model(pixels))
+
+
+def naflex(folder, *, patches=12):
+    """SigLIP 2 of any proportions: at most `patches` patches of 16; vectors of 32 numbers."""
+    import transformers
+
+    tower = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    tower |= {"num_attention_heads": 2}
+    text = tower | {"vocab_size": 300, "max_position_embeddings": 24, "projection_size": 32}
+    vision = tower | {"num_patches": 16, "patch_size": 16}
+    config = transformers.Siglip2Config(text_config=text, vision_config=vision)
+    model = drawn_wide(transformers.Siglip2Model(config))
+    model.save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    std = [0.5, 0.4, 0.6]
+    images = transformers.Siglip2ImageProcessorPil(max_num_patches=patches, image_std=std)
+    images.save_pretrained(folder)
+    return model

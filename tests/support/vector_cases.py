@@ -385,6 +385,12 @@ def starts():
         ("frozen", {}),
         ("adaclip", {"policy": "raw", "top_k": 3, "hidden_dim": 8, "sim_header": "transformer"}),
         ("adaclip", {"sim_header": "seqTransf", "frame_agg": "transformer"}),
+        ("xpool", {}),
+        ("drl", {"wti_arch": 3}),
+        ("drl", {"wti_arch": 1, "interaction": "wti"}),
+        ("ts2net", {"shift_layers": [0], "n_div": 2}),
+        ("ucofia", {"shift_layers": [1], "n_div": 2, "code": "eval_t2v"}),
+        ("teachclip", {}),
     ):
         torch.manual_seed(6)
         model = build(
@@ -462,6 +468,7 @@ def xclip():
 
 def heads():
     """Columns and scores of the heads papers compare with, and the released forms."""
+    of_heads_of_64 = dict.fromkeys(("embed_dim", "vision_width", "text_width", "head_dim"), 64)
     tokens = {"shift_layers": [0], "n_div": 2, "cross_num_hidden_layers": 1, "num_samples": 9}
     variants = (
         ("xpool", {}),
@@ -471,6 +478,7 @@ def heads():
         ("drl", {"interaction": "wti", "wti_arch": 3, "sim_header": "seqLSTM"}),
         ("drl", {"pair_mask": "legacy", "cross_num_hidden_layers": 1}),
         ("drl", {"interaction": "xti", "cross_num_hidden_layers": 1}),
+        ("drl", {"interaction": "xti", "cross_num_hidden_layers": 1, "sizes": of_heads_of_64}),
         ("ts2net", tokens),
         ("ts2net", tokens | {"mask_layout": "legacy", "selection": "hard"}),
         ("ts2net", tokens | {"topk": 2, "n_div": 1, "shift_layers": [0, 1], "sigma": 0.2}),
@@ -485,6 +493,8 @@ def heads():
 
 def heads_in_training():
     """What the heads compute in training alone: terms, losses beside them, weights, gradients."""
+    from reelvec.models.drl.decorrelation import correlation
+
     tokens = {"shift_layers": [0], "n_div": 2, "cross_num_hidden_layers": 1, "num_samples": 9}
     teachclip = {"cross_num_hidden_layers": 1}
     drl = {"sim_header": "meanP", "cdcr_lambda": 0.1, "cdcr_alpha1": 0.7, "cdcr_alpha2": 0.2}
@@ -495,7 +505,7 @@ def heads_in_training():
         ("drl", drl | {"cdcr": 1}),
         ("drl", drl | {"interaction": "ti", "cdcr": 2, "cdcr_guard": "legacy"}),
         ("drl", drl | {"cdcr": 3, "wti_arch": 1}),
-        ("drl", drl | {"cdcr": 3, "pair_mask": "legacy"}),
+        ("drl", drl | {"cdcr": 3, "pair_mask": "legacy", "sim_header": "seqTransf"}),
         ("drl", {"interaction": "xti", "cross_num_hidden_layers": 1}),
         ("ts2net", tokens),
         ("ts2net", tokens | {"sim_header": "seqLSTM", "selection": "hard"}),
@@ -504,7 +514,10 @@ def heads_in_training():
         ("teachclip", teachclip | {"weight_mask": "legacy", "frame_temperature": 0.3}),
         ("teachclip", {"sim_header": "meanP"}),
     )
-    return {f"{name} {options}": head_step(name, **options) for name, options in variants}
+    found = {f"{name} {options}": head_step(name, **options) for name, options in variants}
+    left, right = (torch.from_numpy(noise(side, (6, 3))) for side in ("left", "right"))
+    left[:, 0] = 1 + 1e-8 * left[:, 0]  # a channel that says next to nothing
+    return found | {"guarded": sums_of(correlation(left, right, guard=True, total=6))}
 
 
 def head_step(name, **options):
@@ -537,6 +550,12 @@ def head_step(name, **options):
         own = [x.flatten() for key, x in sorted(moved.items()) if key.split(".")[0] == part]
         found[f"gradient {part}"] = sums_of(torch.cat(own))
     found["rates"] = dict(model.rate_factors)
+    found["draws"] = model.options.draws_noise
+    for side, columns in (
+        ("text", model.backbone_text_columns),
+        ("video", model.backbone_video_columns),
+    ):
+        found[f"kept {side}"] = {n: [list(c.shape), c.kind] for n, c in columns.items()}
     return found
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from reelvec.models.ranking.metrics import evaluate_similarity
-from reelvec.models.ranking.rerank import dual_softmax
+from reelvec.models.ranking.rerank import dual_softmax, sinkhorn_bias
 
 
 def naive(logits, direction, temperature):
@@ -55,3 +55,37 @@ def test_bad_arguments():
         dual_softmax(lambda: [], direction="both")
     with pytest.raises(ValueError, match="no blocks"):
         list(dual_softmax(lambda: [])())
+
+
+def naive_bias(scores):
+    """specs/more-heads.md 6.4 to the letter, of one part [queries, candidates]."""
+    kernel = torch.exp(scores - scores.max())
+    b = 1 / kernel.sum(0)
+    for _ in range(4):
+        a = 1 / (kernel @ b)
+        b = 1 / (a @ kernel)
+    return torch.log_softmax(torch.log(b) - torch.log(b).max(), dim=0)
+
+
+@pytest.mark.parametrize("block", [1, 4, 100])
+def test_sk_norm_is_the_specification(block):
+    generator = torch.Generator().manual_seed(3)
+    parts = torch.randn(3, 13, 6, generator=generator, dtype=torch.float64) * 5
+    wanted = sum(naive_bias(part) for part in parts) / 3
+    found = sinkhorn_bias(lambda: parts.split(block, dim=1))
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    mean_first = naive_bias(parts.mean(0))
+    assert (found - mean_first).abs().max() > 0.1, "each part has its own"
+    with pytest.raises(ValueError, match="no training query"):
+        sinkhorn_bias(lambda: [])
+
+
+def test_sk_norm_stays_finite_where_exponentials_are_not():
+    parts = torch.tensor([[[900.0, -900.0, 0.0], [0.0, 880.0, -900.0]]])
+    assert torch.isfinite(sinkhorn_bias(lambda: [parts])).all()
+
+
+def test_sk_norm_takes_from_a_hub_video():
+    """All training texts like video 0; its bias is the lowest."""
+    train = torch.eye(4)[[1, 2, 3, 1]] + torch.tensor([3.0, 0, 0, 0])
+    assert sinkhorn_bias(lambda: [train[None]]).argmin() == 0

@@ -21,6 +21,7 @@ from reelvec.tasks.scoring.evaluate import (
 from reelvec.tasks.scoring.logits import Scoring, dot_product
 from reelvec.tasks.scoring.split_matrix import UnscorableError
 from reelvec.tasks.scoring.split_rows import MissingColumnError
+from tests.models.ranking.test_rerank import naive_bias
 from tests.support.small_store import commit, make_store, plain_captions, plain_videos, video
 
 OPTIONS = EvaluateConfig(bootstrap=50, block=3)
@@ -324,6 +325,48 @@ def test_dual_softmax_is_that_of_the_whole_matrix(store):
     ranks = 1 + (product > product.diagonal()[:, None]).sum(1).double()
     found = value(made, "t2v/MnR", protocol="single+dual_softmax")
     assert found == pytest.approx(float(ranks.mean()))
+
+
+def test_sk_norm_asks_the_training_split_part_by_part(store):
+    """Of a score that is the mean of two; texts of training for t2v, its videos for v2t."""
+
+    def parts(texts, videos):
+        cosines = texts["embedding"] @ videos["embedding"].T
+        return torch.stack([20 * cosines, 8 * cosines.abs()])
+
+    options = OPTIONS.model_copy(update={"rerank": ("sk_norm",)})
+    made = evaluate(
+        store.session,
+        store.embeddings,
+        corpus=store.corpus,
+        options=options,
+        scoring=Scoring(lambda texts, videos: parts(texts, videos).mean(0), components=parts),
+    )
+
+    def rows(split):
+        ids = [v.video_id for v in store.corpus.videos if v.split == split]
+        usable = [v for v in ids if v in store.videos]
+        captions = [store.captions[f"{v}-0"] for v in ids]
+        both = captions, [store.videos[v] for v in usable]
+        return [{"embedding": torch.from_numpy(np.stack(x)).float()} for x in both]
+
+    (texts, videos), (train_texts, train_videos) = rows("test"), rows("train")
+    plain = parts(texts, videos).double().mean(0)
+    by_video = sum(naive_bias(x.double()) for x in parts(train_texts, videos)) / 2
+    by_text = sum(naive_bias(x.double().T) for x in parts(texts, train_videos)) / 2
+    for direction, scores in (("t2v", plain + by_video), ("v2t", (plain + by_text[:, None]).T)):
+        ranks = 1 + (scores > scores.diagonal()[:, None]).sum(1).double()
+        found = value(made, f"{direction}/MnR", protocol="single+sk_norm")
+        assert found == pytest.approx(float(ranks.mean()))
+        assert found != value(made, f"{direction}/MnR")
+
+
+def test_sk_norm_without_a_training_split_says_so(tmp_path):
+    videos = [video(i, split="test") for i in range(4)]
+    store = make_store(tmp_path, videos=videos, captions=plain_captions(videos))
+    options = OPTIONS.model_copy(update={"rerank": ("sk_norm",)})
+    with pytest.raises(UnscorableError, match=r"captions of the split train.*have none"):
+        evaluate(store.session, store.embeddings, corpus=store.corpus, options=options)
 
 
 def test_nan_is_an_error_that_names_caption_and_video(store):
