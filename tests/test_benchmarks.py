@@ -3,7 +3,9 @@
 import pytest
 
 from reelvec.models.clip.architecture import Architecture
-from tests.benchmarks import extraction, heads, training
+from reelvec.tasks.scoring.logits import scoring_of
+from reelvec.tasks.searching.search import best_videos
+from tests.benchmarks import _all_pairs, bounds, extraction, heads, training
 from tests.support import media
 
 TINY = Architecture(
@@ -52,3 +54,17 @@ def test_steps_of_a_head_are_measured_in_each_way(monkeypatch, capsys):
     rows = capsys.readouterr().out.splitlines()[2:]
     assert [row.split(" | ")[2] for row in rows] == list(heads.WAYS)
     assert all(float(row.split(" | ")[3]) > 0 for row in rows)
+
+
+@pytest.mark.parametrize("name", _all_pairs.LOST)
+def test_brute_force_has_the_answers_of_every_row_s_score(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(_all_pairs, "VIDEOS", 48)
+    model = bounds.model_of(name)
+    drawn, scoring = bounds.Drawn(model, near=0.9), scoring_of(model)
+    table = bounds.table_of(tmp_path, drawn, videos=150)
+    texts = [drawn.text(number, videos=150) for number in range(3)]
+    found, again, apart = _all_pairs.best_of_all(name, model, table, texts, scoring=scoring, top=5)
+    expected = [
+        best_videos(text.columns(), embeddings=table, top=5, scoring=scoring) for text in texts
+    ]
+    assert found == expected and 5 <= again < 100 and 0 < apart < 1

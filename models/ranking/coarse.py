@@ -9,7 +9,7 @@ products q.x and q'.x' differ by at most |e| |x'| + |q| |f|.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -55,11 +55,16 @@ class Near(NamedTuple):
 
     def highest(self) -> Tensor:
         """No less than the highest product of each video, float64 [V]."""
-        return self.whole.amax(dim=(0, 2)).double() * self.step + self.error
+        return self._over_rows(torch.amax).amax(dim=1).double() * self.step + self.error
 
     def lowest(self) -> Tensor:
         """No more than the lowest product of each video, float64 [V]."""
-        return self.whole.amin(dim=(0, 2)).double() * self.step - self.error
+        return self._over_rows(torch.amin).amin(dim=1).double() * self.step - self.error
+
+    def _over_rows(self, reduce: Callable[..., Tensor]) -> Tensor:
+        """[V, n]; reduced first, and alone: both axes at once take twenty times as long."""
+        found: Tensor = self.whole[0] if len(self.whole) == 1 else reduce(self.whole, dim=0)
+        return found
 
 
 class RoundedRows(NamedTuple):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -83,15 +84,17 @@ class Searcher:
 
     def best(
         self,
-        query: Columns,
+        queries: Sequence[Columns],
         *,
         scoring: Scoring,
         top: int,
         split: str | None = None,
         only: pa.Array | None = None,
         at_most: int | None = None,
-    ) -> Answers:
-        """The `top` videos, of `only` these ids, for the features of one text.
+    ) -> list[Answers]:
+        """The `top` videos, of `only` these ids, for the features of each text.
+
+        Where the score allows it, one product serves several texts.
 
         Raises:
             RequestError: `at_most` are to be scored, and the score has no bound to choose them by.
@@ -101,27 +104,25 @@ class Searcher:
                 f"no more than {at_most:,} videos were to be scored, and the score of this run's"
                 " family has no bound to choose them by; leave it out"
             )
+        options: dict[str, Any] = {"top": top, "split": split, "only": only}
         if scoring.video_columns == (EMBEDDING,):
-            check_query(query)
-            return self._best_of(query[EMBEDDING].float().numpy(), top, split=split, only=only)
-        find: Callable[..., Ranking]
+            for query in queries:
+                check_query(query)
+            vectors = [query[EMBEDDING].float().numpy() for query in queries]
+            return self._by_vectors(np.concatenate(vectors), **options) if vectors else []
+        finds: Iterable[Callable[..., Ranking]]
         if self._settings is not None:
-            find = partial(self.two_stages(scoring, self._settings).best, query)
+            stages = self.two_stages(scoring, self._settings)
+            finds = (partial(stages.best, query) for query in queries)
         elif scoring.bound is not None:
-            find = partial(self._bounded(scoring, scoring.bound).best, query, at_most=at_most)
+            bounded = self._bounded(scoring, scoring.bound).each(queries)
+            finds = (partial(find, at_most=at_most) for find in bounded)
         else:
-            find = partial(
-                best_videos,
-                query,
-                embeddings=self._embeddings,
-                scoring=scoring,
-                table=self.table,
+            every = partial(
+                best_videos, embeddings=self._embeddings, scoring=scoring, table=self.table
             )
-
-        def rank(wanted: int) -> Ranking:
-            return find(top=wanted, split=split, only=only)
-
-        return self._ranked(rank, top=top, unit=scoring.unit)
+            finds = (partial(every, query) for query in queries)
+        return [self._ranked(find, unit=scoring.unit, **options) for find in finds]
 
     def nearest(
         self,
@@ -152,14 +153,7 @@ class Searcher:
             raise RequestError("a vector is zero; it has no direction to search in")
         length[np.abs(length - 1) < _UNIT] = 1.0  # one of ours: its bits are those of the table
         queries = (vectors / length).astype(np.float32)
-        if self.table == WINDOWS:
-            return [
-                self._best_of(query, top, split=split, only=only)
-                for query in np.split(queries, len(queries))
-            ]
-        unit = dot_product().unit
-        found = self.ranks.best(queries, top=top, split=split, only=only)
-        return [self._answers(one, unit=unit) for one in found]
+        return self._by_vectors(queries, top=top, split=split, only=only)
 
     def like(
         self,
@@ -264,24 +258,31 @@ class Searcher:
     def _reader(self) -> FrameReader | None:
         return self.frames if self._times else None
 
-    def _best_of(
-        self,
-        query: npt.NDArray[np.float32],
-        top: int,
-        *,
-        split: str | None,
-        only: pa.Array | None,
+    def _by_vectors(
+        self, queries: npt.NDArray[np.float32], *, top: int, **options: Any
+    ) -> list[Answers]:
+        """By unit vectors [Q, D]."""
+        unit = dot_product().unit
+        if self.table != WINDOWS:
+            found = self.ranks.best(queries, top=top, **options)
+            return [self._answers(one, unit=unit) for one in found]
+
+        def find(query: npt.NDArray[np.float32], **asked: Any) -> Ranking:
+            return self.ranks.best(query[None], **asked)[0]
+
+        return [
+            self._ranked(partial(find, query), unit=unit, top=top, **options) for query in queries
+        ]
+
+    def _ranked(
+        self, find: Callable[..., Ranking], *, unit: str, top: int, **options: Any
     ) -> Answers:
-        """By one vector [1, D]."""
+        if self.table != WINDOWS:
+            return self._answers(find(top=top, **options), unit=unit)
 
         def rank(wanted: int) -> Ranking:
-            return self.ranks.best(query, top=wanted, split=split, only=only)[0]
+            return find(top=wanted, **options)
 
-        return self._ranked(rank, top=top, unit=dot_product().unit)
-
-    def _ranked(self, rank: Callable[[int], Ranking], *, top: int, unit: str) -> Answers:
-        if self.table != WINDOWS:
-            return self._answers(rank(top), unit=unit)
         ranking, windows = best_apart(rank, windows=self._windows, top=top)
         rows = [
             window_row(place, score, one, video=self.videos.find(one.video_id), reader=self._reader)

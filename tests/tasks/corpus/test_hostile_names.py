@@ -95,7 +95,7 @@ def found_by_its_own_vector(config, snapshot):
     searcher, answers = Searcher(snapshot, corpus=corpus), {}
     for row in read_table(snapshot, "videos").to_pylist():
         query = {"embedding": torch.tensor([row["embedding"]], dtype=torch.float32)}
-        best = searcher.best(query, scoring=dot_product(), top=1).rows[0]
+        best = searcher.best([query], scoring=dot_product(), top=1)[0].rows[0]
         json.dumps(best.as_dict())
         answers[row["video_id"]] = (best.video_id, best.path)
     return answers

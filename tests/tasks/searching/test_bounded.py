@@ -14,6 +14,7 @@ from reelvec.tasks.scoring.logits import scoring_of
 from reelvec.tasks.searching import bounded
 from reelvec.tasks.searching.bounded import BoundedIndex
 from reelvec.tasks.searching.search import best_videos
+from reelvec.tasks.searching.searcher import Searcher
 from tests.models.test_bounding import FAMILIES, drawn, made
 
 
@@ -87,6 +88,26 @@ def test_windows_are_searched_as_videos_are(tmp_path, monkeypatch):
             text.columns(), embeddings=table, scoring=scoring, table="windows", **options
         )
         assert found == expected and found.scored < found.videos == expected.videos
+
+
+@pytest.mark.parametrize("name", ["xpool_heads", "ts2net", "ucofia", "xclip"])
+def test_several_queries_are_each_answered_as_alone(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(bounded, "_FIRST", 8)
+    monkeypatch.setattr(bounded, "_TOGETHER", 3)
+    model = made(name, seed=0)
+    texts, videos = zip(*(drawn(model, "near", videos=90, seed=s) for s in range(4)), strict=True)
+    scoring = scoring_of(model)
+    table = table_of(tmp_path, videos[0], half=True)
+    index, queries = index_of(table, scoring), [text.columns() for text in texts]
+    found = [best(top=6, split="test") for best in index.each(queries)]
+    alone = [index.best(query, top=6, split="test") for query in queries]
+    assert [(one, one.scored) for one in found] == [(one, one.scored) for one in alone]
+    searcher = Searcher(table, corpus=table)
+    monkeypatch.setattr(searcher, "_answers", lambda ranking, unit: ranking)
+    assert found == searcher.best(queries, scoring=scoring, top=6, split="test")
+    for text, one in zip(texts, found, strict=True):
+        _, expected = both(index, table, text, scoring, top=6, split="test")
+        assert one == expected
 
 
 @pytest.mark.parametrize("name", ["ts2net", "xclip"])

@@ -42,7 +42,7 @@ def search(query, store, *, top, embeddings=None, frames=None):
     searcher = Searcher(
         embeddings or store.embeddings, corpus=store.corpus.ref.open(), frames=frames
     )
-    return searcher.best(query, scoring=dot_product(), top=top)
+    return searcher.best([query], scoring=dot_product(), top=top)[0]
 
 
 @pytest.mark.parametrize("top", [1, 4, 19, 500])
