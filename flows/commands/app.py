@@ -35,6 +35,7 @@ from reelvec.flows.commands import (
     training,
     weights,
 )
+from reelvec.flows.console.imports import leave_pandas
 from reelvec.flows.console.output import say
 
 app = typer.Typer(
@@ -88,3 +89,4 @@ def _before_every_command(
     ] = False,
 ) -> None:
     """Turn videos and captions into retrieval-ready embedding tables, and keep them true."""
+    leave_pandas()

@@ -10,6 +10,7 @@ Absolute numbers are this machine's.
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from functools import partial
@@ -82,7 +83,10 @@ def seconds_of_a_copy(tensors):
     return timed(lambda: [a.copy_(b) for a, b in zip(copies, tensors.values(), strict=True)])
 
 
-def main(gigabytes):
+def main(arguments=()):
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.checkpoints")
+    parser.add_argument("--gigabytes", type=float, default=1.5)
+    gigabytes = parser.parse_args(list(arguments)).gigabytes
     tensors, factor = state(gigabytes), torch.randn(SIDE, SIDE)
     copy = seconds_of_a_copy(tensors)
     print(f"{gigabytes:g} GiB, {torch.get_num_threads()} threads; seconds; a copy: {copy:.2f}")
@@ -102,6 +106,4 @@ def main(gigabytes):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gigabytes", type=float, default=1.5)
-    main(parser.parse_args().gigabytes)
+    main(sys.argv[1:])

@@ -5,10 +5,11 @@
 
 Clips of 5 to 10 s, 320x240 to 640x480 (`_clips`), or those of a folder, as many files of other
 bytes as are wanted, and a broken one; a frozen CLIP with random weights, one frame a second. The
-rival is `_script.py`: a pool of PyAV processes, torch, parts it can go on from. CPU seconds are of whole process trees. Scenarios, each from the state the one
-before left: the first run; nothing changed; one video added; then, from nothing, killed at half
-the first run's clock and run again, both together. The vectors of both are compared: the median
-cosine is printed, since each resizes in its own way. Quote the ratios, and the load.
+rival is `_script.py`: a pool of PyAV processes, torch, parts it can go on from. CPU seconds are of
+whole process trees. Scenarios, each from the state the one before left: the first run; nothing
+changed; one video added; then, from nothing, killed at half the first run's clock and run again,
+both together. The vectors of both are compared: the median cosine is printed, since each resizes in
+its own way. Quote the ratios, and the load.
 """
 
 import argparse
@@ -86,16 +87,16 @@ def theirs(videos, weights, *, size, reader):
 
 
 def scenarios(way, *, out, videos, more, log):
-    """Name -> cost; `more` is the video that is added."""
-    costs = {"first run": tree_cost(way.words(out / "whole"), log=log)}
-    costs["nothing changed"] = tree_cost(way.words(out / "whole"), log=log)
+    """Yields (name, cost), in an order that each builds on; `more` is the video that is added."""
+    whole, killed = way.words(out / "whole"), way.words(out / "killed")
+    first = tree_cost(whole, log=log)
+    yield "first run", first
+    yield "nothing changed", tree_cost(whole, log=log)
     (videos / more.name).hardlink_to(more)
-    costs["one added"] = tree_cost(way.words(out / "whole"), log=log)
+    yield "one added", tree_cost(whole, log=log)
     (videos / more.name).unlink()
-    half = costs["first run"].clock / 2
-    killed = tree_cost(way.words(out / "killed"), kill_after=half, log=log)
-    costs["killed halfway, run again"] = killed + tree_cost(way.words(out / "killed"), log=log)
-    return costs
+    ended = tree_cost(killed, kill_after=first.clock / 2, log=log)
+    yield "killed halfway, run again", ended + tree_cost(killed, log=log)
 
 
 def measured(given, work):
@@ -115,8 +116,9 @@ def measured(given, work):
     for number in range(given.rounds):
         for way in ways:
             out = work / f"out-{number}-{way.name.split()[-1]}"
-            found = scenarios(way, out=out, videos=videos, more=more, log=work / "log")
-            for name, cost in found.items():
+            log = work / "log"
+            for name, cost in scenarios(way, out=out, videos=videos, more=more, log=log):
+                print(f"{way.name}: {name}: {cost}", flush=True)
                 least[way.name][name] = cost.least(least[way.name].get(name, cost))
             tables[way.name] = way.vectors(out / "whole")
     return least, tables

@@ -9,40 +9,16 @@ and the load.
 """
 
 import argparse
-import ctypes
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+from tests.benchmarks._trees import tree_cost
 from tests.drills.bitflips import draw
 
 BESIDE = "import torch"
-PR_SET_CHILD_SUBREAPER = 36
-
-
-def tree_seconds(command):
-    """CPU and clock seconds until every process of the command has ended."""
-    environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
-    started, cpu = time.perf_counter(), 0.0
-    running = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    clock = None
-    while True:
-        try:
-            process, status, usage = os.wait4(-1, 0)
-        except ChildProcessError:
-            return cpu, clock
-        cpu += usage.ru_utime + usage.ru_stime
-        if process == running.pid:
-            clock = time.perf_counter() - started
-            running.returncode = os.waitstatus_to_exitcode(status)
-            if running.returncode:
-                raise RuntimeError(f"{command} ended with {running.returncode}")
 
 
 def python(*words):
@@ -103,27 +79,27 @@ def main(arguments=()):
     parser.add_argument("--videos", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=2)
     given = parser.parse_args(list(arguments))
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # who outlives its parent is ours
     with tempfile.TemporaryDirectory() as folder:
         ground = Ground(Path(folder), videos=given.videos, more=given.rounds)
         ground.add_one()
-        first = tree_seconds(reelvec("run", str(ground.file)))
+        first = tree_cost(reelvec("run", str(ground.file)))
         least = {}
         for _ in range(given.rounds):
             for name, (before, command) in lines(ground).items():
                 if before is not None:
                     before()
-                found = tree_seconds(command)
-                least[name] = tuple(map(min, least.get(name, found), found))
+                found = tree_cost(command)
+                least[name] = found.least(least.get(name, found))
     show(least | {f"the first run, {given.videos} videos": first})
 
 
 def show(least):
-    cpu, clock = least[BESIDE]
+    beside = least[BESIDE]
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
     print(f"{'':<32} {'CPU s':>7} {'clock s':>8} {'CPU, of import':>15} {'clock, of import':>17}")
-    for name, (spent, taken) in least.items():
-        print(f"{name:<32} {spent:7.2f} {taken:8.2f} {spent / cpu:15.2f} {taken / clock:17.2f}")
+    for name, cost in least.items():
+        shares = f"{cost.cpu / beside.cpu:15.2f} {cost.clock / beside.clock:17.2f}"
+        print(f"{name:<32} {cost.cpu:7.2f} {cost.clock:8.2f} {shares}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import io
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -196,11 +197,13 @@ def ratio(ceiling: Sequence[float], seconds: Sequence[float]) -> float:
     return statistics.median(c / s for c, s in zip(ceiling, seconds, strict=True))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(given: Sequence[str] = ()) -> None:
+    from tests.benchmarks._other_stores import other_rows
+
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.frames")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--folder", type=Path, help="where the store is made (a temporary folder)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(list(given))
     videos = make_videos(VIDEOS)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
@@ -211,6 +214,7 @@ def main() -> None:
             store_row(folder, videos, format="arrow", payload="jpeg"),
             store_row(folder, videos, format="hdf5", payload="jpeg"),
             folder_row(folder / "jpegs", videos),
+            *other_rows(folder, videos),
         ]
         if importlib.util.find_spec("cv2"):
             rows.append(decoding_row(folder / "mp4", videos))
@@ -221,4 +225,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -10,7 +10,7 @@ from reelvec.configs import PipelineConfig
 from reelvec.flows.launch import launch
 from tests.drills.bitflips import draw
 
-HEAVY = ["torch", "prefect", "distributed", "dask", "av", "h5py", "PIL", "tokenizers"]
+HEAVY = ["torch", "prefect", "distributed", "dask", "av", "h5py", "PIL", "tokenizers", "pandas"]
 SCRIPT = """
 import json, sys
 from reelvec.flows.cli import main
