@@ -69,7 +69,11 @@ def open_cluster(config: PipelineConfig) -> Iterator[str | None]:
         temporary_folder() as folder,
         dask.config.set(_DASK | {"temporary-directory": str(folder)}),
         LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=slots(config), threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+            n_workers=slots(config),
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=0,  # Dask has none of our data to spill, and counts mapped files as memory
         ) as cluster,
     ):
         try:

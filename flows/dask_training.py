@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,13 +23,14 @@ from distributed import Client, Future, get_worker
 
 from reelvec.configs.addresses import Address, parse_address
 from reelvec.configs.schema import TrainConfig
+from reelvec.flows.dask_shards import GPU, wants_gpu
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.place import Place
-from reelvec.tasks.training.running import Given, run_at, take_part
+from reelvec.tasks.training.running import Given, RunTraining, run_at, run_here, take_part
 from reelvec.tasks.training.spec import TrainSpec
 from reelvec.tasks.training.supervisor import OnProgress
 
-__all__ = ["run_on_dask"]
+__all__ = ["run_on_dask", "where_to_train"]
 
 _RESTARTS = 2
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -38,6 +40,13 @@ _LAST_WORDS_SECONDS = 10.0
 
 class _WorkerIsGoneError(Exception):
     """A worker of the cluster died while it trained."""
+
+
+def where_to_train(scheduler: str, options: TrainConfig) -> RunTraining:
+    """On workers, where several nodes are to train or one names a GPU; else beside the run."""
+    if options.nodes == 1 and not wants_gpu(scheduler, options.device):
+        return run_here
+    return partial(run_on_dask, scheduler)
 
 
 def run_on_dask(scheduler: str, spec: TrainSpec, *, on_progress: OnProgress) -> None:
@@ -69,7 +78,7 @@ def _run_once(client: Client, spec: TrainSpec, *, on_progress: OnProgress) -> No
     places = _places(client, workers, spec.train)
     topic = f"reelvec-train-{secrets.token_hex(8)}"
     events: queue.Queue[dict[str, Any]] = queue.Queue()
-    client.subscribe_topic(topic, lambda event: events.put(event[1]))  # type: ignore[no-untyped-call]
+    client.subscribe_topic(topic, lambda event: events.put(event[1][0]))  # type: ignore[no-untyped-call]
     body = spec.model_dump_json()
     futures: list[Future[None]] = [
         client.submit(_train, body, place, topic, workers=[worker], pure=False, retries=0)
@@ -131,7 +140,7 @@ def _chosen(client: Client, count: int) -> list[str]:
             f"train.nodes ({count}) is more than the workers of the Dask cluster ({len(known)});"
             " start more of them, or set train.nodes"
         )
-    ordered = sorted(known, key=lambda name: (not known[name]["resources"].get("GPU"), name))
+    ordered = sorted(known, key=lambda name: (not known[name]["resources"].get(GPU), name))
     return ordered[:count]
 
 
@@ -176,7 +185,7 @@ def _train(spec_json: str, place: Place, topic: str) -> None:
         run_at(
             place,
             spec,
-            on_progress=lambda event: worker.log_event(topic, event),
+            on_progress=lambda event: worker.log_event(topic, [event]),  # to a dict Dask adds words
             stopped=unwanted,
         )
         return

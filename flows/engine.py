@@ -37,6 +37,7 @@ class Engine(Protocol):
         shards: Sequence[Shard[Any]],
         *,
         shared: Mapping[str, Any],
+        device: str = "cpu",
     ) -> Iterator[ShardReceipt]:
         """The receipts of all shards, in the order they are done.
 
@@ -47,6 +48,8 @@ class Engine(Protocol):
             target: the artifact that the shards become parts of.
             shards: the work.
             shared: keywords that each call is given.
+            device: that the calls compute on; workers of a cluster that name a GPU have those for
+                it (auto, cuda), one a GPU at once.
         """
         ...
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from reelvec.flows.console.output import complain
 from reelvec.flows.engine import ShardFunction, ShowProgress
@@ -16,8 +16,15 @@ from reelvec.tasks.shards import RETRY_DELAYS, Shard, ShardReceipt, is_worth_ret
 
 __all__ = ["OwnEngine", "open_own_engine"]
 
-Submit = Callable[[Callable[[Shard[Any]], ShardReceipt], Sequence[Shard[Any]]], Iterator[Any]]
-"""Gives all shards to workers at once, and yields their futures as they are done."""
+Work = Callable[[Shard[Any]], ShardReceipt]
+
+
+class Submit(Protocol):
+    """Gives shards to workers, and yields what each came to as it is done, or raises it."""
+
+    def __call__(
+        self, work: Work, shards: Sequence[Shard[Any]], *, device: str
+    ) -> Iterator[ShardReceipt]: ...
 
 
 class OwnEngine:
@@ -39,10 +46,11 @@ class OwnEngine:
         shards: Sequence[Shard[Any]],
         *,
         shared: Mapping[str, Any],
+        device: str = "cpu",
     ) -> Iterator[ShardReceipt]:
         """The shards' receipts; where one fails for good, those not begun are dropped."""
-        for future in self._submit(partial(_attempt, function, target, dict(shared)), shards):
-            yield future.result()
+        work = partial(_attempt, function, target, dict(shared))
+        yield from self._submit(work, shards, device=device)
 
     def gpu_slot(self, device: str) -> AbstractContextManager[None]:
         """Nothing: other runs are not known here."""
@@ -82,28 +90,25 @@ def open_own_engine(*, threads: int, dask_address: str | None) -> Iterator[OwnEn
 
 
 def _in_threads(
-    pool: ThreadPoolExecutor,
-    work: Callable[[Shard[Any]], ShardReceipt],
-    shards: Sequence[Shard[Any]],
-) -> Iterator[Future[ShardReceipt]]:
+    pool: ThreadPoolExecutor, work: Work, shards: Sequence[Shard[Any]], *, device: str
+) -> Iterator[ShardReceipt]:
+    del device  # this process has what it has
     futures = [pool.submit(work, shard) for shard in shards]
     try:
-        yield from as_completed(futures)
+        for future in as_completed(futures):
+            yield future.result()
     finally:
         for future in futures:
             future.cancel()
 
 
 def _on_dask(
-    client: Any, work: Callable[[Shard[Any]], ShardReceipt], shards: Sequence[Shard[Any]]
-) -> Iterator[Any]:
-    from distributed import as_completed as done
+    client: Any, work: Work, shards: Sequence[Shard[Any]], *, device: str
+) -> Iterator[ShardReceipt]:
+    from reelvec.flows.dask_shards import result_of, work_on
 
-    futures = client.map(work, list(shards), pure=False)
-    try:
-        yield from done(futures)  # type: ignore[no-untyped-call]
-    finally:
-        client.cancel(futures)
+    for future in work_on(client, work, shards, device=device):
+        yield result_of(future)
 
 
 def _attempt(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 from uuid import UUID
 
@@ -46,17 +46,30 @@ class PrefectEngine:
         shards: Sequence[Shard[Any]],
         *,
         shared: Mapping[str, Any],
+        device: str = "cpu",
     ) -> Iterator[ShardReceipt]:
         """One task run a shard, in waves; each is in the server's run graph."""
         shard_task = task(function)
         for start in range(0, len(shards), WAVE):
-            futures = shard_task.map(
-                unmapped(target),
-                list(shards[start : start + WAVE]),
-                **cast("dict[str, Any]", {key: unmapped(v) for key, v in shared.items()}),
-            )
+            with self._on(device):
+                futures = shard_task.map(
+                    unmapped(target),
+                    list(shards[start : start + WAVE]),
+                    **cast("dict[str, Any]", {key: unmapped(v) for key, v in shared.items()}),
+                )
             for future in as_completed(futures):
                 yield future.result()
+
+    def _on(self, device: str) -> AbstractContextManager[Any]:
+        """While the block submits, what it submits goes to workers with a GPU, if any names one."""
+        if self.dask_address is None or device == "cpu":
+            return nullcontext()
+        import dask
+
+        from reelvec.flows.dask_shards import GPU, wants_gpu
+
+        wanted = wants_gpu(self.dask_address, device)
+        return dask.annotate(resources={GPU: 1}) if wanted else nullcontext()
 
     def gpu_slot(self, device: str) -> AbstractContextManager[None]:
         """Hold the server's concurrency limit `gpu`."""

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from reelvec.configs import PipelineConfig
@@ -144,22 +143,22 @@ def _keep_features(session: Session, engine: Engine) -> tuple[Kept, int]:
     """What frozen encoders give for a training that is not finished, and how much was missing."""
     if find_trained(session) is not None:
         return Kept(), 0
-    made = []
-    with engine.gpu_slot(session.config.train.device):
+    made, device = [], session.config.train.device
+    with engine.gpu_slot(device):
         for plan in features.plan_features(session):
             work = _Work(session, engine, plan.target, plan.shards, unit="rows")
-            receipts = work.map("features", features.features_shard, inputs=plan.inputs)
-            made.append((plan, features.commit_features(session, plan, receipts)))
+            done = work.map("features", features.features_shard, device=device, inputs=plan.inputs)
+            made.append((plan, features.commit_features(session, plan, done)))
     return features.kept_by(made), sum(plan.rows for plan, _ in made)
 
 
 def _where_to_train(config: PipelineConfig, engine: Engine) -> RunTraining:
-    """Workers of the Dask cluster, where several nodes are to train and there is one."""
-    if engine.dask_address is None or config.train.nodes == 1:
+    """Workers of the Dask cluster, where there is one and the training is for them."""
+    if engine.dask_address is None:
         return run_here
-    from reelvec.flows.dask_training import run_on_dask
+    from reelvec.flows.dask_training import where_to_train
 
-    return partial(run_on_dask, engine.dask_address)
+    return where_to_train(engine.dask_address, config.train)
 
 
 def embed(session: Session, _: RetryFilter | None, engine: Engine) -> StageReceipt:
@@ -173,9 +172,10 @@ def embed(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
         options=config.embed,
         windows=config.corpus.windows,
     )
-    with engine.gpu_slot(config.embed.device):
+    device = config.embed.device
+    with engine.gpu_slot(device):
         work = _Work(session, engine, plan.target, plan.shards, unit="rows")
-        receipts = work.map("embed", embed_parts.embed_shard, inputs=inputs)
+        receipts = work.map("embed", embed_parts.embed_shard, device=device, inputs=inputs)
     snapshot = embedding.commit_embed(session, plan, receipts)
     if snapshot.number != plan.target.number:
         payload = {"snapshot": snapshot.number, "rows": snapshot.rows}
@@ -272,7 +272,9 @@ class _Work:
         workers = max(1, min(slots(self._session.config), len(self._shards)))
         return replace(receipt, spent=dict(self._spent), slots=workers)
 
-    def map(self, title: str, function: ShardFunction, **shared: object) -> list[Receipt]:
+    def map(
+        self, title: str, function: ShardFunction, *, device: str = "cpu", **shared: object
+    ) -> list[Receipt]:
         """Call the function once a shard, and read back the receipts they committed.
 
         They come in the order of the plan, whoever was done first: parts are published in it, and
@@ -283,15 +285,16 @@ class _Work:
         """
         if not self._shards:
             return []
-        artifact = self._session.find(self._target.kind, self._target.fingerprint)
+        target, shards = self._target, self._shards
+        artifact = self._session.find(target.kind, target.fingerprint)
         receipts: list[Receipt] = []
-        total = sum(len(shard.items) for shard in self._shards)
+        total = sum(len(shard.items) for shard in shards)
         show = self._engine.progress(title)
         with stage_progress(title, total=total, unit=self._unit, show=show) as progress:
-            for done in self._engine.map(function, self._target, self._shards, shared=shared):
+            for done in self._engine.map(function, target, shards, shared=shared, device=device):
                 receipts.append(artifact.receipt(done.receipt))
                 for what, spent in done.spent.items():
                     self._spent[what] = self._spent.get(what, 0.0) + spent
                 progress.advance(done.done, failed=done.failed)
-        places = {(shard.table, shard.name): place for place, shard in enumerate(self._shards)}
+        places = {(shard.table, shard.name): place for place, shard in enumerate(shards)}
         return sorted(receipts, key=lambda receipt: places[receipt.table, receipt.shard])

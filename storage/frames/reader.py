@@ -217,19 +217,22 @@ class FrameReader:
         if rows is not None:
             rows.fetch([(self._number(key), key) for key in keys])
 
-    def _clip(self, key: str) -> tuple[FrameShardReader, int]:
-        """A shard with this clip, and its place there; of a part that is not as told, whole."""
+    def _clip(self, key: str, *, again: bool = False) -> tuple[FrameShardReader, int]:
+        """A shard with this clip, and its place there; of a part that is not as told, whole.
+
+        `again`: its frames are read next.
+        """
         number, rows = self._number(key), self._of_this_process()
         if rows is not None:
             with suppress(IntegrityError):
-                return rows.clip((number, key)), 0
+                return rows.clip((number, key), again=again), 0
         index, _ = self._place(key)
         return self._shard(number), index
 
     def _length(self, key: str) -> int:
         if self._rows is None:
             return self._place(key)[1]
-        shard, index = self._clip(key)
+        shard, index = self._clip(key, again=True)
         return int(shard.lengths[index])
 
     def _place(self, key: str) -> tuple[int, int]:

@@ -7,9 +7,10 @@ a whole part is not checked here, as the part is not read: `reelvec verify` does
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +23,10 @@ from reelvec.storage.frames.contract import FrameShardReader
 from reelvec.storage.frames.formats import format_of, open_clip
 from reelvec.storage.reasons import Status
 
-__all__ = ["RowReader", "can_read_rows"]
+__all__ = ["AT_ONCE", "RowReader", "can_read_rows"]
 
-_AT_ONCE = 16
+AT_ONCE = 64
+"""Requests on their way: with 20 ms of latency 3,200 clips a second, more than a disk gives."""
 _HEAD_BYTES = 1 << 16
 
 Row = tuple[int, str]
@@ -49,53 +51,70 @@ class RowReader:
         schema = _Schema()
         self._parts = [_Part(part, schema) for part in parts]
         self._held: OrderedDict[Row, _Held] = OrderedDict()
+        self._next: deque[Row] = deque()
         self._bytes = 0
-        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="reelvec-rows")
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="reelvec-rows")
 
     def ahead(self, rows: Sequence[Row]) -> None:
-        """Says which are read next, these alone, and begins to fetch them."""
+        """Says which are read next, these alone, and begins to fetch them.
+
+        Those that have no room yet are begun as soon as others were read.
+        """
         wanted = set(rows)
         for row, one in self._held.items():
             one.due = row in wanted
-        self.fetch(rows)
+        self._next = deque(rows)
+        self._begin_next()
 
     def fetch(self, rows: Sequence[Row]) -> None:
         """Begins to fetch these, in their order, as far as there is room beside what is due."""
-        missing = []
+        told = set(self._next)
         for row in rows:
             if row in self._held:
                 self._held[row].due = True
-            else:
-                missing.append(row)
-        for row in missing:
-            if row not in self._held and not self._begin(row, within=True):
-                return
+        self._next.extendleft(row for row in reversed(rows) if row not in told)
+        self._begin_next()
 
-    def clip(self, row: Row) -> FrameShardReader:
+    def clip(self, row: Row, *, again: bool = False) -> FrameShardReader:
         """A shard that holds this clip alone.
+
+        Args:
+            row: the clip.
+            again: it is read once more soon, so it stays.
 
         Raises:
             IntegrityError: another clip is where this one should be, or none.
             StoreError: the store does not give it.
         """
         if row not in self._held:
+            with suppress(ValueError):
+                self._next.remove(row)
             self._begin(row, within=False)
         self._held.move_to_end(row)
         held = self._held[row]
-        held.due = False
         try:
             shard, size = held.fetched.result()
         except BaseException:
             self._drop(row)
             raise
         self._bytes += size - held.bytes
-        held.bytes = size
+        held.bytes, held.due = size, again
+        self._begin_next()
         return shard
 
     def close(self) -> None:
         """Ends what is being fetched, and forgets the rest."""
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._held.clear()
+        self._next.clear()
+
+    def _begin_next(self) -> None:
+        """Begins to fetch what was said to be next, as far as there is room."""
+        while self._next:
+            row = self._next[0]
+            if row not in self._held and not self._begin(row, within=True):
+                return
+            self._next.popleft()
 
     def _begin(self, row: Row, *, within: bool) -> bool:
         """Begins to fetch a clip after room was made for it; False: there is none, all are due."""

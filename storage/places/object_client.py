@@ -17,6 +17,7 @@ __all__ = ["Client", "client"]
 _CONFIG = {
     "connect_timeout": 10,
     "read_timeout": 60,
+    "max_pool_connections": 64,  # as many as clips are fetched at once; botocore's own are ten
     "retries": {"mode": "standard", "total_max_attempts": 4},
     # Without it what is sent over https carries a checksum behind its end, which many servers
     # refuse. The signature then holds the SHA-256 of the bytes, over http and https alike, and

@@ -10,11 +10,15 @@ import xxhash
 from reelvec.storage.errors import RefusedError
 from reelvec.storage.file_marks import FileMark
 
-__all__ = ["ChangedError", "LateError", "Listed", "Objects", "mark_of"]
+__all__ = ["ChangedError", "ForbiddenError", "LateError", "Listed", "Objects", "mark_of"]
 
 
 class ChangedError(RefusedError):
     """An object is another one than was asked for."""
+
+
+class ForbiddenError(RefusedError):
+    """The server does not give an object to who asks."""
 
 
 class LateError(RefusedError):

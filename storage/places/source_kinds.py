@@ -12,13 +12,21 @@ from typing import Any
 
 from reelvec.configs.uris import EXTRAS
 from reelvec.storage.errors import AddressError, MissingArtifactError, RefusedError, StoreError
-from reelvec.storage.places.source_contract import LateError, Listed, Objects, mark_of
+from reelvec.storage.places.source_contract import (
+    ForbiddenError,
+    LateError,
+    Listed,
+    Objects,
+    mark_of,
+)
 
 __all__ = ["objects_of"]
 
 _READING = "s3:GetObject and s3:ListBucket"
 _REQUEST_SECONDS = 20.0
 """For what is no piece of a file."""
+_WORDS = 300
+"""Characters of what a library says, which may hold a whole answer."""
 
 
 def objects_of(uri: str) -> Objects:
@@ -201,6 +209,7 @@ def _explained(action: str, uri: str) -> Iterator[None]:
 
     Raises:
         MissingArtifactError: there is nothing.
+        ForbiddenError: the credentials, or none, do not do.
         RefusedError: the server refuses, or does not answer.
     """
     try:
@@ -213,8 +222,16 @@ def _explained(action: str, uri: str) -> Iterator[None]:
             path=uri,
         ) from error
     except Exception as error:
-        words = " ".join(f"{type(error).__name__}: {error}".split())
-        raise RefusedError(
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:_WORDS]
+        kind = ForbiddenError if _is_forbidden(error) else RefusedError
+        raise kind(
             f"cannot {action} {uri}: {words}; check the address, the network and the credentials",
             path=uri,
         ) from error
+
+
+def _is_forbidden(error: Exception) -> bool:
+    """By what each library calls it: aiohttp status, Azure status_code; gcsfs has words alone."""
+    status = getattr(error, "status", 0) or getattr(error, "status_code", 0)
+    said = isinstance(error, OSError) and str(error).startswith("Forbidden")
+    return status in (401, 403) or said or isinstance(error, PermissionError)

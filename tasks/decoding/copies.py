@@ -19,7 +19,7 @@ from reelvec.configs.uris import is_uri
 from reelvec.storage.errors import AddressError, MissingArtifactError, StoreError
 from reelvec.storage.file_marks import FileMark
 from reelvec.storage.places.part_cache import HeldCopy
-from reelvec.storage.places.source_contract import ChangedError, LateError, Listed
+from reelvec.storage.places.source_contract import ChangedError, ForbiddenError, LateError, Listed
 from reelvec.storage.places.sources import hold_copy
 from reelvec.storage.reasons import Reason, Status
 
@@ -27,7 +27,6 @@ __all__ = ["Copied", "with_copies"]
 
 _AHEAD = 4
 """Files fetched at once, and waiting."""
-_NO_RIGHT = (401, 403)
 
 
 class _Named(Protocol):
@@ -129,13 +128,12 @@ def _copied(video: N, limits: JobLimits, left: Event) -> Copied[N]:
 
 
 def _reason(error: StoreError) -> Reason:
-    cause = error.__cause__
     if isinstance(error, MissingArtifactError):
         return Reason.MISSING
     if isinstance(error, LateError):
         return Reason.TIMEOUT
     if isinstance(error, ChangedError):
         return Reason.CHANGED
-    if isinstance(cause, PermissionError) or getattr(cause, "status", 0) in _NO_RIGHT:
+    if isinstance(error, ForbiddenError) or isinstance(error.__cause__, PermissionError):
         return Reason.PERMISSION
     return Reason.UNREACHABLE

@@ -3,10 +3,11 @@
     python -m tests.drills.object_stores
 
 moto's server, and Ceph's gateway where `../shared/tools/s3-real-server` and its packages are here,
-over http and https. For each: the tests of the contract; what `doctor` says of a plain bucket, of
-a versioned one and with a key that may only read, which must be what the first write meets, and
-leave nothing behind; and a small pipeline killed in extract and embed (SIGKILL), run again, with
-the checksums of a folder, `gc` and `verify`. Prints tables; exits 1 where anything differs.
+over http and https. For each: the tests of the contract, and over http those of videos in a bucket;
+what `doctor` says of a plain bucket, of a versioned one and with a key that may only read, which
+must be what the first write meets, and leave nothing behind; and a small pipeline killed in extract
+and embed (SIGKILL), run again, with the checksums of a folder, `gc` and `verify`. Prints tables;
+exits 1 where anything differs.
 """
 
 import argparse
@@ -112,10 +113,15 @@ def pipeline(store, videos, wanted):
 
 def contract(name, folder):
     """Tests of the contract that passed on this server, and of how many."""
-    tests = str(Path(__file__).parents[1] / "storage/places/test_object_root.py")
+    here = Path(__file__).parents[1]
+    tests = [str(here / "storage/places/test_object_root.py")]
+    tests += [str(here / "tasks/corpus/test_videos_in_a_bucket.py")]
     words = ["-q", "-p", "no:cacheprovider", f"--basetemp={folder}", "-k", f"{name}]"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", tests, *words], check=False, capture_output=True, text=True
+        [sys.executable, "-m", "pytest", *tests, *words],
+        check=False,
+        capture_output=True,
+        text=True,
     )
     return done.stdout.strip().splitlines()[-1].split(" in ")[0].split(",")[0]
 

@@ -135,3 +135,22 @@ def test_a_part_that_is_not_as_told_is_read_whole_and_a_damaged_one_is_told(tmp_
     path.write_bytes(data)
     with pytest.raises(IntegrityError, match="is damaged"):
         FrameReader(snapshot).frames(KEYS[8])
+
+
+def test_what_is_next_is_begun_as_soon_as_another_was_read_and_nothing_twice(tmp_path):
+    root = RemoteRoot(tmp_path)
+    snapshot = store(root, payload="raw", native=False)
+    root.copies_limit = 4 * snapshot.parts("frames")[0].entry.bytes // 3  # of nine clips, four
+    reader = FrameReader(snapshot)
+    keys, held = reader.keys, reader._rows._held
+    reader.ahead(keys)
+    assert len(held) == 4
+    for number in range(0, 9, 3):
+        some, next_ones = keys[number : number + 3], keys[number + 3 : number + 6]
+        reader.lengths(some)
+        assert {key for _, key in held} >= set(some), "they are read once more"
+        for key in some:
+            reader.frames(key)
+        assert {key for _, key in held} >= set(next_ones), "without being told again"
+    assert len(root.ranges) == 9 + 3 + 1, "a range a clip, an end a part, one schema"
+    reader.close()

@@ -14,26 +14,37 @@ pytest.importorskip("moto.server", reason="moto's server is not installed")
 
 import boto3
 
-from reelvec.configs import PipelineConfig
+from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.configs.schema import SyntheticCorpus
 from reelvec.storage.corpora import open_corpus
 from reelvec.storage.corpora.own.folder import check_folder
 from reelvec.storage.errors import CorpusError
-from reelvec.storage.places import object_client, sources
+from reelvec.storage.places import object_client, source_kinds, sources
 from reelvec.storage.records import Video
+from reelvec.storage.weights.checkpoints import WEIGHTS, save_checkpoint
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import read_corpus
 from reelvec.tasks.decoding.files import probe_files
+from reelvec.tasks.runs.preflight import checked_config
 from tests.support import s3_server
-from tests.support.engine_free import run_extract, run_ingest
+from tests.support.engine_free import run_all, run_extract, run_ingest
 from tests.support.s3_proxy import CUT, LOSE, STALL, Trouble, s3_proxy
+from tests.tasks.training.builders import MAX_WORDS, SIZE, small_model
 
 
-@pytest.fixture(scope="module")
-def server():
-    with s3_server.s3_server() as url:
-        s3_server.make_bucket(url)
-        yield url
+@pytest.fixture(scope="module", params=["moto", "ceph"])
+def environment(request, tmp_path_factory):
+    """Of moto's server, and of Ceph's gateway where it is installed."""
+    missing = s3_server.real_server_missing()
+    if request.param == "ceph" and missing:
+        pytest.skip(missing)
+    with s3_server.any_server(request.param, tmp_path_factory.mktemp("server")) as found:
+        yield found
+
+
+@pytest.fixture
+def server(environment):
+    return environment["AWS_ENDPOINT_URL"]
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +61,9 @@ def clips(tmp_path_factory):
 
 
 @pytest.fixture
-def bucket(server, clips, monkeypatch, tmp_path):
+def bucket(environment, clips, monkeypatch, tmp_path):
     """An address with the clips below it."""
-    for name, value in s3_server.environment(server).items():
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     monkeypatch.setenv("REELVEC_CACHE", str(tmp_path / "cache"))
@@ -230,6 +241,27 @@ def test_captions_by_address_are_called_by_it(bucket, clips, tmp_path):
         listed(bucket)
 
 
+def test_weights_by_address_give_the_rows_that_a_file_of_them_gives(bucket, tmp_path):
+    folder, prefix = tmp_path / "files", bucket.removeprefix(f"s3://{s3_server.BUCKET}/")
+    folder.mkdir()
+    clip = {WEIGHTS + key: x for key, x in small_model().clip.state_dict().items()}
+    save_checkpoint(folder / "clip.safetensors", tensors=clip, metadata={})
+    put(f"{prefix}/clip.safetensors", (folder / "clip.safetensors").read_bytes())
+    tables = []
+    for weights in (str(folder), bucket):
+        given = config_of(bucket, tmp_path / f"store-{len(tables)}").model_dump()
+        given["model"] = {"weights": f"{weights}/clip.safetensors", "max_words": MAX_WORDS}
+        given["extract"] |= {"size": SIZE}
+        config = checked_config(PipelineConfig.model_validate(given | {"train": {"epochs": 0}}))
+        _, snapshot = run_all(config)
+        tables.append(snapshot.checksum)
+        shutil.rmtree(folder, ignore_errors=True)
+    assert tables[0] == tables[1]
+    given["model"]["weights"] = f"{bucket}/no.pt"
+    with pytest.raises(ConfigError, match=f"weights: cannot read {bucket}/no.pt: it is not there"):
+        checked_config(PipelineConfig.model_validate(given))
+
+
 def test_a_web_server_without_etags_or_ranges_serves_too(clips, tmp_path, monkeypatch):
     monkeypatch.setenv("REELVEC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(sources, "PIECE", 1000)
@@ -243,6 +275,44 @@ def test_a_web_server_without_etags_or_ranges_serves_too(clips, tmp_path, monkey
         path = sources.local_file(f"{address}/a.mp4")
         web.shutdown()
     assert digest(path) == digest(clips / "a.mp4")
+
+
+class Answered(Exception):
+    """As aiohttp's and Azure's errors have it."""
+
+    def __init__(self, **named):
+        super().__init__("<Error>" + "x" * 1000)
+        vars(self).update(named)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Answered(status=401), "permission"),
+        (Answered(status_code=403), "permission"),
+        (OSError("Forbidden: https://storage.googleapis.com/b/o"), "permission"),
+        (PermissionError("no"), "permission"),
+        (FileNotFoundError("no"), "missing"),
+        (Answered(status=500), "unreachable"),
+    ],
+    ids=["aiohttp", "Azure", "gcsfs", "s3fs", "nothing there", "broken"],
+)
+def test_a_refusal_has_its_reason_whatever_library_says_it(error, reason, monkeypatch, tmp_path):
+    class Files:
+        async_impl = False
+
+        def cat_file(self, *_, **__):
+            raise error
+
+        info = cat_file
+
+    monkeypatch.setenv("REELVEC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(source_kinds._Others, "tries", 1)
+    monkeypatch.setattr(source_kinds, "_file_system", lambda *_: Files())
+    monkeypatch.setattr(sources, "objects_of", lambda _: source_kinds._Others("gs"))
+    video = Video("a", "gs://bucket/a.mp4", bytes=10, inode=1)
+    (row,) = probe_files([video], limits=PipelineConfig().extract)
+    assert row.reason == reason and len(row.message) < 500
 
 
 class Quiet(SimpleHTTPRequestHandler):

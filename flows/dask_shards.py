@@ -1,0 +1,107 @@
+"""Shards on the workers of a Dask cluster: a window of them at a time, each where it computes.
+
+What the scheduler holds follows from its workers, not from the corpus: a shard holds its items, and
+those of ten million videos are gigabytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from distributed import Client, Future, as_completed
+from distributed.scheduler import KilledWorker
+
+from reelvec.storage.errors import ReelvecError
+from reelvec.tasks.shards import Shard, ShardReceipt
+
+__all__ = ["gpu_resources", "result_of", "wants_gpu", "work_on"]
+
+GPU = "GPU"
+"""The resource that a worker names by `dask worker --resources GPU=1`."""
+LEAST_HELD, HELD_A_THREAD = 256, 4
+"""Shards that the scheduler holds: enough that no worker waits for the next, and that a cluster
+which grows with its work sees that there is more."""
+
+
+def gpu_resources(client: Client, device: str) -> dict[str, float]:
+    """What a task for `device` is submitted with: one GPU, where workers name them.
+
+    Args:
+        client: of the cluster.
+        device: cpu, cuda or auto.
+    """
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    named = any(worker["resources"].get(GPU) for worker in workers)
+    return {GPU: 1.0} if named and device != "cpu" else {}
+
+
+def wants_gpu(scheduler: str, device: str) -> bool:
+    """Whether work for `device` goes to the workers that name a GPU, and there is one."""
+    with Client(scheduler) as client:  # type: ignore[no-untyped-call]
+        return bool(gpu_resources(client, device))
+
+
+def work_on(
+    client: Client,
+    work: Callable[[Shard[Any]], ShardReceipt],
+    shards: Sequence[Shard[Any]],
+    *,
+    device: str,
+) -> Iterator[Future[ShardReceipt]]:
+    """Give the shards to workers, and yield their futures as they are done.
+
+    Args:
+        client: of the cluster.
+        work: done to each.
+        shards: in the order they are begun in.
+        device: that the work computes on.
+    """
+    resources: Mapping[str, float] = gpu_resources(client, device) if shards else {}
+    left, held = iter(shards), set[Any]()
+    done = as_completed()  # type: ignore[no-untyped-call]
+    try:
+        while True:
+            room = _most_held(client) - len(held) if _may_refill(held) else 0
+            some = list(islice(left, max(0, room)))
+            if some:
+                begun = client.map(work, some, pure=False, resources=dict(resources))
+                held.update(begun)
+                done.update(begun)  # type: ignore[no-untyped-call]
+            if not held:
+                return
+            future = next(done)
+            held.remove(future)
+            yield future
+    finally:
+        client.cancel(list(held))  # type: ignore[no-untyped-call]
+
+
+def _may_refill(held: set[Any]) -> bool:
+    """Now and then: shards that are sent together cost less than one by one."""
+    return len(held) % (LEAST_HELD // 4) == 0
+
+
+def _most_held(client: Client) -> int:
+    threads: Mapping[str, int] = client.nthreads()  # type: ignore[no-untyped-call]
+    return max(LEAST_HELD, HELD_A_THREAD * sum(threads.values()))
+
+
+def result_of(future: Any) -> ShardReceipt:
+    """The receipt of a shard that is done.
+
+    Raises:
+        ReelvecError: worker after worker died at it.
+    """
+    try:
+        receipt: ShardReceipt = future.result()
+    except KilledWorker as error:
+        raise ReelvecError(
+            f"{error.allowed_failures + 1} Dask workers died, one after the other, at the same"
+            f" shard, the last one at {error.last_worker.address}; see their logs (too little"
+            " memory ends a worker without a word), then run again: what is committed stays."
+            " Where machines are taken away at any time, start the scheduler with"
+            " DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=100"
+        ) from error
+    return receipt

@@ -1,0 +1,305 @@
+"""A Dask cluster whose machines share nothing but an object store: whole runs, machines lost.
+
+    python -m tests.drills.cluster                    # moto's server: a run, a loss in each stage
+    python -m tests.drills.cluster --server ceph      # Ceph's gateway, where it is installed
+    python -m tests.drills.cluster --short            # what CI does: one run, a loss in embed
+
+Videos and captions lie below one prefix, the store below another. The command, the scheduler and
+two workers have each a disk of their own: in a namespace where no other one's is there, if this
+machine allows it, and else folders of their own. A lost machine is every process of a worker, with
+SIGKILL, as soon as a stage has committed something; another one takes its place, as an adaptive
+cluster would start it. Each run must end with the checksums of a run in threads on one machine.
+Prints a table, and what each process had of memory at most; exits 1 where anything differs.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from tests.drills.ground import COMPARED, CONFIG, DrillError, Row, must, table
+from tests.drills.kill import draw
+from tests.drills.object_stores import parts
+from tests.support import s3_server
+from tests.support.programs import OUTBOUND, ROOT, Watched
+
+VIDEOS = f"s3://{s3_server.BUCKET}/videos"
+CORPUS = f"{{kind: folder, videos: {VIDEOS}, captions: {VIDEOS}/captions.csv}}"
+STAGES = {"extract": "frames", "train": "checkpoint", "embed": "embeddings"}
+"""Stages that a machine is lost in, and what they commit first."""
+SECONDS = 1200.0  # the machine may be shared
+WORKERS = 2
+DASK = {"DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
+DASK |= {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "null"}
+PRIVATE = 'mount --bind "$1" "$2" && mount -t tmpfs none "$3" && cd "$2" && shift 3 && exec "$@"'
+"""The own disk $1 at $2, and of the others' below $3 nothing."""
+
+
+def has_namespaces():
+    """Whether processes may be given disks of their own here."""
+    trial = ["unshare", "-rm", "sh", "-c", "mount -t tmpfs none /mnt"]
+    with suppress(FileNotFoundError):
+        return subprocess.run(trial, check=False, capture_output=True).returncode == 0
+    return False
+
+
+class Machine:
+    """A process and its children, with a home, a temporary folder and a cache of their own."""
+
+    def __init__(self, ground, name, command):
+        self.name, self.watched, self.peak = name, Watched(), 0
+        disk = ground.machines / name
+        for part in ("home", "tmp", "cache", "work"):
+            (disk / part).mkdir(parents=True, exist_ok=True)
+        prefix, seen = [], disk
+        if ground.private:
+            seen = ground.mounted
+            words = [str(disk), str(seen), str(ground.machines)]
+            prefix = ["unshare", "-rm", "sh", "-c", PRIVATE, "sh", *words]
+        places = {"HOME": f"{seen}/home", "TMPDIR": f"{seen}/tmp"}
+        places |= {"REELVEC_CACHE": f"{seen}/cache", "PWD": f"{seen}/work"}
+        self.log = (ground.folder / f"{name}.log").open("w+")
+        environment = self.watched.environment(f"{seen}/home", **DASK, **ground.server, **places)
+        environment |= {
+            "PYTHONPATH": os.pathsep.join([OUTBOUND, str(ROOT / ".editable"), str(ROOT)])
+        }
+        self.process = subprocess.Popen(
+            [*prefix, "env", "-C", f"{seen}/work", *command], env=environment, cwd=disk,
+            stdout=subprocess.PIPE, stderr=self.log, text=True, start_new_session=True,
+        )  # fmt: skip
+
+    def look(self):
+        """Note what its processes have of memory together, shared pages once."""
+        with suppress(psutil.Error):
+            main = psutil.Process(self.process.pid)
+            used = 0
+            for process in (main, *main.children(recursive=True)):
+                with suppress(psutil.Error):
+                    used += process.memory_full_info().pss
+            self.peak = max(self.peak, used)
+
+    def lose(self):
+        """SIGKILL to all of it at one moment, as when the power goes."""
+        with suppress(psutil.Error):
+            family = [psutil.Process(self.process.pid)]
+            family += family[0].children(recursive=True)
+            for process in family:
+                with suppress(psutil.Error):
+                    process.suspend()
+        self.watched.kill()
+        self.process.wait()
+
+    @property
+    def said(self):
+        self.log.seek(0)
+        return self.log.read()[-1500:]
+
+
+@dataclass
+class Ground:
+    """The object store with the videos in it, and the machines."""
+
+    folder: Path
+    server: dict[str, str]
+    private: bool = field(default_factory=has_namespaces)
+    running: list = field(default_factory=list)
+    started: int = 0
+
+    def __post_init__(self):
+        self.machines, self.mounted = self.folder / "machines", self.folder / "own"
+        self.machines.mkdir()
+        self.mounted.mkdir()
+        os.environ.update(self.server)
+        os.environ["REELVEC_CACHE"] = str(self.folder / "cache")
+        draw(self.folder, config=CONFIG)
+        upload(self.folder / "videos")
+        self.local = str(self.folder / "local")
+        self.command("alone", self.local, "train.processes=2")
+        self.end()
+        self.wanted = found(self.local)
+
+    def start(self, name, *command):
+        """A machine, of a name that no other one has had."""
+        self.started += 1
+        self.running.append(Machine(self, f"{name}-{self.started}", command))
+        return self.running[-1]
+
+    def command(self, name, store, *sets):
+        """A machine that runs the command."""
+        given = (f"corpus={CORPUS}", "extract.shard_videos=4", *sets)
+        changes = [word for change in given for word in ("--set", change)]
+        run = [sys.executable, "-m", "reelvec.flows.cli", "run", str(CONFIG), "--store", store]
+        return self.start(name, *run, "--json", *changes)
+
+    def cluster(self):
+        """A scheduler, and its address once it listens."""
+        host = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+        file = "scheduler.json"
+        scheduler = self.start("scheduler", *dask("scheduler", *host, "--scheduler-file", file))
+        path = self.machines / scheduler.name / "work" / file
+        wait(lambda: path.exists() and path.read_text().endswith("}"), scheduler, "scheduler")
+        return json.loads(path.read_text())["address"]
+
+    def worker(self, address):
+        words = ("--nthreads", "1", "--memory-limit", "0", "--no-dashboard", "--host", "127.0.0.1")
+        return self.start("worker", *dask("worker", address, *words))
+
+    def end(self):
+        """The last machine's command to its end, which must be a good one."""
+        machine = self.running[-1]
+        with looking(self.running):
+            out, _ = machine.process.communicate(timeout=SECONDS)
+        must(machine.process.returncode == 0, f"exit {machine.process.returncode}: {machine.said}")
+        return json.loads(out)
+
+    def stop(self):
+        """All that runs."""
+        for machine in self.running:
+            machine.watched.kill()
+            machine.process.wait()
+            machine.log.close()
+        self.running.clear()
+
+
+def dask(*words):
+    return (sys.executable, "-m", "distributed.cli.dask_" + words[0], *words[1:])
+
+
+class looking:
+    """Looks at the memory of machines twice a second while the block runs."""
+
+    def __init__(self, machines):
+        self._machines, self._over = machines, threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def _look(self):
+        while not self._over.wait(0.5):
+            for machine in list(self._machines):
+                machine.look()
+
+    def __enter__(self):
+        self._thread.start()
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()
+
+
+def wait(happened, machine, what):
+    """Until it has happened, while the machine is at work."""
+    until = time.monotonic() + SECONDS
+    while not happened():
+        must(machine.process.poll() is None, f"ended before {what}: {machine.said}")
+        must(time.monotonic() < until, f"no {what} in {SECONDS:.0f} s: {machine.said}")
+        time.sleep(0.02)
+
+
+def upload(folder):
+    import boto3
+
+    client = boto3.session.Session().client("s3")
+    for file in folder.iterdir():
+        client.upload_file(str(file), s3_server.BUCKET, f"videos/{file.name}")
+
+
+def found(store):
+    """What a run came to: checksums of the tables, and the metrics."""
+    import reelvec
+    from reelvec.tasks.runs.status import describe_store
+
+    tables = {a.kind: a.checksum for a in describe_store(store) if a.kind in COMPARED}
+    return tables, list(map(repr, reelvec.open(store).run().metrics()))
+
+
+def run(ground, lost_in=()):
+    """A run on a cluster of two workers, of which one is lost in each of these stages."""
+    store = f"s3://{s3_server.BUCKET}/store-{ground.started}"
+    address = ground.cluster()
+    workers = [ground.worker(address) for _ in range(WORKERS)]
+    sets = ("runner=dask", f"dask_address={address}", f"train.nodes={WORKERS}")
+    command = ground.command("command", store, *sets)
+    done = []
+    for stage in lost_in:
+        wait(lambda kind=STAGES[stage]: parts(store, kind), command, f"part of {stage}")
+        workers.pop(0).lose()
+        workers.append(ground.worker(address))
+        done.append(f"{parts(store, STAGES[stage])} parts of {stage}")
+        ground.running.append(ground.running.pop(ground.running.index(command)))
+    ground.end()
+    tables, metrics = found(store)
+    other = [kind for kind, checksum in ground.wanted[0].items() if tables.get(kind) != checksum]
+    must(not other, f"differs from a run in threads: {', '.join(other)}")
+    must(metrics == ground.wanted[1], "other metrics than those of a run in threads")
+    spilled = [str(path) for path in ground.machines.rglob("storage/*")]
+    must(not spilled, f"spilled: {', '.join(spilled)}")
+    return "; ".join([*(f"lost after {what}" for what in done), memory(ground)])
+
+
+def memory(ground):
+    """MiB that each kind of machine had at most."""
+    peaks: dict[str, int] = {}
+    for machine in ground.running:
+        kind = machine.name.partition("-")[0]
+        peaks[kind] = max(peaks.get(kind, 0), machine.peak)
+    return "MiB at most: " + ", ".join(f"{kind} {peak >> 20}" for kind, peak in peaks.items())
+
+
+def drills(*, short):
+    """(name, stages that a machine is lost in) of each row."""
+    if short:
+        return [("a machine lost in embed", ["embed"])]
+    alone = [(f"a machine lost in {stage}", [stage]) for stage in STAGES]
+    return [("left alone", []), *alone, ("one lost in each stage", list(STAGES))]
+
+
+def rows_of(ground, options):
+    for name, lost_in in drills(short=options.short):
+        if options.only not in name:
+            continue
+        row = Row(name)
+        try:
+            row.seen = run(ground, lost_in)
+        except (DrillError, subprocess.TimeoutExpired) as error:
+            row.wrong = " ".join(str(error).split())
+        finally:
+            ground.stop()
+        print(f"{row.name}: {row.wrong or row.seen}", file=sys.stderr, flush=True)
+        yield row
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--server", choices=("moto", "ceph"), default="moto")
+    parser.add_argument("--short", action="store_true", help="what CI does")
+    parser.add_argument("--only", default="", help="words of a row's name")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="reelvec-cluster-"))
+    place = folder / "server"
+    place.mkdir()
+    try:
+        with s3_server.any_server(options.server, place) as server:
+            ground = Ground(folder, server)
+            try:
+                rows = list(rows_of(ground, options))
+            finally:
+                ground.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    own = "disks of their own" if ground.private else "folders of their own"
+    print(f"{options.server}; machines with {own}\n")
+    sys.exit(0 if table(rows) else 1)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main()

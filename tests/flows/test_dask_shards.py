@@ -1,0 +1,90 @@
+"""Shards on a Dask cluster, its workers in this process: a window, GPUs, workers that die."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+from distributed import Client, Scheduler, SpecCluster, Worker, get_worker
+from distributed.scheduler import KilledWorker
+
+from reelvec.configs.schema import TrainConfig
+from reelvec.flows import dask_shards
+from reelvec.flows.dask_shards import result_of, work_on
+from reelvec.flows.dask_training import run_on_dask, where_to_train
+from reelvec.flows.own_engine import open_own_engine
+from reelvec.flows.prefect_engine import PrefectEngine
+from reelvec.storage.errors import ReelvecError
+from reelvec.tasks.artifacts import SnapshotRef
+from reelvec.tasks.shards import Shard, ShardReceipt
+from reelvec.tasks.training.running import run_here
+
+TARGET = SnapshotRef("nowhere", "corpus", "0")
+SHARDS = [Shard(table="videos", name=f"{n}", items=(n,)) for n in range(40)]
+PLAIN, GPU = "plain", "gpu"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Of two workers, of which one names a GPU."""
+    quiet = {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0}
+    one = {"nthreads": 1, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}
+    workers = {
+        PLAIN: {"cls": Worker, "options": one | {"name": PLAIN}},
+        GPU: {"cls": Worker, "options": one | {"name": GPU, "resources": {"GPU": 1}}},
+    }
+    scheduler = {"cls": Scheduler, "options": quiet}
+    with SpecCluster(workers=workers, scheduler=scheduler) as found:
+        yield found
+
+
+def where(target, shard, **shared):
+    return ShardReceipt(f"{get_worker().name} {shard.name}", done=1, failed=0)
+
+
+def run(cluster, device):
+    """The workers that had the shards."""
+    with open_own_engine(threads=1, dask_address=cluster.scheduler_address) as engine:
+        found = list(engine.map(where, TARGET, SHARDS, shared={}, device=device))
+    assert sorted(int(r.receipt.split()[1]) for r in found) == list(range(40)), "each once"
+    return {receipt.receipt.split()[0] for receipt in found}
+
+
+def test_what_wants_a_gpu_goes_to_the_workers_that_name_one(cluster):
+    assert run(cluster, "cpu") == {PLAIN, GPU}
+    assert run(cluster, "auto") == run(cluster, "cuda") == {GPU}
+
+
+def test_prefects_task_runs_do_too(cluster):
+    engine = PrefectEngine("run", dask_address=cluster.scheduler_address)
+    with Client(cluster) as client:
+        for device, wanted in (("cpu", {PLAIN, GPU}), ("cuda", {GPU})):
+            with engine._on(device):
+                futures = client.map(partial(where, None), SHARDS, pure=False)
+            assert {r.receipt.split()[0] for r in client.gather(futures)} == wanted
+
+
+def test_a_training_goes_where_the_gpus_are(cluster):
+    def goes(**options):
+        return where_to_train(cluster.scheduler_address, TrainConfig(**options))
+
+    assert goes(device="cpu") is run_here
+    assert goes(device="auto").func is goes(device="cpu", nodes=2).func is run_on_dask
+
+
+def test_the_scheduler_holds_a_window_of_the_shards(cluster, monkeypatch):
+    monkeypatch.setattr(dask_shards, "LEAST_HELD", 8)
+    monkeypatch.setattr(dask_shards, "HELD_A_THREAD", 1)
+    seen, held = 0, []
+    with Client(cluster) as client:
+        for future in work_on(client, partial(where, TARGET), SHARDS, device="cpu"):
+            held.append(len(cluster.scheduler.tasks))
+            seen += future.result().done
+    assert seen == len(SHARDS) and max(held) <= 8 + 2  # and those that are on their way out
+
+
+def test_a_shard_that_ends_its_workers_is_said():
+    def fail():
+        raise KilledWorker("shard", SimpleNamespace(address="tcp://10.0.0.1:1"), 3)
+
+    with pytest.raises(ReelvecError, match=r"4 Dask workers died.*10.0.0.1:1; see their logs"):
+        result_of(SimpleNamespace(result=fail))
