@@ -9,48 +9,21 @@ and the load.
 """
 
 import argparse
-import ctypes
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+from tests.benchmarks._trees import adopt_orphans, python, reelvec, tree_cost
 from tests.drills.bitflips import draw
 
 BESIDE = "import torch"
-PR_SET_CHILD_SUBREAPER = 36
 
 
 def tree_seconds(command):
     """CPU and clock seconds until every process of the command has ended."""
-    environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
-    started, cpu = time.perf_counter(), 0.0
-    running = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    clock = None
-    while True:
-        try:
-            process, status, usage = os.wait4(-1, 0)
-        except ChildProcessError:
-            return cpu, clock
-        cpu += usage.ru_utime + usage.ru_stime
-        if process == running.pid:
-            clock = time.perf_counter() - started
-            running.returncode = os.waitstatus_to_exitcode(status)
-            if running.returncode:
-                raise RuntimeError(f"{command} ended with {running.returncode}")
-
-
-def python(*words):
-    return [sys.executable, *words]
-
-
-def reelvec(*words):
-    return python("-m", "reelvec.flows.cli", *words)
+    return tree_cost(command)[:2]
 
 
 class Ground:
@@ -103,7 +76,7 @@ def main(arguments=()):
     parser.add_argument("--videos", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=2)
     given = parser.parse_args(list(arguments))
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # who outlives its parent is ours
+    adopt_orphans()
     with tempfile.TemporaryDirectory() as folder:
         ground = Ground(Path(folder), videos=given.videos, more=given.rounds)
         ground.add_one()
