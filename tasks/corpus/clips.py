@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from reelvec.storage.records import Outcome, clip_key
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.digests import Digests, DigestSet, digests
 
-__all__ = ["ClipOutcomes", "iter_clips"]
+__all__ = ["ClipOutcomes", "clip_outcomes", "iter_clips"]
 
 _ROWS = 65_536  # looked at at once
 
@@ -62,6 +63,21 @@ class ClipOutcomes:
     def part(self, number: int) -> Entry | None:
         """The part of this number; None for -1."""
         return self._parts[number] if number >= 0 else None
+
+
+_read: WeakKeyDictionary[Snapshot, ClipOutcomes] = WeakKeyDictionary()
+
+
+def clip_outcomes(frames: Snapshot | None) -> ClipOutcomes:
+    """What became of the clips of a snapshot; its ledger is read once as long as somebody holds it.
+
+    The stages of a run look at one snapshot, and each of them asks.
+    """
+    if frames is None:
+        return ClipOutcomes(None)
+    if frames not in _read:
+        _read[frames] = ClipOutcomes(frames)
+    return _read[frames]
 
 
 def iter_clips(

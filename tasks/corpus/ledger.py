@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.reasons import Reason, Status
 from reelvec.storage.records import Outcome, Video, records_from_table
-from reelvec.tasks.corpus.clips import ClipOutcomes, iter_clips
+from reelvec.tasks.corpus.clips import clip_outcomes, iter_clips
 from reelvec.tasks.corpus.errors import TooManyFailedError
 from reelvec.tasks.corpus.ingest import Corpus, key_of
 
@@ -113,7 +113,7 @@ class LedgerSummary:
 
 def summary(corpus: Snapshot | None, *, frames: Snapshot | None) -> LedgerSummary:
     """What `ledger` says in short, in memory that does not grow with what is ok."""
-    clips = ClipOutcomes(frames)
+    clips = clip_outcomes(frames)
     seen: Counter[str] = Counter()
     found: list[LedgerRow] = []
     for piece, keys in iter_clips(corpus):

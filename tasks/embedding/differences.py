@@ -19,7 +19,7 @@ from reelvec.storage.commits.merging import Entry
 from reelvec.storage.reasons import Status
 from reelvec.storage.records import CAPTION_SCHEMA, Outcome
 from reelvec.storage.tables import iter_tables
-from reelvec.tasks.corpus.clips import ClipOutcomes, iter_clips
+from reelvec.tasks.corpus.clips import ClipOutcomes, clip_outcomes, iter_clips
 from reelvec.tasks.digests import Digests, DigestSet, digests
 from reelvec.tasks.embedding.rows import CaptionRow, VideoRow, caption_signature, video_signature
 
@@ -54,7 +54,7 @@ def video_differences(
         frames: decides the outcome of videos that were listed well.
         base: the tables in force.
     """
-    clips = ClipOutcomes(frames)
+    clips = clip_outcomes(frames)
 
     def row(*fields: Any) -> VideoRow:
         *facts, number = fields

@@ -10,7 +10,7 @@ from reelvec.storage.commits.ledgers import iter_ledger
 from reelvec.storage.reasons import Status
 from reelvec.storage.records import Video
 from reelvec.storage.stored_rows import StoredRows
-from reelvec.tasks.corpus.clips import ClipOutcomes
+from reelvec.tasks.corpus.clips import clip_outcomes
 from reelvec.tasks.embedding.rows import WINDOWS, FileRow
 
 __all__ = ["WindowDifferences", "window_differences"]
@@ -54,7 +54,7 @@ def _files(corpus: Snapshot | None, *, frames: Snapshot | None) -> Iterator[File
         row = FileRow.of(video)
         name = row.clip_key or row.key
         found[name] = found[name].also(row) if name in found else row
-    clips = ClipOutcomes(frames)
+    clips = clip_outcomes(frames)
     places = clips.places(list(found)).tolist()
     for (name, row), place in zip(found.items(), places, strict=True):
         if row.status == Status.QUARANTINED:

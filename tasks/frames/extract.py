@@ -25,7 +25,7 @@ from reelvec.storage.frames.formats import SUFFIXES, open_writer
 from reelvec.storage.reasons import Reason, Status
 from reelvec.storage.records import Outcome, Video, records_from_table
 from reelvec.tasks.artifacts import Session, SnapshotRef
-from reelvec.tasks.corpus.clips import ClipOutcomes, iter_clips
+from reelvec.tasks.corpus.clips import ClipOutcomes, clip_outcomes, iter_clips
 from reelvec.tasks.decoding.details import MANY_FRAMES
 from reelvec.tasks.decoding.files import ClipJob, ClipResult, decode_clips
 from reelvec.tasks.shards import (
@@ -86,7 +86,7 @@ def plan_extract(
         retry: which clips are tried once more, by their ledger row; asked of those not ok.
     """
     artifact = session.frames
-    known = ClipOutcomes(session.latest(artifact))
+    known = clip_outcomes(session.latest(artifact))
     attempts = {
         key: row.attempts for key, (row, _) in known.others.items() if _is_due(row, retry=retry)
     }

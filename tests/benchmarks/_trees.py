@@ -4,26 +4,28 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU seconds of a process tree, and clock seconds of the command."""
+    """CPU seconds of a process tree, clock seconds of the command, MB of its largest process."""
 
     cpu: float
     clock: float
+    peak: float = 0.0
 
     def __add__(self, other):
-        return Cost(self.cpu + other.cpu, self.clock + other.clock)
+        return Cost(self.cpu + other.cpu, self.clock + other.clock, max(self.peak, other.peak))
 
     def least(self, other):
         """The smaller of each."""
-        return Cost(min(self.cpu, other.cpu), min(self.clock, other.clock))
+        return Cost(*map(min, astuple(self), astuple(other)))
 
 
 def tree_cost(command, *, kill_after=None, log=None):
@@ -44,13 +46,14 @@ def tree_cost(command, *, kill_after=None, log=None):
     if kill_after is not None:
         end = threading.Timer(kill_after, os.killpg, (running.pid, signal.SIGKILL))
         end.start()
-    cpu, clock, code = 0.0, 0.0, 0
+    cpu, clock, peak, code = 0.0, 0.0, 0.0, 0
     while True:
         try:
             process, status, usage = os.wait4(-1, 0)
         except ChildProcessError:
             break
         cpu += usage.ru_utime + usage.ru_stime
+        peak = max(peak, usage.ru_maxrss / 1000)
         if process == running.pid:
             clock = time.perf_counter() - started
             code = running.returncode = os.waitstatus_to_exitcode(status)
@@ -58,4 +61,14 @@ def tree_cost(command, *, kill_after=None, log=None):
                 end.cancel()
     if code and kill_after is None:
         raise RuntimeError(f"{command} ended with {code}" + (f"; see {log}" if log else ""))
-    return Cost(cpu, clock)
+    return Cost(cpu, clock, peak)
+
+
+def python(*words):
+    """The command line of this Python."""
+    return [sys.executable, *words]
+
+
+def reelvec(*words):
+    """The command line of `reelvec`, without its start script."""
+    return python("-m", "reelvec.flows.cli", *words)

@@ -15,18 +15,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks._trees import tree_cost
+from tests.benchmarks._trees import python, reelvec, tree_cost
 from tests.drills.bitflips import draw
 
 BESIDE = "import torch"
-
-
-def python(*words):
-    return [sys.executable, *words]
-
-
-def reelvec(*words):
-    return python("-m", "reelvec.flows.cli", *words)
 
 
 class Ground:

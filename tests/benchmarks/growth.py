@@ -20,11 +20,13 @@ from pathlib import Path
 
 from reelvec.configs import PipelineConfig
 from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.file_marks import FileMark
 from reelvec.storage.frames.reader import parts_with
 from reelvec.storage.places.local import LocalRoot
-from reelvec.storage.records import Outcome
+from reelvec.storage.records import VIDEO_SCHEMA, Outcome
 from reelvec.storage.tables import write_table
 from reelvec.tasks.artifacts import Session, SnapshotRef
+from reelvec.tasks.corpus.ingest import plan_ingest
 from reelvec.tasks.corpus.ledger import summary
 from reelvec.tasks.embedding.embed import CAPTIONS_A_VIDEO, plan_embed
 from reelvec.tasks.embedding.reading import frames_of_clips
@@ -38,11 +40,14 @@ from tests.benchmarks.planning import (
     _hash,
     _ids,
     _peak,
+    _table,
     _videos,
 )
 
 SIZES = (10_000, 100_000, 1_000_000)
 CORPUS_VIDEOS, CORPUS_CAPTIONS = 512, 65_536  # rows a part, as ingest makes them
+LISTED, FILES = "listed", 1000  # files a folder
+MARK = ("bytes", "mtime_ns", "inode", "ctime_ns")
 
 
 class PlainRoot(LocalRoot):
@@ -60,14 +65,15 @@ class PlainRoot(LocalRoot):
         file.rename(target)
 
 
-def config_of(folder):
+def config_of(folder, *, store="store"):
+    videos = str(folder / "videos")
     return PipelineConfig.model_validate(
-        {"store": str(folder / "store"), "corpus": {"kind": "folder", "videos": str(folder)}}
+        {"store": str(folder / store), "corpus": {"kind": "folder", "videos": videos}}
     )
 
 
-def session_of(folder):
-    config = config_of(folder)
+def session_of(folder, *, store="store"):
+    config = config_of(folder, store=store)
     return Session(config, root=PlainRoot(config.store))
 
 
@@ -83,6 +89,26 @@ def _commit(artifact, table, shard, outcomes, data=None):
 def _embedded(numbers):
     rows = zip(map(_hash, numbers), _ids(numbers), strict=True)
     return ([Outcome(key, detail=f"{content} train ok ") for content, key in rows],)
+
+
+def generate_listed(folder, *, videos):
+    """Files of no blocks, and a store whose corpus has them all, without captions."""
+    corpus, add = session_of(folder, store=LISTED).corpus, []
+    for start in range(0, videos, CORPUS_VIDEOS):
+        numbers = range(start, min(start + CORPUS_VIDEOS, videos))
+        ids = [f"{number // FILES:05d}/{number:09d}" for number in numbers]
+        paths = [folder / "videos" / f"{video_id}.mp4" for video_id in ids]
+        for path, number in zip(paths, numbers, strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as file:
+                file.truncate(number + 1)
+        marks = [FileMark.at(str(path)) for path in paths]
+        columns = {name: [getattr(mark, name) for mark in marks] for name in MARK}
+        columns |= {"video_id": ids, "path": list(map(str, paths)), "status": ["ok"] * len(ids)}
+        columns |= {"content_hash": list(map(_hash, numbers))}
+        table = _table(VIDEO_SCHEMA, columns, len(ids))
+        add.append(_commit(corpus, "videos", f"{start:x}", list(map(Outcome, ids)), table))
+    corpus.publish(add=add)
 
 
 def generate(folder, *, videos):
@@ -101,6 +127,12 @@ def generate(folder, *, videos):
         numbers = (range(start, min(start + size, videos)) for start in starts)
         add = [_commit(artifact, table, f"{some.start:x}", *made(some)) for some in numbers]
         artifact.publish(add=add)
+
+
+def nothing_to_ingest(session):
+    """Every file is listed and looked at, in a store of its own."""
+    plan = plan_ingest(session_of(Path(session.config.store).parent, store=LISTED))
+    assert (plan.new, plan.changed, plan.removed) == (0, [], [])
 
 
 def nothing_to_extract(session):
@@ -169,10 +201,20 @@ def a_shard_to_write(session):
     return counts
 
 
+def a_night_without_work(session):
+    """All the plans of a run that finds nothing, on one session: the sum of those before."""
+    nothing_to_ingest(session)
+    nothing_to_extract(session)
+    nothing_to_embed(session)
+    ledger_in_short(session)
+
+
 STEPS = (
+    nothing_to_ingest,
     nothing_to_extract,
     nothing_to_embed,
     ledger_in_short,
+    a_night_without_work,
     a_shard_to_embed,
     a_shard_to_write,
     one_part_more,
@@ -252,6 +294,7 @@ def main(arguments=()):
     for videos in sizes:
         with tempfile.TemporaryDirectory(prefix="reelvec-growth-") as name:
             generate(Path(name), videos=videos)
+            generate_listed(Path(name), videos=videos)
             for step in STEPS:
                 found = videos, measured(step, Path(name))
                 cpu, calls, size = (_law(what, last[step], found) for what in COUNTED)

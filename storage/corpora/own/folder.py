@@ -95,9 +95,7 @@ class FolderReader:
             }
         else:
             videos = self._with_splits(listing.videos)
-        listing.videos = {
-            key: self._folder.described(video) for key, video in sorted(videos.items())
-        }
+        listing.videos = {key: self._folder.described(videos[key]) for key in sorted(videos)}
         return listing.listing()
 
     def _read_file(self, file: Path, split: str, rows: _Rows) -> None:
@@ -122,6 +120,7 @@ class FolderReader:
         named = {video.path for video in listing.videos.values()}
         unnamed = [path for path in ids if self._folder.place(path) not in named]
         renamed: list[str] = []
+        here = Place(Path(self._folder.address))  # of all: a place a file is dear
         for path in unnamed:
             video_id, full = ids[path], self._folder.place(path)
             if video_id in listing.videos:  # a row calls another file so
@@ -135,12 +134,12 @@ class FolderReader:
                     f"its id {video.video_id!r} is what a row of the caption file calls {other};"
                     " rename the file, or give that row another video_id",
                 )
-            listing.add_video(video, at=Place(Path(full)))
+            listing.add_video(video, at=here)
         listing.notes.extend(_words_of_names(rows.names, unnamed=unnamed, renamed=renamed))
         if rows.left_out.count:
             listing.problems.append(rows.left_out.words)
 
-    def _with_splits(self, videos: Mapping[str, Video]) -> dict[str, Video]:
+    def _with_splits(self, videos: dict[str, Video]) -> dict[str, Video]:
         """Splits that no file gave: by folder, by hash, or every video in every role."""
         if self._split_by_folder:
             return {
@@ -152,7 +151,7 @@ class FolderReader:
                 key: replace(video, split=split_name(split_by_hash(key, self._splits)))
                 for key, video in videos.items()
             }
-        return dict(videos)
+        return videos
 
 
 @dataclass(slots=True)

@@ -80,7 +80,7 @@ class LocalFolder:
         return bool(self.files().paths)  # behind links there may be some
 
     def place(self, path: str) -> str:
-        return str(self._folder / path)
+        return os.path.join(self.address, path)  # noqa: PTH118 - asked of every file
 
     def relative(self, place: str) -> str:
         return place.removeprefix(f"{self.address}/")

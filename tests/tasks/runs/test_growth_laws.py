@@ -1,15 +1,18 @@
 """How often a store of many parts is asked: a publication and a shard ask for what is theirs."""
 
+import gc
 import time
+import weakref
 
 import pytest
 
+from reelvec.storage.commits import ledgers
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.frames.reader import parts_with
 from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.records import Outcome
 from reelvec.tasks.artifacts import SnapshotRef
-from reelvec.tasks.corpus.clips import ClipOutcomes
+from reelvec.tasks.corpus.clips import ClipOutcomes, clip_outcomes
 from reelvec.tasks.embedding.reading import frames_of_clips
 from reelvec.tasks.shards import PartContents, Shard, run_shard
 from tests.support.counting_root import counted_calls
@@ -76,6 +79,26 @@ def test_a_publication_after_a_plan_reads_no_receipt_but_those_it_changes(monkey
     for counted in calls.values():
         read = [path for verb, path in counted if verb == "read" and "/receipts/" in path]
         assert len(read) <= 1, "the receipt of the part that loses a row"
+
+
+def test_all_plans_of_a_run_read_the_ledger_of_its_clips_once(monkeypatch, stores):
+    monkeypatch.setattr(ledgers, "_KEPT_ROWS", 0)  # as in a ledger of many rows
+
+    def of_one_snapshot(artifact):
+        snapshot = artifact.latest()
+        return lambda: [clip_outcomes(snapshot).places(["7a"]) for _ in range(3)]
+
+    for parts, counted in asked(monkeypatch, stores, of_one_snapshot).items():
+        assert counted.total() >= parts
+        assert set(counted.values()) == {1}
+
+
+def test_what_was_read_of_a_snapshot_is_forgotten_with_it(stores):
+    snapshot = opened(stores[60]).latest()
+    known = weakref.ref(clip_outcomes(snapshot))
+    del snapshot
+    gc.collect()
+    assert known() is None
 
 
 def test_a_publication_out_of_nowhere_reads_each_receipt_once(monkeypatch, stores):
