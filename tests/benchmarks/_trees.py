@@ -9,6 +9,8 @@ import threading
 import time
 from dataclasses import astuple, dataclass
 
+import psutil
+
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -36,6 +38,7 @@ def tree_cost(command, *, kill_after=None, log=None):
         kill_after: clock seconds until it and its process group are killed; None: it must go well.
         log: file that its words are added to; None: they are dropped.
     """
+    before = _children()
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # who outlives its parent is ours
     environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
     started = time.perf_counter()
@@ -47,11 +50,8 @@ def tree_cost(command, *, kill_after=None, log=None):
         end = threading.Timer(kill_after, os.killpg, (running.pid, signal.SIGKILL))
         end.start()
     cpu, clock, peak, code = 0.0, 0.0, 0.0, 0
-    while True:
-        try:
-            process, status, usage = os.wait4(-1, 0)
-        except ChildProcessError:
-            break
+    while left := _children() - before:
+        process, status, usage = os.wait4(left.pop(), 0)
         cpu += usage.ru_utime + usage.ru_stime
         peak = max(peak, usage.ru_maxrss / 1000)
         if process == running.pid:
@@ -62,6 +62,11 @@ def tree_cost(command, *, kill_after=None, log=None):
     if code and kill_after is None:
         raise RuntimeError(f"{command} ended with {code}" + (f"; see {log}" if log else ""))
     return Cost(cpu, clock, peak)
+
+
+def _children():
+    """Of this process: multiprocessing keeps one that never ends."""
+    return {child.pid for child in psutil.Process().children()}
 
 
 def python(*words):
