@@ -143,12 +143,12 @@ class WholeRows:
         once.
         """
         products = self._products(torch.cat([one.limbs for one in queries]), videos)
-        parts = products.split([len(one.limbs) for one in queries])
+        parts = torch.split(products, [len(one.limbs) for one in queries])
         return [self._near(*pair, videos) for pair in zip(queries, parts, strict=True)]
 
     def _near(self, asked: RoundedRows, products: Tensor, videos: slice) -> Near:
         if len(products) > asked.rows:
-            first, rest = products.split(asked.rows)
+            first, rest = torch.split(products, asked.rows)
             products = first.add(rest, alpha=1 / _LIMB)
         length = self._length[videos]
         lost = asked.off * (length + self._error[videos]) + asked.longest * self._error[videos]

@@ -136,8 +136,8 @@ class _VideoBlock:
         self._matrices = matrices
         self._scratch = scratch
         self._plain = video, frames
-        self._video = (video.T / TAU).contiguous()  # [D, v]
-        self._global = matrices.global_mat_weight @ video.T
+        self._video = video.T.contiguous()  # [D, v]
+        self._global = matrices.global_mat_weight @ self._video
         self._frames = _columns(frames)  # [D, F v]
         self._local = self._frames if on_words else _columns(frames @ matrices.local_mat_weight.T)
         self._shape = (frames.shape[1], len(frames))
@@ -163,15 +163,15 @@ class _VideoBlock:
         by_frame, by_word = pair
         fine = _weighed_rows(by_frame, m.frame_mat_weight2)
         fine += _weighed_rows(by_word, m.word_mat_weight2)
-        by_sentence = (sentence / TAU @ self._frames).view(len(sentence), *self._shape)
+        by_sentence = (sentence @ self._frames).view(len(sentence), *self._shape)
         with_video = (words.flatten(0, 1) @ self._video).view(*words.shape[:2], -1)
-        sides = _weighed_rows(by_sentence, m.frame_logit_weight)
-        sides += _weighed_rows(with_video, m.word_logit_weight)
         coarse = sentence @ self._global
-        return coarse.add_(sides.add_(fine, alpha=0.5), alpha=TAU).div_(4)
+        coarse += _weighed_rows(by_sentence, m.frame_logit_weight)
+        coarse += _weighed_rows(with_video, m.word_logit_weight)
+        return coarse.add_(fine, alpha=0.5).div_(4)
 
     def _both(self, words: Tensor) -> tuple[Tensor, Tensor] | None:
-        """G / tau of words [t, L, D], weighed over words [t, F, v] and over frames [t, L, v].
+        """G of words [t, L, D], weighed over words [t, F, v] and over frames [t, L, v].
 
         None where the shared exponential has over- or underflowed.
         """
@@ -232,9 +232,7 @@ class _VideoBlock:
         scratch = self._scratch[:, : rows * n_frames * videos]
 
         def seen(matrix: Tensor, *shape: int) -> tuple[Tensor, ...]:
-            mix, ones = (
-                x[:, : len(matrix)].expand(shape[0], -1, -1) for x in (matrix / TAU, self._ones)
-            )
+            mix, ones = (x[:, : len(matrix)].expand(shape[0], -1, -1) for x in (matrix, self._ones))
             return mix, ones, *scratch.view(3, *shape).unbind()
 
         return _Room(
@@ -256,7 +254,7 @@ class _Room(NamedTuple):
     shared: Tensor
     """Exponentials, flat."""
     by_text: tuple[Tensor, ...]
-    """Matrix over tau and ones for each text; G, exponentials and room for G mixed, [t, L, F v]."""
+    """Matrix and ones for each text; G, exponentials and room for G mixed, [t, L, F v]."""
     by_row: tuple[Tensor, ...]
     """The same for each word, [t L, F, v]."""
 
@@ -267,9 +265,10 @@ def _columns(frames: Tensor) -> Tensor:
 
 
 def _weighed_rows(x: Tensor, matrix: Tensor) -> Tensor:
-    """`_weighed` over tau, over the middle axis of x / tau [t, n, v]: sum_l p_l (W x)_l is it.
+    """`_weighed` over the middle axis of x [t, n, v]: sum_l p_l (W x)_l is the same number."""
+    return torch.softmax(x / TAU, dim=1).mul_(_left(matrix, x)).sum(1)
 
-    Everything is over tau, so that no pass divides by it; `bmm` makes no copies of the matrix.
-    """
-    mixed = torch.bmm(matrix.expand(len(x), -1, -1), x)
-    return torch.softmax(x, dim=1).mul_(mixed).sum(1)
+
+def _left(matrix: Tensor, x: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Give matrix @ x[b] for each b, without the copies that a broadcast `matmul` makes."""
+    return torch.bmm(matrix.expand(len(x), -1, -1), x, out=out)

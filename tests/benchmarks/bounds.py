@@ -35,6 +35,7 @@ from reelvec.tasks.scoring.logits import scoring_of
 from reelvec.tasks.searching.bounded import BoundedIndex
 from reelvec.tasks.searching.search import best_videos
 from tests.benchmarks._all_pairs import LOST, best_of_all
+from tests.benchmarks.similarity import peak_mb
 
 WIDTH, FRAMES, WORDS, TOP, PART, TOGETHER = 512, 12, 32, 10, 5_000, 16
 FAMILIES = {
@@ -266,6 +267,7 @@ def main():
     print(LINE.format("", *heads), flush=True)
     for name in given.family or FAMILIES:
         compared(name, given, dots=dots)
+    print(f"most memory, mapped files included: {peak_mb() / 1024:.1f} GiB")
 
 
 if __name__ == "__main__":
