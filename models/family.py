@@ -86,15 +86,12 @@ class RetrievalModel(nn.Module, ABC):
 
     @abstractmethod
     def encode_video(self, frames: Tensor, mask: Tensor, **extra: Any) -> VideoFeatures:
-        """Features of videos.
+        """Tensors [V, ...] as in `video_columns`.
 
         Args:
             frames: float [V, F, 3, S, S], normalised; padded frames are zeros.
             mask: int64 [V, F], 1 where a frame is real.
             extra: whatever else this family's `prepare` gave, and in training its `video_noise`.
-
-        Returns:
-            Named tensors [V, ...] as in `video_columns`.
         """
 
     @property
