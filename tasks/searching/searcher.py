@@ -33,13 +33,10 @@ from reelvec.tasks.searching.search import (
     check_query,
 )
 from reelvec.tasks.searching.two_stages import TwoStageIndex
-from reelvec.tasks.searching.vectors import VectorIndex
+from reelvec.tasks.searching.vectors import VectorIndex, unit_queries
 from reelvec.tasks.searching.windows import WindowsById, best_apart, window_row
 
 __all__ = ["Searcher"]
-
-_UNIT = 1e-3
-"""How far from 1 the length of a unit vector in float16 may be."""
 
 
 class Searcher:
@@ -135,24 +132,11 @@ class Searcher:
         """The `top` videos for each row of vectors [Q, D], by cosine; rows are made unit vectors.
 
         Raises:
-            RequestError: another width, or a row without a direction.
+            RequestError: no row, another width, or a row without a direction.
             MissingColumnError: the family has no vector a video.
         """
-        width = self._searched.vectors.shape[1]
-        if vectors.ndim != 2 or (len(self._searched) and vectors.shape[1] != width):
-            raise RequestError(
-                f"the vectors are {list(vectors.shape)}; they must be [Q, {width}], as the column"
-                " embedding of the run's tables"
-            )
-        if not np.issubdtype(vectors.dtype, np.floating):
-            raise RequestError(f"the vectors are {vectors.dtype}; they must be floats")
-        if not np.isfinite(vectors).all():
-            raise RequestError("a vector holds NaN or infinity, and is near to nothing")
-        length = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-        if not (length > 0).all():
-            raise RequestError("a vector is zero; it has no direction to search in")
-        length[np.abs(length - 1) < _UNIT] = 1.0  # one of ours: its bits are those of the table
-        queries = (vectors / length).astype(np.float32)
+        width = self._searched.vectors.shape[1] if len(self._searched) else None
+        queries = unit_queries(vectors, width=width)
         return self._by_vectors(queries, top=top, split=split, only=only)
 
     def like(

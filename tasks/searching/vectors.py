@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from reelvec.errors import RequestError
 from reelvec.models.features import EMBEDDING
 from reelvec.models.ranking.exact import exact_product
 from reelvec.storage.commits.artifact import Snapshot
@@ -28,7 +29,7 @@ from reelvec.tasks.searching.mapped import Mapped, allowed_rows, new_matrix, pla
 from reelvec.tasks.searching.search import Ranking
 from reelvec.tasks.searching.sorted_rows import SortedRows
 
-__all__ = ["VectorIndex"]
+__all__ = ["VectorIndex", "unit_queries"]
 
 _BLOCK_ROWS = 8192
 """Rows of one product: what stays in a processor's cache beside the queries."""
@@ -36,6 +37,10 @@ _SCORES_AT_ONCE = 1 << 25
 """Products held at once, of some queries with all rows: 128 MiB."""
 _ROUNDING = 2.0**-23
 """Twice the rounding of one float32 operation; a product of D numbers has D of them."""
+_UNIT = 1e-3
+"""How far from 1 the length of a unit vector in float16 may be."""
+_SQUARED = 1e150
+"""Numbers below it, and above its inverse, can be squared in float64."""
 
 Matrix = npt.NDArray[np.float32]
 Best = list[tuple[str, float]]
@@ -182,3 +187,38 @@ def _make(embeddings: Snapshot, folder: Path, *, table: str) -> Mapping[str, Any
     vectors.flush()
     np.save(folder / "left-out.npy", np.sort(np.concatenate(left_out)))
     return {"longest": longest}
+
+
+def unit_queries(vectors: npt.NDArray[np.generic], *, width: int | None) -> Matrix:
+    """Somebody's vectors [Q, D] as unit vectors, float32; of unit ones every bit stays.
+
+    Args:
+        vectors: floats of any kind.
+        width: numbers of a vector that can be compared; None: any.
+
+    Raises:
+        RequestError: no row, another width, or a row without a direction, which is named.
+    """
+    if vectors.ndim != 2 or not vectors.size or (width is not None and vectors.shape[1] != width):
+        raise RequestError(
+            f"the vectors are {list(vectors.shape)}; they must be [Q, {width or 'D'}], Q >= 1,"
+            " as the column embedding of the run's tables"
+        )
+    if not np.issubdtype(vectors.dtype, np.floating):
+        raise RequestError(f"the vectors are {vectors.dtype}; they must be floats")
+    wide = vectors.astype(np.float64)
+    largest = np.abs(wide).max(axis=1, keepdims=True)
+    for wrong, words in (
+        (
+            ~np.isfinite(largest),
+            "holds NaN or infinity, and is near to nothing; leave it out",
+        ),
+        (largest == 0, "is zero and has no direction to search in; leave it out"),
+    ):
+        if wrong.any():
+            raise RequestError(f"the vector of row {int(np.argmax(wrong))} {words}")
+    wide /= np.where((largest > 1 / _SQUARED) & (largest < _SQUARED), 1.0, largest)
+    length = np.linalg.norm(wide, axis=1, keepdims=True)
+    length[np.abs(length - 1) < _UNIT] = 1.0  # one of ours: its bits are those of the table
+    queries: Matrix = (wide / length).astype(np.float32)
+    return queries

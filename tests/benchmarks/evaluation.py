@@ -167,6 +167,7 @@ def main(rows=10_000, width=512, captions=1, flat=False):
         ("mteb, text to video", mteb_way),
     ):
         try:
+            way(texts[:8], videos[:8])  # what is imported counts for nobody
             seconds, _ = seconds_of(lambda way=way: way(texts, videos))
         except ImportError as error:
             print(f"{name}: not here ({error})")

@@ -91,8 +91,9 @@ def test_a_picture_is_searched_with(words, run, tmp_path):
         (["--vectors", "objects.npy"], 2, "give what numpy.save wrote"),
         (["--vectors", "narrow.npy"], 1, "they must be [Q, "),
         (["--vectors", "whole.npy"], 1, "they must be floats"),
-        (["--vectors", "nan.npy"], 1, "NaN or infinity"),
-        (["--vectors", "zero.npy"], 1, "a vector is zero"),
+        (["--vectors", "none.npy"], 1, "the vectors are [0, "),
+        (["--vectors", "nan.npy"], 1, "the vector of row 1 holds NaN or infinity"),
+        (["--vectors", "zero.npy"], 1, "the vector of row 0 is zero"),
         (["--like", "nope"], 1, "no video is called (nope)"),
         (["--like", "broken"], 1, "no vector of the video (broken)"),
         (["--file", "nowhere.mp4"], 1, "cannot search with the file"),
@@ -109,7 +110,8 @@ def test_what_cannot_be_searched_with_is_said(words, run, tmp_path, monkeypatch,
     np.save("objects.npy", np.array([{}], object))
     np.save("narrow.npy", np.ones((2, 3), np.float32))
     np.save("whole.npy", np.ones((1, width), np.int64))
-    np.save("nan.npy", np.full((1, width), np.nan))
+    np.save("none.npy", np.ones((0, width)))
+    np.save("nan.npy", np.diag([1, np.nan, 1]) @ np.ones((3, width)))
     np.save("zero.npy", np.zeros((1, width)))
     Image.new("RGB", (400, 400)).save("whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:200])

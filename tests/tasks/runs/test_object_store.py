@@ -1,6 +1,7 @@
 """A whole run whose store is on an S3 server in another process: the same bytes as in a folder."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 pytest.importorskip("s3fs", reason="the extra s3 is not installed")
 pytest.importorskip("moto.server", reason="moto's server is not installed")
 
+import boto3
+
 from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import SyntheticCorpus
 from reelvec.storage.corpora import open_corpus
@@ -16,6 +19,7 @@ from reelvec.storage.roots import open_root
 from reelvec.storage.upkeep.verify import verify_store
 from reelvec.tasks.runs.status import describe_store
 from tests.support import s3_server
+from tests.support.command_line import typed
 from tests.support.engine_free import run_all, run_ingest
 
 
@@ -101,3 +105,33 @@ def test_drawn_videos_go_to_the_local_folder_of_the_store(on_server, tmp_path):
     assert snapshot.counts("videos").ok == 2
     drawn = list((tmp_path / "cache" / "stores").rglob("shapes-*"))
     assert len(drawn) == 2
+
+
+def test_an_index_of_a_store_on_a_server_is_made_searched_with_and_collected(
+    real_store, on_server, monkeypatch, capsys
+):
+    pytest.importorskip("faiss")
+    client, prefix = boto3.client("s3"), on_server.rpartition("/")[2]
+    root = open_root(on_server)
+    for path in sorted(Path(real_store.store).rglob("*")):
+        name = path.relative_to(real_store.store)
+        if path.is_file() and not {"derived", ".scratch"} & set(name.parts):
+            client.upload_file(str(path), s3_server.BUCKET, f"{prefix}/{name}")
+
+    def words(*words):
+        return typed(monkeypatch, capsys, *words, "--store", on_server, "--json")
+
+    code, out, err = words("index", "--recall", "0.9")
+    made = json.loads(out)
+    assert (code, made["recall"]) == (0, 1.0), err
+    exact, found = (
+        json.loads(words("search", "a shape", *how)[1]) for how in ([], ["--approximate"])
+    )
+    assert found["results"] == exact["results"] and found["recall"] == 1.0
+    (folder,) = root.local_folder.rglob(f"index-{made['fingerprint'][:16]}-*")
+    shutil.copytree(folder, folder.with_name(folder.name[:-4] + "0000"))
+    code, out, err = words("gc", "--keep", "1", "--hours", "0")
+    assert code == 0, err
+    assert list(folder.parent.glob("index-*")) == [folder], "of a snapshot that is gone"
+    assert json.loads(words("index")[1])["fingerprint"] == made["fingerprint"]
+    assert words("search", "a shape", "--approximate")[1] == json.dumps(found, indent=2) + "\n"

@@ -18,7 +18,7 @@ from reelvec.storage.tables import identity_metadata, write_table
 from reelvec.storage.upkeep.garbage import GcOptions, gc
 from reelvec.tasks.searching import vectors as searching
 from reelvec.tasks.searching.search import best_videos
-from reelvec.tasks.searching.vectors import VectorIndex
+from reelvec.tasks.searching.vectors import VectorIndex, unit_queries
 
 
 def table_of(folder, vectors, *, dtype=np.float32, parts=2):
@@ -180,3 +180,12 @@ def test_gc_removes_what_was_derived_from_what_is_gone(tmp_path):
 def test_an_empty_table_has_no_answer(tmp_path):
     index = VectorIndex.of(table_of(tmp_path, near_and_equal(0, 8), parts=1))
     assert index.best(near_and_equal(2, 8), top=3)[1].best == []
+
+
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e-3, 1.0, 7.0, 1e200, 1e308])
+def test_vectors_of_any_length_become_unit_ones(scale):
+    given = near_and_equal(4, 8).astype(np.float64)
+    found = unit_queries(given * scale, width=8)
+    assert np.allclose(found, given, atol=1e-3 if scale == 1e-320 else 1e-6)
+    if scale == 1.0:
+        assert np.array_equal(found, given.astype(np.float32)), "every bit of ours stays"
