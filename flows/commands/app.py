@@ -89,4 +89,5 @@ def _before_every_command(
     ] = False,
 ) -> None:
     """Turn videos and captions into retrieval-ready embedding tables, and keep them true."""
+    del version  # said by its callback
     leave_pandas()

@@ -42,26 +42,28 @@ def resample(
     interpolation: Literal["bicubic", "bilinear"],
 ) -> npt.NDArray[np.uint8]:
     """A picture [H, W, 3] as [height, width, 3]: `interpolate(antialias=True)` of torch."""
-    planes = picture.transpose(2, 0, 1).astype(np.float64)  # [3, H, W]
+    planes = np.ascontiguousarray(picture.transpose(2, 0, 1)).astype(np.float64)  # [3, H, W]
     if width != planes.shape[2]:
-        planes = _along_last(planes, width, interpolation)
+        bits, blocks = _blocks(planes.shape[2], width, interpolation)
+        out = np.empty((*planes.shape[:2], width))
+        for block in blocks:
+            np.matmul(planes[:, :, block.inputs], block.weights, out=out[:, :, block.outputs])
+        planes = _rounded(out, bits)
     if height != planes.shape[1]:
-        turned = np.ascontiguousarray(planes.transpose(0, 2, 1))
-        planes = _along_last(turned, height, interpolation).transpose(0, 2, 1)
-    return np.ascontiguousarray(planes.transpose(1, 2, 0).astype(np.uint8))
+        bits, blocks = _blocks(planes.shape[1], height, interpolation)
+        out = np.empty((3, height, planes.shape[2]))
+        for block in blocks:
+            np.matmul(block.weights.T, planes[:, block.inputs], out=out[:, block.outputs])
+        planes = _rounded(out, bits)
+    return np.ascontiguousarray(planes.astype(np.uint8).transpose(1, 2, 0))
 
 
-def _along_last(planes: Floats, size: int, interpolation: str) -> Floats:
-    """[3, R, N] to [3, R, size], rounded as uint8 is, still float64."""
-    bits, blocks = _blocks(planes.shape[2], size, interpolation)
-    rows = planes.reshape(-1, planes.shape[2])
-    out = np.empty((len(rows), size))
-    for block in blocks:
-        np.matmul(rows[:, block.inputs], block.weights, out=out[:, block.outputs])
-    out += 2.0 ** (bits - 1)
-    out *= 2.0**-bits
-    np.clip(np.floor(out, out=out), 0, 255, out=out)
-    return out.reshape(*planes.shape[:2], size)
+def _rounded(sums: Floats, bits: int) -> Floats:
+    """As uint8 is, in place, still float64."""
+    sums += 2.0 ** (bits - 1)
+    sums *= 2.0**-bits
+    np.floor(sums, out=sums)
+    return np.clip(sums, 0, 255, out=sums)
 
 
 @lru_cache(maxsize=16)

@@ -38,7 +38,7 @@ class Way:
 
     name: str
     words: object
-    """output folder -> command."""
+    """(folder of videos, output folder) -> command."""
     vectors: object
     """output folder -> file name -> vector."""
 
@@ -52,43 +52,34 @@ def save_weights(path, *, name):
     return sizes.image_size
 
 
-def ours(videos, weights):
-    def words(out):
-        store = ("--store", str(out))
-        return [
-            sys.executable,
-            "-m",
-            "reelvec.flows.cli",
-            "embed",
-            videos,
-            "--weights",
-            weights,
-            *store,
-        ]
+def ours(weights):
+    def words(videos, out):
+        command = [sys.executable, "-m", "reelvec.flows.cli", "embed", str(videos)]
+        return [*command, "--weights", weights, "--store", str(out)]
 
     def vectors(out):
-        table = reelvec.open(str(out)).run().videos
-        names = [Path(path).name for path in table.arrow(["video_id"])["video_id"].to_pylist()]
-        return dict(zip(names, table.numpy()[1], strict=True))
+        ids, values = reelvec.open(str(out)).run().videos.numpy()
+        return {Path(one).stem: value for one, value in zip(ids.tolist(), values, strict=True)}
 
     return Way("reelvec embed", words, vectors)
 
 
-def theirs(videos, weights, *, size, reader):
-    def words(out):
+def theirs(weights, *, size, reader):
+    def words(videos, out):
         options = ["--size", str(size), "--reader", reader]
-        return [sys.executable, str(SCRIPT), videos, weights, str(out), *options]
+        return [sys.executable, str(SCRIPT), str(videos), weights, str(out), *options]
 
     def vectors(out):
         with np.load(out / "table.npz") as table:
-            return dict(zip(table["names"].tolist(), table["vectors"], strict=True))
+            rows = zip(table["names"].tolist(), table["vectors"], strict=True)
+            return {Path(name).stem: vector for name, vector in rows}
 
     return Way(f"script, {reader}", words, vectors)
 
 
 def scenarios(way, *, out, videos, more, log):
     """Yields (name, cost), in an order that each builds on; `more` is the video that is added."""
-    whole, killed = way.words(out / "whole"), way.words(out / "killed")
+    whole, killed = way.words(videos, out / "whole"), way.words(videos, out / "killed")
     first = tree_cost(whole, log=log)
     yield "first run", first
     yield "nothing changed", tree_cost(whole, log=log)
@@ -99,24 +90,31 @@ def scenarios(way, *, out, videos, more, log):
     yield "killed halfway, run again", ended + tree_cost(killed, log=log)
 
 
-def measured(given, work):
-    """way -> scenario -> least cost of the rounds; and the cosine of both tables."""
+def corpus(given, work):
+    """The folder of videos, one of them broken, and a folder with one more."""
     if given.originals is None:
         first = _clips.originals(work / "originals", count=min(given.distinct, given.clips))
     else:
         first = sorted(p for p in given.originals.iterdir() if p.suffix in (".mp4", ".mkv"))
-    videos, weights = work / "videos", str(work / "weights.pt")
-    *paths, last = _clips.multiplied(first, videos, count=given.clips + 1)
-    more = last.rename(work / last.name)
-    _clips.broken(paths[0], videos)
+    *paths, last = _clips.multiplied(first, work / "videos", count=given.clips + 1)
+    _clips.broken(paths[0], work / "videos")
+    (work / "more").mkdir()
+    return work / "videos", last.rename(work / "more" / last.name)
+
+
+def measured(given, work):
+    """way -> scenario -> least cost of the rounds; and the tables of each."""
+    videos, more = corpus(given, work)
+    weights, log = str(work / "weights.pt"), work / "log"
     size = save_weights(weights, name=given.model)
-    ways = [ours(str(videos), weights)]
-    ways += [theirs(str(videos), weights, size=size, reader=reader) for reader in given.reader]
+    ways = [ours(weights)]
+    ways += [theirs(weights, size=size, reader=reader) for reader in given.reader]
     least, tables = {way.name: {} for way in ways}, {}
+    for number, way in enumerate(ways):  # so that its modules are compiled
+        tree_cost(way.words(more.parent, work / f"compiled-{number}"), log=log)
     for number in range(given.rounds):
         for way in ways:
             out = work / f"out-{number}-{way.name.split()[-1]}"
-            log = work / "log"
             for name, cost in scenarios(way, out=out, videos=videos, more=more, log=log):
                 print(f"{way.name}: {name}: {cost}", flush=True)
                 least[way.name][name] = cost.least(least[way.name].get(name, cost))

@@ -28,6 +28,7 @@ from reelvec.configs.schema import ModelConfig
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.records import Outcome
 from reelvec.storage.roots import open_root
+from reelvec.storage.tables import write_table
 from reelvec.tasks.training.checkpoints import commit_contents
 from tests.benchmarks import _clips, _script, checkpoints, extraction, frames, training
 
@@ -122,7 +123,7 @@ def publish(folder, rounds):
     def ours():
         shard = f"{next(number):06d}"
         with artifact.new_part(table="videos", shard=shard, suffix=".parquet") as part:
-            pq.write_table(table, part.path)
+            write_table(part.path, table, metadata={})
             rows = [Outcome(f"{shard} {name}") for name in ids]
             receipt = part.commit(rows=ROWS, outcomes=rows)
         artifact.publish(add=[receipt])
