@@ -7,8 +7,9 @@ Whole parts: what a reader does that knows no ranges, some batches of it.
 
 A busy machine bends wall clocks, the more the more threads a row has, and hides latency behind its
 own slowness. So what a free machine sees is told from what a busy one does not bend: the CPU
-seconds of a clip, by range those of the threads that fetch apart, and what waiting allows: while a
-batch is gathered, what the cache holds beyond it is on its way, so many clips in 20 ms, 64 at most.
+seconds of a clip, by range those of the threads that fetch apart, and how many clips the cache
+holds beyond a batch. These are on their way while the batch is gathered, 64 at most; the next batch
+waits for what is left of 20 ms after so many clips were gathered.
 
 Beside it, where they are installed (pip install pylance mosaicml-streaming), the same bytes in
 Lance (rows taken by number) and in MosaicML streaming (its own shuffle, whole shards into its
@@ -27,10 +28,9 @@ import numpy as np
 
 from reelvec.models.sampling.seen import SeenFrames
 from reelvec.storage.commits.artifact import Artifact
-from reelvec.storage.frames import reader
-from reelvec.storage.frames.contract import ClipFrames, Payload
+from reelvec.storage.frames import reader, rows
+from reelvec.storage.frames.contract import ClipFrames, FrameShardReader, Payload
 from reelvec.storage.frames.formats import open_writer
-from reelvec.storage.frames.rows import AT_ONCE
 from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.places.part_cache import CacheOptions, PartCache
 from reelvec.storage.records import Outcome
@@ -62,14 +62,12 @@ class SlowRoot(LocalRoot):
         super().__init__(folder)
         self.copies_limit = limit
         self._cache = PartCache(CacheOptions(cache, limit, grace_seconds=0.0))
-        self.cpu: list[float] = []
+        self.requests = 0
 
     def read_range(self, path: str, *, start: int, stop: int) -> bytes:
         time.sleep(LATENCY)
-        before = time.thread_time()
-        data = super().read_range(path, start=start, stop=stop)
-        self.cpu.append(time.thread_time() - before)
-        return data
+        self.requests += 1
+        return super().read_range(path, start=start, stop=stop)
 
     def local_path(self, path: str, *, fresh: bool = False) -> Path:
         whole = super().local_path(path)
@@ -130,6 +128,22 @@ def stored_clips(artifact: Artifact, count: int, payload: Payload) -> Iterator[S
         yield v, b"".join(jpegs), np.cumsum([len(one) for one in jpegs]).tobytes()
 
 
+def fetching() -> list[float]:
+    """CPU seconds of each clip that is fetched from now on, in the thread that fetches it."""
+    spent: list[float] = []
+    fetch = rows._Part.clip
+
+    def timed(part: rows._Part, key: str) -> tuple[FrameShardReader, int]:
+        before = time.thread_time()
+        try:
+            return fetch(part, key)
+        finally:
+            spent.append(time.thread_time() - before)
+
+    rows._Part.clip = timed  # type: ignore[method-assign]
+    return spent
+
+
 def our_rows(
     folder: Path, artifact: Artifact, videos: Videos
 ) -> tuple[dict[str, Row], dict[str, SlowRoot]]:
@@ -148,41 +162,45 @@ def our_rows(
 
 def free_machine(local: Row, far: Row, fetch_ms: float, held: float) -> str:
     """What a machine that does nothing else sees, in words."""
-    allowed = max(1.0, min(AT_ONCE, held - BATCH)) / LATENCY
-    one_core = max(far.cpu_ms, 1000 / allowed)
-    two_cores = max(far.cpu_ms - fetch_ms, fetch_ms, 1000 / allowed)
+    beyond = min(rows.AT_ONCE, max(0.0, held - BATCH))
+
+    def of_local(clip_ms: float) -> float:
+        waits = max(0.0, 1000 * LATENCY - beyond * clip_ms)
+        return BATCH * local.cpu_ms / (BATCH * clip_ms + waits)
+
     return (
-        f"Waiting allows {allowed:.0f} clips/s, local CPU {1000 / local.cpu_ms:.0f}; of local one"
-        f" core sees {local.cpu_ms / one_core:.2f}, with a second for the fetching"
-        f" {local.cpu_ms / two_cores:.2f}"
+        f"Beyond a batch the cache holds {beyond:.0f} clips; of local one core sees"
+        f" {of_local(far.cpu_ms):.2f}, with a second for the fetching"
+        f" {of_local(max(far.cpu_ms - fetch_ms, fetch_ms)):.2f}"
     )
 
 
 def measure(payload: Payload, videos: Videos, folder: Path, *, rounds: int) -> list[str]:
     """Lines of the table for one payload; each round has an order of its own."""
     artifact = make_store(folder / "store", videos, payload)
-    rows, roots = our_rows(folder, artifact, videos)
+    table, roots = our_rows(folder, artifact, videos)
     for name, others in (("lance", lance_rows), ("mosaic", mosaic_rows)):
         clips = stored_clips(artifact, len(videos), payload)
         place = folder / f"{name}-{payload}"
-        rows |= others(place, clips, payload, videos, limit=reader.ROW_MEMORY)
+        table |= others(place, clips, payload, videos, limit=reader.ROW_MEMORY)
+    spent = fetching()
     rng = np.random.default_rng(1)
-    rows[LOCAL].epoch([range(len(videos))[:BATCH]])  # checksums are verified once
+    table[LOCAL].epoch([range(len(videos))[:BATCH]])  # checksums are verified once
     for _ in range(rounds):
         order = rng.permutation(len(videos))[: len(videos) // BATCH * BATCH]
         batches = order.reshape(-1, BATCH).tolist()
-        for name, row in rows.items():
+        for name, row in table.items():
             row.measure(batches[:2] if name == WHOLE else batches)
-    local, far, asked = rows[LOCAL], rows[FAR], roots[FAR].cpu
+    local, far = table[LOCAL], table[FAR]
     lines = [
         f"| {payload} | {name} | {row.rate:.0f} | {row.rate / local.rate:.2f} | {row.cpu_ms:.2f} |"
-        for name, row in rows.items()
+        for name, row in table.items()
     ]
     total, clips = artifact.latest().bytes, rounds * len(order)
-    fetch_ms = 1000 * sum(asked) / clips
+    fetch_ms = 1000 * sum(spent) / clips
     note = (
         f"{payload}: {total / 2**20:.0f} MiB, {len(videos)} clips, cache {total / 20 / 2**20:.0f}"
-        f" MiB; {len(asked) / clips:.2f} requests a clip, of {fetch_ms:.2f} CPU ms. "
+        f" MiB; {roots[FAR].requests / clips:.2f} requests a clip, of {fetch_ms:.2f} CPU ms. "
     )
     held = reader.ROW_MEMORY * len(videos) / total
     return [note + free_machine(local, far, fetch_ms, held), *lines]
