@@ -16,7 +16,7 @@ from distributed.scheduler import KilledWorker
 from reelvec.storage.errors import ReelvecError
 from reelvec.tasks.shards import Shard, ShardReceipt
 
-__all__ = ["gpu_resources", "result_of", "wants_gpu", "work_on"]
+__all__ = ["GPU", "gpu_resources", "result_of", "wants_gpu", "work_on", "workers_of"]
 
 GPU = "GPU"
 """The resource that a worker names by `dask worker --resources GPU=1`."""
@@ -32,9 +32,18 @@ def gpu_resources(client: Client, device: str) -> dict[str, float]:
         client: of the cluster.
         device: cpu, cuda or auto.
     """
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    named = any(worker["resources"].get(GPU) for worker in workers)
+    named = any(worker["resources"].get(GPU) for worker in workers_of(client).values())
     return {GPU: 1.0} if named and device != "cpu" else {}
+
+
+def workers_of(client: Client) -> Mapping[str, Mapping[str, Any]]:
+    """What the scheduler says now of each of its workers, by address.
+
+    The client's own `scheduler_info` keeps the answer where its heartbeat puts one without workers.
+    """
+    found: dict[str, Any] = client.sync(client.scheduler.identity, n_workers=-1)
+    workers: Mapping[str, Mapping[str, Any]] = found["workers"]
+    return workers
 
 
 def wants_gpu(scheduler: str, device: str) -> bool:

@@ -13,7 +13,7 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from distributed import Client, Future, get_worker
 
 from reelvec.configs.addresses import Address, parse_address
 from reelvec.configs.schema import TrainConfig
-from reelvec.flows.dask_shards import GPU, wants_gpu
+from reelvec.flows.dask_shards import GPU, wants_gpu, workers_of
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.place import Place
 from reelvec.tasks.training.running import Given, RunTraining, run_at, run_here, take_part
@@ -34,7 +34,6 @@ __all__ = ["run_on_dask", "where_to_train"]
 
 _RESTARTS = 2
 _SECONDS_BETWEEN_LOOKS = 0.2
-_WORKERS_SECONDS = 60.0
 _LAST_WORDS_SECONDS = 10.0
 
 
@@ -61,10 +60,17 @@ def run_on_dask(scheduler: str, spec: TrainSpec, *, on_progress: OnProgress) -> 
         TrainingError: too few workers, or what the training itself came to.
     """
     left = _RESTARTS
+
+    def hear(event: dict[str, Any]) -> None:
+        nonlocal left
+        if event["event"] == "checkpoint":  # it gets on: workers may come and go for weeks
+            left = _RESTARTS
+        on_progress(event)
+
     with Client(scheduler) as client:  # type: ignore[no-untyped-call]
         while True:
             try:
-                _run_once(client, spec, on_progress=on_progress)
+                _run_once(client, spec, on_progress=hear)
                 return
             except _WorkerIsGoneError as gone:
                 if left <= 0:
@@ -74,7 +80,7 @@ def run_on_dask(scheduler: str, spec: TrainSpec, *, on_progress: OnProgress) -> 
 
 
 def _run_once(client: Client, spec: TrainSpec, *, on_progress: OnProgress) -> None:
-    workers = _chosen(client, spec.train.nodes)
+    workers = _chosen(client, spec.train.nodes, patience=60 * spec.train.hang_minutes)
     places = _places(client, workers, spec.train)
     topic = f"reelvec-train-{secrets.token_hex(8)}"
     events: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -119,22 +125,20 @@ def _tell(events: queue.Queue[dict[str, Any]], on_progress: OnProgress) -> None:
 
 
 def _check_alive(client: Client, workers: Sequence[str]) -> None:
-    gone = [worker for worker in workers if worker not in _known(client)]
+    known = workers_of(client)
+    gone = [worker for worker in workers if worker not in known]
     if gone:
         raise _WorkerIsGoneError(f"the Dask worker {', '.join(gone)} is gone, where ranks trained")
 
 
-def _known(client: Client) -> Mapping[str, Any]:
-    """Workers of the cluster by address, as the scheduler said a moment ago."""
-    known: Mapping[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
-    return known
+def _chosen(client: Client, count: int, *, patience: float) -> list[str]:
+    """So many workers, those of a machine side by side; first those that have a GPU, they say.
 
-
-def _chosen(client: Client, count: int) -> list[str]:
-    """So many workers, those of a machine side by side; first those that have a GPU, they say."""
+    What comes in a lost one's place may take its time: `patience`, seconds.
+    """
     with suppress(TimeoutError):
-        client.wait_for_workers(count, timeout=_WORKERS_SECONDS)
-    known = _known(client)
+        client.wait_for_workers(count, timeout=patience)
+    known = workers_of(client)
     if len(known) < count:
         raise TrainingError(
             f"train.nodes ({count}) is more than the workers of the Dask cluster ({len(known)});"

@@ -64,12 +64,12 @@ class PrefectEngine:
         """While the block submits, what it submits goes to workers with a GPU, if any names one."""
         if self.dask_address is None or device == "cpu":
             return nullcontext()
-        import dask
+        from dask.base import annotate
 
         from reelvec.flows.dask_shards import GPU, wants_gpu
 
         wanted = wants_gpu(self.dask_address, device)
-        return dask.annotate(resources={GPU: 1}) if wanted else nullcontext()
+        return annotate(resources={GPU: 1}) if wanted else nullcontext()
 
     def gpu_slot(self, device: str) -> AbstractContextManager[None]:
         """Hold the server's concurrency limit `gpu`."""

@@ -3,55 +3,71 @@
 Each row reads the same batches of random clips, an epoch of all of them, and touches every pixel of
 one frame in each, as a training would. Elsewhere: a root whose ranges and files wait 20 ms, read
 from this disk, so that latency is measured and no server's own speed. Caches hold 5 % of the data.
-Whole parts: what a reader does that knows no ranges, some batches of it. Lance, where the package
-`lance` is installed (pip install pylance), reads the same JPEGs from the same disk without latency.
+Whole parts: what a reader does that knows no ranges, some batches of it.
+
+A busy machine bends wall clocks, the more the more threads a row has, and hides latency behind its
+own slowness. So what a free machine sees is told from what a busy one does not bend: the CPU
+seconds of a clip, by range those of the threads that fetch apart, and how many clips the cache
+holds beyond a batch. These are on their way while the batch is gathered, 64 at most; the next batch
+waits for what is left of 20 ms after so many clips were gathered.
+
+Beside it, where they are installed (pip install pylance mosaicml-streaming), the same bytes in
+Lance (rows taken by number) and in MosaicML streaming (its own shuffle, whole shards into its
+cache), both from this disk without latency.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from reelvec.models.sampling.seen import SeenFrames
 from reelvec.storage.commits.artifact import Artifact
-from reelvec.storage.frames import jpeg, reader
-from reelvec.storage.frames.contract import ClipFrames, Payload
+from reelvec.storage.frames import reader, rows
+from reelvec.storage.frames.contract import ClipFrames, FrameShardReader, Payload
 from reelvec.storage.frames.formats import open_writer
 from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.places.part_cache import CacheOptions, PartCache
 from reelvec.storage.records import Outcome
 from reelvec.tasks.training.data import ClipLoader
+from tests.benchmarks._rivals_in_buckets import (
+    BATCH,
+    Batches,
+    Row,
+    Stored,
+    Videos,
+    check,
+    lance_rows,
+    mosaic_rows,
+)
 from tests.benchmarks.frames import FRAMES, SIZE, make_videos
 
-BATCH, CLIPS_A_PART, SEEN = 16, 16, 12
-"""Clips of a batch and of a part, frames that a model sees of a clip: all."""
+CLIPS_A_PART = 16
+DISTINCT = 64
+"""Clips that are drawn; more are these again, each stored and read for itself."""
 PAYLOADS: tuple[Payload, ...] = ("raw", "jpeg")
+LOCAL, FAR, WHOLE = "local", "by range, 20 ms", "whole parts, 20 ms"
+LATENCY = 0.02
 
 
 class SlowRoot(LocalRoot):
     """A folder as if it lay elsewhere: each request waits, whole files are copied to a cache."""
 
-    latency = 0.02
-
     def __init__(self, folder: Path, *, cache: Path, limit: int) -> None:
         super().__init__(folder)
         self.copies_limit = limit
         self._cache = PartCache(CacheOptions(cache, limit, grace_seconds=0.0))
-        self.requests, self.bytes = 0, 0
+        self.requests = 0
 
     def read_range(self, path: str, *, start: int, stop: int) -> bytes:
-        time.sleep(self.latency)
-        data = super().read_range(path, start=start, stop=stop)
-        self.requests, self.bytes = self.requests + 1, self.bytes + len(data)
-        return data
+        time.sleep(LATENCY)
+        self.requests += 1
+        return super().read_range(path, start=start, stop=stop)
 
     def local_path(self, path: str, *, fresh: bool = False) -> Path:
         whole = super().local_path(path)
@@ -64,7 +80,7 @@ class SlowRoot(LocalRoot):
         return self._cache.get(name, size=whole.stat().st_size, fetch=fetch, fresh=fresh)
 
 
-def make_store(folder: Path, videos: np.ndarray, payload: Payload) -> Artifact:
+def make_store(folder: Path, videos: Videos, payload: Payload) -> Artifact:
     artifact = Artifact.open(LocalRoot(folder), kind="frames", identity={"payload": payload})
     receipts = []
     for start in range(0, len(videos), CLIPS_A_PART):
@@ -84,109 +100,128 @@ def key_of(v: int) -> str:
     return f"{v:032x}"
 
 
-def epoch(frames: Any, order: Sequence[Sequence[int]], videos: np.ndarray) -> float:
-    """Clips a second of a whole pass, the first batch checked against what was stored."""
-    loader = ClipLoader(frames, max_frames=SEEN, image_size=SIZE)
-    seen = SeenFrames(max_frames=SEEN, selection="linspace", order="ordinary")
-    batches = [[key_of(v) for v in batch] for batch in order]
-    count, started = 0, time.perf_counter()
-    for chosen, batch in zip(order, loader.batches(batches, seen=seen), strict=True):
-        batch.frames[:, 0].sum()
-        if not count:
-            wrong = np.abs(batch.frames[:, 0].numpy().astype(int) - videos[list(chosen), 0])
-            if wrong.mean() > 5:
-                raise SystemExit(f"wrong frames: {wrong.mean():.1f} levels off")
-        count += len(chosen)
-    return count / (time.perf_counter() - started)
+def by_loader(frames: reader.FrameReader, videos: Videos) -> Callable[[Batches], int]:
+    """A whole pass as a training makes it, the first batch checked."""
+    loader = ClipLoader(frames, max_frames=FRAMES, image_size=SIZE)
+    seen = SeenFrames(max_frames=FRAMES, selection="linspace", order="ordinary")
+
+    def epoch(order: Batches) -> int:
+        count, batches = 0, [[key_of(v) for v in batch] for batch in order]
+        for chosen, batch in zip(order, loader.batches(batches, seen=seen), strict=True):
+            batch.frames[:, 0].sum()
+            if not count:
+                check(batch.frames[:, 0].numpy(), chosen, videos)
+            count += len(chosen)
+        return count
+
+    return epoch
 
 
-class LanceFrames:
-    """The same JPEGs as a Lance table, a row a clip, taken by number."""
-
-    def __init__(self, folder: Path, artifact: Artifact, count: int) -> None:
-        import lance
-        import pyarrow as pa
-
-        stored = reader.FrameReader(artifact.latest())
-        jpegs = [list(stored.jpegs(key_of(v))) for v in range(count)]
-        table = pa.table({"jpegs": pa.array(jpegs, pa.list_(pa.binary()))})
-        self._rows = lance.write_dataset(table, str(folder))
-
-    def ahead(self, keys: Sequence[str]) -> None:
-        """It has no such word."""
-
-    def lengths(self, keys: Sequence[str]) -> np.ndarray:
-        return np.full(len(keys), FRAMES)
-
-    def gather(self, keys: Sequence[str], *, picks: Sequence[np.ndarray], out: np.ndarray) -> None:
-        found = self._rows.take([int(key, 16) for key in keys], columns=["jpegs"])
-        for slot, clip in enumerate(found.column("jpegs").to_pylist()):
-            for place, pick in enumerate(picks[slot]):
-                jpeg.decode_into(memoryview(clip[pick]), out[slot, place])
+def stored_clips(artifact: Artifact, count: int, payload: Payload) -> Iterator[Stored]:
+    """The bytes that are stored, for the others."""
+    stored = reader.FrameReader(artifact.latest())
+    for v in range(count):
+        if payload == "raw":
+            yield v, stored.frames(key_of(v)).tobytes(), b""
+            continue
+        jpegs = list(stored.jpegs(key_of(v)))
+        yield v, b"".join(jpegs), np.cumsum([len(one) for one in jpegs]).tobytes()
 
 
-def measure(payload: Payload, videos: np.ndarray, folder: Path, *, rounds: int) -> list[str]:
-    """Lines of the table for one payload; each round has an order of its own."""
-    artifact = make_store(folder / payload, videos, payload)
+def fetching() -> list[float]:
+    """CPU seconds of each clip that is fetched from now on, in the thread that fetches it."""
+    spent: list[float] = []
+    fetch = rows._Part.clip
+
+    def timed(part: rows._Part, key: str) -> tuple[FrameShardReader, int]:
+        before = time.thread_time()
+        try:
+            return fetch(part, key)
+        finally:
+            spent.append(time.thread_time() - before)
+
+    rows._Part.clip = timed  # type: ignore[method-assign]
+    return spent
+
+
+def our_rows(
+    folder: Path, artifact: Artifact, videos: Videos
+) -> tuple[dict[str, Row], dict[str, SlowRoot]]:
+    """This store, here and elsewhere, and the roots of the latter."""
     snapshot = artifact.latest()
-    total = snapshot.bytes
-    limit = total // 20
-    reader.ROW_MEMORY = limit
-    roots = {
-        name: SlowRoot(folder / payload, cache=folder / f"cache-{payload}-{name}", limit=limit)
-        for name in ("by range", "whole parts")
-    }
-    identity = artifact.identity
-    opened = {
-        name: Artifact.open(root, kind="frames", identity=identity).latest()
-        for name, root in roots.items()
-    }
-    whole = reader.FrameReader(opened["whole parts"], open_shards=1)
-    whole._rows = None
-    sources: dict[str, Any] = {
-        "local": reader.FrameReader(snapshot),
-        "20 ms, by range": reader.FrameReader(opened["by range"]),
-        "20 ms, whole parts": whole,
-    }
-    if payload == "jpeg" and importlib.util.find_spec("lance"):
-        sources["Lance, no latency"] = LanceFrames(folder / "lance", artifact, len(videos))
-    rates: dict[str, list[float]] = {name: [] for name in sources}
+    limit = reader.ROW_MEMORY = snapshot.bytes // 20
+    readers, roots = {LOCAL: reader.FrameReader(snapshot)}, {}
+    for number, name in enumerate((FAR, WHOLE)):
+        cache = folder / f"cache-{artifact.fingerprint}-{number}"
+        roots[name] = SlowRoot(folder / "store", cache=cache, limit=limit)
+        found = Artifact.open(roots[name], kind="frames", identity=artifact.identity).latest()
+        readers[name] = reader.FrameReader(found, open_shards=1)
+    readers[WHOLE]._rows = None
+    return {name: Row(by_loader(one, videos)) for name, one in readers.items()}, roots
+
+
+def free_machine(local: Row, far: Row, fetch_ms: float, held: float) -> str:
+    """What a machine that does nothing else sees, in words."""
+    beyond = min(rows.AT_ONCE, max(0.0, held - BATCH))
+
+    def of_local(clip_ms: float) -> float:
+        waits = max(0.0, 1000 * LATENCY - beyond * clip_ms)
+        return BATCH * local.cpu_ms / (BATCH * clip_ms + waits)
+
+    return (
+        f"Beyond a batch the cache holds {beyond:.0f} clips; of local one core sees"
+        f" {of_local(far.cpu_ms):.2f}, with a second for the fetching"
+        f" {of_local(max(far.cpu_ms - fetch_ms, fetch_ms)):.2f}"
+    )
+
+
+def measure(payload: Payload, videos: Videos, folder: Path, *, rounds: int) -> list[str]:
+    """Lines of the table for one payload; each round has an order of its own."""
+    artifact = make_store(folder / "store", videos, payload)
+    table, roots = our_rows(folder, artifact, videos)
+    for name, others in (("lance", lance_rows), ("mosaic", mosaic_rows)):
+        clips = stored_clips(artifact, len(videos), payload)
+        place = folder / f"{name}-{payload}"
+        table |= others(place, clips, payload, videos, limit=reader.ROW_MEMORY)
+    spent = fetching()
     rng = np.random.default_rng(1)
-    epoch(sources["local"], [range(len(videos))[:BATCH]], videos)  # checksums are verified once
+    table[LOCAL].epoch([range(len(videos))[:BATCH]])  # checksums are verified once
     for _ in range(rounds):
         order = rng.permutation(len(videos))[: len(videos) // BATCH * BATCH]
         batches = order.reshape(-1, BATCH).tolist()
-        for name, source in sources.items():
-            some = batches[:2] if name == "20 ms, whole parts" else batches
-            rates[name].append(epoch(source, some, videos))
-    local = statistics.median(rates["local"])
-    asked = roots["by range"]
+        for name, row in table.items():
+            row.measure(batches[:2] if name == WHOLE else batches)
+    local, far = table[LOCAL], table[FAR]
     lines = [
-        f"| {payload} | {name} | {statistics.median(found):.0f} |"
-        f" {statistics.median(found) / local:.2f} |"
-        for name, found in rates.items()
+        f"| {payload} | {name} | {row.rate:.0f} | {row.rate / local.rate:.2f} | {row.cpu_ms:.2f} |"
+        for name, row in table.items()
     ]
+    total, clips = artifact.latest().bytes, rounds * len(order)
+    fetch_ms = 1000 * sum(spent) / clips
     note = (
-        f"{payload}: {total / 2**20:.0f} MiB, {len(videos)} clips, cache {limit / 2**20:.1f} MiB;"
-        f" by range {asked.requests / rounds:.0f} requests and {asked.bytes / rounds / 2**20:.0f}"
-        " MiB an epoch"
+        f"{payload}: {total / 2**20:.0f} MiB, {len(videos)} clips, cache {total / 20 / 2**20:.0f}"
+        f" MiB; {roots[FAR].requests / clips:.2f} requests a clip, of {fetch_ms:.2f} CPU ms. "
     )
-    return [note, *lines]
+    held = reader.ROW_MEMORY * len(videos) / total
+    return [note + free_machine(local, far, fetch_ms, held), *lines]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=512)
+    parser.add_argument("--clips", type=int, default=1024, help="of 1.7 MiB each, raw")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--payloads", nargs="+", choices=PAYLOADS, default=PAYLOADS)
     parser.add_argument("--folder", type=Path, help="where stores are made (a temporary folder)")
     arguments = parser.parse_args()
-    videos = make_videos(arguments.clips)
+    distinct = make_videos(min(arguments.clips, DISTINCT))
+    videos = [distinct[v % DISTINCT] for v in range(arguments.clips)]
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         found = [
-            measure(payload, videos, Path(name), rounds=arguments.rounds) for payload in PAYLOADS
+            measure(payload, videos, Path(name), rounds=arguments.rounds)
+            for payload in arguments.payloads
         ]
     print("\n".join(lines[0] for lines in found))
-    print("\n| payload | from | clips/s | of local |\n|---|---|---|---|")
+    print("\n| payload | from | clips/s | of local | CPU ms a clip |\n|---|---|---|---|---|")
     print("\n".join(line for lines in found for line in lines[1:]))
 
 

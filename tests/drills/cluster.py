@@ -35,8 +35,8 @@ from tests.support.programs import OUTBOUND, ROOT, Watched
 
 VIDEOS = f"s3://{s3_server.BUCKET}/videos"
 CORPUS = f"{{kind: folder, videos: {VIDEOS}, captions: {VIDEOS}/captions.csv}}"
-STAGES = {"extract": "frames", "train": "checkpoint", "embed": "embeddings"}
-"""Stages that a machine is lost in, and what they commit first."""
+STAGES = {"extract": "frames", "train": "", "embed": "embeddings"}
+"""Stages that a machine is lost in, and what their parts are of; a training says its steps."""
 SECONDS = 1200.0  # the machine may be shared
 WORKERS = 2
 DASK = {"DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
@@ -68,7 +68,7 @@ class Machine:
             prefix = ["unshare", "-rm", "sh", "-c", PRIVATE, "sh", *words]
         places = {"HOME": f"{seen}/home", "TMPDIR": f"{seen}/tmp"}
         places |= {"REELVEC_CACHE": f"{seen}/cache", "PWD": f"{seen}/work"}
-        self.log = (ground.folder / f"{name}.log").open("w+")
+        self.log = (ground.folder / f"{name}.log").open("w")
         environment = self.watched.environment(f"{seen}/home", **DASK, **ground.server, **places)
         environment |= {
             "PYTHONPATH": os.pathsep.join([OUTBOUND, str(ROOT / ".editable"), str(ROOT)])
@@ -100,9 +100,13 @@ class Machine:
         self.process.wait()
 
     @property
+    def words(self):
+        """All that it has said."""
+        return Path(self.log.name).read_text()
+
+    @property
     def said(self):
-        self.log.seek(0)
-        return self.log.read()[-1500:]
+        return self.words[-1500:]
 
 
 @dataclass
@@ -221,6 +225,15 @@ def found(store):
     return tables, list(map(repr, reelvec.open(store).run().metrics()))
 
 
+def begun(stage, store, command):
+    """How far a stage is, in words; "": it has committed nothing, or not said a step, yet."""
+    if stage == "train":
+        steps = [line for line in command.words.splitlines() if " steps " in line]
+        return f"training's step {steps[-1].split()[1]}" if steps else ""
+    count = parts(store, STAGES[stage])
+    return f"{count} parts of {stage}" if count else ""
+
+
 def run(ground, lost_in=()):
     """A run on a cluster of two workers, of which one is lost in each of these stages."""
     store = f"s3://{s3_server.BUCKET}/store-{ground.started}"
@@ -230,10 +243,10 @@ def run(ground, lost_in=()):
     command = ground.command("command", store, *sets)
     done = []
     for stage in lost_in:
-        wait(lambda kind=STAGES[stage]: parts(store, kind), command, f"part of {stage}")
+        wait(lambda name=stage: begun(name, store, command), command, stage)
+        done.append(begun(stage, store, command))
         workers.pop(0).lose()
         workers.append(ground.worker(address))
-        done.append(f"{parts(store, STAGES[stage])} parts of {stage}")
         ground.running.append(ground.running.pop(ground.running.index(command)))
     ground.end()
     tables, metrics = found(store)

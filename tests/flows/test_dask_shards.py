@@ -9,7 +9,7 @@ from distributed.scheduler import KilledWorker
 
 from reelvec.configs.schema import TrainConfig
 from reelvec.flows import dask_shards
-from reelvec.flows.dask_shards import result_of, work_on
+from reelvec.flows.dask_shards import result_of, work_on, workers_of
 from reelvec.flows.dask_training import run_on_dask, where_to_train
 from reelvec.flows.own_engine import open_own_engine
 from reelvec.flows.prefect_engine import PrefectEngine
@@ -61,6 +61,17 @@ def test_prefects_task_runs_do_too(cluster):
             with engine._on(device):
                 futures = client.map(partial(where, None), SHARDS, pure=False)
             assert {r.receipt.split()[0] for r in client.gather(futures)} == wanted
+
+
+def test_workers_are_known_whatever_the_clients_heartbeat_has_last_heard(cluster, monkeypatch):
+    with Client(cluster) as client:
+
+        async def heartbeat(n_workers=0):
+            client._scheduler_identity = {"workers": {}}
+
+        monkeypatch.setattr(client, "_update_scheduler_info", heartbeat)
+        assert client.scheduler_info(n_workers=-1)["workers"] == {}, "why it is not asked"
+        assert {worker["name"] for worker in workers_of(client).values()} == {PLAIN, GPU}
 
 
 def test_a_training_goes_where_the_gpus_are(cluster):
