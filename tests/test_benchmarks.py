@@ -1,9 +1,12 @@
 """The benchmarks that use one another's parts still run; their numbers are no matter here."""
 
+import importlib.util
+
 import pytest
 
 from reelvec.models.clip.architecture import Architecture
-from tests.benchmarks import extraction, heads, training
+from reelvec.storage.video.probe import probe
+from tests.benchmarks import commits, extraction, heads, training, whole_run
 from tests.support import media
 
 TINY = Architecture(
@@ -52,3 +55,25 @@ def test_steps_of_a_head_are_measured_in_each_way(monkeypatch, capsys):
     rows = capsys.readouterr().out.splitlines()[2:]
     assert [row.split(" | ")[2] for row in rows] == list(heads.WAYS)
     assert all(float(row.split(" | ")[3]) > 0 for row in rows)
+
+
+def test_commits_name_the_rival_that_is_not_there(monkeypatch, capsys):
+    monkeypatch.setattr(commits, "PRELOADED", [])
+    monkeypatch.setattr(commits, "SYSTEMS", (commits.Ours, commits.Lance))
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "lance" else there(name)
+    )
+    commits.main(["--commits", "2", "--s3", "0", "--rows", "3"])
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[5] for row in rows[:-1] if "read" in row[1]] == ["9 rows", "9 rows", "69 rows"]
+    assert "not installed" in rows[-1][1] and rows[-1][2] == "Lance"
+
+
+@pytest.mark.parametrize("kind", ["h264_mp4", "h264_mkv", "mpeg4_avi", "vp9_webm"])
+def test_a_clip_with_a_number_behind_it_is_as_whole_as_before(kind, tmp_path):
+    path = media.video(kind)
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes() + whole_run.behind(path.suffix, 12345))
+    before, after = probe(path), probe(copy)
+    assert (after.frames_counted, after.truncated) == (before.frames_counted, "")
