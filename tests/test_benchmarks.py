@@ -1,11 +1,14 @@
 """The benchmarks that use one another's parts still run; their numbers are no matter here."""
 
+import importlib.util
+
 import pytest
 
 from reelvec.models.clip.architecture import Architecture
+from reelvec.storage.video.probe import probe
 from reelvec.tasks.scoring.logits import scoring_of
 from reelvec.tasks.searching.search import best_videos
-from tests.benchmarks import _all_pairs, bounds, extraction, heads, training
+from tests.benchmarks import _all_pairs, bounds, commits, extraction, heads, training, whole_run
 from tests.support import media
 
 TINY = Architecture(
@@ -68,3 +71,25 @@ def test_brute_force_has_the_answers_of_every_row_s_score(name, tmp_path, monkey
         best_videos(text.columns(), embeddings=table, top=5, scoring=scoring) for text in texts
     ]
     assert found == expected and 5 <= again < 100 and 0 < apart < 1
+
+
+def test_commits_name_the_rival_that_is_not_there(monkeypatch, capsys):
+    monkeypatch.setattr(commits, "PRELOADED", [])
+    monkeypatch.setattr(commits, "SYSTEMS", (commits.Ours, commits.Lance))
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "lance" else there(name)
+    )
+    commits.main(["--commits", "2", "--s3", "0", "--rows", "3"])
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[5] for row in rows[:-1] if "read" in row[1]] == ["9 rows", "9 rows", "69 rows"]
+    assert "not installed" in rows[-1][1] and rows[-1][2] == "Lance"
+
+
+@pytest.mark.parametrize("kind", ["h264_mp4", "h264_mkv", "mpeg4_avi", "vp9_webm"])
+def test_a_clip_with_a_number_behind_it_is_as_whole_as_before(kind, tmp_path):
+    path = media.video(kind)
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes() + whole_run.behind(path.suffix, 12345))
+    before, after = probe(path), probe(copy)
+    assert (after.frames_counted, after.truncated) == (before.frames_counted, "")

@@ -130,10 +130,12 @@ def _check_present(
     artifact: ReadableArtifact, receipt: Receipt, *, collected: Collection[str]
 ) -> None:
     root, folder = artifact.root, artifact.folder
-    there = {receipt.part, receipt.path}.isdisjoint(collected) and all(
-        root.exists(f"{folder}/{path}") for path in (receipt.part, receipt.path)
-    )
-    if not there or root.size(f"{folder}/{receipt.part}") != receipt.bytes:
+    there = {receipt.part, receipt.path}.isdisjoint(collected)
+    there = there and root.exists(f"{folder}/{receipt.path}")
+    size = -1
+    with suppress(MissingArtifactError):
+        size = root.size(f"{folder}/{receipt.part}") if there else -1
+    if size != receipt.bytes:
         raise CommitError(
             f"part {receipt.part} cannot be published: it or its receipt is gone or changed (gc "
             f"collects what stays unpublished for long); redo shard {receipt.shard}",

@@ -17,7 +17,7 @@ import multiprocessing
 import os
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -227,7 +227,6 @@ class Bucket:
     def __init__(self, url):
         self._requests = itertools.count()
         self._counted = 0
-        self._url = url
         self.proxy = s3_proxy(url, Trouble(self._count, "counted"))
 
     def behind(self, address):
@@ -255,18 +254,20 @@ class Bucket:
 
 
 @contextmanager
-def places(wanted):
-    """Those of `wanted`, folder and S3, with the commits that are made there."""
-    with tempfile.TemporaryDirectory(prefix="reelvec-commits-") as folder, s3_server() as url:
-        found = [(Folder(folder), wanted["folder"])] if wanted["folder"] else []
-        if not wanted["S3"]:
-            yield found
-            return
-        make_bucket(url)
-        bucket = Bucket(url)
-        with bucket.proxy as address:
-            bucket.behind(address)
-            yield [*found, (bucket, wanted["S3"])]
+def places(*, commits, on_s3):
+    """Where commits are made, and how many; no server is started for none."""
+    with ExitStack() as held:
+        found = []
+        if commits:
+            folder = held.enter_context(tempfile.TemporaryDirectory(prefix="reelvec-commits-"))
+            found.append((Folder(folder), commits))
+        if on_s3:
+            url = held.enter_context(s3_server())
+            make_bucket(url)
+            bucket = Bucket(url)
+            bucket.behind(held.enter_context(bucket.proxy))
+            found.append((bucket, on_s3))
+        yield found
 
 
 def measure(kind, place, *, commits, rows):
@@ -308,7 +309,7 @@ def main(arguments=()):
     options = parser.parse_args(arguments)
     print("| place | step | of | CPU s | clock s | what | files | MB | requests |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    with places({"folder": options.commits, "S3": options.s3}) as found:
+    with places(commits=options.commits, on_s3=options.s3) as found:
         for place, commits in found:
             for kind in SYSTEMS:
                 if importlib.util.find_spec(kind.package) is None:

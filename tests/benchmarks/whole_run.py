@@ -12,13 +12,13 @@ every clip became a row.
 
 import argparse
 import json
-import multiprocessing
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks._trees import reelvec, tree_cost
+from tests.benchmarks._trees import python, reelvec, tree_cost
 
 DRAWN = 240
 A_FOLDER = 1000
@@ -35,13 +35,15 @@ def behind(suffix, number):
     return (8 + len(value)).to_bytes(4, "big") + b"free" + value
 
 
-def draw(folder, count):
-    """The clips that the others are copies of."""
-    from reelvec.configs.corpora import SyntheticCorpus
-    from reelvec.storage.corpora import open_corpus
+DRAW = """
+import json, sys
+from reelvec.configs.corpora import SyntheticCorpus
+from reelvec.storage.corpora import open_corpus
 
-    source = SyntheticCorpus(videos=count, seconds=1.0, fps=8, size=64)
-    return [video.path for video in open_corpus(source, store_dir=folder).read().videos]
+source = SyntheticCorpus(videos=int(sys.argv[2]), seconds=1.0, fps=8, size=64)
+listing = open_corpus(source, store_dir=sys.argv[1]).read()
+print(json.dumps([video.path for video in listing.videos]))
+"""
 
 
 def write(videos, drawn, numbers):
@@ -56,9 +58,10 @@ def write(videos, drawn, numbers):
 
 def originals(folder, count):
     """Bytes and suffix of the drawn clips; drawn by another process, whose memory is not ours."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        paths = pool.apply(draw, (folder, count))
-    return [(Path(path).read_bytes(), Path(path).suffix) for path in paths]
+    drawing = [*python("-c", DRAW), str(folder), str(count)]
+    told = subprocess.run(drawing, check=True, stdout=subprocess.PIPE).stdout
+    paths = map(Path, json.loads(told))
+    return [(path.read_bytes(), path.suffix) for path in paths]
 
 
 def configure(folder):

@@ -101,6 +101,17 @@ def test_what_was_read_of_a_snapshot_is_forgotten_with_it(stores):
     assert known() is None
 
 
+def test_a_part_that_is_published_is_asked_for_twice(monkeypatch, tmp_path):
+    artifact, asked_for = opened(tmp_path), []
+    artifact.publish(add=[write_part(artifact, ["the first one"])])
+    for parts in (1, 3):
+        receipts = [write_part(artifact, [f"{parts} and {n}"]) for n in range(parts)]
+        with counted_calls(monkeypatch) as counted:
+            artifact.publish(add=receipts)
+        asked_for.append(counted.total())
+    assert asked_for[1] - asked_for[0] == 2 * 2  # its receipt, and its size
+
+
 def test_a_publication_out_of_nowhere_reads_each_receipt_once(monkeypatch, stores):
     def unprepared(artifact):
         receipts = [write_part(artifact, [f"{artifact.root.uri}-{n}"]) for n in range(2)]
