@@ -37,8 +37,9 @@ __all__ = [
     "begin_imports",
     "decode_clips",
     "probe_files",
+    "quarantined",
+    "run_jobs",
 ]
-
 
 IN_MEMORY = 256 * 2**20
 """Bytes of a clip's frames that wait in memory: 1,783 frames of 224 pixels, half an hour at one a
@@ -46,7 +47,6 @@ second."""
 
 LEAST_PIXELS = 1_000_000
 """Of a frame: small ones cost time too, to find, to shape and to write."""
-
 
 _PRELOAD = ("av", "numpy", "torch", "reelvec.tasks.decoding.worker")
 """What workers import, once for all of them."""
@@ -137,9 +137,30 @@ def decode_clips(
     Raises:
         ZygoteError: no worker process can be started on this machine.
     """
-    shared = _shared_fields(options)
+    target, shared = "reelvec.tasks.decoding.worker:decode_clip", _shared_fields(options)
+    results = run_jobs(
+        jobs, target=target, shared=shared, limits=options, workers=workers, scratch=scratch
+    )
+    with contextlib.closing(results):
+        for one, result in results:
+            yield _clip_result(one, result)
+
+
+def run_jobs(
+    jobs: Iterable[ClipJob],
+    *,
+    target: str,
+    shared: dict[str, Any],
+    limits: JobLimits,
+    workers: int,
+    scratch: Path | None,
+) -> Generator[tuple[Copied[ClipJob], SandboxResult]]:
+    """Each job's file and what `target` ("package.module:function") made of it; see `decode_clips`.
+
+    `shared`: further fields of every job.
+    """
     begun: deque[Copied[ClipJob]] = deque()
-    copies = with_copies(jobs, limits=options)
+    copies = with_copies(jobs, limits=limits)
 
     def payloads() -> Iterator[dict[str, Any]]:
         for one in copies:
@@ -147,19 +168,16 @@ def decode_clips(
             yield {**dataclasses.asdict(one.of), **shared, **_input(one)}
 
     def deadline(job: dict[str, Any]) -> float:
-        return _deadline(options, size=job["bytes"], pixels=job["pixels"])
+        return _deadline(limits, size=job["bytes"], pixels=job["pixels"])
 
-    pool = _pool(options, workers=workers)
+    pool = _pool(limits, workers=workers)
     if scratch is not None:
         pool = dataclasses.replace(pool, scratch=scratch, max_result_bytes=IN_MEMORY)
-    with (
-        _closed(copies, begun),
-        Sandbox("reelvec.tasks.decoding.worker:decode_clip", options=pool) as sandbox,
-    ):
+    with _closed(copies, begun), Sandbox(target, options=pool) as sandbox:
         for result in sandbox.run(payloads(), deadline=deadline):
             one = begun.popleft()
             one.close()
-            yield _clip_result(one, result)
+            yield one, result
 
 
 def probe_files(
@@ -192,7 +210,7 @@ def probe_files(
         for result in sandbox.run(payloads(), deadline=deadline):
             one = begun.popleft()
             one.close()
-            yield _probed(one, result.value or _quarantined(result))
+            yield _probed(one, result.value or quarantined(result))
 
 
 def _input(one: Copied[Any]) -> dict[str, Any]:
@@ -240,11 +258,7 @@ def _stored_bytes(path: str) -> int:
 
 
 def _pool(limits: JobLimits, *, workers: int) -> SandboxOptions:
-    return SandboxOptions(
-        limits=limits,
-        workers=workers,
-        preload=_PRELOAD,
-    )
+    return SandboxOptions(limits=limits, workers=workers, preload=_PRELOAD)
 
 
 def _shared_fields(options: ExtractConfig) -> dict[str, Any]:
@@ -255,7 +269,7 @@ def _shared_fields(options: ExtractConfig) -> dict[str, Any]:
     }
 
 
-def _quarantined(result: SandboxResult) -> dict[str, Any]:
+def quarantined(result: SandboxResult) -> dict[str, Any]:
     """Outcome fields of a job that the sandbox ended before it answered."""
     unforeseen = result.reason == "error"  # an exception nobody expected is that file's alone
     return {
@@ -266,7 +280,7 @@ def _quarantined(result: SandboxResult) -> dict[str, Any]:
 
 
 def _clip_result(one: Copied[ClipJob], result: SandboxResult) -> ClipResult:
-    job, answer = one.of, result.value or _quarantined(result)
+    job, answer = one.of, result.value or quarantined(result)
     answer |= {name: one.words(answer[name]) for name in ("message", "detail") if name in answer}
     arrays, source = answer.pop("arrays", None), answer.pop("source", None)
     if arrays is None:
