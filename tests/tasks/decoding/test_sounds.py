@@ -79,7 +79,7 @@ def test_samples_are_the_mean_of_the_channels_at_the_asked_rate(folder):
     assert own.outcome.status == "ok" and own.samples.dtype == np.float32
     assert np.abs(own.samples - by_hand(folder / "tone.mkv")).max() < 1e-6
     (changed,) = sounds(folder, "tone.mkv")
-    assert abs(len(changed.samples) - 144_000) < 50
+    assert len(changed.samples) == 144_000, "to the last one that the change of rate holds back"
     inside = slice(500, 143_000)
     assert np.abs(changed.samples[inside] - tone(3)[inside]).max() < 2e-3
     assert json.loads(changed.outcome.detail) == {"codec": "pcm_s16le", "channels": 2}
