@@ -11,7 +11,7 @@ from pydantic import Field
 
 from reelvec.configs.corpora import Options
 
-__all__ = ["MAX_PIXELS", "FileLimits", "FrameForm", "FrameOptions", "JobLimits"]
+__all__ = ["MAX_PIXELS", "FileLimits", "FrameForm", "FrameOptions", "JobLimits", "SoundForm"]
 
 MAX_PIXELS = 8192 * 4320
 """Largest declared frame that is read where nobody says otherwise, pixels."""
@@ -53,6 +53,15 @@ class FrameForm(Options):
     """Antialiased, either of them."""
     resize: Literal["torch", "pillow"] = "torch"
     """torch: on uint8 (at most 2 levels from Pillow, 7-9x faster); or pillow."""
+
+
+class SoundForm(Options):
+    """What becomes of a sound track: one channel, at a rate."""
+
+    rate: int = Field(default=48_000, ge=8_000, le=192_000)
+    """Samples a second."""
+    max_seconds: float = Field(default=600.0, gt=0)
+    """Longer sound is cut to its first so many seconds, and its row says so."""
 
 
 class FrameOptions(FrameForm):

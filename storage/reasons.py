@@ -25,6 +25,8 @@ class Reason(StrEnum):
     PERMISSION = "permission"  # the file may not be read
     UNREADABLE = "unreadable"  # no demuxer understands it, or a container we do not name
     NO_VIDEO_STREAM = "no_video_stream"
+    NO_AUDIO_STREAM = "no_audio_stream"
+    NO_SAMPLES = "no_samples"  # a sound track that yields no sample (or none in the window)
     NO_FRAMES = "no_frames"  # a stream that yields no frame (or none in the window)
     TRUNCATED = "truncated"  # bytes promised are not there: an early end, or a hole
     DAMAGED = "damaged"  # errors inside the stream

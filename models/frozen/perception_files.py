@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -21,6 +21,9 @@ from reelvec.models.sampling.rules import Rule
 __all__ = [
     "TRUNK",
     "VIDEO",
+    "HearingConfig",
+    "audio_rate",
+    "hearing_config",
     "pe_video_input",
     "text_config",
     "trunk_of",
@@ -37,6 +40,7 @@ _INTERPOLATIONS: Mapping[Any, Literal["bicubic", "bilinear"]] = MappingProxyType
 )
 _USUAL, _RATE, _MOST = 64, 2.0, 9_999
 """Frames of a checkpoint that takes any number: MTEB's, a second, and by its rotary positions."""
+_HALF = 0.5
 _TOWER = "vit_pe_core_large_patch14_336"
 _ARGUMENTS = ("embed_dim", "depth", "num_heads", "img_size", "patch_size", "ref_feat_shape")
 _TEXT: Mapping[str, Any] = MappingProxyType(
@@ -50,6 +54,36 @@ _TEXT: Mapping[str, Any] = MappingProxyType(
 """What PE's configuration class takes where the file says nothing; the rest is ModernBERT's."""
 
 
+_RATE_HEARD = 48_000
+
+
+@dataclass(frozen=True)
+class HearingConfig:
+    """Configurations of PE-AV's encoders of sound, of sound and pictures, and of DAC."""
+
+    audio: Mapping[str, Any]
+    both: Mapping[str, Any]
+    dac: Mapping[str, Any]
+
+
+def hearing_config(files: Mapping[str, bytes]) -> HearingConfig:
+    """Of a PE-AV checkpoint."""
+    both = _section(json_file(files, "config.json", remedy=_REMEDY), "audio_video_config")
+    audio = _section(both, "audio_config")
+    return HearingConfig(audio, both, dac=_section(audio, "dac_config"))
+
+
+def audio_rate(files: Mapping[str, bytes]) -> int:
+    """Samples a second that the checkpoint's feature extractor asks for."""
+    for name in (_SETTINGS[0], _SETTINGS[2]):
+        if name in files:
+            document = json_file(files, name, remedy=_REMEDY)
+            said = {**document, **_section(document, "feature_extractor")}
+            if "sampling_rate" in said:
+                return _whole("sampling_rate", said["sampling_rate"])
+    return _RATE_HEARD
+
+
 def pe_video_input(files: Mapping[str, bytes]) -> OwnInput:
     """Frames and pixels, as the checkpoint's video processor has them.
 
@@ -58,11 +92,11 @@ def pe_video_input(files: Mapping[str, bytes]) -> OwnInput:
     """
     given = _processor(files)
     side = _side(files, given)
-    for key, wanted in (("image_mean", 0.5), ("image_std", 0.5)):
-        if any(value != wanted for value in given.get(key) or (wanted,)):
-            raise WeightsError(f"the video processor's {key} ({given[key]!s:.60}) must be {wanted}")
+    for key in ("image_mean", "image_std"):
+        if given.get(key) not in (None, [_HALF] * 3, _HALF):
+            raise WeightsError(f"the video processor's {key} ({given[key]!s:.60}) must be {_HALF}")
     how = given.get("resample", 2)
-    if how not in _INTERPOLATIONS:
+    if type(how) is not int or how not in _INTERPOLATIONS:
         raise WeightsError(f"the video processor's resample ({how!s:.40}) must be 2 or 3")
     form = FrameForm(size=side, fit="squash", interpolation=_INTERPOLATIONS[how])
     count = given.get("num_frames")
@@ -76,7 +110,7 @@ def pe_video_input(files: Mapping[str, bytes]) -> OwnInput:
 
 def video_config(files: Mapping[str, bytes]) -> Mapping[str, Any]:
     """The configuration of the video's encoder, of PE-Video and of PE-AV."""
-    config = json_file(files, "config.json", remedy=_REMEDY)
+    config: Mapping[str, Any] = json_file(files, "config.json", remedy=_REMEDY)
     if config.get("model_type") == "pe_audio_video":
         config = _section(config, "audio_video_config")
     return _section(config, "video_config")

@@ -15,6 +15,8 @@ REMEDIES: Mapping[Reason, str] = {
     Reason.PERMISSION: "let the user of the worker read the file",
     Reason.UNREADABLE: "copy it again, or convert it with ffmpeg; else take it out",
     Reason.NO_VIDEO_STREAM: "take it out: it holds no pictures",
+    Reason.NO_AUDIO_STREAM: "nothing to do: it has pictures alone",
+    Reason.NO_SAMPLES: "look at start and end of its window; else its sound track is empty",
     Reason.NO_FRAMES: "look at start and end of its window; else copy it again",
     Reason.TRUNCATED: "copy it again: bytes are missing; extract.damaged=salvage keeps the rest",
     Reason.DAMAGED: "copy it again; extract.damaged=salvage keeps what decodes",

@@ -35,9 +35,11 @@ __all__ = [
     "ClipJob",
     "ClipResult",
     "decode_clips",
+    "pool_of",
     "probe_files",
+    "quarantined",
+    "run_jobs",
 ]
-
 
 IN_MEMORY = 256 * 2**20
 """Bytes of a clip's frames that wait in memory: 1,783 frames of 224 pixels, half an hour at one a
@@ -45,7 +47,6 @@ second."""
 
 LEAST_PIXELS = 1_000_000
 """Of a frame: small ones cost time too, to find, to shape and to write."""
-
 
 _RESIZED = Resized()
 """By this process."""
@@ -127,9 +128,31 @@ def decode_clips(
     Raises:
         ZygoteError: no worker process can be started on this machine.
     """
-    shared = _shared_fields(options)
+    preload = _RESIZED.preload(job.pixels for job in jobs)
+    pool = pool_of(options, workers=workers, preload=preload, scratch=scratch)
+    target, shared = "reelvec.tasks.decoding.worker:decode_clip", _shared_fields(options)
+    results = run_jobs(jobs, target=target, shared=shared, pool=pool)
+    with contextlib.closing(results):
+        for one, result in results:
+            made = _clip_result(one, result)
+            if made.source is not None:
+                _RESIZED.add(len(made.frames) * made.source.height * made.source.width)
+            yield made
+
+
+def run_jobs(
+    jobs: Iterable[ClipJob],
+    *,
+    target: str,
+    shared: dict[str, Any],
+    pool: SandboxOptions,
+) -> Generator[tuple[Copied[ClipJob], SandboxResult]]:
+    """Each job's file and what `target` ("package.module:function") made of it; see `decode_clips`.
+
+    `shared`: further fields of every job.
+    """
     begun: deque[Copied[ClipJob]] = deque()
-    copies = with_copies(jobs, limits=options)
+    copies = with_copies(jobs, limits=pool.limits)
 
     def payloads() -> Iterator[dict[str, Any]]:
         for one in copies:
@@ -137,22 +160,13 @@ def decode_clips(
             yield {**dataclasses.asdict(one.of), **shared, **_input(one)}
 
     def deadline(job: dict[str, Any]) -> float:
-        return _deadline(options, size=job["bytes"], pixels=job["pixels"])
+        return _deadline(pool.limits, size=job["bytes"], pixels=job["pixels"])
 
-    pool = _pool(options, workers=workers, preload=_RESIZED.preload(job.pixels for job in jobs))
-    if scratch is not None:
-        pool = dataclasses.replace(pool, scratch=scratch, max_result_bytes=IN_MEMORY)
-    with (
-        _closed(copies, begun),
-        Sandbox("reelvec.tasks.decoding.worker:decode_clip", options=pool) as sandbox,
-    ):
+    with _closed(copies, begun), Sandbox(target, options=pool) as sandbox:
         for result in sandbox.run(payloads(), deadline=deadline):
             one = begun.popleft()
             one.close()
-            made = _clip_result(one, result)
-            if made.source is not None:
-                _RESIZED.add(len(made.frames) * made.source.height * made.source.width)
-            yield made
+            yield one, result
 
 
 def probe_files(
@@ -177,15 +191,13 @@ def probe_files(
     def deadline(job: dict[str, Any]) -> float:
         return _deadline(limits, size=_stored_bytes(job["path"]), pixels=0)
 
-    pool = _pool(limits, workers=workers, preload=PRELOAD)
-    with (
-        _closed(copies, begun),
-        Sandbox("reelvec.tasks.decoding.worker:probe_file", options=pool) as sandbox,
-    ):
+    options = SandboxOptions(limits=limits, workers=workers, preload=PRELOAD)
+    target = "reelvec.tasks.decoding.worker:probe_file"
+    with _closed(copies, begun), Sandbox(target, options=options) as sandbox:
         for result in sandbox.run(payloads(), deadline=deadline):
             one = begun.popleft()
             one.close()
-            yield _probed(one, result.value or _quarantined(result))
+            yield _probed(one, result.value or quarantined(result))
 
 
 def _input(one: Copied[Any]) -> dict[str, Any]:
@@ -232,8 +244,14 @@ def _stored_bytes(path: str) -> int:
     return stored
 
 
-def _pool(limits: JobLimits, *, workers: int, preload: tuple[str, ...]) -> SandboxOptions:
-    return SandboxOptions(limits=limits, workers=workers, preload=preload)
+def pool_of(
+    limits: JobLimits, *, workers: int, preload: tuple[str, ...], scratch: Path | None = None
+) -> SandboxOptions:
+    """`workers` processes that have imported `preload`; large results wait in `scratch`."""
+    options = SandboxOptions(limits=limits, workers=workers, preload=preload)
+    if scratch is not None:
+        options = dataclasses.replace(options, scratch=scratch, max_result_bytes=IN_MEMORY)
+    return options
 
 
 def _shared_fields(options: ExtractConfig) -> dict[str, Any]:
@@ -244,7 +262,7 @@ def _shared_fields(options: ExtractConfig) -> dict[str, Any]:
     }
 
 
-def _quarantined(result: SandboxResult) -> dict[str, Any]:
+def quarantined(result: SandboxResult) -> dict[str, Any]:
     """Outcome fields of a job that the sandbox ended before it answered."""
     unforeseen = result.reason == "error"  # an exception nobody expected is that file's alone
     return {
@@ -255,7 +273,7 @@ def _quarantined(result: SandboxResult) -> dict[str, Any]:
 
 
 def _clip_result(one: Copied[ClipJob], result: SandboxResult) -> ClipResult:
-    job, answer = one.of, result.value or _quarantined(result)
+    job, answer = one.of, result.value or quarantined(result)
     answer |= {name: one.words(answer[name]) for name in ("message", "detail") if name in answer}
     arrays, source = answer.pop("arrays", None), answer.pop("source", None)
     if arrays is None:

@@ -1,4 +1,4 @@
-"""What runs inside a sandbox worker: from a path to frames, or to a hash and facts.
+"""What runs inside a sandbox worker: from a path to frames, to sound, or to a hash and facts.
 
 Functions of JSON values (see storage.sandbox.worker.Target), kept apart from tasks.decoding.files
 so that a worker imports nothing it does not need.
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reelvec.configs.decoding import FrameOptions
+from reelvec.configs.decoding import FrameOptions, SoundForm
 from reelvec.models.sampling.rules import Rule, Timeline, choose
 from reelvec.storage.errors import VideoError
 from reelvec.storage.file_marks import FileMark
@@ -27,9 +27,10 @@ from reelvec.storage.video.decoders import (
     read_frames,
 )
 from reelvec.storage.video.probe import ProbeResult, probe
+from reelvec.storage.video.sound import read_sound
 from reelvec.tasks.decoding.details import MANY_FRAMES
 
-__all__ = ["decode_clip", "probe_file"]
+__all__ = ["decode_clip", "decode_sound", "probe_file"]
 
 
 def probe_file(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
@@ -71,6 +72,39 @@ def decode_clip(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
     except VideoError as error:
         return _refusal(error)
     return _answer(decoded, indices, result, output)
+
+
+def decode_sound(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
+    """Fields of storage.records.Outcome, `sound_start`, and one array, the samples."""
+    if "refused" in job:
+        return dict(job["refused"])
+    path = job["path"]
+    try:
+        _check_content(job, worker)
+        before = _stat(path)
+        found = read_sound(
+            probe(path, max_pixels=job["max_pixels"], progress=worker.heartbeat),
+            form=SoundForm.model_validate(job["sound"]),
+            window=(job["start_seconds"], job["end_seconds"]),
+            salvage=job["salvage"],
+            progress=worker.heartbeat,
+        )
+        _check_unchanged(path, before, job["content_hash"], worker)
+    except VideoError as error:
+        return _refusal(error)
+    worker.allocate(found.samples.shape, np.float32)[:] = found.samples
+    facts: dict[str, Any] = {"codec": found.codec, "channels": found.channels}
+    if found.pauses_seconds:
+        facts["pauses_seconds"] = round(found.pauses_seconds, 3)
+    if found.is_cut:
+        facts["cut_to_seconds"] = job["sound"]["max_seconds"]
+    return {
+        "status": found.status,
+        "reason": found.reason,
+        "message": found.message,
+        "detail": json.dumps(facts),
+        "sound_start": found.start_seconds,
+    }
 
 
 class _Output:

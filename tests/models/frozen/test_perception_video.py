@@ -151,7 +151,9 @@ def test_a_checkpoint_may_take_any_number_of_frames(saved):
     [
         ({"num_frames": 0}, r"num_frames as \(0\)"),
         ({"image_mean": [0.48, 0.5, 0.5]}, "image_mean"),
+        ({"image_std": {"r": 0.5}}, "image_std"),
         ({"resample": 1}, r"resample \(1\) must be 2 or 3"),
+        ({"resample": [2]}, r"resample \(\[2\]\) must be 2 or 3"),
         ({"size": {"shortest_edge": 336}}, "must be a height and the same width"),
     ],
 )
