@@ -16,7 +16,7 @@ from distributed.scheduler import KilledWorker
 from reelvec.storage.errors import ReelvecError
 from reelvec.tasks.shards import Shard, ShardReceipt
 
-__all__ = ["GPU", "gpu_resources", "result_of", "wants_gpu", "work_on", "workers_of"]
+__all__ = ["GPU", "result_of", "wants_gpu", "work_on", "workers_of"]
 
 GPU = "GPU"
 """The resource that a worker names by `dask worker --resources GPU=1`."""
@@ -25,7 +25,7 @@ LEAST_HELD, HELD_A_THREAD = 256, 4
 which grows with its work sees that there is more."""
 
 
-def gpu_resources(client: Client, device: str) -> dict[str, float]:
+def _gpu_resources(client: Client, device: str) -> dict[str, float]:
     """What a task for `device` is submitted with: one GPU, where workers name them.
 
     Args:
@@ -49,7 +49,7 @@ def workers_of(client: Client) -> Mapping[str, Mapping[str, Any]]:
 def wants_gpu(scheduler: str, device: str) -> bool:
     """Whether work for `device` goes to the workers that name a GPU, and there is one."""
     with Client(scheduler) as client:  # type: ignore[no-untyped-call]
-        return bool(gpu_resources(client, device))
+        return bool(_gpu_resources(client, device))
 
 
 def work_on(
@@ -67,7 +67,7 @@ def work_on(
         shards: in the order they are begun in.
         device: that the work computes on.
     """
-    resources: Mapping[str, float] = gpu_resources(client, device) if shards else {}
+    resources: Mapping[str, float] = _gpu_resources(client, device) if shards else {}
     left, held = iter(shards), set[Any]()
     done = as_completed()  # type: ignore[no-untyped-call]
     try:
