@@ -176,7 +176,7 @@ def report(rows: Sequence[Row]) -> str:
     Wall time is what a reader waits; CPU time says the same when the machine is shared.
     """
     lines = [
-        f"{VIDEOS} videos of [{FRAMES}, {SIZE}, {SIZE}, 3], batches of {BATCH}, warm, one thread, "
+        f"Videos of [{FRAMES}, {SIZE}, {SIZE}, 3], batches of {BATCH}, warm, one thread, "
         f"{len(rows[0].seconds)} rounds",
         "",
         "| store | videos/s | of a memory copy, wall | CPU | bytes/video |",
@@ -203,22 +203,27 @@ def main(given: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.frames")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--folder", type=Path, help="where the store is made (a temporary folder)")
+    parser.add_argument("--videos", type=int, default=VIDEOS, help="a multiple of the batch")
+    parser.add_argument("--raw", action="store_true", help="no JPEG, and nothing decoded anew")
     arguments = parser.parse_args(list(given))
-    videos = make_videos(VIDEOS)
+    videos = make_videos(arguments.videos)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         rows = [
             copy_row(videos),
             store_row(folder, videos, format="arrow", payload="raw"),
             store_row(folder, videos, format="hdf5", payload="raw"),
-            store_row(folder, videos, format="arrow", payload="jpeg"),
-            store_row(folder, videos, format="hdf5", payload="jpeg"),
-            folder_row(folder / "jpegs", videos),
             *other_rows(folder, videos),
         ]
-        if importlib.util.find_spec("cv2"):
+        if not arguments.raw:
+            rows += [
+                store_row(folder, videos, format="arrow", payload="jpeg"),
+                store_row(folder, videos, format="hdf5", payload="jpeg"),
+                folder_row(folder / "jpegs", videos),
+            ]
+        if not arguments.raw and importlib.util.find_spec("cv2"):
             rows.append(decoding_row(folder / "mp4", videos))
-        else:
+        elif not arguments.raw:
             print("no re-decoding row: opencv-python-headless is not installed")
         measure(rows, videos, rounds=arguments.rounds)
     print(report(rows))
