@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from reelvec.flows.console.stopping import Stopped, ending_at_once, stopping_on_signals
@@ -65,12 +66,25 @@ def main() -> None:
 
 def _refuse_words(error: Any) -> NoReturn:
     """Words that no command takes: what typer says, as it says it, but for what they may hold."""
+    from reelvec.configs.errors import rule
     from reelvec.flows.console.output import printable
 
-    words = error.message.removeprefix("Value error, ")  # pydantic's, of a choice
+    words = rule(error.message)
+    if words.startswith("it must ") and (value := _typed(error)) is not None:
+        words = f"{words}, not ({value})"
     error.message = "\n".join(map(printable, words.split("\n")))
     error.show()
     sys.exit(error.exit_code)
+
+
+def _typed(error: Any) -> str | None:
+    """What stands on the command line for the option that an error is about."""
+    options = tuple(getattr(getattr(error, "param", None), "opts", ()))
+    for word, following in pairwise([*sys.argv, ""]):
+        name, equals, value = word.partition("=")
+        if name in options:
+            return value if equals else following
+    return None
 
 
 def _fail(error: Exception | str, *, code: int) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reelvec.configs import ConfigError
+from reelvec.configs.errors import cut
 from reelvec.errors import RequestError
 from reelvec.flows.console.options import JsonFlag, RunOption, StoreOption
 from reelvec.flows.console.output import complain, print_csv, print_json, print_table
@@ -95,6 +96,7 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
     alone = f"is given with {named[0]}; it is of TEXT and --batch alone"
     for wrong, words in (
         (as_json and as_csv, "--json and --csv are both given; one document is printed"),
+        (where is not None and not where.strip(), "--where is empty; say what a video must fit"),
         (attributes and not where, "--attributes is given without --where; say what is looked for"),
         (candidates and not reranker, "--candidates is given without --rerank; name who reads"),
         (reranker and not by_words, f"--rerank {alone}"),
@@ -185,7 +187,8 @@ def _vectors(path: Path) -> npt.NDArray[np.generic]:
         with path.open("rb") as file:
             vectors = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError) as error:
-        raise ConfigError(f"--vectors ({path}): {error}; give what numpy.save wrote") from None
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"--vectors ({path}): {reason}; give what numpy.save wrote") from None
     return vectors[None] if vectors.ndim == 1 else vectors
 
 
@@ -224,6 +227,6 @@ def _print_csv(found: list[tuple[str, Answers]]) -> None:
 def _print_tables(found: list[tuple[str, Answers]]) -> None:
     for query, answers in found:
         rows = [row.as_dict() | {answers.unit: row.score} for row in answers.rows]
-        print_table(f"“{query}”", rows, ["rank", answers.unit, *_columns(found)])
+        print_table(f"“{cut(query)}”", rows, ["rank", answers.unit, *_columns(found)])
     for note in dict.fromkeys(note for _, answers in found for note in answers.notes):
         complain(note)

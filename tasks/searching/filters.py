@@ -91,7 +91,7 @@ def videos_where(where: str, *, videos: pa.Table, attributes: pa.Table | None = 
         except duckdb.Error as error:
             why, columns = str(error).splitlines()[0], ", ".join(rows.columns)
             raise RequestError(
-                f"cannot filter by ({where}): {why} The columns are: {columns}"
+                f"cannot filter by ({where}): {why.rstrip('.!')}. The columns are: {columns}"
             ) from None
     if not found.num_rows:
         raise RequestError(f"no video fits ({where}); `reelvec search` without it looks at all")

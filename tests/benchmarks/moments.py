@@ -34,7 +34,8 @@ MINUTES = (10, 60, 600)
 CUTS = {"time": ("time", "per_second"), "shots": ("shots", "per_second"),
         "keyframes": ("time", "keyframes")}  # fmt: skip
 """What a row is called -> (by what windows are cut, which frames are kept)."""
-DRAWN = "testsrc2=size=160x120:rate=1"
+DRAWN = "testsrc2=size=160x120:rate=1,hue=b=3*sin(floor(t/7)*2)"
+"""Its brightness changes every seven seconds, which is a cut."""
 
 PROGRAM = """
 import json, sys, time

@@ -131,6 +131,18 @@ def test_a_file_without_a_corpus_is_not_the_synthetic_one(reelvec, tmp_path):
     assert "(mine.yaml) names no corpus" in err and "preset: folder" in err
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--keep", "0"], "'--keep': it must be at least 1, not (0)"),
+        (["--keep=x"], "'--keep': it must be a whole number, not (x)"),
+    ],
+)
+def test_a_rule_of_an_option_is_said_in_our_words_with_the_value(reelvec, given, said):
+    code, _, err = reelvec("gc", *given)
+    assert code == 2 and said in err
+
+
 def test_a_choice_that_is_none_is_said_as_typer_says_it(reelvec):
     code, _, err = reelvec("compact", "--kind", "nonsense")
     assert code == 2

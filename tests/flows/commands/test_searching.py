@@ -87,6 +87,8 @@ def test_a_picture_is_searched_with(words, run, tmp_path):
         (["--batch", "nowhere.txt"], 2, "nowhere.txt"),
         (["--batch", "empty.txt"], 2, "has no query"),
         (["--batch", "latin.txt"], 2, "give a UTF-8 text file"),
+        (["a", "--where", " "], 2, "--where is empty"),
+        (["--vectors", "nowhere.npy"], 2, "(nowhere.npy): No such file or directory; give"),
         (["--vectors", "latin.txt"], 2, "give what numpy.save wrote"),
         (["--vectors", "objects.npy"], 2, "give what numpy.save wrote"),
         (["--vectors", "narrow.npy"], 1, "they must be [Q, "),

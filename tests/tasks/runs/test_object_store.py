@@ -127,11 +127,11 @@ def test_an_index_of_a_store_on_a_server_is_made_searched_with_and_collected(
     exact, found = (
         json.loads(words("search", "a shape", *how)[1]) for how in ([], ["--approximate"])
     )
-    assert found["results"] == exact["results"] and found["recall"] == 1.0
+    assert found["results"] == exact["results"]
     (folder,) = root.local_folder.rglob(f"index-{made['fingerprint'][:16]}-*")
     shutil.copytree(folder, folder.with_name(folder.name[:-4] + "0000"))
     code, out, err = words("gc", "--keep", "1", "--hours", "0")
     assert code == 0, err
     assert list(folder.parent.glob("index-*")) == [folder], "of a snapshot that is gone"
     assert json.loads(words("index")[1])["fingerprint"] == made["fingerprint"]
-    assert words("search", "a shape", "--approximate")[1] == json.dumps(found, indent=2) + "\n"
+    assert json.loads(words("search", "a shape", "--approximate")[1]) == found
