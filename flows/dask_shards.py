@@ -41,8 +41,10 @@ def workers_of(client: Client) -> Mapping[str, Mapping[str, Any]]:
 
     The client's own `scheduler_info` keeps the answer where its heartbeat puts one without workers.
     """
-    found: dict[str, Any] = client.sync(client.scheduler.identity, n_workers=-1)
-    workers: Mapping[str, Mapping[str, Any]] = found["workers"]
+    untyped: Any = client
+    workers: Mapping[str, Mapping[str, Any]] = untyped.sync(
+        untyped.scheduler.identity, n_workers=-1
+    )["workers"]
     return workers
 
 

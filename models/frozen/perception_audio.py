@@ -127,7 +127,7 @@ class PerceptionAudio(nn.Module):
         for name in _HEADS:
             out, width = shape_of(state, f"encoder.{name}.proj.weight", axes=2)
             heads[name] = ContrastiveHead(width, out=out)
-        self.encoder = nn.ModuleDict(
+        self.encoder: Any = nn.ModuleDict(
             {
                 "audio_encoder": AudioEncoder(sound, dac=dac),
                 "audio_video_encoder": AudioVideoEncoder(

@@ -57,7 +57,7 @@ class VideoEncoder(TemporalEncoder):
     def __init__(self, image: ImageSizes, sizes: TemporalSizes, *, frame_width: int) -> None:
         super().__init__(sizes)
         tower = ImageTower(image, embed_dim=frame_width)
-        self.embedder = nn.ModuleDict(
+        self.embedder: Any = nn.ModuleDict(
             {
                 "vision_model": nn.ModuleDict({"timm_model": tower}),
                 "proj": nn.Linear(frame_width, sizes.width, bias=False),
@@ -68,7 +68,7 @@ class VideoEncoder(TemporalEncoder):
     def embed(self, frames: Tensor) -> Tensor:
         """A token [F, W] of each frame by itself."""
         tower = self.embedder["vision_model"]["timm_model"]
-        vectors = torch.cat([tower(some) for some in frames.split(_FRAMES_AT_ONCE)])
+        vectors = torch.cat([tower(some) for some in torch.split(frames, _FRAMES_AT_ONCE)])
         projected = self.embedder["proj"](nn.functional.normalize(vectors, dim=-1))
         out: Tensor = self.embedder["data_proj"](projected)
         return out
@@ -104,7 +104,7 @@ class PerceptionVideo(ClipEncoder):
         self._sizes = temporal_sizes(state, prefix=VIDEO, config=video_config(contents))
         self._frame_width, _ = shape_of(state, TRUNK + "head.weight", axes=2)
         self._tokenizer = load_tokenizer(contents)
-        self.encoder = self._parts(config)
+        self.encoder: Any = self._parts(config)
         self.requires_grad_(False)
 
     def _parts(self, config: Mapping[str, Any]) -> nn.ModuleDict:
@@ -149,7 +149,7 @@ class PerceptionVideo(ClipEncoder):
         video = image_macs(self._image, embed_dim=self._frame_width, frames=frames)
         video += frames * width * (self._frame_width + width)
         video += temporal_macs(self._sizes, tokens=frames + 1) + width * self._width
-        text: Any = self.encoder["text_model"]
+        text = self.encoder["text_model"]
         sizes, words = text.config, self.max_words
         attention = 4 * words * sizes.hidden_size**2 + 2 * words**2 * sizes.hidden_size
         layer = attention + 3 * words * sizes.hidden_size * sizes.intermediate_size
@@ -182,7 +182,7 @@ class PerceptionVideo(ClipEncoder):
     def encode_clip(self, clip: Clip) -> VideoFeatures:
         """`embedding` [1, D], unit."""
         self.frame_count.check(len(clip.frames))
-        encoder: Any = self.encoder["video_encoder"]
+        encoder = self.encoder["video_encoder"]
         side = self.image_size
         pixels = resized(clip.frames, size=(side, side), kind=self.pixels.interpolation)
         values = ((pixels.float() - _LEVELS) / _LEVELS).to(encoder.output.weight.dtype)
@@ -200,7 +200,8 @@ def _text_model(config: Mapping[str, Any]) -> Any:
 
     make: Any = transformers.ModernBertConfig
     try:
-        model = transformers.ModernBertModel(make(**config)).float()
+        model: Any = transformers.ModernBertModel(make(**config))
+        model = model.float()
     except Exception as error:  # whatever the file makes it do
         raise WeightsError(f"config.json's text_config makes no ModernBERT: {error}") from error
     model.final_norm = nn.Identity()

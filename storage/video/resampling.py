@@ -102,7 +102,8 @@ def _cubic(x: Floats) -> Floats:
 
 
 def _triangle(x: Floats) -> Floats:
-    return np.maximum(1 - np.abs(x), 0.0)
+    falling: Floats = np.maximum(1 - np.abs(x), 0.0)
+    return falling
 
 
 _FILTERS: dict[str, tuple[Callable[[Floats], Floats], float]] = {
