@@ -41,10 +41,9 @@ def workers_of(client: Client) -> Mapping[str, Mapping[str, Any]]:
 
     The client's own `scheduler_info` keeps the answer where its heartbeat puts one without workers.
     """
-    untyped: Any = client
-    workers: Mapping[str, Mapping[str, Any]] = untyped.sync(
-        untyped.scheduler.identity, n_workers=-1
-    )["workers"]
+    scheduler: Any = client.scheduler
+    found = client.sync(scheduler.identity, n_workers=-1)  # type: ignore[no-untyped-call]
+    workers: Mapping[str, Mapping[str, Any]] = found["workers"]
     return workers
 
 

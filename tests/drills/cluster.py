@@ -2,7 +2,7 @@
 
     python -m tests.drills.cluster                    # moto's server: a run, a loss in each stage
     python -m tests.drills.cluster --server ceph      # Ceph's gateway, where it is installed
-    python -m tests.drills.cluster --short            # what CI does: one run, a loss in embed
+    python -m tests.drills.cluster --short            # what CI does: a loss in embed, no training
 
 Videos and captions lie below one prefix, the store below another. The command, the scheduler and
 two workers have each a disk of their own: in a namespace where no other one's is there, if this
@@ -39,6 +39,7 @@ STAGES = {"extract": "frames", "train": "", "embed": "embeddings"}
 """Stages that a machine is lost in, and what their parts are of; a training says its steps."""
 SECONDS = 1200.0  # the machine may be shared
 WORKERS = 2
+UNTRAINED = ("train.epochs=0", "train.nodes=1")
 DASK = {"DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
 DASK |= {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "null"}
 PRIVATE = 'mount --bind "$1" "$2" && mount -t tmpfs none "$3" && cd "$2" && shift 3 && exec "$@"'
@@ -115,6 +116,7 @@ class Ground:
 
     folder: Path
     server: dict[str, str]
+    sets: tuple[str, ...] = ()
     private: bool = field(default_factory=has_namespaces)
     running: list = field(default_factory=list)
     started: int = 0
@@ -140,7 +142,7 @@ class Ground:
 
     def command(self, name, store, *sets):
         """A machine that runs the command."""
-        given = (f"corpus={CORPUS}", "extract.shard_videos=4", *sets)
+        given = (f"corpus={CORPUS}", "extract.shard_videos=4", *sets, *self.sets)
         changes = [word for change in given for word in ("--set", change)]
         run = [sys.executable, "-m", "reelvec.flows.cli", "run", str(CONFIG), "--store", store]
         return self.start(name, *run, "--json", *changes)
@@ -301,7 +303,7 @@ def main():
     place.mkdir()
     try:
         with s3_server.any_server(options.server, place) as server:
-            ground = Ground(folder, server)
+            ground = Ground(folder, server, UNTRAINED if options.short else ())
             try:
                 rows = list(rows_of(ground, options))
             finally:

@@ -7,8 +7,8 @@ import pytest
 from distributed import Client, Scheduler, SpecCluster, Worker, get_worker
 from distributed.scheduler import KilledWorker
 
-from reelvec.configs.schema import TrainConfig
-from reelvec.flows import dask_shards
+from reelvec.configs.schema import ModelConfig, TrainConfig
+from reelvec.flows import dask_shards, dask_training
 from reelvec.flows.dask_shards import result_of, work_on, workers_of
 from reelvec.flows.dask_training import run_on_dask, where_to_train
 from reelvec.flows.own_engine import open_own_engine
@@ -17,6 +17,7 @@ from reelvec.storage.errors import ReelvecError
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.shards import Shard, ShardReceipt
 from reelvec.tasks.training.running import run_here
+from reelvec.tasks.training.spec import TrainSpec
 
 TARGET = SnapshotRef("nowhere", "corpus", "0")
 SHARDS = [Shard(table="videos", name=f"{n}", items=(n,)) for n in range(40)]
@@ -80,6 +81,20 @@ def test_a_training_goes_where_the_gpus_are(cluster):
 
     assert goes(device="cpu") is run_here
     assert goes(device="auto").func is goes(device="cpu", nodes=2).func is run_on_dask
+
+
+def test_what_a_training_says_comes_as_it_was_said(cluster, monkeypatch):
+    said = {"event": "epoch", "epoch": 1.0, "loss": 2.5}
+
+    def run_at(place, spec, *, on_progress, stopped):
+        assert place.is_first and not stopped()
+        on_progress(dict(said))
+
+    monkeypatch.setattr(dask_training, "run_at", run_at)
+    spec = TrainSpec(checkpoint=TARGET, frames=TARGET, model=ModelConfig(), train=TrainConfig())
+    heard = []
+    run_on_dask(cluster.scheduler_address, spec, on_progress=heard.append)
+    assert heard == [said]
 
 
 def test_the_scheduler_holds_a_window_of_the_shards(cluster, monkeypatch):
