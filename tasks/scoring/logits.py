@@ -83,25 +83,7 @@ def scoring_of(model: RetrievalModel) -> Scoring:
     """
     if model.is_dot_product:
         return dot_product(scale=float(model.logit_scale.exp()))
-    device = model.logit_scale.device
-
-    @torch.inference_mode()
-    def scorer(texts: Columns) -> Callable[[Columns], Tensor]:
-        text = TextFeatures.from_columns(texts, columns=model.text_columns).to(device=device)
-        tall = 1 if len(text) == 1 else PAIRS_OF
-        scores = [model.scorer(some) for some in _blocks(text, size=tall)]
-
-        @torch.inference_mode()
-        def score(videos: Columns) -> Tensor:
-            video = VideoFeatures.from_columns(videos, columns=model.video_columns)
-            video = video.to(device=device)
-            rows = [
-                torch.cat([one(v).cpu() for v in _blocks(video, size=PAIRS_OF)], dim=1)
-                for one in scores
-            ]
-            return torch.cat(rows)[: len(text), : len(video)]
-
-        return score
+    device, scorer = model.logit_scale.device, _scorer_of(model)
 
     @torch.inference_mode()
     def components(texts: Columns, videos: Columns) -> Tensor:
@@ -125,6 +107,31 @@ def scoring_of(model: RetrievalModel) -> Scoring:
         text_vectors=text_vectors,
         video_vectors=video_vectors,
     )
+
+
+def _scorer_of(model: RetrievalModel) -> Callable[[Columns], Callable[[Columns], Tensor]]:
+    """Texts to what scores videos for them, so that what a text brings is computed once."""
+    device = model.logit_scale.device
+
+    @torch.inference_mode()
+    def scorer(texts: Columns) -> Callable[[Columns], Tensor]:
+        text = TextFeatures.from_columns(texts, columns=model.text_columns).to(device=device)
+        tall = 1 if len(text) == 1 else PAIRS_OF
+        scores = [model.scorer(some) for some in _blocks(text, size=tall)]
+
+        @torch.inference_mode()
+        def score(videos: Columns) -> Tensor:
+            video = VideoFeatures.from_columns(videos, columns=model.video_columns)
+            video = video.to(device=device)
+            rows = [
+                torch.cat([one(v).cpu() for v in _blocks(video, size=PAIRS_OF)], dim=1)
+                for one in scores
+            ]
+            return torch.cat(rows)[: len(text), : len(video)]
+
+        return score
+
+    return scorer
 
 
 def _blocks(features: F, *, size: int) -> Iterator[F]:
