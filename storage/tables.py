@@ -25,6 +25,7 @@ from reelvec.storage.errors import (
     NotFiniteError,
 )
 from reelvec.storage.layout import canonical
+from reelvec.storage.parquet_writer import is_list, is_vector, open_parquet
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 
 __all__ = [
@@ -36,7 +37,6 @@ __all__ = [
     "identity_of",
     "iter_part",
     "iter_tables",
-    "open_parquet",
     "read_table",
     "schema_text",
     "write_pieces",
@@ -47,9 +47,6 @@ IDENTITY = "reelvec.identity"
 """Schema metadata key under which a table's identity stands as JSON."""
 
 _BATCH_ROWS = 16_384
-
-_NUMBERS_AT_ONCE = 1 << 16
-"""Of a column; the default, 1024, is two vectors, and takes longer."""
 
 
 def identity_metadata(identity: Mapping[str, object]) -> dict[str, str]:
@@ -135,9 +132,9 @@ def check_finite(table: pa.Table) -> None:
     """
     for field in table.schema:
         start = 0
-        for chunk in table.column(field.name).chunks if _is_vector(field.type) else ():
+        for chunk in table.column(field.name).chunks if is_vector(field.type) else ():
             values = chunk
-            while _is_list(values.type):
+            while is_list(values.type):
                 values = values.flatten()
             finite = np.isfinite(values.to_numpy(zero_copy_only=False))
             if not finite.all():
@@ -152,57 +149,10 @@ def check_finite(table: pa.Table) -> None:
             start += len(chunk)
 
 
-def _is_vector(kind: pa.DataType) -> bool:
-    leaf = kind
-    while _is_list(leaf):
-        leaf = leaf.value_type
-    return _is_list(kind) and bool(pa.types.is_floating(leaf))
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
-
-
 def described(schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Schema:
     """The schema with `metadata` added, in sorted order."""
     own = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
     return schema.with_metadata(dict(sorted((own | dict(metadata)).items())))
-
-
-def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer whose settings decide the bytes: zstd and dictionaries, but none for vectors.
-
-    Compressing vectors would save a twelfth of them, and take twice the time, written and read.
-    Pictures (structs) are compressed already.
-    """
-    fields = [field for field in schema if not _is_vector(field.type)]
-    plain = [_leaf(field) for field in fields if not pa.types.is_struct(field.type)]
-    return pq.ParquetWriter(
-        path,
-        schema,
-        version="2.6",
-        compression=dict.fromkeys(plain, "zstd"),
-        use_dictionary=[_leaf(field) for field in fields if not _numeric(field.type)],
-        write_statistics=plain,
-        write_batch_size=_NUMBERS_AT_ONCE,
-        store_schema=True,
-    )
-
-
-def _leaf(field: pa.Field) -> str:
-    """What Parquet calls the column."""
-    name, kind = str(field.name), field.type
-    while _is_list(kind):
-        name, kind = f"{name}.list.element", kind.value_type
-    return name
-
-
-def _numeric(kind: pa.DataType) -> bool:
-    while _is_list(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
 def read_table(

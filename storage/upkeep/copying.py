@@ -19,8 +19,9 @@ from reelvec.storage.commits.receipts import COMPACTED, Receipt
 from reelvec.storage.commits.views import PartRef
 from reelvec.storage.errors import IntegrityError, StoreError
 from reelvec.storage.frames.formats import SUFFIXES, format_of, open_reader, open_writer
+from reelvec.storage.parquet_writer import open_parquet
 from reelvec.storage.records import Outcome
-from reelvec.storage.tables import iter_part, open_parquet
+from reelvec.storage.tables import iter_part
 
 __all__ = ["copy_parts", "without"]
 

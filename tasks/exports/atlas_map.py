@@ -16,7 +16,8 @@ from reelvec.errors import RequestError
 from reelvec.models.features import EMBEDDING
 from reelvec.models.projection import principal_axes
 from reelvec.models.ranking.neighbours import neighbours_of
-from reelvec.storage.tables import described, open_parquet
+from reelvec.storage.parquet_writer import open_parquet
+from reelvec.storage.tables import described
 from reelvec.tasks.exports.captions import CaptionsByVideo, captions_by_video
 from reelvec.tasks.exports.contract import ExportSettings, Target
 from reelvec.tasks.exports.numpy_files import matrix_of

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from reelvec.errors import RequestError
-from reelvec.storage.tables import described, open_parquet
+from reelvec.storage.parquet_writer import open_parquet
+from reelvec.storage.tables import described
 from reelvec.tasks.exports.contract import ExportSettings, Target
 from reelvec.tasks.exports.parquet_files import export_metadata
 from reelvec.tasks.exports.source import ExportSource

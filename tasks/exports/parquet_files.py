@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from reelvec.storage.tables import described, open_parquet
+from reelvec.storage.parquet_writer import open_parquet
+from reelvec.storage.tables import described
 from reelvec.tasks.exports.contract import ExportSettings, Target
 from reelvec.tasks.exports.source import ExportSource
 
