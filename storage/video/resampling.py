@@ -98,12 +98,13 @@ def _cubic(x: Floats) -> Floats:
     x = np.abs(x)
     near = (1.5 * x - 2.5) * x * x + 1
     far = (((x - 5) * x + 8) * x - 4) * -0.5
-    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    weights: Floats = np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    return weights
 
 
 def _triangle(x: Floats) -> Floats:
-    falling: Floats = np.maximum(1 - np.abs(x), 0.0)
-    return falling
+    weights: Floats = np.maximum(1 - np.abs(x), 0.0)
+    return weights
 
 
 _FILTERS: dict[str, tuple[Callable[[Floats], Floats], float]] = {
