@@ -4,10 +4,11 @@
 
 A few hundred one-second clips of 64 pixels are drawn in four container and codec kinds. The others
 are copies with a box behind their last that holds their number: other bytes, another hash, decoded
-as any file. Then the command line does stage by stage what a first night does, then a night that
-finds nothing new, then one that finds one clip more. CPU seconds and the peak of the largest
-process are of whole process trees; microseconds a video beside them. Ends with an error where not
-every clip became a row.
+as any file. The command line does stage by stage what a first night does, then all of it again,
+then a night that finds one clip more, and one that finds nothing new. CPU seconds and the peak of
+the largest process are of whole process trees; microseconds a video beside them. A run of other
+stages than the last one's goes through them all: only the last line is a night without work. Ends
+with an error where not every clip became a row.
 """
 
 import argparse
@@ -114,10 +115,10 @@ def measure(folder, videos):
     for stage in FIRST_NIGHT:
         line(stage, videos, reelvec("run", file, "--stage", stage))
     stages = [word for stage in FIRST_NIGHT for word in ("--stage", stage)]
-    line("the second night: nothing new", videos, reelvec("run", file, *stages))
+    line("all four again: nothing to do", videos, reelvec("run", file, *stages))
     write(folder / "videos", drawn, [videos])
     line("one clip more", videos, reelvec("run", file, *stages))
-    line("once more nothing", videos, reelvec("run", file, *stages))
+    line("the night after it: nothing new", videos, reelvec("run", file, *stages))
     rows = rows_of(folder)
     print(f"{rows:,} rows")
     if rows != videos + 1:
