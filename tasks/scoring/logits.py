@@ -103,12 +103,6 @@ def scoring_of(model: RetrievalModel) -> Scoring:
 
         return score
 
-    @torch.inference_mode()
-    def components(texts: Columns, videos: Columns) -> Tensor:
-        text = TextFeatures.from_columns(texts, columns=model.text_columns).to(device=device)
-        video = VideoFeatures.from_columns(videos, columns=model.video_columns).to(device=device)
-        return torch.stack(model.components(text, video)).cpu()
-
     def text_vectors(texts: Columns) -> Tensor | None:
         return whole_vectors(TextFeatures.from_columns(texts, columns=model.text_columns))
 
@@ -121,10 +115,19 @@ def scoring_of(model: RetrievalModel) -> Scoring:
         tuple(model.video_columns),
         bound=model.score_bound() if isinstance(model, Bounded) else None,
         scorer=scorer,
-        components=components,
+        components=partial(_components, model),
         text_vectors=text_vectors,
         video_vectors=video_vectors,
     )
+
+
+@torch.inference_mode()
+def _components(model: RetrievalModel, texts: Columns, videos: Columns) -> Tensor:
+    """See `Scoring.components`."""
+    device = model.logit_scale.device
+    text = TextFeatures.from_columns(texts, columns=model.text_columns).to(device=device)
+    video = VideoFeatures.from_columns(videos, columns=model.video_columns).to(device=device)
+    return torch.stack(model.components(text, video)).cpu()
 
 
 def _blocks(features: F, *, size: int) -> Iterator[F]:
