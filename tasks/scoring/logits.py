@@ -83,34 +83,6 @@ def scoring_of(model: RetrievalModel) -> Scoring:
     """
     if model.is_dot_product:
         return dot_product(scale=float(model.logit_scale.exp()))
-    device, scorer = model.logit_scale.device, _scorer_of(model)
-
-    @torch.inference_mode()
-    def components(texts: Columns, videos: Columns) -> Tensor:
-        text = TextFeatures.from_columns(texts, columns=model.text_columns).to(device=device)
-        video = VideoFeatures.from_columns(videos, columns=model.video_columns).to(device=device)
-        return torch.stack(model.components(text, video)).cpu()
-
-    def text_vectors(texts: Columns) -> Tensor | None:
-        return whole_vectors(TextFeatures.from_columns(texts, columns=model.text_columns))
-
-    def video_vectors(videos: Columns) -> Tensor | None:
-        return whole_vectors(VideoFeatures.from_columns(videos, columns=model.video_columns))
-
-    return Scoring(
-        lambda texts, videos: scorer(texts)(videos),
-        tuple(model.text_columns),
-        tuple(model.video_columns),
-        bound=model.score_bound() if isinstance(model, Bounded) else None,
-        scorer=scorer,
-        components=components,
-        text_vectors=text_vectors,
-        video_vectors=video_vectors,
-    )
-
-
-def _scorer_of(model: RetrievalModel) -> Callable[[Columns], Callable[[Columns], Tensor]]:
-    """Texts to what scores videos for them, so that what a text brings is computed once."""
     device = model.logit_scale.device
 
     @torch.inference_mode()
@@ -131,7 +103,31 @@ def _scorer_of(model: RetrievalModel) -> Callable[[Columns], Callable[[Columns],
 
         return score
 
-    return scorer
+    def text_vectors(texts: Columns) -> Tensor | None:
+        return whole_vectors(TextFeatures.from_columns(texts, columns=model.text_columns))
+
+    def video_vectors(videos: Columns) -> Tensor | None:
+        return whole_vectors(VideoFeatures.from_columns(videos, columns=model.video_columns))
+
+    return Scoring(
+        lambda texts, videos: scorer(texts)(videos),
+        tuple(model.text_columns),
+        tuple(model.video_columns),
+        bound=model.score_bound() if isinstance(model, Bounded) else None,
+        scorer=scorer,
+        components=partial(_components, model),
+        text_vectors=text_vectors,
+        video_vectors=video_vectors,
+    )
+
+
+@torch.inference_mode()
+def _components(model: RetrievalModel, texts: Columns, videos: Columns) -> Tensor:
+    """See `Scoring.components`."""
+    device = model.logit_scale.device
+    text = TextFeatures.from_columns(texts, columns=model.text_columns).to(device=device)
+    video = VideoFeatures.from_columns(videos, columns=model.video_columns).to(device=device)
+    return torch.stack(model.components(text, video)).cpu()
 
 
 def _blocks(features: F, *, size: int) -> Iterator[F]:
