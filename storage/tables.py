@@ -48,9 +48,6 @@ IDENTITY = "reelvec.identity"
 
 _BATCH_ROWS = 16_384
 
-_NUMBERS_AT_ONCE = 1 << 16
-"""Of a column; the default, 1024, is two vectors, and takes longer."""
-
 
 def identity_metadata(identity: Mapping[str, object]) -> dict[str, str]:
     """What `write_table` stores so that readers can refuse tables of another identity."""
@@ -177,32 +174,26 @@ def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     Compressing vectors would save a twelfth of them, and take twice the time, written and read.
     Pictures (structs) are compressed already.
     """
-    fields = [field for field in schema if not _is_vector(field.type)]
-    plain = [_leaf(field) for field in fields if not pa.types.is_struct(field.type)]
+    fields = [f for f in schema if not _is_vector(f.type) and not pa.types.is_struct(f.type)]
+    leaves = dict(map(_leaf, fields))
     return pq.ParquetWriter(
         path,
         schema,
         version="2.6",
-        compression=dict.fromkeys(plain, "zstd"),
-        use_dictionary=[_leaf(field) for field in fields if not _numeric(field.type)],
-        write_statistics=plain,
-        write_batch_size=_NUMBERS_AT_ONCE,
+        compression=dict.fromkeys(leaves, "zstd"),
+        use_dictionary=[name for name, number in leaves.items() if not number],
+        write_statistics=list(leaves),
+        write_batch_size=1 << 16,  # numbers; the default, 1024, is two vectors, and slower
         store_schema=True,
     )
 
 
-def _leaf(field: pa.Field) -> str:
-    """What Parquet calls the column."""
+def _leaf(field: pa.Field) -> tuple[str, bool]:
+    """What Parquet calls the column, and whether it is of numbers."""
     name, kind = str(field.name), field.type
     while _is_list(kind):
         name, kind = f"{name}.list.element", kind.value_type
-    return name
-
-
-def _numeric(kind: pa.DataType) -> bool:
-    while _is_list(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+    return name, bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
 def read_table(
