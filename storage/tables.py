@@ -169,11 +169,8 @@ def described(schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Schema:
 
 
 def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer whose settings decide the bytes: zstd and dictionaries, but none for vectors.
-
-    Compressing vectors would save a twelfth of them, and take twice the time, written and read.
-    Pictures (structs) are compressed already.
-    """
+    """A writer whose settings decide the bytes: zstd and dictionaries, but none for vectors."""
+    # compressing these saves a twelfth and takes twice the time; pictures (structs) are compressed
     fields = [f for f in schema if not _is_vector(f.type) and not pa.types.is_struct(f.type)]
     leaves = dict(map(_leaf, fields))
     return pq.ParquetWriter(
@@ -184,7 +181,6 @@ def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         use_dictionary=[name for name, number in leaves.items() if not number],
         write_statistics=list(leaves),
         write_batch_size=1 << 16,  # numbers; the default, 1024, is two vectors, and slower
-        store_schema=True,
     )
 
 
