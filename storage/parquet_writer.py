@@ -9,42 +9,29 @@ import pyarrow.parquet as pq
 
 __all__ = ["is_list", "is_vector", "open_parquet"]
 
-_NUMBERS_AT_ONCE = 1 << 16
-"""Of a column; the default, 1024, is two vectors, and takes longer."""
-
 
 def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer whose settings decide the bytes: zstd and dictionaries, but none for vectors.
-
-    Compressing vectors would save a twelfth of them, and take twice the time, written and read.
-    Pictures (structs) are compressed already.
-    """
-    fields = [field for field in schema if not is_vector(field.type)]
-    plain = [_leaf(field) for field in fields if not pa.types.is_struct(field.type)]
+    """A writer whose settings decide the bytes: zstd and dictionaries, but none for vectors."""
+    # compressing these saves a twelfth and takes twice the time; pictures (structs) are compressed
+    fields = [f for f in schema if not is_vector(f.type) and not pa.types.is_struct(f.type)]
+    leaves = dict(map(_leaf, fields))
     return pq.ParquetWriter(
         path,
         schema,
         version="2.6",
-        compression=dict.fromkeys(plain, "zstd"),
-        use_dictionary=[_leaf(field) for field in fields if not _numeric(field.type)],
-        write_statistics=plain,
-        write_batch_size=_NUMBERS_AT_ONCE,
-        store_schema=True,
+        compression=dict.fromkeys(leaves, "zstd"),
+        use_dictionary=[name for name, number in leaves.items() if not number],
+        write_statistics=list(leaves),
+        write_batch_size=1 << 16,  # numbers; the default, 1024, is two vectors, and slower
     )
 
 
-def _leaf(field: pa.Field) -> str:
-    """What Parquet calls the column."""
+def _leaf(field: pa.Field) -> tuple[str, bool]:
+    """What Parquet calls the column, and whether it is of numbers."""
     name, kind = str(field.name), field.type
     while is_list(kind):
         name, kind = f"{name}.list.element", kind.value_type
-    return name
-
-
-def _numeric(kind: pa.DataType) -> bool:
-    while is_list(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+    return name, bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
 def is_vector(kind: pa.DataType) -> bool:

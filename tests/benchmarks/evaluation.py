@@ -83,7 +83,9 @@ def originals_ranks(sim):
     """CLIP4Clip's compute_metrics: every row sorted, then where the own score stands."""
     ordered = np.sort(-sim, axis=1)
     own = np.diag(-sim)[:, None]
-    return np.where((ordered - own) == 0)[1] + 1
+    rows, places = np.where((ordered - own) == 0)
+    _, first = np.unique(rows, return_index=True)  # of equal scores they count each
+    return places[first] + 1
 
 
 def originals_way(texts, videos):
