@@ -69,13 +69,18 @@ def _size_notes(sources: ReportSources, coverage: Sequence[CoverageRow]) -> list
 
 
 def _seen_and_unseen(sources: ReportSources, *, splits: Collection[str]) -> tuple[int, int]:
-    """Scored videos that were trained on, and videos of the training split that were not."""
-    seen = unseen = 0
+    """Scored videos that were trained on, and videos of the training split that were not.
+
+    One without a caption is nothing to train on, whenever it came.
+    """
+    seen, others = 0, set()
     if not sources.trained_on:
         return 0, 0
     for row in ledger(sources.corpus, frames=sources.frames):
         if row.status in (Status.OK, Status.SALVAGED):
             known = row.clip_key in sources.trained_on
             seen += known and row.split in splits
-            unseen += not known and row.split == "train"
-    return seen, unseen
+            if not known and row.split == "train":
+                others.add(row.video_id)
+    captioned = {caption.video_id for caption in sources.corpus.captions} if others else set()
+    return seen, len(others & captioned)

@@ -12,7 +12,7 @@ class Backwards:
     def progress(self, title):
         return lambda percent: None
 
-    def map(self, function, target, shards, *, shared):
+    def map(self, function, target, shards, *, shared, device):
         for shard in reversed(shards):
             yield ShardReceipt(receipt=f"{shard.table} {shard.name}", done=1, failed=0)
 

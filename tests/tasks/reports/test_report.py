@@ -322,6 +322,13 @@ def test_what_came_after_the_training_is_said(tmp_path):
     assert "were trained on" not in page
 
 
+def test_what_has_no_caption_did_not_come_after_the_training(tmp_path):
+    videos = plain_videos(12, train=5)
+    store = make_store(tmp_path, videos=videos, captions=plain_captions(videos[1:3] + videos[5:]))
+    sources = replace(sources_of(store), trained_on=frozenset(map(key_of, videos[1:3])))
+    assert "came after this model" not in report(store.session, sources).path.read_text()
+
+
 def test_without_captions_there_is_still_a_page(tmp_path):
     store = make_store(tmp_path, videos=plain_videos(5), captions=[])
     page = Page(report(store.session, sources_of(store)).path.read_text())
