@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reelvec.models.ranking.moments import MomentMetric
-from reelvec.tasks.reports.rendering.markup import Child, Markup, tag
+from reelvec.tasks.reports.rendering.markup import Markup, tag
 from reelvec.tasks.reports.rendering.tables import Column, Row, table
 
 __all__ = ["LEAD", "moments_table"]
@@ -27,6 +27,7 @@ def moments_table(moments: Sequence[MomentMetric]) -> Markup:
 
 def _row(row: MomentMetric) -> Row:
     seconds = row.metric.endswith(" s")
-    value: list[Child] = [f"{row.value:.1f}", tag("small", " s" if seconds else " %")]
+    unit = tag("small", " s" if seconds else " %")
+    value = tag("span", f"{row.value:.1f}", unit)  # one thing: a phone has cells as lines
     bounds = None if row.low is None else f"{row.low:.1f} – {row.high:.1f}"
     return Row([row.metric.removesuffix(" s"), value, bounds, f"{row.n:,}"])
