@@ -89,9 +89,8 @@ def test_probe_fills_the_record(copy):
 def test_the_process_that_forks_decoders_has_one_thread(copy):
     """A fork copies no thread, but any lock that another thread holds: Python 3.12 on warns."""
     listed(copy)
-    name = "reelvec.tasks.decoding.worker"
-    (zygote,) = [child for child in psutil.Process().children() if name in child.cmdline()]
-    assert zygote.num_threads() == 1
+    zygote = zygote_of_this_process(())
+    assert psutil.Process(zygote.pid).num_threads() == 1
 
 
 def test_probe_keeps_order_and_quarantines(copy, tmp_path):
