@@ -28,4 +28,7 @@ class SandboxOptions:
     results_ahead: int = 2
     """Finished results held per worker while an earlier job is still running."""
     preload: tuple[str, ...] = ("av", "numpy")
-    """Modules imported once, before workers are forked."""
+    """Modules imported once, before workers are forked; pools of the same ones share a process that
+    forks: pyarrow's has a thread, which decoders are not forked beside."""
+    also: tuple[str, ...] = ()
+    """Imported there too, for all workers to come, as soon as one pool asks for them."""

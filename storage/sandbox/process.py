@@ -59,7 +59,7 @@ class WorkerProcess:
         try:
             with theirs:
                 fds = (theirs.fileno(), self._words, *self._slot.fds)
-                self.child = zygote.spawn(target, fds, options=limits, preload=options.preload)
+                self.child = zygote.spawn(target, fds, options=limits, also=options.also)
         except BaseException:
             self._let_go()
             raise

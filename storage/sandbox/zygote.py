@@ -31,8 +31,8 @@ __all__ = ["Child", "Zygote", "ZygoteError", "zygote_of_this_process"]
 MESSAGE_BYTES = 65536
 MAX_FDS = 4
 _LOCK = threading.Lock()
-_ZYGOTES: dict[int, Zygote] = {}
-"""By process id: a fork of this process must not talk on its parent's socket."""
+_ZYGOTES: dict[tuple[int, tuple[str, ...]], Zygote] = {}
+"""By process id (a fork must not talk on its parent's socket) and imports."""
 
 
 class ZygoteError(ReelvecError, RuntimeError):
@@ -75,16 +75,16 @@ class Zygote:
         fds: Sequence[int],
         *,
         options: dict[str, int],
-        preload: Sequence[str] = (),
+        also: Sequence[str] = (),
     ) -> Child:
         """Fork a worker running `target` ("module:function") on `fds`, as `live` takes them.
 
-        What of `preload` is not imported there yet is imported before, for all workers to come.
+        What of `also` is not imported there yet is imported before, for all workers to come.
 
         Raises:
             ZygoteError: the zygote is gone or could not fork.
         """
-        request = {"do": "spawn", "target": target, "options": options, "preload": list(preload)}
+        request = {"do": "spawn", "target": target, "options": options, "also": list(also)}
         reply, handles = self._ask(request, fds)
         return Child(int(reply["pid"]), handles[0])
 
@@ -119,15 +119,13 @@ class Zygote:
         return reply, handles
 
 
-def zygote_of_this_process(preload: Sequence[str], *, fresh: bool = False) -> Zygote:
-    """The one zygote this process shares among its sandboxes; `fresh` after one was lost.
-
-    Where it is started now it begins with these imports.
-    """
+def zygote_of_this_process(preload: tuple[str, ...], *, fresh: bool = False) -> Zygote:
+    """The one zygote this process shares among its sandboxes; `fresh` after one was lost."""
+    key = (os.getpid(), preload)
     with _LOCK:
-        zygote = None if fresh else _ZYGOTES.get(os.getpid())
+        zygote = None if fresh else _ZYGOTES.get(key)
         if zygote is None:
-            zygote = _ZYGOTES[os.getpid()] = Zygote(preload)
+            zygote = _ZYGOTES[key] = Zygote(preload)
         return zygote
 
 
@@ -151,7 +149,7 @@ def serve(fd: int, preload: Sequence[str]) -> None:
                 status = os.waitpid(request["pid"], 0)[1]
                 owner.sendall(json.dumps({"code": os.waitstatus_to_exitcode(status)}).encode())
             else:
-                _import(request["preload"], fd)
+                _import(request["also"], fd)
                 _fork(owner, request, fds)
 
 

@@ -128,8 +128,8 @@ def decode_clips(
     Raises:
         ZygoteError: no worker process can be started on this machine.
     """
-    preload = _RESIZED.preload(job.pixels for job in jobs)
-    pool = pool_of(options, workers=workers, preload=preload, scratch=scratch)
+    also = _RESIZED.also(job.pixels for job in jobs)
+    pool = pool_of(options, workers=workers, also=also, scratch=scratch)
     target, shared = "reelvec.tasks.decoding.worker:decode_clip", _shared_fields(options)
     results = run_jobs(jobs, target=target, shared=shared, pool=pool)
     with contextlib.closing(results):
@@ -191,7 +191,7 @@ def probe_files(
     def deadline(job: dict[str, Any]) -> float:
         return _deadline(limits, size=_stored_bytes(job["path"]), pixels=0)
 
-    options = SandboxOptions(limits=limits, workers=workers, preload=PRELOAD)
+    options = pool_of(limits, workers=workers)
     target = "reelvec.tasks.decoding.worker:probe_file"
     with _closed(copies, begun), Sandbox(target, options=options) as sandbox:
         for result in sandbox.run(payloads(), deadline=deadline):
@@ -245,10 +245,10 @@ def _stored_bytes(path: str) -> int:
 
 
 def pool_of(
-    limits: JobLimits, *, workers: int, preload: tuple[str, ...], scratch: Path | None = None
+    limits: JobLimits, *, workers: int, also: tuple[str, ...] = (), scratch: Path | None = None
 ) -> SandboxOptions:
-    """`workers` processes that have imported `preload`; large results wait in `scratch`."""
-    options = SandboxOptions(limits=limits, workers=workers, preload=preload)
+    """`workers` processes that decode, with what they import `also`; large results in `scratch`."""
+    options = SandboxOptions(limits=limits, workers=workers, preload=PRELOAD, also=also)
     if scratch is not None:
         options = dataclasses.replace(options, scratch=scratch, max_result_bytes=IN_MEMORY)
     return options

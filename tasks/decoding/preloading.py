@@ -34,10 +34,10 @@ class Resized:
         with self._lock:
             self._pixels += pixels
 
-    def preload(self, pixels: Iterable[int]) -> tuple[str, ...]:
-        """What workers import for clips whose files have so many pixels in all frames, each."""
+    def also(self, pixels: Iterable[int]) -> tuple[str, ...]:
+        """What workers import beside: `pixels` are of all frames of each clip's file."""
         few = self._pixels < _FEW_RESIZED and sum(pixels) < _FEW_PIXELS
-        return PRELOAD if few else (*PRELOAD, "torch")
+        return () if few else ("torch",)
 
 
 def begin_imports() -> None:

@@ -16,7 +16,6 @@ from reelvec.storage.records import Outcome
 from reelvec.storage.sandbox.pool import SandboxResult
 from reelvec.tasks.decoding.copies import Copied
 from reelvec.tasks.decoding.files import ClipJob, pool_of, quarantined, run_jobs
-from reelvec.tasks.decoding.preloading import PRELOAD
 
 __all__ = ["SoundOptions", "SoundResult", "decode_sounds"]
 
@@ -66,7 +65,7 @@ def decode_sounds(
             "salvage": options.damaged == "salvage",
             "max_pixels": options.max_pixels,
         },
-        pool=pool_of(options, workers=workers, preload=PRELOAD, scratch=scratch),
+        pool=pool_of(options, workers=workers, scratch=scratch),
     )
     with contextlib.closing(results):
         for one, result in results:

@@ -197,7 +197,7 @@ def test_one_zygote_for_all_threads():
 
 def test_what_one_sandbox_imports_more_is_there_for_all_later_workers():
     zygote, job = zygote_of_this_process(PRELOAD, fresh=True), {"do": "modules", "names": ["wave"]}
-    given = ({}, {"preload": (*PRELOAD, "wave")}, {})
+    given = ({}, {"also": ("wave",)}, {})
     there = [run(job, **changes)[0].value["there"] for changes in given]
     assert there == [[False], [True], [True]]
     assert zygote_of_this_process(PRELOAD) is zygote

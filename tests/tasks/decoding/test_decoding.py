@@ -14,6 +14,7 @@ from reelvec.configs.schema import ExtractConfig, SamplingConfig
 from reelvec.models.sampling.rules import Rule
 from reelvec.storage.errors import VideoError
 from reelvec.storage.records import Video, clip_key
+from reelvec.storage.sandbox.options import SandboxOptions
 from reelvec.storage.sandbox.pool import Sandbox
 from reelvec.storage.sandbox.zygote import zygote_of_this_process
 from reelvec.storage.video import decoders
@@ -89,7 +90,7 @@ def test_probe_fills_the_record(copy):
 def test_the_process_that_forks_decoders_has_one_thread(copy):
     """A fork copies no thread, but any lock that another thread holds: Python 3.12 on warns."""
     listed(copy)
-    zygote = zygote_of_this_process(())
+    zygote = zygote_of_this_process(PRELOAD)
     assert psutil.Process(zygote.pid).num_threads() == 1
 
 
@@ -248,7 +249,8 @@ def test_few_frames_are_decoded_without_torch_and_have_the_same_bits(copy, monke
     video = listed(copy)
     result = decode_one(video)
     asked = {"do": "modules", "names": ["torch", "av"]}
-    with Sandbox("tests.storage.sandbox.targets:behave") as sandbox:
+    pool = SandboxOptions(preload=PRELOAD)
+    with Sandbox("tests.storage.sandbox.targets:behave", options=pool) as sandbox:
         (answer,) = sandbox.run([asked])
     assert answer.value["there"] == [False, True]
 
@@ -260,12 +262,12 @@ def test_few_frames_are_decoded_without_torch_and_have_the_same_bits(copy, monke
 
 def test_many_frames_are_decoded_with_torch():
     resized, a_second = Resized(), 30 * 1_000_000
-    assert "torch" not in resized.preload([10 * a_second] * 8)
-    assert "torch" in resized.preload([10 * a_second] * 80)  # no more is known than that
+    assert "torch" not in resized.also([10 * a_second] * 8)
+    assert "torch" in resized.also([10 * a_second] * 80)  # no more is known than that
     resized.add(600 * 640 * 480)
-    assert "torch" not in resized.preload([10 * a_second])
+    assert "torch" not in resized.also([10 * a_second])
     resized.add(600 * 640 * 480)
-    assert "torch" in resized.preload([10 * a_second])
+    assert "torch" in resized.also([10 * a_second])
 
 
 def test_recounted_files_are_sampled_again(tmp_path):
