@@ -12,7 +12,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -22,14 +21,13 @@ from reelvec.storage.errors import (
     IdentityError,
     IntegrityError,
     MissingArtifactError,
-    NotFiniteError,
 )
 from reelvec.storage.layout import canonical
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
+from reelvec.storage.vectors import check_finite, is_list, is_vector
 
 __all__ = [
     "IDENTITY",
-    "check_finite",
     "concat_tables",
     "described",
     "identity_metadata",
@@ -127,44 +125,6 @@ def write_pieces(
     return rows, first.schema
 
 
-def check_finite(table: pa.Table) -> None:
-    """Refuses vectors (list columns of floats) that hold NaN or infinity, naming row and column.
-
-    Raises:
-        NotFiniteError: such a row has no place in any order; one is enough to end every search.
-    """
-    for field in table.schema:
-        start = 0
-        for chunk in table.column(field.name).chunks if _is_vector(field.type) else ():
-            values = chunk
-            while _is_list(values.type):
-                values = values.flatten()
-            finite = np.isfinite(values.to_numpy(zero_copy_only=False))
-            if not finite.all():
-                bad = int(len(finite) - finite.sum())
-                row = start + int(np.argmin(finite)) * len(chunk) // max(1, len(finite))
-                raise NotFiniteError(
-                    f"the row ({table.column(0)[row].as_py()}) holds NaN or infinity in its column"
-                    f" {field.name} ({bad:,} numbers of this part), so nothing of the part is"
-                    " committed; the weights give such vectors: embed with others, or with"
-                    " embed.dtype float32 where float16 is too narrow",
-                )
-            start += len(chunk)
-
-
-def _is_vector(kind: pa.DataType) -> bool:
-    leaf = kind
-    while _is_list(leaf):
-        leaf = leaf.value_type
-    return _is_list(kind) and bool(pa.types.is_floating(leaf))
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
-
-
 def described(schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Schema:
     """The schema with `metadata` added, in sorted order."""
     own = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
@@ -177,7 +137,7 @@ def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     Compressing vectors would save a twelfth of them, and take twice the time, written and read.
     Pictures (structs) are compressed already.
     """
-    fields = [field for field in schema if not _is_vector(field.type)]
+    fields = [field for field in schema if not is_vector(field.type)]
     plain = [_leaf(field) for field in fields if not pa.types.is_struct(field.type)]
     return pq.ParquetWriter(
         path,
@@ -194,13 +154,13 @@ def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
 def _leaf(field: pa.Field) -> str:
     """What Parquet calls the column."""
     name, kind = str(field.name), field.type
-    while _is_list(kind):
+    while is_list(kind):
         name, kind = f"{name}.list.element", kind.value_type
     return name
 
 
 def _numeric(kind: pa.DataType) -> bool:
-    while _is_list(kind):
+    while is_list(kind):
         kind = kind.value_type
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
