@@ -15,7 +15,7 @@ def vectors_of(column: pa.Array) -> np.ndarray:
 
     A view where no row is null.
     """
-    flat = column.flatten().to_numpy(zero_copy_only=False)
+    flat: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)
     if not column.null_count:
         return flat.reshape(len(column), column.type.list_size)
     whole = np.full((len(column), column.type.list_size), np.nan, flat.dtype)

@@ -110,7 +110,7 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
         if wrong:
             raise ConfigError(words)
     opened = opened_store(store).run(run)
-    how = {"times": as_json, "whole": whole, "approximate": approximate, "column": column}
+    how: dict[str, Any] = {"times": as_json, "whole": whole, "approximate": approximate, "column": column}
     with opened.searches(**how) as searches:
         only = None if where is None else _chosen(searches, where, attributes=attributes)
         options: dict[str, Any] = {"top": top, "split": split, "only": only}
