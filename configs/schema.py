@@ -19,7 +19,7 @@ from reelvec.configs.corpora import (
     Options,
     SyntheticCorpus,
 )
-from reelvec.configs.decoding import FileLimits, FrameOptions
+from reelvec.configs.decoding import FileLimits, FrameOptions, SoundForm
 from reelvec.configs.presets import merge, read_preset
 from reelvec.configs.training import Beta, DistillationConfig, LoraConfig
 from reelvec.configs.upkeep import CompactionConfig, GateConfig
@@ -42,8 +42,8 @@ __all__ = [
 ]
 
 
-STAGES = ("ingest", "extract", "train", "embed", "evaluate", "report")
-"""The stages of a pipeline, in order."""
+STAGES = ("ingest", "extract", "audio", "train", "embed", "evaluate", "report")
+"""The stages of a pipeline, in order; audio is one of runs whose model hears."""
 
 
 class SamplingConfig(Options):
@@ -68,13 +68,14 @@ class ExtractConfig(FrameOptions, FileLimits):
 
     sampling: SamplingConfig = SamplingConfig()
     """Which frames are cached; models choose theirs from these."""
+    sound: SoundForm = SoundForm()
+    """What is kept of sound where the model hears (model.options.hears)."""
     format: Literal["arrow", "hdf5"] = "arrow"
     """Shard format."""
     payload: Literal["raw", "jpeg"] = "raw"
     """raw: uint8; jpeg: q95, about 1/9 of the bytes, lossy (42-44 dB)."""
     shard_videos: int = Field(default=64, ge=1)
-    """Videos a shard at most: the unit of retry, checkpoint and parallelism; of few videos they
-    are smaller, so that all cores work."""
+    """Videos a shard at most, the unit of retry and parallelism; of few videos they are smaller."""
     max_failed_fraction: float = Field(default=0.5, ge=0, le=1)
     """The run fails when a larger part of the videos is quarantined, or all of them."""
     warn_failed_fraction: float = Field(default=0.05, ge=0, le=1)
@@ -284,6 +285,11 @@ class PipelineConfig(Options):
     """Shards worked on at once; 0: one a core."""
     dask_address: str | None = None
     """Scheduler to use with runner dask; None starts a local cluster."""
+
+    @property
+    def hears(self) -> bool:
+        """Whether the model is given sound beside frames."""
+        return bool(self.model.options.get("hears"))
 
     @model_validator(mode="before")
     @classmethod

@@ -61,7 +61,7 @@ def launch(
     from reelvec.tasks.runs.recording import is_last_run
     from reelvec.tasks.runs.settled import choose_stages, settled_config
 
-    config, chosen = settled_config(config), choose_stages(stages)
+    config, chosen = settled_config(config), choose_stages(stages, hears=config.hears)
     root = root_at(config.store)
     session = Session(config, root=root, rehash=rehash)
     work = plan_pipeline(session, stages=chosen) if is_last_run(session, stages=chosen) else None
@@ -82,7 +82,7 @@ def launch(
 
 def _begin_imports(config: PipelineConfig, *, stages: Collection[str]) -> None:
     """Where shards are decoded on this machine, start what they need beside what we need."""
-    if config.runner == "threads" and not {"ingest", "extract"}.isdisjoint(stages):
+    if config.runner == "threads" and not {"ingest", "extract", "audio"}.isdisjoint(stages):
         from reelvec.tasks.decoding.preloading import begin_imports
 
         begin_imports()
@@ -198,7 +198,8 @@ def failures_to_retry(
 
     retry = RetryFilter(reasons=tuple(reasons), videos=tuple(videos)).check()
     if videos:
-        failed = reelvec.open(store).run(run).failures()
+        opened = reelvec.open(store).run(run)
+        failed = [*opened.failures(), *opened.failures(sound=True)]
         retry.check_videos({row.video_id for row in failed})
     return retry
 

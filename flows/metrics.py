@@ -27,7 +27,7 @@ from reelvec.tasks.corpus.ledger import counts
 
 __all__ = ["METRICS", "StoreCollector", "metrics_text", "queue_metrics", "write_metrics"]
 
-_KINDS = ("corpus", "frames", "checkpoint", "embeddings", "evaluation")
+_KINDS = ("corpus", "frames", "audio", "checkpoint", "embeddings", "evaluation")
 
 Samples = dict[tuple[str, ...], float]
 

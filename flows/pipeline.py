@@ -56,7 +56,7 @@ def pipeline(
     config = checked_config(config)
     check_loopback(config)
     session = Session(config, accepts_losses=accept_losses, rehash=rehash, refreshes=refresh)
-    chosen = choose_stages(only)
+    chosen = choose_stages(only, hears=config.hears)
     check_place(session, stages=chosen)
     rehearse_corpus(session, stages=chosen)
     if not refresh:  # whoever refreshes has shown what is due

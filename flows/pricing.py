@@ -30,7 +30,7 @@ def plan_run(
     from reelvec.tasks.runs.rehearsal import rehearse_corpus
     from reelvec.tasks.runs.settled import choose_stages
 
-    config, chosen = checked_config(config), choose_stages(stages)
+    config, chosen = checked_config(config), choose_stages(stages, hears=config.hears)
     session = Session(config, root=root_at(config.store), rehash=rehash, plans=True)
     rehearse_corpus(session, stages=chosen)
     return price_run(session, stages=chosen)

@@ -40,7 +40,7 @@ __all__ = [
 RunStages = Callable[[Session, list[str]], RunSummary]
 """Runs these stages with what the session says."""
 
-_TABLES = ("ingest", "extract", "embed")
+_TABLES = ("ingest", "extract", "audio", "embed")
 _SCORES = ("evaluate", "report")
 
 

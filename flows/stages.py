@@ -13,14 +13,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reelvec.configs import PipelineConfig
-from reelvec.flows.clusters import slots
 from reelvec.flows.costs import TrainingCost
-from reelvec.flows.engine import Engine, ShardFunction
+from reelvec.flows.engine import Engine
 from reelvec.flows.events import Event, announce
 from reelvec.flows.progress import TrainingNumbers, stage_progress
+from reelvec.flows.work import Work
 from reelvec.storage.at_work import announced
-from reelvec.storage.commits.artifact import Receipt
-from reelvec.tasks.artifacts import Session, SnapshotRef
+from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus import ingest as ingestion
 from reelvec.tasks.corpus.ledger import LedgerCounts, check_failed_fraction, summary
 from reelvec.tasks.embedding import embed as embedding
@@ -28,6 +27,7 @@ from reelvec.tasks.embedding import parts as embed_parts
 from reelvec.tasks.embedding.encoder import EncoderRef
 from reelvec.tasks.embedding.sources import sources_of
 from reelvec.tasks.features import keep as features
+from reelvec.tasks.frames import audio as listening
 from reelvec.tasks.frames import extract as extraction
 from reelvec.tasks.reports.report import report as draw_report
 from reelvec.tasks.reports.sources import report_sources
@@ -35,9 +35,9 @@ from reelvec.tasks.runs.outcome import RunSummary, summary_of
 from reelvec.tasks.runs.receipts import StageReceipt
 from reelvec.tasks.runs.recording import record_run
 from reelvec.tasks.runs.retrying import RetryFilter
+from reelvec.tasks.runs.settled import choose_stages
 from reelvec.tasks.scoring import evaluate as evaluation
 from reelvec.tasks.scoring.logits import scoring_of
-from reelvec.tasks.shards import Shard
 from reelvec.tasks.training import train as training
 from reelvec.tasks.training.finding import find_trained, trained
 from reelvec.tasks.training.running import RunTraining, run_here
@@ -63,7 +63,7 @@ def run_stages(
     receipts: list[StageReceipt] = []
     session.root.begin_writing()
     with announced(session.root, session.config.name):
-        for name in names:
+        for name in choose_stages(names, hears=session.config.hears):
             if name == "report":
                 record_run(session, receipts, started=started)
             receipts.append(run_stage(name))
@@ -76,7 +76,7 @@ def ingest(session: Session, retry: RetryFilter | None, engine: Engine) -> Stage
     """List the corpus; hash and probe what is new or changed, and what `retry` names."""
     started = time.monotonic()
     plan = ingestion.plan_ingest(session, retry=retry.at_ingest() if retry else _none)
-    work = _Work(session, engine, plan.target, plan.shards, unit="rows")
+    work = Work(session, engine, plan.target, plan.shards, unit="rows")
     receipts = work.map("ingest", ingestion.ingest_shard, limits=session.config.extract)
     snapshot = ingestion.commit_ingest(session, plan, receipts)
     if snapshot.number != plan.target.number:
@@ -93,18 +93,32 @@ def extract(session: Session, retry: RetryFilter | None, engine: Engine) -> Stag
     started = time.monotonic()
     options, corpus = session.config.extract, ingestion.read_corpus(session)
     plan = extraction.plan_extract(session, retry=retry.at_extract(corpus) if retry else _none)
-    work = _Work(session, engine, plan.target, plan.shards, unit="videos")
+    work = Work(session, engine, plan.target, plan.shards, unit="videos")
     receipts = work.map("extract", extraction.extract_shard, extract=options)
     snapshot = extraction.commit_extract(session, plan, receipts)
     videos = summary(session.latest(session.corpus), frames=snapshot)
     _tell_failures(session, videos.counts)
     check_failed_fraction(videos, limit=options.max_failed_fraction)
-    done = {"new": plan.clips - len(plan.retried), "again": len(plan.retried)}
     read = session.config.model.max_frames
     note = extraction.frames_note([*plan.adopted, *receipts], extract=options, read=read)
     seconds, notes = time.monotonic() - started, (note,) if note else ()
     return work.costed(
-        StageReceipt.of("extract", snapshot, done=done, seconds=seconds, notes=notes)
+        StageReceipt.of("extract", snapshot, done=plan.done, seconds=seconds, notes=notes)
+    )
+
+
+def audio(session: Session, retry: RetryFilter | None, engine: Engine) -> StageReceipt:
+    """Decode the sound that is not kept yet, and that of clips that `retry` names."""
+    started = time.monotonic()
+    again = retry.at_extract(ingestion.read_corpus(session)) if retry else _none
+    plan = listening.plan_audio(session, retry=again)
+    work = Work(session, engine, plan.target, plan.shards, unit="videos")
+    receipts = work.map("audio", listening.audio_shard, extract=session.config.extract)
+    snapshot = listening.commit_audio(session, plan, receipts)
+    seconds, note = time.monotonic() - started, listening.audio_note(snapshot)
+    notes = (note,) if note else ()
+    return work.costed(
+        StageReceipt.of("audio", snapshot, done=plan.done, seconds=seconds, notes=notes)
     )
 
 
@@ -146,7 +160,7 @@ def _keep_features(session: Session, engine: Engine) -> tuple[Kept, int]:
     made, device = [], session.config.train.device
     with engine.gpu_slot(device):
         for plan in features.plan_features(session):
-            work = _Work(session, engine, plan.target, plan.shards, unit="rows")
+            work = Work(session, engine, plan.target, plan.shards, unit="rows")
             done = work.map("features", features.features_shard, device=device, inputs=plan.inputs)
             made.append((plan, features.commit_features(session, plan, done)))
     return features.kept_by(made), sum(plan.rows for plan, _ in made)
@@ -171,10 +185,11 @@ def embed(session: Session, _: RetryFilter | None, engine: Engine) -> StageRecei
         frames=plan.frames,
         options=config.embed,
         windows=config.corpus.windows,
+        audio=plan.audio,
     )
     device = config.embed.device
     with engine.gpu_slot(device):
-        work = _Work(session, engine, plan.target, plan.shards, unit="rows")
+        work = Work(session, engine, plan.target, plan.shards, unit="rows")
         receipts = work.map("embed", embed_parts.embed_shard, device=device, inputs=inputs)
     snapshot = embedding.commit_embed(session, plan, receipts)
     if snapshot.number != plan.target.number:
@@ -220,6 +235,7 @@ def report(session: Session, _: RetryFilter | None, __: Engine) -> StageReceipt:
 STAGES: dict[str, Stage] = {
     "ingest": ingest,  # 1. list, hash and probe the videos
     "extract": extract,  # 2. decode the frames that are missing
+    "audio": audio,  # decode the sound that is missing, where the model hears
     "train": train,  # 3. train, or go on from the last checkpoint
     "embed": embed,  # 4. write both embedding tables
     "evaluate": evaluate,  # 5. score them
@@ -246,55 +262,3 @@ def _announce(event: Event, session: Session, identity: str, *, payload: Mapping
         run=session.config.name,
         payload=payload,
     )
-
-
-class _Work:
-    """The shards of one stage."""
-
-    def __init__(
-        self,
-        session: Session,
-        engine: Engine,
-        target: SnapshotRef,
-        shards: Sequence[Shard[Any]],
-        *,
-        unit: str,
-    ) -> None:
-        self._session = session
-        self._engine = engine
-        self._target = target
-        self._shards = shards
-        self._unit = unit
-        self._spent: dict[str, float] = {}
-
-    def costed(self, receipt: StageReceipt) -> StageReceipt:
-        """The stage's receipt with what its shards' seconds went to."""
-        workers = max(1, min(slots(self._session.config), len(self._shards)))
-        return replace(receipt, spent=dict(self._spent), slots=workers)
-
-    def map(
-        self, title: str, function: ShardFunction, *, device: str = "cpu", **shared: object
-    ) -> list[Receipt]:
-        """Call the function once a shard, and read back the receipts they committed.
-
-        They come in the order of the plan, whoever was done first: parts are published in it, and
-        later stages plan their shards by it.
-
-        A shard that still fails after its retries fails the stage; what the others committed is
-        adopted by the next run.
-        """
-        if not self._shards:
-            return []
-        target, shards = self._target, self._shards
-        artifact = self._session.find(target.kind, target.fingerprint)
-        receipts: list[Receipt] = []
-        total = sum(len(shard.items) for shard in shards)
-        show = self._engine.progress(title)
-        with stage_progress(title, total=total, unit=self._unit, show=show) as progress:
-            for done in self._engine.map(function, target, shards, shared=shared, device=device):
-                receipts.append(artifact.receipt(done.receipt))
-                for what, spent in done.spent.items():
-                    self._spent[what] = self._spent.get(what, 0.0) + spent
-                progress.advance(done.done, failed=done.failed)
-        places = {(shard.table, shard.name): place for place, shard in enumerate(shards)}
-        return sorted(receipts, key=lambda receipt: places[receipt.table, receipt.shard])

@@ -14,10 +14,20 @@ from torch import Tensor
 
 from reelvec.models.errors import FeatureError
 
-__all__ = ["EMBEDDING", "Column", "Columns", "Features", "TextFeatures", "VideoFeatures"]
+__all__ = [
+    "EMBEDDING",
+    "HEARD",
+    "Column",
+    "Columns",
+    "Features",
+    "TextFeatures",
+    "VideoFeatures",
+]
 
 EMBEDDING = "embedding"
 """The column of unit vectors, where a score is their product."""
+HEARD = ("audio", "audio_video")
+"""Columns of unit vectors of what a model hears; searched like `embedding`, each by itself."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,8 @@ class Column:
     kind: Literal["float", "exact", "integer"] = "float"
     """`float` follows the precision asked for; `exact` (sums whose differences count) does not, and
     `integer` (masks, indices) keeps its type."""
+    optional: bool = False
+    """Of sound: a clip without it has NaN here, and null in tables."""
 
     @property
     def size(self) -> int:

@@ -16,7 +16,8 @@ import pyarrow as pa
 from reelvec.storage.commits.artifact import PartRef, Snapshot
 from reelvec.storage.errors import IntegrityError, MissingArtifactError
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
-from reelvec.storage.tables import check_finite, described
+from reelvec.storage.tables import described
+from reelvec.storage.vectors import check_finite
 
 __all__ = ["FeatureReader", "write_features"]
 

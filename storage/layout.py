@@ -78,7 +78,7 @@ __all__ = [
     "table_of",
 ]
 
-KINDS = ("corpus", "frames", "features", "checkpoint", "embeddings", "evaluation")
+KINDS = ("corpus", "frames", "audio", "features", "checkpoint", "embeddings", "evaluation")
 SCRATCH = ".scratch"
 WRITERS = ".writers"
 RUNS = "runs"

@@ -24,7 +24,9 @@ from reelvec.storage.runs import RunRecord, find_run, newest_first
 
 __all__ = ["ChosenRun", "choose_run", "places_of"]
 
-_MADE_FROM = {"embeddings": "evaluation", "corpus": "embeddings", "frames": "embeddings"}
+_MADE_FROM = {"embeddings": "evaluation"} | dict.fromkeys(
+    ("corpus", "frames", "audio"), "embeddings"
+)
 """Kind -> the kind whose identity names it."""
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-__all__ = ["is_list", "is_vector", "open_parquet"]
+from reelvec.storage.vectors import is_list, is_vector
+
+__all__ = ["open_parquet"]
 
 
 def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
@@ -32,18 +34,3 @@ def _leaf(field: pa.Field) -> tuple[str, bool]:
     while is_list(kind):
         name, kind = f"{name}.list.element", kind.value_type
     return name, bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
-
-
-def is_vector(kind: pa.DataType) -> bool:
-    """Whether it is lists of floats, at any depth."""
-    leaf = kind
-    while is_list(leaf):
-        leaf = leaf.value_type
-    return is_list(kind) and bool(pa.types.is_floating(leaf))
-
-
-def is_list(kind: pa.DataType) -> bool:
-    """Of any length, or of one."""
-    return bool(
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )

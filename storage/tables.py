@@ -12,7 +12,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -22,15 +21,14 @@ from reelvec.storage.errors import (
     IdentityError,
     IntegrityError,
     MissingArtifactError,
-    NotFiniteError,
 )
 from reelvec.storage.layout import canonical
-from reelvec.storage.parquet_writer import is_list, is_vector, open_parquet
+from reelvec.storage.parquet_writer import open_parquet
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
+from reelvec.storage.vectors import check_finite
 
 __all__ = [
     "IDENTITY",
-    "check_finite",
     "concat_tables",
     "described",
     "identity_metadata",
@@ -122,31 +120,6 @@ def write_pieces(
                 writer.write_table(piece.cast(schema))
                 rows += piece.num_rows
     return rows, first.schema
-
-
-def check_finite(table: pa.Table) -> None:
-    """Refuses vectors (list columns of floats) that hold NaN or infinity, naming row and column.
-
-    Raises:
-        NotFiniteError: such a row has no place in any order; one is enough to end every search.
-    """
-    for field in table.schema:
-        start = 0
-        for chunk in table.column(field.name).chunks if is_vector(field.type) else ():
-            values = chunk
-            while is_list(values.type):
-                values = values.flatten()
-            finite = np.isfinite(values.to_numpy(zero_copy_only=False))
-            if not finite.all():
-                bad = int(len(finite) - finite.sum())
-                row = start + int(np.argmin(finite)) * len(chunk) // max(1, len(finite))
-                raise NotFiniteError(
-                    f"the row ({table.column(0)[row].as_py()}) holds NaN or infinity in its column"
-                    f" {field.name} ({bad:,} numbers of this part), so nothing of the part is"
-                    " committed; the weights give such vectors: embed with others, or with"
-                    " embed.dtype float32 where float16 is too narrow",
-                )
-            start += len(chunk)
 
 
 def described(schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Schema:

@@ -20,7 +20,12 @@ from reelvec.storage.commits.views import ReadableArtifact
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.runs import RunRecord, latest_run
-from reelvec.tasks.identity import corpus_identity, embeddings_identity, frames_identity
+from reelvec.tasks.identity import (
+    audio_identity,
+    corpus_identity,
+    embeddings_identity,
+    frames_identity,
+)
 from reelvec.tasks.losses import check_losses
 
 __all__ = ["Session", "SnapshotRef"]
@@ -33,7 +38,7 @@ class SnapshotRef:
     root: str
     """URI of the store."""
     kind: str
-    """Of the artifact: corpus, frames, features, checkpoint, embeddings or evaluation."""
+    """Of the artifact: corpus, frames, audio, features, checkpoint, embeddings or evaluation."""
     fingerprint: str
     """Of the artifact's identity."""
     number: int = 0
@@ -107,6 +112,11 @@ class Session:
         """Its decoded clips (shared with every run of the same extract settings)."""
         return self.open("frames", frames_identity(self.config.extract))
 
+    @cached_property
+    def audio(self) -> Artifact:
+        """The sound of its clips; of runs whose model hears alone."""
+        return self.open("audio", audio_identity(self.config.extract))
+
     def embeddings(self, *, weights_hash: str) -> Artifact:
         """The tables of the run, made with these weights."""
         identity = embeddings_identity(
@@ -114,6 +124,7 @@ class Session:
             weights_hash=weights_hash,
             corpus=self.corpus.fingerprint,
             frames=self.frames.fingerprint,
+            audio=self.audio.fingerprint if self.config.hears else "",
         )
         return self.open("embeddings", identity)
 

@@ -21,10 +21,12 @@ from reelvec.configs.schema import (
 )
 
 __all__ = [
+    "AUDIO_RECIPE",
     "CORPUS_RECIPE",
     "EMBEDDING_RECIPE",
     "EVALUATION_RECIPE",
     "FRAMES_RECIPE",
+    "audio_identity",
     "corpus_identity",
     "embeddings_identity",
     "evaluation_identity",
@@ -33,6 +35,7 @@ __all__ = [
     "rows_see_each_other",
 ]
 
+AUDIO_RECIPE = 1
 CORPUS_RECIPE = 1
 FRAMES_RECIPE = 1
 EMBEDDING_RECIPE = 1
@@ -77,8 +80,15 @@ def frames_identity(extract: ExtractConfig) -> dict[str, Any]:
     return {"kind": "frames", "recipe": FRAMES_RECIPE, "settings": settings}
 
 
+def audio_identity(extract: ExtractConfig) -> dict[str, Any]:
+    """Identity of sound: in what form. No corpus: equal bytes are decoded once."""
+    form = extract.sound.model_dump(mode="json")
+    settings = {"form": form, "damaged": extract.damaged}
+    return {"kind": "audio", "recipe": AUDIO_RECIPE, "settings": settings}
+
+
 def embeddings_identity(
-    config: PipelineConfig, *, weights_hash: str, corpus: str, frames: str
+    config: PipelineConfig, *, weights_hash: str, corpus: str, frames: str, audio: str = ""
 ) -> dict[str, Any]:
     """Identity of embeddings: weights by hash (never by name), input selection, precision.
 
@@ -87,6 +97,7 @@ def embeddings_identity(
         weights_hash: of the model's tensors, storage.weights.checkpoints.weights_hash.
         corpus: fingerprint of the corpus artifact.
         frames: fingerprint of the frames artifact.
+        audio: fingerprint of the audio artifact; "": the model hears nothing.
     """
     model = model_settings(config.model, left_out=_OF_TRAINING | {"architecture"})
     identity = {
@@ -98,6 +109,8 @@ def embeddings_identity(
         "corpus": corpus,
         "frames": frames,
     }
+    if audio:
+        identity["audio"] = audio
     if config.corpus.windows is not None:
         identity["windows"] = {
             "recipe": _WINDOWS_RECIPE,

@@ -19,7 +19,7 @@ __all__ = ["ALWAYS_ALLOWED", "TooMuchLostError", "check_losses"]
 ALWAYS_ALLOWED = 2
 """So many rows may be lost whatever the fraction is, as long as others are left."""
 
-GUARDED = ("corpus", "frames", "embeddings")
+GUARDED = ("corpus", "frames", "audio", "embeddings")
 """Artifacts whose tables have a row an input; an evaluation's are made anew each time."""
 
 _NAMED = 5

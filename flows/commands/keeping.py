@@ -151,7 +151,8 @@ def gc(
 def compact(
     store: StoreOption = None,
     kind: Annotated[
-        Literal["corpus", "frames", "embeddings"] | None, typer.Option(help="Only this kind.")
+        Literal["corpus", "frames", "audio", "embeddings"] | None,
+        typer.Option(help="Only this kind."),
     ] = None,
     identity: Annotated[
         str, typer.Option(help="Only this one: the first digits `status` shows.")

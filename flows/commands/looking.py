@@ -106,13 +106,17 @@ def failures(store: StoreOption = None, run: RunOption = None, as_json: JsonFlag
     from reelvec.tasks.corpus.ledger import counts, failures
 
     opened = opened_store(store)
-    ledger = opened.run(run).ledger()
+    chosen = opened.run(run)
+    ledger, sounds = chosen.ledger(), chosen.failures(sound=True)
     rows, totals = list(map(dataclasses.asdict, failures(ledger))), counts(ledger)
+    silent = list(map(dataclasses.asdict, sounds))
+    heard = {"sound": silent} if silent else {}
     if as_json:
-        print_json({"store": opened.uri, "counts": totals.to_json(), "failures": rows})
+        print_json({"store": opened.uri, "counts": totals.to_json(), "failures": rows, **heard})
         return
-    if rows:
-        print_table(opened.uri, rows, ["video_id", "stage", "status", "reason", "message"])
+    for title, some in ((opened.uri, rows), ("Without sound", silent)):
+        if some:
+            print_table(title, some, ["video_id", "stage", "status", "reason", "message"])
     say(totals.words)
 
 

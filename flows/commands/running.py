@@ -136,7 +136,7 @@ def embed(
         validate(one.document(corpus, name=name), source=_SOURCE, overrides=overrides)
         for one, name in zip(chosen, _names(videos, count=len(chosen)), strict=True)
     ]
-    stages = ["ingest", "extract", "train", "embed"]
+    stages = ["ingest", "extract", "audio", "train", "embed"]
     if len(runs) == 1:
         _launch(runs[0], stages=stages, accept_losses=accept_losses, rehash=rehash, as_json=as_json)
         return

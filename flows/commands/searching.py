@@ -81,6 +81,9 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
     approximate: Annotated[
         bool, typer.Option("--approximate", help="By an index (`reelvec index`), which may miss.")
     ] = False,
+    column: Annotated[
+        str, typer.Option(help="What is compared: of a model that hears also audio, audio_video.")
+    ] = "embedding",
     as_json: JsonFlag = False,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print a header and a line an answer, as CSV.")
@@ -107,7 +110,13 @@ def search(  # noqa: PLR0913, PLR0917 - the options of a command are its paramet
         if wrong:
             raise ConfigError(words)
     opened = opened_store(store).run(run)
-    with opened.searches(times=as_json, whole=whole, approximate=approximate) as searches:
+    how: dict[str, Any] = {
+        "times": as_json,
+        "whole": whole,
+        "approximate": approximate,
+        "column": column,
+    }
+    with opened.searches(**how) as searches:
         only = None if where is None else _chosen(searches, where, attributes=attributes)
         options: dict[str, Any] = {"top": top, "split": split, "only": only}
         options |= {"at_most": at_most} if limited else {}

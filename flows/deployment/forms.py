@@ -281,7 +281,7 @@ class GcForm(StoreForm):
 class CompactForm(StoreForm):
     """Merge small parts of a store into large ones; the rows stay the same."""
 
-    kind: Literal["", "corpus", "frames", "embeddings"] = ""
+    kind: Literal["", "corpus", "frames", "audio", "embeddings"] = ""
     """Only artifacts of this kind; empty: all."""
     identity: Text = ""
     """Only this one: the first digits `reelvec status` shows; empty: all."""

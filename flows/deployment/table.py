@@ -75,6 +75,7 @@ class Deployment:
 _STAGE_WORDS = {
     "ingest": "Lists, hashes and probes the videos of a run.",
     "extract": "Decodes the frames that are missing.",
+    "audio": "Decodes the sound that is missing, where the model hears.",
     "train": "Trains a run's model, or goes on from its last checkpoint.",
     "embed": "Writes the rows of both tables that are missing or stale.",
     "evaluate": "Scores the tables of a run, and draws its report; reads no video.",

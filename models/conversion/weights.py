@@ -20,6 +20,7 @@ from reelvec.models.clip.weights import ARCHIVE_SCALARS, is_half, legacy_fp16, l
 from reelvec.models.conversion.names import our_names, transformers_names
 from reelvec.models.errors import OptionsError, WeightsError
 from reelvec.models.family import ClipFamily, RetrievalModel
+from reelvec.models.features import HEARD
 from reelvec.models.frozen.clip import FrozenOptions
 from reelvec.models.frozen.input import OwnInput
 from reelvec.models.frozen.kinds import adopted, build_frozen, check_version, own_input_of
@@ -176,7 +177,9 @@ def start(model: RetrievalModel, state: Mapping[str, Tensor]) -> None:
         model.init_from_clip(state)
         return
     if layout == "pretrained":
-        load_strictly(model, _without_places(adopted(state), model=model), ignored=())
+        hears = not model.video_columns.keys().isdisjoint(HEARD)
+        taken = adopted(state, hears=hears)
+        load_strictly(model, _without_places(taken, model=model), ignored=())
         return
     beyond = any(not key.startswith("clip.") for key in state)
     if isinstance(model, ClipFamily) and not beyond:

@@ -14,7 +14,13 @@ from reelvec.models.family import ClipFamily, FamilyOptions
 from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.temporal import pool, unit
 
-__all__ = ["Frozen", "FrozenOptions"]
+__all__ = ["DEAF", "Frozen", "FrozenOptions"]
+
+DEAF = (
+    "model.options.hears: these weights hear nothing; set model.options={}, or give PE-AV's"
+    " (model_type pe_audio_video)"
+)
+"""Why `hears` is refused."""
 
 
 class FrozenOptions(FamilyOptions):
@@ -29,13 +35,16 @@ class FrozenOptions(FamilyOptions):
     wrapper: Literal["bare", "outer"] | None = None
     """Whether a pair of marks stands around a clip's blocks, as transformers 5 leaves it."""
 
+    hears: bool = False
+    """Vectors of sound beside those of pictures, of a checkpoint that hears (PE-AV)."""
+
     def check_none(self, name: str) -> None:
         """Refuse any of them, of a model that has none.
 
         Raises:
             OptionsError: names it.
         """
-        given = self.model_dump(exclude_none=True)
+        given = self.model_dump(exclude_defaults=True)
         if given:
             raise OptionsError(
                 f"model.options.{next(iter(given))}: {name} has no such option; set"

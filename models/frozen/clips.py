@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from reelvec.configs.decoding import FrameForm
 from reelvec.models.errors import InputError, OptionsError
 from reelvec.models.family import RetrievalModel
-from reelvec.models.features import Column, Columns, TextFeatures, VideoFeatures
+from reelvec.models.features import EMBEDDING, Column, Columns, TextFeatures, VideoFeatures
 from reelvec.models.frozen.clip import FrozenOptions
 from reelvec.models.frozen.input import FrameCount, OwnInput
 
@@ -35,11 +35,14 @@ class Clip:
         frames: uint8 [T, H, W, 3], RGB.
         seconds: float64 [T], when they are shown.
         size: (height, width) of the decoded pictures, of which `frames` may be a smaller form.
+        sound: float32 [N], one channel at the rate the model hears; None: the clip has none, or the
+            model hears nothing.
     """
 
     frames: Tensor
     seconds: Tensor
     size: tuple[int, int]
+    sound: Tensor | None = None
 
 
 class ClipEncoder(RetrievalModel):
@@ -125,11 +128,12 @@ class ClipEncoder(RetrievalModel):
                 f"tokens of shape {tuple(tokens.shape)}: this model takes [T, L] of its `tokenize`"
             )
         ids, mask = without_padding(tokens)
-        return TextFeatures({"embedding": self._texts(ids, mask)})
+        found = self._texts(ids, mask)
+        return TextFeatures({EMBEDDING: found} if isinstance(found, Tensor) else found)
 
     @abstractmethod
-    def _texts(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Unit vectors [T, D] of token ids and their mask, both int64 [T, L]."""
+    def _texts(self, ids: Tensor, mask: Tensor) -> Tensor | dict[str, Tensor]:
+        """Unit vectors [T, D], or several by name, of token ids and their mask, int64 [T, L]."""
 
 
 def cut_width(options: FrozenOptions, *, width: int) -> int:

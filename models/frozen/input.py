@@ -78,9 +78,11 @@ class OwnInput:
         frame_count: of a clip that is seen as a clip; None: frames are seen one by one.
         rule: how its authors choose them; None: they do not say.
         options: of the family frozen, written out so that they are part of a table's identity.
+        rate_heard: samples a second of the sound it hears; None: it hears nothing.
     """
 
     form: FrameForm
     frame_count: FrameCount | None = None
     rule: Rule | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    rate_heard: int | None = None

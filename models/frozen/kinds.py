@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from reelvec.models.errors import WeightsError
+from reelvec.models.errors import OptionsError, WeightsError
 from reelvec.models.family import RetrievalModel
-from reelvec.models.frozen.clip import FrozenOptions
+from reelvec.models.frozen.clip import DEAF, FrozenOptions
 from reelvec.models.frozen.dual_encoder import DualEncoder
 from reelvec.models.frozen.embedding_gemma2 import EmbeddingGemma2
 from reelvec.models.frozen.input import OwnInput
@@ -120,15 +120,18 @@ def build_frozen(
     """
     check_version(state["files"])
     kind = kind_of(state["files"])
+    if options.hears and own_input_of(state["files"]).rate_heard is None:
+        raise OptionsError(DEAF)
     given = state if kind.by_shapes else state["files"]
     model: RetrievalModel = kind.make(given, options=options, max_frames=max_frames)
     return model
 
 
-def adopted(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """A checkpoint's tensors under the names of the class that takes them."""
+def adopted(state: Mapping[str, Tensor], *, hears: bool = False) -> Mapping[str, Tensor]:
+    """A checkpoint's tensors under the names of the class that takes them; and what it hears by."""
     make = kind_of(state["files"]).make
-    renamed: Mapping[str, Tensor] = make.adopt(state) if hasattr(make, "adopt") else state
+    adopt = getattr(make, "adopt_heard" if hears else "adopt", dict)
+    renamed: Mapping[str, Tensor] = adopt(state)
     return renamed
 
 

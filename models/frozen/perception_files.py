@@ -99,19 +99,20 @@ def pe_video_input(files: Mapping[str, bytes]) -> OwnInput:
     if type(how) is not int or how not in _INTERPOLATIONS:
         raise WeightsError(f"the video processor's resample ({how!s:.40}) must be 2 or 3")
     form = FrameForm(size=side, fit="squash", interpolation=_INTERPOLATIONS[how])
+    rate = audio_rate(files) if _hears(files) else None
     count = given.get("num_frames")
     if count is None:
         usual = FrameCount(_USUAL, exact=False, most=_MOST)
-        return OwnInput(form, usual, rule=Rule(rate=_RATE, max_frames=_USUAL))
+        return OwnInput(form, usual, rule=Rule(rate=_RATE, max_frames=_USUAL), rate_heard=rate)
     count = _whole("num_frames", count)
     exact = FrameCount(count, exact=True, to_both_ends=True)
-    return OwnInput(form, exact, rule=Rule(policy="pe_video", count=count))
+    return OwnInput(form, exact, rule=Rule(policy="pe_video", count=count), rate_heard=rate)
 
 
 def video_config(files: Mapping[str, bytes]) -> Mapping[str, Any]:
     """The configuration of the video's encoder, of PE-Video and of PE-AV."""
     config: Mapping[str, Any] = json_file(files, "config.json", remedy=_REMEDY)
-    if config.get("model_type") == "pe_audio_video":
+    if _hears(files):
         config = _section(config, "audio_video_config")
     return _section(config, "video_config")
 
@@ -153,6 +154,12 @@ def trunk_of(files: Mapping[str, bytes], state: Mapping[str, Tensor]) -> Trunk:
             raise WeightsError(f"model_args.ref_feat_shape ({shape!s:.40}) must be a square")
         trunk = replace(trunk, rotary_grid=_whole("ref_feat_shape", shape[0]))
     return trunk
+
+
+def _hears(files: Mapping[str, bytes]) -> bool:
+    """Whether it is PE-AV; PE-Video is its seeing half."""
+    config = json_file(files, "config.json", remedy=_REMEDY)
+    return bool(config.get("model_type") == "pe_audio_video")
 
 
 def _tower(files: Mapping[str, bytes]) -> tuple[str, Mapping[str, Any]]:

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from reelvec.models.costs import Macs
 from reelvec.models.errors import WeightsError
 from reelvec.models.family import at_least_fp32
-from reelvec.models.features import VideoFeatures
+from reelvec.models.features import EMBEDDING, HEARD, Column, Columns, VideoFeatures
 from reelvec.models.frozen.clip import FrozenOptions
 from reelvec.models.frozen.clips import Clip, ClipEncoder, resized, tokens_of
 from reelvec.models.frozen.input import OwnInput
 from reelvec.models.frozen.loading import load_tokenizer
 from reelvec.models.frozen.packed_files import unpacked
+from reelvec.models.frozen.perception_audio import Heard, PerceptionAudio, hearing_tensors
 from reelvec.models.frozen.perception_files import (
     TRUNK,
     VIDEO,
@@ -75,7 +76,10 @@ class VideoEncoder(TemporalEncoder):
 
 
 class PerceptionVideo(ClipEncoder):
-    """Column `embedding` on both sides; a score is the cosine, scale and bias are left out."""
+    """Column `embedding` on both sides; a score is the cosine, scale and bias are left out.
+
+    With the option `hears`, of PE-AV alone, also `audio` and `audio_video`, with texts for each.
+    """
 
     def __init__(
         self, state: Mapping[str, Tensor], *, options: FrozenOptions, max_frames: int
@@ -84,15 +88,16 @@ class PerceptionVideo(ClipEncoder):
 
         Args:
             state: the checkpoint's tensors, of which only shapes are read, and its packed `files`.
-            options: none of them.
+            options: `hears`, none of the others.
             max_frames: frames of a clip.
 
         Raises:
             OptionsError: `transformers` is missing, any option, another number of frames.
             WeightsError: files or tensors it cannot be built from.
         """
-        options.check_none("PE-AV")
-        contents, state = unpacked(state["files"]), self.adopt(state)
+        options.model_copy(update={"hears": False}).check_none("PE-AV")
+        contents, heard = unpacked(state["files"]), hearing_tensors(state)
+        state = self.adopt(state)
         own, config = pe_video_input(contents), text_config(contents)
         width, _ = shape_of(state, "encoder.text_video_head.proj.weight", axes=2)
         super().__init__(
@@ -105,6 +110,10 @@ class PerceptionVideo(ClipEncoder):
         self._frame_width, _ = shape_of(state, TRUNK + "head.weight", axes=2)
         self._tokenizer = load_tokenizer(contents)
         self.encoder: Any = self._parts(config)
+        # in a tuple, as its parts are registered where the others are
+        self._hearing = (PerceptionAudio(heard, files=contents),) if options.hears else ()
+        for hearing in self._hearing:
+            self.encoder.update(hearing.encoder.items())
         self.requires_grad_(False)
 
     def _parts(self, config: Mapping[str, Any]) -> nn.ModuleDict:
@@ -130,8 +139,8 @@ class PerceptionVideo(ClipEncoder):
     def adopt(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What a video and its texts need, PE-AV's under PE-Video's names.
 
-        PE-AV's file holds the text tower once. Left out are the parts that hear, and what only
-        scales a score.
+        PE-AV's file holds the text tower once. Left out are the parts that hear (see
+        `adopt_heard`), and what only scales a score.
         """
         taken = {}
         for key, tensor in state.items():
@@ -142,6 +151,26 @@ class PerceptionVideo(ClipEncoder):
             if not unused and not copied:
                 taken[name if key == "files" else f"encoder.{name}"] = tensor
         return taken
+
+    @classmethod
+    def adopt_heard(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`adopt`, and what the parts need that hear."""
+        return {**cls.adopt(state), **hearing_tensors(state)}
+
+    @property
+    def text_columns(self) -> Columns:
+        """One vector for each column of videos."""
+        return dict.fromkeys(self._names, Column((self._width,)))
+
+    @property
+    def video_columns(self) -> Columns:
+        """One vector of the pictures, and of a clip with sound those of what is heard."""
+        columns = {name: Column((self._width,), optional=True) for name in self._names}
+        return {**columns, EMBEDDING: Column((self._width,))}
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return (EMBEDDING, *HEARD) if self._hearing else (EMBEDDING,)
 
     def macs(self) -> Macs:
         """The image tower a frame, the temporal encoder over all, one head of each."""
@@ -175,19 +204,32 @@ class PerceptionVideo(ClipEncoder):
             )
         return tokens_of(ids)
 
-    def _texts(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def _texts(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
         states = self.encoder["text_model"](input_ids=ids, attention_mask=mask).last_hidden_state
-        return unit(at_least_fp32(self.encoder["text_video_head"](states[:, 0])))
+        seen = unit(at_least_fp32(self.encoder["text_video_head"](states[:, 0])))
+        heard = (hearing.texts(states) for hearing in self._hearing)
+        return {EMBEDDING: seen, **{k: x for one in heard for k, x in vars(one).items()}}
 
     def encode_clip(self, clip: Clip) -> VideoFeatures:
-        """`embedding` [1, D], unit."""
+        """`embedding` [1, D], unit; if it hears, also `audio`, `audio_video`: NaN without sound."""
         self.frame_count.check(len(clip.frames))
         encoder = self.encoder["video_encoder"]
         side = self.image_size
         pixels = resized(clip.frames, size=(side, side), kind=self.pixels.interpolation)
         values = ((pixels.float() - _LEVELS) / _LEVELS).to(encoder.output.weight.dtype)
-        state = encoder(encoder.embed(values)[None])[:, 0]
-        return VideoFeatures({"embedding": unit(at_least_fp32(self.encoder["video_head"](state)))})
+        states = encoder(encoder.embed(values)[None])
+        seen = unit(at_least_fp32(self.encoder["video_head"](states[:, 0])))
+        heard = (self._heard(hearing, clip, states, like=seen) for hearing in self._hearing)
+        return VideoFeatures(
+            {EMBEDDING: seen, **{k: x for one in heard for k, x in vars(one).items()}}
+        )
+
+    @staticmethod
+    def _heard(hearing: PerceptionAudio, clip: Clip, states: Tensor, *, like: Tensor) -> Heard:
+        if clip.sound is None:
+            none = torch.full_like(like, torch.nan)
+            return Heard(none, none)
+        return hearing.encode(clip.sound, video=states)
 
 
 def _text_model(config: Mapping[str, Any]) -> Any:

@@ -12,18 +12,22 @@ from reelvec.storage.errors import MissingArtifactError, StoreError
 from reelvec.storage.roots import Root
 from reelvec.storage.runs import RunRecord
 from reelvec.tasks.artifacts import SnapshotRef
+from reelvec.tasks.corpus.ledger import LedgerRow, sound_failures
 
 __all__ = ["RecordedArtifacts", "config_of"]
 
 _STAGES = {
     "corpus": "ingest",
     "frames": "extract",
+    "audio": "audio",
     "checkpoint": "train",
     "embeddings": "embed",
     "evaluation": "evaluate",
 }
 
-_MADE_FROM = {"embeddings": "evaluation", "corpus": "embeddings", "frames": "embeddings"}
+_MADE_FROM = {"embeddings": "evaluation"} | dict.fromkeys(
+    ("corpus", "frames", "audio"), "embeddings"
+)
 """Kind -> the kind whose identity names it."""
 
 
@@ -73,6 +77,12 @@ class RecordedArtifacts:
         except MissingArtifactError:
             return False
         return True
+
+    def sound_failures(self) -> list[LedgerRow]:
+        """Videos without sound; empty where there is no artifact of it."""
+        if not self.has("audio"):
+            return []
+        return sound_failures(self.snapshot("corpus"), audio=self.snapshot("audio"))
 
     def _ref(self, kind: str) -> SnapshotRef:
         """What the record names, or what the things it names were made from (0: the latest)."""

@@ -119,9 +119,9 @@ class Run:
         frames = self._recorded.snapshot("frames") if self._recorded.has("frames") else None
         return list(ledger(self._corpus, frames=frames))
 
-    def failures(self) -> list[LedgerRow]:
-        """The rows of the ledger that a person should look at: quarantined and salvaged."""
-        return failures(self.ledger())
+    def failures(self, *, sound: bool = False) -> list[LedgerRow]:
+        """Rows of videos that are quarantined or salvaged; by their `sound`, where models hear."""
+        return self._recorded.sound_failures() if sound else failures(self.ledger())
 
     def metrics(self) -> list[MetricRow]:
         """What the tables scored last; recalls are percent, ranks count from 1, bounds are 95 %.
@@ -234,11 +234,11 @@ class Run:
         with self.searches() as open_search:
             return open_search.text(text, top=top, split=split)
 
-    def searches(self, *, device: str | None = None, **how: bool) -> Search:
+    def searches(self, *, device: str | None = None, **how: Any) -> Search:
         """What searches this run by texts, videos of its own, files and vectors, on a `device`.
 
         How: `times` (True) says when the stored frames are; `whole` ranks whole videos, also where
-        there are windows; `approximate` takes an index, made anew where the table has changed.
+        there are windows; `approximate` takes an index; `column`: audio or audio_video, if heard.
         """
         from reelvec.api.searching import Search
 
@@ -264,8 +264,8 @@ class Run:
         """
         from reelvec.api.exporting import export, settings_of
 
-        chosen = settings_of(settings)
-        return export(self._source(), Path(out), to=to, force=force, settings=chosen)
+        how = settings_of(settings)
+        return export(self._source(), Path(out), to=to, force=force, settings=how)
 
     def mteb_model(self, *, device: str | None = None) -> MtebModel:
         """What `mteb.evaluate` takes; families without one vector a row are refused."""

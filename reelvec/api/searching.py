@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 
 from reelvec.api.recorded import RecordedArtifacts
-from reelvec.api.refusals import why_no_video
+from reelvec.api.refusals import check_column, check_seen, why_no_video
 from reelvec.configs import PipelineConfig
 from reelvec.errors import RequestError
 from reelvec.models.features import EMBEDDING
@@ -58,11 +58,11 @@ class Search:
         times: bool = True,
         whole: bool = False,
         approximate: bool = False,
+        column: str = EMBEDDING,
     ) -> None:
-        self._recorded = recorded
-        self._config = config
-        self._device = device
+        self._recorded, self._config, self._device = recorded, config, device
         embeddings = recorded.snapshot("embeddings")
+        check_column(embeddings, column, approximate=approximate)
         self.best_seconds = bool(embeddings.rows_of(WINDOWS)) and not whole
         looks = recorded.has("frames") and (times or self.best_seconds)
         self.searcher = Searcher(
@@ -72,6 +72,7 @@ class Search:
             times=times,
             whole=whole,
             index=kept_settings(embeddings) if approximate else None,
+            column=column,
         )
 
     def where(self, expression: str, *, attributes: str | Path | None = None) -> pa.Array:
@@ -217,6 +218,7 @@ class Search:
         """
         check_request(None, top=top)
         self._check_split(split)
+        check_seen(self.searcher.column)
         clip = clip_in(path, options=self._config.extract)
         vectors = self._encoder.clips([clip], column=EMBEDDING)
         (found,) = self.vectors(vectors, top=top, split=split, only=only)

@@ -15,6 +15,7 @@ from reelvec.errors import RequestError
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.tables import iter_tables, read_table
+from reelvec.storage.vectors import vectors_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,10 +172,9 @@ def _in_split(rows: pa.Table, split: str) -> pa.Table:
 
 
 def array_of(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.generic]:
-    """[N, D] of a column of vectors, else [N]; a copy that owns its memory."""
+    """[N, D] of a column of vectors (NaN for null), else [N]; a copy that owns its memory."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_fixed_size_list(array.type):
-        flat = array.flatten().to_numpy(zero_copy_only=False)
-        return np.array(flat.reshape(len(array), array.type.list_size))
+        return np.array(vectors_of(array))
     values = array.to_numpy(zero_copy_only=False)
     return np.array(values, dtype=np.str_ if pa.types.is_string(array.type) else None)

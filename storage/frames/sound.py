@@ -6,6 +6,7 @@ picture of the file) and ``sound`` large_list of float32, one channel; the rate 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -13,10 +14,11 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
+from reelvec.storage.commits.views import PartRef
 from reelvec.storage.errors import IntegrityError, StoreError
 from reelvec.storage.frames.batches import batches_of
 
-__all__ = ["ClipSound", "SoundShardReader", "SoundShardWriter"]
+__all__ = ["ClipSound", "SoundReader", "SoundShardReader", "SoundShardWriter"]
 
 _VERSION = "1"
 _SOUND = pa.large_list(pa.field("item", pa.float32(), False))
@@ -123,3 +125,29 @@ class SoundShardReader:
         batch = self._batches[i]
         samples = batch.column("sound").flatten().to_numpy(zero_copy_only=True)
         return ClipSound(self.keys[i], samples, batch.column("start_seconds")[0].as_py())
+
+
+class SoundReader:
+    """The sound of some clips, by key; parts are mapped, and verified, when they are needed."""
+
+    def __init__(self, parts: Sequence[PartRef], *, part_of: Mapping[str, int]) -> None:
+        """`part_of`: clip_key -> number of its part; others have no sound."""
+        self._parts = parts
+        self._part_of = part_of
+        self._open: dict[int, tuple[SoundShardReader, dict[str, int]]] = {}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._part_of
+
+    def sound(self, key: str) -> ClipSound:
+        """Of a clip that has some.
+
+        Raises:
+            IntegrityError: its part is not what its receipt promised.
+        """
+        number = self._part_of[key]
+        if number not in self._open:
+            shard = SoundShardReader(self._parts[number].path)
+            self._open[number] = shard, {key: i for i, key in enumerate(shard.keys)}
+        shard, places = self._open[number]
+        return shard.sound(places[key])

@@ -17,8 +17,8 @@ from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.merging import Entry
 from reelvec.storage.commits.views import PartRef
 from reelvec.storage.errors import NotFiniteError
-from reelvec.storage.tables import check_finite
 from reelvec.storage.upkeep.copying import copy_parts
+from reelvec.storage.vectors import check_finite
 
 __all__ = ["EVERYTHING", "Merge", "compact", "plan_compaction"]
 

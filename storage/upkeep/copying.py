@@ -19,6 +19,7 @@ from reelvec.storage.commits.receipts import COMPACTED, Receipt
 from reelvec.storage.commits.views import PartRef
 from reelvec.storage.errors import IntegrityError, StoreError
 from reelvec.storage.frames.formats import SUFFIXES, format_of, open_reader, open_writer
+from reelvec.storage.frames.sound import SoundShardReader, SoundShardWriter
 from reelvec.storage.parquet_writer import open_parquet
 from reelvec.storage.records import Outcome
 from reelvec.storage.tables import iter_part
@@ -54,6 +55,8 @@ def copy_parts(
             rows = _copy_rows(group, new.path, check=check)
         elif artifact.kind == "features":
             rows = _copy_features(group, new.path)
+        elif artifact.kind == "audio":
+            rows = _copy_sound(group, new.path)
         elif suffix in SUFFIXES.values():
             rows = _copy_clips(group, new.path)
         else:
@@ -95,6 +98,18 @@ def _features(part: PartRef) -> pa.Table:
         raise IntegrityError(words, path=part.part) from error
     gone = pa.array(sorted(part.dropped), rows.schema.field(0).type)
     return rows.filter(pc.invert(pc.is_in(rows.column(0), value_set=gone)))
+
+
+def _copy_sound(group: Sequence[PartRef], path: Path) -> int:
+    count = 0
+    with SoundShardWriter(path, rate=SoundShardReader(group[0].path).rate) as writer:
+        for part in group:
+            shard = SoundShardReader(part.path)
+            for i, key in enumerate(shard.keys):
+                if key not in part.dropped:
+                    writer.add(shard.sound(i))
+                    count += 1
+    return count
 
 
 def _copy_clips(group: Sequence[PartRef], path: Path) -> int:

@@ -15,6 +15,7 @@ from reelvec.storage.commits.merging import Entry
 from reelvec.storage.commits.receipts import Receipt, read_receipt
 from reelvec.storage.errors import MissingArtifactError, RefusedError, StoreError
 from reelvec.storage.frames.formats import SUFFIXES, open_reader
+from reelvec.storage.frames.sound import SoundShardReader
 from reelvec.storage.places.failures import explained
 from reelvec.storage.roots import Root
 from reelvec.storage.runs import RunRecord, latest_run
@@ -222,6 +223,8 @@ def _keys_in(artifact: Artifact, part: str) -> tuple[str, ...]:
     """Keys of the rows in a part whose receipt is lost, as far as the part itself names them."""
     path: Path = artifact.root.local_path(f"{artifact.folder}/{part}")
     try:
+        if artifact.kind == "audio":
+            return SoundShardReader(path).keys
         if path.suffix in SUFFIXES.values():
             return open_reader(path).keys
         if path.suffix == ".parquet":

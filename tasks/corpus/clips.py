@@ -28,17 +28,18 @@ _ROWS = 65_536  # looked at at once
 
 
 class ClipOutcomes:
-    """What became of every clip of a frames artifact, and which part has its frames.
+    """What became of every clip of an artifact of frames or audio, and which part has it.
 
     Attributes:
         others: by key, the rows of clips that are not simply ok, and the number of their part.
     """
 
-    def __init__(self, frames: Snapshot | None) -> None:
+    def __init__(self, kept: Snapshot | None) -> None:
         self.others: dict[str, tuple[Outcome, int]] = {}
-        self._parts = [part.entry for part in frames.parts("frames")] if frames else []
+        table = kept.artifact.kind if kept else ""
+        self._parts = [part.entry for part in kept.parts(table)] if kept else []
         ok: list[Digests] = []
-        for number, ledger in enumerate(iter_ledger(frames, "frames")):
+        for number, ledger in enumerate(iter_ledger(kept, table)):
             ok.append(digests(self._sorted_out(ledger, number)))
         self._ok = DigestSet(ok)
         self._ends = np.cumsum([len(part) for part in ok], dtype=np.int64)
@@ -54,7 +55,7 @@ class ClipOutcomes:
         return [key for key in keys if key not in self.others]
 
     def places(self, keys: Sequence[str]) -> NDArray[np.int64]:
-        """The part with the frames of each clip that is ok, int64 [N]; -1 for all others."""
+        """The part with each clip that is ok, int64 [N]; -1 for all others."""
         found = self._ok.find(digests(keys))
         numbers = np.searchsorted(self._ends, found, side="right")
         numbers[found < 0] = -1
@@ -68,16 +69,16 @@ class ClipOutcomes:
 _read: WeakKeyDictionary[Snapshot, ClipOutcomes] = WeakKeyDictionary()
 
 
-def clip_outcomes(frames: Snapshot | None) -> ClipOutcomes:
+def clip_outcomes(kept: Snapshot | None) -> ClipOutcomes:
     """What became of the clips of a snapshot; its ledger is read once as long as somebody holds it.
 
     The stages of a run look at one snapshot, and each of them asks.
     """
-    if frames is None:
+    if kept is None:
         return ClipOutcomes(None)
-    if frames not in _read:
-        _read[frames] = ClipOutcomes(frames)
-    return _read[frames]
+    if kept not in _read:
+        _read[kept] = ClipOutcomes(kept)
+    return _read[kept]
 
 
 def iter_clips(

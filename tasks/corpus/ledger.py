@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ __all__ = [
     "counts",
     "failures",
     "ledger",
+    "sound_failures",
     "summary",
 ]
 
@@ -36,7 +37,7 @@ PENDING = "pending"
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """One video and its outcome; `stage` is where it was decided (ingest or extract)."""
+    """One video and its outcome; `stage` is where it was decided: ingest, extract or audio."""
 
     video_id: str
     path: str
@@ -132,6 +133,22 @@ def summary(corpus: Snapshot | None, *, frames: Snapshot | None) -> LedgerSummar
 def failures(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
     """The rows a person should look at: quarantined and salvaged."""
     return [row for row in rows if row.status in (Status.QUARANTINED, Status.SALVAGED)]
+
+
+def sound_failures(corpus: Snapshot | None, *, audio: Snapshot | None) -> list[LedgerRow]:
+    """Videos without sound, or with salvaged sound, in corpus order; `stage` is audio.
+
+    They count among the others of the ledger by their frames: their rows have null in the columns
+    of sound.
+    """
+    sounds, found = clip_outcomes(audio).others, []
+    for piece, keys in iter_clips(corpus):
+        places = pa.array([i for i, key in enumerate(keys) if key in sounds], pa.int64())
+        for video in records_from_table(piece.take(places), record=Video):
+            if video.status != Status.QUARANTINED:
+                row = _row(video, live={key_of(video): sounds[key_of(video)][0]})
+                found.append(replace(row, stage="audio"))
+    return found
 
 
 def counts(rows: Iterable[LedgerRow]) -> LedgerCounts:

@@ -7,7 +7,7 @@ costs memory for what is to be done, not for what there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -30,6 +30,7 @@ Planned = tuple[list[str], Sequence[tuple[Any, ...]]]
 """Rows as they should be: key and signature of each as one text, and the fields it is made from."""
 
 _QUARANTINED, _OK = Status.QUARANTINED.value, Status.OK.value
+_UNASKED = ("", -1)
 _ROWS = 65_536  # compared at once
 _VIDEOS = ("video_id", "content_hash", "split", "status", "reason", "message")
 _CAPTIONS = tuple(CAPTION_SCHEMA.names)
@@ -45,7 +46,11 @@ class Differences(Generic[Row]):
 
 
 def video_differences(
-    corpus: Snapshot | None, *, frames: Snapshot | None, base: Snapshot | None
+    corpus: Snapshot | None,
+    *,
+    frames: Snapshot | None,
+    base: Snapshot | None,
+    audio: ClipOutcomes | None = None,
 ) -> Differences[VideoRow]:
     """Rows of the video table to write; videos without an outcome yet are left out.
 
@@ -53,14 +58,16 @@ def video_differences(
         corpus: what should be embedded.
         frames: decides the outcome of videos that were listed well.
         base: the tables in force.
+        audio: what became of the sound of clips; None: the model hears nothing.
     """
     clips = clip_outcomes(frames)
 
     def row(*fields: Any) -> VideoRow:
-        *facts, number = fields
-        return replace(VideoRow(*facts), part=clips.part(number))
+        *facts, number, heard = fields
+        sound_part = audio.part(heard) if audio is not None else None
+        return replace(VideoRow(*facts), part=clips.part(number), sound_part=sound_part)
 
-    return _compare(_videos(corpus, clips=clips), base=base, table="videos", make=row)
+    return _compare(_videos(corpus, clips=clips, audio=audio), base=base, table="videos", make=row)
 
 
 def caption_differences(
@@ -71,13 +78,13 @@ def caption_differences(
 
 
 def embedded_clips(
-    base: Snapshot | None, *, wanted: Collection[str]
+    base: Snapshot | None, *, wanted: Mapping[str, str]
 ) -> dict[str, tuple[str, Entry]]:
     """clip_key -> a video_id whose row is in force with that clip, and the row's part.
 
     Args:
         base: the tables in force.
-        wanted: the clips that are looked for.
+        wanted: the clips that are looked for, and what their rows say of sound.
     """
     owner_of: dict[str, tuple[str, Entry]] = {}
     if base is None or not wanted:
@@ -87,7 +94,9 @@ def embedded_clips(
             ledger["key"], ledger["status"], ledger["detail"], strict=True
         ):
             clip = detail.partition(" ")[0]
-            if clip in wanted and status != _QUARANTINED:
+            if clip not in wanted or status == _QUARANTINED:
+                continue
+            if not wanted[clip] or detail.rpartition(" ")[2] == wanted[clip]:
                 owner_of[clip] = key, part.entry
     return owner_of
 
@@ -129,12 +138,15 @@ def _columns(
         yield [piece.column(name).to_pylist() for name in names]
 
 
-def _videos(corpus: Snapshot | None, *, clips: ClipOutcomes) -> Iterator[Planned]:
+def _videos(
+    corpus: Snapshot | None, *, clips: ClipOutcomes, audio: ClipOutcomes | None
+) -> Iterator[Planned]:
     for piece, keys in iter_clips(corpus, columns=_VIDEOS):
         columns = [piece.column(name).to_pylist() for name in _VIDEOS]
         texts, rows = [], []
-        for video_id, content, split, status, reason, message, key, part in zip(
-            *columns, keys, clips.places(keys).tolist(), strict=True
+        sounds = _sounds(keys, audio)
+        for video_id, content, split, status, reason, message, key, part, found in zip(
+            *columns, keys, clips.places(keys).tolist(), sounds, strict=True
         ):
             if status == _QUARANTINED:
                 outcome, number = (status, reason, message), -1
@@ -145,9 +157,28 @@ def _videos(corpus: Snapshot | None, *, clips: ClipOutcomes) -> Iterator[Planned
                 outcome = (row.status, row.reason, row.message)
             else:
                 continue  # not decoded yet
-            texts.append(f"{video_id}\0{video_signature(key, split, *outcome[:2])}")
-            rows.append((video_id, content, key, split, *outcome, "", number))
+            heard = _UNASKED if outcome[0] == _QUARANTINED else found
+            if heard is None:
+                continue  # its sound was not looked for yet
+            texts.append(f"{video_id}\0{video_signature(key, split, *outcome[:2], sound=heard[0])}")
+            rows.append((video_id, content, key, split, *outcome, "", heard[0], number, heard[1]))
         yield texts, rows
+
+
+def _sounds(keys: Sequence[str], audio: ClipOutcomes | None) -> Iterator[tuple[str, int] | None]:
+    """What became of each clip's sound, and the part it is in (-1: none); None: nothing yet."""
+    if audio is None:
+        yield from [_UNASKED] * len(keys)
+        return
+    for key, part in zip(keys, audio.places(keys).tolist(), strict=True):
+        if part >= 0:
+            yield _OK, part
+        elif key not in audio.others:
+            yield None
+        else:
+            row, number = audio.others[key]
+            silent = row.status == _QUARANTINED
+            yield (row.reason, -1) if silent else (row.status, number)
 
 
 def _captions(corpus: Snapshot | None) -> Iterator[Planned]:

@@ -17,6 +17,7 @@ from typing import Any
 from reelvec.storage.commits.artifact import Receipt, Snapshot
 from reelvec.storage.reasons import Status
 from reelvec.tasks.artifacts import Session, SnapshotRef
+from reelvec.tasks.corpus.clips import clip_outcomes
 from reelvec.tasks.embedding.differences import (
     caption_differences,
     embedded_clips,
@@ -44,6 +45,8 @@ class EmbedPlan:
     target: SnapshotRef
     """The tables in force, which the plan compared with; rows may be copied from them."""
     frames: SnapshotRef
+    audio: SnapshotRef | None
+    """None: the model hears nothing."""
     shards: list[Shard[Any]]
     adopted: list[Receipt]
     new: int
@@ -64,7 +67,8 @@ def plan_embed(session: Session, *, weights_hash: str) -> EmbedPlan:
     corpus, frames = session.latest(session.corpus), session.latest(session.frames)
     artifact = session.embeddings(weights_hash=weights_hash)
     base = session.latest(artifact)
-    videos = video_differences(corpus, frames=frames, base=base)
+    audio = clip_outcomes(session.latest(session.audio)) if session.config.hears else None
+    videos = video_differences(corpus, frames=frames, base=base, audio=audio)
     captions = caption_differences(corpus, base=base)
     windows = WindowDifferences([], [])
     if session.config.corpus.windows is not None:
@@ -82,6 +86,7 @@ def plan_embed(session: Session, *, weights_hash: str) -> EmbedPlan:
     return EmbedPlan(
         target=session.ref(artifact),
         frames=session.ref(session.frames),
+        audio=session.ref(session.audio) if session.config.hears else None,
         shards=todo,
         adopted=adopted,
         new=len(due) - len(stale),
@@ -132,7 +137,7 @@ def _window_shards(files: Sequence[FileRow]) -> list[Shard[Any]]:
 
 def _with_copies(due: Sequence[VideoRow], *, base: Snapshot | None) -> list[VideoRow]:
     """Name, for each row whose clip is embedded already, the row in force to copy from."""
-    usable = {row.clip_key for row in due if row.status != Status.QUARANTINED}
+    usable = {row.clip_key: row.sound for row in due if row.status != Status.QUARANTINED}
     embedded = embedded_clips(base, wanted=usable)
 
     def copied(row: VideoRow) -> VideoRow:

@@ -9,6 +9,7 @@ such rows run out, the last one fills up. One thread a task, shards in parallel.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from reelvec.models.family import RetrievalModel
 from reelvec.models.features import EMBEDDING, Columns, Features, TextFeatures, VideoFeatures
 from reelvec.models.frozen.clips import Clip, ClipEncoder
 from reelvec.storage.frames.contract import ClipFrames, FrameSource
+from reelvec.storage.frames.sound import SoundReader
 from reelvec.tasks.embedding.encoder import Encoder
 from reelvec.tasks.identity import rows_see_each_other
 from reelvec.tasks.training.data import seen_in_evaluation
@@ -44,9 +46,21 @@ stands; of other shapes the last rows are rounded otherwise (MKL)."""
 
 @torch.inference_mode()
 def encode_videos(
-    encoder: Encoder, reader: FrameSource, keys: Sequence[str], *, options: EmbedConfig
+    encoder: Encoder,
+    reader: FrameSource,
+    keys: Sequence[str],
+    *,
+    options: EmbedConfig,
+    sounds: SoundReader | None = None,
 ) -> dict[str, pa.Array]:
     """Feature columns of clips, one row each in the order of `keys`.
+
+    Args:
+        encoder: of a model.
+        reader: of their frames.
+        keys: of the clips.
+        options: how they are encoded.
+        sounds: for a model that hears; clips that are not in it have null in columns of sound.
 
     Returns:
         name -> fixed-size list column [len(keys)]; and `frames_used`, int32.
@@ -61,7 +75,8 @@ def encode_videos(
         if isinstance(model, ClipEncoder):
             (row,) = rows
             stored = reader.clip(keys[row], picks[row])
-            return encoder.encode_clip(clip_of(stored, device=encoder.device))
+            clip = clip_of(stored, device=encoder.device)
+            return encoder.encode_clip(_with_sound(clip, sounds, key=keys[row]))
         chosen = [keys[row] for row in rows]
         given = _gather(encoder, reader, chosen, picks=[picks[row] for row in rows])
         return encoder.encode_video(**model.prepare(*given))
@@ -72,7 +87,27 @@ def encode_videos(
     columns = _columns(
         features, model.video_columns, kind=VideoFeatures, model=model, dtype=options.dtype
     )
+    silent = np.array([sounds is None or key not in sounds for key in keys], bool)
+    columns |= {
+        name: _without(columns[name], silent)
+        for name, column in model.video_columns.items()
+        if column.optional
+    }
     return columns | {"frames_used": pa.array(used)}
+
+
+def _with_sound(clip: Clip, sounds: SoundReader | None, *, key: str) -> Clip:
+    if sounds is None or key not in sounds:
+        return clip
+    samples = torch.from_numpy(np.array(sounds.sound(key).samples))
+    return replace(clip, sound=samples.to(clip.frames.device))
+
+
+def _without(column: pa.Array, rows: np.ndarray) -> pa.Array:
+    """The column with null in these rows."""
+    return pa.FixedSizeListArray.from_arrays(
+        column.flatten(), column.type.list_size, mask=pa.array(rows)
+    )
 
 
 def _picks(encoder: Encoder, *, stored: int, key: str) -> np.ndarray:

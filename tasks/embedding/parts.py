@@ -35,7 +35,7 @@ from reelvec.storage.tables import (
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.embedding.encoder import EncoderRef, open_encoder
 from reelvec.tasks.embedding.encoding import encode_captions, encode_videos
-from reelvec.tasks.embedding.reading import frames_of_clips
+from reelvec.tasks.embedding.reading import frames_of_clips, sound_of_clips
 from reelvec.tasks.embedding.rows import WINDOWS, CaptionRow, FileRow, VideoRow
 from reelvec.tasks.embedding.windows import WindowWriter
 from reelvec.tasks.shards import PartContents, Shard, ShardReceipt, run_shard
@@ -55,6 +55,8 @@ class EmbedInputs:
     frames: SnapshotRef
     options: EmbedConfig
     windows: WindowsConfig | None = None
+    audio: SnapshotRef | None = None
+    """None: the model hears nothing."""
 
 
 def embed_shard(target: SnapshotRef, shard: Shard[Any], *, inputs: EmbedInputs) -> ShardReceipt:
@@ -143,7 +145,11 @@ def _video_table(
         reader = frames_of_clips(inputs.frames, part_of=part_of, form=form)
         watched = _Watched(reader, spending)
         keys = [row.clip_key for row in fresh]
-        features = encode_videos(encoder, watched, keys, options=inputs.options)
+        sounds = None
+        if inputs.audio is not None:
+            parts = {row.clip_key: row.sound_part for row in fresh}
+            sounds = sound_of_clips(inputs.audio, part_of=parts)
+        features = encode_videos(encoder, watched, keys, options=inputs.options, sounds=sounds)
         facts = _video_facts(fresh).append_column(
             "frame_count", pa.array(features.pop("frames_used"), pa.int32())
         )

@@ -35,8 +35,12 @@ class VideoRow:
     reason: str = ""
     message: str = ""
     copy_of: str = ""
+    sound: str = ""
+    """ok or salvaged, else why there is none; "": it was not asked for."""
     part: Entry | None = field(default=None, compare=False)
     """Where its frames are; of a copy, the part of the table with the row that is copied."""
+    sound_part: Entry | None = field(default=None, compare=False)
+    """Where its sound is; None: it has none."""
 
     @property
     def key(self) -> str:
@@ -46,7 +50,9 @@ class VideoRow:
     @property
     def signature(self) -> str:
         """What the row was made from; another signature makes a row in force stale."""
-        return video_signature(self.clip_key, self.split, self.status, self.reason)
+        return video_signature(
+            self.clip_key, self.split, self.status, self.reason, sound=self.sound
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +75,9 @@ class CaptionRow:
         return caption_signature(self.video_id, self.split, self.subset, self.text)
 
 
-def video_signature(clip_key: str, split: str, status: str, reason: str) -> str:
+def video_signature(clip_key: str, split: str, status: str, reason: str, *, sound: str = "") -> str:
     """See `VideoRow.signature`; without a row, since most are in force and need none."""
-    return f"{clip_key} {split} {status} {reason}"
+    return f"{clip_key} {split} {status} {reason}" + (f" {sound}" if sound else "")
 
 
 def caption_signature(*fields: str) -> str:

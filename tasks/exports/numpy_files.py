@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from reelvec.errors import RequestError
+from reelvec.storage.vectors import vectors_of
 from reelvec.tasks.exports.contract import ExportSettings, Target
 from reelvec.tasks.exports.source import ExportSource, is_vector
 
@@ -59,7 +60,7 @@ def write_facts_of(source: ExportSource, table: str, folder: Path) -> None:
 
 
 def matrix_of(column: pa.ChunkedArray | pa.Array, *, name: str) -> npt.NDArray[np.generic]:
-    """[rows, numbers a row] of a column of vectors, a view where there is one chunk.
+    """[rows, numbers a row] of a column of vectors, a view where there is one chunk; NaN for null.
 
     Raises:
         RequestError: rows of different lengths.
@@ -72,8 +73,7 @@ def matrix_of(column: pa.ChunkedArray | pa.Array, *, name: str) -> npt.NDArray[n
             f"the column ({name}) has rows of different lengths ({array.type}), which no matrix"
             " holds; export to parquet"
         )
-    flat = array.flatten().to_numpy(zero_copy_only=False)
-    matrix: npt.NDArray[np.generic] = flat.reshape(len(array), array.type.list_size)
+    matrix: npt.NDArray[np.generic] = vectors_of(array)
     return matrix
 
 

@@ -58,10 +58,9 @@ def _embedded_anew(session: Session, plans: StagePlans, *, why: str) -> dict[str
 
 
 def _decoded(session: Session, plans: StagePlans) -> dict[str, str]:
-    """Videos whose clips have no frames."""
-    attempts = {
-        clip.job.clip_key: clip.attempts for shard in plans.extract.shards for clip in shard.items
-    }
+    """Videos whose clips have no frames, or whose sound was not looked for."""
+    shards = [*plans.extract.shards, *(plans.audio.shards if plans.audio else ())]
+    attempts = {clip.job.clip_key: clip.attempts for shard in shards for clip in shard.items}
     if not attempts:
         return {}
     return {

@@ -24,7 +24,7 @@ __all__ = ["ArtifactKey", "Holdings"]
 ArtifactKey = tuple[str, str]
 """Kind and fingerprint."""
 
-_MADE_FROM = ("embeddings", "corpus", "frames")
+_MADE_FROM = ("embeddings", "corpus", "frames", "audio")
 """Kinds that identities name by their fingerprint."""
 
 

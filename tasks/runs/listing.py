@@ -20,6 +20,7 @@ __all__ = ["DroppedRun", "ListedRun", "drop", "list_names"]
 _WORDS = {
     "corpus": "videos",
     "frames": "frames",
+    "audio": "sound",
     "features": "features",
     "checkpoint": "model",
     "embeddings": "tables",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from reelvec.storage.records import Outcome
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import IngestPlan, plan_ingest, read_corpus
 from reelvec.tasks.embedding.embed import EmbedPlan, plan_embed
-from reelvec.tasks.frames.extract import ExtractPlan, plan_extract
+from reelvec.tasks.frames.audio import plan_audio
+from reelvec.tasks.frames.extract import plan_extract
+from reelvec.tasks.frames.planning import DecodePlan
 from reelvec.tasks.reports.report import is_reported
 from reelvec.tasks.reports.sources import report_sources
 from reelvec.tasks.runs.retrying import RetryFilter
@@ -44,9 +47,11 @@ class StagePlans:
     """
 
     ingest: IngestPlan
-    extract: ExtractPlan
+    extract: DecodePlan
     embed: EmbedPlan | None
     """None: the model is not trained to the end."""
+    audio: DecodePlan | None = None
+    """None: the model hears nothing."""
 
 
 def plan_stages(session: Session, *, retry: RetryFilter | None = None) -> StagePlans:
@@ -57,14 +62,22 @@ def plan_stages(session: Session, *, retry: RetryFilter | None = None) -> StageP
         retry: failed videos that are tried once more.
     """
     if retry is None:
-        ingest, extract = plan_ingest(session), plan_extract(session)
+        again: Callable[[Outcome], bool] = _none
+        ingest = plan_ingest(session)
     else:
+        again = retry.at_extract(read_corpus(session))
         ingest = plan_ingest(session, retry=retry.at_ingest())
-        extract = plan_extract(session, retry=retry.at_extract(read_corpus(session)))
+    extract = plan_extract(session, retry=again)
+    audio = plan_audio(session, retry=again) if session.config.hears else None
     trained = find_trained(session)
     if trained is None:
-        return StagePlans(ingest, extract, None)
-    return StagePlans(ingest, extract, plan_embed(session, weights_hash=trained.weights_hash))
+        return StagePlans(ingest, extract, None, audio)
+    embed = plan_embed(session, weights_hash=trained.weights_hash)
+    return StagePlans(ingest, extract, embed, audio)
+
+
+def _none(_: object) -> bool:
+    return False
 
 
 def plan_reembed(session: Session) -> list[PlannedWork]:
@@ -84,6 +97,8 @@ def work_of_tables(plans: StagePlans) -> list[PlannedWork]:
         PlannedWork("ingest", "new, changed or removed captions", ingest.captions_touched),
         PlannedWork("extract", "clips without frames", plans.extract.clips),
     ]
+    if plans.audio is not None:
+        work.append(PlannedWork("audio", "clips whose sound was not looked for", plans.audio.clips))
     if embed is not None:
         work += [
             PlannedWork("embed", "missing rows", embed.new + embed.new_captions),

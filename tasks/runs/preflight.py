@@ -8,6 +8,7 @@ from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.configs.decoding import FrameForm
 from reelvec.configs.schema import TrainConfig
 from reelvec.models.errors import OptionsError
+from reelvec.models.frozen.clip import DEAF
 from reelvec.models.ranking.rerank import RERANKING_NAMES
 from reelvec.models.registry import (
     ZERO_SHOT,
@@ -20,7 +21,7 @@ from reelvec.models.training.schedules import SCHEDULES
 from reelvec.storage.frames.formats import NATIVE_FORMAT
 from reelvec.storage.weights.paths import is_pretrained
 from reelvec.tasks.runs.settled import check_files, settled_config
-from reelvec.tasks.training.starting import rehearse_start
+from reelvec.tasks.training.starting import rate_heard, rehearse_start
 from reelvec.tasks.training.teachers import check_teachers
 from reelvec.tasks.training.watching import check_watchers
 
@@ -52,6 +53,7 @@ def check_config(config: PipelineConfig) -> None:
     except OptionsError as error:
         raise ConfigError(f"model: {error}", key="model") from None
     _check_frames(config, own=own)
+    _check_sound(config)
 
 
 def _check_frames(config: PipelineConfig, *, own: FrameForm) -> None:
@@ -77,6 +79,28 @@ def _check_frames(config: PipelineConfig, *, own: FrameForm) -> None:
             f"extract.size ({extract.size}) is not the frame size of model.{start},"
             f" {own.size} pixels; set extract.size={own.size}",
             key="extract.size",
+        )
+
+
+def _check_sound(config: PipelineConfig) -> None:
+    """Check that the model hears, and what is kept of sound is what it hears."""
+    if not config.hears:
+        return
+    rate = rate_heard(config.model)
+    if rate is None:
+        raise ConfigError(DEAF, key="model.options")
+    kept = config.extract.sound.rate
+    if kept != rate:
+        raise ConfigError(
+            f"extract.sound.rate ({kept}): these weights hear {rate} samples a second; set"
+            f" extract.sound.rate={rate}",
+            key="extract.sound.rate",
+        )
+    if config.corpus.windows is not None:
+        raise ConfigError(
+            "model.options.hears with corpus.windows: windows have no vectors of sound; leave out"
+            " one of them",
+            key="corpus.windows",
         )
 
 

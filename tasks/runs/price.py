@@ -16,6 +16,7 @@ from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.runs import newest_first
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import IngestPlan
+from reelvec.tasks.frames.planning import DecodePlan
 from reelvec.tasks.runs.due import LEFT, MODEL, DueVideo, due_videos
 from reelvec.tasks.runs.plan import (
     PlannedWork,
@@ -33,7 +34,7 @@ __all__ = ["PricedPlan", "StagePrice", "price_refresh", "price_run"]
 _NAMED = 50
 """Videos a plan names; the others are counted."""
 _UNIT = {
-    "ingest": "videos", "extract": "clips", "train": "steps", "embed": "rows",
+    "ingest": "videos", "extract": "clips", "audio": "clips", "train": "steps", "embed": "rows",
     "evaluate": "scorings",
 }  # fmt: skip
 
@@ -216,11 +217,17 @@ def _units(session: Session, plans: StagePlans, *, trains: bool) -> dict[str, in
         rows = corpus.rows_of("videos") if corpus else 0
     return {
         "ingest": _left(ingest.shards, "videos"),
-        "extract": sum(len(shard.items) for shard in plans.extract.shards) + fresh,
+        "extract": _clips(plans.extract) + fresh,
+        "audio": _clips(plans.audio) + (fresh if plans.audio else 0),
         "train": _steps(session, ingest) if trains else 0,
         "embed": rows + fresh,
         "evaluate": 1,
     }
+
+
+def _clips(plan: DecodePlan | None) -> int:
+    """Clips that no interrupted run has decoded."""
+    return sum(len(shard.items) for shard in plan.shards) if plan else 0
 
 
 def _left(shards: Collection[Any], table: str) -> int:
@@ -244,6 +251,9 @@ def _sizes(session: Session, units: Mapping[str, int]) -> dict[str, int]:
     frames = session.latest(session.frames)
     clip = _bytes_a_row(frames) or _bytes_of_frames(session)
     sizes = {"extract": round(clip * units["extract"])} if clip is not None else {}
+    heard = session.latest(session.audio) if session.config.hears else None
+    sound = _bytes_a_row(heard, table="audio")
+    sizes |= {"audio": round(sound * units["audio"])} if sound is not None else {}
     tables = _last_tables(session)
     row = _bytes_a_row(tables, table="videos")
     return sizes | ({"embed": round(row * units["embed"])} if row is not None else {})

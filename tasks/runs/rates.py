@@ -14,6 +14,7 @@ __all__ = ["Rate", "rate_of", "rates_of"]
 UNITS: Mapping[str, tuple[str, ...]] = {
     "ingest": ("new", "changed", "missing", "again"),
     "extract": ("new", "again"),
+    "audio": ("new", "again"),
     "train": ("steps",),
     "embed": ("new", "stale"),
     "evaluate": ("evaluations",),

@@ -19,16 +19,22 @@ from reelvec.storage.weights.paths import is_pretrained
 __all__ = ["check_files", "choose_stages", "settled_config"]
 
 
-def choose_stages(names: Sequence[str] | None) -> list[str]:
-    """These stages in pipeline order; None: all of them.
+def choose_stages(names: Sequence[str] | None, *, hears: bool = False) -> list[str]:
+    """These stages in pipeline order; None: all of them. Audio is one where the model hears.
 
     Raises:
-        ConfigError: no stage has such a name.
+        ConfigError: no stage has such a name, or audio alone is asked of a model that is deaf.
     """
     for name in names or ():
         if name not in STAGES:
             raise ConfigError(f"no stage is called ({name}); there are {', '.join(STAGES)}")
-    return [name for name in STAGES if names is None or name in names]
+    there = [name for name in STAGES if hears or name != "audio"]
+    chosen = [name for name in there if names is None or name in names]
+    if names and not chosen:
+        raise ConfigError(
+            "the stage (audio) is of runs whose model hears: model.options.hears=true"
+        )
+    return chosen
 
 
 def check_files(config: PipelineConfig) -> None:

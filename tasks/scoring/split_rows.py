@@ -24,6 +24,7 @@ from torch import Tensor
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.errors import ReelvecError
 from reelvec.storage.tables import iter_tables
+from reelvec.storage.vectors import vectors_of
 
 __all__ = [
     "MAP_BYTES",
@@ -163,13 +164,12 @@ def _new_array(
 
 
 def tensors_of(table: pa.Table, names: Sequence[str]) -> dict[str, Tensor]:
-    """Fixed-size list columns of a table as tensors [rows, numbers a row], as stored."""
+    """Fixed-size list columns of a table as tensors [rows, numbers a row]; NaN for null."""
     tensors = {}
     for name in names:
         column = table.column(name)
         array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-        flat = array.flatten().to_numpy(zero_copy_only=False)
-        tensors[name] = torch.from_numpy(np.array(flat.reshape(len(array), array.type.list_size)))
+        tensors[name] = torch.from_numpy(np.array(vectors_of(array)))
     return tensors
 
 

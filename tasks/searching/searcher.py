@@ -54,9 +54,11 @@ class Searcher:
         times: whether answers say when; else frames are there for who asks for them.
         whole: whole videos are ranked, also where there are windows.
         index: of approximate searches; None: they are exact.
+        column: of unit vectors that is searched; videos without one are no answers.
 
     Attributes:
         table: what is ranked, `videos` or `windows`.
+        column: whose vectors are compared.
     """
 
     def __init__(
@@ -68,9 +70,11 @@ class Searcher:
         times: bool = True,
         whole: bool = False,
         index: IndexConfig | None = None,
+        column: str = EMBEDDING,
     ) -> None:
         self._embeddings = embeddings
         self._settings = index
+        self.column = column
         self._corpus = corpus
         self._frames = frames
         self._times = times
@@ -105,7 +109,7 @@ class Searcher:
         if scoring.video_columns == (EMBEDDING,):
             for query in queries:
                 check_query(query)
-            vectors = [query[EMBEDDING].float().numpy() for query in queries]
+            vectors = [query[self.column].float().numpy() for query in queries]
             return self._by_vectors(np.concatenate(vectors), **options) if vectors else []
         finds: Iterable[Callable[..., Ranking]]
         if self._settings is not None:
@@ -166,7 +170,7 @@ class Searcher:
     @cached_property
     def index(self) -> VectorIndex:
         """Vectors of whole videos."""
-        return VectorIndex.of(self._embeddings)
+        return VectorIndex.of(self._embeddings, column=self.column)
 
     def _bounded(self, scoring: Scoring, bound: ScoreBound) -> BoundedIndex:
         """The table for a score with a bound; that of the last one stays open."""

@@ -47,39 +47,44 @@ Best = list[tuple[str, float]]
 
 
 class VectorIndex:
-    """The column `embedding` of a table at one snapshot, as one mapped matrix.
+    """A column of unit vectors of a table at one snapshot, as one mapped matrix.
 
     Attributes:
         vectors: float32 [N, D], in the order of the keys; rows that are not finite are zero.
         rows: key, split and video_id of each.
         left_out: rows that are not finite, and have no place in any order.
+        absent: rows that have no vector (null), as films without sound; they are no answers.
     """
 
     def __init__(self, made: Derived) -> None:
         self.vectors: Matrix = np.load(made.folder / "vectors.npy", mmap_mode="r")
         self.rows = SortedRows(made.folder / "rows.arrow")
         self.left_out: npt.NDArray[np.int64] = np.load(made.folder / "left-out.npy")
+        self.absent: npt.NDArray[np.int64] = np.load(made.folder / "absent.npy")
         self._longest = float(made.facts["longest"])
 
     @classmethod
-    def of(cls, embeddings: Snapshot, *, table: str = "videos") -> VectorIndex:
+    def of(
+        cls, embeddings: Snapshot, *, table: str = "videos", column: str = EMBEDDING
+    ) -> VectorIndex:
         """The index of a table of a snapshot, made where it is not there.
 
         Raises:
             MissingColumnError: the family's score is no product of unit vectors.
         """
-        check_columns(embeddings, table=table, features=[EMBEDDING])
+        check_columns(embeddings, table=table, features=[column])
         what = "vectors" if table == "videos" else f"vectors-of-{table}"
+        what += "" if column == EMBEDDING else f"-{column}"
 
         def make(folder: Path) -> Mapping[str, Any]:
-            return _make(embeddings, folder, table=table)
+            return _make(embeddings, folder, table=table, column=column)
 
         return cls(derive(embeddings, what=what, make=make))
 
     def vector(self, video_id: str) -> Matrix | None:
         """The vector of a video, [1, D]; None: it has no row that could be searched with."""
         row = self.rows.find(video_id)
-        if row is None or row in self.left_out:
+        if row is None or row in self.left_out or row in self.absent:
             return None
         return np.array(self.vectors[row : row + 1])
 
@@ -103,6 +108,7 @@ class VectorIndex:
         """
         queries = np.ascontiguousarray(queries, np.float32)
         allowed = self._allowed(split, without, only)
+        allowed[self.absent] = False
         left_out = int(allowed[self.left_out].sum()) if len(self) else 0
         allowed[self.left_out] = False
         at_once = max(1, _SCORES_AT_ONCE // max(1, len(self)))
@@ -167,18 +173,21 @@ class VectorIndex:
         return [(self.rows.key(row), -score) for score, row in best], len(rows)
 
 
-def _make(embeddings: Snapshot, folder: Path, *, table: str) -> Mapping[str, Any]:
+def _make(embeddings: Snapshot, folder: Path, *, table: str, column: str) -> Mapping[str, Any]:
     place = placed_rows(embeddings, folder / "rows.arrow", table=table)
     vectors: Mapped | None = None
     left_out, longest, start = [np.zeros(0, np.int64)], 0.0, 0
-    for piece in iter_tables(embeddings, table, columns=[EMBEDDING]):
-        values = tensors_of(piece, [EMBEDDING])[EMBEDDING].float().numpy()
+    absent = [np.zeros(0, np.int64)]
+    for piece in iter_tables(embeddings, table, columns=[column]):
+        values = tensors_of(piece, [column])[column].float().numpy()
+        null = piece.column(column).is_null().to_numpy()
         if vectors is None:
             vectors = new_matrix(folder / "vectors.npy", (len(place), values.shape[1]))
         to = place[start : start + len(values)]
         finite = np.isfinite(values).all(axis=1)
         values[~finite] = 0.0
-        left_out.append(to[~finite])
+        left_out.append(to[~finite & ~null])
+        absent.append(to[null])
         longest = max(longest, float(np.linalg.norm(values, axis=1).max(initial=0.0)))
         vectors[to] = values
         start += len(values)
@@ -186,6 +195,7 @@ def _make(embeddings: Snapshot, folder: Path, *, table: str) -> Mapping[str, Any
         vectors = new_matrix(folder / "vectors.npy", (0, 0))
     vectors.flush()
     np.save(folder / "left-out.npy", np.sort(np.concatenate(left_out)))
+    np.save(folder / "absent.npy", np.sort(np.concatenate(absent)))
     return {"longest": longest}
 
 

@@ -51,6 +51,7 @@ __all__ = [
     "make_optimizer",
     "make_trainable",
     "open_any",
+    "rate_heard",
     "rehearse_start",
     "starting_model",
 ]
@@ -181,6 +182,13 @@ def rehearse_start(config: ModelConfig, *, train: TrainConfig | None = None) -> 
             return _form_of(build_sized(config, sizes=architecture(config.architecture)), train)
     with torch.device("meta"):
         return _form_of(_started(config, state, published), train)
+
+
+def rate_heard(config: ModelConfig) -> int | None:
+    """Samples a second of the sound that the starting model hears; None: it hears nothing."""
+    if not (config.weights and is_pretrained(config.weights)):
+        return None
+    return own_input_of(pretrained_files(config.weights)).rate_heard
 
 
 def _form_of(model: RetrievalModel, train: TrainConfig | None) -> FrameForm:

@@ -13,7 +13,7 @@ from reelvec.tasks.corpus.ingest import Corpus, corpus_at, key_of
 
 __all__ = ["affected_videos"]
 
-_OF_VIDEOS = ("corpus", "frames", "embeddings")
+_OF_VIDEOS = ("corpus", "frames", "audio", "embeddings")
 
 
 def affected_videos(root: Root, damages: Sequence[Damage]) -> list[tuple[str, ...]]:

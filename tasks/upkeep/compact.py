@@ -20,7 +20,7 @@ from reelvec.tasks.training.finding import find_trained
 
 __all__ = ["GROWING", "Compacted", "compact_run", "compact_store"]
 
-GROWING = ("corpus", "frames", "embeddings")
+GROWING = ("corpus", "frames", "audio", "embeddings")
 """Kinds of artifact that grow part by part; the others are replaced whole."""
 
 
@@ -74,6 +74,8 @@ def compact_run(session: Session) -> list[Compacted]:
         StoreError: no room for the merged parts.
     """
     artifacts = [session.corpus, session.frames]
+    if session.config.hears:
+        artifacts.append(session.audio)
     trained = find_trained(session)
     if trained is not None:
         artifacts.append(session.embeddings(weights_hash=trained.weights_hash))

@@ -28,6 +28,7 @@ __all__ = ["Repaired", "repair", "stages_to_run", "videos_of"]
 _STAGES = {
     "corpus": "ingest",
     "frames": "extract",
+    "audio": "audio",
     "features": "train",
     "checkpoint": "train",
     "embeddings": "embed",
@@ -94,7 +95,7 @@ def videos_of(config: PipelineConfig, damages: Iterable[Damage]) -> list[str]:
         names.setdefault(caption.caption_id, set()).add(caption.video_id)
     redone: set[str] = set()
     for damage in damages:
-        if damage.kind in ("corpus", "frames", "embeddings"):
+        if damage.kind in ("corpus", "frames", "audio", "embeddings"):
             for key in damage.keys:
                 redone |= names.get(key, set())
     return sorted(redone)

@@ -66,9 +66,9 @@ class _Contents:
         self.hashes.update(str(one) for one in rows.get("content_hash", ()) if one)
 
     def add_content(self, holders: Iterable[Holder]) -> None:
-        """Every clip that has frames or features, and every text that has features."""
+        """Every clip that has frames, sound or features, and every text that has features."""
         for holder in holders:
-            if holder.artifact.kind in ("frames", "features"):
+            if holder.artifact.kind in ("frames", "audio", "features"):
                 for path in sorted(holder.receipts & {*map(layout.receipt_of, holder.parts)}):
                     of_texts = layout.table_of(path) == CAPTIONS
                     (self.text_keys if of_texts else self.clips).update(holder.listed(path))
@@ -127,7 +127,7 @@ def traces_of(root: Root, ids: Collection[str], *, unclaimed: bool = False) -> T
     shared = _shared(holders, wanted, found=found, texts={*texts, *found.text_keys})
     clips = frozenset(found.clips - shared.clips)
     text_keys = frozenset({*texts, *found.text_keys} - shared.texts)
-    by_content = {"frames": {"frames": clips}, "features": {VIDEOS: clips, CAPTIONS: text_keys}}
+    by_content = _by_content(clips, text_keys)
     for holder in holders:
         kind = holder.artifact.kind
         if whole := _tables_that_go(holder, concerned):
@@ -146,6 +146,17 @@ def traces_of(root: Root, ids: Collection[str], *, unclaimed: bool = False) -> T
         words=frozenset({*wanted, *clips, *texts.values()} - {""}),
         sources=frozenset(found.paths),
     )
+
+
+def _by_content(
+    clips: frozenset[str], texts: frozenset[str]
+) -> Mapping[str, Mapping[str, frozenset[str]]]:
+    """Keys that go by kind and table, of what is kept by content."""
+    return {
+        "frames": {"frames": clips},
+        "audio": {"audio": clips},
+        "features": {VIDEOS: clips, CAPTIONS: texts},
+    }
 
 
 def _quarantined(erasures: Iterable[Erasure]) -> frozenset[str]:
@@ -174,7 +185,7 @@ def _tables_that_go(holder: Holder, concerned: Collection[str]) -> frozenset[str
 _LISTING = ("corpus", "embeddings")
 _NAMING = (*_LISTING, "checkpoint")
 """Kinds of artifacts whose tables say which rows are a video's."""
-_ORDER = ("embeddings", "evaluation", "checkpoint", "features", "frames", "corpus")
+_ORDER = ("embeddings", "evaluation", "checkpoint", "features", "audio", "frames", "corpus")
 
 
 def _is_of(holder: Holder, concerned: Collection[str]) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reelvec.configs import PipelineConfig
+from reelvec.configs.decoding import SoundForm
 from reelvec.configs.uris import is_uri
 from reelvec.models.clip.architecture import SMALLEST, architecture
 from reelvec.models.conversion.weights import input_of
@@ -108,6 +109,8 @@ def _from_file(name: str) -> ChosenModel:
     extract = {"size": own.form.size, **own.form.model_dump(exclude_defaults=True)}
     if own.rule is not None:
         extract["sampling"] = vars(own.rule)
+    if own.rate_heard not in (None, SoundForm().rate):
+        extract["sound"] = {"rate": own.rate_heard}
     return ChosenModel(model, extract, f"Embedded with {name} ({recognised.family}).")
 
 

@@ -33,7 +33,7 @@ from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.records import Outcome
 from reelvec.storage.roots import open_root
 from reelvec.tasks.decoding.files import ClipJob
-from reelvec.tasks.frames.extract import Clip
+from reelvec.tasks.frames.planning import Clip
 from reelvec.tasks.shards import Shard, ShardReceipt
 
 VIDEOS = 64

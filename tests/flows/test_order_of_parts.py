@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from reelvec.flows.stages import _Work
+from reelvec.flows.work import Work
 from reelvec.tasks.shards import Shard, ShardReceipt
 
 
@@ -27,6 +27,6 @@ def test_receipts_are_in_the_order_of_the_plan():
     target = SimpleNamespace(kind="corpus", fingerprint="f")
     names = [("videos", "b"), ("videos", "a"), ("captions", "b")]
     shards = [Shard(table=table, name=name, items=(1,)) for table, name in names]
-    work = _Work(session, Backwards(), target, shards, unit="videos")
+    work = Work(session, Backwards(), target, shards, unit="videos")
     found = work.map("ingest", lambda: None)
     assert [(one.table, one.shard) for one in found] == names

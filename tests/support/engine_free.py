@@ -6,7 +6,7 @@ from reelvec.tasks.corpus import ingest
 from reelvec.tasks.embedding import embed
 from reelvec.tasks.embedding import parts as embed_parts
 from reelvec.tasks.embedding.encoder import EncoderRef
-from reelvec.tasks.frames import extract
+from reelvec.tasks.frames import audio, extract
 from reelvec.tasks.runs.receipts import StageReceipt
 from reelvec.tasks.training import train
 from reelvec.tasks.training.finding import trained
@@ -26,13 +26,20 @@ def run_extract(config, **keywords):
     return plan, extract.commit_extract(session, plan, receipts(plan, done))
 
 
+def run_audio(config, **keywords):
+    session = Session(config)
+    plan = audio.plan_audio(session, **keywords)
+    done = [audio.audio_shard(plan.target, s, extract=config.extract) for s in plan.shards]
+    return plan, audio.commit_audio(session, plan, receipts(plan, done))
+
+
 def run_embed(config):
     session = Session(config)
     model = trained(session)
     plan = embed.plan_embed(session, weights_hash=model.weights_hash)
     encoder = EncoderRef.to(model, config=config)
     windows = config.corpus.windows
-    inputs = embed_parts.EmbedInputs(encoder, plan.frames, config.embed, windows)
+    inputs = embed_parts.EmbedInputs(encoder, plan.frames, config.embed, windows, plan.audio)
     done = [embed_parts.embed_shard(plan.target, shard, inputs=inputs) for shard in plan.shards]
     return plan, embed.commit_embed(session, plan, receipts(plan, done))
 

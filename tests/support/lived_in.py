@@ -12,6 +12,7 @@ from reelvec.storage.commits.aliases import AliasRecord, move_alias
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.features import FeatureReader, write_features
 from reelvec.storage.frames.reader import FrameReader
+from reelvec.storage.frames.sound import ClipSound, SoundShardReader, SoundShardWriter
 from reelvec.storage.places.part_cache import CacheOptions
 from reelvec.storage.records import CAPTION_SCHEMA, VIDEO_SCHEMA, Caption, Outcome, records_to_table
 from reelvec.storage.roots import open_root
@@ -90,6 +91,7 @@ def lived_in(folder, *, uri=None, twin=False, trained=True):
         _named(store)
         return LivedIn(store, tuple(words), arrays)
     _features(root, videos, captions, arrays, twin=twin)
+    _sound(root, videos, arrays, twin=twin)
     items = [
         Item(f"train/{c.caption_id}", "train", c.video_id, key_of(videos[i // 2]), c.text)
         for i, c in enumerate(captions)
@@ -126,6 +128,21 @@ def _supersede(store):
         new.commit(rows=1, outcomes=[Outcome(GONE)])
     killed = f"{store.embeddings.artifact.folder}/parts/videos-x-{'0' * 16}.parquet"
     store.root.put_new(killed, b"half a part of " + store.videos[GONE].tobytes())
+
+
+def _sound(root, videos, arrays, *, twin):
+    artifact = Artifact.open(root, kind="audio", identity={"kind": "audio"})
+    rng = np.random.default_rng(2)
+    keys = list(dict.fromkeys(key_of(video) for video in videos))
+    sounds = {key: rng.standard_normal(90).astype(np.float32) for key in keys}
+    with artifact.new_part(table="audio", shard="all", suffix=".arrow") as new:
+        with SoundShardWriter(new.path, rate=8_000) as writer:
+            for key, samples in sounds.items():
+                writer.add(ClipSound(key, samples, 0.0))
+        made = new.commit(rows=len(keys), outcomes=[Outcome(key) for key in keys])
+    artifact.publish(add=[made])
+    if not twin:
+        arrays["sound"] = sounds[key_of(videos[1])].tobytes()
 
 
 def _features(root, videos, captions, arrays, *, twin):
@@ -283,6 +300,10 @@ def rows_of(root):
                 rows[place] = {
                     key: reader.frames(key).tobytes() + reader.pts(key).tobytes() for key in keys
                 }
+            elif artifact.kind == "audio":
+                shards = [SoundShardReader(part.path) for part in latest.parts(table)]
+                sounds = [shard.sound(i) for shard in shards for i in range(len(shard.keys))]
+                rows[place] = {sound.clip_key: sound.samples.tobytes() for sound in sounds}
             elif artifact.kind == "features":
                 reader = FeatureReader(latest, table)
                 keys = [row.key for row in latest.outcomes(table)]

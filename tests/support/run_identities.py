@@ -1,8 +1,9 @@
-"""The identities of a run's five artifacts, computed from its config alone."""
+"""The identities of a run's artifacts, computed from its config alone."""
 
 from reelvec.configs import PipelineConfig
 from reelvec.storage.layout import fingerprint
 from reelvec.tasks.identity import (
+    audio_identity,
     corpus_identity,
     embeddings_identity,
     evaluation_identity,
@@ -27,11 +28,15 @@ def identities(config: PipelineConfig, *, start="auto", training_set="items", we
     checkpoint = checkpoint_identity(
         config, start=start, training_set=training_set, teachers=teachers, **sources
     )
-    embeddings = embeddings_identity(config, weights_hash=weights, **sources)
+    heard = {"audio": audio_identity(config.extract)} if config.hears else {}
+    embeddings = embeddings_identity(
+        config, weights_hash=weights, **sources, **{k: fingerprint(x) for k, x in heard.items()}
+    )
     evaluation = evaluation_identity(config.evaluate, embeddings=fingerprint(embeddings))
     return {
         "corpus": corpus,
         "frames": frames,
+        **heard,
         "checkpoint": checkpoint,
         "embeddings": embeddings,
         "evaluation": evaluation,

@@ -17,6 +17,7 @@ from reelvec.configs.corpora import (
     SyntheticCorpus,
     WindowsConfig,
 )
+from reelvec.configs.decoding import SoundForm
 from reelvec.configs.schema import (
     CompactionConfig,
     DistillationConfig,
@@ -131,6 +132,10 @@ FIELDS = {
         "shard_videos": (7, NONE),
         "max_failed_fraction": (0.7, NONE),
         "warn_failed_fraction": (0.7, NONE),
+    },
+    SoundForm: {  # where the model hears: see below
+        "rate": (16_000, NONE),
+        "max_seconds": (7.0, NONE),
     },
     ModelConfig: {
         "family": ("xclip", MODEL),
@@ -283,6 +288,7 @@ OPTIONS = {
         "text_instruction": "Find a video",
         "video_instruction": "Say what moves",
         "wrapper": "outer",
+        "hears": True,
     },
 }
 OPTIONS["xclip"] = OPTIONS["clip4clip"]
@@ -333,6 +339,7 @@ CORPORA = {
 GROUPS = {
     ExtractConfig: ("extract",),
     SamplingConfig: ("extract", "sampling"),
+    SoundForm: ("extract", "sound"),
     ModelConfig: ("model",),
     TrainConfig: ("train",),
     DistillationConfig: ("train", "distillation"),
@@ -424,6 +431,17 @@ def test_adapters_count_where_there_are_any():
     assert changed_by(run(), run("train", lora={})) == CHECKPOINT
     again = run("train", lora={"targets": ["v", "q", "v"]})
     assert changed_by(run("train", lora={}), again) == NONE
+
+
+def test_the_form_of_sound_counts_where_the_model_hears():
+    hearing = {"model": {"family": "frozen", "options": {"hears": True}}}
+    for form in ({"rate": 16_000}, {"max_seconds": 7.0}):
+        found = changed_by(run(base=hearing), run("extract", "sound", base=hearing, **form))
+        assert found == EMBEDDINGS | {"audio"}
+    silent = {"model": {"family": "frozen"}}
+    assert changed_by(run(base=silent), run(base=hearing)) >= MODEL
+    assert "audio" not in identities(run(base=silent))
+    assert "audio" not in identities(run(base=silent))["embeddings"]
 
 
 def test_windows_are_rows_of_the_embeddings_alone():
