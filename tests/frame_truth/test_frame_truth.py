@@ -56,9 +56,7 @@ def test_what_ingest_probed_gives_the_same_frames(files, found):
         CHEAP, verdicts.extracted(files.values(), count=12, listed=True), strict=True
     ):
         ours, _ = found[name]
-        assert (listed.outcome, listed.reason, listed.message) == (
-            ours.outcome, ours.reason, ours.message,
-        )  # fmt: skip
+        assert (listed.outcome, listed.reason) == (ours.outcome, ours.reason)
         np.testing.assert_array_equal(listed.frames, ours.frames)
         np.testing.assert_array_equal(listed.times, ours.times)
 
