@@ -75,6 +75,7 @@ class Video:
     keyframes: int = 0
     inode: int = 0  # of the file; 0: not known, as in rows of earlier versions
     ctime_ns: int = 0  # when the file or its inode last changed; 0: not known
+    packets: str = ""  # what the probe found, as storage.video.kept_probe writes it; "": not kept
 
     @property
     def mark(self) -> FileMark:

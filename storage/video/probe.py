@@ -35,7 +35,7 @@ from reelvec.storage.video.opening import check_size, open_container, still_pict
 from reelvec.storage.video.orientation import Orientation, TiltedError
 from reelvec.storage.video.packets import Demuxed, PacketTable, demux
 
-__all__ = ["ProbeResult", "probe"]
+__all__ = ["ProbeResult", "probe", "said_seconds", "shown_seconds"]
 
 MANY_TIMES = 10
 """A header may boast; a timeline so many times shorter than it says is a broken timeline."""
@@ -112,20 +112,17 @@ class ProbeResult:
             times = counted(len(ticks), float(self.fps))
             return dataclasses.replace(self, pts_seconds=times, frame_seconds=np.zeros(len(times)))
         came = Counter(ticks.tolist())
-        shown, kept = self.packets.shown.copy(), []
+        shown = self.packets.shown.copy()
         for position in self.packets.display_order().tolist():
             tick = int(self.packets.pts[position])
             shown[position] = came[tick] > 0
-            if came[tick] > 0:
-                came[tick] -= 1
-                kept.append(int(self.packets.ticks[position]))
-        times = np.array(kept, np.int64)
+            came[tick] -= int(shown[position])
         packets = dataclasses.replace(self.packets, shown=shown)
         return dataclasses.replace(
             self,
             packets=packets,
-            pts_seconds=(times - times[:1]) * float(self.time_base),
-            frame_seconds=_said(packets, self.time_base, by_time=True),
+            pts_seconds=shown_seconds(packets, self.time_base, fps=self.fps, by_time=True),
+            frame_seconds=said_seconds(packets, self.time_base, by_time=True),
         )
 
 
@@ -198,7 +195,7 @@ def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> Probe
         frames_from_header=0 if is_placeholder(stream.frames) else stream.frames,
         duration_seconds_from_header=declared,
         pts_seconds=times.pts_seconds,
-        frame_seconds=_said(table, stream.time_base, by_time=times.by_time),
+        frame_seconds=said_seconds(table, stream.time_base, by_time=times.by_time),
         end_seconds=0.0 if truncated else end_of_last_frame(stream, demuxed, times.pts_seconds),
         packets=table,
         by_time=times.by_time,
@@ -211,7 +208,17 @@ def _describe(path: str, container: Any, stream: Any, demuxed: Demuxed) -> Probe
     )
 
 
-def _said(packets: PacketTable, time_base: Fraction, *, by_time: bool) -> npt.NDArray[np.float64]:
+def shown_seconds(
+    packets: PacketTable, time_base: Fraction, *, fps: Fraction, by_time: bool
+) -> npt.NDArray[np.float64]:
+    """[N] when each frame is shown, in display order: by its time, or counted at `fps`."""
+    ticks = packets.ticks[packets.display_order()]
+    return (ticks - ticks[:1]) * float(time_base) if by_time else counted(len(ticks), float(fps))
+
+
+def said_seconds(
+    packets: PacketTable, time_base: Fraction, *, by_time: bool
+) -> npt.NDArray[np.float64]:
     """How long each frame is said to be shown, in display order, seconds; 0: nothing is said."""
     lengths = packets.lengths[packets.display_order()].astype(np.float64)
     return lengths * float(time_base) if by_time else np.zeros_like(lengths)

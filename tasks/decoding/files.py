@@ -69,6 +69,8 @@ class ClipJob:
     end_seconds: float | None = None
     pixels: int = 0
     """Of all frames of the file, a megapixel each at least: the work it may be."""
+    packets: str = ""
+    """What ingest's probe found (storage.video.kept_probe); "": the file is probed."""
 
     @classmethod
     def from_video(cls, video: Video, *, clip_key: str) -> ClipJob:
@@ -84,6 +86,7 @@ class ClipJob:
             start_seconds=video.start_seconds,
             end_seconds=video.end_seconds,
             pixels=video.frames_counted * max(video.width * video.height, LEAST_PIXELS),
+            packets=video.packets,
         )
 
 

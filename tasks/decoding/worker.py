@@ -26,6 +26,7 @@ from reelvec.storage.video.decoders import (
     DecodedFrames,
     read_frames,
 )
+from reelvec.storage.video.kept_probe import kept_text, probe_from_text
 from reelvec.storage.video.probe import ProbeResult, probe
 from reelvec.storage.video.sound import read_sound
 from reelvec.tasks.decoding.details import MANY_FRAMES
@@ -50,7 +51,8 @@ def probe_file(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
         _check_unchanged(path, on_disk, facts.get("content_hash", ""), worker)
     except VideoError as error:
         return {**facts, **_refusal(error)}
-    return {**facts, **_describe(result)}
+    packets = kept_text(result, content_hash=facts["content_hash"])
+    return {**facts, **_describe(result), "packets": packets}
 
 
 def decode_clip(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
@@ -59,9 +61,9 @@ def decode_clip(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
         return dict(job["refused"])
     path = job["path"]
     try:
-        _check_content(job, worker)
+        is_listed = _check_content(job, worker)
         before = _stat(path)
-        result = probe(path, max_pixels=job["max_pixels"], progress=worker.heartbeat)
+        result = _probed(job, worker, is_listed=is_listed)
         output = _Output(worker)
         try:
             decoded, indices = _read(result, job, output)
@@ -80,10 +82,10 @@ def decode_sound(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
         return dict(job["refused"])
     path = job["path"]
     try:
-        _check_content(job, worker)
+        is_listed = _check_content(job, worker)
         before = _stat(path)
         found = read_sound(
-            probe(path, max_pixels=job["max_pixels"], progress=worker.heartbeat),
+            _probed(job, worker, is_listed=is_listed),
             form=SoundForm.model_validate(job["sound"]),
             window=(job["start_seconds"], job["end_seconds"]),
             salvage=job["salvage"],
@@ -105,6 +107,16 @@ def decode_sound(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
         "detail": json.dumps(facts),
         "sound_start": found.start_seconds,
     }
+
+
+def _probed(job: dict[str, Any], worker: Worker, *, is_listed: bool) -> ProbeResult:
+    """What ingest found where the bytes are the same and it kept that; else it is found anew."""
+    path, most = job["path"], job["max_pixels"]
+    kept, content_hash = job.get("packets", ""), job["content_hash"]
+    found = probe_from_text(kept, path=path, content_hash=content_hash) if is_listed else None
+    if found is not None and 0 < found.width * found.height <= most:
+        return found
+    return probe(path, max_pixels=most, progress=worker.heartbeat)
 
 
 class _Output:
@@ -243,16 +255,17 @@ def _stat(path: str) -> FileMark | None:
     return mark if mark != FileMark() and os.access(path, os.R_OK) else None
 
 
-def _check_content(job: dict[str, Any], worker: Worker) -> None:
-    """Raise where the bytes are not those that were listed."""
+def _check_content(job: dict[str, Any], worker: Worker) -> bool:
+    """Raise where the bytes are not those that were listed; False: there are none to compare."""
     on_disk = _stat(job["path"])
     if on_disk is None or not job["content_hash"]:
-        return
+        return False
     names = [field.name for field in dataclasses.fields(FileMark)]
     if FileMark(**{name: job[name] for name in names}).agrees(on_disk):
-        return
+        return True
     if hash_file(job["path"], progress=worker.heartbeat) != job["content_hash"]:
         raise _changed(job["path"], "since the corpus was listed; run ingest again")
+    return True
 
 
 def _check_unchanged(path: str, before: FileMark | None, content_hash: str, worker: Worker) -> None:

@@ -28,9 +28,14 @@ CHEAP = (
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def files(tmp_path_factory):
+    """kind -> path."""
+    return corpus.make(tmp_path_factory.mktemp("corpus"), CHEAP)
+
+
+@pytest.fixture(scope="module")
+def found(files):
     """kind -> (what auto gave, the reference's truth)."""
-    files = corpus.make(tmp_path_factory.mktemp("corpus"), CHEAP)
     given = verdicts.extracted(files.values(), count=12)
     truths = {name: reference.decode(path, kind=corpus.KINDS[name]) for name, path in files.items()}
     return {name: (ours, truths[name]) for name, ours in zip(CHEAP, given, strict=True)}
@@ -44,6 +49,16 @@ def test_auto_shows_the_references_frames_or_says_why_not(found, name):
     assert verdicts.fault(ours, truth, refused=refused, picks=picks) == ""
     if not refused:
         assert verdicts.levels_off(ours, truth, picks) <= verdicts.ROUNDING
+
+
+def test_what_ingest_probed_gives_the_same_frames(files, found):
+    for name, listed in zip(
+        CHEAP, verdicts.extracted(files.values(), count=12, listed=True), strict=True
+    ):
+        ours, _ = found[name]
+        assert (listed.outcome, listed.reason) == (ours.outcome, ours.reason)
+        np.testing.assert_array_equal(listed.frames, ours.frames)
+        np.testing.assert_array_equal(listed.times, ours.times)
 
 
 def test_a_wrong_frame_time_or_silence_is_a_fault(found):

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from reelvec.configs.schema import ExtractConfig, SamplingConfig
+from reelvec.storage.records import Video
 from reelvec.storage.video.transform import fit
-from reelvec.tasks.decoding.files import ClipJob, decode_clips
+from reelvec.tasks.decoding.files import ClipJob, decode_clips, probe_files
 from tests.frame_truth import code
 
 SIZE = 224
@@ -29,11 +30,14 @@ class Ours:
     frames: np.ndarray
 
 
-def extracted(paths, *, policy="per_second", count=12, workers=1):
-    """`Ours` of each path, as `reelvec extract` decodes it."""
+def extracted(paths, *, policy="per_second", count=12, workers=1, listed=False):
+    """`Ours` of each path, as `reelvec extract` decodes it; `listed`: after ingest has probed."""
     sampling = SamplingConfig(policy=policy, count=count)
     options = ExtractConfig(sampling=sampling, size=SIZE, resize="pillow")
     jobs = [ClipJob(clip_key=str(path), path=str(path)) for path in paths]
+    if listed:
+        rows = probe_files([Video("v", job.path) for job in jobs], limits=options)
+        jobs = [ClipJob.from_video(row, clip_key=row.path) for row in rows]
     for result in decode_clips(jobs, options=options, workers=workers):
         outcome = result.outcome
         yield Ours(

@@ -1078,6 +1078,7 @@ def probed(path):
     facts = probe_file({"path": str(path), "max_pixels": 10**6}, SandboxWorker())
     marks = ("content_hash", "bytes", "mtime_ns", "inode", "ctime_ns")
     hashed = {k: facts.pop(k) for k in marks}
+    facts.pop("packets", None)  # of one FFmpeg: tests/tasks/decoding/test_kept_probe.py
     stat = path.stat()
     expected = (
         hash_file(path), stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns

@@ -83,7 +83,7 @@ def test_probe_fills_the_record(copy):
         "container": "mov", "codec": "h264", "width": 160, "height": 120, "rotation": 0,
         "fps_container": 25.0, "frames_from_header": 150, "frames_counted": 150,
         "duration_seconds_from_header": 6.0, "keyframes": 5,
-        "inode": copy.stat().st_ino, "ctime_ns": copy.stat().st_ctime_ns,
+        "inode": copy.stat().st_ino, "ctime_ns": copy.stat().st_ctime_ns, "packets": video.packets,
     }  # fmt: skip
 
 
