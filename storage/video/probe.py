@@ -213,7 +213,10 @@ def shown_seconds(
 ) -> npt.NDArray[np.float64]:
     """[N] when each frame is shown, in display order: by its time, or counted at `fps`."""
     ticks = packets.ticks[packets.display_order()]
-    return (ticks - ticks[:1]) * float(time_base) if by_time else counted(len(ticks), float(fps))
+    if not by_time:
+        return counted(len(ticks), float(fps))
+    times: npt.NDArray[np.float64] = (ticks - ticks[:1]) * float(time_base)
+    return times
 
 
 def said_seconds(
