@@ -28,7 +28,7 @@ from reelvec.models.frozen.perception_temporal import (
 from reelvec.models.frozen.perception_trunks import shape_of
 from reelvec.models.temporal import unit
 
-__all__ = ["PerceptionAudio", "hearing_tensors", "whole_hops"]
+__all__ = ["Heard", "PerceptionAudio", "hearing_tensors", "whole_hops"]
 
 AUDIO, BOTH = "encoder.audio_encoder.", "encoder.audio_video_encoder."
 """How names of tensors begin."""

@@ -215,8 +215,7 @@ def shown_seconds(
     ticks = packets.ticks[packets.display_order()]
     if not by_time:
         return counted(len(ticks), float(fps))
-    times: npt.NDArray[np.float64] = (ticks - ticks[:1]) * float(time_base)
-    return times
+    return np.asarray((ticks - ticks[:1]) * float(time_base), np.float64)
 
 
 def said_seconds(
