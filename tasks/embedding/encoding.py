@@ -42,6 +42,8 @@ _VIDEOS_ON_CPU = 1
 _TEXTS_ON_CPU = 8
 """As fast as hundreds. Of products of a multiple of eight rows, each row is the same wherever it
 stands; of other shapes the last rows are rounded otherwise (MKL)."""
+TOKENS_A_CALL = 4096
+"""Of texts, padding among them, of a model whose texts may be thousands of tokens long."""
 
 
 @torch.inference_mode()
@@ -162,7 +164,8 @@ def encode_captions(
 
     lengths = model.caption_lengths(tokens).numpy()
     batch = options.batch_size * TEXTS_A_VIDEO
-    blocks = _blocks(encoder, lengths, batch=batch, on_cpu=_TEXTS_ON_CPU)
+    tokens_a_call = TOKENS_A_CALL if isinstance(model, ClipEncoder) else None
+    blocks = _blocks(encoder, lengths, batch=batch, on_cpu=_TEXTS_ON_CPU, most_tokens=tokens_a_call)
     features = _by_blocks(encoder, encode, blocks, rows=len(texts))
     return _columns(
         features, model.text_columns, kind=TextFeatures, model=model, dtype=options.dtype
@@ -170,7 +173,12 @@ def encode_captions(
 
 
 def _blocks(
-    encoder: Encoder, lengths: np.ndarray, *, batch: int, on_cpu: int
+    encoder: Encoder,
+    lengths: np.ndarray,
+    *,
+    batch: int,
+    on_cpu: int,
+    most_tokens: int | None = None,
 ) -> Iterator[np.ndarray]:
     """Positions of the rows of every call of the model, all calls of one number.
 
@@ -180,15 +188,17 @@ def _blocks(
             a call, and the last row fills up the last call, so that shapes follow from the row.
         batch: rows of a call.
         on_cpu: rows of a call on a CPU.
+        most_tokens: of all rows of a call; one row is encoded however long it is.
     """
     if rows_see_each_other(encoder.config):
         yield from np.split(np.arange(len(lengths)), range(batch, len(lengths), batch))
         return
     size = on_cpu if encoder.device.type == "cpu" else batch
-    for length in np.unique(lengths):
+    for length in np.unique(lengths).tolist():
+        fit = size if most_tokens is None else max(1, min(size, most_tokens // max(1, length)))
         rows = np.flatnonzero(lengths == length)
-        for start in range(0, len(rows), size):
-            yield rows[np.arange(start, start + size).clip(max=len(rows) - 1)]
+        for start in range(0, len(rows), fit):
+            yield rows[np.arange(start, start + fit).clip(max=len(rows) - 1)]
 
 
 def _by_blocks(

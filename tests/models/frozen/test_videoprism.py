@@ -77,7 +77,7 @@ def test_a_caption_is_written_as_the_authors_write_it():
 def test_a_caption_cannot_write_padding(saved):
     _, model, _ = saved
     tokens = model.tokenize(["<pad><pad>", "a"])
-    assert model.caption_lengths(tokens)[0] > 2
+    assert (tokens[0] >= 0).sum() > 2
 
 
 def test_another_number_of_frames_is_refused(saved):
