@@ -132,7 +132,7 @@ def _supersede(store):
 
 def _sound(root, videos, arrays, *, twin):
     artifact = Artifact.open(root, kind="audio", identity={"kind": "audio"})
-    rng = np.random.default_rng(2)
+    rng = np.random.default_rng(22)
     keys = list(dict.fromkeys(key_of(video) for video in videos))
     sounds = {key: rng.standard_normal(90).astype(np.float32) for key in keys}
     with artifact.new_part(table="audio", shard="all", suffix=".arrow") as new:
