@@ -60,8 +60,8 @@ class SoundForm(Options):
 
     rate: int = Field(default=48_000, ge=8_000, le=192_000)
     """Samples a second."""
-    max_seconds: float = Field(default=600.0, gt=0)
-    """Longer sound is cut to its first so many seconds, and its row says so."""
+    max_seconds: float = Field(default=399.0, gt=0)
+    """Longer sound is cut to its first so many seconds, and its row says so; PE-AV hears 399.96."""
 
 
 class FrameOptions(FrameForm):

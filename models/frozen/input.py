@@ -14,7 +14,15 @@ from reelvec.models.errors import InputError, OptionsError
 from reelvec.models.sampling.originals import evenly_to_both_ends
 from reelvec.models.sampling.rules import Rule, pick_stored
 
-__all__ = ["FrameCount", "OwnInput"]
+__all__ = ["FrameCount", "Hearing", "OwnInput"]
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """What a model hears of a clip: samples a second, and seconds at most."""
+
+    rate: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -78,11 +86,11 @@ class OwnInput:
         frame_count: of a clip that is seen as a clip; None: frames are seen one by one.
         rule: how its authors choose them; None: they do not say.
         options: of the family frozen, written out so that they are part of a table's identity.
-        rate_heard: samples a second of the sound it hears; None: it hears nothing.
+        hearing: what it hears of a clip; None: nothing.
     """
 
     form: FrameForm
     frame_count: FrameCount | None = None
     rule: Rule | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    rate_heard: int | None = None
+    hearing: Hearing | None = None

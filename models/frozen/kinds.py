@@ -120,7 +120,7 @@ def build_frozen(
     """
     check_version(state["files"])
     kind = kind_of(state["files"])
-    if options.hears and own_input_of(state["files"]).rate_heard is None:
+    if options.hears and own_input_of(state["files"]).hearing is None:
         raise OptionsError(DEAF)
     given = state if kind.by_shapes else state["files"]
     model: RetrievalModel = kind.make(given, options=options, max_frames=max_frames)

@@ -18,7 +18,12 @@ from torch import Tensor, nn
 
 from reelvec.models.errors import InputError, WeightsError
 from reelvec.models.family import at_least_fp32
-from reelvec.models.frozen.perception_files import audio_rate, hearing_config
+from reelvec.models.frozen.perception_files import (
+    MOST_TOKENS,
+    RATIOS,
+    audio_rate,
+    hearing_config,
+)
 from reelvec.models.frozen.perception_temporal import (
     ContrastiveHead,
     TemporalEncoder,
@@ -33,12 +38,10 @@ __all__ = ["Heard", "PerceptionAudio", "hearing_tensors", "whole_hops"]
 AUDIO, BOTH = "encoder.audio_encoder.", "encoder.audio_video_encoder."
 """How names of tensors begin."""
 _DAC: Mapping[str, Any] = MappingProxyType(
-    {"downsampling_ratios": [2, 8, 10, 12], "encoder_hidden_size": 64, "codebook_dim": 128}
+    {"downsampling_ratios": list(RATIOS), "encoder_hidden_size": 64, "codebook_dim": 128}
 )
 """What PE's configuration class takes where the file says nothing; the rest is DAC's."""
 _HEADS = ("audio_head", "text_audio_head", "audio_video_head", "text_audio_video_head")
-_MOST_TOKENS = 9_999
-"""By the rotary positions."""
 
 
 class AudioEncoder(TemporalEncoder):
@@ -149,10 +152,10 @@ class PerceptionAudio(nn.Module):
             InputError: no sample, or more than there are positions.
         """
         sound = whole_hops(samples, hop=self.hop)[None, None]
-        if sound.shape[2] > _MOST_TOKENS * self.hop:
+        if sound.shape[2] > MOST_TOKENS * self.hop:
             raise InputError(
                 f"sound of {len(samples) / self.rate:.0f} s: the model has positions for"
-                f" {_MOST_TOKENS * self.hop / self.rate:.0f} s"
+                f" {MOST_TOKENS * self.hop / self.rate:.0f} s"
             )
         encoder, both = self.encoder["audio_encoder"], self.encoder["audio_video_encoder"]
         heard = encoder(encoder.embed(sound.to(encoder.output.weight.dtype)))

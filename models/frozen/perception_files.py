@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,13 +13,15 @@ from torch import Tensor
 
 from reelvec.configs.decoding import FrameForm
 from reelvec.models.errors import WeightsError
-from reelvec.models.frozen.input import FrameCount, OwnInput
+from reelvec.models.frozen.input import FrameCount, Hearing, OwnInput
 from reelvec.models.frozen.packed_files import json_file
 from reelvec.models.frozen.perception_trunks import TRUNKS, Trunk
 from reelvec.models.frozen.preprocessing import MAX_NUMBER
 from reelvec.models.sampling.rules import Rule
 
 __all__ = [
+    "MOST_TOKENS",
+    "RATIOS",
     "TRUNK",
     "VIDEO",
     "HearingConfig",
@@ -33,6 +36,10 @@ __all__ = [
 VIDEO = "encoder.video_encoder."
 TRUNK = VIDEO + "embedder.vision_model.timm_model."
 """How names of tensors begin."""
+MOST_TOKENS = 9_999
+"""Of sound, by the rotary positions."""
+RATIOS = (2, 8, 10, 12)
+"""Strides of the sound encoder, where the file says nothing; their product is a token."""
 _REMEDY = "take the checkpoint's own"
 _SETTINGS = ("processor_config.json", "video_preprocessor_config.json", "preprocessor_config.json")
 _INTERPOLATIONS: Mapping[Any, Literal["bicubic", "bilinear"]] = MappingProxyType(
@@ -84,6 +91,13 @@ def audio_rate(files: Mapping[str, bytes]) -> int:
     return _RATE_HEARD
 
 
+def _hearing_of(files: Mapping[str, bytes]) -> Hearing:
+    """What a PE-AV checkpoint hears: so many seconds as its rotary positions reach."""
+    rate, ratios = audio_rate(files), hearing_config(files).dac.get("downsampling_ratios", RATIOS)
+    hop = math.prod(_whole("downsampling_ratios", one) for one in ratios)
+    return Hearing(rate, MOST_TOKENS * hop / rate)
+
+
 def pe_video_input(files: Mapping[str, bytes]) -> OwnInput:
     """Frames and pixels, as the checkpoint's video processor has them.
 
@@ -99,14 +113,14 @@ def pe_video_input(files: Mapping[str, bytes]) -> OwnInput:
     if type(how) is not int or how not in _INTERPOLATIONS:
         raise WeightsError(f"the video processor's resample ({how!s:.40}) must be 2 or 3")
     form = FrameForm(size=side, fit="squash", interpolation=_INTERPOLATIONS[how])
-    rate = audio_rate(files) if _hears(files) else None
+    hearing = _hearing_of(files) if _hears(files) else None
     count = given.get("num_frames")
     if count is None:
         usual = FrameCount(_USUAL, exact=False, most=_MOST)
-        return OwnInput(form, usual, rule=Rule(rate=_RATE, max_frames=_USUAL), rate_heard=rate)
+        return OwnInput(form, usual, rule=Rule(rate=_RATE, max_frames=_USUAL), hearing=hearing)
     count = _whole("num_frames", count)
     exact = FrameCount(count, exact=True, to_both_ends=True)
-    return OwnInput(form, exact, rule=Rule(policy="pe_video", count=count), rate_heard=rate)
+    return OwnInput(form, exact, rule=Rule(policy="pe_video", count=count), hearing=hearing)
 
 
 def video_config(files: Mapping[str, bytes]) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from reelvec.models.training.schedules import SCHEDULES
 from reelvec.storage.frames.formats import NATIVE_FORMAT
 from reelvec.storage.weights.paths import is_pretrained
 from reelvec.tasks.runs.settled import check_files, settled_config
-from reelvec.tasks.training.starting import rate_heard, rehearse_start
+from reelvec.tasks.training.starting import hearing_of_start, rehearse_start
 from reelvec.tasks.training.teachers import check_teachers
 from reelvec.tasks.training.watching import check_watchers
 
@@ -86,15 +86,20 @@ def _check_sound(config: PipelineConfig) -> None:
     """Check that the model hears, and what is kept of sound is what it hears."""
     if not config.hears:
         return
-    rate = rate_heard(config.model)
-    if rate is None:
+    hearing, kept = hearing_of_start(config.model), config.extract.sound
+    if hearing is None:
         raise ConfigError(DEAF, key="model.options")
-    kept = config.extract.sound.rate
-    if kept != rate:
+    if kept.rate != hearing.rate:
         raise ConfigError(
-            f"extract.sound.rate ({kept}): these weights hear {rate} samples a second; set"
-            f" extract.sound.rate={rate}",
+            f"extract.sound.rate ({kept.rate}): these weights hear {hearing.rate} samples a second;"
+            f" set extract.sound.rate={hearing.rate}",
             key="extract.sound.rate",
+        )
+    if kept.max_seconds > hearing.seconds:
+        raise ConfigError(
+            f"extract.sound.max_seconds ({kept.max_seconds:g}): these weights hear"
+            f" {hearing.seconds:g} seconds at most; set that or less",
+            key="extract.sound.max_seconds",
         )
     if config.corpus.windows is not None:
         raise ConfigError(

@@ -26,6 +26,7 @@ from reelvec.models.conversion.weights import (
     to_legacy_fp16,
 )
 from reelvec.models.family import RetrievalModel
+from reelvec.models.frozen.input import Hearing
 from reelvec.models.frozen.kinds import own_input_of
 from reelvec.models.heads import head_of
 from reelvec.models.lora import LoraOptions, adapt, check_lora
@@ -48,10 +49,10 @@ __all__ = [
     "build_like",
     "build_sized",
     "hashes_of_start",
+    "hearing_of_start",
     "make_optimizer",
     "make_trainable",
     "open_any",
-    "rate_heard",
     "rehearse_start",
     "starting_model",
 ]
@@ -184,11 +185,11 @@ def rehearse_start(config: ModelConfig, *, train: TrainConfig | None = None) -> 
         return _form_of(_started(config, state, published), train)
 
 
-def rate_heard(config: ModelConfig) -> int | None:
-    """Samples a second of the sound that the starting model hears; None: it hears nothing."""
+def hearing_of_start(config: ModelConfig) -> Hearing | None:
+    """What the starting model hears of a clip; None: nothing."""
     if not (config.weights and is_pretrained(config.weights)):
         return None
-    return own_input_of(pretrained_files(config.weights)).rate_heard
+    return own_input_of(pretrained_files(config.weights)).hearing
 
 
 def _form_of(model: RetrievalModel, train: TrainConfig | None) -> FrameForm:

@@ -7,6 +7,7 @@ which is said loudly, since its vectors mean nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -109,8 +110,12 @@ def _from_file(name: str) -> ChosenModel:
     extract = {"size": own.form.size, **own.form.model_dump(exclude_defaults=True)}
     if own.rule is not None:
         extract["sampling"] = vars(own.rule)
-    if own.rate_heard not in (None, SoundForm().rate):
-        extract["sound"] = {"rate": own.rate_heard}
+    if own.hearing is not None:
+        usual = SoundForm()
+        seconds = min(usual.max_seconds, math.floor(1000 * own.hearing.seconds) / 1000)
+        sound = SoundForm(rate=own.hearing.rate, max_seconds=seconds)
+        if sound != usual:
+            extract["sound"] = sound.model_dump(exclude_defaults=True)
     return ChosenModel(model, extract, f"Embedded with {name} ({recognised.family}).")
 
 

@@ -74,7 +74,8 @@ def weights(tmp_path_factory):
 def config_of(videos, weights, store, **options):
     chosen = choose_weights(f"hf:{weights}", store="unused")
     document = chosen.document({"kind": "folder", "videos": str(videos)}, name="heard")
-    document["extract"] |= {"shard_videos": 2, "sound": {"rate": 48_000, **options}}
+    sound = document["extract"].get("sound", {}) | options
+    document["extract"] |= {"shard_videos": 2, "sound": sound}
     document["model"]["options"] = {"hears": True}
     return PipelineConfig.model_validate(document | {"store": str(store)})
 
@@ -210,7 +211,10 @@ def _parts_of(snapshot):
 def test_what_cannot_be_heard_is_refused(videos, weights, tmp_path):
     with pytest.raises(ConfigError, match=r"extract\.sound\.rate=48000"):
         check_config(config_of(videos, weights, tmp_path, rate=16_000))
+    with pytest.raises(ConfigError, match=r"max_seconds \(2\): these weights hear 1\.6665 sec"):
+        check_config(config_of(videos, weights, tmp_path, max_seconds=2.0))
     config = config_of(videos, weights, tmp_path)
+    assert config.extract.sound.max_seconds == 1.666, "as long as it hears"
     windows = config.corpus.model_validate({**vars(config.corpus), "windows": {}})
     with pytest.raises(ConfigError, match="windows"):
         check_config(config.model_copy(update={"corpus": windows}))
