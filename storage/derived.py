@@ -33,7 +33,8 @@ from reelvec.storage.sealing import checksum_of_file, seal, unseal
 
 __all__ = ["Derived", "Stale", "derive", "forget_derived", "note", "noted", "stale_of"]
 
-_VERSION = 1
+_VERSION = 2
+"""Raised when what a folder of any kind holds changes: 2 has which rows have no vector."""
 _MADE = "made.json"
 _MAKING = ".making-"
 _DAY = 86_400.0

@@ -111,9 +111,19 @@ def test_a_damaged_index_is_made_anew(tmp_path, damage, monkeypatch):
     elif damage == "no record":
         (folder / "made.json").write_bytes(b"{}")
     else:
-        monkeypatch.setattr(derived, "_VERSION", 2)
+        monkeypatch.setattr(derived, "_VERSION", derived._VERSION + 1)
     assert VectorIndex.of(table).best(vectors[:1], top=5) == before
     assert matrix.read_bytes() == made and folders(table) == [folder]
+
+
+def test_what_a_folder_holds_is_of_this_version(tmp_path):
+    """Another set of files is another version: a folder of before is whole and lacks what is new."""
+    table = table_of(tmp_path, near_and_equal(40))
+    VectorIndex.of(table)
+    (folder,) = folders(table)
+    held = sorted(path.name for path in folder.iterdir())
+    assert held == ["absent.npy", "left-out.npy", "made.json", "rows.arrow", "vectors.npy"]
+    assert derived._VERSION == 2
 
 
 def test_an_index_that_is_whole_is_not_made_again(tmp_path, monkeypatch):
