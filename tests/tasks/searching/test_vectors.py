@@ -117,7 +117,7 @@ def test_a_damaged_index_is_made_anew(tmp_path, damage, monkeypatch):
 
 
 def test_what_a_folder_holds_is_of_this_version(tmp_path):
-    """Another set of files is another version: a folder of before is whole and lacks what is new."""
+    """Other files are another version: a folder of before is whole, and lacks what is new."""
     table = table_of(tmp_path, near_and_equal(40))
     VectorIndex.of(table)
     (folder,) = folders(table)
