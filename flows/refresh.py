@@ -22,6 +22,7 @@ from reelvec.tasks.runs.plan import PlannedWork
 from reelvec.tasks.runs.preflight import checked_config
 from reelvec.tasks.runs.price import PricedPlan, price_refresh
 from reelvec.tasks.runs.recording import config_of
+from reelvec.tasks.runs.settled import choose_stages
 from reelvec.tasks.upkeep.compact import Compacted, compact_run
 
 __all__ = [
@@ -206,7 +207,8 @@ def refresh(
     price: PricedPlan | None = None
     try:
         session = _session(checked_config(due.config()), options=options)
-        price = price_refresh(session, stages=due.stages)
+        stages = choose_stages(due.stages, hears=session.config.hears)
+        price = price_refresh(session, stages=stages)
         show(price)
         for row in price.work:
             say(f"{due.name}: {row.stage}: {row.count} {row.why}")
@@ -216,7 +218,7 @@ def refresh(
         merged = compact_run(session)
         for one in merged:
             say(f"{due.name}: {one.kind}: {one.parts_before} parts became {one.parts_after}")
-        summary = run(session, list(due.stages))
+        summary = run(session, stages)
         moved = _keep_current(session)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other runs are still due
         known = isinstance(error, ReelvecError)

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from reelvec.api.columns import check_column, check_seen
 from reelvec.api.recorded import RecordedArtifacts
-from reelvec.api.refusals import check_column, check_seen, why_no_video
+from reelvec.api.refusals import why_no_video
 from reelvec.configs import PipelineConfig
 from reelvec.errors import RequestError
 from reelvec.models.features import EMBEDDING
@@ -283,11 +284,8 @@ class Search:
         if reader is None:
             return answers
         nearest = partial(self._encoder.nearest_frame, query)
-        find = self.searcher.videos.find
-        rows = [
-            with_best_second(row, video=find(row.video_id), reader=reader, nearest=nearest)
-            for row in answers.rows
-        ]
+        find, best = self.searcher.videos.find, partial(with_best_second, reader=reader)
+        rows = [best(row, video=find(row.video_id), nearest=nearest) for row in answers.rows]
         return replace(answers, rows=rows)
 
     def _warned(self, answers: Answers) -> Answers:

@@ -117,11 +117,11 @@ def test_a_run_that_fails_stops_no_other_and_is_named_at_the_end(store, monkeypa
 
 def test_a_run_that_was_never_scored_is_not_scored_at_night(store):
     _, beta = chosen_runs(store)
-    assert beta.stages == ("ingest", "extract", "embed", "evaluate", "report")
+    assert beta.stages == ("ingest", "extract", "audio", "embed", "evaluate", "report")
     root = open_root(store)
 
     record = find_run(root, "alpha")
     artifacts = {k: v for k, v in record.artifacts.items() if k != "evaluation"}
     write_run(root, replace(record, name="embed clips", identifier="", artifacts=artifacts))
     found = {due.name: due.stages for due in chosen_runs(store)}
-    assert found["embed clips"] == ("ingest", "extract", "embed")
+    assert found["embed clips"] == ("ingest", "extract", "audio", "embed")

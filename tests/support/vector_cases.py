@@ -888,6 +888,11 @@ def identities():
             "embed": {"batch_size": 15},
             "train": {"accumulation": 3, "processes": 1},
         },
+        "heard": {
+            "model": {"family": "frozen", "options": {"hears": True}},
+            "extract": {"sound": {"max_seconds": 7.0}},
+            "train": {"epochs": 0},
+        },
     }
     found = {
         name: json.loads(json.dumps(of(PipelineConfig.model_validate({"corpus": folder} | given))))
@@ -1168,6 +1173,7 @@ def recipes():
     return {
         "corpus": identity.CORPUS_RECIPE,
         "frames": identity.FRAMES_RECIPE,
+        "audio": identity.AUDIO_RECIPE,
         "embeddings": identity.EMBEDDING_RECIPE,
         "evaluation": identity.EVALUATION_RECIPE,
         "training": TRAINING_RECIPE,

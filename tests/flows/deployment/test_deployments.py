@@ -75,7 +75,7 @@ def test_the_deployments_share_one_store():
 
 def test_what_needs_a_model_waits_for_a_gpu():
     cpu = {name for name, row in DEPLOYMENTS.items() if row.queue == "cpu"}
-    reads = {f"stage/{name}" for name in ("ingest", "extract", "evaluate", "report")}
+    reads = {f"stage/{name}" for name in ("ingest", "extract", "audio", "evaluate", "report")}
     assert cpu == reads | {"verify/store", "gc/store", "compact/store"}
     assert {row.queue for row in DEPLOYMENTS.values()} == {"cpu", "gpu"}
 
