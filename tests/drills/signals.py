@@ -31,18 +31,19 @@ import psutil
 import yaml
 
 from reelvec.configs import load
-from reelvec.configs.schema import STAGES
 from reelvec.flows.alone import run_alone
 from reelvec.storage.roots import open_root
 from reelvec.storage.upkeep.verify import verify_store
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.preflight import checked_config
+from reelvec.tasks.runs.settled import choose_stages
 from reelvec.tasks.runs.status import describe_store
 from tests.drills.kill import draw
 from tests.support.prefect_server import prefect_server
 from tests.support.programs import ROOT, Watched, watching
 
 CONFIG = ROOT / "tests" / "resources" / "signals.yaml"
+STAGES = choose_stages(None)
 COMPARED = ("corpus", "frames", "checkpoint", "embeddings")
 PATIENCE = 600.0  # seconds for what takes ten: the machine may be shared
 LIMIT = 10.0  # seconds that a run may take to end
