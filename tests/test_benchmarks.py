@@ -33,7 +33,7 @@ def test_extraction_prints_its_table(has_cv2, monkeypatch, capsys):
     monkeypatch.setattr(extraction, "corpus", lambda _: ("file", [path]))
     extraction.main()
     rows = capsys.readouterr().out.splitlines()[2:]
-    assert [row.split()[-3] for row in rows] == ["6"] * 4  # one frame a second, each way
+    assert [row.split()[-3] for row in rows] == ["6"] * 5  # one frame a second, each way
 
 
 @pytest.mark.parametrize("options", [[], ["--precision", "bf16", "--original", "bf16"]])
