@@ -211,9 +211,7 @@ def wait(happened, machine, what):
 
 
 def upload(folder):
-    import boto3
-
-    client = boto3.session.Session().client("s3")
+    client = s3_server.client()
     for file in folder.iterdir():
         client.upload_file(str(file), s3_server.BUCKET, f"videos/{file.name}")
 

@@ -128,9 +128,7 @@ def contract(name, folder):
 
 def left_behind(bucket):
     """Objects, versions, markers and uploads of a bucket."""
-    import boto3
-
-    client = boto3.session.Session().client("s3")
+    client = s3_server.client()
     versions = client.list_object_versions(Bucket=bucket)
     uploads = client.list_multipart_uploads(Bucket=bucket)
     found = versions.get("Versions", []), versions.get("DeleteMarkers", [])
@@ -166,9 +164,7 @@ def examined(bucket, what):
 
 def doctored(name, folder):
     """Rows of `examined` for three buckets of this server, and whether all agree."""
-    import boto3
-
-    client = boto3.session.Session().client("s3")  # the default one keeps its first credentials
+    client = s3_server.client()
     rows, right = [], True
     for bucket in ("plain", "versioned", "reading"):
         client.create_bucket(Bucket=bucket)

@@ -72,14 +72,12 @@ def s3_url():
 def test_an_object_store_is_tried_as_the_first_write_tries_it(
     bucket, versioned, result, reason, s3_url, monkeypatch, tmp_path
 ):
-    import boto3
-
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     monkeypatch.setenv("REELVEC_CACHE", str(tmp_path))
     for name, value in s3_server.environment(s3_url).items():
         monkeypatch.setenv(name, value)
     s3_server.make_bucket(s3_url, bucket)
-    client = boto3.client("s3")
+    client = s3_server.client()
     if versioned:
         enabled = {"Status": "Enabled"}
         client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=enabled)

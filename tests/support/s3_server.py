@@ -25,6 +25,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 BUCKET = "reelvec-test"
 PAGE = 50  # names a listing gives at once: 1000 of a real server
@@ -188,6 +189,16 @@ def environment(url: str) -> dict[str, str]:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
+
+
+def client() -> Any:
+    """Of boto3, with the credentials that the environment names now.
+
+    Its default session keeps the first ones, and one process tests against several servers.
+    """
+    import boto3
+
+    return boto3.session.Session().client("s3")
 
 
 def make_bucket(url: str, name: str = BUCKET, *, ca: Path | None = None) -> None:

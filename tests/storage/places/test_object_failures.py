@@ -11,7 +11,6 @@ import pytest
 pytest.importorskip("s3fs", reason="the extra s3 is not installed")
 pytest.importorskip("moto.server", reason="moto's server is not installed")
 
-import boto3
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
@@ -117,7 +116,7 @@ def test_where_uploads_are_unsafe_a_large_file_is_one_put_sent_whole_again(
         with pytest.raises(StoreError, match="one put has at most 10485760 bytes"):
             root.put_file("y", large)
         assert root.list("") == ["x"]
-        assert "Uploads" not in boto3.client("s3").list_multipart_uploads(Bucket="unsafe-uploads")
+        assert "Uploads" not in s3_server.client().list_multipart_uploads(Bucket="unsafe-uploads")
 
 
 @pytest.mark.parametrize(

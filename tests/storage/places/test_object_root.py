@@ -15,7 +15,6 @@ import pytest
 pytest.importorskip("s3fs", reason="the extra s3 is not installed")
 pytest.importorskip("moto.server", reason="moto's server is not installed")
 
-import boto3
 from botocore.exceptions import ClientError
 
 from reelvec.storage import layout
@@ -74,7 +73,7 @@ class TestObjectRoot(RootContract):
 
 def test_the_server_itself_refuses_a_second_create(uri: str) -> None:
     """Ours would prove nothing against a server that does not."""
-    client = boto3.client("s3")
+    client = s3_server.client()
     bucket, _, key = uri[5:].partition("/")
     client.put_object(Bucket=bucket, Key=key, Body=b"1", IfNoneMatch="*")
     with pytest.raises(ClientError) as refused:

@@ -12,7 +12,6 @@ import pytest
 pytest.importorskip("s3fs", reason="the extra s3 is not installed")
 pytest.importorskip("moto.server", reason="moto's server is not installed")
 
-import boto3
 
 from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.configs.schema import SyntheticCorpus
@@ -74,7 +73,7 @@ def bucket(environment, clips, monkeypatch, tmp_path):
 
 
 def put(key, data):
-    boto3.client("s3").put_object(Bucket=s3_server.BUCKET, Key=key, Body=data)
+    s3_server.client().put_object(Bucket=s3_server.BUCKET, Key=key, Body=data)
 
 
 def config_of(videos, store):
@@ -110,7 +109,7 @@ def test_objects_are_the_videos_they_are_elsewhere_and_change_as_files_do(
     put(f"{prefix}/a.mp4", (clips / "a.mp4").read_bytes())  # again: its ETag stays
     upload_in_pieces(f"{prefix}/b.mp4", (clips / "b.mp4").read_bytes())  # again, a new ETag
     put(f"{prefix}/c.mp4", (clips / "c.mp4").read_bytes() + bytes(8))
-    boto3.client("s3").delete_object(Bucket=s3_server.BUCKET, Key=f"{prefix}/d.mp4")
+    s3_server.client().delete_object(Bucket=s3_server.BUCKET, Key=f"{prefix}/d.mp4")
     put(f"{prefix}/captions.csv", b"path,caption\nb.mp4,clip b\nf.mp4,of none\n")
     seen = []
     with s3_proxy(server, watcher(seen)) as url:
@@ -131,7 +130,7 @@ def test_objects_are_the_videos_they_are_elsewhere_and_change_as_files_do(
 
 
 def upload_in_pieces(key, data):
-    client, named = boto3.client("s3"), {"Bucket": s3_server.BUCKET, "Key": key}
+    client, named = s3_server.client(), {"Bucket": s3_server.BUCKET, "Key": key}
     upload = client.create_multipart_upload(**named)["UploadId"]
     piece = client.upload_part(**named, UploadId=upload, PartNumber=1, Body=data)
     pieces = {"Parts": [{"PartNumber": 1, "ETag": piece["ETag"]}]}

@@ -10,7 +10,6 @@ import pytest
 pytest.importorskip("s3fs", reason="the extra s3 is not installed")
 pytest.importorskip("moto.server", reason="moto's server is not installed")
 
-import boto3
 
 from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import SyntheticCorpus
@@ -111,7 +110,7 @@ def test_an_index_of_a_store_on_a_server_is_made_searched_with_and_collected(
     real_store, on_server, monkeypatch, capsys
 ):
     pytest.importorskip("faiss")
-    client, prefix = boto3.client("s3"), on_server.rpartition("/")[2]
+    client, prefix = s3_server.client(), on_server.rpartition("/")[2]
     root = open_root(on_server)
     for path in sorted(Path(real_store.store).rglob("*")):
         name = path.relative_to(real_store.store)
