@@ -81,6 +81,7 @@ def main():
     if not BROWSER:
         print("needs chromium (apt-get install chromium) and `pip install playwright`")
         return 1
+    options.to.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="reelvec-screenshots-"))
     site = Site(folder / "site")
     try:
