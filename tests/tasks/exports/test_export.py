@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import shutil
+import subprocess
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -278,6 +280,23 @@ def test_neighbours_are_those_of_every_pair(written, exported_run):
         order = sorted(range(len(rows)), key=lambda other: (other != row, -cosines[row, other]))
         assert near["ids"] == order
         assert np.allclose(near["distances"][1:], 1 - cosines[row, order[1:]], atol=1e-5)
+
+
+@pytest.mark.skipif(not shutil.which("embedding-atlas"), reason="embedding-atlas is not there")
+def test_embedding_atlas_itself_shows_every_video(written, tmp_path):
+    """By the command the export prints; it has an environment of its own."""
+    out = written("atlas")
+    command = TARGETS["atlas"].opened_by.replace("OUT", str(out)).split()
+    subprocess.run([*command, "--export-application", str(tmp_path / "app")], check=True)
+    shown = pq.read_table(tmp_path / "app/data/dataset.parquet")
+    given = pq.read_table(out / "videos.parquet")
+    assert shown.select(["video_id"]).to_pylist() == given.select(["video_id"]).to_pylist()
+    assert shown.column("neighbors").to_pylist() == given.column("neighbors").to_pylist()
+    ranks = shown.column("pagerank").to_numpy()  # of the neighbours, which it has understood
+    assert np.isclose(ranks.sum(), 1) and len(set(ranks)) > 1
+    named = json.loads((tmp_path / "app/data/metadata.json").read_text())["props"]["data"]
+    assert named["projection"] == {"x": "projection_x", "y": "projection_y"}
+    assert (named["text"], named["image"]) == ("text", "thumbnail")
 
 
 # -- the folder ------------------------------------------------------------------------------------
