@@ -7,11 +7,13 @@ reproduced. MACs are counted (docs/models.md) or of specs/clip-native-encoders.m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["CATALOGUE", "Known"]
 
 _RESULT_FILES = "MSR-VTT, text to video, without training; public result files of MTEB, 879 clips"
 _PAPERS = "MSR-VTT 1k-A, text to video, trained on its 9k; the presets name the source"
+_SK_NORM = f"{_PAPERS}; after SK-norm"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,7 @@ class Known:
     """What `--weights` and `model.weights` take."""
     family: str
     vector: str
-    """Numbers of one; "": it has no single vector."""
+    """Numbers of one; "none": its scores compare more than two vectors."""
     frames: str
     pixels: str
     licence: str
@@ -33,6 +35,10 @@ class Known:
     text_gmacs: float | None = None
     video_gmacs: float | None = None
     """Of a clip with `frames` frames."""
+    row_kb: float | None = None
+    """Of a video's features in its table, 1,000 bytes, in fp32."""
+    preset: str = ""
+    """What trains it."""
     published: str = ""
     protocol: str = ""
     """What the published number is of, and where it is from."""
@@ -43,27 +49,127 @@ class Known:
         return None if self.parameters is None else round(self.parameters * 4 / 1000, 2)
 
 
-def _trained(name: str, family: str, published: str, *, video_gmacs: float, by: float) -> Known:
+def _trained(
+    name: str, preset: str, published: str = "", *, numbers: tuple[float, float, float], **more: Any
+) -> Known:
+    """A head on CLIP ViT-B/32, as its preset has it."""
+    parameters, text, video = numbers
+    ours: dict[str, Any] = {"vector": "512", "frames": "12, any number", "row_kb": 2.0}
     return Known(
         name=name,
         given_as="ViT-B-32.pt to train from, or its own checkpoint",
-        family=family,
+        family=preset.partition("/")[0],
+        preset=preset,
+        pixels="crop 224",
+        licence="MIT (CLIP)",
+        parameters=parameters,
+        text_gmacs=text,
+        video_gmacs=video,
+        published=f"R@1 {published}" if published else "",
+        **ours | {"protocol": _PAPERS if published else ""} | more,
+    )
+
+
+_NONE = "none"
+"""A score compares more than vectors."""
+
+_HEADS = (
+    _trained(
+        "CLIP4Clip, meanP",
+        "clip4clip/msrvtt-9k-meanP-vit-b-32",
+        "43.1",
+        numbers=(151.3, 1.23, 49.4),
+    ),
+    _trained(
+        "CLIP4Clip, seqTransf",
+        "clip4clip/msrvtt-9k-seqTransf-vit-b-32",
+        "44.5",
+        numbers=(163.9, 1.23, 49.5),
+    ),
+    _trained(
+        "CLIP2Video",
+        "clip2video/msrvtt-9k-vit-b-32",
+        "45.6",
+        numbers=(170.2, 1.23, 49.8),
+        vector="1024",
+        row_kb=6.1,
+    ),
+    _trained(
+        "X-CLIP",
+        "xclip/msrvtt-9k-vit-b-32",
+        "46.1",
+        numbers=(164.5, 1.23, 49.5),
+        vector=_NONE,
+        frames="up to 12, as trained",
+        row_kb=26.6,
+    ),
+    _trained(
+        "AdaCLIP",
+        "adaclip/msrvtt-9k-vit-b-32",
+        "45.1",
+        numbers=(160.9, 1.23, 52.9),
+        frames="16, keeps 12",
+        row_kb=2.1,
+    ),
+    _trained(
+        "TeachCLIP, its student",
+        "teachclip/msrvtt-9k-vit-b-32",
+        numbers=(164.2, 1.23, 49.5),
+        row_kb=2.1,
+    ),
+    _trained(
+        "X-Pool",
+        "xpool/msrvtt-9k-vit-b-32",
+        "46.9",
+        numbers=(152.6, 3.0, 49.4),
+        vector=_NONE,
+        row_kb=26.5,
+    ),
+    _trained("DRL, dp", "drl/msrvtt-9k-dp-vit-b-32", "43.9", numbers=(163.9, 1.23, 49.5)),
+    _trained(
+        "DRL, wti",
+        "drl/msrvtt-9k-wti-vit-b-32",
+        "47.6",
+        numbers=(164.5, 1.24, 49.5),
+        vector=_NONE,
+        row_kb=24.7,
+    ),
+    _trained(
+        "TS2-Net",
+        "ts2net/msrvtt-9k-vit-b-32",
+        "47.0",
+        numbers=(164.2, 1.23, 53.9),
+        vector=_NONE,
+        frames="up to 19",
+        row_kb=24.7,
+    ),
+    _trained(
+        "UCoFiA",
+        "ucofia/msrvtt-9k-vit-b-32",
+        "49.4",
+        numbers=(165.2, 1.24, 53.5),
+        vector=_NONE,
+        protocol=_SK_NORM,
+        frames="up to 12, as trained",
+        row_kb=124.9,
+    ),
+)
+
+CATALOGUE: tuple[Known, ...] = (
+    Known(
+        name="CLIP ViT-B/32 as it is",
+        given_as="ViT-B-32.pt",
+        family="frozen",
         vector="512",
         frames="12, any number",
         pixels="crop 224",
         licence="MIT (CLIP)",
-        parameters=by,
+        parameters=151.3,
         text_gmacs=1.23,
-        video_gmacs=video_gmacs,
-        published=published,
-        protocol=_PAPERS if published else "",
-    )
-
-
-CATALOGUE: tuple[Known, ...] = (
-    _trained("CLIP ViT-B/32 as it is", "frozen", "", video_gmacs=49.4, by=151.3),
-    _trained("CLIP4Clip, meanP", "clip4clip", "R@1 43.1", video_gmacs=49.4, by=151.3),
-    _trained("CLIP4Clip, seqTransf", "clip4clip", "R@1 44.5", video_gmacs=49.5, by=163.9),
+        video_gmacs=49.4,
+        row_kb=2.0,
+    ),
+    *_HEADS,
     Known(
         name="CLIP, MetaCLIP 2, CLIP4Clip of transformers",
         given_as="hf:FOLDER, hf:ORG/NAME of type clip, metaclip_2",
@@ -106,6 +212,7 @@ CATALOGUE: tuple[Known, ...] = (
         family="frozen",
         vector="768",
         frames="exactly 16",
+        row_kb=3.1,
         pixels="squash 288",
         licence="Apache-2.0",
         parameters=247.6,
@@ -120,6 +227,7 @@ CATALOGUE: tuple[Known, ...] = (
         family="frozen",
         vector="1024",
         frames="exactly 8",
+        row_kb=4.1,
         pixels="squash 288",
         licence="Apache-2.0",
         parameters=579.9,
@@ -132,6 +240,7 @@ CATALOGUE: tuple[Known, ...] = (
         family="frozen",
         vector="128 to 768",
         frames="up to 32, 1 a second",
+        row_kb=3.1,
         pixels="native",
         licence="? (cards differ)",
         parameters=438.8,
@@ -139,11 +248,12 @@ CATALOGUE: tuple[Known, ...] = (
         video_gmacs=8_380,
     ),
     Known(
-        name="PE-AV large (its video and text)",
+        name="PE-AV large",
         given_as="hf:FOLDER of type pe_audio_video, pe_video; transformers >= 5.0",
         family="frozen",
         vector="1024",
         frames="exactly 16 (…-16-frame), else up to 64, 2 a second",
+        row_kb=4.1,
         pixels="squash 336, bilinear",
         licence="? (code Apache-2.0)",
         parameters=823.4,
@@ -156,6 +266,7 @@ CATALOGUE: tuple[Known, ...] = (
         family="frozen",
         vector="64 to 2048",
         frames="4 to 64, 1 a second",
+        row_kb=8.2,
         pixels="native",
         licence="Apache-2.0",
         parameters=2127.5,
@@ -170,6 +281,7 @@ CATALOGUE: tuple[Known, ...] = (
         family="frozen",
         vector="64 to 4096",
         frames="4 to 64, 1 a second",
+        row_kb=16.4,
         pixels="native",
         licence="Apache-2.0",
         parameters=8144.8,

@@ -36,10 +36,12 @@ def models(context: typer.Context, as_json: JsonFlag = False) -> None:
         return
     first = ["name", "given_as", "family", "licence"]
     print_table("What can be loaded", rows, first)
-    sizes = ["name", "vector", "frames", "pixels", "parameters", "weights_gb"]
-    print_table("Sizes: parameters in millions, weights in fp32", rows, sizes)
+    sizes = ["name", "vector", "frames", "pixels", "parameters", "weights_gb", "row_kb"]
+    print_table("Sizes: parameters in millions, weights and a video's row in fp32", rows, sizes)
     costs = ["name", "text_gmacs", "video_gmacs", "published", "protocol"]
     print_table("Costs, in 10^9 multiply-accumulates, and what others published", rows, costs)
+    trained = [row for row in rows if row["preset"]]
+    print_table("What trains the heads: reelvec run PRESET", trained, ["name", "preset"])
     say("Where each comes from: docs/weights.md. Try one: reelvec models check FOLDER")
 
 
