@@ -128,7 +128,7 @@ class FolderCorpus(_Corpus):
     for each split, e.g. {train: train.csv, test: test.csv}; none: embed videos only."""
     columns: dict[CaptionRole, str] = Field(default_factory=dict)
     """Column names of your file, e.g. {video_id: clip, path: file, caption: text, split: part};
-    also subset, start and end (seconds of a window). Unnamed: as the role is called."""
+    also subset, start and end (seconds, of a piece). Unnamed: as the role is called."""
     splits: dict[str, float] = Field(default_factory=dict)
     """Fractions by a stable hash of video_id, e.g. {train: 0.8, val: 0.1, test: 0.1}, where the
     file has no split column. Empty: every video is in every role (train, val and test)."""

@@ -20,6 +20,11 @@ _OURS = (
     (r"^Input should be a valid boolean\b.*$", "it must be true or false"),
     (r"^(?:Input should be a valid|.* string as an) integer\b.*$", "it must be a whole number"),
     (r"^Input should be a valid number\b.*$", "it must be a number"),
+    (
+        r"^Input tag .* using '(\w+)' does not match any of the expected tags: ",
+        r"\1 must be one of ",
+    ),
+    (r"^Unable to extract tag using discriminator '(\w+)'$", r"\1 is missing"),
     (r"^\w+ should have (at \w+ \d+ \w+)\b.*$", r"it must have \1"),
     (r"^\w+ should (be|match) ", r"it must \1 "),
     (r"\bless than or equal to\b", "at most"),

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from reelvec.configs.errors import ConfigError, cut, nearest, rule, shown
 from reelvec.configs.presets import preset_path, read_yaml
 from reelvec.configs.schema import PipelineConfig
-from reelvec.configs.yaml_text import parse_yaml
+from reelvec.configs.yaml_text import fault_of, parse_yaml
 
 __all__ = ["load", "require_corpus", "set_key", "validate"]
 
@@ -34,7 +34,8 @@ def load(source: str | Path, *, overrides: Iterable[str] = ()) -> PipelineConfig
     """
     is_file = str(source).endswith((".yaml", ".yml"))
     path = Path(source) if is_file else preset_path(str(source))
-    return validate(read_yaml(path), source=str(path), overrides=overrides)
+    named = str(path) if is_file else f"the preset {source}"
+    return validate(read_yaml(path), source=named, overrides=overrides)
 
 
 def validate(
@@ -78,7 +79,9 @@ def _apply(document: dict[str, Any], override: str) -> None:
     try:
         value = parse_yaml(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set ({override}): {error}", source="--set", key=key) from None
+        raise ConfigError(
+            f"--set ({override}): {fault_of(error)}", source="--set", key=key
+        ) from None
     set_key(document, key.strip(), value, source=f"--set ({override})")
 
 
@@ -105,7 +108,9 @@ def _explain(error: ValidationError, *, source: str, overrides: tuple[str, ...])
     problem = error.errors(include_url=False)[0]
     path, fields = _walk(problem["loc"])
     key = ".".join(path)
-    place = "--set" if any(o.partition("=")[0].strip() == key for o in overrides) else source
+    place = (
+        "--set" if any(_are_one(o.partition("=")[0].strip(), key) for o in overrides) else source
+    )
     if problem["type"] == "extra_forbidden":
         message = f"unknown key ({cut(key)}) in {place}; {nearest(path[-1], fields)}"
     elif problem["type"] == "missing":
@@ -113,6 +118,11 @@ def _explain(error: ValidationError, *, source: str, overrides: tuple[str, ...])
     else:
         message = f"key ({key}) in {place} is ({shown(problem['input'])}): {rule(problem['msg'])}"
     return ConfigError(message, source=place, key=key)
+
+
+def _are_one(key: str, other: str) -> bool:
+    """Whether two dotted keys are the same, or one is a group or list that holds the other."""
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
 
 
 def _walk(loc: tuple[int | str, ...]) -> tuple[list[str], list[str]]:

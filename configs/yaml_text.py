@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["TEXT_BYTES", "parse_yaml"]
+__all__ = ["TEXT_BYTES", "fault_of", "parse_yaml"]
 
 TEXT_BYTES = 128 * 2**10
 """The largest text that is read; the parser takes some seconds for so much."""
@@ -93,6 +93,14 @@ def parse_yaml(text: str) -> Any:
         raise yaml.YAMLError(f"a value does not fit its tag ({error})") from None
     finally:
         loader.dispose()
+
+
+def fault_of(error: Exception) -> str:
+    """Where a text is no YAML, and why, in one line."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is not None and problem:
+        return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
+    return " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
 
 
 def _count(node: yaml.Node, counted: dict[int, int]) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from reelvec.configs.errors import rule
 from reelvec.models.errors import OptionsError
 from reelvec.models.options import FamilyOptions
 
@@ -86,7 +87,7 @@ def validate_options(family: str, options: Mapping[str, Any]) -> FamilyOptions:
         lines = []
         for problem in error.errors():
             key = ".".join(str(part) for part in problem["loc"])
-            message = problem["msg"].removeprefix("Value error, ")
+            message = rule(problem["msg"])
             if problem["type"] == "extra_forbidden":
                 known = options_class.model_fields
                 message = f"no such option; there are {', '.join(known)}{_nearest(key, known)}"

@@ -1,10 +1,16 @@
 """The documents hold together: links, anchors, paths and modules they name are there."""
 
 import re
+from functools import cache
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit
 
 import pytest
+from typer.main import get_command
+
+from reelvec.configs.schema import PipelineConfig
+from reelvec.flows.commands.app import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/**/*.md")])
@@ -13,6 +19,8 @@ FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 PATH = re.compile(r"`((?:docs|tests|\.github|" + "|".join(CODE) + r")/[\w./-]+)[^`]*`")
+COMMAND = re.compile(r"`(reelvec [^`]+)`|^ *(?:\S+/)?(reelvec (?:\\\n|[^#\n])+)", re.MULTILINE)
+KEY = re.compile(r"`((?:extract|train|embed|evaluate|gate|compaction)(?:\.[a-z_]+)+)\b[^`]*`")
 MODULE = re.compile(
     r"\b((?:tests|reelvec\.(?:" + "|".join(CODE[:-1]) + r"))(?:\.[a-z_][a-z0-9_]*)+)\b"
 )
@@ -86,6 +94,50 @@ def holds(name):
         if path.exists() and re.search(rf"\b{attribute}\b", path.read_text("utf-8")):
             return True
     return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_commands_and_options_in_the_text_are_there(page):
+    """`reelvec WORDS --option`, inline or a line of a block: a command, and options it takes."""
+    for found in COMMAND.findall(page.read_text("utf-8")):
+        words = "".join(found).replace("\\\n", " ").split()[1:]
+        command = whole_command()
+        while words and words[0].strip(".,;") in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0).strip(".,;")]
+        options = {
+            name for given in command.params for name in (*given.opts, *given.secondary_opts)
+        }
+        options |= {"-h", "--help"}
+        named = {word.strip("[](),;…").partition("=")[0] for word in words if word.startswith("--")}
+        assert named <= options, f"reelvec {command.name}: {named - options}"
+        is_word = words and re.fullmatch(r"[a-z][a-z-]*", words[0])
+        assert not is_word or not hasattr(command, "commands"), f"no such command: {words[0]}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_keys_of_a_configuration_in_the_text_are_there(page):
+    files = {".json", ".tsv", ".csv", ".py", ".yaml"}
+    for key in KEY.findall(prose(page)):
+        if Path(key).suffix not in files:
+            assert is_key(key), key
+
+
+@cache
+def whole_command():
+    """`reelvec` itself, with its commands."""
+    return get_command(app)
+
+
+def is_key(dotted):
+    """Whether a run has this key: each part names a field of the group before it."""
+    kinds = [PipelineConfig]
+    for part in dotted.split("."):
+        fields = next((kind.model_fields for kind in kinds if part in kind.model_fields), None)
+        if fields is None:
+            return False
+        kind = fields[part].annotation
+        kinds = [one for one in (kind, *get_args(kind)) if hasattr(one, "model_fields")]
+    return True
 
 
 def test_every_page_is_reached_from_the_readme():

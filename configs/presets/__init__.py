@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import stat
@@ -10,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from reelvec.configs.errors import ConfigError, nearest
-from reelvec.configs.yaml_text import TEXT_BYTES, parse_yaml
+from reelvec.configs.errors import ConfigError, cut
+from reelvec.configs.yaml_text import TEXT_BYTES, fault_of, parse_yaml
 
 __all__ = [
     "PRESET_DIR",
@@ -41,10 +42,16 @@ def preset_path(name: str) -> Path:
     if name in preset_names():
         return path
     raise ConfigError(
-        f"no preset or file is called ({name}); {nearest(name, preset_names())}"
-        " `reelvec presets` lists them, and a path must end in .yaml or .yml",
+        f"no preset or file is called ({name}); {_near(name)}`reelvec presets` lists them, and a"
+        " path must end in .yaml or .yml",
         source=name,
     )
+
+
+def _near(name: str) -> str:
+    """The preset that may be meant, if one is near: all of them are too many for an error."""
+    close = difflib.get_close_matches(cut(name), preset_names(), n=1)
+    return f"did you mean ({close[0]})? " if close else ""
 
 
 def read_preset(name: str) -> dict[str, Any]:
@@ -80,7 +87,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         document = parse_yaml(_text(path))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"({path}) is not valid YAML: {error}", source=str(path)) from None
+        raise ConfigError(
+            f"({path}) is not valid YAML: {fault_of(error)}", source=str(path)
+        ) from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         words = getattr(error, "strerror", None) or str(error)
         raise ConfigError(

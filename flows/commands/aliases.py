@@ -68,7 +68,7 @@ def rollback(
 def tag(
     name: Annotated[str, typer.Argument(help="Small letters, digits, dots, dashes.")],
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="Default: what is searched.")
+        str | None, typer.Argument(metavar="RUN", help="Default: what is searched.")
     ] = None,
     store: StoreOption = None,
     why: WhyOption = "",

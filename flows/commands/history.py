@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 def history(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Only of this run, or this tag.")
+        str | None, typer.Argument(metavar="NAME", help="Only of this run, or this tag.")
     ] = None,
     store: StoreOption = None,
     limit: Annotated[int, typer.Option(min=0, help="The newest so many; 0: all.")] = 30,

@@ -159,7 +159,8 @@ def _names(videos: str, *, count: int) -> list[str]:
 
 def evaluate(
     source: Annotated[
-        str | None, typer.Argument(metavar="[PRESET|FILE.yaml]", help="Default: the last run.")
+        str | None,
+        typer.Argument(metavar="PRESET|FILE.yaml", help="Default: the run that is searched."),
     ] = None,
     store: StoreOption = None,
     run: RunOption = None,

@@ -50,6 +50,9 @@ def curves(
         return
     for point in epochs:
         point["epoch"], point["step"] = int(point["epoch"]), int(point["step"])
+    if not epochs and not trained.points:
+        say(f"Nothing was trained in the run ({found.name}): it has no curve")
+        return
     title = f"{found.name}: {len(trained.points):,} steps kept"
     print_table(title, epochs, list(trained.epochs.column_names))
     for file in files:

@@ -57,7 +57,7 @@ def inspect(file: FileArgument, as_json: JsonFlag = False) -> None:
 def import_(
     file: FileArgument,
     out: Annotated[
-        Path | None, typer.Argument(metavar="[OUT]", help="Default: FILE's name + .safetensors.")
+        Path | None, typer.Argument(metavar="OUT", help="Default: FILE's name + .safetensors.")
     ] = None,
     family: FamilyOption = None,
     force: ForceFlag = False,
@@ -95,7 +95,7 @@ def export(
     force: ForceFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write a model as the original systems read it: FILE's, or the one the last run trained."""
+    """Write a model as the original systems read it: FILE's, or that of the run that is searched."""
     from reelvec.tasks.weights.files import EXPORT_FORMATS, ExportOptions, export_file
 
     if len(paths) > 2 or (len(paths) == 2 and store is not None):

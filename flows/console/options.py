@@ -25,7 +25,10 @@ StoreOption = Annotated[
 ]
 RunOption = Annotated[
     str | None,
-    typer.Option("--run", help="A run's name, or the first digits of its identifier [the last]."),
+    typer.Option(
+        "--run",
+        help="A run's name, a tag, or the first digits of an identifier [what is searched].",
+    ),
 ]
 RunsOption = Annotated[
     list[str] | None,

@@ -58,7 +58,8 @@ def json_file(files: Mapping[str, bytes], name: str, *, remedy: str) -> dict[str
     """
     if name not in files:
         raise WeightsError(
-            f"the checkpoint has no {name} (only {', '.join(sorted(files)) or 'tensors'}); {remedy}"
+            f"the checkpoint has no {name} (files beside its tensors:"
+            f" {', '.join(sorted(files)) or 'none'}); {remedy}"
         )
     try:
         document = json.loads(files[name])

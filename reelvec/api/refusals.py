@@ -9,11 +9,13 @@ from reelvec.tasks.corpus.ledger import LedgerRow
 
 __all__ = ["why_no_frames", "why_no_report", "why_no_video"]
 
+_WHERE_IDS = "ids are as `reelvec search` and `reelvec failures` show them"
+
 
 def why_no_video(video_id: str, *, known: Collection[str], run: str) -> str:
     """The corpus has no such video; the nearest are named."""
     near = difflib.get_close_matches(str(video_id), known, n=3)
-    there = f"the nearest are {', '.join(near)}" if near else "see table('corpus_videos')"
+    there = f"the nearest are {', '.join(near)}" if near else _WHERE_IDS
     return f"no video is called ({video_id}) in the run ({run}); {there}"
 
 

@@ -177,7 +177,10 @@ class Artifact:
         """
         snapshot = self.at(number) if number is not None else self.latest()
         if snapshot is None:
-            raise MissingArtifactError(f"{self.folder} has no snapshot yet", path=self.folder)
+            raise MissingArtifactError(
+                f"{self.folder} has no snapshot yet; run the stage that makes it first",
+                path=self.folder,
+            )
         path = layout.pin(self.folder, snapshot.number)
         self.root.put_new(path, seal({"pinned": snapshot.number}))
         try:

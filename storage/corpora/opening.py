@@ -82,9 +82,7 @@ def _open_regular(path: Path) -> io.BufferedReader:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise _refused(
-            path, "no such file; put the annotation file there or correct the path"
-        ) from None
+        raise _refused(path, "no such file; put it there or correct the path") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         words = getattr(error, "strerror", None) or str(error)
         raise _refused(path, f"cannot be read ({words}); make it a readable file") from error

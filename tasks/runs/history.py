@@ -57,6 +57,7 @@ def history(store: str, *, name: str | None = None) -> list[Change]:
         name: of a run or alias, whose changes alone are listed.
 
     Raises:
+        MissingArtifactError: no run or tag was ever called so; says which there are.
         IntegrityError: a record of a run is damaged.
     """
     root = open_root(store)
@@ -69,6 +70,13 @@ def history(store: str, *, name: str | None = None) -> list[Change]:
         *_moves(root),
     ]
     chosen = [one for one in changes if name in (None, one.run, one.alias, one.identifier)]
+    if name is not None and not chosen:
+        there = dict.fromkeys(filter(None, (n for one in changes for n in (one.run, one.alias))))
+        raise MissingArtifactError(
+            f"no run or tag is called ({name}) in the store ({root.uri}); there are:"
+            f" {', '.join(there) or 'none'}",
+            path=root.uri,
+        )
     return sorted(chosen, key=lambda one: datetime.fromisoformat(one.when))
 
 

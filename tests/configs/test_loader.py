@@ -44,7 +44,9 @@ def test_override_may_switch_the_corpus_kind(tmp_path):
         ("train: {epoch: 1}", [], ["run.yaml", "(train.epoch)", "(epochs)"]),
         ("corpus: {kind: folder, videos: x, caption: y}", [], ["(corpus.caption)", "(captions)"]),
         ("corpus: {kind: folder}", [], ["(corpus.videos)", "missing"]),
-        ("corpus: {kind: fold}", [], ["(corpus)", "folder"]),
+        ("corpus: {kind: fold}", [], ["(corpus)", "kind must be one of 'folder'"]),
+        ("corpus: {videos: x}", [], ["(corpus)", "kind is missing"]),
+        ("", ["corpus.kind=fold"], ["(corpus) in --set"]),
         ("extract: {sampling: {polcy: all}}", [], ["(extract.sampling.polcy)", "(policy)"]),
         ("train: {lora: {ranks: 4}}", [], ["(train.lora.ranks)", "(rank)"]),
         ("", ["train.lora.targets=[q, in_proj]"], ["(train.lora.targets", "'in_proj'", "'c_fc'"]),
@@ -61,6 +63,9 @@ def test_override_may_switch_the_corpus_kind(tmp_path):
         ("[1, 2]", [], ["run.yaml", "list"]),
         ("name: a\nname: b", [], ["(name)", "twice", "line 2"]),
         ("a: b: c", [], ["run.yaml", "not valid YAML"]),
+        ("name: [mine\n", [], ["not valid YAML: line 2, column 1: expected ',' or ']'"]),
+        ("name: a\0", [], ["not valid YAML", "position 7"]),
+        ("", ["name=[mine"], ["--set (name=[mine): line 1, column 6: expected ',' or ']'"]),
     ],
 )
 def test_complaints_name_file_key_and_nearest(tmp_path, text, overrides, parts):
@@ -68,6 +73,15 @@ def test_complaints_name_file_key_and_nearest(tmp_path, text, overrides, parts):
         load(write(tmp_path, text), overrides=overrides)
     for part in parts:
         assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_preset_is_named_as_a_preset_and_not_among_seventy():
+    with pytest.raises(ConfigError, match=r"did you mean \(demo\)\? `reelvec presets` lists"):
+        load("dem")
+    with pytest.raises(ConfigError, match=r"\(nothing-near\); `reelvec presets` lists") as caught:
+        load("nothing-near")
+    assert len(str(caught.value)) < 200
 
 
 def test_yaml_cannot_execute_code(tmp_path):

@@ -2,11 +2,13 @@
 
 import importlib.metadata
 import json
+from types import SimpleNamespace
 
 import pytest
 from typer.main import get_command
 
 from reelvec.flows.commands.app import app
+from reelvec.tasks.training.exports import Curves
 from tests.support.command_line import typed
 
 WORDS = {
@@ -55,6 +57,18 @@ def test_json_is_one_document_and_nothing_else(reelvec, empty_store):
     for words in (["presets"], ["status"], ["verify"], ["repair"], ["doctor"]):
         _, out, _ = reelvec(*words, "--json")
         json.loads(out)
+
+
+def test_optional_arguments_stand_in_one_pair_of_brackets(reelvec):
+    for words in (["evaluate"], ["history"], ["tag"], ["weights", "import"]):
+        assert "[[" not in reelvec(*words, "-h")[1]
+
+
+def test_curves_of_a_run_that_trained_nothing_are_said(reelvec, monkeypatch):
+    bare = SimpleNamespace(name="bare", curves=Curves((), ()))
+    store = SimpleNamespace(run=lambda _: bare)
+    monkeypatch.setattr("reelvec.flows.commands.training.opened_store", lambda _: store)
+    assert reelvec("curves") == (0, "Nothing was trained in the run (bare): it has no curve\n", "")
 
 
 def test_an_empty_store_has_nothing(reelvec, empty_store):

@@ -22,7 +22,7 @@ def test_unknown_names_tell_the_nearest():
 
 
 def test_values_out_of_range_are_named():
-    with pytest.raises(OptionsError, match=r"clip4clip\.sim_header: .*given 'max'"):
+    with pytest.raises(OptionsError, match=r"clip4clip\.sim_header: it must be 'm.*given 'max'"):
         validate_options("clip4clip", {"sim_header": "max"})
     with pytest.raises(OptionsError, match="cross_num_hidden_layers"):
         validate_options("clip4clip", {"cross_num_hidden_layers": 0})

@@ -166,7 +166,8 @@ def _check_header(
         raise refused(
             at,
             f"no column names the video (the columns are: {listed or 'none'}); map one,"
-            f" e.g. --set corpus.columns.video_id={near}, or path={path}",
+            f" e.g. --set corpus.columns.video_id={near}, or"
+            f" --set corpus.columns.path={path}",
         )
 
 

@@ -275,7 +275,7 @@ def test_every_known_extension_is_found(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "line", "message"),
     [
-        ("c.csv", "clip,caption\na,x\n", 2, "no column names the video"),
+        ("c.csv", "clip,caption\na,x\n", 2, "or --set corpus.columns.path="),
         ("c.csv", "video_id,captoin\na,x\n", 2, "did you mean 'captoin'?"),
         ("c.csv", "video_id,caption\na,x,y\n", 2, "3 values for 2 columns"),
         ("c.csv", 'video_id,caption\na,"x\nb,y\n', 2, "a quote that opens here is never closed"),

@@ -121,3 +121,5 @@ def test_history_says_what_when_by_which_run_and_why(made):
     assert back.tables == f"{made.embeddings.artifact.fingerprint[:8]}@1"
     assert [one.what for one in history(where, name="paper")] == ["tagged", "removed"]
     assert len(read_table(made.embeddings, "videos")) == 6
+    with pytest.raises(MissingArtifactError, match=r"called \(nobody\).* there are: .*nightly"):
+        history(where, name="nobody")
