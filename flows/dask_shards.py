@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from distributed import Client, Future, as_completed
+from distributed import Client, as_completed
 from distributed.scheduler import KilledWorker
 
 from reelvec.storage.errors import ReelvecError
 from reelvec.tasks.shards import Shard, ShardReceipt
 
-__all__ = ["GPU", "result_of", "wants_gpu", "work_on", "workers_of"]
+__all__ = ["GPU", "results_of", "wants_gpu", "work_on", "workers_of"]
 
 GPU = "GPU"
 """The resource that a worker names by `dask worker --resources GPU=1`."""
@@ -59,38 +59,39 @@ def work_on(
     shards: Sequence[Shard[Any]],
     *,
     device: str,
-) -> Iterator[Future[ShardReceipt]]:
-    """Give the shards to workers, and yield their futures as they are done.
+) -> Iterator[ShardReceipt]:
+    """Give the shards to workers, and yield what each came to as it is done.
+
+    What is done by now is fetched together: one request, however many ended while it was away.
 
     Args:
         client: of the cluster.
         work: done to each.
         shards: in the order they are begun in.
         device: that the work computes on.
+
+    Raises:
+        ReelvecError: worker after worker died at a shard.
     """
     resources: Mapping[str, float] = _gpu_resources(client, device) if shards else {}
     left, held = iter(shards), set[Any]()
     done = as_completed()  # type: ignore[no-untyped-call]
     try:
         while True:
-            room = _most_held(client) - len(held) if _may_refill(held) else 0
-            some = list(islice(left, max(0, room)))
+            room = _most_held(client) - len(held)
+            # now and then: shards that are sent together cost less than one by one
+            some = list(islice(left, room)) if room >= LEAST_HELD // 4 or not held else []
             if some:
                 begun = client.map(work, some, pure=False, resources=dict(resources))
                 held.update(begun)
                 done.update(begun)  # type: ignore[no-untyped-call]
             if not held:
                 return
-            future = next(done)
-            held.remove(future)
-            yield future
+            finished = done.next_batch()  # type: ignore[no-untyped-call]
+            held.difference_update(finished)
+            yield from results_of(client, finished)
     finally:
         client.cancel(list(held))  # type: ignore[no-untyped-call]
-
-
-def _may_refill(held: set[Any]) -> bool:
-    """Now and then: shards that are sent together cost less than one by one."""
-    return len(held) % (LEAST_HELD // 4) == 0
 
 
 def _most_held(client: Client) -> int:
@@ -98,14 +99,14 @@ def _most_held(client: Client) -> int:
     return max(LEAST_HELD, HELD_A_THREAD * sum(threads.values()))
 
 
-def result_of(future: Any) -> ShardReceipt:
-    """The receipt of a shard that is done.
+def results_of(client: Any, futures: Sequence[Any]) -> list[ShardReceipt]:
+    """What these shards, which are done, came to.
 
     Raises:
-        ReelvecError: worker after worker died at it.
+        ReelvecError: worker after worker died at one of them.
     """
     try:
-        receipt: ShardReceipt = future.result()
+        receipts: list[ShardReceipt] = client.gather(list(futures))
     except KilledWorker as error:
         raise ReelvecError(
             f"{error.allowed_failures + 1} Dask workers died, one after the other, at the same"
@@ -114,4 +115,4 @@ def result_of(future: Any) -> ShardReceipt:
             " Where machines are taken away at any time, start the scheduler with"
             " DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=100"
         ) from error
-    return receipt
+    return receipts

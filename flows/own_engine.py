@@ -105,10 +105,9 @@ def _in_threads(
 def _on_dask(
     client: Any, work: Work, shards: Sequence[Shard[Any]], *, device: str
 ) -> Iterator[ShardReceipt]:
-    from reelvec.flows.dask_shards import result_of, work_on
+    from reelvec.flows.dask_shards import work_on
 
-    for future in work_on(client, work, shards, device=device):
-        yield result_of(future)
+    yield from work_on(client, work, shards, device=device)
 
 
 def _attempt(

@@ -44,7 +44,7 @@ class Work:
     def map(
         self, title: str, function: ShardFunction, *, device: str = "cpu", **shared: object
     ) -> list[Receipt]:
-        """Call the function once a shard, and read back the receipts they committed.
+        """Call the function once a shard; the receipts they committed.
 
         They come in the order of the plan, whoever was done first: parts are published in it, and
         later stages plan their shards by it.
@@ -61,9 +61,11 @@ class Work:
         show = self._engine.progress(title)
         with stage_progress(title, total=total, unit=self._unit, show=show) as progress:
             for done in self._engine.map(function, target, shards, shared=shared, device=device):
-                receipts.append(artifact.receipt(done.receipt))
+                artifact.keep(done.receipt)
+                receipts.append(done.receipt)
                 for what, spent in done.spent.items():
                     self._spent[what] = self._spent.get(what, 0.0) + spent
-                progress.advance(done.done, failed=done.failed)
+                counts = done.receipt.counts
+                progress.advance(counts.planned, failed=counts.quarantined)
         places = {(shard.table, shard.name): place for place, shard in enumerate(shards)}
         return sorted(receipts, key=lambda receipt: places[receipt.table, receipt.shard])

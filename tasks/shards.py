@@ -76,20 +76,15 @@ class PartContents:
 class ShardReceipt:
     """What a shard's task gives back: small and picklable; the store holds the rest."""
 
-    receipt: str
-    """Path of the part's receipt below the artifact's folder."""
-    done: int
-    """Items that were worked on."""
-    failed: int
-    """Those of them that are quarantined."""
+    receipt: Receipt
+    """Of the part, as it was committed: whoever hears of the shard asks the store for nothing."""
     spent: Mapping[str, float] = field(default_factory=dict)
     """Seconds by what they went to; empty: not measured, or there already."""
 
     @classmethod
     def of(cls, receipt: Receipt, *, spending: Spending | None = None) -> ShardReceipt:
         """Of the receipt in the store."""
-        counts, spent = receipt.counts, spending.seconds if spending else {}
-        return cls(receipt.path, done=counts.planned, failed=counts.quarantined, spent=spent)
+        return cls(receipt, spent=spending.seconds if spending else {})
 
 
 def make_shards(

@@ -262,13 +262,20 @@ class Artifact:
         cached = self._receipts.get(path)
         if cached is None:
             cached = read_receipt(self.root, self.folder, path)
-            if self._cached_inputs > _CACHED_INPUTS:
-                self._receipts, self._cached_inputs = {}, 0
-            self._receipts[path] = cached
-            if cached.path == path:  # it speaks of its own part
-                self.keys.learn(cached.part, cached.keys)
-            self._cached_inputs += len(cached.outcomes)
+            self._cache(path, cached)
         return cached
+
+    def keep(self, receipt: Receipt) -> None:
+        """Have a receipt that its writer gave at hand, as if it had been read."""
+        self._cache(receipt.path, receipt)
+
+    def _cache(self, path: str, receipt: Receipt) -> None:
+        if self._cached_inputs > _CACHED_INPUTS:
+            self._receipts, self._cached_inputs = {}, 0
+        self._receipts[path] = receipt
+        if receipt.path == path:  # it speaks of its own part
+            self.keys.learn(receipt.part, receipt.keys)
+        self._cached_inputs += len(receipt.outcomes)
 
     def verified_path(self, part: str, *, size: int, checksum: str) -> Path:
         """A local file with the bytes of `part`, verified the first time it is asked for.

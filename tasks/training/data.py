@@ -12,7 +12,6 @@ import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,11 +19,13 @@ from reelvec.configs.schema import ModelConfig
 from reelvec.models.sampling.seen import SeenFrames
 from reelvec.storage.frames.contract import FrameSource
 
-__all__ = ["ClipBatch", "ClipLoader", "seen_in_evaluation", "seen_in_training"]
+__all__ = ["TOGETHER", "ClipBatch", "ClipLoader", "seen_in_evaluation", "seen_in_training"]
 
 _BUFFERS = 2
 _AHEAD = 4
 """Batches that a source is told of, the one that is gathered among them."""
+TOGETHER = 4
+"""Clips that are gathered in one call: enough to hide what a call costs."""
 _CPU = torch.device("cpu")
 
 
@@ -161,11 +162,15 @@ class ClipLoader:
             ready.put(error)
 
     def _gather(self, keys: Sequence[str], seen: SeenFrames, out: Tensor) -> ClipBatch:
-        stored = zip(keys, self._source.lengths(keys), strict=True)
-        picks: list[np.ndarray] = [seen.picks(int(n), clip=key) for key, n in stored]
-        self._source.gather(keys, picks=picks, out=out.numpy())
-        used = torch.tensor([len(pick) for pick in picks])
-        mask = (torch.arange(self._max_frames) < used[:, None]).long()
+        """A few clips at a time: what a far source holds of them makes room for others at once."""
+        frames, used = out.numpy(), []
+        for start in range(0, len(keys), TOGETHER):
+            some = keys[start : start + TOGETHER]
+            stored = zip(some, self._source.lengths(some), strict=True)
+            picks = [seen.picks(int(n), clip=key) for key, n in stored]
+            self._source.gather(some, picks=picks, out=frames[start : start + TOGETHER])
+            used += map(len, picks)
+        mask = (torch.arange(self._max_frames) < torch.tensor(used)[:, None]).long()
         return ClipBatch(out, mask.pin_memory() if self._pinned else mask)
 
     def _copied(self, batch: ClipBatch) -> ClipBatch:

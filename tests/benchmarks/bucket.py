@@ -8,8 +8,8 @@ Whole parts: what a reader does that knows no ranges, some batches of it.
 A busy machine bends wall clocks, the more the more threads a row has, and hides latency behind its
 own slowness. So what a free machine sees is told from what a busy one does not bend: the CPU
 seconds of a clip, by range those of the threads that fetch apart, and how many clips the cache
-holds beyond a batch. These are on their way while the batch is gathered, 64 at most; the next batch
-waits for what is left of 20 ms after so many clips were gathered.
+holds. Four clips, gathered, make room at once for the next four, so that all others are on their
+way meanwhile, 64 at most: so many come in 20 ms and the time that four are gathered in, no more.
 
 Beside it, where they are installed (pip install pylance mosaicml-streaming), the same bytes in
 Lance (rows taken by number) and in MosaicML streaming (its own shuffle, whole shards into its
@@ -34,7 +34,7 @@ from reelvec.storage.frames.formats import open_writer
 from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.places.part_cache import CacheOptions, PartCache
 from reelvec.storage.records import Outcome
-from reelvec.tasks.training.data import ClipLoader
+from reelvec.tasks.training.data import TOGETHER, ClipLoader
 from tests.benchmarks._rivals_in_buckets import (
     BATCH,
     Batches,
@@ -162,16 +162,14 @@ def our_rows(
 
 def free_machine(local: Row, far: Row, fetch_ms: float, held: float) -> str:
     """What a machine that does nothing else sees, in words."""
-    beyond = min(rows.AT_ONCE, max(0.0, held - BATCH))
+    coming = min(rows.AT_ONCE, max(1.0, held - TOGETHER))
 
     def of_local(clip_ms: float) -> float:
-        waits = max(0.0, 1000 * LATENCY - beyond * clip_ms)
-        return BATCH * local.cpu_ms / (BATCH * clip_ms + waits)
+        return local.cpu_ms / max(clip_ms, (1000 * LATENCY + TOGETHER * clip_ms) / coming)
 
     return (
-        f"Beyond a batch the cache holds {beyond:.0f} clips; of local one core sees"
-        f" {of_local(far.cpu_ms):.2f}, with a second for the fetching"
-        f" {of_local(max(far.cpu_ms - fetch_ms, fetch_ms)):.2f}"
+        f"The cache holds {held:.0f} clips; of local one core sees {of_local(far.cpu_ms):.2f}, with"
+        f" a second for the fetching {of_local(max(far.cpu_ms - fetch_ms, fetch_ms)):.2f}"
     )
 
 

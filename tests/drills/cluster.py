@@ -38,6 +38,7 @@ CORPUS = f"{{kind: folder, videos: {VIDEOS}, captions: {VIDEOS}/captions.csv}}"
 STAGES = {"extract": "frames", "train": "", "embed": "embeddings"}
 """Stages that a machine is lost in, and what their parts are of; a training says its steps."""
 SECONDS = 1200.0  # the machine may be shared
+LOOK_SECONDS, MEMORY_SECONDS = 0.2, 2.0
 WORKERS = 2
 UNTRAINED = ("train.epochs=0", "train.nodes=1")
 DASK = {"DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
@@ -182,14 +183,14 @@ def dask(*words):
 
 
 class looking:
-    """Looks at the memory of machines twice a second while the block runs."""
+    """Looks at the memory of machines now and then while the block runs: looking costs, too."""
 
     def __init__(self, machines):
         self._machines, self._over = machines, threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def _look(self):
-        while not self._over.wait(0.5):
+        while not self._over.wait(MEMORY_SECONDS):
             for machine in list(self._machines):
                 machine.look()
 
@@ -202,12 +203,12 @@ class looking:
 
 
 def wait(happened, machine, what):
-    """Until it has happened, while the machine is at work."""
+    """Until it has happened, while the machine is at work; who asks takes part of the server."""
     until = time.monotonic() + SECONDS
     while not happened():
         must(machine.process.poll() is None, f"ended before {what}: {machine.said}")
         must(time.monotonic() < until, f"no {what} in {SECONDS:.0f} s: {machine.said}")
-        time.sleep(0.02)
+        time.sleep(LOOK_SECONDS)
 
 
 def upload(folder):

@@ -1,5 +1,6 @@
 """Shards on a Dask cluster, its workers in this process: a window, GPUs, workers that die."""
 
+import time
 from functools import partial
 from types import SimpleNamespace
 
@@ -9,11 +10,13 @@ from distributed.scheduler import KilledWorker
 
 from reelvec.configs.schema import ModelConfig, TrainConfig
 from reelvec.flows import dask_shards, dask_training
-from reelvec.flows.dask_shards import result_of, work_on, workers_of
+from reelvec.flows.dask_shards import results_of, work_on, workers_of
 from reelvec.flows.dask_training import run_on_dask, where_to_train
 from reelvec.flows.own_engine import open_own_engine
 from reelvec.flows.prefect_engine import PrefectEngine
+from reelvec.storage.commits.receipts import Receipt
 from reelvec.storage.errors import ReelvecError
+from reelvec.storage.records import Outcome
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.shards import Shard, ShardReceipt
 from reelvec.tasks.training.running import run_here
@@ -39,15 +42,22 @@ def cluster():
 
 
 def where(target, shard, **shared):
-    return ShardReceipt(f"{get_worker().name} {shard.name}", done=1, failed=0)
+    part = f"parts/{get_worker().name}-{shard.name}.arrow"
+    receipt = Receipt(part, "videos", shard.name, 1, 1, "0", outcomes=(Outcome(shard.name),))
+    return ShardReceipt.of(receipt)
+
+
+def worker_of(done):
+    return done.receipt.part.removeprefix("parts/").partition("-")[0]
 
 
 def run(cluster, device):
     """The workers that had the shards."""
     with open_own_engine(threads=1, dask_address=cluster.scheduler_address) as engine:
         found = list(engine.map(where, TARGET, SHARDS, shared={}, device=device))
-    assert sorted(int(r.receipt.split()[1]) for r in found) == list(range(40)), "each once"
-    return {receipt.receipt.split()[0] for receipt in found}
+    assert sorted(int(r.receipt.shard) for r in found) == list(range(40)), "each once"
+    assert all(r.receipt.outcomes == (Outcome(r.receipt.shard),) for r in found), "whole"
+    return set(map(worker_of, found))
 
 
 def test_what_wants_a_gpu_goes_to_the_workers_that_name_one(cluster):
@@ -61,7 +71,7 @@ def test_prefects_task_runs_do_too(cluster):
         for device, wanted in (("cpu", {PLAIN, GPU}), ("cuda", {GPU})):
             with engine._on(device):
                 futures = client.map(partial(where, None), SHARDS, pure=False)
-            assert {r.receipt.split()[0] for r in client.gather(futures)} == wanted
+            assert set(map(worker_of, client.gather(futures))) == wanted
 
 
 def test_workers_are_known_whatever_the_clients_heartbeat_has_last_heard(cluster, monkeypatch):
@@ -102,15 +112,30 @@ def test_the_scheduler_holds_a_window_of_the_shards(cluster, monkeypatch):
     monkeypatch.setattr(dask_shards, "HELD_A_THREAD", 1)
     seen, held = 0, []
     with Client(cluster) as client:
-        for future in work_on(client, partial(where, TARGET), SHARDS, device="cpu"):
+        for done in work_on(client, partial(where, TARGET), SHARDS, device="cpu"):
             held.append(len(cluster.scheduler.tasks))
-            seen += future.result().done
+            seen += done.receipt.counts.planned
     assert seen == len(SHARDS) and max(held) <= 8 + 2  # and those that are on their way out
 
 
+def test_what_is_done_by_now_is_fetched_in_one_request(cluster, monkeypatch):
+    asked, gather = [], Client.gather
+    monkeypatch.setattr(
+        Client, "gather", lambda self, some: asked.append(len(some)) or gather(self, some)
+    )
+    with Client(cluster) as client:
+        found = work_on(client, partial(where, TARGET), SHARDS, device="cpu")
+        first = next(found)
+        while any(state.status == "pending" for state in client.futures.values()):
+            time.sleep(0.01)
+        rest = list(found)
+    assert len([first, *rest]) == sum(asked) == len(SHARDS)
+    assert len(asked) < len(SHARDS) // 2, "not one by one"
+
+
 def test_a_shard_that_ends_its_workers_is_said():
-    def fail():
+    def fail(futures):
         raise KilledWorker("shard", SimpleNamespace(address="tcp://10.0.0.1:1"), 3)
 
     with pytest.raises(ReelvecError, match=r"4 Dask workers died.*10.0.0.1:1; see their logs"):
-        result_of(SimpleNamespace(result=fail))
+        results_of(SimpleNamespace(gather=fail), [])

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 from reelvec.flows.work import Work
+from reelvec.storage.commits.receipts import Receipt
 from reelvec.tasks.shards import Shard, ShardReceipt
 
 
@@ -14,15 +15,12 @@ class Backwards:
 
     def map(self, function, target, shards, *, shared, device):
         for shard in reversed(shards):
-            yield ShardReceipt(receipt=f"{shard.table} {shard.name}", done=1, failed=0)
+            yield ShardReceipt.of(Receipt("parts/p.arrow", shard.table, shard.name, 1, 1, "0"))
 
 
 def test_receipts_are_in_the_order_of_the_plan():
-    def receipt(path):
-        table, shard = path.split()
-        return SimpleNamespace(table=table, shard=shard)
-
-    artifact = SimpleNamespace(receipt=receipt)
+    kept = []
+    artifact = SimpleNamespace(keep=kept.append)  # and nothing that reads
     session = SimpleNamespace(find=lambda kind, fingerprint: artifact)
     target = SimpleNamespace(kind="corpus", fingerprint="f")
     names = [("videos", "b"), ("videos", "a"), ("captions", "b")]
@@ -30,3 +28,4 @@ def test_receipts_are_in_the_order_of_the_plan():
     work = Work(session, Backwards(), target, shards, unit="videos")
     found = work.map("ingest", lambda: None)
     assert [(one.table, one.shard) for one in found] == names
+    assert sorted(map(id, kept)) == sorted(map(id, found)), "and not read again"

@@ -26,7 +26,7 @@ def run(function, shards=SHARDS, **shared):
 
 def test_every_shard_is_worked_on_once_with_what_is_shared():
     def work(target, shard, *, extra):
-        return ShardReceipt(f"{target.root} {shard.name} {extra}", done=1, failed=0)
+        return ShardReceipt(f"{target.root} {shard.name} {extra}")
 
     assert sorted(run(work, extra="more")) == [f"nowhere {n} more" for n in range(6)]
 
@@ -39,7 +39,7 @@ def test_what_fails_is_tried_twice_more_and_told(failures, calls, capsys):
         tried.append(shard.name)
         if len(tried) <= failures:
             raise OSError("the disk is\ntired")
-        return ShardReceipt("done", done=1, failed=0)
+        return ShardReceipt("done")
 
     if failures < calls:
         assert run(work, SHARDS[:1]) == ["done"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import pickle
+import threading
 from pathlib import Path
 
 import pytest
@@ -261,6 +262,42 @@ def test_a_part_that_vanished_is_not_published(root: Root, artifact: Artifact) -
     with pytest.raises(CommitError, match="redo shard 00000"):
         artifact.publish(add=[receipt])
     assert artifact.latest() is None
+
+
+class Far(LocalRoot):
+    """Answers whether a receipt is there when another one is asked after, too."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.copies_limit = 1 << 30
+        self.both = threading.Barrier(2, timeout=30)
+
+    def exists(self, path: str) -> bool:
+        if "/receipts/" in path:
+            self.both.wait()
+        return super().exists(path)
+
+
+def test_what_is_far_away_is_asked_after_side_by_side(tmp_path: Path) -> None:
+    root = Far(tmp_path / "store")
+    artifact = Artifact.open(root, kind="frames", identity=IDENTITY)
+    first, second = write_part(artifact, ok("a")), write_part(artifact, ok("b"), shard="00001")
+    snapshot = artifact.publish(add=[first, second])
+    assert rows_in_force(snapshot) == ok("a", "b")
+    third, fourth = write_part(artifact, ok("c")), write_part(artifact, ok("d"), shard="00003")
+    root.delete(f"{artifact.folder}/{fourth.part}")
+    with pytest.raises(CommitError, match="redo shard 00003"):
+        artifact.publish(add=[third, fourth])
+    latest = artifact.latest()
+    assert latest is not None and latest.number == snapshot.number
+
+
+def test_a_receipt_that_its_writer_gave_is_not_read(artifact: Artifact, root: Root) -> None:
+    receipt = write_part(artifact, ok("a"))
+    assert Artifact.of(artifact.publish(add=[receipt])) is artifact
+    artifact.keep(receipt)
+    root.delete(f"{artifact.folder}/{receipt.path}")
+    assert artifact.receipt(receipt.path) is receipt
 
 
 # -- orphans ---------------------------------------------------------------------------------

@@ -1,10 +1,12 @@
 """Clips of a remote store by byte range: what whole parts give, in bounded memory, or the whole."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from reelvec.models.sampling.seen import SeenFrames
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import IntegrityError
 from reelvec.storage.frames import rows
@@ -13,6 +15,7 @@ from reelvec.storage.frames.formats import open_writer
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.records import Outcome
+from reelvec.tasks.training.data import ClipLoader
 
 KEYS = [f"{number:032x}" for number in range(12)]
 
@@ -153,4 +156,31 @@ def test_what_is_next_is_begun_as_soon_as_another_was_read_and_nothing_twice(tmp
             reader.frames(key)
         assert {key for _, key in held} >= set(next_ones), "without being told again"
     assert len(root.ranges) == 9 + 3 + 1, "a range a clip, an end a part, one schema"
+    reader.close()
+
+
+def test_a_batch_makes_room_for_the_next_one_before_it_is_whole(tmp_path, monkeypatch):
+    root = RemoteRoot(tmp_path)
+    snapshot = store(root, payload="raw", native=False)
+    root.copies_limit = 8 * snapshot.parts("frames")[0].entry.bytes // 3  # of nine clips, eight
+    reader = FrameReader(snapshot)
+    eighth, ninth = reader.keys[7:]
+    begun, fetch = threading.Event(), rows._Part.clip
+
+    def fetched(part, key):
+        if key == ninth:
+            begun.set()
+        elif key == eighth:  # it comes once the last one is on its way
+            assert begun.wait(30), "nothing made room"
+        return fetch(part, key)
+
+    monkeypatch.setattr(rows._Part, "clip", fetched)
+    seen = SeenFrames(max_frames=4)
+    loader = ClipLoader(reader, max_frames=4, image_size=16)
+    batches = loader.batches([reader.keys[:8], reader.keys[8:]], seen=seen)
+    found = np.concatenate([batch.frames.numpy() for batch in batches])
+    for frames, key in zip(found, reader.keys, strict=True):
+        wanted = clip_of(int(key, 16), native=False).frames
+        np.testing.assert_array_equal(frames[: len(wanted)], wanted)
+    assert root.whole == []
     reader.close()
