@@ -98,12 +98,21 @@ class NaFlex(ClipEncoder):
         encoder: Any = self.encoder
         return unit(vector_of(encoder.get_text_features(ids)))
 
+    def clip_tokens(self, frames: int, *, size: tuple[int, int]) -> int:
+        """Patches of all frames."""
+        return frames * math.prod(grid_of(*size, patches=self._patches, patch=self._patch))
+
     def encode_clip(self, clip: Clip) -> VideoFeatures:
         """`embedding` [1, D], unit."""
-        self.frame_count.check(len(clip.frames))
+        return self.encode_clips([clip])
+
+    def encode_clips(self, clips: Sequence[Clip]) -> VideoFeatures:
+        """`embedding` [V, D], unit: all frames of all clips are one batch of pictures."""
+        self.frame_count.check(len(clips[0].frames))
         encoder: Any = self.encoder
-        rows, columns = grid_of(*clip.size, patches=self._patches, patch=self._patch)
-        values = self._values(clip.frames, size=(rows * self._patch, columns * self._patch))
+        rows, columns = grid_of(*clips[0].size, patches=self._patches, patch=self._patch)
+        size = (rows * self._patch, columns * self._patch)
+        values = torch.cat([self._values(clip.frames, size=size) for clip in clips])
         count = len(values)
         parts = values.reshape(count, 3, rows, self._patch, columns, self._patch)
         patches = parts.permute(0, 2, 4, 3, 5, 1).reshape(count, rows * columns, -1)
@@ -113,8 +122,9 @@ class NaFlex(ClipEncoder):
             pixel_attention_mask=torch.ones(patches.shape[:2], dtype=torch.int32, device=device),
             spatial_shapes=torch.tensor([[rows, columns]] * count, device=device),
         )
-        ones = torch.ones(1, count, dtype=torch.int64, device=device)
-        return VideoFeatures({"embedding": pool(vector_of(found)[None], ones)})
+        vectors = vector_of(found).reshape(len(clips), count // len(clips), -1)
+        ones = torch.ones(vectors.shape[:2], dtype=torch.int64, device=device)
+        return VideoFeatures({"embedding": pool(vectors, ones)})
 
     def _values(self, frames: Tensor, *, size: tuple[int, int]) -> Tensor:
         """Frames uint8 [T, H, W, 3] as normalised [T, 3, h, w], resized by Pillow."""
