@@ -71,7 +71,7 @@ class Qwen3VLEmbedding(ClipEncoder, Shortened):
             WeightsError: files it cannot be built from, or of the chat model or the reranker.
         """
         contents = unpacked(files)
-        own = _own_input(contents)
+        own = self.own_input(contents)
         config = json_file(contents, "config.json", remedy="take the checkpoint's own")
         width = number_of(config, "text_config", "hidden_size", default=4096)
         super().__init__(
@@ -92,8 +92,25 @@ class Qwen3VLEmbedding(ClipEncoder, Shortened):
 
     @classmethod
     def own_input(cls, files: Mapping[str, bytes]) -> OwnInput:
-        """What a checkpoint's unpacked small files say of frames; see `kinds.own_input_of`."""
-        return _own_input(files)
+        """What a checkpoint's unpacked small files say of frames; see `kinds.own_input_of`.
+
+        Raises:
+            WeightsError: the chat model or the reranker, which have the same type.
+        """
+        if "modules.json" not in files:
+            raise WeightsError(
+                f"model_type 'qwen3_vl' without modules.json is the {' or the '.join(_OTHERS)}"
+                " model, not the embedding one; give the embedding model's folder with its own"
+                " modules.json (a reranker is given to `reelvec search --rerank`)"
+            )
+        return replace(
+            OWN_FRAMES,
+            options={
+                "text_instruction": INSTRUCTION,
+                "video_instruction": INSTRUCTION,
+                "wrapper": "bare",
+            },
+        )
 
     @classmethod
     def adopt(cls, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -184,28 +201,6 @@ def _last(encoder: Any, ids: Tensor, mask: Tensor, **seen: Tensor) -> Tensor:
     rows = torch.arange(len(ids), device=ids.device)
     last: Tensor = states.last_hidden_state[rows, mask.sum(dim=1) - 1]
     return last
-
-
-def _own_input(files: Mapping[str, bytes]) -> OwnInput:
-    """What a checkpoint's unpacked small files say of frames.
-
-    Raises:
-        WeightsError: the chat model or the reranker, which have the same type.
-    """
-    if "modules.json" not in files:
-        raise WeightsError(
-            f"model_type 'qwen3_vl' without modules.json is the {' or the '.join(_OTHERS)} model,"
-            " not the embedding one; give the embedding model's folder with its own modules.json"
-            " (a reranker is given to `reelvec search --rerank`)"
-        )
-    return replace(
-        OWN_FRAMES,
-        options={
-            "text_instruction": INSTRUCTION,
-            "video_instruction": INSTRUCTION,
-            "wrapper": "bare",
-        },
-    )
 
 
 def without_head(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -26,7 +26,7 @@ SHARE = {"naflex": 256, "qwen3_vl": 2048, "embedding_gemma2": 512}
 """The kinds whose clips share calls, and a budget of tokens for a few of the clips here."""
 KINDS = ("naflex", "videoprism", "qwen3_vl", *HEARS)
 OFF = {"embedding_gemma2": 0.2}
-"""In bf16, of the largest number of a vector, which is a mean over all tokens; 0.05 of the others."""
+"""In bf16, of the largest number of a vector, here a mean over all tokens; 0.05 of the others."""
 
 
 class Held:
