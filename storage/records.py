@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ __all__ = [
     "clip_key",
     "records_from_table",
     "records_to_table",
+    "window_of",
 ]
 
 
@@ -27,6 +29,7 @@ R = TypeVar("R")
 
 _SAME_TIME_SECONDS = 0.0005
 """Times closer than this are one, as they are where frames are chosen."""
+_NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,14 @@ def clip_key(
         return content_hash
     end = "" if end_seconds is None else _seconds(end_seconds)
     return f"{content_hash}@{_seconds(start_seconds or 0)}-{end}"
+
+
+def window_of(key: str) -> tuple[float, float | None]:
+    """(start, end) seconds of a `clip_key`; of a whole file (0, None), as of any other name."""
+    found = re.search(rf"@({_NUMBER})-({_NUMBER})?$", key)
+    if found is None:
+        return 0.0, None
+    return float(found[1]), float(found[2]) if found[2] else None
 
 
 def _seconds(time: float) -> str:

@@ -18,7 +18,7 @@ __all__ = ["DEAF", "Frozen", "FrozenOptions"]
 
 DEAF = (
     "model.options.hears: these weights hear nothing; set model.options={}, or give PE-AV's"
-    " (model_type pe_audio_video)"
+    " (model_type pe_audio_video) or EmbeddingGemma-2's with its audio_config"
 )
 """Why `hears` is refused."""
 
@@ -36,7 +36,7 @@ class FrozenOptions(FamilyOptions):
     """Whether a pair of marks stands around a clip's blocks, as transformers 5 leaves it."""
 
     hears: bool = False
-    """Vectors of sound beside those of pictures, of a checkpoint that hears (PE-AV)."""
+    """Vectors of sound beside those of pictures: of PE-AV and EmbeddingGemma-2."""
 
     def check_none(self, name: str) -> None:
         """Refuse any of them, of a model that has none.

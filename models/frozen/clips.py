@@ -1,13 +1,14 @@
 """Encoders that see a clip as a clip: frames in time, not a mean of single ones.
 
-The family says how many frames it takes, exactly or at most. One clip is encoded a call: each is
-10^11 to 10^13 multiply-accumulates, which fill a device alone, clips differ in size and length, and
-so no vector can depend on another clip.
+The family says how many frames it takes, exactly or at most. Clips share a call where they are of
+one number of frames and one size, so none is padded with frames, and where the family's memory
+allows it; a vector never depends on another clip.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,15 @@ from reelvec.models.features import EMBEDDING, Column, Columns, TextFeatures, Vi
 from reelvec.models.frozen.clip import FrozenOptions
 from reelvec.models.frozen.input import FrameCount, OwnInput
 
-__all__ = ["Clip", "ClipEncoder", "FrameCount", "cut_width", "resized", "tokens_of"]
+__all__ = [
+    "Clip",
+    "ClipEncoder",
+    "FrameCount",
+    "cut_width",
+    "padded_with_zeros",
+    "resized",
+    "tokens_of",
+]
 
 _PADDING = -1
 """In place of a token: no tokenizer's id, so that a caption cannot write it."""
@@ -36,6 +45,8 @@ class Clip:
         frames: uint8 [T, H, W, 3], RGB.
         seconds: float64 [T], when they are shown.
         size: (height, width) of the decoded pictures, of which `frames` may be a smaller form.
+        start: seconds into the file at which the clip begins.
+        length: of the clip, seconds; 0: not known.
         sound: float32 [N], one channel at the rate the model hears; None: the clip has none, or the
             model hears nothing.
     """
@@ -43,6 +54,8 @@ class Clip:
     frames: Tensor
     seconds: Tensor
     size: tuple[int, int]
+    start: float = 0.0
+    length: float = 0.0
     sound: Tensor | None = None
 
 
@@ -111,6 +124,20 @@ class ClipEncoder(RetrievalModel):
             InputError: not as many frames as the model takes.
         """
 
+    def encode_clips(self, clips: Sequence[Clip]) -> VideoFeatures:
+        """Features [V, ...] of clips of one number of frames and one size; here, one by one."""
+        return VideoFeatures.cat([self.encode_clip(clip) for clip in clips])
+
+    def clip_tokens(self, frames: int, *, size: tuple[int, int]) -> int | None:
+        """Tokens of a clip that shares a call with others of its shape; None: it does not.
+
+        Args:
+            frames: of the clip.
+            size: (height, width) of the decoded pictures.
+        """
+        del frames, size
+        return None
+
     def encode_video(self, frames: Tensor, mask: Tensor, **extra: Any) -> VideoFeatures:
         """Refused: a batch of squares does not say what this family needs to know."""
         raise InputError(
@@ -137,7 +164,7 @@ class ClipEncoder(RetrievalModel):
                 f"tokens of shape {tuple(tokens.shape)}: this model takes [T, L] of its `tokenize`"
             )
         longest = max(self.caption_lengths(tokens).tolist(), default=0)
-        found = self._texts(*_padded_with_zeros(tokens, length=longest))
+        found = self._texts(*padded_with_zeros(tokens, length=longest))
         return TextFeatures({EMBEDDING: found} if isinstance(found, Tensor) else found)
 
     @abstractmethod
@@ -165,7 +192,7 @@ def tokens_of(ids: list[list[int]]) -> Tensor:
     )
 
 
-def _padded_with_zeros(tokens: Tensor, *, length: int) -> tuple[Tensor, Tensor]:
+def padded_with_zeros(tokens: Tensor, *, length: int) -> tuple[Tensor, Tensor]:
     """Ids and mask, int64 [T, length], of `tokens_of`; padded ids are 0."""
     tokens = tokens[:, :length]
     more = length - tokens.shape[1]

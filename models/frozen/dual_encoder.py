@@ -28,7 +28,7 @@ from reelvec.models.frozen.packed_files import json_file, unpacked
 from reelvec.models.frozen.preprocessing import check_numbers, number_of, preprocessing_of
 from reelvec.models.temporal import pool, unit
 
-__all__ = ["DualEncoder", "vector_of"]
+__all__ = ["DualEncoder", "tokens_to", "vector_of"]
 
 _SCALE = "encoder.logit_scale"
 _REMEDY = "save model, tokenizer and image processor into one folder with save_pretrained"
@@ -74,13 +74,25 @@ class DualEncoder(RetrievalModel):
 
     @classmethod
     def own_input(cls, files: Mapping[str, bytes]) -> OwnInput:
-        """What a checkpoint's unpacked small files say of frames; see `kinds.own_input_of`."""
-        return _own_input(files)
+        """What a checkpoint's unpacked small files say of frames; see `kinds.own_input_of`.
+
+        Raises:
+            WeightsError: numbers that cannot be, or files that do not say it.
+        """
+        check_numbers(_json(files, "config.json"))
+        return OwnInput(preprocessing_of(files).form)
 
     @classmethod
     def adopt(cls, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """A checkpoint's tensors under the names of this class; see `kinds.adopted`."""
-        return _adopt(state)
+        """The tensors, and the scale CLIP starts training from where a checkpoint has none.
+
+        A text and an image tower saved with their projections, as CLIP4Clip's public checkpoint is,
+        are a CLIP but for it; it changes no rank. See `kinds.adopted`.
+        """
+        config = _json(unpacked(state["files"]), "config.json")
+        if config["model_type"] != "clip" or _SCALE in state:
+            return state
+        return {**state, _SCALE: torch.tensor(math.log(1 / 0.07))}
 
     @property
     def text_columns(self) -> Columns:
@@ -105,12 +117,7 @@ class DualEncoder(RetrievalModel):
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids int64 [T, max_words] as the checkpoint's tokenizer gives them."""
-        if not texts:
-            return torch.zeros(0, self.max_words, dtype=torch.int64)
-        encoded = self._tokenizer(
-            list(texts), padding="max_length", truncation=True, max_length=self.max_words
-        )
-        return torch.tensor(encoded["input_ids"], dtype=torch.int64)
+        return tokens_to(self.max_words, texts, tokenizer=self._tokenizer)
 
     def macs(self) -> Macs:
         """By the configuration of the checkpoint."""
@@ -140,28 +147,6 @@ class DualEncoder(RetrievalModel):
         return vector_of(encoder.get_image_features(pixel_values=frames.to(encoder.dtype)))
 
 
-def _own_input(files: Mapping[str, bytes]) -> OwnInput:
-    """What a checkpoint's unpacked small files say of frames.
-
-    Raises:
-        WeightsError: numbers that cannot be, or files that do not say it.
-    """
-    check_numbers(_json(files, "config.json"))
-    return OwnInput(preprocessing_of(files).form)
-
-
-def _adopt(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The tensors, and the scale CLIP starts training from where a checkpoint has none.
-
-    A text and an image tower saved with their projections, as CLIP4Clip's public checkpoint is, are
-    a CLIP but for it; it changes no rank.
-    """
-    config = _json(unpacked(state["files"]), "config.json")
-    if config["model_type"] != "clip" or _SCALE in state:
-        return state
-    return {**state, _SCALE: torch.tensor(math.log(1 / 0.07))}
-
-
 def _json(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
     return json_file(files, name, remedy=_REMEDY)
 
@@ -177,6 +162,14 @@ def _width(config: Mapping[str, Any]) -> int:
     if config["model_type"] == "siglip":
         return number_of(config, "vision_config", "hidden_size", default=768)
     return int(config.get("projection_dim", 512))
+
+
+def tokens_to(length: int, texts: Sequence[str], *, tokenizer: Any) -> Tensor:
+    """Token ids int64 [T, length], padded with the tokenizer's own."""
+    if not texts:
+        return torch.zeros(0, length, dtype=torch.int64)
+    encoded = tokenizer(list(texts), padding="max_length", truncation=True, max_length=length)
+    return torch.tensor(encoded["input_ids"], dtype=torch.int64)
 
 
 def vector_of(output: Any) -> Tensor:

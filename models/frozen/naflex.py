@@ -22,7 +22,7 @@ from reelvec.models.features import VideoFeatures
 from reelvec.models.frozen.clip import FrozenOptions
 from reelvec.models.frozen.clips import Clip, ClipEncoder
 from reelvec.models.frozen.counting import dual_encoder_macs
-from reelvec.models.frozen.dual_encoder import vector_of
+from reelvec.models.frozen.dual_encoder import tokens_to, vector_of
 from reelvec.models.frozen.input import OwnInput
 from reelvec.models.frozen.loading import load
 from reelvec.models.frozen.packed_files import json_file, unpacked
@@ -51,10 +51,9 @@ class NaFlex(ClipEncoder):
         options.check_none("SigLIP 2 NaFlex")
         contents = unpacked(files)
         config, images = json_file(contents, "config.json", remedy=_REMEDY), images_of(contents)
-        check_numbers(config)
         super().__init__(
             files,
-            own=_own_input(contents),
+            own=self.own_input(contents),
             width=number_of(config, "vision_config", "hidden_size", default=768),
             max_words=number_of(config, "text_config", "max_position_embeddings", default=64),
             max_frames=max_frames,
@@ -69,7 +68,10 @@ class NaFlex(ClipEncoder):
     @classmethod
     def own_input(cls, files: Mapping[str, bytes]) -> OwnInput:
         """What a checkpoint's unpacked small files say of frames; see `kinds.own_input_of`."""
-        return _own_input(files)
+        check_numbers(json_file(files, "config.json", remedy=_REMEDY))
+        values_of(images_of(files))
+        form = FrameForm(size=_SIDE, fit="native", interpolation="bilinear", resize="pillow")
+        return OwnInput(form)
 
     @property
     def logit_scale(self) -> Tensor:
@@ -86,24 +88,28 @@ class NaFlex(ClipEncoder):
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids int64 [T, max_words]: a sentence's vector is read off the last position."""
-        if not texts:
-            return torch.zeros(0, self.max_words, dtype=torch.int64)
-        encoded = self._tokenizer(
-            list(texts), padding="max_length", truncation=True, max_length=self.max_words
-        )
-        return torch.tensor(encoded["input_ids"], dtype=torch.int64)
+        return tokens_to(self.max_words, texts, tokenizer=self._tokenizer)
 
     def _texts(self, ids: Tensor, mask: Tensor) -> Tensor:
         del mask  # padding is read, as the model was trained
         encoder: Any = self.encoder
         return unit(vector_of(encoder.get_text_features(ids)))
 
+    def clip_tokens(self, frames: int, *, size: tuple[int, int]) -> int:
+        """Patches of all frames."""
+        return frames * math.prod(grid_of(*size, patches=self._patches, patch=self._patch))
+
     def encode_clip(self, clip: Clip) -> VideoFeatures:
         """`embedding` [1, D], unit."""
-        self.frame_count.check(len(clip.frames))
+        return self.encode_clips([clip])
+
+    def encode_clips(self, clips: Sequence[Clip]) -> VideoFeatures:
+        """`embedding` [V, D], unit: all frames of all clips are one batch of pictures."""
+        self.frame_count.check(len(clips[0].frames))
         encoder: Any = self.encoder
-        rows, columns = grid_of(*clip.size, patches=self._patches, patch=self._patch)
-        values = self._values(clip.frames, size=(rows * self._patch, columns * self._patch))
+        rows, columns = grid_of(*clips[0].size, patches=self._patches, patch=self._patch)
+        size = (rows * self._patch, columns * self._patch)
+        values = torch.cat([self._values(clip.frames, size=size) for clip in clips])
         count = len(values)
         parts = values.reshape(count, 3, rows, self._patch, columns, self._patch)
         patches = parts.permute(0, 2, 4, 3, 5, 1).reshape(count, rows * columns, -1)
@@ -113,8 +119,9 @@ class NaFlex(ClipEncoder):
             pixel_attention_mask=torch.ones(patches.shape[:2], dtype=torch.int32, device=device),
             spatial_shapes=torch.tensor([[rows, columns]] * count, device=device),
         )
-        ones = torch.ones(1, count, dtype=torch.int64, device=device)
-        return VideoFeatures({"embedding": pool(vector_of(found)[None], ones)})
+        vectors = vector_of(found).reshape(len(clips), count // len(clips), -1)
+        ones = torch.ones(vectors.shape[:2], dtype=torch.int64, device=device)
+        return VideoFeatures({"embedding": pool(vectors, ones)})
 
     def _values(self, frames: Tensor, *, size: tuple[int, int]) -> Tensor:
         """Frames uint8 [T, H, W, 3] as normalised [T, 3, h, w], resized by Pillow."""
@@ -129,14 +136,6 @@ class NaFlex(ClipEncoder):
         )
         mean, std = (values.new_tensor(x)[:, None, None] for x in (self.mean, self.std))
         return ((values - mean) / std).to(encoder.dtype)
-
-
-def _own_input(files: Mapping[str, bytes]) -> OwnInput:
-    """What a checkpoint's unpacked small files say of frames."""
-    check_numbers(json_file(files, "config.json", remedy=_REMEDY))
-    values_of(images_of(files))
-    form = FrameForm(size=_SIDE, fit="native", interpolation="bilinear", resize="pillow")
-    return OwnInput(form)
 
 
 def grid_of(height: int, width: int, *, patches: int, patch: int) -> tuple[int, int]:

@@ -17,13 +17,8 @@ from reelvec.models.frozen.clips import Clip
 from reelvec.models.frozen.input import FrameCount, OwnInput
 from reelvec.models.frozen.loading import check_package, load
 from reelvec.models.frozen.packed_files import json_file, unpacked
-from reelvec.models.frozen.qwen3_vl import (
-    OWN_FRAMES,
-    last_states,
-    prompt_of,
-    shown,
-    without_head,
-)
+from reelvec.models.frozen.qwen3_vl import OWN_FRAMES, last_states, without_head
+from reelvec.models.frozen.qwen3_vl_input import prompt_of, shown
 
 __all__ = ["Qwen3VLReranker", "build_reranker"]
 
@@ -74,7 +69,8 @@ class Qwen3VLReranker(nn.Module):
             count.check(len(clip.frames))
         seen = shown(clip)
         content = f"<Instruct>: {self._instruction}<Query>:{text}\n<Document>:{seen.blocks}"
-        last = last_states(self.encoder, self._tokenizer, prompt_of(_TASK, content), clip=seen)
+        ids = self._tokenizer(prompt_of(_TASK, content))["input_ids"]
+        last = last_states(self.encoder, [ids], clips=[seen])
         return float(torch.sigmoid(last[0].float() @ self.difference))
 
 

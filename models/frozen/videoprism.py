@@ -47,7 +47,7 @@ class VideoPrism(ClipEncoder):
         config = json_file(contents, "config.json", remedy=_REMEDY)
         super().__init__(
             files,
-            own=_own_input(contents),
+            own=self.own_input(contents),
             width=number_of(config, "vision_config", "hidden_size", default=768),
             max_words=number_of(config, "text_config", "max_position_embeddings", default=64),
             max_frames=max_frames,
@@ -58,7 +58,14 @@ class VideoPrism(ClipEncoder):
     @classmethod
     def own_input(cls, files: Mapping[str, bytes]) -> OwnInput:
         """What a checkpoint's unpacked small files say of frames; see `kinds.own_input_of`."""
-        return _own_input(files)
+        config = json_file(files, "config.json", remedy=_REMEDY)
+        frames = number_of(config, "vision_config", "num_frames", default=16)
+        side = number_of(config, "vision_config", "image_size", default=288)
+        return OwnInput(
+            FrameForm(size=side, fit="squash"),
+            FrameCount(frames, exact=True),
+            rule=Rule(policy="videoprism", count=frames),
+        )
 
     def macs(self) -> Macs:
         """Spatial blocks a frame, temporal blocks a place, auxiliary blocks over all of both."""
@@ -108,18 +115,6 @@ class VideoPrism(ClipEncoder):
         values = (pixels.float() * (1 / 255)).to(encoder.dtype)[None]
         found = encoder.get_video_features(pixel_values_videos=values).pooler_output[:, 0]
         return VideoFeatures({"embedding": unit(at_least_fp32(found))})
-
-
-def _own_input(files: Mapping[str, bytes]) -> OwnInput:
-    """What a checkpoint's unpacked small files say of frames."""
-    config = json_file(files, "config.json", remedy=_REMEDY)
-    frames = number_of(config, "vision_config", "num_frames", default=16)
-    form = FrameForm(
-        size=number_of(config, "vision_config", "image_size", default=288), fit="squash"
-    )
-    return OwnInput(
-        form, FrameCount(frames, exact=True), rule=Rule(policy="videoprism", count=frames)
-    )
 
 
 def as_written(text: str) -> str:

@@ -129,6 +129,9 @@ class _GivenClips:
     def lengths(self, keys: Sequence[str]) -> npt.NDArray[np.int64]:
         return np.array([len(self._clips[key].frames) for key in keys], np.int64)
 
+    def picture(self, key: str) -> tuple[int, int]:
+        return self._clips[key].picture
+
     def ahead(self, keys: Sequence[str]) -> None:
         """Nothing to do: they are here."""
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from reelvec.storage.errors import IntegrityError
 from reelvec.storage.frames import jpeg
-from reelvec.storage.frames.batches import batches_of
+from reelvec.storage.frames.batches import batches_of, keys_of
 from reelvec.storage.frames.contract import (
     PIECE_BYTES,
     ClipFrames,
@@ -153,7 +153,7 @@ class ArrowShardReader:
                 f"{source} is no Arrow frame shard ({error}); it is damaged or not ours",
                 path=str(source),
             ) from error
-        self.keys = tuple(batch.column("clip_key")[0].as_py() for batch in batches)
+        self.keys = keys_of(batches)
         self._counts = [batch.num_rows for batch in batches]
         self.lengths = np.array(self._counts, np.int64)
         self._batches = batches

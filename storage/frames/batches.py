@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 from reelvec.storage.errors import IntegrityError
 from reelvec.storage.places.failures import explained
 
-__all__ = ["TAIL_BYTES", "Block", "batch_of", "batches_of", "blocks_of"]
+__all__ = ["TAIL_BYTES", "Block", "batch_of", "batches_of", "blocks_of", "keys_of"]
 
 TAIL_BYTES = 1 << 16
 """What is read of an end: the places of more than two thousand batches."""
@@ -40,6 +41,11 @@ def batches_of(source: Path | pa.RecordBatch) -> tuple[pa.Schema, list[pa.Record
     with explained("read", path=source):
         reader = pa.ipc.open_file(pa.memory_map(str(source), "r"))
     return reader.schema, [reader.get_batch(i) for i in range(reader.num_record_batches)]
+
+
+def keys_of(batches: Sequence[pa.RecordBatch]) -> tuple[str, ...]:
+    """Clip keys of batches of one clip each, in their order."""
+    return tuple(batch.column("clip_key")[0].as_py() for batch in batches)
 
 
 def blocks_of(tail: bytes, *, name: str) -> tuple[list[Block], int]:

@@ -82,6 +82,12 @@ class ClipFrames:
     frame_index: np.ndarray
     source: Source | None = None
 
+    @property
+    def picture(self) -> tuple[int, int]:
+        """(height, width) of the decoded pictures; of the frames, where nothing says."""
+        height, width = self.frames.shape[1:3]
+        return (height, width) if self.source is None else (self.source.height, self.source.width)
+
 
 class FrameShardWriter(Protocol):
     """Writes one shard; a context manager that closes it. The same clips give the same bytes."""
@@ -151,6 +157,9 @@ class FrameSource(Protocol):
 
     def lengths(self, keys: Sequence[str]) -> np.ndarray:
         """Frames of each clip, int64 [V]."""
+
+    def picture(self, key: str) -> tuple[int, int]:
+        """(height, width) of the decoded pictures of a clip; of its frames, where nothing says."""
 
     def gather(self, keys: Sequence[str], *, picks: Sequence[np.ndarray], out: np.ndarray) -> None:
         """Fills ``out`` [V, F, S, S, 3] with the picked frames, the rest with zeros."""

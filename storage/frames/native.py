@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from reelvec.storage.errors import IntegrityError, StoreError
 from reelvec.storage.frames import jpeg
-from reelvec.storage.frames.batches import batches_of
+from reelvec.storage.frames.batches import batches_of, keys_of
 from reelvec.storage.frames.contract import (
     ClipFrames,
     FrameShardReader,
@@ -162,7 +162,7 @@ class NativeShardReader:
                 f"{source} is no Arrow shard of native frames ({error}); it is damaged or not ours",
                 path=str(source),
             ) from error
-        self.keys = tuple(batch.column("clip_key")[0].as_py() for batch in self._batches)
+        self.keys = keys_of(self._batches)
         self.lengths = np.array([batch.num_rows for batch in self._batches], np.int64)
 
     def _fact(self, i: int, name: str) -> int | float:

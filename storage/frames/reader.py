@@ -88,6 +88,12 @@ class FrameReader:
             lengths[v] = self._length(keys[v])
         return lengths
 
+    def picture(self, key: str) -> tuple[int, int]:
+        """(height, width) of the decoded pictures of a clip; of its frames, where nothing says."""
+        shard, index = self._clip(key, again=True)
+        source = shard.source(index)
+        return shard.shape(index) if source is None else (source.height, source.width)
+
     def ahead(self, keys: Sequence[str]) -> None:
         """Says which clips are read next; those of a remote store are on their way then."""
         rows = self._of_this_process()

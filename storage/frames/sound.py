@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from reelvec.storage.commits.views import PartRef
 from reelvec.storage.errors import IntegrityError, StoreError
-from reelvec.storage.frames.batches import batches_of
+from reelvec.storage.frames.batches import batches_of, keys_of
 
 __all__ = ["ClipSound", "SoundReader", "SoundShardReader", "SoundShardWriter"]
 
@@ -118,7 +118,7 @@ class SoundShardReader:
                 f"{source} is no sound shard ({error}); it is damaged or not ours",
                 path=str(source),
             ) from error
-        self.keys = tuple(batch.column("clip_key")[0].as_py() for batch in self._batches)
+        self.keys = keys_of(self._batches)
 
     def sound(self, i: int) -> ClipSound:
         """Clip `i`; its samples are a read-only view of the file."""

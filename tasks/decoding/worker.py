@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -57,43 +58,51 @@ def probe_file(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
 
 def decode_clip(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
     """Fields of storage.records.Outcome, and `arrays`: places of frames, times and indices."""
-    if "refused" in job:
-        return dict(job["refused"])
-    path = job["path"]
-    try:
-        is_listed = _check_content(job, worker)
-        before = _stat(path)
-        result = _probed(job, worker, is_listed=is_listed)
-        output = _Output(worker)
-        try:
-            decoded, indices = _read(result, job, output)
-        except CountDiffersError as differs:
-            result = result.recounted(differs.ticks)
-            decoded, indices = _read(result, job, output)
-        _check_unchanged(path, before, job["content_hash"], worker)
-    except VideoError as error:
-        return _refusal(error)
-    return _answer(decoded, indices, result, output)
+    return _answered(job, worker, _frames)
 
 
 def decode_sound(job: dict[str, Any], worker: Worker) -> dict[str, Any]:
     """Fields of storage.records.Outcome, `sound_start`, and one array, the samples."""
+    return _answered(job, worker, _sound)
+
+
+def _answered(
+    job: dict[str, Any],
+    worker: Worker,
+    read: Callable[[ProbeResult, dict[str, Any], Worker], dict[str, Any]],
+) -> dict[str, Any]:
+    """What is read of a file whose bytes are those that were listed, before and after."""
     if "refused" in job:
         return dict(job["refused"])
     path = job["path"]
     try:
         is_listed = _check_content(job, worker)
         before = _stat(path)
-        found = read_sound(
-            _probed(job, worker, is_listed=is_listed),
-            form=SoundForm.model_validate(job["sound"]),
-            window=(job["start_seconds"], job["end_seconds"]),
-            salvage=job["salvage"],
-            progress=worker.heartbeat,
-        )
+        answer = read(_probed(job, worker, is_listed=is_listed), job, worker)
         _check_unchanged(path, before, job["content_hash"], worker)
     except VideoError as error:
         return _refusal(error)
+    return answer
+
+
+def _frames(result: ProbeResult, job: dict[str, Any], worker: Worker) -> dict[str, Any]:
+    output = _Output(worker)
+    try:
+        decoded, indices = _read(result, job, output)
+    except CountDiffersError as differs:
+        result = result.recounted(differs.ticks)
+        decoded, indices = _read(result, job, output)
+    return _answer(decoded, indices, result, output)
+
+
+def _sound(result: ProbeResult, job: dict[str, Any], worker: Worker) -> dict[str, Any]:
+    found = read_sound(
+        result,
+        form=SoundForm.model_validate(job["sound"]),
+        window=(job["start_seconds"], job["end_seconds"]),
+        salvage=job["salvage"],
+        progress=worker.heartbeat,
+    )
     worker.allocate(found.samples.shape, np.float32)[:] = found.samples
     facts: dict[str, Any] = {"codec": found.codec, "channels": found.channels}
     if found.pauses_seconds:

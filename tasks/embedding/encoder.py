@@ -6,6 +6,7 @@ matrices, unit lengths) stays in fp32, as do scores. A process keeps the last en
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -90,12 +91,12 @@ class Encoder:
         with self._computing():
             return _widened(model.encode_video(frames, mask, **extra))
 
-    def encode_clip(self, clip: Clip) -> VideoFeatures:
-        """The model's, which sees a clip as a clip, in this precision."""
+    def encode_clips(self, clips: Sequence[Clip]) -> VideoFeatures:
+        """The model's, which sees a clip as a clip, in this precision; of clips of one shape."""
         if not isinstance(self.model, ClipEncoder):
             raise TypeError(f"a {type(self.model).__name__} sees frames: encode_video")
         with self._computing():
-            return _widened(self.model.encode_clip(clip))
+            return _widened(self.model.encode_clips(clips))
 
     def _computing(self) -> AbstractContextManager[object]:
         if self.precision == "fp32":

@@ -9,7 +9,6 @@ such rows run out, the last one fills up. One thread a task, shards in parallel.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -20,14 +19,14 @@ from reelvec.configs.schema import EmbedConfig
 from reelvec.models.family import RetrievalModel
 from reelvec.models.features import EMBEDDING, Columns, Features, TextFeatures, VideoFeatures
 from reelvec.models.frozen.clips import Clip, ClipEncoder
-from reelvec.storage.frames.contract import ClipFrames, FrameSource
+from reelvec.storage.frames.contract import FrameSource
 from reelvec.storage.frames.sound import SoundReader
+from reelvec.tasks.embedding import clip_calls
 from reelvec.tasks.embedding.encoder import Encoder
 from reelvec.tasks.identity import rows_see_each_other
 from reelvec.tasks.training.data import seen_in_evaluation
 
 __all__ = [
-    "clip_of",
     "encode_captions",
     "encode_videos",
     "with_vectors",
@@ -73,18 +72,23 @@ def encode_videos(
     picks = [_picks(encoder, stored=int(n), key=key) for key, n in stored]
     used = np.array([len(pick) for pick in picks], dtype=np.int32)
 
+    def clip(row: int) -> Clip:
+        found = clip_calls.clip_of(reader.clip(keys[row], picks[row]), device=encoder.device)
+        return clip_calls.with_sound(found, sounds, key=keys[row])
+
     def encode(rows: np.ndarray) -> VideoFeatures:
         if isinstance(model, ClipEncoder):
-            (row,) = rows
-            stored = reader.clip(keys[row], picks[row])
-            clip = clip_of(stored, device=encoder.device)
-            return encoder.encode_clip(_with_sound(clip, sounds, key=keys[row]))
+            clips = {row: clip(row) for row in dict.fromkeys(rows.tolist())}
+            return encoder.encode_clips([clips[row] for row in rows.tolist()])
         chosen = [keys[row] for row in rows]
         given = _gather(encoder, reader, chosen, picks=[picks[row] for row in rows])
         return encoder.encode_video(**model.prepare(*given))
 
-    batch = 1 if isinstance(model, ClipEncoder) else options.batch_size
-    blocks = _blocks(encoder, used, batch=batch, on_cpu=_VIDEOS_ON_CPU)
+    if isinstance(model, ClipEncoder):
+        shared = options.batch_size if clip_calls.shares(encoder.device) else 1
+        blocks = clip_calls.clip_blocks(model, reader, keys, used=used, batch=shared)
+    else:
+        blocks = _blocks(encoder, used, batch=options.batch_size, on_cpu=_VIDEOS_ON_CPU)
     features = _by_blocks(encoder, encode, blocks, rows=len(keys))
     columns = _columns(
         features, model.video_columns, kind=VideoFeatures, model=model, dtype=options.dtype
@@ -96,13 +100,6 @@ def encode_videos(
         if column.optional
     }
     return columns | {"frames_used": pa.array(used)}
-
-
-def _with_sound(clip: Clip, sounds: SoundReader | None, *, key: str) -> Clip:
-    if sounds is None or key not in sounds:
-        return clip
-    samples = torch.from_numpy(np.array(sounds.sound(key).samples))
-    return replace(clip, sound=samples.to(clip.frames.device))
 
 
 def _without(column: pa.Array, rows: np.ndarray) -> pa.Array:
@@ -119,19 +116,6 @@ def _picks(encoder: Encoder, *, stored: int, key: str) -> np.ndarray:
         exact = encoder.model.frame_count.picks(stored)
         return exact[seen.picks(len(exact), clip=key)]
     return seen.picks(stored, clip=key)
-
-
-def clip_of(stored: ClipFrames, *, device: torch.device) -> Clip:
-    """Decoded frames as a model sees them; times are as its authors count them, where known."""
-    source, height_width = stored.source, stored.frames.shape[1:3]
-    seconds = stored.pts_seconds
-    if source is not None and source.fps > 0:
-        seconds = stored.frame_index / source.fps
-    return Clip(
-        frames=torch.from_numpy(stored.frames).to(device),
-        seconds=torch.from_numpy(np.asarray(seconds, np.float64)),
-        size=height_width if source is None else (source.height, source.width),
-    )
 
 
 def _gather(
@@ -197,8 +181,7 @@ def _blocks(
     for length in np.unique(lengths).tolist():
         fit = size if most_tokens is None else max(1, min(size, most_tokens // max(1, length)))
         rows = np.flatnonzero(lengths == length)
-        for start in range(0, len(rows), fit):
-            yield rows[np.arange(start, start + fit).clip(max=len(rows) - 1)]
+        yield from clip_calls.filled(rows, fit)
 
 
 def _by_blocks(

@@ -181,6 +181,10 @@ class _Watched:
         with self._spending.on(READ):
             return self._reader.lengths(keys)
 
+    def picture(self, key: str) -> tuple[int, int]:
+        with self._spending.on(READ):
+            return self._reader.picture(key)
+
     def gather(self, keys: Sequence[str], *, picks: Sequence[np.ndarray], out: np.ndarray) -> None:
         with self._spending.on(READ):
             self._reader.gather(keys, picks=picks, out=out)

@@ -10,6 +10,7 @@ end_seconds, frame_count (how many were encoded), then the family's features.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -139,6 +140,11 @@ class _WindowFrames:
         """Stored frames of each window, int64 [V]."""
         return np.array([len(range(*self._places[key])) for key in keys], np.int64)
 
+    def picture(self, key: str) -> tuple[int, int]:
+        """Of the file."""
+        del key
+        return self._reader.picture(self._clip)
+
     def gather(
         self,
         keys: Sequence[str],
@@ -152,4 +158,5 @@ class _WindowFrames:
 
     def clip(self, key: str, picks: npt.NDArray[np.int64]) -> ClipFrames:
         """The picked frames of a window, as they are stored."""
-        return self._reader.clip(self._clip, self._places[key][0] + picks)
+        whole = self._reader.clip(self._clip, self._places[key][0] + picks)
+        return replace(whole, clip_key=key)

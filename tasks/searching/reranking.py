@@ -19,8 +19,8 @@ from reelvec.storage.records import Video
 from reelvec.storage.weights.paths import PREFIX, is_pretrained
 from reelvec.storage.weights.pretrained import read_pretrained
 from reelvec.tasks.decoding.files import ClipJob, ClipResult, decode_clips
+from reelvec.tasks.embedding.clip_calls import clip_of
 from reelvec.tasks.embedding.encoder import choose_device
-from reelvec.tasks.embedding.encoding import clip_of
 from reelvec.tasks.searching.search import Answers, SearchRow
 
 __all__ = ["CANDIDATES", "UNIT", "Reranker", "check_candidates", "open_reranker", "rerank"]

@@ -111,6 +111,10 @@ class _One:
     def lengths(self, keys: Sequence[str]) -> np.ndarray:
         return np.full(len(keys), len(self._clip.frames))
 
+    def picture(self, key: str) -> tuple[int, int]:
+        del key
+        return self._clip.picture
+
     def gather(self, keys: Sequence[str], *, picks: Sequence[np.ndarray], out: np.ndarray) -> None:
         for row in range(len(keys)):
             out[row] = 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reelvec.storage.records import clip_key
+from reelvec.storage.records import clip_key, window_of
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,13 @@ def test_windows_late_in_a_long_file_have_keys_of_their_own(hours):
     assert len(keys) == len(times)
     keys = {clip_key("ab12", start_seconds=1.0, end_seconds=time) for time in times}
     assert len(keys) == len(times)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [(0.0, 31.0), (2.0, None), (999.999, 1234.5), (1e-5, 2e-5), (1e6, 2e6 + 0.125)],
+)
+def test_a_key_says_its_window(start, end):
+    found = window_of(clip_key("ab12", start_seconds=start, end_seconds=end))
+    assert found == (pytest.approx(start), end if end is None else pytest.approx(end))
+    assert [window_of(name) for name in ("ab12", "a@b", "x@1-y", "@1")] == [(0.0, None)] * 4

@@ -141,11 +141,20 @@ def qwen3_vl_reranker(folder, *, tied=False):
     return model
 
 
-def embedding_gemma2(folder):
-    """Vectors of 24 numbers, frames of at most 70 tokens; an audio tower that is not used."""
+def embedding_gemma2(folder, *, hears=False):
+    """Vectors of 24 numbers, frames of at most 70 tokens; with an audio tower, or without."""
     import transformers
 
     specials = ("<pad>", "<eos>", "<bos>", "<|image>", "<image|>", "<|image|>", "<|video|>")
+    specials += ("<|audio>", "<audio|>", "<|audio|>") if hears else ()
+    audio = {
+        "model_type": "gemma4_audio",
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "subsampling_conv_channels": [16, 8],
+        "output_proj_dims": 24,
+    }
     text = {
         "vocab_size": 300,
         "hidden_size": 32,
@@ -174,14 +183,16 @@ def embedding_gemma2(folder):
     config = transformers.EmbeddingGemma2Config(
         text_config=text,
         vision_config=vision,
-        audio_config=None,
+        audio_config=audio if hears else None,
         video_token_id=specials.index("<|video|>"),
         image_token_id=specials.index("<|image|>"),
-        audio_token_id=299,
+        audio_token_id=specials.index("<|audio|>") if hears else 299,
     )
     model = drawn_wide(transformers.EmbeddingGemma2Model(config))
     model.save_pretrained(folder)
     byte_tokenizer(specials=specials).save_pretrained(folder)
+    if hears:
+        transformers.Gemma4AudioFeatureExtractor(feature_size=16).save_pretrained(folder)
     return model
 
 

@@ -9,7 +9,7 @@ import torch
 
 import reelvec
 from reelvec.tasks.decoding.files import ClipJob, decode_clips
-from reelvec.tasks.embedding.encoding import clip_of
+from reelvec.tasks.embedding.clip_calls import clip_of
 from reelvec.tasks.searching.reranking import open_reranker, rerank
 from tests.support import native_models
 from tests.support.command_line import typed

@@ -9,7 +9,8 @@ import torch
 from reelvec.models.errors import OptionsError, WeightsError
 from reelvec.models.frozen.clip import FrozenOptions
 from reelvec.models.frozen.clips import Clip
-from reelvec.models.frozen.embedding_gemma2 import EmbeddingGemma2, frame_size
+from reelvec.models.frozen.embedding_gemma2 import EmbeddingGemma2
+from reelvec.models.frozen.embedding_gemma2_files import frame_size
 from reelvec.models.frozen.kinds import adopted, build_frozen, own_input_of
 from reelvec.models.sampling.rules import Timeline, choose
 from reelvec.storage.weights.pretrained import read_pretrained
@@ -107,7 +108,8 @@ def test_frames_are_chosen_as_the_processor_does(saved):
 
 def test_the_processors_settings_are_read_and_others_refused(saved):
     def settings(**given):
-        return {"video_preprocessor_config.json": json.dumps(given).encode()}
+        settings = json.dumps(given).encode()
+        return {"config.json": b"{}", "video_preprocessor_config.json": settings}
 
     assert EmbeddingGemma2.own_input(settings(max_frames=56)).frame_count.frames == 56
     with pytest.raises(WeightsError, match="add_timestamps"):

@@ -8,7 +8,7 @@ from reelvec.models.errors import InputError, OptionsError, WeightsError
 from reelvec.models.frozen.clip import FrozenOptions
 from reelvec.models.frozen.clips import Clip
 from reelvec.models.frozen.kinds import adopted, build_frozen, own_input_of
-from reelvec.models.frozen.qwen3_vl import Grid, grid_of, patches_of
+from reelvec.models.frozen.qwen3_vl_input import Grid, grid_of, patches_of
 from reelvec.models.sampling.rules import Rule, Timeline, choose
 from reelvec.storage.weights.pretrained import read_pretrained
 from tests.support import native_models

@@ -5,7 +5,7 @@ import torch
 
 from reelvec.models.errors import InputError, WeightsError
 from reelvec.models.frozen.clips import Clip
-from reelvec.models.frozen.qwen3_vl import shown
+from reelvec.models.frozen.qwen3_vl_input import shown
 from reelvec.models.frozen.qwen3_vl_reranker import build_reranker
 from reelvec.storage.weights.pretrained import read_pretrained
 from tests.models.frozen.test_qwen3_vl import clip_of

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import pickle
 import sys
 import types
@@ -280,6 +281,17 @@ def test_weights_that_are_not_finite_are_refused_by_name(
     del named["weights/bad"]
     save_checkpoint(tmp_path / "c", tensors=named | {"optimizer/x": state["bad"]}, metadata={})
     assert load_checkpoint(tmp_path / "c").weights.keys() == {"fine", "ids", "none"}
+
+
+def test_a_bound_that_cuts_nothing_is_no_broken_number(tmp_path: Path) -> None:
+    """Gemma's layers are saved with them; the wrong infinity would make every number one."""
+    limits = {"a.input_min": -math.inf, "a.input_max": math.inf, "a.output_max": math.inf}
+    torch.save({name: torch.tensor(x) for name, x in limits.items()}, tmp_path / "w.pt")
+    assert read_weights(tmp_path / "w.pt").keys() == limits.keys()
+    for wrong in (torch.tensor(math.inf), torch.tensor(math.nan), torch.tensor([-math.inf] * 2)):
+        torch.save({"a.input_min": wrong, "b": torch.ones(1)}, tmp_path / "w.pt")
+        with pytest.raises(WeightsError, match=r"NaN or infinite, in a\.input_min"):
+            read_weights(tmp_path / "w.pt")
 
 
 # -- the hash --------------------------------------------------------------------------------

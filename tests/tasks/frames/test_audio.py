@@ -226,3 +226,31 @@ def test_what_cannot_be_heard_is_refused(videos, weights, tmp_path):
         choose_stages(["audio"])
     assert choose_stages(None, hears=True) == list(STAGES)
     assert "audio" not in choose_stages(None)
+
+
+def test_embeddinggemma_hears_in_the_same_way(videos, tmp_path):
+    """From files to tables and a search: sound at its own rate, and null without."""
+    pytest.importorskip("transformers", minversion="5.19", reason="EmbeddingGemma-2 is newer")
+    (tmp_path / "gemma").mkdir()
+    native_models.embedding_gemma2(tmp_path / "gemma", hears=True)
+    config = config_of(videos, tmp_path / "gemma", tmp_path / "store")
+    assert vars(config.extract.sound) == {"rate": 16_000, "max_seconds": 30.0}
+    check_config(config)
+    run_ingest(config)
+    run_extract(config)
+    _, sound = run_audio(config)
+    train(Session(config))
+    _, tables = run_embed(config)
+    root = open_root(config.store)
+    made = {a.kind: (a.fingerprint, a.latest().number) for a in Artifact.all(root)}
+    plain, started = config.model_dump(mode="json"), "2026-01-01T00:00:00+00:00"
+    write_run(root, RunRecord("heard", plain, artifacts=made, started=started))
+    rows = rows_of(tables)
+    for name in ("audio", "audio_video"):
+        assert {key for key, row in rows.items() if row[name] is not None} == set(SOUND)
+        vectors = {key: np.array(rows[key][name]) for key in SOUND}
+        assert (vectors["high"] == vectors["twin"]).all()
+        assert np.abs(vectors["high"] - vectors["low"]).max() > 1e-3
+        with reelvec.open(config.store).run().searches(column=name) as searches:
+            assert {row.video_id for row in searches.text("a tone").rows} == set(SOUND)
+    assert sound.counts().quarantined == len(REASONS)
