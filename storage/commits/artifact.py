@@ -178,8 +178,7 @@ class Artifact:
         snapshot = self.at(number) if number is not None else self.latest()
         if snapshot is None:
             raise MissingArtifactError(
-                f"{self.folder} has no snapshot yet; run the stage that makes it first",
-                path=self.folder,
+                f"{self.folder} has no snapshot yet; run the stage that makes it", path=self.folder
             )
         path = layout.pin(self.folder, snapshot.number)
         self.root.put_new(path, seal({"pinned": snapshot.number}))
@@ -262,18 +261,15 @@ class Artifact:
         cached = self._receipts.get(path)
         if cached is None:
             cached = read_receipt(self.root, self.folder, path)
-            self._cache(path, cached)
+            self.keep(cached, path=path)
         return cached
 
-    def keep(self, receipt: Receipt) -> None:
-        """Have a receipt that its writer gave at hand, as if it had been read."""
-        self._cache(receipt.path, receipt)
-
-    def _cache(self, path: str, receipt: Receipt) -> None:
+    def keep(self, receipt: Receipt, *, path: str | None = None) -> None:
+        """Have a receipt at hand, as its writer gave it, or as it was read at `path`."""
         if self._cached_inputs > _CACHED_INPUTS:
             self._receipts, self._cached_inputs = {}, 0
-        self._receipts[path] = receipt
-        if receipt.path == path:  # it speaks of its own part
+        self._receipts[path or receipt.path] = receipt
+        if path in (None, receipt.path):  # it speaks of its own part
             self.keys.learn(receipt.part, receipt.keys)
         self._cached_inputs += len(receipt.outcomes)
 

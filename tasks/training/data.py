@@ -163,7 +163,8 @@ class ClipLoader:
 
     def _gather(self, keys: Sequence[str], seen: SeenFrames, out: Tensor) -> ClipBatch:
         """A few clips at a time: what a far source holds of them makes room for others at once."""
-        frames, used = out.numpy(), list[int]()
+        frames = out.numpy()
+        used: list[int] = []
         for start in range(0, len(keys), TOGETHER):
             some = keys[start : start + TOGETHER]
             stored = zip(some, self._source.lengths(some), strict=True)

@@ -45,9 +45,11 @@ def run_embed(config):
 
 
 def receipts(plan, done):
-    """What the shard tasks committed, read back."""
+    """What the shard tasks committed, read back: it is what they gave."""
     artifact = plan.target.artifact()
-    return [artifact.receipt(shard.receipt) for shard in done]
+    read = [artifact.receipt(shard.receipt.path) for shard in done]
+    assert read == [shard.receipt for shard in done]
+    return read
 
 
 def run_all(config: PipelineConfig):
