@@ -256,11 +256,9 @@ class Artifact:
 
     def receipt(self, path: str) -> Receipt:
         """The receipt at `path` below the artifact's folder (cached: receipts are immutable)."""
-        cached = self._receipts.get(path)
-        if cached is None:
-            cached = read_receipt(self.root, self.folder, path)
-            self._cache(path, cached)
-        return cached
+        if path not in self._receipts:
+            self._cache(path, read_receipt(self.root, self.folder, path))
+        return self._receipts[path]
 
     def keep(self, receipt: Receipt) -> None:
         """Have a receipt that its writer gave at hand, as if it had been read."""
