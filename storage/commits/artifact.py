@@ -258,11 +258,9 @@ class Artifact:
 
     def receipt(self, path: str) -> Receipt:
         """The receipt at `path` below the artifact's folder (cached: receipts are immutable)."""
-        cached = self._receipts.get(path)
-        if cached is None:
-            cached = read_receipt(self.root, self.folder, path)
-            self.keep(cached, path=path)
-        return cached
+        if path not in self._receipts:
+            self.keep(read_receipt(self.root, self.folder, path), path=path)
+        return self._receipts[path]
 
     def keep(self, receipt: Receipt, *, path: str | None = None) -> None:
         """Have a receipt at hand, as its writer gave it, or as it was read at `path`."""
