@@ -46,7 +46,8 @@ class Known:
 def _trained(name: str, family: str, published: str, *, video_gmacs: float, by: float) -> Known:
     return Known(
         name=name,
-        given_as="ViT-B-32.pt to train from, or its own checkpoint",
+        given_as="ViT-B-32.pt"
+        + ("" if family == "frozen" else " to train from, or its checkpoint"),
         family=family,
         vector="512",
         frames="12, any number",
