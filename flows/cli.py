@@ -1,6 +1,6 @@
 """`reelvec`: the command line. Exit codes say what failed; tracebacks are bugs.
 
-0 done · 1 a run or the store failed · 2 wrong call or configuration
+0 done · 1 a run or the store failed, or what is named is not there · 2 wrong call or configuration
 3 too many videos failed · 4 damage found · 5 a gate refused · 70 a defect of Reelvec itself
 130, 143, 129 ended by Ctrl-C, SIGTERM, SIGHUP
 

@@ -57,7 +57,7 @@ def _trained(
     ours: dict[str, Any] = {"vector": "512", "frames": "12, any number", "row_kb": 2.0}
     return Known(
         name=name,
-        given_as="ViT-B-32.pt to train from, or its own checkpoint",
+        given_as="ViT-B-32.pt to train from, or its checkpoint",
         family=preset.partition("/")[0],
         preset=preset,
         pixels="crop 224",

@@ -167,7 +167,7 @@ def evaluate(
     set_: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Score the tables of a run again, e.g. on another split: reads tables only."""
+    """Score the tables of a run again, say on another split: reads tables only."""
     if source is not None and run is not None:
         raise ConfigError(f"({source}) and --run {run} both name what is scored; give one of them")
     if source is None:

@@ -31,7 +31,7 @@ def serve(
     ] = None,
     no_open: NoOpenFlag = False,
 ) -> None:
-    """Show a store on a page: search it, watch answers, look at what was found late or failed.
+    """Show a store on a page: search it, watch answers, see what was found late, and what failed.
 
     The page only reads. Beyond this machine (--host) it asks for the token of $REELVEC_PAGE_TOKEN.
     """

@@ -95,7 +95,7 @@ def export(
     force: ForceFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write a model as the original systems read it: FILE's, or that of the run that is searched."""
+    """Write a model as the original systems read it: FILE's, or that of what is searched."""
     from reelvec.tasks.weights.files import EXPORT_FORMATS, ExportOptions, export_file
 
     if len(paths) > 2 or (len(paths) == 2 and store is not None):

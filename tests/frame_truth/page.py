@@ -18,8 +18,8 @@ and orientation. **wrong**: others came, without a word. **fails**: a good file 
 **refused**: a damaged file, or one that is no video, gave an error, which is right there;
 **silent**: it gave frames without a word.
 
-`auto` is all of the stage `extract`, in its sandbox; the times it stores (to 1.5 ms) and its pictures
-are compared too. The others are called as their users do: torchcodec {torchcodec} by
+`auto` is all of the stage `extract`, in its sandbox; the times it stores (to 1.5 ms) and its
+pictures are compared too. The others are called as their users do: torchcodec {torchcodec} by
 `get_frames_played_at` and `get_frames_at` in both seek modes; decord by its frames' timestamps;
 OpenCV by number over rate, with a seek a frame (CLIP4Clip's way) or in order; PyAV decoding all, by
 each frame's time, with nothing turned or checked.

@@ -190,9 +190,7 @@ class _Rows:
         video_id, full = self.names.find(text_of(row, "video_id"), text_of(row, "path"), at)
         start, end = seconds_of(row, "start"), seconds_of(row, "end")
         if end is not None and end <= (start or 0):
-            raise RowError(
-                f"the window {start or 0:g} to {end:g} s is empty; end comes after start"
-            )
+            raise RowError(f"the piece {start or 0:g} to {end:g} s is empty; end comes after start")
         split = split_name(text_of(row, "split"))
         return Video(video_id, full, split, start_seconds=start, end_seconds=end)
 
