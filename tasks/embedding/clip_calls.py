@@ -15,8 +15,8 @@ from reelvec.storage.records import window_of
 
 __all__ = ["clip_blocks", "clip_of", "filled", "shares", "with_sound"]
 
-CLIP_TOKENS_A_CALL = 8192
-"""Of clips of one shape: as many as the largest has that a model of tokens takes."""
+CLIP_TOKENS_A_CALL = 4096
+"""Of clips of one shape, as of texts; a longer clip is encoded alone."""
 
 
 def with_sound(clip: Clip, sounds: SoundReader | None, *, key: str) -> Clip:

@@ -107,7 +107,10 @@ def padded(encoder, source, *, a_call):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=12, help="of a clip at most")
-    parser.add_argument("--budget", type=int, default=8192, help="tokens of a call")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument(
+        "--budget", type=int, default=clip_calls.CLIP_TOKENS_A_CALL, help="tokens of a call"
+    )
     options = parser.parse_args()
     clip_calls.CLIP_TOKENS_A_CALL = options.budget
     with tempfile.TemporaryDirectory() as folder:
@@ -118,7 +121,10 @@ def main():
             encoder, rule = encoder_of(kind, options.frames)
             rule = rule or own_rule(options.frames)
             source = Held(paths, dataclasses.replace(rule, max_frames=options.frames))
-            runs = [[once(encoder, source, shared=s) for s in (False, True)] for _ in range(ROUNDS)]
+            runs = [
+                [once(encoder, source, shared=s) for s in (False, True)]
+                for _ in range(options.rounds)
+            ]
             alone, shared = (min(run[way][0] for run in runs) for way in (0, 1))
             off = np.abs(runs[0][0][1] - runs[0][1][1]).max()
             calls = runs[0][1][2]

@@ -21,6 +21,8 @@ transformers = pytest.importorskip("transformers", minversion="5.19", reason="it
 
 RATE = 16_000
 FPS = 29.97
+MARKS = "<|audio|> <|video|>"
+"""A caption of marks that stand for sound and frames: it is of neither."""
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +140,7 @@ def test_vectors_are_those_of_transformers(saved, seconds, length, frames):
 @torch.no_grad()
 def test_pictures_and_texts_are_as_without_ears(saved):
     """Also of a film without sound, which has no vector of any; a silent track has one."""
-    state, model, _ = saved
+    state, model, twin = saved
     deaf = built(state)
     assert not any("audio" in name for name in deaf.state_dict())
     clip = clip_of(None)
@@ -149,11 +151,13 @@ def test_pictures_and_texts_are_as_without_ears(saved):
     silent = model.encode_clip(dataclasses.replace(clip, sound=torch.zeros(RATE)))
     assert all(x.isfinite().all() for x in silent.tensors.values())
     assert torch.equal(silent["embedding"], wanted["embedding"])
-    texts = model.encode_text(model.tokenize(["a tone", "", "<|audio|> <|video|>"]))
+    texts = model.encode_text(model.tokenize(["a tone", "", MARKS]))
     plain = deaf.encode_text(deaf.tokenize(["a tone", ""]))["embedding"]
     for name in ("embedding", "audio", "audio_video"):
         torch.testing.assert_close(texts[name][:2], plain, rtol=0, atol=1e-6)
-    assert texts["audio"].isfinite().all()
+    ids = torch.tensor([model._tokenizer(f"task: search result | query: {MARKS}")["input_ids"]])
+    states = twin(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+    torch.testing.assert_close(texts["audio"][2:], unit(states.mean(dim=1)), rtol=0, atol=1e-6)
     assert set(model.text_columns) == set(model.video_columns) == set(texts)
 
 
