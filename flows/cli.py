@@ -9,6 +9,8 @@ This module reads nothing heavy before signals are heeded.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 import traceback
@@ -22,6 +24,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Entry point: errors a person can cause are one message on stderr and an exit code."""
+    atexit.register(gc.freeze)  # last of all: Python would look through torch's objects in vain
     with ending_at_once():
         from reelvec.configs import ConfigError
         from reelvec.flows.commands.app import app

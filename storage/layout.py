@@ -17,6 +17,7 @@
     gates/{stamp}-{id}.json, .html       what new tables were found to be like beside the old
     forgotten/{n:08d}.json               which videos were forgotten, by salted hash
     reports/{run}.html, latest.html      copies of the last reports, replaced by the next ones
+    known/weights-{digest}.json          what was found in a weights file, replaced by the next
     format/{n:08d}.json                  the store's format: the largest n
     sources/synthetic/{fingerprint}/…
     .writers/…                           a file of each process that writes, while it lives
@@ -64,6 +65,7 @@ __all__ = [
     "is_alias",
     "is_fingerprint",
     "is_scratch",
+    "known_weights",
     "new_layer",
     "new_part",
     "number_of",
@@ -245,6 +247,11 @@ def forgotten(number: int) -> str:
 def report_page(name: str) -> str:
     """Where the last report of this name is kept; the caller has made it a file's name."""
     return f"{REPORTS}/{name}.html"
+
+
+def known_weights(digest: str) -> str:
+    """Where it is kept what was found in the weights file of a name with this digest."""
+    return f"known/weights-{digest}.json"
 
 
 def store_format(number: int) -> str:

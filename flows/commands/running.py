@@ -127,9 +127,10 @@ def embed(
 
         check_folder(videos)
     from reelvec.configs.loader import validate
-    from reelvec.tasks.weights.choice import choose_several
+    from reelvec.tasks.weights.choice import choose_several, keep_choices
 
-    chosen = choose_several(weights or [None], store=store or default_store())
+    place = store or default_store()
+    chosen = choose_several(weights or [None], store=place)
     corpus = {"kind": "folder", "videos": videos, "captions": captions}
     overrides, summaries = _overrides(set_, store), []
     runs = [
@@ -139,6 +140,7 @@ def embed(
     stages = ["ingest", "extract", "audio", "train", "embed"]
     if len(runs) == 1:
         _launch(runs[0], stages=stages, accept_losses=accept_losses, rehash=rehash, as_json=as_json)
+        keep_choices(chosen, store=place)
         return
     from reelvec.flows.launch import launch, show
 
@@ -147,6 +149,7 @@ def embed(
         summaries.append(summary.to_json())
         if not as_json:
             show(summary)
+    keep_choices(chosen, store=place)
     if as_json:
         print_json({"runs": summaries})
 

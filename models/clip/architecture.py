@@ -6,11 +6,12 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Self
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Self
 
 from reelvec.models.errors import OptionsError, WeightsError
+
+if TYPE_CHECKING:  # sizes are asked for where no tensor is read
+    from torch import Tensor
 
 __all__ = ["ARCHITECTURES", "MAX_LAYERS", "SMALLEST", "Architecture", "architecture"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from reelvec.models.conversion.weights import build_for, layout_of, load_checkpoint, start
@@ -13,6 +12,7 @@ from reelvec.models.errors import ModelError, WeightsError
 from reelvec.models.family import OriginalSettings, RetrievalModel
 from reelvec.models.frozen.kinds import own_input_of
 from reelvec.models.registry import ZERO_SHOT, family_class, family_names
+from reelvec.models.unfilled import unfilled
 
 __all__ = ["check_fits", "recognise"]
 
@@ -106,7 +106,7 @@ def check_fits(
     """
     shapes = {key: x if key == "files" else x.to("meta") for key, x in state.items()}
     try:
-        with torch.device("meta"):
+        with unfilled():
             model = build_for(
                 shapes,
                 family=family,

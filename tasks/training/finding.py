@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from reelvec.configs import PipelineConfig
-from reelvec.configs.schema import ModelConfig
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.layout import fingerprint
 from reelvec.storage.reasons import Status
 from reelvec.storage.roots import Root
+from reelvec.storage.weights.known import KnownWeights, WeightsMark, keep, recall
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import read_corpus
 from reelvec.tasks.training.committed import checkpoints
@@ -79,7 +79,7 @@ def checkpoint_artifact(session: Session, *, items: Sequence[Item]) -> Artifact:
     """
     identity = checkpoint_identity(
         session.config,
-        start=_hashes_of_start(session.config.model),
+        start=_hashes_of_start(session),
         corpus=session.corpus.fingerprint,
         frames=session.frames.fingerprint,
         training_set=set_hash(items),
@@ -121,13 +121,26 @@ def clips_with_frames(frames: Snapshot | None) -> frozenset[str]:
     return frozenset(row.key for row in rows if row.status != Status.QUARANTINED)
 
 
-def _hashes_of_start(config: ModelConfig) -> Start:
-    """Of the weights that are started from; torch is imported where there are any to read."""
-    if config.weights is None and config.policy_weights is None:
-        return Start()
-    from reelvec.tasks.training.starting import hashes_of_start
+def _hashes_of_start(session: Session) -> Start:
+    """Of the weights that are started from."""
+    model = session.config.model
+    first, policy = (_known_hash(session.root, of) for of in (model.weights, model.policy_weights))
+    return Start(weights=first, policy=policy)
 
-    return hashes_of_start(config)
+
+def _known_hash(root: Root, weights: str | None) -> str | None:
+    """The hash of a weights file; torch is imported where it is not known yet."""
+    if weights is None:
+        return None
+    mark = WeightsMark.of(weights)
+    known = recall(root, mark).hash
+    if known:
+        return known
+    from reelvec.tasks.training.starting import hash_of_weights
+
+    found = hash_of_weights(weights)
+    keep(root, mark, found=KnownWeights(hash=found))
+    return found
 
 
 def _teachers(config: PipelineConfig, *, root: Root) -> list[Teacher]:

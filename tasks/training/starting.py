@@ -33,6 +33,7 @@ from reelvec.models.lora import LoraOptions, adapt, check_lora
 from reelvec.models.registry import build
 from reelvec.models.training.optim import AdamW, BertAdam, OptimizerOptions, build_optimizer
 from reelvec.models.training.parameters import freeze
+from reelvec.models.unfilled import unfilled
 from reelvec.storage.errors import WeightsError
 from reelvec.storage.places.sources import local_file
 from reelvec.storage.weights.checkpoints import WeightsFile, open_weights, weights_hash
@@ -48,6 +49,7 @@ from reelvec.tasks.training.identity import Start
 __all__ = [
     "build_like",
     "build_sized",
+    "hash_of_weights",
     "hashes_of_start",
     "hearing_of_start",
     "make_optimizer",
@@ -155,9 +157,18 @@ def build_sized(config: ModelConfig, *, sizes: Architecture) -> RetrievalModel:
 def hashes_of_start(config: ModelConfig) -> Start:
     """Hashes of the weights that are started from."""
     return Start(
-        weights=_facts(config.weights).hash if config.weights else None,
-        policy=_facts(config.policy_weights).hash if config.policy_weights else None,
+        weights=hash_of_weights(config.weights) if config.weights else None,
+        policy=hash_of_weights(config.policy_weights) if config.policy_weights else None,
     )
+
+
+def hash_of_weights(weights: str) -> str:
+    """`weights_hash` of what `read_start` reads; of the same files it is made once a process.
+
+    Raises:
+        WeightsError: as `read_start`.
+    """
+    return _facts(weights).hash
 
 
 def rehearse_start(config: ModelConfig, *, train: TrainConfig | None = None) -> FrameForm:
@@ -178,10 +189,7 @@ def rehearse_start(config: ModelConfig, *, train: TrainConfig | None = None) -> 
     if config.weights and state and is_pretrained(config.weights):
         check_packages(state, max_frames=config.max_frames)
         return input_of(state).form
-    if state is None and published is None:  # mostly tiny: sooner than torch loads its meta device
-        with torch.random.fork_rng(devices=()):
-            return _form_of(build_sized(config, sizes=architecture(config.architecture)), train)
-    with torch.device("meta"):
+    with unfilled():
         return _form_of(_started(config, state, published), train)
 
 

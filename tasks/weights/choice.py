@@ -17,17 +17,17 @@ from reelvec.configs import PipelineConfig
 from reelvec.configs.decoding import SoundForm
 from reelvec.configs.uris import is_uri
 from reelvec.models.clip.architecture import SMALLEST, architecture
-from reelvec.models.conversion.weights import input_of
 from reelvec.models.errors import ModelError
 from reelvec.models.registry import ZERO_SHOT
 from reelvec.storage.errors import MissingArtifactError, WeightsError
+from reelvec.storage.roots import open_root
+from reelvec.storage.weights.known import KnownWeights, WeightsMark, keep, recall
 from reelvec.storage.weights.paths import existing_file, is_pretrained
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.recording import last_config
 from reelvec.tasks.training.finding import find_trained
-from reelvec.tasks.weights.files import name_model
 
-__all__ = ["ChosenModel", "choose_several", "choose_weights"]
+__all__ = ["ChosenModel", "choose_several", "choose_weights", "keep_choices"]
 
 ARCHIVES = ("ViT-B-16.pt", "ViT-B-32.pt", "ViT-L-14.pt")
 _SHARED_SIZE = 336
@@ -46,6 +46,8 @@ class ChosenModel:
     model: dict[str, Any] = field(default_factory=dict)
     extract: dict[str, Any] = field(default_factory=dict)
     note: str = ""
+    found: tuple[WeightsMark, KnownWeights] | None = None
+    """What was found in the weights file, for `keep_choices`; None: nothing that is not known."""
 
     def document(self, corpus: Mapping[str, Any], *, name: str) -> dict[str, Any]:
         """The configuration of a run that embeds a corpus with it, as plain data."""
@@ -70,8 +72,8 @@ def choose_weights(named: str | Path | None, *, store: str) -> ChosenModel:
         WeightsError: the named file is missing, unsafe, or of no family.
     """
     if named is not None:
-        return _from_file(str(named))
-    return _trained_here(store) or _downloaded() or _untrained()
+        return _from_file(str(named), store=store)
+    return _trained_here(store) or _downloaded(store) or _untrained()
 
 
 def choose_several(names: Sequence[str | None], *, store: str) -> list[ChosenModel]:
@@ -98,9 +100,32 @@ def choose_several(names: Sequence[str | None], *, store: str) -> list[ChosenMod
     return [replace(one, extract=shared, note=one.note + note) for one in chosen]
 
 
-def _from_file(name: str) -> ChosenModel:
+def keep_choices(chosen: Sequence[ChosenModel], *, store: str) -> None:
+    """Keep what was found in weights files in the store, which is there now."""
+    root = open_root(store)
+    for one in chosen:
+        if one.found is not None:
+            mark, known = one.found
+            keep(root, mark, found=known)
+
+
+def _from_file(name: str, *, store: str) -> ChosenModel:
     elsewhere = is_pretrained(name) or is_uri(name)
     weights = name if elsewhere else str(existing_file(Path(name)).resolve())
+    mark = WeightsMark.of(weights)
+    choice, found = recall(open_root(store), mark).choice, None
+    if not choice:
+        choice = _recognised(name, weights)
+        found = mark, KnownWeights(choice=choice)
+    note = f"Embedded with {name} ({choice['model']['family']})."
+    return ChosenModel(choice["model"], choice["extract"], note, found)
+
+
+def _recognised(name: str, weights: str) -> dict[str, Any]:
+    """Config sections `model` and `extract` of a weights file; imports torch."""
+    from reelvec.models.conversion.weights import input_of
+    from reelvec.tasks.weights.files import name_model
+
     recognised = name_model(weights)
     try:
         own = input_of(recognised.file.tensors)
@@ -116,7 +141,7 @@ def _from_file(name: str) -> ChosenModel:
         sound = SoundForm(rate=own.hearing.rate, max_seconds=seconds)
         if sound != usual:
             extract["sound"] = sound.model_dump(exclude_defaults=True)
-    return ChosenModel(model, extract, f"Embedded with {name} ({recognised.family}).")
+    return {"model": model, "extract": extract}
 
 
 def _trained_here(store: str) -> ChosenModel | None:
@@ -146,10 +171,10 @@ def _trained_by(config: PipelineConfig) -> str | None:
     return None if trained is None else str(trained.path)
 
 
-def _downloaded() -> ChosenModel | None:
+def _downloaded(store: str) -> ChosenModel | None:
     cache = Path.home() / ".cache" / "clip"
     archives = [cache / name for name in ARCHIVES if (cache / name).is_file()]
-    return _from_file(str(archives[0])) if archives else None
+    return _from_file(str(archives[0]), store=store) if archives else None
 
 
 def _untrained() -> ChosenModel:

@@ -1,0 +1,56 @@
+"""Models that are built for their shapes alone: nothing is drawn, filled or copied.
+
+On its meta device torch works out the shape of each filling in Python, whose first call imports
+`torch._dynamo`: two CPU seconds of a command, and one more at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["unfilled"]
+
+_FILLINGS = {
+    *(Tensor.normal_, Tensor.uniform_, Tensor.zero_, Tensor.fill_, Tensor.copy_, Tensor.mul_),
+    *(init.normal_, init.uniform_, init.constant_, init.zeros_, init.ones_, init.eye_),
+    *(init.kaiming_uniform_, init.kaiming_normal_, init.xavier_uniform_, init.trunc_normal_),
+}
+"""In place: they change numbers, and no shape."""
+_MADE_FULL = {torch.randn, torch.rand, torch.zeros, torch.ones}
+_BY_A_NUMBER = {Tensor.mul, Tensor.__mul__, Tensor.__rmul__, Tensor.div, Tensor.__truediv__}
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves out what changes numbers alone; whatever else there is torch does as ever."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        del types
+        named = dict(kwargs or {})
+        if func in _FILLINGS:
+            return args[0] if args else named["tensor"]
+        if func in _BY_A_NUMBER and all(isinstance(x, int | float) for x in args[1:]):
+            return args[0]
+        if func in _MADE_FULL:
+            named.pop("generator", None)
+            return torch.empty(*args, **named)
+        return func(*args, **named)
+
+
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Modules that are built in the block lie on the meta device and are sooner there."""
+    with torch.device("meta"), _Unfilled():
+        yield
