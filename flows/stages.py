@@ -75,7 +75,7 @@ def run_stages(
 def ingest(session: Session, retry: RetryFilter | None, engine: Engine) -> StageReceipt:
     """List the corpus; hash and probe what is new or changed, and what `retry` names."""
     started = time.monotonic()
-    plan = ingestion.plan_ingest(session, retry=retry.at_ingest() if retry else _none)
+    plan = ingestion.plan_ingest(session, retry=retry.at_ingest() if retry else None)
     work = Work(session, engine, plan.target, plan.shards, unit="rows")
     receipts = work.map("ingest", ingestion.ingest_shard, limits=session.config.extract)
     snapshot = ingestion.commit_ingest(session, plan, receipts)

@@ -184,13 +184,16 @@ def iter_part(
     columns: Sequence[str] | None = None,
     key_column: str | None = None,
     batch_rows: int = _BATCH_ROWS,
+    optional: Collection[str] = (),
 ) -> Iterator[pa.Table]:
-    """Rows of one part in force, in pieces."""
+    """Rows of one part in force, in pieces; `optional` columns may be missing in it."""
     path = part.path
     try:
         with explained("read", path=path), pq.ParquetFile(path, memory_map=True) as file:
-            names = list(columns) if columns is not None else file.schema_arrow.names
-            key = key_column or file.schema_arrow.names[0]
+            there = file.schema_arrow.names
+            names = [c for c in there if c in optional] if optional else []
+            names = [*columns, *names] if columns is not None else there
+            key = key_column or there[0]
             wanted = names if key in names or not part.dropped else [*names, key]
             empty = True
             for batch in file.iter_batches(batch_size=batch_rows, columns=wanted):

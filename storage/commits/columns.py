@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -43,6 +44,11 @@ def unpack(written: dict[str, Any]) -> Columns:
     if _PACKED not in written:
         return written
     packed = base64.b64decode(written[_PACKED])
-    plain = pa.Codec(_CODEC).decompress(packed, written[_SIZE], asbytes=True)
+    plain = _unpacker().decompress(packed, written[_SIZE], asbytes=True)
     columns: Columns = json.loads(plain)
     return columns
+
+
+@cache
+def _unpacker() -> pa.Codec:
+    return pa.Codec(_CODEC)

@@ -7,6 +7,7 @@ from it: whoever asks reads the parts that are named.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import repeat
 
 import numpy as np
 import xxhash
@@ -61,5 +62,5 @@ class KeyIndex:
 
 def _digests(keys: Iterable[str]) -> NDArray[np.uint64]:
     """The xxh3-64 of each key, uint64 [N]."""
-    data = b"".join(xxhash.xxh3_64_digest(key.encode(errors="surrogatepass")) for key in keys)
-    return np.frombuffer(data, np.uint64)
+    encoded = map(str.encode, keys, repeat("utf-8"), repeat("surrogatepass"))
+    return np.frombuffer(b"".join(map(xxhash.xxh3_64_digest, encoded)), np.uint64)

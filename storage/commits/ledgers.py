@@ -16,7 +16,7 @@ from reelvec.storage.commits.views import PartRef, Snapshot, lost
 from reelvec.storage.errors import IntegrityError
 from reelvec.storage.records import Outcome
 
-__all__ = ["iter_ledger"]
+__all__ = ["is_small", "iter_ledger", "part_ledger"]
 
 _KEPT_ROWS = 50_000  # about 10 MB
 _FIELDS = tuple(field.name for field in fields(Outcome))
@@ -30,13 +30,31 @@ def iter_ledger(snapshot: Snapshot | None, table: str) -> Iterator[dict[str, lis
     """
     if snapshot is None:
         return
-    small = snapshot.counts(table).planned <= _KEPT_ROWS
+    small = is_small(snapshot, table)
     for part in snapshot.parts(table):
-        columns = _kept(part) if small else _read(part)
-        if part.dropped:
-            kept = [i for i, key in enumerate(columns["key"]) if key not in part.dropped]
-            columns = {name: [values[i] for i in kept] for name, values in columns.items()}
-        yield columns
+        yield part_ledger(part, kept=small)
+
+
+def is_small(snapshot: Snapshot, table: str) -> bool:
+    """Whether receipts of the table are kept by their artifact once they are read."""
+    return snapshot.counts(table).planned <= _KEPT_ROWS
+
+
+def part_ledger(part: PartRef, *, kept: bool) -> dict[str, list[Any]]:
+    """Columns by `Outcome` field of one part's rows in force.
+
+    Args:
+        part: of a snapshot.
+        kept: its receipt is kept by the artifact.
+
+    Raises:
+        IntegrityError: the receipt is not the one that was published.
+    """
+    columns = _kept(part) if kept else _read(part)
+    if part.dropped:
+        rows = [i for i, key in enumerate(columns["key"]) if key not in part.dropped]
+        columns = {name: [values[i] for i in rows] for name, values in columns.items()}
+    return columns
 
 
 def _kept(part: PartRef) -> dict[str, list[Any]]:

@@ -76,21 +76,24 @@ def video_files(folder: Path) -> Discovered:
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(here) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+                entries = [entry for entry in found if not entry.name.startswith(".")]
         except OSError as error:
             words = f"{here}: the folder cannot be read ({error.strerror}); make it readable"
             if not prefix:
                 raise CorpusError(words, path=str(here)) from error
             unread.append(f"{words}, or leave it: what it holds is not listed")
             continue
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if _is_folder(entry):
-                pending.append((f"{prefix}{entry.name}/", Path(entry.path)))
-            elif stem_of(entry.name) != entry.name:
-                paths.append(prefix + entry.name)
+        folders = [entry for entry in entries if _is_folder(entry)]
+        names = {entry.name for entry in entries}.difference(entry.name for entry in folders)
+        paths += [prefix + name for name in names if _is_called_a_video(name)]
+        for entry in sorted(folders, key=lambda entry: entry.name):
+            pending.append((f"{prefix}{entry.name}/", Path(entry.path)))
     return Discovered(tuple(sorted(paths)), _few(unread))
+
+
+def _is_called_a_video(name: str) -> bool:
+    """Whether `stem_of` cuts a name that does not begin with a dot."""
+    return name[name.rfind(".") :].lower() in VIDEO_EXTENSIONS
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -102,8 +102,9 @@ class LocalRoot:
         return folder / f"{os.getpid()}-{secrets.token_hex(8)}{suffix}"
 
     def read(self, path: str) -> bytes:
-        with explained("read", path=self._at(path)):
-            return self._at(path).read_bytes()
+        file = self._at(path)
+        with explained("read", path=file):
+            return file.read_bytes()
 
     def read_range(self, path: str, *, start: int, stop: int) -> bytes:
         with explained("read", path=self._at(path)), self._at(path).open("rb") as file:
@@ -127,8 +128,9 @@ class LocalRoot:
                 return []
 
     def size(self, path: str) -> int:
-        with explained("read", path=self._at(path)):
-            return self._at(path).stat().st_size
+        file = self._at(path)
+        with explained("read", path=file):
+            return file.stat().st_size
 
     def age_seconds(self, path: str) -> float:
         with explained("read", path=self._at(path)):

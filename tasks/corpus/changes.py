@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from reelvec.configs.uris import is_uri
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.corpora.caption_list import CaptionList
-from reelvec.storage.file_marks import FileMark
-from reelvec.storage.records import CAPTION_SCHEMA, Caption, Video, records_from_table
+from reelvec.storage.records import CAPTION_SCHEMA, Caption, Video
 from reelvec.storage.tables import iter_tables
+from reelvec.tasks.corpus.listed_columns import ListedColumns, numbers_of
+from reelvec.tasks.corpus.video_columns import columns_with_marks, taken, video_columns
 from reelvec.tasks.digests import Digests, DigestSet, digests
 
 __all__ = ["CaptionChanges", "VideoChanges", "caption_changes", "video_changes"]
@@ -63,7 +64,7 @@ def video_changes(
     *,
     ids: DigestSet,
     snapshot: Snapshot | None,
-    retry: Callable[[Video], bool],
+    retry: Callable[[Video], bool] | None,
 ) -> VideoChanges:
     """Compare listed videos with the corpus table; looks at files' marks, opens no video.
 
@@ -73,44 +74,66 @@ def video_changes(
         listed: the videos of now.
         ids: digests of their ids, in the same order.
         snapshot: the corpus in force.
-        retry: which rows in force are probed once more.
+        retry: which rows in force are probed once more; None: none.
     """
-    known = np.zeros(len(listed), bool)
-    moved: dict[int, Video] = {}
-    removed: list[str] = []
-    again: list[str] = []
-    gone: list[str] = []
-    for rows in _videos_in_force(snapshot):
-        places = ids.find(digests(row.video_id for row in rows)).tolist()
-        for row, place in zip(rows, places, strict=True):
-            if place < 0:
-                removed.append(row.video_id)
-                continue
-            known[place] = True
-            mark = _mark(listed[place])
-            if row.path != listed[place].path or not row.mark.agrees(mark):
-                moved[place] = _as_found(listed[place], mark)
-                if row.bytes > 0 and mark.bytes == 0:
-                    gone.append(row.video_id)
-            elif retry(row):
-                moved[place] = _as_found(listed[place], mark)
-                again.append(row.video_id)
-            elif _means(row) != _means(listed[place]):
-                moved[place] = _as_meant(row, listed[place])
-    due: list[Video] = []
-    for place, video in enumerate(listed):
-        if not known[place]:
-            due.append(_as_found(video, _mark(video)))
-        elif place in moved:
-            due.append(moved[place])
+    now = ListedColumns.of(listed)
+    found = _Compared(known=np.zeros(len(listed), bool))
+    for piece in columns_with_marks(snapshot):
+        found.compare(piece, now=now, ids=ids, retries=retry is not None)
+    moved, again = {place: now.as_found(place) for place in found.moved}, []
+    for row, place in found.undecided(snapshot):
+        if retry is not None and retry(row):
+            moved[place] = now.as_found(place)
+            again.append(row.video_id)
+        elif _means(row) != _means(listed[place]):
+            moved[place] = _as_meant(row, listed[place])
+    places = sorted({*np.flatnonzero(~found.known).tolist(), *moved})
+    due = [moved.get(place) or now.as_found(place) for place in places]
     changed = [listed[place].video_id for place in sorted(moved)]
-    return VideoChanges(due, changed, removed, again, gone)
+    return VideoChanges(due, changed, found.removed, again, found.gone)
 
 
-def _videos_in_force(snapshot: Snapshot | None) -> Iterator[list[Video]]:
-    if snapshot is not None:
-        for piece in iter_tables(snapshot, "videos"):
-            yield records_from_table(piece, record=Video)
+@dataclass(slots=True)
+class _Compared:
+    """What the columns alone say of rows in force; places are those of the listing."""
+
+    known: NDArray[np.bool_]
+    """By place, whether a row in force is of it."""
+    moved: list[int] = field(default_factory=list)
+    """Places whose file is another, or looks so."""
+    removed: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    _undecided: list[tuple[int, int]] = field(default_factory=list)
+    _rows: int = 0
+
+    def compare(
+        self, piece: pa.Table, *, now: ListedColumns, ids: DigestSet, retries: bool
+    ) -> None:
+        """Compare the next rows in force; with `retries` each that looks as it did is undecided."""
+        names = piece.column("video_id").to_pylist()
+        found = ids.find(digests(names))
+        here = np.flatnonzero(found >= 0)
+        places = found[here]
+        self.known[places] = True
+        if len(here) < len(names):
+            self.removed += [names[i] for i in np.flatnonzero(found < 0).tolist()]
+            piece = taken(piece, here)
+        other = now.looks_other(piece, places)
+        had = numbers_of(piece, "bytes") > 0
+        self.moved += places[other].tolist()
+        lost = other & had & (now.marks[places, 0] == 0)
+        self.gone += [names[i] for i in here[lost].tolist()]
+        chosen = ~other if retries else ~other & now.means_other(piece, places)
+        numbers = (here[chosen] + self._rows).tolist()
+        self._undecided += zip(numbers, places[chosen].tolist(), strict=True)
+        self._rows += len(names)
+
+    def undecided(self, snapshot: Snapshot | None) -> Iterator[tuple[Video, int]]:
+        """Whole rows in force and the places of those that look as they did and may be due."""
+        if self._undecided:
+            rows = np.array([row for row, _ in self._undecided], np.int64)
+            records = video_columns(snapshot).records(rows)
+            yield from zip(records, (place for _, place in self._undecided), strict=True)
 
 
 def _means(video: Video) -> tuple[str, float | None, float | None]:
@@ -121,15 +144,6 @@ def _as_meant(row: Video, listed: Video) -> Video:
     """The row with the split and the window of now."""
     split, start, end = _means(listed)
     return dataclasses.replace(row, split=split, start_seconds=start, end_seconds=end)
-
-
-def _mark(video: Video) -> FileMark:
-    """The mark of its file now; of an object the one it was listed with."""
-    return video.mark if is_uri(video.path) else FileMark.at(video.path)
-
-
-def _as_found(video: Video, mark: FileMark) -> Video:
-    return dataclasses.replace(video, **dataclasses.asdict(mark))
 
 
 def caption_changes(

@@ -15,16 +15,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from reelvec.storage.commits.artifact import Snapshot
-from reelvec.storage.commits.ledgers import iter_ledger
+from reelvec.storage.commits.ledgers import is_small, part_ledger
 from reelvec.storage.commits.merging import Entry
 from reelvec.storage.reasons import Status
 from reelvec.storage.records import Outcome, clip_key
-from reelvec.storage.tables import iter_tables
+from reelvec.tasks.corpus.part_memo import PartMemo
+from reelvec.tasks.corpus.video_columns import video_columns
 from reelvec.tasks.digests import Digests, DigestSet, digests
 
-__all__ = ["ClipOutcomes", "clip_outcomes", "iter_clips"]
+__all__ = ["ClipOutcomes", "are_quarantined", "clip_outcomes", "iter_clips"]
 
-_ROWS = 65_536  # looked at at once
+SortedOut = tuple[Digests, list[Outcome]]
+"""Of a part: its clips that are ok, by their keys, and the ledger rows of the others."""
+
+_QUARANTINED = Status.QUARANTINED.value
 
 
 class ClipOutcomes:
@@ -38,21 +42,12 @@ class ClipOutcomes:
         self.others: dict[str, tuple[Outcome, int]] = {}
         table = kept.artifact.kind if kept else ""
         self._parts = [part.entry for part in kept.parts(table)] if kept else []
-        ok: list[Digests] = []
-        for number, ledger in enumerate(iter_ledger(kept, table)):
-            ok.append(digests(self._sorted_out(ledger, number)))
+        sorted_out = _sorted_out_parts(kept, table) if kept else []
+        for number, (_, others) in enumerate(sorted_out):
+            self.others.update((row.key, (row, number)) for row in others)
+        ok = [found for found, _ in sorted_out]
         self._ok = DigestSet(ok)
         self._ends = np.cumsum([len(part) for part in ok], dtype=np.int64)
-
-    def _sorted_out(self, ledger: dict[str, list[Any]], number: int) -> list[str]:
-        """Keys of clips that are ok; the others are put by."""
-        keys, statuses = ledger["key"], ledger["status"]
-        if statuses.count(Status.OK) == len(keys):
-            return keys
-        for row in (Outcome(*values) for values in zip(*ledger.values(), strict=True)):
-            if row.status != Status.OK:
-                self.others[row.key] = row, number
-        return [key for key in keys if key not in self.others]
 
     def places(self, keys: Sequence[str]) -> NDArray[np.int64]:
         """The part with each clip that is ok, int64 [N]; -1 for all others."""
@@ -66,6 +61,21 @@ class ClipOutcomes:
         return self._parts[number] if number >= 0 else None
 
 
+def _sorted_out_parts(kept: Snapshot, table: str) -> list[SortedOut]:
+    small = is_small(kept, table)
+    return _known.of(kept, table, lambda part: _sorted_out(part_ledger(part, kept=small)))
+
+
+def _sorted_out(ledger: dict[str, list[Any]]) -> SortedOut:
+    keys, statuses = ledger["key"], ledger["status"]
+    if statuses.count(Status.OK) == len(keys):
+        return digests(keys), []
+    rows = [Outcome(*values) for values in zip(*ledger.values(), strict=True)]
+    others = [row for row in rows if row.status != Status.OK]
+    return digests(row.key for row in rows if row.status == Status.OK), others
+
+
+_known: PartMemo[SortedOut] = PartMemo()
 _read: WeakKeyDictionary[Snapshot, ClipOutcomes] = WeakKeyDictionary()
 
 
@@ -81,21 +91,22 @@ def clip_outcomes(kept: Snapshot | None) -> ClipOutcomes:
     return _read[kept]
 
 
-def iter_clips(
-    corpus: Snapshot | None, *, columns: Sequence[str] | None = None
-) -> Iterator[tuple[pa.Table, list[str]]]:
-    """Videos of a corpus, some at once, and the clip_key of each ("": its bytes were not read).
+def iter_clips(corpus: Snapshot | None) -> Iterator[tuple[int, pa.Table, list[str]]]:
+    """Videos of a corpus, some at once: the number of the first, their columns, their clip_keys.
 
-    Args:
-        corpus: the snapshot in force; None: nothing yet.
-        columns: those that are needed beside the key's own; None: all.
+    A key is "" where the bytes were not read. The columns are those of `video_columns`.
     """
-    if corpus is None or "videos" not in corpus.tables:
-        return
-    key = ("content_hash", "start_seconds", "end_seconds")
-    wanted = None if columns is None else list(dict.fromkeys([*columns, *key]))
-    for piece in iter_tables(corpus, "videos", columns=wanted, batch_rows=_ROWS):
-        yield piece, _keys(*(piece.column(name) for name in key))
+    first = 0
+    for piece in video_columns(corpus).batches():
+        key = ("content_hash", "start_seconds", "end_seconds")
+        yield first, piece, _keys(*(piece.column(name) for name in key))
+        first += piece.num_rows
+
+
+def are_quarantined(piece: pa.Table) -> NDArray[np.bool_]:
+    """Which of these videos ingest has refused, bool [N]."""
+    statuses = piece.column("status").to_pylist()
+    return np.array([status == _QUARANTINED for status in statuses], bool)
 
 
 def _keys(hashes: pa.ChunkedArray, starts: pa.ChunkedArray, ends: pa.ChunkedArray) -> list[str]:

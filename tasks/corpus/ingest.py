@@ -18,6 +18,7 @@ from reelvec.configs.decoding import FileLimits
 from reelvec.storage.commits.artifact import Receipt, Snapshot
 from reelvec.storage.corpora import open_corpus
 from reelvec.storage.corpora.caption_list import CaptionStretch
+from reelvec.storage.corpora.video_list import VideoList
 from reelvec.storage.records import (
     CAPTION_SCHEMA,
     VIDEO_SCHEMA,
@@ -127,22 +128,20 @@ def corpus_at(snapshot: Snapshot) -> Corpus:
     )
 
 
-def plan_ingest(
-    session: Session, *, retry: Callable[[Video], bool] = lambda _: False
-) -> IngestPlan:
+def plan_ingest(session: Session, *, retry: Callable[[Video], bool] | None = None) -> IngestPlan:
     """Compare the files' listing with the corpus tables; opens no video.
 
     Args:
         session: of the run.
-        retry: which rows of the corpus tables are probed once more; where the session hashes
-            again, all of them are.
+        retry: which rows of the corpus tables are probed once more, None: none; where the session
+            hashes again, all of them are.
     """
     artifact = session.corpus
     store_dir = session.root.local_folder
     reader = open_corpus(session.config.corpus, store_dir=store_dir, draws=not session.plans)
     listing = without_forgotten(reader.read(), root=session.root)
     snapshot = session.latest(artifact)
-    ids = DigestSet([digests(video.video_id for video in listing.videos)])
+    ids = DigestSet([digests(_ids(listing.videos))])
     again = _every if session.rehash else retry
     videos = video_changes(listing.videos, ids=ids, snapshot=snapshot, retry=again)
     captions = caption_changes(listing.captions, videos=ids, snapshot=snapshot)
@@ -166,6 +165,10 @@ def plan_ingest(
         removed_captions=captions.removed,
         notes=(*listing.problems, *listing.notes),
     )
+
+
+def _ids(videos: Sequence[Video]) -> Iterable[str]:
+    return videos.ids if isinstance(videos, VideoList) else (video.video_id for video in videos)
 
 
 def _every(_: Video) -> bool:

@@ -10,15 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.reasons import Reason, Status
-from reelvec.storage.records import Outcome, Video, records_from_table
-from reelvec.tasks.corpus.clips import clip_outcomes, iter_clips
+from reelvec.storage.records import Outcome, Video
+from reelvec.tasks.corpus.clips import are_quarantined, clip_outcomes, iter_clips
 from reelvec.tasks.corpus.errors import TooManyFailedError
 from reelvec.tasks.corpus.ingest import Corpus, key_of
+from reelvec.tasks.corpus.video_columns import video_columns
 
 __all__ = [
     "LedgerCounts",
@@ -115,18 +114,22 @@ class LedgerSummary:
 def summary(corpus: Snapshot | None, *, frames: Snapshot | None) -> LedgerSummary:
     """What `ledger` says in short, in memory that does not grow with what is ok."""
     clips = clip_outcomes(frames)
+    live = {key: row for key, (row, _) in clips.others.items()}
     seen: Counter[str] = Counter()
-    found: list[LedgerRow] = []
-    for piece, keys in iter_clips(corpus):
-        broken = pc.equal(piece.column("status"), str(Status.QUARANTINED)).to_numpy().astype(bool)
+    rows: list[int] = []
+    for first, piece, keys in iter_clips(corpus):
+        broken = are_quarantined(piece)
         is_ok = (clips.places(keys) >= 0) & ~broken
         seen[Status.OK] += int(is_ok.sum())
-        others = np.flatnonzero(~is_ok)
-        live = {key: clips.others[key][0] for i in others if (key := keys[i]) in clips.others}
-        for video in records_from_table(piece.take(pa.array(others)), record=Video):
-            row = _row(video, live=live)
-            seen[row.status] += 1
-            found += failures([row])
+        others = np.flatnonzero(~is_ok).tolist()
+        decided = [i for i in others if broken[i] or keys[i] in live]
+        seen[PENDING] += len(others) - len(decided)
+        rows += [first + i for i in decided]
+    found: list[LedgerRow] = []
+    for video in video_columns(corpus).records(np.array(rows, np.int64)):
+        row = _row(video, live=live)
+        seen[row.status] += 1
+        found += failures([row])
     return LedgerSummary(_counts(seen), tuple(found))
 
 
@@ -142,12 +145,16 @@ def sound_failures(corpus: Snapshot | None, *, audio: Snapshot | None) -> list[L
     of sound.
     """
     sounds, found = clip_outcomes(audio).others, []
-    for piece, keys in iter_clips(corpus):
-        places = pa.array([i for i, key in enumerate(keys) if key in sounds], pa.int64())
-        for video in records_from_table(piece.take(places), record=Video):
-            if video.status != Status.QUARANTINED:
-                row = _row(video, live={key_of(video): sounds[key_of(video)][0]})
-                found.append(replace(row, stage="audio"))
+    rows = [
+        first + i
+        for first, _, keys in iter_clips(corpus)
+        for i, key in enumerate(keys)
+        if key in sounds
+    ]
+    for video in video_columns(corpus).records(np.array(rows, np.int64)):
+        if video.status != Status.QUARANTINED:
+            row = _row(video, live={key_of(video): sounds[key_of(video)][0]})
+            found.append(replace(row, stage="audio"))
     return found
 
 

@@ -8,10 +8,12 @@ costs memory for what is to be done, not for what there is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.commits.ledgers import iter_ledger
@@ -19,15 +21,17 @@ from reelvec.storage.commits.merging import Entry
 from reelvec.storage.reasons import Status
 from reelvec.storage.records import CAPTION_SCHEMA, Outcome
 from reelvec.storage.tables import iter_tables
-from reelvec.tasks.corpus.clips import ClipOutcomes, clip_outcomes, iter_clips
+from reelvec.tasks.corpus.clips import ClipOutcomes, are_quarantined, clip_outcomes, iter_clips
+from reelvec.tasks.corpus.video_columns import taken, video_columns
 from reelvec.tasks.digests import Digests, DigestSet, digests
 from reelvec.tasks.embedding.rows import CaptionRow, VideoRow, caption_signature, video_signature
 
 __all__ = ["Differences", "caption_differences", "embedded_clips", "video_differences"]
 
 Row = TypeVar("Row", VideoRow, CaptionRow)
-Planned = tuple[list[str], Sequence[tuple[Any, ...]]]
-"""Rows as they should be: key and signature of each as one text, and the fields it is made from."""
+Planned = tuple[list[str], Callable[[int], tuple[Any, ...]]]
+"""Rows as they should be: key and signature of each as one text, and what gives the fields of the
+one of a number."""
 
 _QUARANTINED, _OK = Status.QUARANTINED.value, Status.OK.value
 _UNASKED = ("", -1)
@@ -107,10 +111,10 @@ def _compare(
     live = DigestSet([_ledger_digests(ledger) for ledger in iter_ledger(base, table)])
     as_planned = np.zeros(len(live), bool)
     due: list[Row] = []
-    for texts, rows in batches:
+    for texts, row_of in batches:
         positions = live.find(digests(texts))
         as_planned[positions[positions >= 0]] = True
-        due.extend(make(*rows[i]) for i in np.flatnonzero(positions < 0).tolist())
+        due.extend(make(*row_of(i)) for i in np.flatnonzero(positions < 0).tolist())
     in_force: dict[str, Outcome] = {}
     if not as_planned.all():
         start = 0
@@ -128,41 +132,77 @@ def _ledger_digests(ledger: dict[str, list[Any]]) -> Digests:
     return digests([f"{key}\0{detail}" for key, detail in pairs])
 
 
-def _columns(
-    corpus: Snapshot | None, table: str, names: Sequence[str]
-) -> Iterator[list[list[Any]]]:
-    """Columns as lists, a batch at a time."""
-    if corpus is None or table not in corpus.tables:
-        return
-    for piece in iter_tables(corpus, table, columns=names, batch_rows=_ROWS):
-        yield [piece.column(name).to_pylist() for name in names]
-
-
 def _videos(
     corpus: Snapshot | None, *, clips: ClipOutcomes, audio: ClipOutcomes | None
 ) -> Iterator[Planned]:
-    for piece, keys in iter_clips(corpus, columns=_VIDEOS):
-        columns = [piece.column(name).to_pylist() for name in _VIDEOS]
-        texts, rows = [], []
-        sounds = _sounds(keys, audio)
-        for video_id, content, split, status, reason, message, key, part, found in zip(
-            *columns, keys, clips.places(keys).tolist(), sounds, strict=True
-        ):
-            if status == _QUARANTINED:
-                outcome, number = (status, reason, message), -1
-            elif part >= 0:
-                outcome, number = (_OK, "", ""), part
-            elif key in clips.others:
-                row, number = clips.others[key]
-                outcome = (row.status, row.reason, row.message)
-            else:
-                continue  # not decoded yet
-            heard = _UNASKED if outcome[0] == _QUARANTINED else found
-            if heard is None:
-                continue  # its sound was not looked for yet
-            texts.append(f"{video_id}\0{video_signature(key, split, *outcome[:2], sound=heard[0])}")
-            rows.append((video_id, content, key, split, *outcome, "", heard[0], number, heard[1]))
-        yield texts, rows
+    for _, piece, keys in iter_clips(corpus):
+        batch = _Batch(piece, keys, clips.places(keys))
+        usual = (batch.places >= 0) & ~are_quarantined(piece) & (audio is None)
+        others = np.flatnonzero(~usual)
+        few = taken(piece, others)
+        planned = _others_planned(few, [keys[i] for i in others.tolist()], clips, audio)
+        texts = batch.texts()
+        for i, found in zip(others.tolist(), planned, strict=True):
+            if found is not None:
+                texts[i], batch.others[i] = found
+                usual[i] = True
+        batch.chosen = np.flatnonzero(usual)
+        yield [texts[i] for i in batch.chosen.tolist()], batch.row
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Videos of a corpus, most of which are ok: of such a one a text is made, and a row if due."""
+
+    piece: pa.Table
+    keys: Sequence[str]
+    places: NDArray[np.int64]
+    others: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    """Rows of those that are not simply ok."""
+    chosen: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """Those with an outcome."""
+
+    def texts(self) -> list[str]:
+        """Key and `video_signature` of each as if it were ok."""
+        ids, splits = (self.piece.column(name).to_pylist() for name in ("video_id", "split"))
+        rows = zip(ids, self.keys, splits, strict=True)
+        return [f"{video_id}\0{key} {split} {_OK} " for video_id, key, split in rows]
+
+    def row(self, number: int) -> tuple[Any, ...]:
+        """Of the one that is `number` among those chosen."""
+        i = int(self.chosen[number])
+        if i in self.others:
+            return self.others[i]
+        names = ("video_id", "content_hash", "split")
+        video_id, content, split = (self.piece.column(name)[i].as_py() for name in names)
+        part = int(self.places[i])
+        return (video_id, content, self.keys[i], split, _OK, "", "", "", "", part, -1)
+
+
+def _others_planned(
+    piece: pa.Table, keys: Sequence[str], clips: ClipOutcomes, audio: ClipOutcomes | None
+) -> Iterator[tuple[str, tuple[Any, ...]] | None]:
+    """Text and row of each; None: what becomes of it is not known yet."""
+    columns = [piece.column(name).to_pylist() for name in _VIDEOS]
+    for video_id, content, split, status, reason, message, key, part, found in zip(
+        *columns, keys, clips.places(keys).tolist(), _sounds(keys, audio), strict=True
+    ):
+        if status == _QUARANTINED:
+            outcome, number = (status, reason, message), -1
+        elif part >= 0:
+            outcome, number = (_OK, "", ""), part
+        elif key in clips.others:
+            row, number = clips.others[key]
+            outcome = (row.status, row.reason, row.message)
+        else:
+            yield None  # not decoded yet
+            continue
+        heard = _UNASKED if outcome[0] == _QUARANTINED else found
+        if heard is None:
+            yield None  # its sound was not looked for yet
+            continue
+        text = f"{video_id}\0{video_signature(key, split, *outcome[:2], sound=heard[0])}"
+        yield text, (video_id, content, key, split, *outcome, "", heard[0], number, heard[1])
 
 
 def _sounds(keys: Sequence[str], audio: ClipOutcomes | None) -> Iterator[tuple[str, int] | None]:
@@ -185,16 +225,20 @@ def _captions(corpus: Snapshot | None) -> Iterator[Planned]:
     ids: list[Digests] = []
     codes: list[Any] = []
     names: dict[str, int] = {}
-    for video_ids, splits in _columns(corpus, "videos", ("video_id", "split")):
-        ids.append(digests(video_ids))
+    if corpus is None or "captions" not in corpus.tables:
+        return
+    for piece in video_columns(corpus).batches():
+        ids.append(digests(piece.column("video_id").to_pylist()))
+        splits = piece.column("split").to_pylist()
         codes.append(np.array([names.setdefault(s, len(names)) for s in splits], np.int32))
     videos, code_of = DigestSet(ids), np.concatenate([*codes, np.array([-1], np.int32)])
     names_of = [*names, ""]  # the code -1, of a caption without its video
-    for columns in _columns(corpus, "captions", _CAPTIONS):
+    for piece in iter_tables(corpus, "captions", columns=_CAPTIONS, batch_rows=_ROWS):
+        columns = [piece.column(name).to_pylist() for name in _CAPTIONS]
         splits = [names_of[code] for code in code_of[videos.find(digests(columns[1]))].tolist()]
         caption_ids, video_ids, captions, subsets = columns
         rows = list(zip(caption_ids, video_ids, splits, subsets, captions, strict=True))
-        yield list(map(_caption_text, rows)), rows
+        yield list(map(_caption_text, rows)), rows.__getitem__
 
 
 def _caption_text(row: tuple[str, ...]) -> str:

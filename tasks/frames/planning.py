@@ -10,15 +10,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reelvec.storage.commits.artifact import Artifact, Receipt, Snapshot
 from reelvec.storage.reasons import Reason, Status
-from reelvec.storage.records import Outcome, Video, records_from_table
+from reelvec.storage.records import Outcome, Video
 from reelvec.tasks.artifacts import Session, SnapshotRef
-from reelvec.tasks.corpus.clips import ClipOutcomes, clip_outcomes, iter_clips
+from reelvec.tasks.corpus.clips import ClipOutcomes, are_quarantined, clip_outcomes, iter_clips
+from reelvec.tasks.corpus.video_columns import video_columns
 from reelvec.tasks.decoding.files import ClipJob
 from reelvec.tasks.shards import Shard, make_shards, size_of_shards, split_finished
 
@@ -120,20 +119,25 @@ def _pending(
         redo: keys of those that are tried again.
         with_files: after each piece of a file the whole file, too: windows share its frames.
     """
-    for piece, keys in iter_clips(corpus):
+    rows: list[int] = []
+    named: list[tuple[str, str]] = []
+    for first, piece, keys in iter_clips(corpus):
         files = piece.column("content_hash").to_pylist() if with_files else []
-        usable = pc.not_equal(piece.column("status"), str(Status.QUARANTINED))
+        usable = ~are_quarantined(piece)
         due = [
-            _without_outcome(named, known=known, redo=redo) & usable.to_numpy().astype(bool)
-            for named in ([keys, files] if with_files else [keys])
+            _without_outcome(some, known=known, redo=redo) & usable
+            for some in ([keys, files] if with_files else [keys])
         ]
-        rows = np.flatnonzero(np.any(due, axis=0))
-        videos = records_from_table(piece.take(pa.array(rows, pa.int64())), record=Video)
-        for i, video in zip(rows.tolist(), videos, strict=True):
-            if due[0][i]:
-                yield video, keys[i]
-            if with_files and due[1][i]:
-                yield replace(video, start_seconds=None, end_seconds=None), files[i]
+        for i in np.flatnonzero(np.any(due, axis=0)).tolist():
+            rows.append(first + i)
+            file = files[i] if with_files and due[1][i] else ""
+            named.append((keys[i] if due[0][i] else "", file))
+    videos = video_columns(corpus).records(np.array(rows, np.int64))
+    for video, (key, file) in zip(videos, named, strict=True):
+        if key:
+            yield video, key
+        if file:
+            yield replace(video, start_seconds=None, end_seconds=None), file
 
 
 def _without_outcome(

@@ -11,13 +11,14 @@ from typing import Any
 from reelvec.storage.corpora.annotations import Place, refused
 from reelvec.storage.corpora.contract import CorpusListing
 from reelvec.storage.corpora.discovery import VIDEO_EXTENSIONS, stem_of
-from reelvec.storage.corpora.listing import ListingBuilder, caption_fault, unnameable
+from reelvec.storage.corpora.listing import ListingBuilder, caption_fault, storable, unnameable
 from reelvec.storage.corpora.own.caption_files import nearest_column, read_caption_file
 from reelvec.storage.corpora.own.folders import folder_at
 from reelvec.storage.corpora.own.names import Names
 from reelvec.storage.corpora.own.originals import Originals
 from reelvec.storage.corpora.own.splits import split_by_hash, split_name
 from reelvec.storage.corpora.own.values import LeftOut, RowError, captions_of, seconds_of, text_of
+from reelvec.storage.corpora.video_list import VideoList
 from reelvec.storage.errors import CorpusError
 from reelvec.storage.records import Video
 
@@ -33,7 +34,9 @@ def ids_of(paths: Sequence[str]) -> dict[str, str]:
     ``a.mp4`` is ``a``; beside an ``a.mkv`` both keep their extension. Ids differ wherever the
     bytes of the names do: case and Unicode normalisation twins stay apart.
     """
-    ids = {path: stem_of(path) for path in paths}
+    ids = dict(zip(paths, map(stem_of, paths), strict=True))
+    if len(set(ids.values())) == len(ids):
+        return ids
     while True:  # each round gives its whole name to at least one more path
         counts = Counter(ids.values())
         twins = [path for path, name in ids.items() if counts[name] > 1 and name != path]
@@ -78,6 +81,8 @@ class FolderReader:
         """
         found = self._folder.files()
         ids = ids_of(found.paths)
+        if not self._files and ids and self._folder.describes_nothing and storable("".join(ids)):
+            return CorpusListing(self._files_alone(ids), (), found.notes)
         rows = _Rows(Names(self._folder, ids))
         listing = rows.listing
         with Originals(self._folder.address) as originals:
@@ -97,6 +102,13 @@ class FolderReader:
             videos = self._with_splits(listing.videos)
         listing.videos = {key: self._folder.described(videos[key]) for key in sorted(videos)}
         return listing.listing()
+
+    def _files_alone(self, ids: Mapping[str, str]) -> VideoList:
+        """Files of which nothing is said but where they are, in the order of their ids."""
+        paths = {video_id: self._folder.place(path) for path, video_id in ids.items()}
+        names = sorted(paths)
+        places = [paths[name] for name in names]
+        return VideoList(names, places, self._splits_of(names, places))
 
     def _read_file(self, file: Path, split: str, rows: _Rows) -> None:
         """Add what a caption file says; ``split`` is that of all its rows, "" for their own."""
@@ -140,18 +152,22 @@ class FolderReader:
             listing.problems.append(rows.left_out.words)
 
     def _with_splits(self, videos: dict[str, Video]) -> dict[str, Video]:
-        """Splits that no file gave: by folder, by hash, or every video in every role."""
+        """Splits that no file gave; see `_splits_of`."""
+        if not self._split_by_folder and not self._splits:
+            return videos
+        splits = self._splits_of(list(videos), [video.path for video in videos.values()])
+        return {
+            key: replace(video, split=split)
+            for (key, video), split in zip(videos.items(), splits, strict=True)
+        }
+
+    def _splits_of(self, ids: Sequence[str], places: Sequence[str]) -> list[str]:
+        """By folder, by hash, or every video in every role: ""."""
         if self._split_by_folder:
-            return {
-                key: replace(video, split=split_name(self._folder.first_folder(video.path)))
-                for key, video in videos.items()
-            }
+            return [split_name(self._folder.first_folder(place)) for place in places]
         if self._splits:
-            return {
-                key: replace(video, split=split_name(split_by_hash(key, self._splits)))
-                for key, video in videos.items()
-            }
-        return videos
+            return [split_name(split_by_hash(key, self._splits)) for key in ids]
+        return [""] * len(ids)
 
 
 @dataclass(slots=True)

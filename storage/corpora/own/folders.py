@@ -26,6 +26,8 @@ class VideoFolder(Protocol):
     """Where videos are, and how paths below it are written whole."""
 
     address: str
+    describes_nothing: bool
+    """Whether `described` gives every video as it is."""
 
     def files(self) -> Discovered:
         """Paths below it with a video's name.
@@ -68,7 +70,9 @@ class LocalFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._above = os.path.join(folder, "")  # noqa: PTH118 - with the slash
         self.address = str(folder)
+        self.describes_nothing = True
 
     def files(self) -> Discovered:
         return video_files(self._folder)
@@ -80,7 +84,7 @@ class LocalFolder:
         return bool(self.files().paths)  # behind links there may be some
 
     def place(self, path: str) -> str:
-        return os.path.join(self.address, path)  # noqa: PTH118 - asked of every file
+        return self._above + path  # asked of every file
 
     def relative(self, place: str) -> str:
         return place.removeprefix(f"{self.address}/")
@@ -104,6 +108,8 @@ class LocalFolder:
 
 class RemoteFolder:
     """Objects below an address; listed once."""
+
+    describes_nothing = False
 
     def __init__(self, uri: str) -> None:
         try:

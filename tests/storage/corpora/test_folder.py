@@ -208,7 +208,7 @@ def test_paths_beside_the_caption_file(tmp_path):
     ]
     assert [c.text for c in listing.captions] == ["of train", "of validation"]
     by_folder = read(tmp_path, split_by_folder=True)
-    assert by_folder.videos == listing.videos
+    assert tuple(by_folder.videos) == listing.videos
 
 
 def test_missing_paths_are_listed(videos, tmp_path):

@@ -16,19 +16,9 @@ from reelvec.tasks.corpus.clips import ClipOutcomes, clip_outcomes
 from reelvec.tasks.embedding.reading import frames_of_clips
 from reelvec.tasks.shards import PartContents, Shard, run_shard
 from tests.support.counting_root import counted_calls
+from tests.support.hasty_root import HastyRoot
 
 PARTS = (60, 120, 240)
-
-
-class HastyRoot(LocalRoot):
-    """Makes a store without waiting for the disk."""
-
-    def put_new(self, path, data):
-        self._at(path).parent.mkdir(parents=True, exist_ok=True)
-        self._at(path).write_bytes(data)
-
-    def put_file(self, path, file):
-        self.put_new(path, file.read_bytes())
 
 
 def write_part(artifact, keys, *, shard="0"):
