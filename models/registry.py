@@ -39,6 +39,7 @@ FAMILIES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "ts2net": ("reelvec.models.ts2net", "Ts2Net"),
         "ucofia": ("reelvec.models.ucofia.model", "Ucofia"),
         "xpool": ("reelvec.models.xpool.model", "XPool"),
+        "xpool_baseline": ("reelvec.models.xpool.baseline", "XPoolBaseline"),
         "frozen": ("reelvec.models.frozen.clip", "Frozen"),
     }
 )

@@ -41,6 +41,8 @@ WIDTH, FRAMES, WORDS, TOP, PART, TOGETHER = 512, 12, 32, 10, 5_000, 16
 FAMILIES = {
     "X-Pool": ("xpool", {}),
     "TS2-Net": ("ts2net", {}),
+    "topk": ("xpool_baseline", {"pooling": "topk"}),
+    "attention": ("xpool_baseline", {"pooling": "attention"}),
     "qscore": ("adaclip", {"frame_agg": "qscore", "frame_agg_temp": 0.1}),
     "UCoFiA": ("ucofia", {}),
     "DRL": ("drl", {}),

@@ -58,6 +58,7 @@ MODULES = {
     "models.teachclip": HEADS,
     "models.xpool.model": HEADS,
     "models.xpool.pooling": HEADS,
+    "models.xpool.baseline": HEADS,
     "models.drl.model": HEADS,
     "models.drl.interaction": HEADS,
     "models.drl.decorrelation": HEADS,

@@ -128,6 +128,17 @@ class FamilyContract:
         torch.testing.assert_close(sim, model.similarity(text, video), rtol=0, atol=1e-9)
 
     @torch.no_grad()
+    def test_an_empty_caption_is_a_text(self, model, video):
+        """Start and end token alone: scores are finite, and the same beside longer captions."""
+        tokens = captions(3)
+        tokens[1] = 0
+        tokens[1, :2] = torch.tensor([94, 95])
+        scores = model.similarity(model.encode_text(tokens), video)
+        alone = model.similarity(model.encode_text(tokens[1:2]), video)
+        assert torch.isfinite(scores).all()
+        torch.testing.assert_close(alone, scores[1:2], rtol=0, atol=1e-9)
+
+    @torch.no_grad()
     def test_what_stands_in_padded_frames_is_nothing(self, model, text, video):
         pixels, mask = clips(7)
         noisy = torch.where(mask[:, :, None, None, None] == 1, pixels, 255 - pixels)

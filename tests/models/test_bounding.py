@@ -20,6 +20,8 @@ FAMILIES = {
     "xpool": ("xpool", {}),
     "xpool_heads": ("xpool", {"num_mha_heads": 4}),
     "ts2net": ("ts2net", {}),
+    "topk": ("xpool_baseline", {"pooling": "topk", "top_k": 2}),
+    "attention": ("xpool_baseline", {"pooling": "attention", "attention_temperature": 0.1}),
     "qscore": ("adaclip", {"frame_agg": "qscore", "frame_agg_temp": 0.1}),
     "ucofia": ("ucofia", {}),
     "drl": ("drl", {}),

@@ -55,6 +55,7 @@ MODELS = [
     ("teachclip", {"sim_header": "meanP"}),
     ("xpool", {}),
     ("xpool", {"num_mha_heads": 4}),
+    *(("xpool_baseline", {"pooling": kind}) for kind in ("avg", "topk", "attention")),
     ("drl", {"interaction": "dp", "sim_header": "seqLSTM"}),
     ("drl", {"interaction": "ti", "cross_num_hidden_layers": 1}),
     *(("drl", {"interaction": "wti", "wti_arch": n, "sim_header": "meanP"}) for n in (1, 2, 3)),

@@ -6,7 +6,7 @@ import torch
 from reelvec.models.conversion.recognition import recognise
 from reelvec.models.conversion.weights import load_checkpoint
 from reelvec.models.drl import decorrelation
-from reelvec.models.errors import OptionsError
+from reelvec.models.errors import InputError, OptionsError
 from reelvec.models.noise import StepNoise
 from reelvec.models.registry import family_class
 from reelvec.models.temporal import unit
@@ -168,3 +168,7 @@ def test_what_it_cannot_be_is_refused():
         make("drl", {"interaction": "ti", "cdcr": 3})
     with pytest.raises(OptionsError, match="interaction xti"):
         make("drl", {"sim_header": "tightTransf"})
+    for options in ({}, {"interaction": "xti"} | MEAN):
+        model = make("drl", options | {"cross_num_hidden_layers": 1})
+        with pytest.raises(InputError, match="3 frames a video: the columns"):
+            model.encode_video(**inputs_of(model, *clips(2, frames=3)))

@@ -26,6 +26,8 @@ CASES = {
     "xclip": ("xclip", SEQ),
     "xclip tightTransf": ("xclip", TIGHT),
     "xpool": ("xpool", {"num_mha_heads": 2}),
+    "xpool_baseline avg": ("xpool_baseline", {}),
+    "xpool_baseline topk": ("xpool_baseline", {"pooling": "topk", "short_videos": "repeat"}),
     "drl dp": ("drl", {"interaction": "dp"}),
     "drl wti": ("drl", {}),
     "drl wti legacy": ("drl", {"pair_mask": "legacy", "sim_header": "meanP"}),

@@ -26,6 +26,8 @@ VARIANTS = [
     ("clip2video", {"mask_layout": "legacy", **ONE_LAYER}),
     ("xpool", {"num_mha_heads": 2}),
     ("xpool", {"short_videos": "repeat"}),
+    ("xpool_baseline", {"pooling": "topk", "short_videos": "repeat"}),
+    ("xpool_baseline", {"pooling": "attention", "attention_temperature": 0.1}),
     ("drl", {"interaction": "dp", **ONE_LAYER}),
     ("drl", {"interaction": "ti", "sim_header": "meanP"}),
     ("drl", {"interaction": "wti", **ONE_LAYER}),

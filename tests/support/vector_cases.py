@@ -473,6 +473,9 @@ def heads():
     variants = (
         ("xpool", {}),
         ("xpool", {"num_mha_heads": 2, "short_videos": "repeat"}),
+        ("xpool_baseline", {"pooling": "avg"}),
+        ("xpool_baseline", {"pooling": "topk", "top_k": 2, "short_videos": "repeat"}),
+        ("xpool_baseline", {"pooling": "attention"}),
         ("drl", {"interaction": "dp", "cross_num_hidden_layers": 1}),
         ("drl", {"interaction": "ti", "sim_header": "meanP"}),
         ("drl", {"interaction": "wti", "wti_arch": 3, "sim_header": "seqLSTM"}),
@@ -501,6 +504,8 @@ def heads_in_training():
     variants = (
         ("xpool", {}),
         ("xpool", {"num_mha_heads": 2, "short_videos": "repeat", "transformer_dropout": 0.0}),
+        ("xpool_baseline", {"pooling": "topk"}),
+        ("xpool_baseline", {"pooling": "attention", "short_videos": "repeat"}),
         ("drl", drl | {"interaction": "dp", "cdcr": 1}),
         ("drl", drl | {"cdcr": 1}),
         ("drl", drl | {"interaction": "ti", "cdcr": 2, "cdcr_guard": "legacy"}),

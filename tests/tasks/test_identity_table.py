@@ -302,6 +302,12 @@ OPTIONS["xpool"] = {
     "transformer_dropout": 0.4,
     "short_videos": "repeat",
 }
+OPTIONS["xpool_baseline"] = {
+    "pooling": "topk",
+    "top_k": 2,
+    "attention_temperature": 0.02,
+    "short_videos": "repeat",
+}
 OPTIONS["drl"] = OPTIONS["clip4clip"] | {
     "sim_header": "meanP",
     "interaction": "ti",

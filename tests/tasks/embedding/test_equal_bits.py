@@ -42,9 +42,12 @@ VARIANTS = [
     ("adaclip", {"policy": "clip", "frame_agg": "mlp", **POLICY}),
     ("frozen", {}),
     ("xpool", {}),
+    ("xpool_baseline", {"pooling": "topk"}),
+    ("xpool_baseline", {"pooling": "attention", "short_videos": "repeat"}),
     ("drl", {"interaction": "wti", "cross_num_hidden_layers": 1}),
     ("drl", {"interaction": "ti", "pair_mask": "legacy", "sim_header": "meanP"}),
     ("drl", {"interaction": "xti", "cross_num_hidden_layers": 1}),
+    ("teachclip", {"cross_num_hidden_layers": 1}),
     ("ts2net", SHIFT),
     ("ucofia", SHIFT),
 ]
@@ -118,7 +121,8 @@ def test_a_row_is_the_same_beside_any_others(variant):
             torch.set_num_threads(before)
 
 
-OWN_SCORES = [v for v in VARIANTS if v[0] in HEADS or {"tightTransf", "qscore"} & {*v[1].values()}]
+OWN = {"tightTransf", "qscore", "topk", "attention"}
+OWN_SCORES = [v for v in VARIANTS if v[0] in HEADS or OWN & {*v[1].values()}]
 
 
 @pytest.mark.parametrize("variant", [VARIANTS[0], *OWN_SCORES], ids=label)

@@ -12,7 +12,11 @@ from tests.tasks.embedding.test_equal_bits import SHIFT, encoder_of, same, texts
 VARIANTS = [
     ("clip4clip", {"sim_header": "seqTransf", "cross_num_hidden_layers": 1}),
     ("xpool", {}),
+    ("xpool_baseline", {"pooling": "attention", "attention_temperature": 0.1}),
+    ("drl", {"cross_num_hidden_layers": 1}),
+    ("teachclip", {"cross_num_hidden_layers": 1}),
     ("ts2net", SHIFT),
+    ("ucofia", SHIFT),
     ("adaclip", {"policy": "none", "frame_agg": "mlp"}),
     ("frozen", {}),
 ]
@@ -21,6 +25,9 @@ OFF = 0.02
 EXACT_OFF = 0.001
 """Of a column that tables keep in fp32: its sums average what the towers lose. In bfloat16, twice
 as much."""
+
+HALF_OFF = 0.002
+"""Of the largest score: what a float16's 11 bits leave."""
 
 
 def features(encoder, *, rows=range(6), clips=range(4)):
@@ -52,6 +59,19 @@ def test_bf16_is_near_fp32_and_a_row_depends_on_itself_alone(family, options):
     assert (logits[0] - logits[1]).abs().max() < OFF * logits[0].abs().max()
     whole = texts(half, range(6)), videos(half, range(4))
     assert same(texts(half, [4]), whole[0], [4]) and same(videos(half, [3]), whole[1], [3])
+
+
+@pytest.mark.parametrize(("family", "options"), VARIANTS, ids=[name for name, _ in VARIANTS])
+def test_a_table_of_half_the_precision_keeps_the_scores(family, options):
+    encoder = encoder_of(family, options)
+    columns = {**encoder.model.text_columns, **encoder.model.video_columns}
+    scoring, wanted = scoring_of(encoder.model), features(encoder)
+    kept = [
+        {n: x.half().float() if columns[n].kind == "float" else x for n, x in side.items()}
+        for side in wanted
+    ]
+    exact, found = (scoring.similarity(*sides) for sides in (wanted, kept))
+    assert 0 < (found - exact).abs().max() < HALF_OFF * exact.abs().max()
 
 
 def test_blocks_are_compiled_and_give_the_same_vectors(monkeypatch):

@@ -45,6 +45,7 @@ SILENT = {
     "xclip": ("xclip", {"sim_header": "seqTransf"}),
     "adaclip": ("adaclip", {"frame_agg": "transformer"}),
     "teachclip": ("teachclip", {}),
+    "xpool_baseline": ("xpool_baseline", {"pooling": "attention"}),
     "drl weighed": ("drl", {"cdcr": 3, "cdcr_lambda": 1.0}),
     "ucofia": ("ucofia", {}),
 }
@@ -62,7 +63,11 @@ LORA = LoraOptions(rank=2, alpha=4.0, targets=("q", "c_fc"), towers=("text", "vi
 
 def built(case, *, dropout=True):
     family, options = CASES[case]
-    if "cross_num_hidden_layers" not in options and family not in ("adaclip", "xpool"):
+    if "cross_num_hidden_layers" not in options and family not in (
+        "adaclip",
+        "xpool",
+        "xpool_baseline",
+    ):
         options = options | {"cross_num_hidden_layers": 1}
     config = ModelConfig(family=family, options=options, max_words=MAX_WORDS, max_frames=FRAMES)
     torch.manual_seed(3)
