@@ -58,13 +58,20 @@ def main() -> None:
             _refuse_words(error)
         if os.environ.get("REELVEC_DEBUG"):
             raise
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        complain(
-            f"reelvec: internal error: {type(error).__name__}: {error}"
-            f" (at {last.filename}:{last.lineno}); please report it,"
-            " REELVEC_DEBUG=1 shows the traceback"
-        )
-        sys.exit(70)
+        _report(error)
+
+
+def _report(defect: Exception) -> NoReturn:
+    """What is nobody's fault but ours, in one line."""
+    from reelvec.flows.console.output import complain
+
+    last = traceback.extract_tb(defect.__traceback__)[-1]
+    complain(
+        f"reelvec: internal error: {type(defect).__name__}: {defect}"
+        f" (at {last.filename}:{last.lineno}); please report it,"
+        " REELVEC_DEBUG=1 shows the traceback"
+    )
+    sys.exit(70)
 
 
 def _refuse_words(error: Any) -> NoReturn:

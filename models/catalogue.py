@@ -70,8 +70,18 @@ def _trained(
     )
 
 
-_NONE = "none"
-"""A score compares more than vectors."""
+def _framewise(name: str, given_as: str, *, pixels: str, licence: str) -> Known:
+    """A kind of dual encoders that see one frame at a time, of many sizes."""
+    return Known(
+        name=name,
+        given_as=given_as,
+        family="frozen",
+        vector="its own",
+        frames="any number",
+        pixels=pixels,
+        licence=licence,
+    )
+
 
 _HEADS = (
     _trained(
@@ -99,7 +109,7 @@ _HEADS = (
         "xclip/msrvtt-9k-vit-b-32",
         "46.1",
         numbers=(164.5, 1.23, 49.5),
-        vector=_NONE,
+        vector="none",
         frames="up to 12, as trained",
         row_kb=26.6,
     ),
@@ -122,7 +132,7 @@ _HEADS = (
         "xpool/msrvtt-9k-vit-b-32",
         "46.9",
         numbers=(152.6, 3.0, 49.4),
-        vector=_NONE,
+        vector="none",
         row_kb=26.5,
     ),
     _trained("DRL, dp", "drl/msrvtt-9k-dp-vit-b-32", "43.9", numbers=(163.9, 1.23, 49.5)),
@@ -131,7 +141,7 @@ _HEADS = (
         "drl/msrvtt-9k-wti-vit-b-32",
         "47.6",
         numbers=(164.5, 1.24, 49.5),
-        vector=_NONE,
+        vector="none",
         row_kb=24.7,
     ),
     _trained(
@@ -139,7 +149,7 @@ _HEADS = (
         "ts2net/msrvtt-9k-vit-b-32",
         "47.0",
         numbers=(164.2, 1.23, 53.9),
-        vector=_NONE,
+        vector="none",
         frames="up to 19",
         row_kb=24.7,
     ),
@@ -148,7 +158,7 @@ _HEADS = (
         "ucofia/msrvtt-9k-vit-b-32",
         "49.4",
         numbers=(165.2, 1.24, 53.5),
-        vector=_NONE,
+        vector="none",
         protocol=_SK_NORM,
         frames="up to 12, as trained",
         row_kb=124.9,
@@ -171,41 +181,36 @@ CATALOGUE: tuple[Known, ...] = (
     ),
     *_HEADS,
     Known(
-        name="CLIP, MetaCLIP 2, CLIP4Clip of transformers",
-        given_as="hf:FOLDER, hf:ORG/NAME of type clip, metaclip_2",
-        family="frozen",
-        vector="its own",
-        frames="any number",
+        name="X-Pool's baselines",
+        given_as="ViT-B-32.pt to train from, or its checkpoint",
+        family="xpool_baseline",
+        vector="512; none with topk, attention",
+        frames="12, any number",
+        pixels="crop 224",
+        licence="MIT (CLIP)",
+        parameters=151.3,
+        text_gmacs=1.23,
+        video_gmacs=49.4,
+    ),
+    _framewise(
+        "CLIP, MetaCLIP 2, CLIP4Clip of transformers",
+        "hf:FOLDER, hf:ORG/NAME of type clip, metaclip_2",
         pixels="its processor's, mostly crop",
         licence="?",
     ),
-    Known(
-        name="SigLIP, SigLIP 2",
-        given_as="hf:google/siglip2-… of type siglip",
-        family="frozen",
-        vector="its own",
-        frames="any number",
+    _framewise(
+        "SigLIP, SigLIP 2",
+        "hf:google/siglip2-… of type siglip",
         pixels="squash",
         licence="Apache-2.0",
     ),
-    Known(
-        name="SigLIP 2 NaFlex",
-        given_as="hf:google/siglip2-…-naflex of type siglip2",
-        family="frozen",
-        vector="its own",
-        frames="any number",
+    _framewise(
+        "SigLIP 2 NaFlex",
+        "hf:google/siglip2-…-naflex of type siglip2",
         pixels="own proportions, at most 256 patches of 16",
         licence="Apache-2.0",
     ),
-    Known(
-        name="PE-core",
-        given_as="hf:timm/PE-Core-…",
-        family="frozen",
-        vector="its own",
-        frames="any number",
-        pixels="squash",
-        licence="Apache-2.0",
-    ),
+    _framewise("PE-core", "hf:timm/PE-Core-…", pixels="squash", licence="Apache-2.0"),
     Known(
         name="VideoPrism-LvT base",
         given_as="hf:FOLDER of type videoprism; transformers >= 5.13",
