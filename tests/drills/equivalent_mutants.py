@@ -9,6 +9,30 @@ _UNIT = "a length that `unit` takes away, or that of a video without frames, whi
 
 EQUIVALENT = {
     (
+        "models.clip.vision",
+        "forward",
+        "without first_only",
+        "self.transformer(self._embedded(frames), first_only=True)",
+        "self.transformer(self._embedded(frames))",
+        "first = self.transformer(self._embedded(frames), first_only=True)[:, 0]",
+    ): "the last block then computes tokens that nobody asks for",
+    (
+        "models.clip2video.model",
+        "text_head",
+        "without dim",
+        "tokens.amax(dim=1, keepdim=True)",
+        "tokens.amax(keepdim=True)",
+        "ends = tokens == tokens.amax(dim=1, keepdim=True)",
+    ): "every text ends with the same token, the largest id there is",
+    (
+        "models.adaclip.model",
+        "start_epoch",
+        "constant",
+        "0",
+        "1",
+        "anneal = options.warmup_epochs if self.has_policy else 0",
+    ): "without a policy no frame is left out, so that no number of them falls",
+    (
         "models.adaclip.policy",
         "hard_top_k",
         "constant",

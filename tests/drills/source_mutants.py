@@ -43,8 +43,8 @@ MODULES = {
     "models.clip.towers": ("towers", "starts"),
     "models.clip.tokenizer": ("tokenizer",),
     "models.temporal": ("masks", "starts", *FAMILIES),
-    "models.cross": ("headers", "starts", "xclip"),
-    "models.headers": ("headers", "starts", "xclip"),
+    "models.cross": ("headers", "starts", "xclip", "heads_in_training"),
+    "models.headers": ("headers", "starts", "xclip", "heads_in_training"),
     "models.family": ("headers", "starts", "frozen", "encoding"),
     "models.features": ("features", "encoding"),
     "models.clip4clip": ("headers",),
@@ -55,7 +55,7 @@ MODULES = {
     "models.adaclip.aggregation": ("adaclip", "encoding"),
     "models.adaclip.policy": ("adaclip", "preprocess", "training"),
     "models.adaclip.mobilenet": ("mobilenet",),
-    "models.teachclip": HEADS,
+    "models.teachclip": (*HEADS, "starts"),
     "models.xpool.model": HEADS,
     "models.xpool.pooling": HEADS,
     "models.xpool.baseline": HEADS,
@@ -89,7 +89,7 @@ NOT_VECTORS = {
     "recognise", "original_settings", "set_activation_checkpointing", "__repr__",
     "_check", "_check_header", "_check_picks", "header_options", "_refusal",
     "_describe", "_detail", "_changed", "_damaged", "_check_content", "_check_unchanged", "_stat",
-    "sees_batch", "OriginalSettings", "missing", "macs", "token_macs", "score_bound",
+    "sees_batch", "OriginalSettings", "missing", "macs", "token_macs", "image_macs", "score_bound",
     "CountDiffersError", "JobLimits", "FileLimits",
 }  # fmt: skip
 """Functions that say, check or recognise, but decide no vector."""

@@ -7,9 +7,9 @@ import torch
 
 from reelvec.models.conversion.weights import export_checkpoint, load_checkpoint, start
 from reelvec.models.errors import InputError, OptionsError
-from reelvec.models.registry import family_class
+from reelvec.models.registry import build, family_class
 from reelvec.models.training.optim import OptimizerOptions, build_optimizer, rates
-from tests.models.contracts_family import FamilyContract, captions, clips, inputs_of, make
+from tests.models.contracts_family import SIZES, FamilyContract, captions, clips, inputs_of, make
 
 TWO = {"cross_num_hidden_layers": 2}
 VARIANTS = [{"sim_header": "seqTransf"} | TWO, {"sim_header": "meanP"}, {"sim_header": "seqLSTM"}]
@@ -84,6 +84,14 @@ def test_it_starts_from_clip_as_clip4clip_and_its_weighing_at_random():
         model.frame_position_embeddings.weight, model.clip.state_dict()["positional_embedding"]
     )
     assert torch.equal(model.frameLinear.weight, weighing)
+
+
+def test_its_weighing_starts_as_the_headers_do():
+    torch.manual_seed(0)
+    model = build("teachclip", options={}, architecture=SIZES, max_words=9, max_frames=4)
+    for layer in (model.frameLinear, model.frameLinear2):
+        assert not layer.bias.any()
+        assert 0.012 < layer.weight.std() < 0.028, "N(0, 0.02)"
 
 
 def test_frame_weights_learn_ten_times_as_fast():

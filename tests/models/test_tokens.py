@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from reelvec.models.clip.architecture import architecture
 from reelvec.models.noise import StepNoise
+from reelvec.models.registry import build
 from reelvec.models.tokens.selection import hard_indicators, perturbed_indicators
 from reelvec.models.tokens.shift import shifted
 
@@ -58,3 +60,11 @@ def test_gaussian_noise_is_of_its_row_and_its_kind():
     assert abs(drawn.mean()) < 0.02 and abs(drawn.std() - 1) < 0.02
     assert abs((drawn.abs() < 1).double().mean() - 0.6827) < 0.01
     assert (drawn[0] - noise.normal(20_000, site="other")[0]).abs().max() > 1
+
+
+@pytest.mark.parametrize("family", ["ts2net", "ucofia"])
+def test_what_is_kept_of_a_frame_is_every_patch_and_its_class_token(family):
+    sizes = architecture("ViT-B/32")
+    with torch.device("meta"):
+        model = build(family, options={}, architecture=sizes, max_words=32, max_frames=12)
+    assert model.backbone_video_columns["tokens"].shape == (12, 1 + 7 * 7, 512)
