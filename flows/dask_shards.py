@@ -89,7 +89,9 @@ def work_on(
                 return
             finished = done.next_batch()  # type: ignore[no-untyped-call]
             held.difference_update(finished)
-            yield from results_of(client, finished)
+            results = results_of(client, finished)
+            finished.clear()  # what is fetched leaves the scheduler before more comes to it
+            yield from results
     finally:
         client.cancel(list(held))  # type: ignore[no-untyped-call]
 

@@ -115,7 +115,7 @@ def test_the_scheduler_holds_a_window_of_the_shards(cluster, monkeypatch):
         for done in work_on(client, partial(where, TARGET), SHARDS, device="cpu"):
             held.append(len(cluster.scheduler.tasks))
             seen += done.receipt.counts.planned
-    assert seen == len(SHARDS) and max(held) <= 8 + 2  # and those that are on their way out
+    assert seen == len(SHARDS) and max(held) <= 2 * 8  # those on their way out, too
 
 
 def test_what_is_done_by_now_is_fetched_in_one_request(cluster, monkeypatch):
