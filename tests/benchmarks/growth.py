@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from reelvec.configs import PipelineConfig
@@ -209,6 +210,21 @@ def a_night_without_work(session):
     ledger_in_short(session)
 
 
+def a_night_with_one_video(session):
+    """The same where one video is new, and each stage has published it before the next plans."""
+    number = range(10**8, 10**8 + 1)
+    nothing_to_ingest(session)
+    for artifact, table, plan, made in (
+        (session.corpus, "videos", plan_extract, _videos),
+        (session.frames, "frames", partial(plan_embed, weights_hash=WEIGHTS), _decoded),
+    ):
+        add = [_commit(artifact, table, "one-more", *made(number))]
+        session.publish(artifact, add=add, supersede={}, note="one more")
+        assert len(plan(session).shards) == 1
+    found = summary(session.latest(session.corpus), frames=session.latest(session.frames))
+    assert found.counts.ok == found.counts.planned
+
+
 STEPS = (
     nothing_to_ingest,
     nothing_to_extract,
@@ -220,6 +236,7 @@ STEPS = (
     one_part_more,
     by_a_stranger,
     one_in_a_hundred,
+    a_night_with_one_video,
 )
 
 
