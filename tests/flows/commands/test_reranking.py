@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import reelvec
+from reelvec.storage.frames.contract import ClipFrames
 from reelvec.tasks.decoding.files import ClipJob, decode_clips
 from reelvec.tasks.embedding.clip_calls import clip_of
 from reelvec.tasks.searching.reranking import open_reranker, rerank
@@ -38,7 +39,9 @@ def alone(reranker, job):
     """The naive twin: one pair, whose file is decoded by itself."""
     with closing(decode_clips([job], options=reranker.options)) as results:
         result = next(results)
-    return reranker.model.score(TEXT, clip_of(result, device=torch.device("cpu")))
+    names = ("clip_key", "frames", "pts_seconds", "frame_index", "source")
+    stored = ClipFrames(**{name: getattr(result, name) for name in names})
+    return reranker.model.score(TEXT, clip_of(stored, device=torch.device("cpu")))
 
 
 @pytest.fixture(scope="module")
