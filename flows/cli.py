@@ -9,8 +9,6 @@ This module reads nothing heavy before signals are heeded.
 
 from __future__ import annotations
 
-import atexit
-import gc
 import os
 import sys
 import traceback
@@ -24,7 +22,6 @@ __all__ = ["main"]
 
 def main() -> None:
     """Entry point: errors a person can cause are one message on stderr and an exit code."""
-    atexit.register(gc.freeze)  # last of all: Python would look through torch's objects in vain
     with ending_at_once():
         from reelvec.configs import ConfigError
         from reelvec.flows.commands.app import app

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import gc
 import os
 import signal
 import socket
@@ -42,6 +43,7 @@ def ending_at_once() -> Iterator[None]:
     Else Ctrl-C while modules are read shows where in a library that was. Where this is the first
     that a program does, no signal changes its exit code once everything else has ended.
     """
+    atexit.register(gc.freeze)  # last of all: Python would look through torch's objects in vain
     atexit.register(_hear_no_more)
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     heeded = [number for number, handler in before.items() if handler != signal.SIG_IGN]

@@ -105,9 +105,6 @@ class Sandbox:
         emitted, taken, exhausted = 0, 0, False
         try:
             while not (exhausted and emitted == taken):
-                while emitted in done:
-                    yield done.pop(emitted)
-                    emitted += 1
                 ahead = emitted + self.options.workers * self.options.results_ahead
                 while self._has_room():
                     job = retries.popleft() if retries else None
@@ -118,7 +115,12 @@ class Sandbox:
                     if job is None:
                         break
                     self._free_worker().start(job)
-                if taken > emitted + len(done):
+                if emitted in done:  # the workers have their next jobs: none waits for who reads
+                    given = time.monotonic()
+                    yield done.pop(emitted)
+                    self._forgive(time.monotonic() - given)
+                    emitted += 1
+                elif taken > emitted + len(done):
                     self._wait(done, retries)
         finally:
             self._drop(worker for worker in self._workers if worker.job is not None)
@@ -150,11 +152,15 @@ class Sandbox:
             poll.register(worker.child.pidfd, select.POLLIN)
         slept = time.monotonic()
         poll.poll(TICK_SECONDS * 1000)
-        stood_still = time.monotonic() - slept
+        self._forgive(time.monotonic() - slept)
         for worker in busy:
+            self._settle(worker, done, retries)
+
+    def _forgive(self, stood_still: float) -> None:
+        """Nobody is late for a time in which nobody looked."""
+        for worker in self._workers:
             if stood_still > STANDSTILL_SECONDS:
                 worker.forgive(stood_still)
-            self._settle(worker, done, retries)
 
     def _settle(
         self, worker: WorkerProcess, done: dict[int, SandboxResult], retries: deque[Job]

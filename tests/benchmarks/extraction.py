@@ -2,14 +2,20 @@
 
 One frame a second of a small corpus (the real clips of ../shared/data/clips where present, else
 encoded ones), 224 x 224. Wall time, medians of interleaved rounds; ratios to in-process decoding of
-the same run: above 1 is faster. CLIP4Clip decodes again for every sample, a seek a frame, and
+the same run: above 1 is faster. With `--clips 300` instead: how much of its time a run's decoders
+have a clip in hand, by their own clocks, of so many files in a new store and two or more slots: a
+share that other programs bend little, since they hold up both what is counted and what it is a part
+of. CLIP4Clip decodes again for every sample, a seek a frame, and
 resizes with Pillow; without cv2 its seeks are made with PyAV. Absolute numbers are this machine's
 alone.
 """
 
+import argparse
+import contextlib
 import functools
 import os
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,16 +24,23 @@ import av
 import numpy as np
 import torch
 
+from reelvec.configs import PipelineConfig
 from reelvec.configs.decoding import FrameOptions
 from reelvec.configs.schema import ExtractConfig
+from reelvec.flows.alone import run_alone
 from reelvec.storage.video.transform import fit
+from reelvec.tasks.artifacts import Session
+from reelvec.tasks.decoding import files
 from reelvec.tasks.decoding.files import ClipJob, decode_clips
 from reelvec.tasks.decoding.worker import decode_clip, probe_file
+from tests.benchmarks import _clips, _clocked
 from tests.frame_truth.rivals import RIVALS, cv2_sought
 from tests.support import media
 
 CLIPS = Path(__file__).parents[3] / "shared/data/clips"
 ROUNDS = 5
+SHORT_BYTES = 2**19
+"""Of clips of a few seconds."""
 HAS_CV2 = RIVALS["OpenCV, a seek a frame"].here
 
 
@@ -121,8 +134,58 @@ def clip4clip(paths):
     return count
 
 
-def main():
+@contextlib.contextmanager
+def clocked(path):
+    """Clips are decoded by `_clocked.clocked_clip` while the block runs."""
+    usual = files.run_jobs
+    os.environ[_clocked.FILE] = str(path)
+
+    def run_jobs(jobs, *, target, shared, pool):
+        return usual(
+            jobs, target="tests.benchmarks._clocked:clocked_clip", shared=shared, pool=pool
+        )
+
+    files.run_jobs = run_jobs
+    try:
+        yield
+    finally:
+        files.run_jobs = usual
+        del os.environ[_clocked.FILE]
+
+
+def in_hand(clips, slots):
+    """Prints the share of (slots x clock) that decoders had a clip in hand, in a run's extract."""
+    with tempfile.TemporaryDirectory() as folder:
+        what, paths = corpus(folder)
+        short = [path for path in paths if path.stat().st_size < SHORT_BYTES]
+        videos, times = Path(folder) / "videos", Path(folder) / "times"
+        _clips.multiplied(short, videos, count=clips)
+        config = PipelineConfig.model_validate(
+            {"name": "in hand", "store": f"{folder}/store", "workers": slots}
+            | {"corpus": {"kind": "folder", "videos": str(videos)}, "train": {"epochs": 0}}
+        )
+        with clocked(times):
+            done = run_alone(Session(config), only=["ingest", "extract"])
+        spans = [list(map(float, line.split())) for line in times.read_text().splitlines()]
+        stage = next(one.seconds for one in done.stages if one.stage == "extract")
+    first, last = min(span[1] for span in spans), max(span[2] for span in spans)
+    worked = sum(end - begun for _, begun, end in spans)
+    load = os.getloadavg()[0]
+    print(f"{len(spans)} {what} of at most half a megabyte, {slots} slots, load {load:.1f}")
+    print(f"a clip in hand, of the whole stage           {worked / (slots * stage):.3f}")
+    print(f"the same, from the first clip to the last    {worked / (slots * (last - first)):.3f}")
+    print(f"stage {stage:.2f} s, beside the clips {stage - last + first:.2f} s")
+
+
+def main(arguments=()):
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.extraction")
+    parser.add_argument("--clips", type=int, default=0)
+    parser.add_argument("--slots", type=int, default=2)
+    given = parser.parse_args(list(arguments))
     torch.set_num_threads(1)
+    if given.clips:
+        in_hand(given.clips, given.slots)
+        return
     cores = len(os.sched_getaffinity(0))
     ways = {
         "in this process": in_process,
@@ -153,4 +216,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

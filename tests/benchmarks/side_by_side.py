@@ -30,7 +30,8 @@ from reelvec.storage.records import Outcome
 from reelvec.storage.roots import open_root
 from reelvec.storage.tables import write_table
 from reelvec.tasks.training.checkpoints import commit_contents
-from tests.benchmarks import _clips, _script, checkpoints, extraction, frames, training
+from tests.benchmarks import _script, checkpoints, extraction, frames, training
+from tests.frame_truth.rivals import RIVALS
 
 ROWS, NUMBERS = 512, 512
 GIB = 0.25
@@ -57,18 +58,22 @@ def shown(step, ways, *, rounds):
 
 
 def decode(folder, rounds):
-    """One frame a second of eight clips, 224 pixels."""
-    paths = _clips.originals(folder / "clips", count=len(_clips.KINDS))
-    ways = {"reelvec, in this process": lambda: extraction.in_process(paths)}
-    for reader in ("pyav", "torchcodec"):
-        if importlib.util.find_spec({"pyav": "av"}.get(reader, reader)):
-            read = _script.READERS[reader]
-            ways[f"{reader}, every frame decoded" if reader == "pyav" else reader] = (
-                lambda read=read: [read(path, 224) for path in paths]
-            )
-    if extraction.HAS_CV2:
-        ways["OpenCV, a seek a frame (CLIP4Clip)"] = lambda: extraction.clip4clip(paths)
-    shown(f"decode: {len(paths)} clips", ways, rounds=rounds)
+    """One frame a second of clips of a few seconds, 224 pixels, the wanted frames of each."""
+    what, paths = extraction.corpus(folder)
+    paths = [path for path in paths if path.stat().st_size < extraction.SHORT_BYTES]
+    rivals = ("decord", "torchcodec exact", "OpenCV, in order", "OpenCV, a seek a frame")
+    ways = {
+        "reelvec, in this process": lambda: extraction.in_process(paths),
+        "reelvec, by the packets that ingest kept": lambda: extraction.after_ingest(paths),
+        "PyAV, every frame decoded, FFmpeg's scaler": lambda: [
+            _script.read_pyav(path, 224) for path in paths
+        ],
+    }
+    for name in rivals:
+        rival = RIVALS[name]
+        if rival.here:
+            ways[name] = lambda rival=rival: [rival.one_a_second(path) for path in paths]
+    shown(f"decode: {len(paths)} {what}", ways, rounds=rounds)
 
 
 def store(folder, rounds):

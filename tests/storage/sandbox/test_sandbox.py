@@ -75,6 +75,19 @@ def test_results_held_and_jobs_taken_are_bounded():
             assert len(taken) <= seen + 1 + 4
 
 
+def test_a_worker_has_its_next_job_before_who_reads_has_the_result():
+    taken = []
+
+    def jobs():
+        for n in range(6):
+            taken.append(n)
+            yield answer(n)
+
+    with Sandbox(TARGET, options=options(workers=1, results_ahead=2)) as sandbox:
+        for seen, _ in enumerate(sandbox.run(jobs())):
+            assert len(taken) == min(seen + 2, 6)
+
+
 def test_no_jobs_no_processes():
     with Sandbox(TARGET, options=options()) as sandbox:
         assert list(sandbox.run([])) == []
