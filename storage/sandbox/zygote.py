@@ -60,6 +60,7 @@ class Zygote:
                 [sys.executable, "-P", "-m", __name__, str(theirs.fileno()), *preload],
                 pass_fds=(theirs.fileno(),),
                 env=_environment(),
+                cwd=os.sep,  # ours may be removed: MKL then ends a process at its first product
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the owner alone
             )
@@ -132,7 +133,7 @@ def zygote_of_this_process(preload: tuple[str, ...], *, fresh: bool = False) -> 
 def _environment() -> dict[str, str]:
     """Our environment with our import path and no thread pools, whose threads a fork would lose."""
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    path = os.pathsep.join(entry for entry in sys.path if entry)
+    path = os.pathsep.join(map(os.path.abspath, filter(None, sys.path)))
     return {**os.environ, **single, "PYTHONPATH": path}
 
 

@@ -20,7 +20,8 @@ def _answer(job, worker):
     more = worker.allocate((2,), np.float64)
     more[:] = (job["n"], -1.5)
     time.sleep(job.get("sleep", 0))
-    return {"n": job["n"], "pid": os.getpid(), "threads": threading.active_count()}
+    facts = {"pid": os.getpid(), "threads": threading.active_count(), "cwd": os.getcwd()}
+    return {"n": job["n"], **facts}
 
 
 def _sleep(job, worker):

@@ -177,6 +177,17 @@ def test_a_lost_zygote_is_replaced():
     assert run(answer(4))[0].value["n"] == 4
 
 
+def test_workers_outlive_the_working_directory_of_their_owner(tmp_path, monkeypatch):
+    """In one that is removed MKL ended them, and every video was said to have crashed."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    with monkeypatch.context() as there:
+        there.chdir(gone)
+        zygote_of_this_process(PRELOAD, fresh=True)
+    gone.rmdir()
+    assert run(answer(1))[0].value["cwd"] == os.sep
+
+
 def test_a_zygote_that_still_imports_ends_with_its_owner(tmp_path, monkeypatch):
     (tmp_path / "takes_long.py").write_text(
         "import pathlib, time\npathlib.Path(__file__).with_name('begun').touch()\ntime.sleep(60)\n"
