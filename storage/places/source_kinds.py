@@ -142,6 +142,18 @@ class _Others:
 class _Http(_Others):
     """Files of a web server, whose index pages name them."""
 
+    def below(self, uri: str) -> Iterator[Listed]:
+        """Page by page: fsspec's walk leaves out, without a word, what it cannot list."""
+        pages = [uri.rstrip("/")]
+        for page in pages:
+            with _explained("list", page):
+                found = self._files().ls(f"{page}/", detail=True)
+            for name, folder in [(one["name"], one["type"] == "directory") for one in found]:
+                if folder and name.rstrip("/") not in pages:
+                    pages.append(name.rstrip("/"))
+                elif not folder:
+                    yield self.at(name)
+
     def at(self, uri: str) -> Listed:
         """As its headers say: fsspec leaves out the time of the last change."""
         from fsspec.asyn import sync

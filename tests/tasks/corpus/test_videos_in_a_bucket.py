@@ -276,6 +276,26 @@ def test_a_web_server_without_etags_or_ranges_serves_too(clips, tmp_path, monkey
     assert digest(path) == digest(clips / "a.mp4")
 
 
+def test_a_web_server_that_does_not_list_all_is_no_smaller_corpus(clips, tmp_path):
+    class Shut(Quiet):
+        def list_directory(self, path):
+            return self.send_error(500) if "inner" in path else super().list_directory(path)
+
+    folder = shutil.copytree(clips, tmp_path / "web")
+    (folder / "inner").mkdir()
+    shutil.copy(clips / "a.mp4", folder / "inner/f.mp4")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{web.server_port}"
+        assert len(listed(address)) == 6
+        web.RequestHandlerClass = partial(Shut, directory=str(folder))
+        with pytest.raises(CorpusError, match=f"cannot list {address}/inner"):
+            listed(address)
+        web.shutdown()
+    with pytest.raises(CorpusError, match=f"cannot list {address}: .*onnect"):
+        listed(address)
+
+
 class Answered(Exception):
     """As aiohttp's and Azure's errors have it."""
 
