@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from reelvec.configs import PipelineConfig
+from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.storage.errors import ReelvecError
 from reelvec.tasks.loopback import loopback_fault
 from reelvec.tasks.temporary import temporary_folder
 
 __all__ = ["check_loopback", "open_cluster", "slots"]
 
+_ANSWER_SECONDS = 10
 _DASK = {
     # a shard starts decode processes of its own, which a daemonic worker may not
     "distributed.worker.daemon": False,
@@ -58,9 +59,16 @@ def open_cluster(config: PipelineConfig) -> Iterator[str | None]:
 
     Yields:
         The scheduler's address; None: no Dask.
+
+    Raises:
+        ConfigError: no scheduler answers at the address that is named.
     """
-    if config.runner != "dask" or config.dask_address is not None:
-        yield config.dask_address if config.runner == "dask" else None
+    if config.runner != "dask":
+        yield None
+        return
+    if config.dask_address is not None:
+        _check_scheduler(config.dask_address)
+        yield config.dask_address
         return
     import dask
     from distributed import LocalCluster
@@ -81,6 +89,22 @@ def open_cluster(config: PipelineConfig) -> Iterator[str | None]:
         except BaseException:  # nobody waits for what the workers are at; Dask would, for seconds
             _kill_workers(cluster)
             raise
+
+
+def _check_scheduler(address: str) -> None:
+    from distributed import Client
+
+    try:
+        Client(address, timeout=_ANSWER_SECONDS).close()  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        words = " ".join(str(error).split())
+        raise ConfigError(
+            f"dask_address ({address}): no Dask scheduler answers there ({words}); start one with"
+            " `dask scheduler`, correct the address (tcp://HOST:8786), or leave it out for a"
+            " cluster on this machine",
+            source="dask_address",
+            key="dask_address",
+        ) from error
 
 
 def _kill_workers(cluster: Any) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from reelvec.configs import PipelineConfig
-from reelvec.flows.clusters import check_loopback
+from reelvec.configs import ConfigError, PipelineConfig
+from reelvec.flows import clusters
+from reelvec.flows.clusters import check_loopback, open_cluster
 from reelvec.storage.errors import ReelvecError
 from reelvec.tasks.loopback import loopback_fault
 from reelvec.tasks.temporary import remove_dead_folders
@@ -40,6 +42,16 @@ def no_loopback(monkeypatch):
 
 def config(**changes):
     return PipelineConfig.model_validate(changes)
+
+
+@pytest.mark.parametrize("address", ["foo", "tcp://127.0.0.1:9", "http://scheduler"])
+def test_an_address_without_a_scheduler_is_said_before_any_work(address, monkeypatch):
+    monkeypatch.setattr(clusters, "_ANSWER_SECONDS", 0.5)
+    with (
+        pytest.raises(ConfigError, match=re.escape(f"dask_address ({address}): no Dask")),
+        open_cluster(config(runner="dask", dask_address=address)),
+    ):
+        pass
 
 
 def test_loopback_works_here():
