@@ -43,7 +43,7 @@ def ending_at_once() -> Iterator[None]:
     Else Ctrl-C while modules are read shows where in a library that was. Where this is the first
     that a program does, no signal changes its exit code once everything else has ended.
     """
-    atexit.register(gc.freeze)  # last of all: Python would look through torch's objects in vain
+    atexit.register(_leave_objects)  # last of all
     atexit.register(_hear_no_more)
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     heeded = [number for number, handler in before.items() if handler != signal.SIG_IGN]
@@ -54,6 +54,15 @@ def ending_at_once() -> Iterator[None]:
     finally:
         for number in heeded:
             signal.signal(number, before[number])
+
+
+def _leave_objects() -> None:
+    """At its end Python looks through all of torch's objects, half a second in vain.
+
+    DuckDB complains on stderr of what is left, so where it is imported they are looked through.
+    """
+    if "duckdb" not in sys.modules:
+        gc.freeze()
 
 
 @contextmanager

@@ -112,3 +112,12 @@ def test_an_embedded_folder_is_known_without_torch_until_its_weights_are_others(
     (after,), words = imported(commands[0])
     assert NOTHING not in words and "torch" in after
     assert "torch._dynamo" not in after  # as long to import as all the rest of torch
+
+
+def test_a_command_that_filters_ends_without_a_word(embeddings):
+    """What is left at the end of a process DuckDB's bindings call leaks, on stderr."""
+    pytest.importorskip("duckdb")
+    _, commands = embeddings
+    store = commands[1][-1]
+    (modules,), words = imported(["search", "red", "--where", "bytes > 0", "--store", store])
+    assert "duckdb" in modules and "leaked" not in words
