@@ -104,7 +104,7 @@ def migrate(
     config = target_config(root, base, store=store, weights=options.weights, name=options.name)
     if config.model == config_of(base.record, store=store).model:
         return _is_there(root, base, store=store)
-    session = Session(checked_config(config), root=root)
+    session = Session(checked_config(config), root=root, plans=options.plan)
     price = price_of(session, base)
     made = Migration(store=store, old=base.record.name, new=config.name, price=price)
     say(f"{made.old} -> {made.new}: {price.words}")

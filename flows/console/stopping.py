@@ -61,7 +61,7 @@ def _leave_objects() -> None:
 
     DuckDB complains on stderr of what is left, so where it is imported they are looked through.
     """
-    if "duckdb" not in sys.modules:
+    if "torch" in sys.modules and "duckdb" not in sys.modules:
         gc.freeze()
 
 

@@ -124,22 +124,23 @@ def clips_with_frames(frames: Snapshot | None) -> frozenset[str]:
 def _hashes_of_start(session: Session) -> Start:
     """Of the weights that are started from."""
     model = session.config.model
-    first, policy = (_known_hash(session.root, of) for of in (model.weights, model.policy_weights))
+    first, policy = (_known_hash(session, of) for of in (model.weights, model.policy_weights))
     return Start(weights=first, policy=policy)
 
 
-def _known_hash(root: Root, weights: str | None) -> str | None:
+def _known_hash(session: Session, weights: str | None) -> str | None:
     """The hash of a weights file; torch is imported where it is not known yet."""
     if weights is None:
         return None
     mark = WeightsMark.of(weights)
-    known = recall(root, mark).hash
+    known = recall(session.root, mark).hash
     if known:
         return known
     from reelvec.tasks.training.starting import hash_of_weights
 
     found = hash_of_weights(weights)
-    keep(root, mark, found=KnownWeights(hash=found))
+    if not session.plans:  # a plan writes nothing
+        keep(session.root, mark, found=KnownWeights(hash=found))
     return found
 
 
