@@ -868,6 +868,7 @@ def identities():
         Outcome,
         Video,
         clip_key,
+        window_of,
     )
     from tests.support.run_identities import identities as of
 
@@ -905,6 +906,7 @@ def identities():
     }
     windows = ((None, None), (0, 31), (None, 2.5), (3.5, None), (10800.25, 10801.125), (1.0, 0.5))
     found["clips"] = [clip_key("ab12", start_seconds=s, end_seconds=e) for s, e in windows]
+    found["windows"] = [window_of(clip) for clip in (*found["clips"], "ab12")]
     found["records"] = [
         dataclasses.asdict(record)
         for record in (Video("v", "p"), Caption("c", "v", "words"), Outcome("k"))
