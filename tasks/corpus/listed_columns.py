@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import operator
 import os
-import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -102,9 +101,6 @@ def _marks(found: Iterable[tuple[int, ...]]) -> NDArray[np.int64]:
 def _seen(path: str) -> tuple[int, ...]:
     """`FileMark.at` as numbers, in a third of the time."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - asked of every file of a corpus
+        return FileMark.numbers(os.stat(path))  # noqa: PTH116 - asked of every file of a corpus
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return _NO_FILE
-    if not stat.S_ISREG(found.st_mode):
-        return _NO_FILE
-    return found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns

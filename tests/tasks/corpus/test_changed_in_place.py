@@ -3,7 +3,9 @@
 import dataclasses
 import os
 import shutil
+import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -193,3 +195,13 @@ def test_a_record_reads_rows_written_before_a_field_was():
     assert records_from_table(table, record=Video) == [
         dataclasses.replace(video, inode=0, ctime_ns=0)
     ]
+
+
+def test_an_inode_of_all_64_bits_fits_its_column():
+    """As network file systems have; the column is of signed numbers."""
+    found = SimpleNamespace(
+        st_mode=stat.S_IFREG, st_size=1, st_mtime_ns=2, st_ino=2**64 - 1, st_ctime_ns=3
+    )
+    video = Video("a", "a.mp4", **dataclasses.asdict(FileMark.of(found)))
+    (back,) = records_from_table(records_to_table([video], schema=VIDEO_SCHEMA), record=Video)
+    assert back.mark == FileMark.of(found)
