@@ -46,6 +46,7 @@ __all__ = [
     "FORMATS",
     "GATES",
     "KINDS",
+    "KNOWN",
     "LAYERS",
     "REPORTS",
     "RUNS",
@@ -90,6 +91,7 @@ ALIASES = "aliases"
 GATES = "gates"
 FORGOTTEN = "forgotten"
 REPORTS = "reports"
+KNOWN = "known"
 FORMATS = "format"
 DERIVED = "derived"
 DAMAGED = ".damaged"
@@ -251,7 +253,7 @@ def report_page(name: str) -> str:
 
 def known_weights(digest: str) -> str:
     """Where it is kept what was found in the weights file of a name with this digest."""
-    return f"known/weights-{digest}.json"
+    return f"{KNOWN}/weights-{digest}.json"
 
 
 def store_format(number: int) -> str:

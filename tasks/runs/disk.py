@@ -26,6 +26,7 @@ _BY_NAME = {
     layout.GATES: "reports of the gate",
     layout.FORGOTTEN: "which videos were forgotten",
     layout.REPORTS: "copies of the last reports",
+    layout.KNOWN: "what was found in weights files",
     layout.AT_WORK: "records of runs",
     layout.FORMATS: "the store's format",
     layout.WRITERS: "who writes here now",

@@ -1,6 +1,7 @@
 """Runs by name in one store: listed, dropped, freed; what another run needs stays."""
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import reelvec
+from reelvec.storage import layout
 from reelvec.storage.at_work import announced
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.errors import MissingArtifactError, StoreError
@@ -195,3 +197,14 @@ def test_the_table_of_the_disk_is_what_du_says(store):
     collect_store(store)
     assert ("checkpoint", "of dropped runs") not in {(u.kind, u.what) for u in disk_use(store)}
     assert sum(one.bytes for one in disk_use(store)) == counted_by_du(store)
+
+
+def test_every_place_of_a_store_is_called_by_what_it_is(tmp_path):
+    """The paths of the layout's table that are no artifact's."""
+    places = re.findall(r"^    ([a-z.-]+)/", layout.__doc__, re.MULTILINE)
+    assert {"runs", "known", ".scratch"} <= set(places)
+    for name in places:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("x")
+    found = {one.kind: one.what for one in disk_use(str(tmp_path))}
+    assert found.keys() >= set(places) and "not reelvec's" not in found.values()
