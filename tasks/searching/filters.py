@@ -17,6 +17,7 @@ from reelvec.storage.corpora.own.parquet import parquet_table
 
 __all__ = ["attributes_in", "videos_where"]
 
+_OURS = ("packets",)  # a cache of the probe: nobody asks for it
 _KEY = "video_id"
 _CLOSED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
@@ -75,6 +76,7 @@ def videos_where(where: str, *, videos: pa.Table, attributes: pa.Table | None = 
         raise RequestError(
             "an expression needs DuckDB, which is not installed: pip install 'reelvec[filters]'"
         ) from None
+    videos = videos.drop_columns([name for name in _OURS if name in videos.column_names])
     if attributes is not None:
         both = sorted((set(attributes.column_names) - {_KEY}) & {*videos.column_names, "duration"})
         if both:

@@ -139,6 +139,7 @@ def test_where_looks_among_what_fits_alone(words, run, tmp_path):
     ]:
         code, _, err = words("search", "a shape", *wrong)
         assert code == 2 and message in " ".join(err.split())
+        assert "packets" not in err
 
 
 def test_an_index_is_made_and_searched_with(words, run):
