@@ -163,6 +163,22 @@ def test_bf16_is_near_fp32(kind, encoders):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_float16_table_is_the_float32_one_rounded(kind, encoders):
+    """No number of a unit vector is larger than 1, so half of a last bit is 2**-12 at most."""
+    encoder, source = encoders(kind), Held([(4, 40, 64), (4, 40, 64)])
+    made = []
+    for dtype in ("float32", "float16"):
+        options = EmbedConfig(dtype=dtype)
+        videos = encoding.encode_videos(encoder, source, ["c0", "c1"], options=options)
+        texts = encoding.encode_captions(encoder, ["a man", "no man"], options=options)
+        made.append({"videos": videos["embedding"], "texts": texts["embedding"]})
+    for name, exact in made[0].items():
+        wide, half = (np.array(x.to_pylist(), np.float64) for x in (exact, made[1][name]))
+        assert str(made[1][name].type.value_type) == "halffloat"
+        assert 0 < np.abs(wide - half).max() <= 2**-12
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_too_many_frames_are_refused(kind, encoders):
     model = encoders(kind).model
     levels = torch.zeros(65, 40, 64, 3, dtype=torch.uint8)
