@@ -85,10 +85,8 @@ def rows_of(snapshot, table="videos"):
     return {row["video_id"]: row for part in parts for row in part}
 
 
-@pytest.fixture(scope="module")
-def done(videos, weights, tmp_path_factory):
-    """A whole run."""
-    config = config_of(videos, weights, tmp_path_factory.mktemp("store"))
+def ran(config):
+    """All stages, recorded as the run `heard`: the plan of sound, its snapshot, and the tables."""
     check_config(config)
     run_ingest(config)
     run_extract(config)
@@ -99,6 +97,14 @@ def done(videos, weights, tmp_path_factory):
     made = {a.kind: (a.fingerprint, a.latest().number) for a in Artifact.all(root)}
     plain, started = config.model_dump(mode="json"), "2026-01-01T00:00:00+00:00"
     write_run(root, RunRecord("heard", plain, artifacts=made, started=started))
+    return plan, sound, tables
+
+
+@pytest.fixture(scope="module")
+def done(videos, weights, tmp_path_factory):
+    """A whole run."""
+    config = config_of(videos, weights, tmp_path_factory.mktemp("store"))
+    plan, sound, tables = ran(config)
     return config, plan, sound, tables
 
 
@@ -235,16 +241,7 @@ def test_embeddinggemma_hears_in_the_same_way(videos, tmp_path):
     native_models.embedding_gemma2(tmp_path / "gemma", hears=True)
     config = config_of(videos, tmp_path / "gemma", tmp_path / "store")
     assert vars(config.extract.sound) == {"rate": 16_000, "max_seconds": 30.0}
-    check_config(config)
-    run_ingest(config)
-    run_extract(config)
-    _, sound = run_audio(config)
-    train(Session(config))
-    _, tables = run_embed(config)
-    root = open_root(config.store)
-    made = {a.kind: (a.fingerprint, a.latest().number) for a in Artifact.all(root)}
-    plain, started = config.model_dump(mode="json"), "2026-01-01T00:00:00+00:00"
-    write_run(root, RunRecord("heard", plain, artifacts=made, started=started))
+    _, sound, tables = ran(config)
     rows = rows_of(tables)
     for name in ("audio", "audio_video"):
         assert {key for key, row in rows.items() if row[name] is not None} == set(SOUND)
