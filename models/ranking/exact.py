@@ -90,7 +90,7 @@ class Cosines:
         """Scores [t, v] within `error` of the exact ones."""
         scaled = np.multiply(self._texts[texts], self._scale, dtype=np.float32)
         columns = np.ascontiguousarray(self._videos[videos], dtype=np.float32)
-        return torch.from_numpy(scaled @ columns.T)
+        return torch.from_numpy(scaled) @ torch.from_numpy(columns).T
 
     def pairs(self, texts: Rows, videos: Rows) -> Tensor:
         """Exact scores [n] of texts [n] with videos [n]: the bits of `block`."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -20,6 +18,7 @@ from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.tables import iter_tables
+from reelvec.tasks.ahead import ahead
 from reelvec.tasks.searching.places import VideosById, frames_by_clip
 
 __all__ = ["ExportSource", "is_vector"]
@@ -76,7 +75,7 @@ class ExportSource:
         Raises:
             IntegrityError: a part is not what its receipt promised.
         """
-        return _ahead(self._rows(table, columns))
+        return ahead(self._rows(table, columns), name="export")
 
     def _rows(self, table: str, columns: Sequence[str] | None) -> Generator[pa.Table, None, None]:
         schema = self.schema(table)
@@ -147,19 +146,6 @@ class ExportSource:
 
 
 _MODEL = {"family", "architecture", "max_frames", "max_words"}
-
-
-def _ahead(pieces: Generator[pa.Table, None, None]) -> Iterator[pa.Table]:
-    """The same, each made in a thread while the one before it is used."""
-
-    def following() -> pa.Table | None:
-        return next(pieces, None)
-
-    with closing(pieces), ThreadPoolExecutor(1, thread_name_prefix="export") as reader:
-        coming = reader.submit(following)
-        while (piece := coming.result()) is not None:
-            coming = reader.submit(following)
-            yield piece
 
 
 def is_vector(kind: pa.DataType) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from reelvec.models.features import EMBEDDING
 from reelvec.models.ranking.exact import Cosines
 from reelvec.models.ranking.tiles import Rows, Tile
 from reelvec.storage.errors import ReelvecError
-from reelvec.tasks.scoring.logits import PAIRS_OF, Scoring
+from reelvec.tasks.ahead import ahead
+from reelvec.tasks.scoring.logits import PAIRS_OF, Scoring, one_thread
 from reelvec.tasks.scoring.split_rows import SplitRows
 
 __all__ = ["SplitMatrix", "UnscorableError"]
@@ -59,16 +60,22 @@ class SplitMatrix:
             self.meant = cosines if cosines.bounded else None
 
     def __iter__(self) -> Iterator[Tile]:
-        """Tiles, by texts, then by videos.
+        """Tiles, by texts, then by videos, each scored while the one before it is looked at.
 
         Raises:
             UnscorableError: a score is NaN.
         """
+        return ahead(self._tiles(), name="scores")
+
+    def _tiles(self) -> Generator[Tile, None, None]:
         for rows in _slices(len(self._texts), self._height):
             for columns in _slices(len(self._videos), VIDEO_BLOCK):
-                near = self.meant
-                scores = near.near(rows, columns) if near else self._scores(rows, columns)
-                yield Tile(rows.start, columns.start, scores)
+                yield Tile(rows.start, columns.start, self._tile(rows, columns))
+
+    def _tile(self, rows: slice, columns: slice) -> Tensor:
+        with one_thread(), torch.inference_mode():  # both are a thread's own
+            near = self.meant
+            return near.near(rows, columns) if near else self._scores(rows, columns)
 
     def rows(self) -> Iterator[Tensor]:
         """Blocks of whole rows [t, V] of the scores that are meant.

@@ -19,7 +19,6 @@ from reelvec.storage.tables import read_table
 from reelvec.tasks.exports import export as exports
 from reelvec.tasks.exports.contract import ExportSettings
 from reelvec.tasks.exports.export import TARGETS, export
-from reelvec.tasks.exports.source import _ahead
 
 EACH = sorted(TARGETS)
 
@@ -31,28 +30,6 @@ class Opened:
     ids: dict
     vectors: dict
     pictures: dict | None = None
-
-
-def test_rows_are_read_ahead_in_their_order_and_what_fails_is_said():
-    open_files = ["parts"]
-
-    def pieces(count):
-        try:
-            yield from range(1, count)
-            raise ValueError("damaged")
-        finally:
-            open_files.pop()
-
-    ahead = _ahead(pieces(4))
-    assert [next(ahead) for _ in range(3)] == [1, 2, 3]
-    with pytest.raises(ValueError, match="damaged"):
-        next(ahead)
-    assert not open_files
-    open_files.append("parts")
-    ahead = _ahead(pieces(4))
-    assert next(ahead) == 1
-    ahead.close()
-    assert not open_files
 
 
 def open_parquet(out):
