@@ -1,5 +1,7 @@
 """The tiles of a split's matrix, and the own scores that are known before them."""
 
+import threading
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,7 +9,7 @@ import torch
 
 from reelvec.models.clip.architecture import Architecture
 from reelvec.models.registry import build
-from reelvec.tasks.scoring.logits import dot_product, one_thread, scoring_of
+from reelvec.tasks.scoring.logits import Scoring, dot_product, one_thread, scoring_of
 from reelvec.tasks.scoring.split_matrix import SplitMatrix
 from reelvec.tasks.scoring.split_rows import SplitRows
 from tests.models.ranking.test_sweep import unit
@@ -73,3 +75,28 @@ def test_a_cosine_is_near_in_tiles_and_exact_in_rows():
     videos[2, 0] = np.inf
     matrix = SplitMatrix(*sides, owners=owners, scoring=dot_product(), height=4)
     assert matrix.meant is None  # no bound holds: the tiles are the scores themselves
+
+
+def test_tiles_are_scored_ahead_on_one_thread_each_product_alone():
+    seen = []
+
+    def similarity(texts, videos):
+        seen.append((threading.current_thread().name, torch.get_num_threads()))
+        assert torch.is_inference_mode_enabled()
+        return texts["embedding"] @ videos["embedding"].T
+
+    rng = np.random.default_rng(0)
+    sides = [
+        rows_of([str(i) for i in range(n)], {"embedding": unit(rng.standard_normal((n, 16)))})
+        for n in (6, 5)
+    ]
+    matrix = SplitMatrix(*sides, owners=np.arange(6) % 5, scoring=Scoring(similarity), height=2)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        tiles = list(matrix)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert [(tile.text, tile.video) for tile in tiles] == [(0, 0), (2, 0), (4, 0)]
+    assert seen == [("reelvec-scores_0", 1)] * 3
