@@ -13,7 +13,6 @@ Prints a table; exits 1 where a row is wrong.
 
 import argparse
 import contextlib
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -40,11 +39,10 @@ from tests.drills.site import (
     state_of,
     until,
 )
+from tests.support.chromium import MISSING, chromium
 
 NIGHT, RUN = "reembed/nightly", "pipeline/folder"
 STORE, TWIN = "reelvec-store", "undisturbed"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-BROWSER = CHROMIUM is not None and importlib.util.find_spec("playwright") is not None
 
 
 class Year:
@@ -133,14 +131,10 @@ class Year:
     @contextlib.contextmanager
     def page(self):
         """A page of a browser without a window."""
-        from playwright.sync_api import sync_playwright
-
-        with sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        with chromium() as browser:
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             page.set_default_timeout(600_000)
             yield page
-            browser.close()
 
 
 def keep_true(store):
@@ -407,8 +401,8 @@ def main():
         print("skipped: no PostgreSQL here (apt-get install postgresql), nor --sqlite given")
         return 0
     chosen = [drill for drill in DRILLS if any(words in drill.name for words in options.only)]
-    for drill in [d for d in chosen if d.by_browser and not BROWSER]:
-        print(f"left out, needs chromium and playwright: {drill.name}", file=sys.stderr)
+    for drill in [d for d in chosen if d.by_browser and MISSING]:
+        print(f"left out, {MISSING}: {drill.name}", file=sys.stderr)
         chosen.remove(drill)
     chosen = [drill for drill in chosen if not (drill.by_postgres and options.sqlite)]
     with tempfile.TemporaryDirectory(prefix="reelvec-operating-") as folder:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.drills.operating import BROWSER, CHROMIUM
 from tests.drills.site import Site, draw_videos, list_captions, state_of
+from tests.support.chromium import MISSING, chromium
 from tests.support.programs import ROOT
 
 VIEW = {"width": 1280, "height": 900}
@@ -54,10 +54,7 @@ def pages(site, run):
 
 
 def shoot(site, run, *, to):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         page = browser.new_page(viewport=VIEW)
         page.set_default_timeout(300_000)
         for name, height, path, tab in pages(site, run):
@@ -71,15 +68,14 @@ def shoot(site, run, *, to):
             picture = Image.open(whole).convert("RGB").quantize(64, dither=Image.Dither.NONE)
             picture.save(to / f"{name}.png", optimize=True)
             print(to / f"{name}.png", flush=True)
-        browser.close()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--to", type=Path, default=ROOT / "docs" / "images")
     options = parser.parse_args()
-    if not BROWSER:
-        print("needs chromium (apt-get install chromium) and `pip install playwright`")
+    if MISSING:
+        print(MISSING)
         return 1
     options.to.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="reelvec-screenshots-"))

@@ -1,12 +1,9 @@
 """Each deployment's form in Chromium: submitted untouched, and with one field changed.
 
-As docs/deploy.md says it: server, pool, deployments, worker, the form. Playwright (the extra
-`browser`, which downloads no browser) drives the Chromium that is installed.
+As docs/deploy.md says it: server, pool, deployments, worker, the form.
 """
 
 import contextlib
-import importlib.util
-import shutil
 import socket
 import subprocess
 import time
@@ -19,20 +16,17 @@ from reelvec.flows.deployment.bootstrap import bootstrap_server
 from reelvec.flows.deployment.deploy import Place, deploy
 from reelvec.storage.roots import open_root
 from reelvec.storage.runs import latest_run
+from tests.support.chromium import IN_CHROMIUM, chromium
 from tests.support.forms import SMALL_DEMO, deployments, own_videos
 from tests.support.programs import Watched, python
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE = 600  # seconds for what takes ten: the machine may be busy
 
 pytestmark = [
     pytest.mark.flow,
     pytest.mark.slow,
     pytest.mark.timeout(3000),
-    pytest.mark.skipif(
-        CHROMIUM is None or importlib.util.find_spec("playwright") is None,
-        reason="needs /usr/bin/chromium (apt-get install chromium) and `pip install playwright`",
-    ),
+    IN_CHROMIUM,
 ]
 
 
@@ -90,14 +84,10 @@ def _healthy(address):
 @pytest.fixture(scope="module")
 def page():
     """A page of a browser without a window; phones are 390 pixels wide."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 390, "height": 844})
         page.set_default_timeout(PATIENCE * 1000)
         yield page
-        browser.close()
 
 
 @pytest.fixture

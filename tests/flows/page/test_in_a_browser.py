@@ -1,11 +1,8 @@
 """The page in Chromium, as a person uses it: a query, its clips, their neighbours, on a phone.
 
 No page may write an error to the console, but the browser's own line for an answer of 4xx.
-
-Playwright (the extra `browser`, which downloads no browser) drives the Chromium that is installed.
 """
 
-import importlib.util
 import re
 import shutil
 import signal
@@ -24,19 +21,16 @@ from reelvec.storage.roots import open_root
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.reports.report import report
 from reelvec.tasks.reports.sources import report_sources
+from tests.support.chromium import IN_CHROMIUM, chromium
 from tests.support.programs import heeding_ctrl_c, python
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE = 180  # seconds: the machine may be busy
 WIDE = """[...document.querySelectorAll('body *')].filter(one => one.getClientRects().length
     && one.getBoundingClientRect().right > 391).map(one => one.outerHTML.slice(0, 90))"""
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None or importlib.util.find_spec("playwright") is None,
-        reason="needs /usr/bin/chromium (apt-get install chromium) and `pip install playwright`",
-    ),
+    IN_CHROMIUM,
 ]
 
 
@@ -73,12 +67,8 @@ def served(copy):
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
