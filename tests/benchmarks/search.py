@@ -20,6 +20,7 @@ import faiss
 import numpy as np
 import pyarrow as pa
 import torch
+from threadpoolctl import threadpool_limits
 
 from reelvec.configs.indexing import IndexConfig
 from reelvec.storage.commits.artifact import Artifact
@@ -106,6 +107,7 @@ def row(name, seconds, rival=None):
 def main(rows=100_000, width=512):
     """Times, ratios and memory."""
     torch.set_num_threads(1)
+    threadpool_limits(1)  # NumPy's product has threads of its own
     rng = np.random.default_rng(1)
     queries = unit_rows(rng, QUERIES, width)
     with tempfile.TemporaryDirectory() as folder:
