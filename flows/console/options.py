@@ -20,7 +20,6 @@ __all__ = [
 ]
 
 
-
 def _not_empty(given: str | None) -> str | None:
     """Refuses an empty --store, which a shell makes of a variable that is not set."""
     if given is not None and not given.strip():
