@@ -20,6 +20,8 @@ LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 PATH = re.compile(r"`((?:docs|tests|\.github|" + "|".join(CODE) + r")/[\w./-]+)[^`]*`")
 COMMAND = re.compile(r"`(reelvec [^`]+)`|^ *(?:\S+/)?(reelvec (?:\\\n|[^#\n])+)", re.MULTILINE)
+PROGRAM = re.compile(r"python -m (tests(?:\.[a-z_0-9]+)+)((?: (?!\|)[^`\n#|]+)?)")
+OPTION = re.compile(r"(--[a-z][a-z-]*)")
 KEY = re.compile(r"`((?:extract|train|embed|evaluate|gate|compaction)(?:\.[a-z_]+)+)\b[^`]*`")
 MODULE = re.compile(
     r"\b((?:tests|reelvec\.(?:" + "|".join(CODE[:-1]) + r"))(?:\.[a-z_][a-z0-9_]*)+)\b"
@@ -112,6 +114,17 @@ def test_commands_and_options_in_the_text_are_there(page):
         assert named <= options, f"reelvec {command.name}: {named - options}"
         is_word = words and re.fullmatch(r"[a-z][a-z-]*", words[0])
         assert not is_word or not hasattr(command, "commands"), f"no such command: {words[0]}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_options_of_our_own_programs_are_there(page):
+    """`python -m tests.x --option`: a program whose text has the option."""
+    for module, words in PROGRAM.findall(page.read_text("utf-8")):
+        path = ROOT / module.replace(".", "/")
+        path = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+        text = path.read_text("utf-8")
+        missing = [word for word in OPTION.findall(words) if f'"{word}"' not in text]
+        assert not missing, f"{module}: {missing}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

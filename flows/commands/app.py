@@ -35,8 +35,8 @@ from reelvec.flows.commands import (
     training,
     weights,
 )
-from reelvec.flows.console.imports import leave_pandas
 from reelvec.flows.console.output import say
+from reelvec.tasks.imports import leave_pandas
 
 app = typer.Typer(
     name="reelvec",

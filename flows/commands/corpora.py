@@ -81,6 +81,7 @@ def _check(source: str, *, given: dict[str, str]) -> CorpusCheck:
 
     from reelvec.configs import ConfigError, load
     from reelvec.configs.corpora import DRAWN, BenchmarkCorpus
+    from reelvec.configs.presets import preset_names
     from reelvec.storage.corpora import open_corpus
     from reelvec.storage.corpora.check import check_corpus, check_listing
     from reelvec.storage.corpora.registry import BENCHMARKS
@@ -94,7 +95,8 @@ def _check(source: str, *, given: dict[str, str]) -> CorpusCheck:
                 )
         only = [given.pop("protocol")] if "protocol" in given else []
         return check_corpus(source, protocols=only, **given)
-    if "/" not in source and not source.endswith((".yaml", ".yml")):
+    named = "/" in source or source.endswith((".yaml", ".yml")) or source in preset_names()
+    if not named:
         near = get_close_matches(source, BENCHMARKS, n=1)
         if near:
             raise ConfigError(f"no benchmark is called ({source}); did you mean {near[0]}?")

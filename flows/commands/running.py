@@ -177,6 +177,7 @@ def evaluate(
         config = _recorded(store, run=run, overrides=set_)
     else:
         config = configs.load(source, overrides=_overrides(set_, store))
+        known_store(config.store)
     _launch(config, stages=["evaluate", "report"], as_json=as_json)
 
 

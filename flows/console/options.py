@@ -19,9 +19,21 @@ __all__ = [
     "named_store",
 ]
 
+
+def _not_empty(given: str | None) -> str | None:
+    """Refuses an empty --store, which a shell makes of a variable that is not set."""
+    if given is not None and not given.strip():
+        raise typer.BadParameter("it is empty; name a folder, or leave --store out")
+    return given
+
+
 StoreOption = Annotated[
     str | None,
-    typer.Option("--store", help="Root of the store [$REELVEC_STORE or ./reelvec-store]."),
+    typer.Option(
+        "--store",
+        callback=_not_empty,
+        help="Root of the store [$REELVEC_STORE or ./reelvec-store].",
+    ),
 ]
 RunOption = Annotated[
     str | None,

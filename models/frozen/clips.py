@@ -102,13 +102,19 @@ class ClipEncoder(RetrievalModel):
 
     @property
     def text_columns(self) -> Columns:
-        """One vector."""
-        return {"embedding": Column((self._width,))}
+        """One vector for each column of videos."""
+        return dict.fromkeys(self._names, Column((self._width,)))
 
     @property
     def video_columns(self) -> Columns:
-        """One vector."""
-        return {"embedding": Column((self._width,))}
+        """One vector of the pictures, and of a clip with sound those of what is heard."""
+        columns = {name: Column((self._width,), optional=True) for name in self._names}
+        return {**columns, EMBEDDING: Column((self._width,))}
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """Columns of vectors; a model that hears has more than the first."""
+        return (EMBEDDING,)
 
     @property
     def logit_scale(self) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from reelvec.models.errors import InputError, WeightsError
 from reelvec.models.family import at_least_fp32
-from reelvec.models.features import EMBEDDING, HEARD, Column, Columns, VideoFeatures
+from reelvec.models.features import EMBEDDING, HEARD, VideoFeatures
 from reelvec.models.frozen.clip import FrozenOptions
 from reelvec.models.frozen.clips import Clip, ClipEncoder, cut_width, resized, tokens_of
 from reelvec.models.frozen.embedding_gemma2_audio import (
@@ -128,17 +128,6 @@ class EmbeddingGemma2(ClipEncoder, Shortened):
         written = [told + text for text in texts]
         encoded = self._tokenizer(written, truncation=True, max_length=MAX_TOKENS)
         return tokens_of([list(ids) for ids in encoded["input_ids"]])
-
-    @property
-    def text_columns(self) -> Columns:
-        """The one vector, once for each column of videos."""
-        return dict.fromkeys(self._names, Column((self._width,)))
-
-    @property
-    def video_columns(self) -> Columns:
-        """One vector of the pictures, and of a clip with sound those of what is heard."""
-        columns = {name: Column((self._width,), optional=True) for name in self._names}
-        return {**columns, EMBEDDING: Column((self._width,))}
 
     @property
     def _names(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from reelvec.models.costs import Macs
 from reelvec.models.errors import WeightsError
 from reelvec.models.family import at_least_fp32
-from reelvec.models.features import EMBEDDING, HEARD, Column, Columns, VideoFeatures
+from reelvec.models.features import EMBEDDING, HEARD, VideoFeatures
 from reelvec.models.frozen.clip import FrozenOptions
 from reelvec.models.frozen.clips import Clip, ClipEncoder, resized, tokens_of
 from reelvec.models.frozen.input import OwnInput
@@ -156,17 +156,6 @@ class PerceptionVideo(ClipEncoder):
     def adopt_heard(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`adopt`, and what the parts need that hear."""
         return {**cls.adopt(state), **hearing_tensors(state)}
-
-    @property
-    def text_columns(self) -> Columns:
-        """One vector for each column of videos."""
-        return dict.fromkeys(self._names, Column((self._width,)))
-
-    @property
-    def video_columns(self) -> Columns:
-        """One vector of the pictures, and of a clip with sound those of what is heard."""
-        columns = {name: Column((self._width,), optional=True) for name in self._names}
-        return {**columns, EMBEDDING: Column((self._width,))}
 
     @property
     def _names(self) -> tuple[str, ...]:

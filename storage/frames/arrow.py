@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -19,18 +19,13 @@ from reelvec.storage.frames import jpeg
 from reelvec.storage.frames.batches import batches_of, keys_of
 from reelvec.storage.frames.contract import (
     PIECE_BYTES,
-    ClipFrames,
-    FrameShardReader,
     Payload,
     TooLongError,
-    check_clip,
-    check_key,
     check_picks,
-    check_source,
-    jpegs_of,
     let_go,
     runs_of,
 )
+from reelvec.storage.frames.squares import SquareShardWriter
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -73,33 +68,20 @@ class _Pieces(io.BufferedWriter):
         return len(view)
 
 
-class ArrowShardWriter:
+class ArrowShardWriter(SquareShardWriter):
     """Writes record batches as clips come; never holds more than one of them."""
 
     def __init__(self, path: Path, *, payload: str, size: int) -> None:
+        super().__init__(payload=payload, size=size)
         self._schema = _schema(payload, size)
-        self._payload = payload
-        self._size = size
-        self._keys: set[str] = set()
         self._file = _Pieces(io.FileIO(path, "wb"), _BUFFER)
         # a clip of more than 2 GiB is one batch all the same, as any Arrow C++ reads it
         options = pa.ipc.IpcWriteOptions(allow_64bit=True)
         self._writer = pa.ipc.new_file(self._file, self._schema, options=options)
 
-    def add(self, clip: ClipFrames) -> None:
-        check_clip(clip, size=self._size)
-        stored = clip.frames if self._payload == "raw" else list(jpegs_of(clip.frames))
-        self._write(clip.clip_key, stored, clip.pts_seconds, clip.frame_index)
-
-    def copy(self, source: FrameShardReader, i: int) -> None:
-        check_source(source, size=self._size, payload=self._payload)
-        times, indices = source.pts_seconds(i), source.frame_index(i)
-        self._write(source.keys[i], source.stored(i), times, indices)
-
     def _write(
         self, key: str, stored: np.ndarray | list[bytes], times: np.ndarray, indices: np.ndarray
     ) -> None:
-        check_key(key, count=len(stored), taken=self._keys)
         if isinstance(stored, np.ndarray):
             flat = pa.array(np.ascontiguousarray(stored).reshape(-1))
             kind = self._schema.field("frame").type
@@ -128,12 +110,6 @@ class ArrowShardWriter:
     def close(self) -> None:
         self._writer.close()
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class ArrowShardReader:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import h5py
 import numpy as np
@@ -21,17 +21,12 @@ from reelvec.storage.errors import IntegrityError
 from reelvec.storage.frames import jpeg
 from reelvec.storage.frames.contract import (
     PIECE_BYTES,
-    ClipFrames,
-    FrameShardReader,
     Payload,
-    check_clip,
-    check_key,
     check_picks,
-    check_source,
-    jpegs_of,
     let_go,
     runs_of,
 )
+from reelvec.storage.frames.squares import SquareShardWriter
 from reelvec.storage.places.failures import WRITE_FAILURES, explained
 
 __all__ = ["Hdf5ShardReader", "Hdf5ShardWriter"]
@@ -41,13 +36,11 @@ _LIBVER = ("v108", "v108")  # fixed, so that the library's version does not deci
 _JPEG_CHUNK = 1 << 18  # bytes
 
 
-class Hdf5ShardWriter:
+class Hdf5ShardWriter(SquareShardWriter):
     """Appends clips to a growing dataset; the small columns are written at close."""
 
     def __init__(self, path: Path, *, payload: str, size: int) -> None:
-        self._payload = payload
-        self._size = size
-        self._taken: set[str] = set()
+        super().__init__(payload=payload, size=size)
         self._clips: list[tuple[str, np.ndarray, np.ndarray]] = []
         self._ends = [0]  # of each JPEG, bytes
         self._rows = 0
@@ -72,20 +65,9 @@ class Hdf5ShardWriter:
             track_times=False,
         )
 
-    def add(self, clip: ClipFrames) -> None:
-        check_clip(clip, size=self._size)
-        stored = clip.frames if self._payload == "raw" else list(jpegs_of(clip.frames))
-        self._write(clip.clip_key, stored, clip.pts_seconds, clip.frame_index)
-
-    def copy(self, source: FrameShardReader, i: int) -> None:
-        check_source(source, size=self._size, payload=self._payload)
-        times, indices = source.pts_seconds(i), source.frame_index(i)
-        self._write(source.keys[i], source.stored(i), times, indices)
-
     def _write(
         self, key: str, stored: np.ndarray | list[bytes], times: np.ndarray, indices: np.ndarray
     ) -> None:
-        check_key(key, count=len(stored), taken=self._taken)
         with self._abandoned_where_it_fails():
             if isinstance(stored, np.ndarray):
                 self._append_pictures(np.ascontiguousarray(stored))
@@ -141,12 +123,6 @@ class Hdf5ShardWriter:
             with suppress(OSError, RuntimeError):
                 self._file.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class Hdf5ShardReader:

@@ -67,7 +67,7 @@ def _remedy(error: OSError, *, path: Path, need: int) -> str:
     remedies = {
         _DISK_FULL: f"{wanted}{_free_bytes(path)} are free; free space (`reelvec gc`) or move the "
         "store, then run again: what is committed is intact",
-        _RIGHTS: f"user {os.getuid()} needs the right to do so (chown or chmod the store)",
+        _RIGHTS: f"user {os.getuid()} needs the right to do so (chown or chmod it)",
         _OPEN_FILES: "raise the limit (`ulimit -n 65536`), then run again",
         _GONE: "its file system is gone or was exchanged; mount it again, then run again",
         (errno.EROFS,): "mount it writable or choose another store",

@@ -88,7 +88,8 @@ class LocalRoot:
 
     def new_scratch(self, suffix: str = "") -> Path:
         folder = self._folder / SCRATCH
-        with explained("make the store at", path=self._folder):
+        action = "write in" if self._folder.is_dir() else "make"
+        with explained(f"{action} the store at", path=self._folder):
             try:
                 if not folder.is_dir():
                     folder.mkdir(parents=True, exist_ok=True)

@@ -15,12 +15,19 @@ from reelvec.storage.errors import WeightsError
 from reelvec.storage.layout import RUNS
 from reelvec.storage.places.failures import explained
 
-__all__ = ["PREFIX", "check_output", "existing_file", "is_pretrained", "new_output"]
+__all__ = [
+    "CONFIGURATIONS",
+    "PREFIX",
+    "check_output",
+    "existing_file",
+    "is_pretrained",
+    "new_output",
+]
 
 PREFIX = "hf:"
 """Begins a weights name of Hugging Face's layout: hf:FOLDER, hf:ORG/NAME, hf:ORG/NAME@REVISION."""
 
-_CONFIGURATIONS = ("config.json", "open_clip_config.json")
+CONFIGURATIONS = ("config.json", "open_clip_config.json")
 """A checkpoint's folder has one of them: transformers' layout, and OpenCLIP's."""
 
 
@@ -50,7 +57,7 @@ def existing_file(path: Path) -> Path:
 
 
 def _folder_remedy(folder: Path) -> str:
-    configured = any((folder / name).is_file() for name in _CONFIGURATIONS)
+    configured = any((folder / name).is_file() for name in CONFIGURATIONS)
     if configured and any(folder.glob("*.safetensors")):
         return f"it looks like a checkpoint of Hugging Face, which is named hf:{folder}"
     if (folder / RUNS).is_dir():

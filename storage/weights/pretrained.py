@@ -20,7 +20,7 @@ from reelvec.storage.errors import WeightsError
 from reelvec.storage.layout import canonical
 from reelvec.storage.weights.checks import check_tensors
 from reelvec.storage.weights.lookalikes import check_is_weights
-from reelvec.storage.weights.paths import PREFIX
+from reelvec.storage.weights.paths import CONFIGURATIONS, PREFIX
 from reelvec.storage.weights.tensors import read_safetensors
 
 __all__ = [
@@ -69,6 +69,8 @@ _CONVERT = (
     " d + '/model.safetensors')\""
 )
 """For a folder that holds a pickle alone; weights_only runs nothing of it."""
+_WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+"""Ends of weights files' names."""
 _MAX_SMALL = 64 << 20
 """Bytes of a small file; the largest there are, are tokenizers of 35 MB."""
 
@@ -80,6 +82,8 @@ def find_pretrained(name: str) -> Path:
         WeightsError: no such folder, or a hub that cannot be asked.
     """
     source = name.removeprefix(PREFIX)
+    if not source.strip():
+        raise WeightsError(f"({name}) names no folder; give hf:FOLDER or a hub name, hf:ORG/NAME")
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder.resolve()
@@ -139,9 +143,25 @@ def pretrained_files(name: str) -> torch.Tensor:
     """The tensor ``files`` of a weights name: what model it is, before its tensors are looked for.
 
     Raises:
-        WeightsError: not found, or files too large to be what their names say.
+        WeightsError: not found, without a configuration, or files too large to be what their names
+            say.
     """
-    return _packed(find_pretrained(name))
+    folder = find_pretrained(name)
+    if not (_is_open_clip(folder) or any((folder / one).is_file() for one in CONFIGURATIONS)):
+        raise WeightsError(
+            f"({folder}) holds no {' and no '.join(CONFIGURATIONS)}, which say what model it is;"
+            f" {_remedy(folder)}",
+            path=str(folder),
+        )
+    return _packed(folder)
+
+
+def _remedy(folder: Path) -> str:
+    """What a person does about a folder that is no checkpoint."""
+    files = sorted(one for one in folder.iterdir() if one.suffix in _WEIGHTS and one.is_file())
+    if files:
+        return f"give a weights file by its own name, as {files[0]}"
+    return "give a folder that save_pretrained wrote, or one downloaded with `hf download`"
 
 
 def _is_open_clip(folder: Path) -> bool:

@@ -56,7 +56,7 @@ class AtlasMap(Target):
 
     name = "atlas"
     opened_by = (
-        "embedding-atlas OUT/videos.parquet --x projection_x --y projection_y"
+        "embedding-atlas 'OUT/videos.parquet' --x projection_x --y projection_y"
         " --neighbors neighbors --text text --image thumbnail"
     )
     takes = frozenset({"frames", "projection", "neighbours"})

@@ -21,7 +21,7 @@ class ParquetFiles(Target):
     """`videos.parquet` and `captions.parquet`, every column as it is stored."""
 
     name = "parquet"
-    opened_by = "pandas.read_parquet(OUT/videos.parquet), or SELECT * FROM 'OUT/videos.parquet'"
+    opened_by = "pandas.read_parquet('OUT/videos.parquet'), or SELECT * FROM 'OUT/videos.parquet'"
 
     def write(self, source: ExportSource, folder: Path, *, settings: ExportSettings) -> None:
         """One pass over each table."""

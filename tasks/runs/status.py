@@ -77,7 +77,8 @@ def full_fingerprint(store: str, *, kind: str, prefix: str) -> str:
     matching = [fingerprint for fingerprint in there if fingerprint.startswith(wanted)]
     if not matching:
         raise MissingArtifactError(
-            f"no {kind or 'artifacts'} in the store ({store}) start with ({prefix}); there are: "
+            f"no identity{f' of {kind}' if kind else ''} in the store ({store}) starts with"
+            f" ({prefix}); there are: "
             f"{', '.join(there) or 'none'}",
             path=store,
         )

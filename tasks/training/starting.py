@@ -25,6 +25,7 @@ from reelvec.models.conversion.weights import (
     start_policy,
     to_legacy_fp16,
 )
+from reelvec.models.errors import ModelError
 from reelvec.models.family import RetrievalModel
 from reelvec.models.frozen.input import Hearing
 from reelvec.models.frozen.kinds import own_input_of
@@ -104,7 +105,10 @@ def open_any(weights: str) -> WeightsFile:
         WeightsError: as `read_start`.
     """
     if is_pretrained(weights):
-        own_input_of(pretrained_files(weights))  # before a large file is looked for
+        try:
+            own_input_of(pretrained_files(weights))  # before a large file is looked for
+        except ModelError as error:
+            raise WeightsError(f"({weights}): {error}", path=weights) from None
         return WeightsFile(read_pretrained(weights), "Hugging Face folder (safetensors)", {})
     path = local_file(weights)
     file = open_weights(path)

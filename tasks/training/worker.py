@@ -12,6 +12,7 @@ import torch
 from reelvec.models.errors import ModelError
 from reelvec.storage.errors import ReelvecError
 from reelvec.storage.frames.reader import FrameReader
+from reelvec.tasks.imports import leave_pandas
 from reelvec.tasks.training.committed import checkpoints
 from reelvec.tasks.training.curves import read_curve
 from reelvec.tasks.training.events import emit, emit_beat
@@ -28,6 +29,7 @@ __all__ = ["main"]
 def main(arguments: list[str]) -> int:
     """Train as the spec says; 0 when the run is finished, 1 with an `error` event otherwise."""
     die_with_parent()
+    leave_pandas()
     heart = Heartbeat()
     try:
         spec = read_spec(Path(arguments[0]))

@@ -28,27 +28,10 @@ from reelvec.tasks.embedding import clip_calls, encoding
 from reelvec.tasks.embedding.encoder import Encoder
 from tests.benchmarks.extraction import corpus
 from tests.support import native_models
+from tests.support.held_clips import HeldClips
 
 ROUNDS = 3
 KINDS = ("qwen3_vl", "embedding_gemma2", "naflex")
-
-
-class Held:
-    """Decoded clips as the encoder takes frames from a store."""
-
-    def __init__(self, paths, rule):
-        self.clips = {str(n): decoded(path, rule) for n, path in enumerate(paths)}
-
-    def lengths(self, keys):
-        return np.array([len(self.clips[key].frames) for key in keys])
-
-    def picture(self, key):
-        return self.clips[key].picture
-
-    def clip(self, key, picks):
-        whole = self.clips[key]
-        names = ("frames", "pts_seconds", "frame_index")
-        return dataclasses.replace(whole, **{name: getattr(whole, name)[picks] for name in names})
 
 
 def decoded(path, rule):
@@ -120,7 +103,8 @@ def main():
         for kind in KINDS:
             encoder, rule = encoder_of(kind, options.frames)
             rule = rule or own_rule(options.frames)
-            source = Held(paths, dataclasses.replace(rule, max_frames=options.frames))
+            rule = dataclasses.replace(rule, max_frames=options.frames)
+            source = HeldClips((str(n), decoded(path, rule)) for n, path in enumerate(paths))
             runs = [
                 [once(encoder, source, shared=s) for s in (False, True)]
                 for _ in range(options.rounds)

@@ -1,4 +1,4 @@
-"""Scores: X-CLIP's against the originals' way and the bare matrix product; a query of each family.
+"""X-CLIP's scores against the originals' way and the bare matrix product.
 
 ``python -m tests.benchmarks.similarity [--full]``. Times are CPU time of one thread, so a busy
 machine bends the ratios less than clock time would. The originals' recipes score blocks of 40 x 40
@@ -6,7 +6,7 @@ machine bends the ratios less than clock time would. The originals' recipes scor
 each of them; here features are computed once, when a video is embedded, and scored blockwise from
 the tables: both sums are shown. Videos have 1 to all of the frames, and our header does most of its
 work for real frames only; without padding it costs more, theirs as much. Without ``--full`` their
-way is timed on 12 blocks and scaled up.
+way is timed on 12 blocks and scaled up. What one query costs: ``reelvec search-time``.
 """
 
 import argparse
@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from reelvec.configs.schema import EvaluateConfig
 from reelvec.models.clip.architecture import Architecture
-from reelvec.models.ranking.topk import block_topk
 from reelvec.models.registry import build
 from reelvec.models.temporal import pool, unit
 from reelvec.models.xclip.similarity import Sides, plain_scores
@@ -35,7 +34,6 @@ TOWERS = Architecture(
     vocab_size=64,
 )
 """Towers do not matter here: their outputs are drawn at random."""
-QUERY_COLUMNS = "{:<34} {:>9} {:>11} {:>11} {:>9}"
 
 
 def cpu_seconds(work, *, rounds=1):
@@ -203,66 +201,12 @@ def compare(label, *, texts, videos, words, frames, blocks, sample):
     )
 
 
-FAMILIES = (
-    ("clip4clip, clip2video, adaclip: dot", "clip4clip", {}),
-    ("clip2video with TAB: dot, 2 vectors", "clip2video", {}),
-    ("adaclip qscore", "adaclip", {"frame_agg": "qscore"}),
-    ("xclip", "xclip", {}),
-    ("tightTransf", "clip4clip", {"sim_header": "tightTransf"}),
-)
-SLOW = "tightTransf"
-
-
-def gallery(model, videos):
-    """Random features of the model's columns, and one query's."""
-    generator = torch.Generator().manual_seed(2)
-
-    def draw(columns, rows):
-        return {
-            name: unit(torch.randn(rows, *column.shape, generator=generator))
-            if column.kind == "float"
-            else torch.ones(rows, *column.shape, dtype=torch.int64)
-            for name, column in columns.items()
-        }
-
-    return draw(model.text_columns, 1), draw(model.video_columns, videos)
-
-
-def searched(model, text, video):
-    """One query as search runs it: one matrix for dot products, the score otherwise; top 10."""
-    if not model.is_dot_product:
-        return lambda: block_topk(model.similarity(text, video), k=10)
-    query, vectors = model.text_vectors(text), model.video_vectors(video)
-    return lambda: block_topk(query @ vectors.T, k=10)
-
-
-@torch.no_grad()
-def query_costs(*, full):
-    """Milliseconds of one query; ratios to the plain dot product of the same run."""
-    print("\nOne query, top 10 (12 frames, 32 words, 512 dimensions), CPU milliseconds")
-    print(QUERY_COLUMNS.format("score", "videos", "ms", "us/video", "of dot"))
-    for videos in (1_000, 100_000) if full else (1_000, 10_000):
-        base = None
-        for label, family, options in FAMILIES:
-            held = min(videos, 100 if label == SLOW else videos if full else 10_000)
-            model = model_of(family, options, words=32, frames=12)
-            text, video = gallery(model, held)
-            seconds, _ = cpu_seconds(searched(model, text, video), rounds=3)
-            seconds *= videos / held
-            base = base or seconds
-            times = f"{seconds * 1e3:.2f}{'*' if held < videos else ''}"
-            per_video = f"{seconds / videos * 1e6:.3f}"
-            print(QUERY_COLUMNS.format(label, videos, times, per_video, f"{seconds / base:.0f}"))
-            del video
-    print("* from 100 videos: a forward pass for every pair, so the time grows with the pairs")
-
-
 def main(arguments=()):
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.similarity")
     parser.add_argument(
         "--full",
         action="store_true",
-        help="every block of the originals, larger sizes, and queries over 100,000 videos",
+        help="every block of the originals, and larger sizes",
     )
     full = parser.parse_args(list(arguments)).full
     threads = torch.get_num_threads()
@@ -288,7 +232,6 @@ def main(arguments=()):
             blocks=(16,),
             sample=sample,
         )
-        query_costs(full=full)
     finally:
         torch.set_num_threads(threads)
 

@@ -114,6 +114,22 @@ EQUIVALENT = {
     ): "a time that is off by exactly half a millisecond: either key is near enough",
     (
         "storage.video.contract",
+        "_make_room",
+        "constant",
+        "3",
+        "4",
+        "if self.frames.shape[1:3] != shape:",
+    ): "frames of the right size are then allocated once more; " + _MEMORY,
+    (
+        "storage.video.contract",
+        "_make_room",
+        "constant",
+        "1",
+        "2",
+        "if self.frames.shape[1:3] != shape:",
+    ): "frames of the right size are then allocated once more; " + _MEMORY,
+    (
+        "storage.video.contract",
         "Reading",
         "without default",
         "field(default=no_progress)",

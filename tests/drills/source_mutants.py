@@ -141,6 +141,9 @@ NO_MATTER = {
     "mode": "JSON comes of it either way",
     "ge": "a value that is refused",
     "gt": "a value that is refused",
+    "le": "a value that is refused",
+    "lt": "a value that is refused",
+    "min_length": "a value that is refused",
     "bound": "a word to the type checker",
     "memory_format": "how a tensor lies in memory",
 }

@@ -119,13 +119,15 @@ def test_what_an_empty_store_lacks_is_named(reelvec, empty_store, words, parts):
         (["corpus", "check", "msvd", "--videos", "v"], 2, ["--annotations"]),
         (["weights", "inspect", "nowhere.pt"], 1, ["nowhere.pt"]),
         (["weights", "import", "hf:./nowhere"], 1, ["hf:./nowhere", "hf:ORG/NAME"]),
+        (["models", "check", "hf:"], 1, ["(hf:) names no folder", "hf:FOLDER"]),
+        (["models", "check", "."], 1, ["no config.json", "what model it is", "save_pretrained"]),
         (["weights", "export", "a", "b", "c"], 2, ["FILE OUT"]),
         (["weights", "export", "out.bin", "--format", "zip"], 2, ["(zip)", "state-dict", "pth"]),
         *(
             (words, 2, ["no store at (reelvec-store)", "reelvec embed"])
             for words in (
                 *(["status"], ["verify"], ["failures"], ["retry"], ["evaluate"]),
-                *(["search", "a cat"], ["convert", "--to", "hdf5"]),
+                *(["search", "a cat"], ["convert", "--to", "hdf5"], ["evaluate", "demo"]),
             )
         ),
     ],
@@ -155,6 +157,15 @@ def test_a_file_without_a_corpus_is_not_the_synthetic_one(reelvec, tmp_path):
 def test_a_rule_of_an_option_is_said_in_our_words_with_the_value(reelvec, given, said):
     code, _, err = reelvec("gc", *given)
     assert code == 2 and said in err
+
+
+@pytest.mark.parametrize("command", [["run", "none"], ["gc"], ["drop", "x"], ["status"]])
+def test_an_empty_store_name_is_not_the_default_one(reelvec, tmp_path, command):
+    """`--store "$STROE"`: a shell's variable that is not set."""
+    code, out, err = reelvec(*command, "--store", "")
+    assert (code, out) == (2, "")
+    assert "'--store': it is empty; name a folder, or leave --store out" in err
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_choice_that_is_none_is_said_as_typer_says_it(reelvec):

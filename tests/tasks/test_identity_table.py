@@ -554,6 +554,17 @@ def test_cuts_of_a_batch_count_where_training_is_not_row_by_row(name):
         assert changed_by(run(base=base), run("train", base=base, **{name: 7})) == changed
 
 
+def test_what_counts_is_how_many_processes_there_are_not_on_which_nodes():
+    base = {"model": {"family": MOVING[0][0], "options": MOVING[0][1]}}
+    places = [(4, 1), (2, 2), (1, 4)]
+    same = {
+        fingerprints(run("train", base=base, processes=processes, nodes=nodes))["checkpoint"]
+        for processes, nodes in places
+    }
+    two = fingerprints(run("train", base=base, processes=2))["checkpoint"]
+    assert len(same) == 1 and two not in same
+
+
 def test_the_identity_of_noise_drawn_by_part_is_known():
     """Trainings of before are found under it: it named the cuts of a batch, where it was cut."""
     for family, options in DRAWN:

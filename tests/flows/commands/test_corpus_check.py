@@ -141,6 +141,7 @@ def test_folders_are_counted(tmp_path, items, source):
         (["msvd", "--annotations", "a"], r"\(msvd\) needs --videos"),
         (["msvdd"], r"no benchmark is called \(msvdd\); did you mean msvd\?"),
         (["synthetic/clip4clip"], "draws its own videos"),
+        (["demo"], r"\(demo\) draws its own videos"),  # a preset, not a mistyped didemo
     ],
 )
 def test_a_persons_mistake_is_named(words, message):

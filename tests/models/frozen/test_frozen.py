@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from reelvec.models.errors import OptionsError
 from tests.models.contracts_family import FamilyContract, captions, clips, inputs_of, make
 
 
@@ -30,3 +31,9 @@ def test_frozen_is_clip4clip_without_training():
         )
 
     assert torch.equal(sim(frozen), sim(trained))
+
+
+@pytest.mark.parametrize("options", [{"dimensions": 8}, {"wrapper": "bare"}, {"hears": True}])
+def test_an_option_of_other_encoders_is_refused_not_left_aside(options):
+    with pytest.raises(OptionsError, match=f"{next(iter(options))}: a CLIP as it is has no such"):
+        make("frozen", options=options)

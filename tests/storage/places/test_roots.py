@@ -128,6 +128,17 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
         LocalRoot(folder).put_new("x", b"")
 
 
+def test_a_store_that_is_there_is_not_said_to_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / ".writers"))
+
+    monkeypatch.setattr(LocalRoot, "_begin_writing", refuse)
+    with pytest.raises(StoreError, match=f"cannot write in the store at {tmp_path}: Permission"):
+        LocalRoot(tmp_path).put_new("x", b"")
+
+
 def test_a_file_is_no_store(tmp_path: Path) -> None:
     file = tmp_path / "captions.csv"
     file.write_text("kept")

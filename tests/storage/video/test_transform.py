@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reelvec.storage.video.orientation import Orientation
-from reelvec.storage.video.transform import fit, resized_size
+from reelvec.storage.video.transform import fit, fitted_size, resized_size
 
 SIDES = st.integers(1, 300)
 
@@ -96,3 +96,17 @@ def test_views_and_negative_strides_are_fine():
     assert np.array_equal(
         fitted(source[::-1], 64, "pillow"), fitted(source[::-1].copy(), 64, "pillow")
     )
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "wanted"),
+    [
+        (40, 64, (40, 64)),  # smaller than asked for: never enlarged
+        (48, 64, (48, 64)),
+        (96, 200, (48, 100)),
+        (200, 96, (100, 48)),
+    ],
+)
+def test_native_pictures_keep_their_proportions_and_are_never_enlarged(height, width, wanted):
+    assert fitted_size(height, width, size=48, fit="native") == wanted
+    assert fitted_size(height, width, size=48, fit="crop") == (48, 48)

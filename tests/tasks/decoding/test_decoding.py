@@ -128,6 +128,16 @@ def test_a_window_is_part_of_the_file(copy):
     assert [media.barcode(frame) for frame in result.frames] == [50, 74, 99]
 
 
+def test_a_last_picture_that_stays_is_on_screen_until_its_end(tmp_path):
+    """A GIF's way: the container says how long, and the rule asks once a second."""
+    held = ("-c:v", "gif", "-final_delay", "200")
+    video = listed(media.encode(tmp_path / "held.gif", held, frames=media.painted(50)))
+    result = decode_one(video)
+    assert [media.barcode(frame) for frame in result.frames] == [0, 25, 49]
+    result = decode_one(dataclasses.replace(video, start_seconds=3.0, end_seconds=3.5))
+    assert [media.barcode(frame) for frame in result.frames] == [49]
+
+
 def test_the_same_bytes_give_the_same_frames(copy):
     first, second = decode_one(listed(copy)), decode_one(listed(copy))
     assert np.array_equal(first.frames, second.frames)

@@ -17,6 +17,7 @@ from reelvec.storage.weights.pretrained import read_pretrained
 from reelvec.tasks.embedding import clip_calls, encoding
 from reelvec.tasks.embedding.encoder import Encoder
 from tests.support import native_models
+from tests.support.held_clips import HeldClips
 
 pytest.importorskip("transformers", minversion="5.19", reason="EmbeddingGemma-2 is newer")
 
@@ -29,28 +30,16 @@ OFF = {"embedding_gemma2": 0.2}
 """In bf16, of the largest number of a vector, here a mean over all tokens; 0.05 of the others."""
 
 
-class Held:
-    """Clips in memory, of two sizes, as the encoder takes frames from a store."""
-
-    def __init__(self, shapes):
-        made = np.random.default_rng(0)
-        self.clips = {}
-        for n, (count, height, width) in enumerate(shapes):
-            levels = made.integers(0, 256, (count, height, width, 3), np.uint8)
-            index = np.arange(count) * 25 * (1 + 30 * (n % 2))  # time stamps of other lengths
-            source = Source(height, width, 10_000, 25.0)
-            self.clips[f"c{n}"] = ClipFrames(f"c{n}", levels, index / 25, index, source)
-
-    def lengths(self, keys):
-        return np.array([len(self.clips[key].frames) for key in keys])
-
-    def picture(self, key):
-        return self.clips[key].picture
-
-    def clip(self, key, picks):
-        whole = self.clips[key]
-        some = {n: getattr(whole, n)[picks] for n in ("frames", "pts_seconds", "frame_index")}
-        return dataclasses.replace(whole, **some)
+def held(shapes):
+    """Clips of these shapes, whose time stamps are of two lengths."""
+    made = np.random.default_rng(0)
+    clips = {}
+    for n, (count, height, width) in enumerate(shapes):
+        levels = made.integers(0, 256, (count, height, width, 3), np.uint8)
+        index = np.arange(count) * 25 * (1 + 30 * (n % 2))
+        source = Source(height, width, 10_000, 25.0)
+        clips[f"c{n}"] = ClipFrames(f"c{n}", levels, index / 25, index, source)
+    return HeldClips(clips)
 
 
 class Sounds(dict):
@@ -95,7 +84,7 @@ SHAPES = [(4, 40, 64), (4, 48, 48), (4, 40, 64), (2, 40, 64), (4, 40, 64), (4, 4
 @pytest.mark.parametrize("kind", SHARE)
 def test_clips_of_one_shape_share_a_call_and_are_as_alone(kind, encoders, monkeypatch):
     """The naive twin: one clip a call, which is what a CPU does."""
-    encoder, source = encoders(kind), Held(SHAPES)
+    encoder, source = encoders(kind), held(SHAPES)
     keys = list(source.clips)
     alone, used = columns_of(encoder, source, keys)
     assert used == [count for count, _, _ in SHAPES]
@@ -119,7 +108,7 @@ def test_clips_of_one_shape_share_a_call_and_are_as_alone(kind, encoders, monkey
 
 def test_the_length_of_a_call_follows_from_the_shape_of_its_clips(encoders, monkeypatch):
     """Of Qwen, whose time stamps differ in length: else a row's bits would depend on the others."""
-    encoder, source, lengths = encoders("qwen3_vl"), Held(SHAPES), []
+    encoder, source, lengths = encoders("qwen3_vl"), held(SHAPES), []
     model, clips = encoder.model, []
     for key in ("c0", "c2", "c4"):
         whole = source.clips[key]
@@ -142,7 +131,7 @@ def test_the_length_of_a_call_follows_from_the_shape_of_its_clips(encoders, monk
 def test_bf16_is_near_fp32(kind, encoders):
     exact = encoders(kind, hears=kind in HEARS)
     half = dataclasses.replace(exact, precision="bf16")
-    source = Held([(4, 40, 64), (4, 40, 64)])
+    source = held([(4, 40, 64), (4, 40, 64)])
     sounds = None
     if kind in HEARS:
         draw = np.random.default_rng(2).uniform(-1, 1, (2, 8_000)).astype(np.float32)
@@ -165,7 +154,7 @@ def test_bf16_is_near_fp32(kind, encoders):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_float16_table_is_the_float32_one_rounded(kind, encoders):
     """No number of a unit vector is larger than 1, so half of a last bit is 2**-12 at most."""
-    encoder, source = encoders(kind), Held([(4, 40, 64), (4, 40, 64)])
+    encoder, source = encoders(kind), held([(4, 40, 64), (4, 40, 64)])
     made = []
     for dtype in ("float32", "float16"):
         options = EmbedConfig(dtype=dtype)

@@ -2,13 +2,19 @@
 
 import shutil
 
+import pytest
+from torch import nn
+
 from reelvec.configs import PipelineConfig
-from reelvec.tasks.artifacts import Session
+from reelvec.models.registry import build
+from reelvec.tasks.artifacts import Session, SnapshotRef
+from reelvec.tasks.embedding import encoder
 from reelvec.tasks.embedding.encoder import EncoderRef, open_encoder
 from reelvec.tasks.training import train
 from reelvec.tasks.training.finding import trained
 from tests.support.engine_free import run_extract, run_ingest
 from tests.support.media import KINDS, encode, painted
+from tests.tasks.embedding.test_equal_bits import SIZES
 
 
 def trained_on(captions, *, store, videos):
@@ -47,3 +53,27 @@ def test_a_store_made_anew_is_not_taken_for_the_one_before(tmp_path):
     again, others = trained_on(["a cat", "two blue circles"], store=store, videos=videos)
     assert (again.checkpoint, others == weights) == (first.checkpoint, False)
     assert open_encoder(again) is not kept
+
+
+@pytest.mark.parametrize(("precision", "compiles"), [("bf16", True), ("fp32", False)])
+def test_a_model_is_opened_as_the_run_asks(monkeypatch, precision, compiles):
+    document = {
+        "model": {"family": "frozen", "options": {}, "max_words": 13, "max_frames": 2},
+        "embed": {"device": "cpu", "precision": precision, "compile": compiles},
+        "train": {"epochs": 0},
+    }
+    config = PipelineConfig.model_validate(document)
+    model = build("frozen", options={}, architecture=SIZES, max_words=13, max_frames=2)
+    loaded, compiled = [], []
+    monkeypatch.setattr(
+        encoder, "load_trained", lambda ref, *, model: loaded.append((ref, model)) or weights
+    )
+    monkeypatch.setattr(nn.Module, "compile", lambda part, **_: compiled.append(part))
+    weights, place = model.train(), SnapshotRef("store", "checkpoint", "a" * 32, 1)
+    found = open_encoder(EncoderRef.of(config, checkpoint=place, weights=precision))
+    assert loaded == [(place, config.model)]
+    assert (found.precision, found.device.type) == (precision, "cpu")
+    assert not found.model.training
+    towers = [part for part in model.modules() if isinstance(part, nn.ModuleList)]
+    wanted = [block for blocks in towers for block in blocks] if compiles else []
+    assert list(map(id, compiled)) == list(map(id, wanted)) and bool(wanted) == compiles

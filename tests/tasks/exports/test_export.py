@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import zlib
@@ -263,7 +265,7 @@ def test_neighbours_are_those_of_every_pair(written, exported_run):
 def test_embedding_atlas_itself_shows_every_video(written, tmp_path):
     """By the command the export prints; it has an environment of its own."""
     out = written("atlas")
-    command = TARGETS["atlas"].opened_by.replace("OUT", str(out)).split()
+    command = shlex.split(TARGETS["atlas"].opened_by.replace("OUT", str(out)))
     subprocess.run([*command, "--export-application", str(tmp_path / "app")], check=True)
     shown = pq.read_table(tmp_path / "app/data/dataset.parquet")
     given = pq.read_table(out / "videos.parquet")
@@ -274,6 +276,12 @@ def test_embedding_atlas_itself_shows_every_video(written, tmp_path):
     named = json.loads((tmp_path / "app/data/metadata.json").read_text())["props"]["data"]
     assert named["projection"] == {"x": "projection_x", "y": "projection_y"}
     assert (named["text"], named["image"]) == ("text", "thumbnail")
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_what_opens_it_is_told_so_that_a_folder_with_spaces_can_be_named(to):
+    told = TARGETS[to].opened_by
+    assert "OUT" in told and not re.search(r"""(?<!['"])OUT""", told)
 
 
 # -- the folder ------------------------------------------------------------------------------------

@@ -12,7 +12,12 @@ from reelvec.models.costs import costs_of
 from reelvec.models.errors import OptionsError, WeightsError
 from reelvec.storage.errors import WeightsError as UnreadableError
 from reelvec.storage.weights.pretrained import read_pretrained
-from reelvec.tasks.training.starting import build_like, rehearse_start, starting_model
+from reelvec.tasks.training.starting import (
+    build_like,
+    open_any,
+    rehearse_start,
+    starting_model,
+)
 from tests.models.test_costs import seen
 from tests.tasks.weights.contracts_pretrained import PretrainedContract, config_of
 
@@ -184,6 +189,12 @@ def test_what_cannot_be_used_says_why(saved, tmp_path, monkeypatch):
     save_file({"x": torch.ones(1)}, tmp_path / "model.safetensors")
     with pytest.raises(WeightsError, match="'bert' is not supported"):
         build_like(model, read_pretrained(f"hf:{tmp_path}"))
+    with pytest.raises(UnreadableError, match=rf"\(hf:{tmp_path}\): .*'bert' is not supported"):
+        open_any(f"hf:{tmp_path}")
+    (tmp_path / "config.json").unlink()
+    lone = rf"\({tmp_path}\) holds no config\.json .*by its own name, as {tmp_path}/model\.safetens"
+    with pytest.raises(UnreadableError, match=lone):
+        open_any(f"hf:{tmp_path}")
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(OptionsError, match=r'transformers.*\n?.*pip install "reelvec\[hf\]"'):
         build_like(model, state)

@@ -1,4 +1,4 @@
-"""What a command need not import."""
+"""What a program need not import."""
 
 from __future__ import annotations
 
