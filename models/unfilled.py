@@ -46,6 +46,8 @@ class _Unfilled(TorchFunctionMode):
         if func in _MADE_FULL:
             named.pop("generator", None)
             return torch.empty(*args, **named)
+        if func is torch.eye:  # of one side, or two; `init.eye_` fills what is there
+            return named["out"] if "out" in named else torch.empty(args[0], args[-1], **named)
         return func(*args, **named)
 
 

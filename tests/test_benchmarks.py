@@ -2,13 +2,24 @@
 
 import importlib.util
 
+import numpy as np
 import pytest
 
 from reelvec.models.clip.architecture import Architecture
 from reelvec.storage.video.probe import probe
 from reelvec.tasks.scoring.logits import scoring_of
 from reelvec.tasks.searching.search import best_videos
-from tests.benchmarks import _all_pairs, bounds, commits, extraction, heads, training, whole_run
+from tests.benchmarks import (
+    _all_pairs,
+    bounds,
+    commits,
+    end_to_end,
+    extraction,
+    heads,
+    training,
+    whole_run,
+)
+from tests.benchmarks._trees import Cost
 from tests.support import media
 
 TINY = Architecture(
@@ -93,3 +104,15 @@ def test_a_clip_with_a_number_behind_it_is_as_whole_as_before(kind, tmp_path):
     copy.write_bytes(path.read_bytes() + whole_run.behind(path.suffix, 12345))
     before, after = probe(path), probe(copy)
     assert (after.frames_counted, after.truncated) == (before.frames_counted, "")
+
+
+def test_a_rival_that_does_not_load_says_why_and_the_others_have_rows(capsys):
+    assert end_to_end.missing("json") is None
+    assert end_to_end.missing("no_such") == "ModuleNotFoundError: No module named 'no_such'"
+    ours, theirs = {"first run": Cost(3, 4, 100)}, {"first run": Cost(2, 8, 50)}
+    table = {"clip00000": np.array([1.0, 0.0])}
+    end_to_end.show({"ours": ours, "theirs": theirs}, {"ours": table, "theirs": table})
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[1] == ["ours", "first", "run", "3.0", "4.0", "100"]
+    assert rows[2] == ["theirs", "first", "run", "2.0", "8.0", "50", "1.50", "0.50"]
+    assert rows[3][-1] == "1.0000"

@@ -9,31 +9,31 @@ of one shared exponential, exp(G / tau - shift), whose normalisers divide out
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from reelvec.models.xclip.rooms import TAU, Rooms
+
 __all__ = ["Matrices", "Sides", "fast_scores", "plain_scores"]
 
-TAU = 0.01
-"""Temperature of every softmax."""
-_SHIFT = 50.0
-"""Stands in for the row's maximum: exp(100 cos - 50) stays finite up to a cosine of 1.38."""
 _SMALLEST = 1e-30
 """A sum of exponentials below this (all cosines under about -0.19) has lost digits."""
 _FEW = 3
 """Below so many texts, laying the videos out costs more than it saves."""
+_PRODUCT = {"cpu": 1 << 22, "cuda": 1 << 25}
+"""Numbers of G from one matrix product: few texts or few videos would make it a slow one."""
 _HELD = {"cpu": 1 << 17, "cuda": 1 << 25}
-"""Numbers of G at once; on a CPU thrice as many stay in the second-level cache of a core."""
+"""Numbers of G worked on at once: on a CPU twice as many stay in the second-level cache of a core,
+and what the product left behind is read through them."""
 _LONGER = 4
 """Threads wait for each other after every operation: several hold this many times more each."""
-_WIDE = {"cpu": 64, "cuda": 256}
+_WIDE = {"cpu": 128, "cuda": 256}
 """Videos of a block, or fewer where one text's G with them is more than is held."""
 _TALL = 128
-"""Texts of a block, or more: the small steps, over G's sums, are done once for all of them."""
+"""Texts of a block at most: the small steps, over G's sums, are done once for all of them."""
 
 
 class Sides(NamedTuple):
@@ -92,15 +92,17 @@ def fast_scores(sides: Sides, matrices: Matrices) -> Tensor:
         )
     wide = min(max(held // (n_words * n_frames), 1), _WIDE[device], videos)
     step = min(max(held // (n_words * n_frames * wide), 1), texts)
-    tall = max(_TALL // step, 1) * step
+    at_once = min(_PRODUCT[device] // (n_words * n_frames * wide), _TALL, texts)
+    tall = max(at_once // step, 1) * step
     on_words = texts * n_words <= videos * n_frames  # local_mat goes to the smaller side
     localised = sides.words @ matrices.local_mat_weight if on_words else sides.words
     out = sides.sentence.new_empty(texts, videos)
-    scratch = out.new_empty(3, step * n_words * n_frames * wide)
+    mixes = matrices.word_mat_weight, matrices.frame_mat_weight
+    rooms = Rooms(out, mixes, texts=tall, videos=wide, step=step)
     for left in range(0, videos, wide):
         columns = slice(left, min(left + wide, videos))
         some = sides._replace(video=sides.video[columns], frames=sides.frames[columns])
-        block = _VideoBlock(some, matrices, on_words=on_words, scratch=scratch)
+        block = _VideoBlock(some, matrices, on_words=on_words, rooms=rooms)
         for top in range(0, texts, tall):
             rows = slice(top, min(top + tall, texts))
             out[rows, columns] = block.scores(
@@ -129,23 +131,16 @@ class _VideoBlock:
     contiguous rows.
     """
 
-    def __init__(
-        self, sides: Sides, matrices: Matrices, *, on_words: bool, scratch: Tensor
-    ) -> None:
+    def __init__(self, sides: Sides, matrices: Matrices, *, on_words: bool, rooms: Rooms) -> None:
         video, frames = sides.video, sides.frames
         self._matrices = matrices
-        self._scratch = scratch
+        self._rooms = rooms
         self._plain = video, frames
         self._video = video.T.contiguous()  # [D, v]
         self._global = matrices.global_mat_weight @ self._video
         self._frames = _columns(frames)  # [D, F v]
         self._local = self._frames if on_words else _columns(frames @ matrices.local_mat_weight.T)
         self._shape = (frames.shape[1], len(frames))
-        self._shift = video.new_tensor(-_SHIFT)
-        words = len(matrices.word_mat_weight)
-        self._rooms: dict[int, _Room] = {}
-        self._ones = video.new_ones(1, max(words, frames.shape[1]))
-        self._step = scratch.shape[1] // (words * math.prod(self._shape))
 
     def scores(self, sentence: Tensor, words: Tensor, localised: Tensor) -> Tensor:
         """Mean of the four scores [t, v].
@@ -158,7 +153,8 @@ class _VideoBlock:
         m = self._matrices
         pair = self._both(localised)
         if pair is None:
-            parts = zip(*(torch.split(x, self._step) for x in (sentence, words)), strict=True)
+            step = self._rooms.step
+            parts = zip(*(torch.split(x, step) for x in (sentence, words)), strict=True)
             return torch.cat([plain_scores(Sides(s, w, *self._plain), m) for s, w in parts])
         by_frame, by_word = pair
         fine = _weighed_rows(by_frame, m.frame_mat_weight2)
@@ -176,87 +172,16 @@ class _VideoBlock:
         None where the shared exponential has over- or underflowed.
         """
         (texts, length, _), (n_frames, videos) = words.shape, self._shape
-        over_words, by_frame = words.new_empty(2, texts, 1, n_frames * videos)
-        over_frames, by_word = words.new_empty(2, texts * length, 1, videos)
-        parts = zip(
-            torch.split(words.flatten(0, 1), self._step * length),
-            *(torch.split(x, self._step) for x in (over_words, by_frame)),
-            *(torch.split(x, self._step * length) for x in (over_frames, by_word)),
-            strict=True,
-        )
-        for part, *sums in parts:
-            self._sums(part, *sums)
-        low, high = torch.aminmax(over_words)
-        if not (torch.minimum(low, over_frames.amin()) > _SMALLEST and high < torch.inf):
+        room = self._rooms.room(texts, videos)
+        torch.mm(words.flatten(0, 1), self._local, out=room.product)
+        room.sum_up()
+        low, high = torch.aminmax(room.over_words)
+        if not (torch.minimum(low, room.over_frames.amin()) > _SMALLEST and high < torch.inf):
             return None
         return (
-            by_frame.div_(over_words).view(texts, n_frames, videos),
-            by_word.div_(over_frames).view(texts, length, videos),
+            room.by_frame.div_(room.over_words).view(texts, n_frames, videos),
+            room.by_word.div_(room.over_frames).view(texts, length, videos),
         )
-
-    def _sums(
-        self,
-        words: Tensor,
-        over_words: Tensor,
-        by_frame: Tensor,
-        over_frames: Tensor,
-        by_word: Tensor,
-    ) -> None:
-        """Write the sums of the exponentials of G, and of them times G mixed.
-
-        A sum is a product with ones, and everything stays in the scratch: see _HELD.
-
-        Args:
-            words: [t L, D].
-            over_words: Sums of exponentials [t, 1, F v].
-            by_frame: Weighed sums [t, 1, F v].
-            over_frames: Sums of exponentials [t L, 1, v].
-            by_word: Weighed sums [t L, 1, v].
-        """
-        rows = len(words)
-        if rows not in self._rooms:
-            self._rooms[rows] = self._room(rows, len(over_words))
-        room = self._rooms[rows]
-        torch.mm(words, self._local, out=room.product)
-        torch.add(self._shift, room.g, alpha=1 / TAU, out=room.shared).exp_()
-        for (mix, ones, g, x, mixed), total, weighed in (
-            (room.by_text, over_words, by_frame),
-            (room.by_row, over_frames, by_word),
-        ):
-            torch.bmm(mix, g, out=mixed).mul_(x)
-            torch.bmm(ones, x, out=total)
-            torch.bmm(ones, mixed, out=weighed)
-
-    def _room(self, rows: int, texts: int) -> _Room:
-        m, (n_frames, videos) = self._matrices, self._shape
-        scratch = self._scratch[:, : rows * n_frames * videos]
-
-        def seen(matrix: Tensor, *shape: int) -> tuple[Tensor, ...]:
-            mix, ones = (x[:, : len(matrix)].expand(shape[0], -1, -1) for x in (matrix, self._ones))
-            return mix, ones, *scratch.view(3, *shape).unbind()
-
-        return _Room(
-            product=scratch[0].view(rows, -1),
-            g=scratch[0],
-            shared=scratch[1],
-            by_text=seen(m.word_mat_weight, texts, rows // texts, n_frames * videos),
-            by_row=seen(m.frame_mat_weight, rows, n_frames, videos),
-        )
-
-
-class _Room(NamedTuple):
-    """Views of the scratch memory, made once: making a view costs as much as a small operation."""
-
-    product: Tensor
-    """G [t L, F v]."""
-    g: Tensor
-    """G, flat."""
-    shared: Tensor
-    """Exponentials, flat."""
-    by_text: tuple[Tensor, ...]
-    """Matrix and ones for each text; G, exponentials and room for G mixed, [t, L, F v]."""
-    by_row: tuple[Tensor, ...]
-    """The same for each word, [t L, F, v]."""
 
 
 def _columns(frames: Tensor) -> Tensor:

@@ -73,8 +73,8 @@ def decoded(path, *, reader, size):
         return path, str(error)
 
 
-def encoder(weights):
-    """CLIP's vision tower, written plainly: frames [N, S, S, 3] uint8 to unit vectors [N, D]."""
+def tower(weights):
+    """CLIP's vision tower, written plainly: pixels [N, 3, S, S], normalised, to vectors [N, D]."""
     import torch
     from torch.nn import functional
 
@@ -83,7 +83,6 @@ def encoder(weights):
     patch = state["conv1.weight"]
     layers = sum(name.endswith("mlp.c_fc.weight") for name in state)
     heads = max(1, len(patch) // 64)
-    mean, std = (torch.tensor(three).view(1, 3, 1, 1) for three in (MEAN, STD))
 
     def norm(x, name):
         return functional.layer_norm(
@@ -106,14 +105,27 @@ def encoder(weights):
         return x + linear(y * torch.sigmoid(1.702 * y), f"{at}.mlp.c_proj")
 
     @torch.inference_mode()
-    def encode(frames):
-        pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float().div_(255).sub_(mean).div_(std)
+    def encode(pixels):
         x = functional.conv2d(pixels, patch, stride=patch.shape[-1]).flatten(2).transpose(1, 2)
         start = state["class_embedding"].expand(len(x), 1, -1)
         x = norm(torch.cat([start, x], dim=1) + state["positional_embedding"], "ln_pre")
         for layer in range(layers):
             x = block(x, f"transformer.resblocks.{layer}")
-        return functional.normalize(norm(x[:, 0], "ln_post") @ state["proj"], dim=-1).numpy()
+        return norm(x[:, 0], "ln_post") @ state["proj"]
+
+    return encode
+
+
+def encoder(weights):
+    """The tower for frames [N, S, S, 3] uint8, which gives unit vectors [N, D]."""
+    import torch
+
+    tower_of = tower(weights)
+    mean, std = (torch.tensor(three).view(1, 3, 1, 1) for three in (MEAN, STD))
+
+    def encode(frames):
+        pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float().div_(255).sub_(mean).div_(std)
+        return torch.nn.functional.normalize(tower_of(pixels), dim=-1).numpy()
 
     return encode
 

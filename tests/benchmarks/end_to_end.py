@@ -1,22 +1,28 @@
-"""From a folder of videos to a table: `reelvec embed` beside the script a good engineer writes.
+"""From a folder of videos to a table: `reelvec embed` beside what others run.
 
     python -m tests.benchmarks.end_to_end [--clips 60] [--model tiny|ViT-B/32] [--distinct 24]
-        [--originals FOLDER] [--reader pyav|torchcodec] [--rounds 1]
+        [--originals FOLDER] [--rivals pyav torchcodec clip-video-encode] [--rounds 1]
 
 Clips of 5 to 10 s, 320x240 to 640x480 (`_clips`), or those of a folder, as many files of other
 bytes as are wanted, and a broken one; a frozen CLIP with random weights, one frame a second. The
-rival is `_script.py`: a pool of PyAV processes, torch, parts it can go on from. CPU seconds are of
-whole process trees. Scenarios, each from the state the one before left: the first run; nothing
-changed; one video added; then, from nothing, killed at half the first run's clock and run again,
-both together. The vectors of both are compared: the median cosine is printed, since each resizes in
-its own way. Quote the ratios, and the load.
+rivals: the script a good engineer writes (`_script.py`: a pool of PyAV or torchcodec processes,
+torch, parts it can go on from), and clip-video-encode's loop (`_clip_video_encode.py`: what stands
+in for its model, and what it leaves out). One that is not installed, or does not load, has a line
+that says so. CPU seconds are of whole process trees, MB of the largest process; what a way wrote is
+deleted before the next begins. Scenarios, each from the state the one before left: the first run;
+nothing changed; one video added; then, from nothing, killed at half the first run's clock and run
+again, both together. The vectors of all are compared with ours: the median cosine is printed, since
+each resizes in its own way. Quote the ratios, and the load.
 """
 
 import argparse
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +35,7 @@ from tests.benchmarks import _clips
 from tests.benchmarks._trees import tree_cost
 
 SCRIPT = Path(__file__).with_name("_script.py")
+LOOP = Path(__file__).with_name("_clip_video_encode.py")
 FRAMES = 12
 
 
@@ -77,6 +84,39 @@ def theirs(weights, *, size, reader):
     return Way(f"script, {reader}", words, vectors)
 
 
+def clip_video_encode(weights, *, size):
+    def words(videos, out):
+        return [sys.executable, str(LOOP), str(videos), weights, str(out), "--size", str(size)]
+
+    def vectors(out):
+        found = {}
+        for path in out.glob("*.npy"):
+            frames = np.load(path)
+            mean = (frames / np.linalg.norm(frames, axis=1, keepdims=True)).mean(axis=0)
+            found[path.stem.rstrip(".")] = mean / np.linalg.norm(mean)
+        return found
+
+    return Way("clip-video-encode", words, vectors)
+
+
+RIVALS = {
+    "pyav": ("av", partial(theirs, reader="pyav")),
+    "torchcodec": ("torchcodec.decoders", partial(theirs, reader="torchcodec")),
+    "clip-video-encode": ("video2numpy.frame_reader", clip_video_encode),
+}
+"""Name -> the module that has to load, and the way."""
+NO_PACKAGE = "video_features: not here: PyPI has no package of it"
+
+
+def missing(module):
+    """Why a module does not load, as its first error says; None: it does."""
+    command = [sys.executable, "-c", f"import {module}"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not ran.returncode:
+        return None
+    return next(line for line in ran.stderr.splitlines() if "Error: " in line)
+
+
 def scenarios(way, *, out, videos, more, log):
     """Yields (name, cost), in an order that each builds on; `more` is the video that is added."""
     whole, killed = way.words(videos, out / "whole"), way.words(videos, out / "killed")
@@ -108,7 +148,13 @@ def measured(given, work):
     weights, log = str(work / "weights.pt"), work / "log"
     size = save_weights(weights, name=given.model)
     ways = [ours(weights)]
-    ways += [theirs(weights, size=size, reader=reader) for reader in given.reader]
+    print(NO_PACKAGE)
+    for rival in given.rivals:
+        module, way = RIVALS[rival]
+        if reason := missing(module):
+            print(f"{rival}: not here: {reason}", flush=True)
+        else:
+            ways.append(way(weights, size=size))
     least, tables = {way.name: {} for way in ways}, {}
     for number, way in enumerate(ways):  # so that its modules are compiled
         tree_cost(way.words(more.parent, work / f"compiled-{number}"), log=log)
@@ -119,25 +165,26 @@ def measured(given, work):
                 print(f"{way.name}: {name}: {cost}", flush=True)
                 least[way.name][name] = cost.least(least[way.name].get(name, cost))
             tables[way.name] = way.vectors(out / "whole")
+            shutil.rmtree(out)
     return least, tables
 
 
 def show(least, tables):
-    (name, our), *others = least.items()
-    print(f"{'':<28}{name:>26}", *(f"{other:>26}{'ours / theirs':>26}" for other, _ in others))
-    print(f"{'':<28}{'CPU s':>13}{'clock s':>13}", f"{'CPU s':>13}{'clock s':>13}" * 2)
-    for scenario, cost in our.items():
-        line = f"{scenario:<28}{cost.cpu:13.1f}{cost.clock:13.1f}"
-        for _, other in others:
-            theirs = other[scenario]
-            line += f" {theirs.cpu:13.1f}{theirs.clock:13.1f}"
-            line += f"{cost.cpu / theirs.cpu:13.2f}{cost.clock / theirs.clock:13.2f}"
-        print(line)
-    for other, _ in others:
-        a, b = tables[name], tables[other]
-        shared = sorted(set(a) & set(b))
-        cosines = [float(np.dot(a[key], b[key])) for key in shared]
-        print(f"{other}: {len(shared)} videos in both, median cosine {np.median(cosines):.4f}")
+    (first, our), *_ = least.items()
+    head = f"{'CPU s':>9}{'clock s':>9}{'MB':>7}{'ours / theirs: CPU':>20}{'clock':>8}"
+    print(f"{'':<54}{head}")
+    for scenario, ours_ in our.items():
+        for way, costs in least.items():
+            cost = costs[scenario]
+            line = f"{way:<28}{scenario:<26}{cost.cpu:9.1f}{cost.clock:9.1f}{cost.peak:7.0f}"
+            if way != first:
+                line += f"{ours_.cpu / cost.cpu:20.2f}{ours_.clock / cost.clock:8.2f}"
+            print(line)
+    for way, table in tables.items():
+        if way != first:
+            shared = sorted(set(table) & set(tables[first]))
+            cosines = [float(np.dot(table[key], tables[first][key])) for key in shared]
+            print(f"{way}: {len(shared)} videos in both, median cosine {np.median(cosines):.4f}")
 
 
 def main(arguments=()):
@@ -146,7 +193,7 @@ def main(arguments=()):
     parser.add_argument("--distinct", type=int, default=24, help="of them encoded; others: copies")
     parser.add_argument("--model", default="tiny", help="tiny or ViT-B/32")
     parser.add_argument("--originals", type=Path, help="clips that are there, instead")
-    parser.add_argument("--reader", nargs="*", default=["pyav"], help="pyav, torchcodec")
+    parser.add_argument("--rivals", nargs="*", choices=RIVALS, default=list(RIVALS))
     parser.add_argument("--rounds", type=int, default=1)
     given = parser.parse_args(list(arguments))
     with tempfile.TemporaryDirectory() as folder:

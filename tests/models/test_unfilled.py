@@ -1,5 +1,9 @@
 """A model built for its shapes alone is, but for its numbers, the one that is built in earnest."""
 
+import subprocess
+import sys
+import textwrap
+
 import pytest
 import torch
 
@@ -38,5 +42,24 @@ def test_only_what_changes_numbers_is_left_out():
         assert (2 * x).shape == (x / 4).shape == (2, 3)
         assert (x * torch.empty(5, 1, 3)).shape == (5, 2, 3)
         assert x.t().unsqueeze(0).shape == (1, 3, 2)
+        assert torch.eye(3).shape == (3, 3) and torch.eye(3, 2).shape == (3, 2)
+        assert torch.eye(3, dtype=torch.float64).dtype == torch.float64
         assert torch.ones(2, dtype=torch.int64).dtype == torch.int64
     assert torch.ones(2).tolist() == [1, 1]
+
+
+def test_no_family_has_torch_work_its_shapes_out_in_python():
+    """`torch._dynamo` takes as long to import as all the rest of torch."""
+    lines = """
+        import sys
+        from reelvec.models.clip.architecture import SMALLEST, architecture
+        from reelvec.models.registry import build, family_names
+        from reelvec.models.unfilled import unfilled
+
+        sizes = {"architecture": architecture(SMALLEST), "max_words": 8, "max_frames": 4}
+        for family in family_names():
+            with unfilled():
+                build(family, options={}, **sizes)
+            assert "torch._dynamo" not in sys.modules, family
+        """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(lines)], check=True)

@@ -103,7 +103,8 @@ def test_fast_scores_in_blocks_of_any_size(monkeypatch, few, wide, tall, held):
     monkeypatch.setitem(xclip_similarity._WIDE, "cpu", wide)
     monkeypatch.setattr(xclip_similarity, "_TALL", tall)
     monkeypatch.setitem(xclip_similarity._HELD, "cpu", held)
-    for texts, videos in ((9, 11), (3, 30), (30, 3)):
+    for texts, videos, product in ((9, 11, 10**6), (3, 30, 1), (30, 3, 300)):
+        monkeypatch.setitem(xclip_similarity._PRODUCT, "cpu", product)
         given = sides(texts=texts, videos=videos)
         m = matrices(given)
         wanted = plain_scores(given, m)
