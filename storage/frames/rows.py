@@ -158,7 +158,7 @@ class _Schema:
             if self._found is None:
                 head = part.read(0, min(_HEAD_BYTES, part.bytes))
                 # behind the magic and its padding
-                self._found = pa.ipc.read_schema(pa.py_buffer(head[8:]))
+                self._found = pa.ipc.read_schema(head.slice(8))
             return self._found
 
 
@@ -191,14 +191,14 @@ class _Part:
                 " names what must be redone",
                 path=self._path,
             )
-        return open_clip(batch), len(data)
+        return open_clip(batch), data.size
 
     def _find_blocks(self) -> dict[str, Block]:
         """By key: clips lie in the order of the receipt."""
-        tail = self.read(max(0, self.bytes - TAIL_BYTES), self.bytes)
+        tail = self.read(max(0, self.bytes - TAIL_BYTES), self.bytes).to_pybytes()
         blocks, needed = blocks_of(tail, name=self._path)
         if needed > len(tail):
-            tail = self.read(self.bytes - needed, self.bytes)
+            tail = self.read(self.bytes - needed, self.bytes).to_pybytes()
             blocks, _ = blocks_of(tail, name=self._path)
         outcomes = self._ref.receipt.outcomes
         keys = [row.key for row in outcomes if row.status != Status.QUARANTINED]
@@ -210,17 +210,19 @@ class _Part:
             )
         return dict(zip(keys, blocks, strict=True))
 
-    def read(self, start: int, stop: int) -> bytes:
+    def read(self, start: int, stop: int) -> pa.Buffer:
         """Bytes [start, stop) of its file.
 
         Raises:
             IntegrityError: it has fewer.
         """
+        data = pa.allocate_buffer(stop - start)
         with lost(self._ref.artifact, self._ref.part):
-            data = self._ref.artifact.root.read_range(self._path, start=start, stop=stop)
-        if len(data) != stop - start:
+            root, out = self._ref.artifact.root, memoryview(data).cast("B")
+            came = root.read_into(self._path, start=start, out=out)
+        if came != stop - start:
             raise IntegrityError(
-                f"{self._path} has fewer bytes than its receipt promises: {len(data)} of"
+                f"{self._path} has fewer bytes than its receipt promises: {came} of"
                 f" {stop - start} came; `reelvec verify` names what must be redone",
                 path=self._path,
             )
