@@ -47,6 +47,8 @@ class Client:
 
     def read_into(self, bucket: str, key: str, *, start: int, out: memoryview) -> int:
         """Fills `out` with bytes of an object from `start` on; how many came."""
+        if not out:
+            return 0
         count = self.ranges.read_into(bucket, key, start=start, out=out)
         if count is None:
             data = self.files.cat_file(f"{bucket}/{key}", start=start, end=start + len(out))

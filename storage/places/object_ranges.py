@@ -100,11 +100,11 @@ class RangeReader:
         finalize(self, _close, self._hosts)
 
     def read_into(self, bucket: str, key: str, *, start: int, out: memoryview) -> int | None:
-        """Fills `out` with the bytes from `start` on; how many came, fewer at the object's end.
+        """Fills `out`, of one byte or more, from `start` on; how many came, fewer at the end.
 
         None: they did not come this way, and what `out` holds is of no meaning.
         """
-        if bucket in self._refused or not out:
+        if bucket in self._refused:
             return None
         address = self._address(bucket, key)
         try:
