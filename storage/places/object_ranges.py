@@ -8,7 +8,9 @@ botocore for an hour, so that a request costs no signature: the range is no part
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
+import struct
 import threading
 import time
 from collections import OrderedDict
@@ -63,7 +65,13 @@ class _Host:
                 self.name, timeout=connecting, context=self.tls
             )
         connection.connect()
-        connection.sock.settimeout(reading)
+        if self.tls is None:  # the kernel waits, by its own clock: see _fill
+            connection.sock.settimeout(None)
+            whole, rest = divmod(int(reading * 1e6), 10**6)
+            span = struct.pack("ll", whole, rest)
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, span)
+        else:
+            connection.sock.settimeout(reading)
         return connection
 
     def keep(self, connection: http.client.HTTPConnection) -> None:
@@ -179,12 +187,7 @@ def _read(address: _Address, *, start: int, out: memoryview) -> int:
         connection.request("GET", address.target, headers=asked)
         answer = connection.getresponse()
         count = _promised(answer, start=start, most=len(out))
-        got = 0
-        while got < count:
-            came = answer.readinto(out[got:count])
-            if not came:
-                raise http.client.IncompleteRead(b"", count - got)
-            got += came
+        _fill(out[:count], answer, connection.sock)
         whole = not answer.will_close
     finally:
         if whole:
@@ -192,6 +195,26 @@ def _read(address: _Address, *, start: int, out: memoryview) -> int:
         else:
             connection.close()
     return count
+
+
+def _fill(out: memoryview, answer: http.client.HTTPResponse, connection: socket.socket) -> None:
+    """Takes all of `out` in one call where it can.
+
+    Each call that returns must wait for the interpreter's lock, with as many threads as there are
+    requests, and for whom gathers: on a busy machine these waits are what a clip costs most.
+    """
+    if isinstance(connection, ssl.SSLSocket):
+        got = answer.readinto(out)  # record by record
+    else:
+        got = min(len(out), len(answer.fp.peek()))  # came with the head
+        answer.fp.readinto(out[:got])
+        while got < len(out) and (
+            came := connection.recv_into(out[got:], len(out) - got, socket.MSG_WAITALL)
+        ):
+            got += came
+        answer.close()
+    if got < len(out):
+        raise http.client.IncompleteRead(b"", len(out) - got)
 
 
 def _promised(answer: http.client.HTTPResponse, *, start: int, most: int) -> int:

@@ -4,9 +4,9 @@ Each row reads the same batches of random clips, an epoch of all of them, and to
 one frame in each, as a training would. Elsewhere is 20 ms away; caches hold 5 % of the data.
 
 by range       a root whose ranges and files wait, read from this disk: latency without a server
-S3, by range   a server on loopback, in a process of its own, whose answers wait (`_far_server`);
+S3 by range   a server on loopback, in a process of its own, whose answers wait (`_far_server`);
                it shares the cores with the reader, so its CPU stands beside the reader's
-S3, by s3fs    the same, each range asked for through s3fs, as it was before
+S3 by s3fs    the same, each range asked for through s3fs, as it was before
 whole parts    what a reader does that knows no ranges, some batches of it
 
 Beside it, where they are installed (pip install pylance mosaicml-streaming), the same bytes in
@@ -58,7 +58,7 @@ DISTINCT = 64
 """Clips that are drawn; more are these again, each stored and read for itself."""
 PAYLOADS: tuple[Payload, ...] = ("raw", "jpeg")
 LOCAL, FAR, WHOLE = "local", "by range", "whole parts"
-S3, S3FS = "S3, by range", "S3, by s3fs"
+S3, S3FS = "S3 by range", "S3 by s3fs"
 LATENCY = 0.02
 
 
