@@ -181,7 +181,7 @@ def bounds(row: Row, held: float) -> str:
     cores, cpu = len(os.sched_getaffinity(0)), row.cpu_ms + row.server_ms
     return (
         f"{row.rate:.0f} clips/s; at most {coming / LATENCY:.0f} by latency, {coming:.0f} of"
-        f" them on their way, and {1000 * cores / cpu:.0f} by the CPU of {cores} cores, server's too"
+        f" them on their way, and {1000 * cores / cpu:.0f} by the CPU of both on {cores} cores"
     )
 
 
