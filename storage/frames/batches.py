@@ -92,14 +92,14 @@ def _blocks(footer: bytes) -> list[Block]:
     return [Block(start, start + metadata + body) for start, metadata, body in found]
 
 
-def batch_of(data: bytes, *, schema: pa.Schema, name: str) -> pa.RecordBatch:
+def batch_of(data: pa.Buffer, *, schema: pa.Schema, name: str) -> pa.RecordBatch:
     """The batch whose block these bytes are, without a copy.
 
     Raises:
         IntegrityError: they are no batch of that schema.
     """
     try:
-        return pa.ipc.read_record_batch(pa.ipc.read_message(pa.py_buffer(data)), schema)
+        return pa.ipc.read_record_batch(pa.ipc.read_message(data), schema)
     except (pa.ArrowInvalid, OSError) as error:
         raise IntegrityError(
             f"{name} holds no record batch where its end says ({error}); it is damaged", path=name

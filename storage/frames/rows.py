@@ -50,7 +50,9 @@ class RowReader:
         self._limit = limit_bytes
         schema = _Schema()
         self._parts = [_Part(part, schema) for part in parts]
-        self._held: OrderedDict[Row, _Held] = OrderedDict()
+        self._held: dict[Row, _Held] = {}
+        self._used: OrderedDict[Row, None] = OrderedDict()
+        """Of these, which nobody waits for: read longest ago first."""
         self._next: deque[Row] = deque()
         self._bytes = 0
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="reelvec-rows")
@@ -61,8 +63,9 @@ class RowReader:
         Those that have no room yet are begun as soon as others were read.
         """
         wanted = set(rows)
-        for row, one in self._held.items():
-            one.due = row in wanted
+        self._used = OrderedDict(
+            (row, None) for row in (*self._used, *self._held) if row not in wanted
+        )
         self._next = deque(rows)
         self._begin_next()
 
@@ -70,8 +73,7 @@ class RowReader:
         """Begins to fetch these, in their order, as far as there is room beside what is due."""
         told = set(self._next)
         for row in rows:
-            if row in self._held:
-                self._held[row].due = True
+            self._used.pop(row, None)
         self._next.extendleft(row for row in reversed(rows) if row not in told)
         self._begin_next()
 
@@ -90,7 +92,6 @@ class RowReader:
             with suppress(ValueError):
                 self._next.remove(row)
             self._begin(row, within=False)
-        self._held.move_to_end(row)
         held = self._held[row]
         try:
             shard, size = held.fetched.result()
@@ -98,7 +99,10 @@ class RowReader:
             self._drop(row)
             raise
         self._bytes += size - held.bytes
-        held.bytes, held.due = size, again
+        held.bytes = size
+        self._used.pop(row, None)
+        if not again:
+            self._used[row] = None
         self._begin_next()
         return shard
 
@@ -106,6 +110,7 @@ class RowReader:
         """Ends what is being fetched, and forgets the rest."""
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._held.clear()
+        self._used.clear()
         self._next.clear()
 
     def _begin_next(self) -> None:
@@ -120,8 +125,8 @@ class RowReader:
         """Begins to fetch a clip after room was made for it; False: there is none, all are due."""
         part = self._parts[row[0]]
         while self._bytes + part.bytes_a_clip > self._limit:
-            used = (old for old, one in self._held.items() if not one.due and one.fetched.done())
-            oldest = next(used, None)
+            came = (old for old in self._used if self._held[old].fetched.done())
+            oldest = next(came, None)
             if oldest is None:
                 break
             self._drop(oldest)
@@ -133,6 +138,7 @@ class RowReader:
 
     def _drop(self, row: Row) -> None:
         self._bytes -= self._held.pop(row).bytes
+        self._used.pop(row, None)
 
 
 @dataclass(slots=True)
@@ -142,8 +148,6 @@ class _Held:
     fetched: Future[tuple[FrameShardReader, int]]
     bytes: int
     """As its part's clips are on the mean; once it was read its own."""
-    due: bool = True
-    """It was asked for ahead, and not yet read."""
 
 
 class _Schema:
@@ -158,7 +162,7 @@ class _Schema:
             if self._found is None:
                 head = part.read(0, min(_HEAD_BYTES, part.bytes))
                 # behind the magic and its padding
-                self._found = pa.ipc.read_schema(pa.py_buffer(head[8:]))
+                self._found = pa.ipc.read_schema(head.slice(8))
             return self._found
 
 
@@ -191,14 +195,14 @@ class _Part:
                 " names what must be redone",
                 path=self._path,
             )
-        return open_clip(batch), len(data)
+        return open_clip(batch), data.size
 
     def _find_blocks(self) -> dict[str, Block]:
         """By key: clips lie in the order of the receipt."""
-        tail = self.read(max(0, self.bytes - TAIL_BYTES), self.bytes)
+        tail = self.read(max(0, self.bytes - TAIL_BYTES), self.bytes).to_pybytes()
         blocks, needed = blocks_of(tail, name=self._path)
         if needed > len(tail):
-            tail = self.read(self.bytes - needed, self.bytes)
+            tail = self.read(self.bytes - needed, self.bytes).to_pybytes()
             blocks, _ = blocks_of(tail, name=self._path)
         outcomes = self._ref.receipt.outcomes
         keys = [row.key for row in outcomes if row.status != Status.QUARANTINED]
@@ -210,17 +214,19 @@ class _Part:
             )
         return dict(zip(keys, blocks, strict=True))
 
-    def read(self, start: int, stop: int) -> bytes:
+    def read(self, start: int, stop: int) -> pa.Buffer:
         """Bytes [start, stop) of its file.
 
         Raises:
             IntegrityError: it has fewer.
         """
+        data = pa.allocate_buffer(stop - start)
         with lost(self._ref.artifact, self._ref.part):
-            data = self._ref.artifact.root.read_range(self._path, start=start, stop=stop)
-        if len(data) != stop - start:
+            root, out = self._ref.artifact.root, memoryview(data).cast("B")
+            came = root.read_into(self._path, start=start, out=out)
+        if came != stop - start:
             raise IntegrityError(
-                f"{self._path} has fewer bytes than its receipt promises: {len(data)} of"
+                f"{self._path} has fewer bytes than its receipt promises: {came} of"
                 f" {stop - start} came; `reelvec verify` names what must be redone",
                 path=self._path,
             )

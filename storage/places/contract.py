@@ -53,8 +53,11 @@ class Root(Protocol):
     def read(self, path: str) -> bytes:
         """All bytes; MissingArtifactError where there is nothing."""
 
-    def read_range(self, path: str, *, start: int, stop: int) -> bytes:
-        """Bytes [start, stop), fewer at the end; MissingArtifactError where there is nothing."""
+    def read_into(self, path: str, *, start: int, out: memoryview) -> int:
+        """Fills `out` with the bytes from `start` on; how many came, fewer at the end.
+
+        MissingArtifactError where there is nothing.
+        """
 
     def exists(self, path: str) -> bool:
         """Whether `path` has been published."""

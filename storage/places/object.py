@@ -116,10 +116,14 @@ class ObjectRoot:
         return self._scratch / f"{os.getpid()}-{secrets.token_hex(8)}{suffix}"
 
     def read(self, path: str) -> bytes:
-        return self._bytes(path, max_concurrency=1)
+        with explained_remote("read", uri=self._at(path)):
+            key = f"{self._bucket}/{self._key(path)}"
+            data: bytes = client().files.cat_file(key, max_concurrency=1)
+        return data
 
-    def read_range(self, path: str, *, start: int, stop: int) -> bytes:
-        return self._bytes(path, start=start, end=stop)
+    def read_into(self, path: str, *, start: int, out: memoryview) -> int:
+        with explained_remote("read", uri=self._at(path)):
+            return client().read_into(self._bucket, self._key(path), start=start, out=out)
 
     def exists(self, path: str) -> bool:
         try:
@@ -271,11 +275,6 @@ class ObjectRoot:
                 path=self.uri,
             )
         return known[self.uri]
-
-    def _bytes(self, path: str, **which: int) -> bytes:
-        with explained_remote("read", uri=self._at(path)):
-            data: bytes = client().files.cat_file(f"{self._bucket}/{self._key(path)}", **which)
-        return data
 
     def _pages(self, uri: str, **named: str) -> Iterator[dict[str, Any]]:
         while True:

@@ -12,6 +12,8 @@ from typing import Any
 import s3fs
 from fsspec.asyn import sync
 
+from reelvec.storage.places.object_ranges import RangeReader
+
 __all__ = ["Client", "client"]
 
 _CONFIG = {
@@ -32,6 +34,7 @@ class Client:
     """s3fs, shared by the threads of a process, and what it has learned of each store's server."""
 
     files: s3fs.S3FileSystem
+    ranges: RangeReader
     create_once: set[str] = field(default_factory=set)
     """URIs of the stores whose server was seen to refuse a second create."""
     complete_once: dict[str, bool] = field(default_factory=dict)
@@ -41,6 +44,17 @@ class Client:
         """One request of the S3 API, by its name in boto3."""
         answer: dict[str, Any] = self.files.call_s3(method, **arguments)
         return answer
+
+    def read_into(self, bucket: str, key: str, *, start: int, out: memoryview) -> int:
+        """Fills `out` with bytes of an object from `start` on; how many came."""
+        if not out:
+            return 0
+        count = self.ranges.read_into(bucket, key, start=start, out=out)
+        if count is None:
+            data = self.files.cat_file(f"{bucket}/{key}", start=start, end=start + len(out))
+            count = len(data)
+            out[:count] = data
+        return count
 
     def put(self, file: Path, **arguments: object) -> None:
         """A file in one put, streamed: s3fs would hold it in memory."""
@@ -69,4 +83,4 @@ def _client(process: int, environment: tuple[tuple[str, str], ...]) -> Client:  
         config_kwargs=_CONFIG, use_listings_cache=False, skip_instance_cache=True
     )
     files.retries = _ROUNDS
-    return Client(files)
+    return Client(files, RangeReader(files))

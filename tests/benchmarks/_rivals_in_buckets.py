@@ -1,8 +1,12 @@
-"""The frames of a store in Lance and in MosaicML streaming, read in batches as ours are."""
+"""The frames of a store in Lance and in MosaicML streaming, read in batches as ours are.
+
+Both are written to folders of a server's, `s3://lance/…` and `s3://mosaic/…`.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import statistics
 import sys
 import time
@@ -15,6 +19,7 @@ import numpy as np
 
 from reelvec.storage.frames import jpeg
 from reelvec.storage.frames.contract import Payload
+from tests.benchmarks._far_server import FarServer
 from tests.benchmarks.frames import FRAMES, SIZE
 
 BATCH = 16
@@ -29,12 +34,14 @@ class Row:
     epoch: Callable[[Batches], int]
     rates: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    servers: list[float] = field(default_factory=list)
 
-    def measure(self, batches: Batches) -> None:
-        wall, cpu = time.perf_counter(), time.process_time()
+    def measure(self, batches: Batches, server: FarServer) -> None:
+        before, cpu, wall = server.cpu_seconds(), time.process_time(), time.perf_counter()
         count = self.epoch(batches)
         self.rates.append(count / (time.perf_counter() - wall))
         self.cpu.append((time.process_time() - cpu) / count)
+        self.servers.append((server.cpu_seconds() - before) / count)
 
     @property
     def rate(self) -> float:
@@ -43,6 +50,10 @@ class Row:
     @property
     def cpu_ms(self) -> float:
         return 1000 * statistics.median(self.cpu)
+
+    @property
+    def server_ms(self) -> float:
+        return 1000 * statistics.median(self.servers)
 
 
 def check(frames: np.ndarray, clips: Sequence[int], videos: Videos) -> None:
@@ -76,14 +87,9 @@ def gathered(
 
 
 def lance_rows(
-    folder: Path,
-    clips: Iterable[Stored],
-    payload: Payload,
-    videos: Videos,
-    *,
-    limit: int,
+    folder: Path, clips: Iterable[Stored], payload: Payload, videos: Videos, *, limit: int
 ) -> dict[str, Row]:
-    """A Lance table, a row a clip, taken by number."""
+    """A Lance table, a row a clip, taken by number: from the disk, and from the server."""
     del limit  # it keeps no rows
     if not importlib.util.find_spec("lance"):
         return {}
@@ -97,24 +103,24 @@ def lance_rows(
         columns = [pa.array([x], kind) for x, (_, kind) in zip(clip, kinds, strict=True)]
         return pa.record_batch(columns, schema=schema)
 
-    pieces = map(piece, clips)
-    found = lance.write_dataset(pa.RecordBatchReader.from_batches(schema, pieces), str(folder))
+    def row(found: lance.LanceDataset) -> Row:
+        def epoch(order: Batches) -> int:
+            taken = (found.take(list(some)).to_pylist() for some in order)
+            batches = ([tuple(row.values()) for row in rows] for rows in taken)
+            return sum(gathered(batches, payload, videos))
 
-    def epoch(order: Batches) -> int:
-        taken = (found.take(list(some)).to_pylist() for some in order)
-        batches = ([tuple(row.values()) for row in rows] for rows in taken)
-        return sum(gathered(batches, payload, videos))
+        return Row(epoch)
 
-    return {"Lance, local": Row(epoch)}
+    place = folder / "lance" / payload
+    pieces = pa.RecordBatchReader.from_batches(schema, map(piece, clips))
+    here = lance.write_dataset(pieces, str(place))
+    options = {"allow_http": "true", "aws_endpoint": os.environ["AWS_ENDPOINT_URL"]}
+    there = lance.dataset(f"s3://lance/{payload}", storage_options=options)
+    return {"Lance, local": row(here), "Lance, S3": row(there)}
 
 
 def mosaic_rows(
-    folder: Path,
-    clips: Iterable[Stored],
-    payload: Payload,
-    videos: Videos,
-    *,
-    limit: int,
+    folder: Path, clips: Iterable[Stored], payload: Payload, videos: Videos, *, limit: int
 ) -> dict[str, Row]:
     """MosaicML streaming: shards that are copied into a cache of `limit` bytes, its own shuffle."""
     places = (Path(path) / "streaming" for path in sys.path)
@@ -128,21 +134,28 @@ def mosaic_rows(
 
     columns = {"clip": "int", "data": "bytes", "ends": "bytes"}
     shard = max(limit // 5, 2 << 20)  # it refuses a cache of less than four
-    with MDSWriter(out=str(folder / "far"), columns=columns, size_limit=shard) as writer:
+    out = folder / "mosaic" / payload
+    with MDSWriter(out=str(out), columns=columns, size_limit=shard) as writer:
         for clip in clips:
             writer.write(dict(zip(columns, clip, strict=True)))
     limit = max(limit, 5 * shard)
-    dataset = StreamingDataset(
-        remote=str(folder / "far"), local=str(folder / "near"), shuffle=True, batch_size=BATCH,
-        cache_limit=limit, num_canonical_nodes=1,
-    )  # fmt: skip
 
-    def epoch(order: Batches) -> int:
-        samples = (tuple(sample[name] for name in columns) for sample in dataset)
-        batches = (list(some) for some in batched(samples, BATCH, len(order)))
-        return sum(gathered(batches, payload, videos))
+    def row(remote: str, near: str) -> Row:
+        dataset = StreamingDataset(
+            remote=remote, local=str(folder / near / payload), shuffle=True, batch_size=BATCH,
+            cache_limit=limit, num_canonical_nodes=1,
+        )  # fmt: skip
 
-    return {f"MosaicML, own shuffle, cache {limit >> 20} MiB": Row(epoch)}
+        def epoch(order: Batches) -> int:
+            samples = (tuple(sample[name] for name in columns) for sample in dataset)
+            batches = (list(some) for some in batched(samples, BATCH, len(order)))
+            return sum(gathered(batches, payload, videos))
+
+        return Row(epoch)
+
+    name = f"MosaicML, own shuffle, cache {limit >> 20} MiB"
+    here, there = row(str(out), "near"), row(f"s3://mosaic/{payload}", "near-s3")
+    return {f"{name}, local": here, f"{name}, S3": there}
 
 
 def batched(samples: Iterator[Stored], size: int, count: int) -> Iterator[list[Stored]]:

@@ -1,40 +1,46 @@
 """A global shuffle of frames that lie elsewhere: ``python -m tests.benchmarks.bucket``.
 
 Each row reads the same batches of random clips, an epoch of all of them, and touches every pixel of
-one frame in each, as a training would. Elsewhere: a root whose ranges and files wait 20 ms, read
-from this disk, so that latency is measured and no server's own speed. Caches hold 5 % of the data.
-Whole parts: what a reader does that knows no ranges, some batches of it.
+one frame in each, as a training would. Elsewhere is 20 ms away; caches hold 5 % of the data.
 
-A busy machine bends wall clocks, the more the more threads a row has, and hides latency behind its
-own slowness. So what a free machine sees is told from what a busy one does not bend: the CPU
-seconds of a clip, by range those of the threads that fetch apart, and how many clips the cache
-holds. Four clips, gathered, make room at once for the next four, so that all others are on their
-way meanwhile, 64 at most: so many come in 20 ms and the time that four are gathered in, no more.
+by range       a root whose ranges and files wait, read from this disk: latency without a server
+S3 by range   a server on loopback, in a process of its own, whose answers wait (`_far_server`);
+               it shares the cores with the reader, so its CPU stands beside the reader's
+S3 by s3fs    the same, each range asked for through s3fs, as it was before
+whole parts    what a reader does that knows no ranges, some batches of it
 
 Beside it, where they are installed (pip install pylance mosaicml-streaming), the same bytes in
 Lance (rows taken by number) and in MosaicML streaming (its own shuffle, whole shards into its
-cache), both from this disk without latency.
+cache), from this disk and from the server. Torch and BLAS have a thread each: more would spin
+beside the reader. What bounds a row is told from CPU, which a busy machine does not bend as it
+bends clocks, and from how many clips the cache lets be on their way.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from reelvec.models.sampling.seen import SeenFrames
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.frames import reader, rows
-from reelvec.storage.frames.contract import ClipFrames, FrameShardReader, Payload
+from reelvec.storage.frames.contract import ClipFrames, Payload
 from reelvec.storage.frames.formats import open_writer
 from reelvec.storage.places.local import LocalRoot
+from reelvec.storage.places.object import ObjectRoot
+from reelvec.storage.places.object_client import client
 from reelvec.storage.places.part_cache import CacheOptions, PartCache
 from reelvec.storage.records import Outcome
 from reelvec.tasks.training.data import TOGETHER, ClipLoader
+from tests.benchmarks._far_server import FarServer, far_server
 from tests.benchmarks._rivals_in_buckets import (
     BATCH,
     Batches,
@@ -51,7 +57,8 @@ CLIPS_A_PART = 16
 DISTINCT = 64
 """Clips that are drawn; more are these again, each stored and read for itself."""
 PAYLOADS: tuple[Payload, ...] = ("raw", "jpeg")
-LOCAL, FAR, WHOLE = "local", "by range, 20 ms", "whole parts, 20 ms"
+LOCAL, FAR, WHOLE = "local", "by range", "whole parts"
+S3, S3FS = "S3 by range", "S3 by s3fs"
 LATENCY = 0.02
 
 
@@ -64,20 +71,31 @@ class SlowRoot(LocalRoot):
         self._cache = PartCache(CacheOptions(cache, limit, grace_seconds=0.0))
         self.requests = 0
 
-    def read_range(self, path: str, *, start: int, stop: int) -> bytes:
+    def read_into(self, path: str, *, start: int, out: memoryview) -> int:
         time.sleep(LATENCY)
         self.requests += 1
-        return super().read_range(path, start=start, stop=stop)
+        return super().read_into(path, start=start, out=out)
 
     def local_path(self, path: str, *, fresh: bool = False) -> Path:
         whole = super().local_path(path)
 
         def fetch(target: Path) -> None:
-            data = self.read_range(path, start=0, stop=whole.stat().st_size)
+            data = bytearray(whole.stat().st_size)
+            self.read_into(path, start=0, out=memoryview(data))
             target.write_bytes(data)
 
         name = path.replace("/", "-")
         return self._cache.get(name, size=whole.stat().st_size, fetch=fetch, fresh=fresh)
+
+
+class S3fsRoot(ObjectRoot):
+    """Ranges as they came before."""
+
+    def read_into(self, path: str, *, start: int, out: memoryview) -> int:
+        name = f"{self.uri.removeprefix('s3://')}/{path}"
+        data = client().files.cat_file(name, start=start, end=start + len(out))
+        out[: len(data)] = data
+        return len(data)
 
 
 def make_store(folder: Path, videos: Videos, payload: Payload) -> Artifact:
@@ -128,80 +146,74 @@ def stored_clips(artifact: Artifact, count: int, payload: Payload) -> Iterator[S
         yield v, b"".join(jpegs), np.cumsum([len(one) for one in jpegs]).tobytes()
 
 
-def fetching() -> list[float]:
-    """CPU seconds of each clip that is fetched from now on, in the thread that fetches it."""
-    spent: list[float] = []
-    fetch = rows._Part.clip
-
-    def timed(part: rows._Part, key: str) -> tuple[FrameShardReader, int]:
-        before = time.thread_time()
-        try:
-            return fetch(part, key)
-        finally:
-            spent.append(time.thread_time() - before)
-
-    rows._Part.clip = timed  # type: ignore[method-assign]
-    return spent
-
-
 def our_rows(
     folder: Path, artifact: Artifact, videos: Videos
 ) -> tuple[dict[str, Row], dict[str, SlowRoot]]:
-    """This store, here and elsewhere, and the roots of the latter."""
+    """This store, here and elsewhere, and the roots that count requests."""
     snapshot = artifact.latest()
     limit = reader.ROW_MEMORY = snapshot.bytes // 20
-    readers, roots = {LOCAL: reader.FrameReader(snapshot)}, {}
-    for number, name in enumerate((FAR, WHOLE)):
-        cache = folder / f"cache-{artifact.fingerprint}-{number}"
-        roots[name] = SlowRoot(folder / "store", cache=cache, limit=limit)
-        found = Artifact.open(roots[name], kind="frames", identity=artifact.identity).latest()
+    slow = {
+        name: SlowRoot(
+            folder / "store", cache=folder / f"{name}-{payload_of(artifact)}", limit=limit
+        )
+        for name in (FAR, WHOLE)
+    }
+    options = CacheOptions(folder / "copies", limit, grace_seconds=0.0)
+    there = {
+        S3: ObjectRoot("s3://store", cache=options),
+        S3FS: S3fsRoot("s3://store", cache=options),
+    }
+    readers = {LOCAL: reader.FrameReader(snapshot)}
+    for name, root in (slow | there).items():
+        found = Artifact.open(root, kind="frames", identity=artifact.identity).latest()
         readers[name] = reader.FrameReader(found, open_shards=1)
     readers[WHOLE]._rows = None
-    return {name: Row(by_loader(one, videos)) for name, one in readers.items()}, roots
+    return {name: Row(by_loader(one, videos)) for name, one in readers.items()}, slow
 
 
-def free_machine(local: Row, far: Row, fetch_ms: float, held: float) -> str:
-    """What a machine that does nothing else sees, in words."""
+def payload_of(artifact: Artifact) -> str:
+    return str(artifact.identity["payload"])
+
+
+def bounds(row: Row, held: float) -> str:
+    """What bounds a row, in words."""
     coming = min(rows.AT_ONCE, max(1.0, held - TOGETHER))
-
-    def of_local(clip_ms: float) -> float:
-        return local.cpu_ms / max(clip_ms, (1000 * LATENCY + TOGETHER * clip_ms) / coming)
-
+    cores, cpu = len(os.sched_getaffinity(0)), row.cpu_ms + row.server_ms
     return (
-        f"The cache holds {held:.0f} clips; of local one core sees {of_local(far.cpu_ms):.2f}, with"
-        f" a second for the fetching {of_local(max(far.cpu_ms - fetch_ms, fetch_ms)):.2f}"
+        f"{row.rate:.0f} clips/s; at most {coming / LATENCY:.0f} by latency, {coming:.0f} of"
+        f" them on their way, and {1000 * cores / cpu:.0f} by the CPU of both on {cores} cores"
     )
 
 
-def measure(payload: Payload, videos: Videos, folder: Path, *, rounds: int) -> list[str]:
+def measure(
+    payload: Payload, videos: Videos, folder: Path, *, rounds: int, server: FarServer
+) -> list[str]:
     """Lines of the table for one payload; each round has an order of its own."""
     artifact = make_store(folder / "store", videos, payload)
     table, roots = our_rows(folder, artifact, videos)
-    for name, others in (("lance", lance_rows), ("mosaic", mosaic_rows)):
+    for others in (lance_rows, mosaic_rows):
         clips = stored_clips(artifact, len(videos), payload)
-        place = folder / f"{name}-{payload}"
-        table |= others(place, clips, payload, videos, limit=reader.ROW_MEMORY)
-    spent = fetching()
+        table |= others(folder, clips, payload, videos, limit=reader.ROW_MEMORY)
     rng = np.random.default_rng(1)
     table[LOCAL].epoch([range(len(videos))[:BATCH]])  # checksums are verified once
     for _ in range(rounds):
         order = rng.permutation(len(videos))[: len(videos) // BATCH * BATCH]
         batches = order.reshape(-1, BATCH).tolist()
         for name, row in table.items():
-            row.measure(batches[:2] if name == WHOLE else batches)
-    local, far = table[LOCAL], table[FAR]
+            row.measure(batches[:2] if name == WHOLE else batches, server)
+            print(payload, name, f"{row.rates[-1]:.0f}", file=sys.stderr)
     lines = [
-        f"| {payload} | {name} | {row.rate:.0f} | {row.rate / local.rate:.2f} | {row.cpu_ms:.2f} |"
+        f"| {payload} | {name} | {row.rate:.0f} | {row.rate / table[LOCAL].rate:.2f} |"
+        f" {row.cpu_ms:.2f} | {row.server_ms:.2f} |"
         for name, row in table.items()
     ]
     total, clips = artifact.latest().bytes, rounds * len(order)
-    fetch_ms = 1000 * sum(spent) / clips
+    held = reader.ROW_MEMORY * len(videos) / total
     note = (
         f"{payload}: {total / 2**20:.0f} MiB, {len(videos)} clips, cache {total / 20 / 2**20:.0f}"
-        f" MiB; {roots[FAR].requests / clips:.2f} requests a clip, of {fetch_ms:.2f} CPU ms. "
+        f" MiB, {held:.0f} clips; {roots[FAR].requests / clips:.2f} requests a clip."
     )
-    held = reader.ROW_MEMORY * len(videos) / total
-    return [note + free_machine(local, far, fetch_ms, held), *lines]
+    return ["\n".join([note, *(f"{n}: {bounds(table[n], held)}" for n in (FAR, S3))]), *lines]
 
 
 def main() -> None:
@@ -211,15 +223,21 @@ def main() -> None:
     parser.add_argument("--payloads", nargs="+", choices=PAYLOADS, default=PAYLOADS)
     parser.add_argument("--folder", type=Path, help="where stores are made (a temporary folder)")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     distinct = make_videos(min(arguments.clips, DISTINCT))
     videos = [distinct[v % DISTINCT] for v in range(arguments.clips)]
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+    with (
+        tempfile.TemporaryDirectory(dir=arguments.folder) as name,
+        far_server(Path(name), latency=LATENCY) as server,
+    ):
+        os.environ |= server.environment | {"REELVEC_CACHE": f"{name}/cache"}
         found = [
-            measure(payload, videos, Path(name), rounds=arguments.rounds)
+            measure(payload, videos, Path(name), rounds=arguments.rounds, server=server)
             for payload in arguments.payloads
         ]
     print("\n".join(lines[0] for lines in found))
-    print("\n| payload | from | clips/s | of local | CPU ms a clip |\n|---|---|---|---|---|")
+    print("\n| payload | from | clips/s | of local | CPU ms a clip | of the server |")
+    print("|---|---|---|---|---|---|")
     print("\n".join(line for lines in found for line in lines[1:]))
 
 

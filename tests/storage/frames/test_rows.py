@@ -31,9 +31,9 @@ class RemoteRoot(LocalRoot):
     def __reduce__(self):
         return type(self), (self._folder,)
 
-    def read_range(self, path, *, start, stop):
-        self.ranges.append((path, start, stop))
-        return super().read_range(path, start=start, stop=stop)
+    def read_into(self, path, *, start, out):
+        self.ranges.append((path, start, start + len(out)))
+        return super().read_into(path, start=start, out=out)
 
     def local_path(self, path, *, fresh=False):
         self.whole.append(path)

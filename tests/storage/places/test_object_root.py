@@ -29,13 +29,14 @@ from reelvec.storage.errors import (
 from reelvec.storage.frames.reader import FrameReader
 from reelvec.storage.places import object as object_root
 from reelvec.storage.places.object import ObjectRoot
+from reelvec.storage.places.object_client import client
 from reelvec.storage.places.part_cache import CacheOptions
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.store_format import FORMAT, PLAIN
 from reelvec.storage.upkeep.verify import verify_artifact, verify_store
 from reelvec.tasks.upkeep.forget import forget
 from tests.storage.commits.contracts import ok, rows_in_force, write_part
-from tests.storage.places.contracts import RootContract
+from tests.storage.places.contracts import RootContract, read_into
 from tests.support import s3_server
 from tests.support.lived_in import GONE, found_in, lived_in
 
@@ -69,6 +70,12 @@ class TestObjectRoot(RootContract):
     @pytest.fixture
     def root(self, uri: str) -> Root:
         return open_root(uri)
+
+    def test_ranges_need_no_s3fs(self, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+        root.put_new("ä b+c~/x", b"0123456789" * 9_000)
+        monkeypatch.setattr(client().files, "cat_file", None)
+        assert read_into(root, "ä b+c~/x", start=11, count=60_000) == b"1234567890" * 6_000
+        assert read_into(root, "ä b+c~/x", start=89_998, count=9) == b"89"
 
 
 def test_the_server_itself_refuses_a_second_create(uri: str) -> None:
