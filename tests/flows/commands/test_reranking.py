@@ -11,12 +11,20 @@ import reelvec
 from reelvec.storage.frames.contract import ClipFrames
 from reelvec.tasks.decoding.files import ClipJob, decode_clips
 from reelvec.tasks.embedding.clip_calls import clip_of
+from reelvec.tasks.scoring.logits import one_thread
 from reelvec.tasks.searching.reranking import open_reranker, rerank
 from tests.support import native_models
 from tests.support.command_line import typed
 
 pytest.importorskip("transformers", minversion="5.0", reason="Qwen3-VL as in 5")
 TEXT = "a red circle"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def threads():
+    """One: embedding here would leave one behind, and a score's last bit depends on how many."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
