@@ -187,7 +187,7 @@ def _read(address: _Address, *, start: int, out: memoryview) -> int:
         connection.request("GET", address.target, headers=asked)
         answer = connection.getresponse()
         count = _promised(answer, start=start, most=len(out))
-        _fill(out[:count], answer, connection.sock)
+        _fill(out[:count], answer, connection)
         whole = not answer.will_close
     finally:
         if whole:
@@ -197,19 +197,21 @@ def _read(address: _Address, *, start: int, out: memoryview) -> int:
     return count
 
 
-def _fill(out: memoryview, answer: http.client.HTTPResponse, connection: socket.socket) -> None:
+def _fill(
+    out: memoryview, answer: http.client.HTTPResponse, connection: http.client.HTTPConnection
+) -> None:
     """Takes all of `out` in one call where it can.
 
     Each call that returns must wait for the interpreter's lock, with as many threads as there are
     requests, and for whom gathers: on a busy machine these waits are what a clip costs most.
     """
-    if isinstance(connection, ssl.SSLSocket):
-        got = answer.readinto(out)  # record by record
+    if answer.will_close or isinstance(connection.sock, ssl.SSLSocket):
+        got = answer.readinto(out) or 0  # record by record; where it closes, it is the answer's
     else:
         got = min(len(out), len(answer.fp.peek()))  # came with the head
         answer.fp.readinto(out[:got])
         while got < len(out) and (
-            came := connection.recv_into(out[got:], len(out) - got, socket.MSG_WAITALL)
+            came := connection.sock.recv_into(out[got:], len(out) - got, socket.MSG_WAITALL)
         ):
             got += came
         answer.close()
