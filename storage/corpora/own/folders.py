@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import posixpath
+from array import array
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+import pyarrow as pa
+
 from reelvec.configs.uris import checked_uri, is_uri
+from reelvec.storage.arrow_values import texts_of
 from reelvec.storage.corpora.discovery import Discovered, is_there, stem_of, video_files
+from reelvec.storage.corpora.own.file_columns import by_id, columns_of, file_columns, ids_of
 from reelvec.storage.errors import CorpusError, StoreError
-from reelvec.storage.file_marks import FileMark
+from reelvec.storage.file_marks import NO_FILE, FileMark
 from reelvec.storage.places.source_contract import Listed
 from reelvec.storage.places.source_kinds import objects_of
 from reelvec.storage.reasons import Reason, Status
@@ -21,13 +26,22 @@ from reelvec.storage.records import Video
 
 __all__ = ["VideoFolder", "folder_at"]
 
+_WELL = {"status": str(Status.OK), "reason": "", "message": ""}
+
 
 class VideoFolder(Protocol):
     """Where videos are, and how paths below it are written whole."""
 
     address: str
-    describes_nothing: bool
-    """Whether `described` gives every video as it is."""
+
+    def columns(self, notes: list[str]) -> pa.Table | None:
+        """The videos of `files` as columns of `Video`, by id, with what `described` adds.
+
+        Notes are added to `notes`. None: there is none, or they need a record each.
+
+        Raises:
+            CorpusError: as `files`.
+        """
 
     def files(self) -> Discovered:
         """Paths below it with a video's name.
@@ -72,10 +86,12 @@ class LocalFolder:
         self._folder = folder
         self._above = os.path.join(folder, "")  # noqa: PTH118 - with the slash
         self.address = str(folder)
-        self.describes_nothing = True
 
     def files(self) -> Discovered:
         return video_files(self._folder)
+
+    def columns(self, notes: list[str]) -> pa.Table | None:
+        return file_columns(self._folder, above=self._above, notes=notes)
 
     def has_videos(self) -> bool:
         names = (name for _, _, files in os.walk(self._folder) for name in files)
@@ -109,8 +125,6 @@ class LocalFolder:
 class RemoteFolder:
     """Objects below an address; listed once."""
 
-    describes_nothing = False
-
     def __init__(self, uri: str) -> None:
         try:
             self.address = checked_uri(uri)
@@ -119,6 +133,20 @@ class RemoteFolder:
 
     def files(self) -> Discovered:
         return Discovered(tuple(sorted(self._marks)))
+
+    def columns(self, notes: list[str]) -> pa.Table | None:  # noqa: ARG002
+        ids, marks = ids_of(list(self._marks)), array("q")
+        for mark in self._marks.values():
+            marks.extend(astuple(mark) if mark.bytes else NO_FILE)
+        try:
+            table = columns_of(list(ids.values()), list(ids), marks, above=f"{self.address}/")
+        except UnicodeEncodeError:
+            return None
+        outcomes = list(map(self._outcome, self._marks.values())) if 0 in marks[::4] else []
+        for name in ("status", "reason", "message") if outcomes else ():
+            words = [outcome.get(name, _WELL[name]) for outcome in outcomes]
+            table = table.append_column(name, texts_of(words))
+        return by_id(table)
 
     def has_videos(self) -> bool:
         return next(self._videos(), None) is not None
@@ -145,17 +173,17 @@ class RemoteFolder:
     def described(self, video: Video) -> Video:
         """With the mark of its object; quarantined where there is none, or no byte in it."""
         mark = self._marks.get(self.relative(video.path), FileMark())
+        outcome = self._outcome(mark)
+        return replace(video, **outcome) if outcome else replace(video, **asdict(mark))
+
+    def _outcome(self, mark: FileMark) -> dict[str, str]:
+        """Why there is no video to open, by field; nothing where there may be one."""
         if mark.bytes:
-            return replace(video, **asdict(mark))
+            return {}
         reason, words = Reason.EMPTY, "zero bytes; upload it again"
         if mark == FileMark():
             reason, words = Reason.MISSING, f"no such object is listed below {self.address}"
-        return replace(
-            video,
-            status=str(Status.QUARANTINED),
-            reason=str(reason),
-            message=words,
-        )
+        return {"status": str(Status.QUARANTINED), "reason": str(reason), "message": words}
 
     @cached_property
     def _marks(self) -> dict[str, FileMark]:

@@ -35,14 +35,14 @@ LISTED = ("a.mp4", "gone.mp4", "loop.mp4", "pipe.mp4", "sub.mp4/b.mkv")
 
 def forbid(monkeypatch, *names):
     """These folders cannot be read; the tests may run as root, whom no permission stops."""
-    scandir = os.scandir
+    opened = os.open
 
-    def forbidden(path):
+    def forbidden(path, flags):
         if Path(path).name in names:
             raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
+        return opened(path, flags)
 
-    monkeypatch.setattr(discovery.os, "scandir", forbidden)
+    monkeypatch.setattr(discovery.os, "open", forbidden)
 
 
 def test_links_to_themselves_and_pipes_are_rows_if_they_have_a_videos_name(folder):
