@@ -26,8 +26,6 @@ from reelvec.storage.records import Video
 
 __all__ = ["VideoFolder", "folder_at"]
 
-_WELL = {"status": str(Status.OK), "reason": "", "message": ""}
-
 
 class VideoFolder(Protocol):
     """Where videos are, and how paths below it are written whole."""
@@ -142,10 +140,10 @@ class RemoteFolder:
             table = columns_of(list(ids.values()), list(ids), marks, above=f"{self.address}/")
         except UnicodeEncodeError:
             return None
-        outcomes = list(map(self._outcome, self._marks.values())) if 0 in marks[::4] else []
-        for name in ("status", "reason", "message") if outcomes else ():
-            words = [outcome.get(name, _WELL[name]) for outcome in outcomes]
-            table = table.append_column(name, texts_of(words))
+        if 0 in marks[:: len(NO_FILE)]:  # bytes of one
+            outcomes = zip(*map(self._outcome, self._marks.values()), strict=True)
+            for name, words in zip(("status", "reason", "message"), outcomes, strict=True):
+                table = table.append_column(name, texts_of(words))
         return by_id(table)
 
     def has_videos(self) -> bool:
@@ -173,17 +171,19 @@ class RemoteFolder:
     def described(self, video: Video) -> Video:
         """With the mark of its object; quarantined where there is none, or no byte in it."""
         mark = self._marks.get(self.relative(video.path), FileMark())
-        outcome = self._outcome(mark)
-        return replace(video, **outcome) if outcome else replace(video, **asdict(mark))
-
-    def _outcome(self, mark: FileMark) -> dict[str, str]:
-        """Why there is no video to open, by field; nothing where there may be one."""
         if mark.bytes:
-            return {}
+            return replace(video, **asdict(mark))
+        status, reason, message = self._outcome(mark)
+        return replace(video, status=status, reason=reason, message=message)
+
+    def _outcome(self, mark: FileMark) -> tuple[str, str, str]:
+        """Status, reason and message of an object before it is opened."""
+        if mark.bytes:
+            return str(Status.OK), "", ""
         reason, words = Reason.EMPTY, "zero bytes; upload it again"
         if mark == FileMark():
             reason, words = Reason.MISSING, f"no such object is listed below {self.address}"
-        return {"status": str(Status.QUARANTINED), "reason": str(reason), "message": words}
+        return str(Status.QUARANTINED), str(reason), words
 
     @cached_property
     def _marks(self) -> dict[str, FileMark]:
