@@ -21,7 +21,7 @@ from reelvec.tasks.corpus.part_memo import PartMemo
 
 __all__ = ["VideoColumns", "columns_with_marks", "taken", "video_columns"]
 
-_ROWS = 65_536  # of a batch, about
+_ROWS = 16_384  # of a batch, about
 _COLUMNS = (
     "video_id", "content_hash", "split", "start_seconds", "end_seconds", "status", "reason",
     "message",

@@ -17,7 +17,7 @@ from reelvec.storage.file_marks import MARK_FIELDS
 
 __all__ = ["by_id", "columns_of", "file_columns", "ids_of"]
 
-_ROWS = 65_536  # made into columns at once
+_ROWS = 16_384  # made into columns at once
 
 
 def ids_of(paths: Sequence[str]) -> dict[str, str]:
@@ -61,12 +61,12 @@ def file_columns(folder: Path, *, above: str, notes: list[str]) -> pa.Table | No
             paths += map(some.prefix.__add__, some.names)
             marks += some.marks
             if len(ids) >= _ROWS:
-                pieces.append(columns_of(ids, paths, marks, above=above))
+                pieces.append(columns_of(ids, paths, marks))
                 ids, paths, marks = [], [], array("q")
-        pieces.append(columns_of(ids, paths, marks, above=above))
+        pieces.append(columns_of(ids, paths, marks))
+        return by_id(pieces, above=above)
     except UnicodeEncodeError:
         return None
-    return by_id(pa.concat_tables(pieces))
 
 
 def _ids_in_folder(names: list[str]) -> list[str]:
@@ -75,29 +75,42 @@ def _ids_in_folder(names: list[str]) -> list[str]:
     return stems if len(set(stems)) == len(stems) else list(ids_of(names).values())
 
 
-def columns_of(
-    ids: Sequence[str], paths: Sequence[str], marks: array[int], *, above: str
-) -> pa.Table:
-    """Columns of `Video`: video_id, path and the fields of a mark.
+def columns_of(ids: Sequence[str], paths: Sequence[str], marks: array[int]) -> pa.Table:
+    """Columns for `by_id`: video_id, end (what a path has after its id) and the fields of a mark.
 
     Args:
         ids: of the files.
         paths: of the files, below a folder.
         marks: the four numbers of each, one after another.
-        above: what stands before a path.
 
     Raises:
         UnicodeEncodeError: an id or a path is not UTF-8.
     """
-    before, between = texts_of([above, ""])
-    whole = pc.binary_join_element_wise(before, texts_of(paths), between)
+    ends = [path[len(video_id) :] for video_id, path in zip(ids, paths, strict=True)]
     seen = np.frombuffer(marks, np.int64).reshape(-1, len(MARK_FIELDS)).T
-    columns = {"video_id": texts_of(ids), "path": whole}
+    columns = {"video_id": texts_of(ids), "end": texts_of(ends)}
     return pa.table(columns | dict(zip(MARK_FIELDS, map(column_of, seen), strict=True)))
 
 
-def by_id(table: pa.Table) -> pa.Table:
-    """The rows in the order of their ids: that of their characters, as Python compares them."""
-    order = pc.sort_indices(table.column("video_id"))  # by UTF-8, which is the same
-    columns = {name: table.column(name).take(order) for name in table.column_names}
-    return pa.table(columns)
+def by_id(pieces: list[pa.Table], *, above: str) -> pa.Table:
+    """The rows in the order of their ids, as Python compares them, with the paths they have.
+
+    Args:
+        pieces: of `columns_of` and more, one at least; they are taken out of the list, so that not
+            all columns are in memory twice.
+        above: what stands before a path.
+
+    Raises:
+        UnicodeEncodeError: it is not UTF-8.
+    """
+    columns = {name: [piece.column(name) for piece in pieces] for name in pieces[0].column_names}
+    pieces.clear()
+    order, found = None, {}
+    for name in list(columns):
+        whole = pa.concat_arrays([chunk for column in columns.pop(name) for chunk in column.chunks])
+        if order is None:
+            order = pc.sort_indices(whole)  # ids by UTF-8, which is the same order
+        found[name] = whole.take(order)
+    before, between = texts_of([above, ""])
+    path = pc.binary_join_element_wise(before, found["video_id"], found.pop("end"), between)
+    return pa.table(found | {"path": path})

@@ -137,14 +137,14 @@ class RemoteFolder:
         for mark in self._marks.values():
             marks.extend(astuple(mark) if mark.bytes else NO_FILE)
         try:
-            table = columns_of(list(ids.values()), list(ids), marks, above=f"{self.address}/")
+            table = columns_of(list(ids.values()), list(ids), marks)
+            if 0 in marks[:: len(NO_FILE)]:  # bytes of one
+                outcomes = zip(*map(self._outcome, self._marks.values()), strict=True)
+                for name, words in zip(("status", "reason", "message"), outcomes, strict=True):
+                    table = table.append_column(name, texts_of(words))
+            return by_id([table], above=f"{self.address}/")
         except UnicodeEncodeError:
             return None
-        if 0 in marks[:: len(NO_FILE)]:  # bytes of one
-            outcomes = zip(*map(self._outcome, self._marks.values()), strict=True)
-            for name, words in zip(("status", "reason", "message"), outcomes, strict=True):
-                table = table.append_column(name, texts_of(words))
-        return by_id(table)
 
     def has_videos(self) -> bool:
         return next(self._videos(), None) is not None

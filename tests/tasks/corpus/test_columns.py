@@ -293,6 +293,13 @@ def test_records_are_those_of_their_numbers(tmp_path_factory, drawn, chosen):
     assert list(found.records(np.array(rows, np.int64))) == [videos[number] for number in rows]
 
 
+@pytest.mark.parametrize("rows", [[], [0, 1, 2, 3, 4], [1, 2], [0, 2], [4], [3, 1], [1, 1]])
+def test_rows_that_are_taken_are_those_of_their_numbers(rows):
+    table = pa.table({"name": ["a", "b", "c", "d", "e"]})
+    found = of_videos.taken(table, np.array(rows, np.int64))
+    assert found.column("name").to_pylist() == ["abcde"[row] for row in rows]
+
+
 def test_no_corpus_has_no_columns():
     assert list(video_columns(None).batches()) == [] and len(video_columns(None)) == 0
 
