@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
-__all__ = ["FileMark"]
+__all__ = ["MARK_FIELDS", "NO_FILE", "FileMark"]
 
 
 _MOST = 2**63 - 1
+NO_FILE = (0, 0, 0, 0)
+"""The numbers of a mark where there is no regular file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class FileMark:
     def numbers(on_disk: os.stat_result) -> tuple[int, int, int, int]:
         """The fields of `of`, in order: a million files need no million objects."""
         if not stat.S_ISREG(on_disk.st_mode):
-            return 0, 0, 0, 0
+            return NO_FILE
         inode = on_disk.st_ino & _MOST  # network file systems use all 64 bits, our column 63
         return on_disk.st_size, on_disk.st_mtime_ns, inode, on_disk.st_ctime_ns
 
@@ -57,3 +59,6 @@ class FileMark:
             and (self.inode == other.inode or not (self.inode and other.inode))
             and (self.ctime_ns == other.ctime_ns or not (self.ctime_ns and other.ctime_ns))
         )
+
+
+MARK_FIELDS = tuple(field.name for field in fields(FileMark))

@@ -7,6 +7,7 @@ bytes of the body and whose frame is fixed, so that any flipped bit is seen.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,12 @@ def checksum_of_bytes(data: bytes) -> str:
 
 
 def checksum_of_file(path: Path) -> str:
-    """xxh3-128 of a file's bytes, read in blocks of 4 MiB."""
+    """xxh3-128 of a file's bytes, read in blocks of 4 MiB at most."""
     digest = xxhash.xxh3_128()
-    buffer = bytearray(_BLOCK)
-    view = memoryview(buffer)
     with path.open("rb", buffering=0) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        buffer = bytearray(max(1, min(size, _BLOCK)))  # a large one costs more than a small file
+        view = memoryview(buffer)
         while count := stream.readinto(buffer):
             digest.update(view[:count])
     return digest.hexdigest()

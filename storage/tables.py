@@ -45,6 +45,8 @@ IDENTITY = "reelvec.identity"
 """Schema metadata key under which a table's identity stands as JSON."""
 
 _BATCH_ROWS = 16_384
+_SMALL = 1 << 18
+"""Bytes; a part of 512 videos of a corpus has a tenth."""
 
 
 def identity_metadata(identity: Mapping[str, object]) -> dict[str, str]:
@@ -188,15 +190,18 @@ def iter_part(
 ) -> Iterator[pa.Table]:
     """Rows of one part in force, in pieces; `optional` columns may be missing in it."""
     path = part.path
+    small = part.entry.bytes <= _SMALL  # is read at once and by one thread: two thirds of the time
     try:
-        with explained("read", path=path), pq.ParquetFile(path, memory_map=True) as file:
+        with explained("read", path=path), _opened(path, small=small) as file:
             there = file.schema_arrow.names
             names = [c for c in there if c in optional] if optional else []
             names = [*columns, *names] if columns is not None else there
             key = key_column or there[0]
             wanted = names if key in names or not part.dropped else [*names, key]
             empty = True
-            for batch in file.iter_batches(batch_size=batch_rows, columns=wanted):
+            for batch in file.iter_batches(
+                batch_size=batch_rows, columns=wanted, use_threads=not small
+            ):
                 rows = _without(
                     pa.Table.from_batches([batch]), key=key, dropped=part.dropped
                 ).select(names)
@@ -207,6 +212,12 @@ def iter_part(
                 yield file.schema_arrow.empty_table().select(names)
     except pa.ArrowInvalid as error:
         raise IntegrityError(f"{part!r} is no Parquet file ({error})", path=part.part) from error
+
+
+def _opened(path: Path, *, small: bool) -> pq.ParquetFile:
+    if small:
+        return pq.ParquetFile(pa.BufferReader(path.read_bytes()))
+    return pq.ParquetFile(path, memory_map=True)
 
 
 def _without(rows: pa.Table, *, key: str, dropped: Collection[str]) -> pa.Table:

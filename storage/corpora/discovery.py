@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from reelvec.storage.errors import CorpusError
+from reelvec.storage.file_marks import NO_FILE, FileMark
 
 __all__ = [
     "VIDEO_EXTENSIONS",
     "Discovered",
+    "FilesOf",
     "VideoFiles",
     "is_there",
     "stem_of",
     "video_files",
+    "walked",
 ]
 
 _NOTES_SHOWN = 5
@@ -48,13 +53,41 @@ class Discovered:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class FilesOf:
+    """Files with a video's name that are in one folder, in the order of the file system."""
+
+    prefix: str
+    """The folder's path below the first one, with a slash at its end; "": the first one."""
+    names: list[str]
+    marks: array[int]
+    """What `FileMark` holds of each, one after another; none where nobody looks."""
+
+
 def video_files(folder: Path) -> Discovered:
-    """Files below ``folder`` with a video's extension.
+    """Files below ``folder`` with a video's extension; see `walked`.
+
+    Raises:
+        CorpusError: ``folder`` itself is no readable folder.
+    """
+    notes: list[str] = []
+    found = walked(folder, looks=False, notes=notes)
+    paths = [some.prefix + name for some in found for name in some.names]
+    return Discovered(tuple(sorted(paths)), tuple(notes))
+
+
+def walked(folder: Path, *, looks: bool, notes: list[str]) -> Iterator[FilesOf]:
+    """Files below ``folder`` with a video's extension, one folder after another.
 
     Linked folders are followed once; names that begin with "." are skipped (``._x.mp4`` is what
     macOS leaves beside ``x.mp4``). Names that are not UTF-8 come with surrogate escapes. A folder
     below that cannot be read costs a note; whatever has a video's name and is no folder is listed:
     that it is a pipe, or a link to itself, is its outcome later.
+
+    Args:
+        folder: the first one.
+        looks: at each file, while its folder is at hand: half the work of a look by its path.
+        notes: those of the walk are added when it ends.
 
     Raises:
         CorpusError: ``folder`` itself is no readable folder.
@@ -64,43 +97,74 @@ def video_files(folder: Path) -> Discovered:
             f"{folder}: no such folder; `videos` names the folder that holds the video files",
             path=str(folder),
         )
-    paths: list[str] = []
     unread: list[str] = []
     seen: set[tuple[int, int]] = set()
     pending = [("", folder)]
     while pending:
         prefix, here = pending.pop()
         try:
-            status = here.stat()
-            if (status.st_dev, status.st_ino) in seen:  # a link to a folder above or beside
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(here) as found:
-                entries = [entry for entry in found if not entry.name.startswith(".")]
+            found = _in_folder(here, prefix=prefix, looks=looks, seen=seen)
         except OSError as error:
             words = f"{here}: the folder cannot be read ({error.strerror}); make it readable"
             if not prefix:
                 raise CorpusError(words, path=str(here)) from error
             unread.append(f"{words}, or leave it: what it holds is not listed")
             continue
-        folders = [entry for entry in entries if _is_folder(entry)]
-        names = {entry.name for entry in entries}.difference(entry.name for entry in folders)
-        paths += [prefix + name for name in names if _is_called_a_video(name)]
-        for entry in sorted(folders, key=lambda entry: entry.name):
-            pending.append((f"{prefix}{entry.name}/", Path(entry.path)))
-    return Discovered(tuple(sorted(paths)), _few(unread))
+        if found is not None:  # else a link to a folder above or beside
+            folders, files = found
+            pending += [(f"{prefix}{name}/", here / name) for name in sorted(folders)]
+            yield files
+    notes += _few(unread)
 
 
-def _is_called_a_video(name: str) -> bool:
-    """Whether `stem_of` cuts a name that does not begin with a dot."""
-    return name[name.rfind(".") :].lower() in VIDEO_EXTENSIONS
+def _in_folder(
+    here: Path, *, prefix: str, looks: bool, seen: set[tuple[int, int]]
+) -> tuple[list[str], FilesOf] | None:
+    """Names of the folders in a folder, and its files; None: it was ``seen`` already.
 
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+    It is opened, so that what is in it is asked for by name alone, which costs less than a path.
+    """
+    descriptor = os.open(here, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return entry.is_dir()
-    except OSError:  # a link to itself, or through a folder that may not be entered
-        return False
+        status = os.fstat(descriptor)
+        if (status.st_dev, status.st_ino) in seen:
+            return None
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(descriptor) as found:
+            return _sorted_out(found, prefix=prefix, looks=looks)
+    finally:
+        os.close(descriptor)
+
+
+def _sorted_out(
+    found: Iterable[os.DirEntry[str]], *, prefix: str, looks: bool
+) -> tuple[list[str], FilesOf]:
+    """A loop without a call more than it needs: a million files come by here every night."""
+    folders: list[str] = []
+    files = FilesOf(prefix, [], array("q"))
+    for entry in found:
+        name = entry.name
+        if name[0] == ".":
+            continue
+        try:
+            is_folder = entry.is_dir()
+        except OSError:  # a link to itself, or through a folder that may not be entered
+            is_folder = False
+        if is_folder:
+            folders.append(name)
+        elif name[name.rfind(".") :].lower() in VIDEO_EXTENSIONS:  # as `stem_of` would cut it
+            files.names.append(name)
+            if looks:
+                files.marks.extend(_seen(entry))
+    return folders, files
+
+
+def _seen(entry: os.DirEntry[str]) -> tuple[int, int, int, int]:
+    """As `FileMark.at` sees it."""
+    try:
+        return FileMark.numbers(entry.stat())
+    except OSError:
+        return NO_FILE
 
 
 def _few(notes: list[str]) -> tuple[str, ...]:

@@ -16,11 +16,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from reelvec.storage.arrow_values import column_of, numbers_of
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.corpora.caption_list import CaptionList
 from reelvec.storage.records import CAPTION_SCHEMA, Caption, Video
 from reelvec.storage.tables import iter_tables
-from reelvec.tasks.corpus.listed_columns import ListedColumns, numbers_of
+from reelvec.tasks.corpus.listed_columns import ListedColumns
+from reelvec.tasks.corpus.listed_ids import ListedIds
 from reelvec.tasks.corpus.video_columns import columns_with_marks, taken, video_columns
 from reelvec.tasks.digests import Digests, DigestSet, digests
 
@@ -60,36 +62,34 @@ class CaptionChanges:
 
 
 def video_changes(
-    listed: Sequence[Video],
-    *,
-    ids: DigestSet,
-    snapshot: Snapshot | None,
-    retry: Callable[[Video], bool] | None,
+    now: ListedColumns, *, snapshot: Snapshot | None, retry: Callable[[Video], bool] | None
 ) -> VideoChanges:
-    """Compare listed videos with the corpus table; looks at files' marks, opens no video.
+    """Compare listed videos with the corpus table; opens no video.
 
     A row that is due has its hash already where the file is as last seen.
 
     Args:
-        listed: the videos of now.
-        ids: digests of their ids, in the same order.
+        now: the videos of now, and their files' marks.
         snapshot: the corpus in force.
         retry: which rows in force are probed once more; None: none.
     """
-    now = ListedColumns.of(listed)
-    found = _Compared(known=np.zeros(len(listed), bool))
+    found = _Compared(known=np.zeros(len(now.ids), bool))
     for piece in columns_with_marks(snapshot):
-        found.compare(piece, now=now, ids=ids, retries=retry is not None)
-    moved, again = {place: now.as_found(place) for place in found.moved}, []
-    for row, place in found.undecided(snapshot):
+        found.compare(piece, now=now, retries=retry is not None)
+    moved, again, meant = found.moved, [], dict[int, Video]()
+    for row, place, means_other in found.undecided(snapshot):
         if retry is not None and retry(row):
-            moved[place] = now.as_found(place)
+            moved.append(place)
             again.append(row.video_id)
-        elif _means(row) != _means(listed[place]):
-            moved[place] = _as_meant(row, listed[place])
-    places = sorted({*np.flatnonzero(~found.known).tolist(), *moved})
-    due = [moved.get(place) or now.as_found(place) for place in places]
-    changed = [listed[place].video_id for place in sorted(moved)]
+        elif means_other:
+            meant[place] = row
+    replaced = np.array(sorted({*moved, *meant}), np.int64)
+    places = np.union1d(np.flatnonzero(~found.known), replaced)
+    due = [
+        _as_meant(meant[place], video) if place in meant else video
+        for place, video in zip(places.tolist(), now.records(places), strict=True)
+    ]
+    changed = [now.ids[place] for place in replaced.tolist()]
     return VideoChanges(due, changed, found.removed, again, found.gone)
 
 
@@ -103,61 +103,59 @@ class _Compared:
     """Places whose file is another, or looks so."""
     removed: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
-    _undecided: list[tuple[int, int]] = field(default_factory=list)
+    _undecided: list[tuple[int, int, bool]] = field(default_factory=list)
+    """Number of the row, place, and whether another split or window is meant now."""
     _rows: int = 0
 
-    def compare(
-        self, piece: pa.Table, *, now: ListedColumns, ids: DigestSet, retries: bool
-    ) -> None:
+    def compare(self, piece: pa.Table, *, now: ListedColumns, retries: bool) -> None:
         """Compare the next rows in force; with `retries` each that looks as it did is undecided."""
-        names = piece.column("video_id").to_pylist()
-        found = ids.find(digests(names))
+        names = piece.column("video_id")
+        found = now.ids.places(names.cast(pa.large_string()).combine_chunks())
         here = np.flatnonzero(found >= 0)
         places = found[here]
         self.known[places] = True
         if len(here) < len(names):
-            self.removed += [names[i] for i in np.flatnonzero(found < 0).tolist()]
+            self.removed += names.take(column_of(np.flatnonzero(found < 0))).to_pylist()
             piece = taken(piece, here)
         other = now.looks_other(piece, places)
-        had = numbers_of(piece, "bytes") > 0
+        had = numbers_of(piece.column("bytes")) > 0
         self.moved += places[other].tolist()
-        lost = other & had & (now.marks[places, 0] == 0)
-        self.gone += [names[i] for i in here[lost].tolist()]
-        chosen = ~other if retries else ~other & now.means_other(piece, places)
-        numbers = (here[chosen] + self._rows).tolist()
-        self._undecided += zip(numbers, places[chosen].tolist(), strict=True)
+        lost = other & had & (now.marks[0, places] == 0)
+        self.gone += names.take(column_of(here[lost])).to_pylist()
+        means_other = now.means_other(piece, places)
+        chosen = ~other if retries else ~other & means_other
+        rows = (here[chosen] + self._rows, places[chosen], means_other[chosen])
+        self._undecided += zip(*(column.tolist() for column in rows), strict=True)
         self._rows += len(names)
 
-    def undecided(self, snapshot: Snapshot | None) -> Iterator[tuple[Video, int]]:
-        """Whole rows in force and the places of those that look as they did and may be due."""
+    def undecided(self, snapshot: Snapshot | None) -> Iterator[tuple[Video, int, bool]]:
+        """Whole rows in force that look as they did and may be due; the rest as it is kept."""
         if self._undecided:
-            rows = np.array([row for row, _ in self._undecided], np.int64)
+            rows = np.array([row for row, _, _ in self._undecided], np.int64)
             records = video_columns(snapshot).records(rows)
-            yield from zip(records, (place for _, place in self._undecided), strict=True)
-
-
-def _means(video: Video) -> tuple[str, float | None, float | None]:
-    return video.split, video.start_seconds, video.end_seconds
+            for record, (_, place, means_other) in zip(records, self._undecided, strict=True):
+                yield record, place, means_other
 
 
 def _as_meant(row: Video, listed: Video) -> Video:
     """The row with the split and the window of now."""
-    split, start, end = _means(listed)
-    return dataclasses.replace(row, split=split, start_seconds=start, end_seconds=end)
+    names = ("split", "start_seconds", "end_seconds")
+    return dataclasses.replace(row, **{name: getattr(listed, name) for name in names})
 
 
 def caption_changes(
-    listed: Sequence[Caption], *, videos: DigestSet, snapshot: Snapshot | None
+    listed: Sequence[Caption], *, ids: ListedIds, snapshot: Snapshot | None
 ) -> CaptionChanges:
     """Compare listed captions with the corpus table.
 
     Args:
         listed: the captions of now; read several times, in order.
-        videos: digests of the ids of the videos of now.
+        ids: of the videos of now.
         snapshot: the corpus in force.
     """
     if snapshot is None or not snapshot.rows_of("captions"):
         return CaptionChanges(listed, [], [])
+    videos = ids.digests
     sums = _sums(_listed(listed), videos=videos), _sums(_in_force(snapshot), videos=videos)
     touched = (sums[0] != sums[1]).any(axis=1)
 
@@ -166,11 +164,11 @@ def caption_changes(
 
     if not touched.any():
         return CaptionChanges((), [], [])
-    ids, contents = _index(in_force())
-    kept = np.zeros(len(ids), bool)
+    known_ids, contents = _index(in_force())
+    kept = np.zeros(len(known_ids), bool)
     due, changed = CaptionList(), []
     for rows in _of_touched(_listed(listed), videos=videos, touched=touched):
-        places = ids.find(digests(row[0] for row in rows))
+        places = known_ids.find(digests(row[0] for row in rows))
         known = places >= 0
         kept[places[known]] = True
         same = known & (contents[places] == _digests(rows)).all(axis=1)

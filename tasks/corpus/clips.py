@@ -12,8 +12,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from reelvec.storage.arrow_values import numbers_of, texts_of
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.commits.ledgers import is_small, part_ledger
 from reelvec.storage.commits.merging import Entry
@@ -28,7 +30,7 @@ __all__ = ["ClipOutcomes", "are_quarantined", "clip_outcomes", "iter_clips"]
 SortedOut = tuple[Digests, list[Outcome]]
 """Of a part: its clips that are ok, by their keys, and the ledger rows of the others."""
 
-_QUARANTINED = Status.QUARANTINED.value
+_QUARANTINED = texts_of([Status.QUARANTINED.value])[0].cast(pa.string())
 
 
 class ClipOutcomes:
@@ -105,8 +107,8 @@ def iter_clips(corpus: Snapshot | None) -> Iterator[tuple[int, pa.Table, list[st
 
 def are_quarantined(piece: pa.Table) -> NDArray[np.bool_]:
     """Which of these videos ingest has refused, bool [N]."""
-    statuses = piece.column("status").to_pylist()
-    return np.array([status == _QUARANTINED for status in statuses], bool)
+    broken = pc.equal(piece.column("status"), _QUARANTINED)
+    return numbers_of(broken.cast(pa.int64())) > 0
 
 
 def _keys(hashes: pa.ChunkedArray, starts: pa.ChunkedArray, ends: pa.ChunkedArray) -> list[str]:

@@ -18,7 +18,6 @@ from reelvec.configs.decoding import FileLimits
 from reelvec.storage.commits.artifact import Receipt, Snapshot
 from reelvec.storage.corpora import open_corpus
 from reelvec.storage.corpora.caption_list import CaptionStretch
-from reelvec.storage.corpora.video_list import VideoList
 from reelvec.storage.records import (
     CAPTION_SCHEMA,
     VIDEO_SCHEMA,
@@ -33,8 +32,8 @@ from reelvec.storage.tables import identity_metadata, schema_text, write_table
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.changes import caption_changes, video_changes
 from reelvec.tasks.corpus.forgotten import without_forgotten
+from reelvec.tasks.corpus.listed_columns import ListedColumns
 from reelvec.tasks.decoding.files import probe_files
-from reelvec.tasks.digests import DigestSet, digests
 from reelvec.tasks.shards import (
     PartContents,
     Shard,
@@ -141,10 +140,10 @@ def plan_ingest(session: Session, *, retry: Callable[[Video], bool] | None = Non
     reader = open_corpus(session.config.corpus, store_dir=store_dir, draws=not session.plans)
     listing = without_forgotten(reader.read(), root=session.root)
     snapshot = session.latest(artifact)
-    ids = DigestSet([digests(_ids(listing.videos))])
+    now = ListedColumns.of(listing.videos)
     again = _every if session.rehash else retry
-    videos = video_changes(listing.videos, ids=ids, snapshot=snapshot, retry=again)
-    captions = caption_changes(listing.captions, videos=ids, snapshot=snapshot)
+    videos = video_changes(now, snapshot=snapshot, retry=again)
+    captions = caption_changes(listing.captions, ids=now.ids, snapshot=snapshot)
     shards: list[Shard[Any]] = [
         *_video_shards(videos.due, rehash=session.rehash),
         *_caption_shards(captions.due),
@@ -165,10 +164,6 @@ def plan_ingest(session: Session, *, retry: Callable[[Video], bool] | None = Non
         removed_captions=captions.removed,
         notes=(*listing.problems, *listing.notes),
     )
-
-
-def _ids(videos: Sequence[Video]) -> Iterable[str]:
-    return videos.ids if isinstance(videos, VideoList) else (video.video_id for video in videos)
 
 
 def _every(_: Video) -> bool:

@@ -3,104 +3,125 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reelvec.configs.uris import is_uri
+from reelvec.storage.arrow_values import column_of, floats_of, numbers_of, texts_of
 from reelvec.storage.corpora.video_list import VideoList
-from reelvec.storage.file_marks import FileMark
+from reelvec.storage.file_marks import MARK_FIELDS, NO_FILE, FileMark
 from reelvec.storage.records import Video
+from reelvec.tasks.corpus.listed_ids import ListedIds
+from reelvec.tasks.corpus.video_columns import taken
 
-__all__ = ["ListedColumns", "numbers_of"]
+__all__ = ["ListedColumns"]
 
-_MARK = tuple(field.name for field in dataclasses.fields(FileMark))
 _MAY_BE_UNKNOWN = ("inode", "ctime_ns")  # 0: not known
-_NO_FILE = (0,) * len(_MARK)
+_WINDOW = ("start_seconds", "end_seconds")
+_ROWS = 65_536  # made into records at once
+
+_ZERO = column_of(np.zeros(1, np.int64))[0].cast(pa.int32())
+
+Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class ListedColumns:
     """Listed videos as columns, and the marks of their files now."""
 
+    ids: ListedIds
     videos: Sequence[Video]
-    paths: Sequence[str]
-    splits: Sequence[str]
-    windows: Sequence[tuple[float | None, float | None]] | None
-    """None: no video has one."""
+    texts: pa.Table
+    """path and split; without split all have ""."""
+    windows: NDArray[np.float64] | None
+    """[2, N], NaN where a window has no such end; None: no video has one."""
     marks: NDArray[np.int64]
-    """[N, 4], as `FileMark` has them."""
+    """[4, N], as `FileMark` has them."""
 
     @classmethod
     def of(cls, listed: Sequence[Video]) -> ListedColumns:
-        """Looks at the file of each; of an object the mark it was listed with counts."""
+        """Looks at the file of each, which a list of columns has done; an object keeps its mark."""
         if isinstance(listed, VideoList):
-            return cls(listed, listed.paths, listed.splits, None, _marks(map(_seen, listed.paths)))
-        windows = [(video.start_seconds, video.end_seconds) for video in listed]
+            table = listed.table
+            windows = None
+            if _WINDOW[0] in table.column_names:
+                windows = np.stack([floats_of(table.column(name)) for name in _WINDOW])
+            marks = np.stack([numbers_of(table.column(name)) for name in MARK_FIELDS])
+            ids = ListedIds(table.column("video_id").combine_chunks())
+            return cls(ids, listed, table, windows, marks)
+        windows = np.array([(v.start_seconds, v.end_seconds) for v in listed], np.float64)
         return cls(
+            ListedIds(texts_of([video.video_id for video in listed])),
             listed,
-            [video.path for video in listed],
-            [video.split for video in listed],
-            windows if any(window != (None, None) for window in windows) else None,
-            _marks(
-                dataclasses.astuple(video.mark) if is_uri(video.path) else _seen(video.path)
-                for video in listed
-            ),
+            pa.table({"path": _paths(listed), "split": texts_of([v.split for v in listed])}),
+            windows.reshape(-1, 2).T,
+            _marks(map(_mark, listed)),
         )
 
-    def as_found(self, place: int) -> Video:
-        """The video with the mark of its file."""
-        mark = zip(_MARK, self.marks[place].tolist(), strict=True)
-        return dataclasses.replace(self.videos[place], **dict(mark))
+    def records(self, places: Places) -> Iterator[Video]:
+        """The videos at these places with the marks of their files."""
+        for start in range(0, len(places), _ROWS):
+            some = places[start : start + _ROWS]
+            if isinstance(self.videos, VideoList):
+                videos = self.videos.at(some)
+            else:
+                videos = [self.videos[place] for place in some.tolist()]
+            for video, mark in zip(videos, self.marks.T[some].tolist(), strict=True):
+                yield dataclasses.replace(video, **dict(zip(MARK_FIELDS, mark, strict=True)))
 
-    def looks_other(self, piece: pa.Table, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def looks_other(self, piece: pa.Table, places: Places) -> NDArray[np.bool_]:
         """Whether path or file are not those of the rows, bool [N]; see `FileMark.agrees`."""
-        other = _differ(piece.column("path").to_pylist(), self.paths, places)
-        for name, now in zip(_MARK, self.marks[places].T, strict=True):
-            row = numbers_of(piece, name)
+        other = self._differ(piece, places, "path")
+        for name, marks in zip(MARK_FIELDS, self.marks, strict=True):
+            row, now = numbers_of(piece.column(name)), marks[places]
             differs = row != now
             other |= differs & (row != 0) & (now != 0) if name in _MAY_BE_UNKNOWN else differs
         return other
 
-    def means_other(self, piece: pa.Table, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def means_other(self, piece: pa.Table, places: Places) -> NDArray[np.bool_]:
         """Whether split or window are not those of the rows, bool [N]."""
-        other = _differ(piece.column("split").to_pylist(), self.splits, places)
-        ends = [piece.column(name) for name in ("start_seconds", "end_seconds")]
-        if self.windows is not None:
-            windows = list(zip(*(column.to_pylist() for column in ends), strict=True))
-            return other | _differ(windows, self.windows, places)
-        for column in ends:
-            if column.null_count < len(column):
-                other |= ~np.array([value is None for value in column.to_pylist()], bool)
+        other = self._differ(piece, places, "split")
+        for number, name in enumerate(_WINDOW):
+            row = floats_of(piece.column(name))
+            now = self.windows[number, places] if self.windows is not None else np.float64("nan")
+            other |= (row != now) & ~(np.isnan(row) & np.isnan(now))
         return other
 
+    def _differ(self, piece: pa.Table, places: Places, name: str) -> NDArray[np.bool_]:
+        """Whether a column of texts is not that of the rows."""
+        rows = piece.column(name)
+        if name in self.texts.column_names:
+            here = taken(self.texts.select([name]), places).column(name)
+            differ = pc.not_equal(rows.cast(here.type), here)
+        else:
+            differ = pc.not_equal(pc.binary_length(rows), _ZERO)
+        return numbers_of(differ.cast(pa.int64())) > 0
 
-def _differ(
-    rows: Sequence[object], listed: Sequence[object], places: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    here = map(listed.__getitem__, places.tolist())
-    return np.fromiter(map(operator.ne, rows, here), bool, len(rows))
 
-
-def numbers_of(piece: pa.Table, name: str) -> NDArray[np.int64]:
-    """A column of int64; without pandas, which `to_numpy` would load where it is installed."""
-    chunks = [np.from_dlpack(chunk) for chunk in piece.column(name).chunks]
-    return np.concatenate([np.empty(0, np.int64), *chunks])
+def _paths(videos: Iterable[Video]) -> pa.Array:
+    paths = [video.path for video in videos]
+    try:
+        return texts_of(paths)
+    except UnicodeEncodeError:  # which equals no path in force
+        return pa.array([path.encode(errors="surrogatepass") for path in paths], pa.large_binary())
 
 
 def _marks(found: Iterable[tuple[int, ...]]) -> NDArray[np.int64]:
-    return np.fromiter(chain.from_iterable(found), np.int64).reshape(-1, len(_MARK))
+    return np.fromiter(chain.from_iterable(found), np.int64).reshape(-1, len(MARK_FIELDS)).T
 
 
-def _seen(path: str) -> tuple[int, ...]:
-    """`FileMark.at` as numbers, in a third of the time."""
+def _mark(video: Video) -> tuple[int, ...]:
+    """`FileMark.at` as numbers, in a third of the time; of an object that of its listing."""
+    if is_uri(video.path):
+        return dataclasses.astuple(video.mark)
     try:
-        return FileMark.numbers(os.stat(path))  # noqa: PTH116 - asked of every file of a corpus
+        return FileMark.numbers(os.stat(video.path))  # noqa: PTH116 - asked of every file
     except (OSError, ValueError):  # ValueError: a NUL in the name
-        return _NO_FILE
+        return NO_FILE

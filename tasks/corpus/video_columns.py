@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from reelvec.storage.arrow_values import column_of
 from reelvec.storage.commits.artifact import PartRef, Snapshot
 from reelvec.storage.records import VIDEO_SCHEMA, Video, records_from_table
 from reelvec.storage.tables import iter_part
@@ -20,7 +21,7 @@ from reelvec.tasks.corpus.part_memo import PartMemo
 
 __all__ = ["VideoColumns", "columns_with_marks", "taken", "video_columns"]
 
-_ROWS = 65_536  # of a batch, about
+_ROWS = 16_384  # of a batch, about
 _COLUMNS = (
     "video_id", "content_hash", "split", "start_seconds", "end_seconds", "status", "reason",
     "message",
@@ -63,10 +64,13 @@ class VideoColumns:
 
 
 def taken(table: pa.Table, rows: Rows) -> pa.Table:
-    """These rows of a table; nothing is copied of all or none."""
-    if len(rows) in (0, table.num_rows):
-        return table.slice(0, len(rows))
-    return table.take(pa.array(rows))
+    """These rows of a table; nothing is copied of those that follow each other, or of none."""
+    if not len(rows):
+        return table.slice(0, 0)
+    first = int(rows[0])
+    if np.array_equal(rows, np.arange(first, first + len(rows))):
+        return table.slice(first, len(rows))
+    return table.take(column_of(rows))
 
 
 def _piece(part: PartRef) -> pa.Table:

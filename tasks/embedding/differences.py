@@ -35,7 +35,7 @@ one of a number."""
 
 _QUARANTINED, _OK = Status.QUARANTINED.value, Status.OK.value
 _UNASKED = ("", -1)
-_ROWS = 65_536  # compared at once
+_ROWS = 16_384  # compared at once
 _VIDEOS = ("video_id", "content_hash", "split", "status", "reason", "message")
 _CAPTIONS = tuple(CAPTION_SCHEMA.names)
 

@@ -77,7 +77,9 @@ def plan_embed(session: Session, *, weights_hash: str) -> EmbedPlan:
     adopted, todo = split_finished(
         artifact,
         [
-            *_shards(due, due_captions, size=_size(session, rows=len(due))),
+            *_shards(
+                due, due_captions, size=_size(session, rows=len(due), captions=len(due_captions))
+            ),
             *_window_shards(windows.due),
         ],
     )
@@ -107,9 +109,11 @@ def _others(keys: Iterable[str], known: Iterable[str]) -> list[str]:
     return [key for key in keys if key not in gone]
 
 
-def _size(session: Session, *, rows: int) -> int:
+def _size(session: Session, *, rows: int, captions: int) -> int:
     """Videos a shard; where rows see each other, as many as the identity assumes."""
     most = session.config.embed.shard_rows
+    if rows <= LEAST_A_SHARD <= most and captions <= LEAST_A_SHARD * CAPTIONS_A_VIDEO:
+        return most  # one shard of either, whatever its size; asking the model imports torch
     if not rows or rows_see_each_other(session.config.model):
         return most
     return size_of_shards(rows, least=LEAST_A_SHARD, most=most)

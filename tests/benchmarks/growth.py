@@ -12,6 +12,7 @@ calls; nothing may have 2. Fails nothing; `tests/tasks/runs/test_growth_laws.py`
 import argparse
 import math
 import multiprocessing
+import os
 import tempfile
 import time
 from collections import Counter
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from reelvec.configs import PipelineConfig
 from reelvec.storage.commits.artifact import Artifact
-from reelvec.storage.file_marks import FileMark
+from reelvec.storage.file_marks import MARK_FIELDS, FileMark
 from reelvec.storage.frames.reader import parts_with
 from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.records import VIDEO_SCHEMA, Outcome
@@ -48,7 +49,6 @@ from tests.benchmarks.planning import (
 SIZES = (10_000, 100_000, 1_000_000)
 CORPUS_VIDEOS, CORPUS_CAPTIONS = 512, 65_536  # rows a part, as ingest makes them
 LISTED, FILES = "listed", 1000  # files a folder
-MARK = ("bytes", "mtime_ns", "inode", "ctime_ns")
 
 
 class PlainRoot(LocalRoot):
@@ -95,21 +95,29 @@ def _embedded(numbers):
 def generate_listed(folder, *, videos):
     """Files of no blocks, and a store whose corpus has them all, without captions."""
     corpus, add = session_of(folder, store=LISTED).corpus, []
+    above = str(folder / "videos")
+    for start in range(0, videos, FILES):
+        os.makedirs(f"{above}/{start // FILES:05d}")
     for start in range(0, videos, CORPUS_VIDEOS):
         numbers = range(start, min(start + CORPUS_VIDEOS, videos))
         ids = [f"{number // FILES:05d}/{number:09d}" for number in numbers]
-        paths = [folder / "videos" / f"{video_id}.mp4" for video_id in ids]
-        for path, number in zip(paths, numbers, strict=True):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("xb") as file:
-                file.truncate(number + 1)
-        marks = [FileMark.at(str(path)) for path in paths]
-        columns = {name: [getattr(mark, name) for mark in marks] for name in MARK}
-        columns |= {"video_id": ids, "path": list(map(str, paths)), "status": ["ok"] * len(ids)}
+        paths = [f"{above}/{video_id}.mp4" for video_id in ids]
+        marks = list(map(_new_file, paths, numbers))
+        columns = {name: [getattr(mark, name) for mark in marks] for name in MARK_FIELDS}
+        columns |= {"video_id": ids, "path": paths, "status": ["ok"] * len(ids)}
         columns |= {"content_hash": list(map(_hash, numbers))}
         table = _table(VIDEO_SCHEMA, columns, len(ids))
         add.append(_commit(corpus, "videos", f"{start:x}", list(map(Outcome, ids)), table))
     corpus.publish(add=add)
+
+
+def _new_file(path, number):
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        os.ftruncate(descriptor, number + 1)
+        return FileMark.of(os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
 
 
 def generate(folder, *, videos):

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reelvec.storage import tables
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.commits.receipts import Receipt
 from reelvec.storage.errors import (
@@ -128,11 +129,13 @@ def _parts(artifact: Artifact) -> list:
         max_size=5,
     ),
     st.integers(1, 4),
+    st.sampled_from([0, tables._SMALL]),
 )
 def test_superseded_rows_are_left_out(
     tmp_path_factory: pytest.TempPathFactory,
     steps: list[tuple[set[str], set[str]]],
     batch_rows: int,
+    small: int,
 ) -> None:
     root = open_root(tmp_path_factory.mktemp("s"))
     artifact = Artifact.open(root, kind="embeddings", identity={"w": 1})
@@ -142,10 +145,12 @@ def test_superseded_rows_are_left_out(
         snapshot = artifact.publish(add=[add_part(artifact, table)], supersede={"videos": gone})
         rows = {row["video_id"]: row["embedding"] for row in table.to_pylist()}
         expected = rows | {key: row for key, row in expected.items() if key not in gone}
-    found = read_table(snapshot, "videos", schema=embeddings([]).schema)
+    with pytest.MonkeyPatch.context() as patch:  # as small and as large parts are read
+        patch.setattr(tables, "_SMALL", small)
+        found = read_table(snapshot, "videos", schema=embeddings([]).schema)
+        pieces = list(iter_tables(snapshot, "videos", columns=["frames"], batch_rows=batch_rows))
     assert dict(zip(*found.select([0, 1]).to_pydict().values(), strict=True)) == expected
     assert found.num_rows == len(expected) == snapshot.rows
-    pieces = list(iter_tables(snapshot, "videos", columns=["frames"], batch_rows=batch_rows))
     assert all(piece.num_rows <= batch_rows for piece in pieces)
     assert all(piece.column_names == ["frames"] for piece in pieces)
     assert sum(piece.num_rows for piece in pieces) == len(expected)

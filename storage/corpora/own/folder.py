@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from reelvec.storage.arrow_values import texts_of
 from reelvec.storage.corpora.annotations import Place, refused
 from reelvec.storage.corpora.contract import CorpusListing
-from reelvec.storage.corpora.discovery import VIDEO_EXTENSIONS, stem_of
-from reelvec.storage.corpora.listing import ListingBuilder, caption_fault, storable, unnameable
+from reelvec.storage.corpora.discovery import VIDEO_EXTENSIONS
+from reelvec.storage.corpora.listing import ListingBuilder, caption_fault, unnameable
 from reelvec.storage.corpora.own.caption_files import nearest_column, read_caption_file
+from reelvec.storage.corpora.own.file_columns import ids_of
 from reelvec.storage.corpora.own.folders import folder_at
 from reelvec.storage.corpora.own.names import Names
 from reelvec.storage.corpora.own.originals import Originals
@@ -22,27 +23,10 @@ from reelvec.storage.corpora.video_list import VideoList
 from reelvec.storage.errors import CorpusError
 from reelvec.storage.records import Video
 
-__all__ = ["UNLISTED", "FolderReader", "check_folder", "ids_of"]
+__all__ = ["UNLISTED", "FolderReader", "check_folder"]
 
 UNLISTED = "unlisted"
 """Split of videos that caption files with splits do not name: embedded, but in no role."""
-
-
-def ids_of(paths: Sequence[str]) -> dict[str, str]:
-    """Video ids of relative paths: without extension, except where two would be the same.
-
-    ``a.mp4`` is ``a``; beside an ``a.mkv`` both keep their extension. Ids differ wherever the
-    bytes of the names do: case and Unicode normalisation twins stay apart.
-    """
-    ids = dict(zip(paths, map(stem_of, paths), strict=True))
-    if len(set(ids.values())) == len(ids):
-        return ids
-    while True:  # each round gives its whole name to at least one more path
-        counts = Counter(ids.values())
-        twins = [path for path, name in ids.items() if counts[name] > 1 and name != path]
-        if not twins:
-            return ids
-        ids.update((path, path) for path in twins)
 
 
 class FolderReader:
@@ -79,10 +63,11 @@ class FolderReader:
         the folder or else to the file itself; what is missing is listed all the same. A row that
         cannot be used is left out and told.
         """
+        alone = None if self._files else self._files_alone()
+        if alone is not None:
+            return alone
         found = self._folder.files()
         ids = ids_of(found.paths)
-        if not self._files and ids and self._folder.describes_nothing and storable("".join(ids)):
-            return CorpusListing(self._files_alone(ids), (), found.notes)
         rows = _Rows(Names(self._folder, ids))
         listing = rows.listing
         with Originals(self._folder.address) as originals:
@@ -103,12 +88,17 @@ class FolderReader:
         listing.videos = {key: self._folder.described(videos[key]) for key in sorted(videos)}
         return listing.listing()
 
-    def _files_alone(self, ids: Mapping[str, str]) -> VideoList:
-        """Files of which nothing is said but where they are, in the order of their ids."""
-        paths = {video_id: self._folder.place(path) for path, video_id in ids.items()}
-        names = sorted(paths)
-        places = [paths[name] for name in names]
-        return VideoList(names, places, self._splits_of(names, places))
+    def _files_alone(self) -> CorpusListing | None:
+        """Files of which nothing is said but where they are; None: they need a record each."""
+        notes: list[str] = []
+        table = self._folder.columns(notes)
+        if not table:
+            return None
+        if self._split_by_folder or self._splits:
+            ids, places = (table.column(name).to_pylist() for name in ("video_id", "path"))
+            splits = texts_of(self._splits_of(ids, places))
+            table = table.append_column("split", splits)
+        return CorpusListing(VideoList(table), (), tuple(notes))
 
     def _read_file(self, file: Path, split: str, rows: _Rows) -> None:
         """Add what a caption file says; ``split`` is that of all its rows, "" for their own."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import posixpath
+from array import array
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+import pyarrow as pa
+
 from reelvec.configs.uris import checked_uri, is_uri
+from reelvec.storage.arrow_values import texts_of
 from reelvec.storage.corpora.discovery import Discovered, is_there, stem_of, video_files
+from reelvec.storage.corpora.own.file_columns import by_id, columns_of, file_columns, ids_of
 from reelvec.storage.errors import CorpusError, StoreError
-from reelvec.storage.file_marks import FileMark
+from reelvec.storage.file_marks import NO_FILE, FileMark
 from reelvec.storage.places.source_contract import Listed
 from reelvec.storage.places.source_kinds import objects_of
 from reelvec.storage.reasons import Reason, Status
@@ -26,8 +31,15 @@ class VideoFolder(Protocol):
     """Where videos are, and how paths below it are written whole."""
 
     address: str
-    describes_nothing: bool
-    """Whether `described` gives every video as it is."""
+
+    def columns(self, notes: list[str]) -> pa.Table | None:
+        """The videos of `files` as columns of `Video`, by id, with what `described` adds.
+
+        Notes are added to `notes`. None: there is none, or they need a record each.
+
+        Raises:
+            CorpusError: as `files`.
+        """
 
     def files(self) -> Discovered:
         """Paths below it with a video's name.
@@ -72,10 +84,12 @@ class LocalFolder:
         self._folder = folder
         self._above = os.path.join(folder, "")  # noqa: PTH118 - with the slash
         self.address = str(folder)
-        self.describes_nothing = True
 
     def files(self) -> Discovered:
         return video_files(self._folder)
+
+    def columns(self, notes: list[str]) -> pa.Table | None:
+        return file_columns(self._folder, above=self._above, notes=notes)
 
     def has_videos(self) -> bool:
         names = (name for _, _, files in os.walk(self._folder) for name in files)
@@ -109,8 +123,6 @@ class LocalFolder:
 class RemoteFolder:
     """Objects below an address; listed once."""
 
-    describes_nothing = False
-
     def __init__(self, uri: str) -> None:
         try:
             self.address = checked_uri(uri)
@@ -119,6 +131,20 @@ class RemoteFolder:
 
     def files(self) -> Discovered:
         return Discovered(tuple(sorted(self._marks)))
+
+    def columns(self, notes: list[str]) -> pa.Table | None:  # noqa: ARG002
+        ids, marks = ids_of(list(self._marks)), array("q")
+        for mark in self._marks.values():
+            marks.extend(astuple(mark) if mark.bytes else NO_FILE)
+        try:
+            table = columns_of(list(ids.values()), list(ids), marks)
+            if 0 in marks[:: len(NO_FILE)]:  # bytes of one
+                outcomes = zip(*map(self._outcome, self._marks.values()), strict=True)
+                for name, words in zip(("status", "reason", "message"), outcomes, strict=True):
+                    table = table.append_column(name, texts_of(words))
+            return by_id([table], above=f"{self.address}/")
+        except UnicodeEncodeError:
+            return None
 
     def has_videos(self) -> bool:
         return next(self._videos(), None) is not None
@@ -147,15 +173,17 @@ class RemoteFolder:
         mark = self._marks.get(self.relative(video.path), FileMark())
         if mark.bytes:
             return replace(video, **asdict(mark))
+        status, reason, message = self._outcome(mark)
+        return replace(video, status=status, reason=reason, message=message)
+
+    def _outcome(self, mark: FileMark) -> tuple[str, str, str]:
+        """Status, reason and message of an object before it is opened."""
+        if mark.bytes:
+            return str(Status.OK), "", ""
         reason, words = Reason.EMPTY, "zero bytes; upload it again"
         if mark == FileMark():
             reason, words = Reason.MISSING, f"no such object is listed below {self.address}"
-        return replace(
-            video,
-            status=str(Status.QUARANTINED),
-            reason=str(reason),
-            message=words,
-        )
+        return str(Status.QUARANTINED), str(reason), words
 
     @cached_property
     def _marks(self) -> dict[str, FileMark]:

@@ -1,6 +1,7 @@
 """The walk over a folder: one bad entry costs a row or a note, never the corpus."""
 
 import os
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from reelvec.configs.schema import BenchmarkCorpus, FolderCorpus
 from reelvec.storage.corpora import discovery, open_corpus
 from reelvec.storage.corpora.check import check_corpus
-from reelvec.storage.corpora.discovery import video_files
+from reelvec.storage.corpora.discovery import video_files, walked
 from reelvec.storage.errors import CorpusError
+from reelvec.storage.file_marks import MARK_FIELDS, FileMark
 from tests.support.corpus_layouts import some_items, write_layout
 
 
@@ -35,20 +37,32 @@ LISTED = ("a.mp4", "gone.mp4", "loop.mp4", "pipe.mp4", "sub.mp4/b.mkv")
 
 def forbid(monkeypatch, *names):
     """These folders cannot be read; the tests may run as root, whom no permission stops."""
-    scandir = os.scandir
+    opened = os.open
 
-    def forbidden(path):
+    def forbidden(path, flags):
         if Path(path).name in names:
             raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
+        return opened(path, flags)
 
-    monkeypatch.setattr(discovery.os, "scandir", forbidden)
+    monkeypatch.setattr(discovery.os, "open", forbidden)
 
 
 def test_links_to_themselves_and_pipes_are_rows_if_they_have_a_videos_name(folder):
     found = video_files(folder)
     assert found.paths == LISTED
     assert found.notes == ()
+
+
+def test_a_walk_sees_of_each_file_what_its_path_shows(folder):
+    (folder / "sub.mp4" / "b.mkv").write_bytes(b"some bytes")
+    (folder / "link.mp4").symlink_to(folder / "sub.mp4" / "b.mkv")
+    seen = {}
+    for some in walked(folder, looks=True, notes=[]):
+        marks = zip(*[iter(some.marks)] * len(MARK_FIELDS), strict=True)
+        seen |= dict(zip((some.prefix + name for name in some.names), marks, strict=True))
+    assert sorted(seen) == sorted([*LISTED, "link.mp4"])
+    assert seen == {path: astuple(FileMark.at(str(folder / path))) for path in seen}
+    assert seen["link.mp4"] == seen["sub.mp4/b.mkv"] != seen["pipe.mp4"]
 
 
 def test_a_folder_that_cannot_be_read_is_a_note(folder, monkeypatch):

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from reelvec.configs.schema import FolderCorpus
 from reelvec.storage.corpora import open_corpus
 from reelvec.storage.corpora.discovery import VIDEO_EXTENSIONS
-from reelvec.storage.corpora.own.folder import ids_of
+from reelvec.storage.corpora.own.file_columns import ids_of
 from reelvec.storage.corpora.own.splits import split_by_hash, split_name
 from reelvec.storage.errors import CorpusError
 from tests.storage.corpora.contracts_corpora import CorpusReaderContract
@@ -208,7 +208,9 @@ def test_paths_beside_the_caption_file(tmp_path):
     ]
     assert [c.text for c in listing.captions] == ["of train", "of validation"]
     by_folder = read(tmp_path, split_by_folder=True)
-    assert tuple(by_folder.videos) == listing.videos
+    assert [(v.video_id, v.path, v.split) for v in by_folder.videos] == [
+        (v.video_id, v.path, v.split) for v in listing.videos
+    ]
 
 
 def test_missing_paths_are_listed(videos, tmp_path):

@@ -30,7 +30,7 @@ from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus import changes, ingest
 from reelvec.tasks.corpus.changes import caption_changes, video_changes
 from reelvec.tasks.corpus.ingest import plan_ingest, read_corpus
-from reelvec.tasks.digests import DigestSet, digests
+from reelvec.tasks.corpus.listed_columns import ListedColumns
 from tests.support.engine_free import run_ingest
 
 IDS = st.sampled_from([f"v{n}" for n in range(5)])
@@ -71,7 +71,7 @@ def stored(root, videos, captions, parts=2):
 
 
 def index(videos):
-    return DigestSet([digests(video.video_id for video in videos)])
+    return ListedColumns.of(videos).ids
 
 
 def naive_captions(listed, known):
@@ -90,7 +90,7 @@ def test_captions_are_compared_as_a_dict_would(tmp_path_factory, before, now, ro
     snapshot = stored(root, [Video("other", "p")], before)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(changes, "_ROWS", rows)
-        found = caption_changes(now, videos=videos, snapshot=snapshot)
+        found = caption_changes(now, ids=videos, snapshot=snapshot)
     due, changed, removed = naive_captions(now, before)
     assert (list(found.due), found.changed) == (due, changed)
     assert set(found.removed) == removed and len(found.removed) == len(removed)
@@ -121,7 +121,7 @@ def test_videos_are_compared_as_a_dict_would(tmp_path_factory, before, now):
     def again(row):
         return row.status == "quarantined"
 
-    found = video_changes(now, ids=index(now), snapshot=snapshot, retry=again)
+    found = video_changes(ListedColumns.of(now), snapshot=snapshot, retry=again)
     due, changed, removed = naive_videos(now, before, again)
     assert (found.due, found.changed, set(found.removed)) == (due, changed, removed)
     assert found.new == len(due) - len(changed)
@@ -131,7 +131,7 @@ def test_two_captions_that_swap_their_texts_are_both_changed(tmp_path):
     before = [Caption("v0#0", "v0", "x"), Caption("v0#1", "v0", "y")]
     snapshot = stored(open_root(tmp_path), [Video("v0", "p")], before)
     now = [Caption("v0#0", "v0", "y"), Caption("v0#1", "v0", "x")]
-    found = caption_changes(now, videos=index([Video("v0", "p")]), snapshot=snapshot)
+    found = caption_changes(now, ids=index([Video("v0", "p")]), snapshot=snapshot)
     assert (found.due, found.changed) == (tuple(now), ["v0#0", "v0#1"])
 
 
@@ -139,7 +139,7 @@ def test_a_first_ingest_takes_the_listing_as_it_is(tmp_path):
     listed = CaptionList(chunk=2)
     for number in range(5):
         listed.append(Caption(f"v#{number}", "v", "x"))
-    found = caption_changes(listed, videos=index([Video("v", "p")]), snapshot=None)
+    found = caption_changes(listed, ids=index([Video("v", "p")]), snapshot=None)
     assert found.due is listed
 
 

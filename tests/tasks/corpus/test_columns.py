@@ -1,9 +1,10 @@
 """Plans by columns against their naive twins, which look at one whole record after another."""
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,8 +21,8 @@ from reelvec.tasks.corpus.changes import video_changes
 from reelvec.tasks.corpus.clips import ClipOutcomes, clip_outcomes
 from reelvec.tasks.corpus.ingest import Corpus
 from reelvec.tasks.corpus.ledger import counts, failures, ledger, sound_failures, summary
+from reelvec.tasks.corpus.listed_columns import ListedColumns
 from reelvec.tasks.corpus.video_columns import video_columns
-from reelvec.tasks.digests import DigestSet, digests
 from reelvec.tasks.frames.planning import _pending
 from tests.support.counting_root import counted_calls
 from tests.support.hasty_root import HastyRoot
@@ -82,6 +83,19 @@ ROWS = st.tuples(
 )  # fmt: skip
 
 
+def looked_at(video):
+    return replace(video, **asdict(FileMark.at(video.path)))
+
+
+def list_of(videos):
+    """As a list of columns."""
+    table = records_to_table(videos, schema=VIDEO_SCHEMA)
+    return VideoList(table.cast(pa.schema([
+        field.with_type(pa.large_string()) if field.type == pa.string() else field
+        for field in table.schema
+    ])))  # fmt: skip
+
+
 def rows_of(drawn, files):
     for name, (file, kind, split, start, status) in drawn.items():
         mark = mark_of(files[file], kind)
@@ -127,10 +141,10 @@ def naive_changes(listed, in_force, retry):
 @given(
     before=st.dictionaries(st.sampled_from(NAMES), ROWS),
     now=st.dictionaries(st.sampled_from(NAMES), ROWS),
-    retries=st.booleans(), plain=st.booleans(),
+    retries=st.booleans(), plain=st.booleans(), columnar=st.booleans(),
 )  # fmt: skip
 def test_files_are_compared_as_one_record_after_another_would(
-    tmp_path_factory, files, before, now, retries, plain
+    tmp_path_factory, files, before, now, retries, plain, columnar
 ):
     listed = [
         Video(name, files[row[0]], row[2], start_seconds=None if plain else row[3])
@@ -138,10 +152,8 @@ def test_files_are_compared_as_one_record_after_another_would(
     ]
     snapshot = stored(HastyRoot(tmp_path_factory.mktemp("store")), list(rows_of(before, files)))
     retry = (lambda row: row.status == "quarantined") if retries else None
-    columns = zip(*((v.video_id, v.path, v.split) for v in listed), strict=True)
-    given_ = VideoList(*columns) if plain and listed else listed
-    ids = DigestSet([digests(video.video_id for video in listed)])
-    found = video_changes(given_, ids=ids, snapshot=snapshot, retry=retry)
+    columns = ListedColumns.of(list_of(map(looked_at, listed)) if columnar else listed)
+    found = video_changes(columns, snapshot=snapshot, retry=retry)
     in_force = list(StoredRows(snapshot, "videos", record=Video))
     assert (
         found.due, found.changed, found.removed, found.again, found.gone
@@ -149,10 +161,14 @@ def test_files_are_compared_as_one_record_after_another_would(
 
 
 def test_a_list_of_columns_is_the_list_of_its_records():
-    videos = [Video(f"v{n}", f"/{n}", "train" if n % 2 else "") for n in range(5)]
-    columns = zip(*((v.video_id, v.path, v.split) for v in videos), strict=True)
-    made = VideoList(*map(list, columns))
+    videos = [Video(f"v{n}", f"/{n}", "train" if n % 2 else "", bytes=n) for n in range(5)]
+    made = list_of(videos)
     assert (list(made), list(made[1:3]), made[-1]) == (videos, videos[1:3], videos[-1])
+    assert made == list_of(videos) and made != list_of(videos[1:])
+    with pytest.raises(ValueError, match="fields of `Video`"):
+        VideoList(made.table.drop_columns(["inode"]))
+    with pytest.raises(IndexError):
+        made[5]
 
 
 @settings(max_examples=20, deadline=None)
@@ -173,15 +189,38 @@ def test_a_plain_folder_is_listed_as_one_with_a_caption_file(tmp_path_factory, n
         (folder / name).touch()
     fast = FolderReader(str(folder), **options).read()
     reader = FolderReader(str(folder), **options)
-    reader._folder.describes_nothing = False
+    reader._folder.columns = lambda notes: None
     slow = reader.read()
     assert isinstance(fast.videos, VideoList) and not isinstance(slow.videos, VideoList)
     assert (list(fast.videos), fast.notes, fast.problems) == (
-        list(slow.videos), slow.notes, slow.problems,
+        list(map(looked_at, slow.videos)), slow.notes, slow.problems,
     )  # fmt: skip
     paths = {os.path.relpath(video.path, folder) for video in fast.videos}
     hidden = {name for name in names if "/." in name or name.endswith(("txt", "/mp4"))}
     assert paths == {*names, "z/last.mp4"} - hidden
+
+
+MARKS = st.builds(
+    FileMark, st.sampled_from([0, 0, 7]), st.integers(0, 9), st.integers(0, 2**63 - 1)
+)
+KEYS = ["a.mp4", "a.mkv", "a.mp4.avi", "d/a.mp4", "d-e/ä.mov", "d/b.MP4", "\U0001f600.mp4"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    marks=st.dictionaries(st.sampled_from(KEYS), MARKS, min_size=1),
+    options=st.sampled_from([{}, {"split_by_folder": True}]),
+)
+def test_a_bucket_is_listed_as_one_with_a_caption_file(marks, options):
+    fast, slow = (FolderReader("s3://bucket/of", **options) for _ in range(2))
+    for reader in (fast, slow):
+        vars(reader._folder)["_marks"] = marks
+    slow._folder.columns = lambda notes: None
+    fast, slow = fast.read(), slow.read()
+    assert isinstance(fast.videos, VideoList) and isinstance(slow.videos, tuple)
+    assert fast == replace(slow, videos=fast.videos) and list(fast.videos) == list(slow.videos)
+    of_columns, of_records = map(ListedColumns.of, (fast.videos, slow.videos))
+    assert (of_columns.marks == of_records.marks).all()
 
 
 CLIPS = st.lists(
@@ -252,6 +291,13 @@ def test_records_are_those_of_their_numbers(tmp_path_factory, drawn, chosen):
     found = video_columns(snapshot)
     assert len(found) == len(videos)
     assert list(found.records(np.array(rows, np.int64))) == [videos[number] for number in rows]
+
+
+@pytest.mark.parametrize("rows", [[], [0, 1, 2, 3, 4], [1, 2], [0, 2], [4], [3, 1], [1, 1]])
+def test_rows_that_are_taken_are_those_of_their_numbers(rows):
+    table = pa.table({"name": ["a", "b", "c", "d", "e"]})
+    found = of_videos.taken(table, np.array(rows, np.int64))
+    assert found.column("name").to_pylist() == ["abcde"[row] for row in rows]
 
 
 def test_no_corpus_has_no_columns():

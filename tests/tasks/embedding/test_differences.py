@@ -1,9 +1,13 @@
 """The planner by digests against its naive twin, which holds every row in a dict."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reelvec.configs import PipelineConfig
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.commits.ledgers import iter_ledger
 from reelvec.storage.records import (
@@ -18,6 +22,7 @@ from reelvec.storage.records import (
 from reelvec.storage.roots import open_root
 from reelvec.storage.tables import write_table
 from reelvec.tasks.digests import DigestSet, digests
+from reelvec.tasks.embedding import embed
 from reelvec.tasks.embedding.differences import (
     caption_differences,
     embedded_clips,
@@ -161,3 +166,19 @@ def test_ledgers_stream_what_is_in_force(tmp_path):
         for row in zip(*ledger.values(), strict=True)
     ]
     assert found == list(snapshot.outcomes("frames"))
+
+
+def test_few_rows_are_one_shard_of_each_table_and_no_model_is_asked(monkeypatch):
+    def asked(model):
+        raise LookupError(model)
+
+    monkeypatch.setattr(embed, "rows_see_each_other", asked)
+    session = SimpleNamespace(config=PipelineConfig())
+    videos = [VideoRow(f"v{n}", "aa", "aa", "", "ok") for n in range(16)]
+    captions = [CaptionRow(f"c{n}", "v0", "", "", "x") for n in range(128)]
+    size = embed._size(session, rows=len(videos), captions=len(captions))
+    made = embed._shards(videos, captions, size=size)
+    assert made == embed._shards(videos, captions, size=embed.LEAST_A_SHARD) and len(made) == 2
+    for rows, more in ((17, 0), (1, 129)):
+        with pytest.raises(LookupError):
+            embed._size(session, rows=rows, captions=more)
