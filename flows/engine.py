@@ -38,6 +38,7 @@ class Engine(Protocol):
         *,
         shared: Mapping[str, Any],
         device: str = "cpu",
+        decodes: bool = False,
     ) -> Iterator[ShardReceipt]:
         """The receipts of all shards, in the order they are done.
 
@@ -50,6 +51,8 @@ class Engine(Protocol):
             shared: keywords that each call is given.
             device: that the calls compute on; workers of a cluster that name a GPU have those for
                 it (auto, cuda), one a GPU at once.
+            decodes: whether calls hold a place while they decode (tasks.decoding.places): one more
+                is then at work in this process, and writes while the others decode.
         """
         ...
 

@@ -23,7 +23,7 @@ class Submit(Protocol):
     """Gives shards to workers, and yields what each came to as it is done, or raises it."""
 
     def __call__(
-        self, work: Work, shards: Sequence[Shard[Any]], *, device: str
+        self, work: Work, shards: Sequence[Shard[Any]], *, device: str, decodes: bool
     ) -> Iterator[ShardReceipt]: ...
 
 
@@ -47,10 +47,11 @@ class OwnEngine:
         *,
         shared: Mapping[str, Any],
         device: str = "cpu",
+        decodes: bool = False,
     ) -> Iterator[ShardReceipt]:
         """The shards' receipts; where one fails for good, those not begun are dropped."""
         work = partial(_attempt, function, target, dict(shared))
-        yield from self._submit(work, shards, device=device)
+        yield from self._submit(work, shards, device=device, decodes=decodes)
 
     def gpu_slot(self, device: str) -> AbstractContextManager[None]:
         """Nothing: other runs are not known here."""
@@ -77,11 +78,7 @@ def open_own_engine(*, threads: int, dask_address: str | None) -> Iterator[OwnEn
         dask_address: of the scheduler whose workers have the shards instead; None: this process.
     """
     if dask_address is None:
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="reelvec-shard")
-        try:
-            yield OwnEngine(partial(_in_threads, pool))
-        finally:
-            pool.shutdown(cancel_futures=True)
+        yield OwnEngine(partial(_in_threads, threads))
         return
     from distributed import Client
 
@@ -90,23 +87,24 @@ def open_own_engine(*, threads: int, dask_address: str | None) -> Iterator[OwnEn
 
 
 def _in_threads(
-    pool: ThreadPoolExecutor, work: Work, shards: Sequence[Shard[Any]], *, device: str
+    threads: int, work: Work, shards: Sequence[Shard[Any]], *, device: str, decodes: bool
 ) -> Iterator[ShardReceipt]:
     del device  # this process has what it has
-    futures = [pool.submit(work, shard) for shard in shards]
+    pool = ThreadPoolExecutor(threads + decodes, thread_name_prefix="reelvec-shard")
     try:
+        futures = [pool.submit(work, shard) for shard in shards]
         for future in as_completed(futures):
             yield future.result()
     finally:
-        for future in futures:
-            future.cancel()
+        pool.shutdown(cancel_futures=True)
 
 
 def _on_dask(
-    client: Any, work: Work, shards: Sequence[Shard[Any]], *, device: str
+    client: Any, work: Work, shards: Sequence[Shard[Any]], *, device: str, decodes: bool
 ) -> Iterator[ShardReceipt]:
     from reelvec.flows.dask_shards import work_on
 
+    del decodes  # a worker of the cluster has one shard at once
     yield from work_on(client, work, shards, device=device)
 
 

@@ -16,7 +16,7 @@ from reelvec.flows.clusters import check_loopback, open_cluster, slots
 from reelvec.flows.console.logs import keep_logs_printable
 from reelvec.flows.nodes import check_place
 from reelvec.flows.prefect_engine import PrefectEngine
-from reelvec.flows.stages import STAGES, run_stages
+from reelvec.flows.stages import DECODING, STAGES, run_stages
 from reelvec.flows.summary import ended, publish_plan, publish_summary
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.runs.outcome import RunSummary
@@ -63,9 +63,9 @@ def pipeline(
         looking = Session(config, rehash=rehash, plans=True)
         publish_plan(price_run(looking, stages=chosen, retry=retry))
     with _shared_server(), open_cluster(config) as address:
-        runner = _task_runner(config, address=address)
 
         def run_stage(name: str) -> StageReceipt:
+            runner = _task_runner(config, address=address, decodes=name in DECODING)
             stage = _stage_flow(name, session, address).with_options(task_runner=runner)
             return stage(config, retry)
 
@@ -87,10 +87,10 @@ def _stage_flow(name: str, session: Session, address: str | None) -> Flow[..., S
     return stage
 
 
-def _task_runner(config: PipelineConfig, *, address: str | None) -> TaskRunner[Any]:
-    """Threads, or the Dask cluster at that address."""
+def _task_runner(config: PipelineConfig, *, address: str | None, decodes: bool) -> TaskRunner[Any]:
+    """Threads, one more where shards decode (`Engine.map`), or the Dask cluster at that address."""
     if address is None:
-        return ThreadPoolTaskRunner(max_workers=slots(config))
+        return ThreadPoolTaskRunner(max_workers=slots(config) + decodes)
     from prefect_dask.task_runners import DaskTaskRunner
 
     return DaskTaskRunner(address=address)

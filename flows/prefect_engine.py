@@ -47,8 +47,10 @@ class PrefectEngine:
         *,
         shared: Mapping[str, Any],
         device: str = "cpu",
+        decodes: bool = False,
     ) -> Iterator[ShardReceipt]:
         """One task run a shard, in waves; each is in the server's run graph."""
+        del decodes  # the stage's task runner has its threads
         shard_task = task(function)
         for start in range(0, len(shards), WAVE):
             with self._on(device):

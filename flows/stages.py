@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reelvec.configs import PipelineConfig
+from reelvec.flows.clusters import slots
 from reelvec.flows.costs import TrainingCost
 from reelvec.flows.engine import Engine
 from reelvec.flows.events import Event, announce
@@ -22,6 +23,7 @@ from reelvec.storage.at_work import announced
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus import ingest as ingestion
 from reelvec.tasks.corpus.ledger import LedgerCounts, check_failed_fraction, summary
+from reelvec.tasks.decoding.places import decoder_places
 from reelvec.tasks.embedding import embed as embedding
 from reelvec.tasks.embedding import parts as embed_parts
 from reelvec.tasks.embedding.encoder import EncoderRef
@@ -43,7 +45,7 @@ from reelvec.tasks.training.finding import find_trained, trained
 from reelvec.tasks.training.running import RunTraining, run_here
 from reelvec.tasks.training.spec import Kept
 
-__all__ = ["STAGES", "Stage", "run_stages"]
+__all__ = ["DECODING", "STAGES", "Stage", "run_stages"]
 
 Stage = Callable[[Session, RetryFilter | None, Engine], StageReceipt]
 """What a stage does for a run; only ingest and extract look at the filter."""
@@ -62,7 +64,10 @@ def run_stages(
     started = datetime.now(UTC)
     receipts: list[StageReceipt] = []
     session.root.begin_writing()
-    with announced(session.root, session.config.name):
+    with (
+        announced(session.root, session.config.name),
+        decoder_places(slots(session.config)),
+    ):
         for name in choose_stages(names, hears=session.config.hears):
             if name == "report":
                 record_run(session, receipts, started=started)
@@ -77,7 +82,9 @@ def ingest(session: Session, retry: RetryFilter | None, engine: Engine) -> Stage
     started = time.monotonic()
     plan = ingestion.plan_ingest(session, retry=retry.at_ingest() if retry else None)
     work = Work(session, engine, plan.target, plan.shards, unit="rows")
-    receipts = work.map("ingest", ingestion.ingest_shard, limits=session.config.extract)
+    receipts = work.map(
+        "ingest", ingestion.ingest_shard, decodes=True, limits=session.config.extract
+    )
     snapshot = ingestion.commit_ingest(session, plan, receipts)
     if snapshot.number != plan.target.number:
         payload = {"snapshot": snapshot.number, **plan.done}
@@ -94,7 +101,7 @@ def extract(session: Session, retry: RetryFilter | None, engine: Engine) -> Stag
     options, corpus = session.config.extract, ingestion.read_corpus(session)
     plan = extraction.plan_extract(session, retry=retry.at_extract(corpus) if retry else _none)
     work = Work(session, engine, plan.target, plan.shards, unit="videos")
-    receipts = work.map("extract", extraction.extract_shard, extract=options)
+    receipts = work.map("extract", extraction.extract_shard, decodes=True, extract=options)
     snapshot = extraction.commit_extract(session, plan, receipts)
     videos = summary(session.latest(session.corpus), frames=snapshot)
     _tell_failures(session, videos.counts)
@@ -113,7 +120,9 @@ def audio(session: Session, retry: RetryFilter | None, engine: Engine) -> StageR
     again = retry.at_extract(ingestion.read_corpus(session)) if retry else _none
     plan = listening.plan_audio(session, retry=again)
     work = Work(session, engine, plan.target, plan.shards, unit="videos")
-    receipts = work.map("audio", listening.audio_shard, extract=session.config.extract)
+    receipts = work.map(
+        "audio", listening.audio_shard, decodes=True, extract=session.config.extract
+    )
     snapshot = listening.commit_audio(session, plan, receipts)
     seconds, note = time.monotonic() - started, listening.audio_note(snapshot)
     notes = (note,) if note else ()
@@ -241,6 +250,9 @@ STAGES: dict[str, Stage] = {
     "evaluate": evaluate,  # 5. score them
     "report": report,  # 6. one page to read
 }
+
+DECODING = frozenset({"ingest", "extract", "audio"})
+"""Stages whose shards hold a place while they decode."""
 
 
 def _none(_: object) -> bool:

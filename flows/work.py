@@ -42,7 +42,13 @@ class Work:
         return replace(receipt, spent=dict(self._spent), slots=workers)
 
     def map(
-        self, title: str, function: ShardFunction, *, device: str = "cpu", **shared: object
+        self,
+        title: str,
+        function: ShardFunction,
+        *,
+        device: str = "cpu",
+        decodes: bool = False,
+        **shared: object,
     ) -> list[Receipt]:
         """Call the function once a shard; the receipts they committed.
 
@@ -60,7 +66,9 @@ class Work:
         total = sum(len(shard.items) for shard in shards)
         show = self._engine.progress(title)
         with stage_progress(title, total=total, unit=self._unit, show=show) as progress:
-            for done in self._engine.map(function, target, shards, shared=shared, device=device):
+            for done in self._engine.map(
+                function, target, shards, shared=shared, device=device, decodes=decodes
+            ):
                 artifact.keep(done.receipt)
                 receipts.append(done.receipt)
                 for what, spent in done.spent.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -127,10 +128,12 @@ def embed(
 
         check_folder(videos)
     from reelvec.configs.loader import validate
+    from reelvec.tasks.decoding.ahead import begin_decoding
     from reelvec.tasks.weights.choice import choose_several, keep_choices
 
     place = store or default_store()
-    chosen = choose_several(weights or [None], store=place)
+    begin = partial(begin_decoding, videos, store=place, rehash=rehash)
+    chosen = choose_several(weights or [None], store=place, before_torch=begin)
     corpus = {"kind": "folder", "videos": videos, "captions": captions}
     overrides, summaries = _overrides(set_, store), []
     runs = [

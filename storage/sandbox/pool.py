@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import numpy.typing as npt
 
+from reelvec.storage.sandbox.kept import keep, take_kept
 from reelvec.storage.sandbox.options import SandboxOptions
 from reelvec.storage.sandbox.process import Job, WorkerProcess
 from reelvec.storage.sandbox.zygote import ZygoteError, zygote_of_this_process
@@ -76,9 +77,10 @@ class Sandbox:
         self.close()
 
     def close(self) -> None:
-        """End all workers, busy ones by force."""
+        """End all workers, busy ones by force; those without a job may be kept for another."""
         for worker in self._workers:
-            worker.kill()
+            if worker.job is not None or not keep(worker):
+                worker.kill()
         self._workers.clear()
 
     def run(
@@ -132,7 +134,8 @@ class Sandbox:
         for worker in self._workers:
             if worker.job is None:
                 return worker
-        self._workers.append(self._new_worker())
+        kept = take_kept(self._target, self.options)
+        self._workers.append(kept or self._new_worker())
         return self._workers[-1]
 
     def _new_worker(self) -> WorkerProcess:

@@ -50,6 +50,7 @@ class WorkerProcess:
     """A forked worker, its socket, its slot and what it wrote to stderr."""
 
     def __init__(self, zygote: Zygote, target: str, *, options: SandboxOptions) -> None:
+        self.owner, self.target, self.options = os.getpid(), target, options
         self._zygote = zygote
         self._slot = Slot(keep_bytes=options.slot_bytes, scratch=options.scratch)
         self._words = os.memfd_create("reelvec-words", os.MFD_CLOEXEC)
@@ -121,7 +122,7 @@ class WorkerProcess:
         """(reason, message) if the running job must be given up now, else ("", "")."""
         if self.job is None:
             return "", ""
-        if self._has_ended():
+        if self.has_ended():
             return "crashed", "the decoder took its process down"
         now = time.monotonic()
         alive = max(self._slot.last_sign_of_life(), self.job.started, self._forgiven_at)
@@ -155,7 +156,8 @@ class WorkerProcess:
             signal.pidfd_send_signal(self.child.pidfd, signal.SIGKILL)
         select.select([self.child.pidfd], [], [])
 
-    def _has_ended(self) -> bool:
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
         return bool(select.select([self.child.pidfd], [], [], 0)[0])
 
     def _last_words(self) -> str:

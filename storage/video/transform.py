@@ -59,15 +59,17 @@ def fit(
         height, width = out.shape[:2]
     # torchvision's CenterCrop: Python's round, half to even
     top, left = round((height - out.shape[0]) / 2), round((width - out.shape[1]) / 2)
+    window = slice(top, top + out.shape[0]), slice(left, left + out.shape[1])
     if (height, width) == picture.shape[:2]:
         resized = picture
     elif how == "torch" and "torch" not in sys.modules:
-        resized = resample(picture, height, width, interpolation)
+        out[...] = resample(picture, height, width, interpolation, window=window)
+        return
     elif how == "torch":
         resized = _torch(picture, height, width, interpolation)
     else:
         resized = _pillow(picture, height, width, interpolation)
-    out[...] = resized[top : top + out.shape[0], left : left + out.shape[1]]
+    out[...] = resized[window]
 
 
 def fit_all(pictures: Picture, *, form: FrameForm, out: Picture) -> None:

@@ -33,13 +33,16 @@ from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.changes import caption_changes, video_changes
 from reelvec.tasks.corpus.forgotten import without_forgotten
 from reelvec.tasks.corpus.listed_columns import ListedColumns
+from reelvec.tasks.decoding.ahead import found_ahead
 from reelvec.tasks.decoding.files import probe_files
+from reelvec.tasks.decoding.places import decoder_place
 from reelvec.tasks.shards import (
     PartContents,
     Shard,
     ShardReceipt,
     make_shards,
     run_shard,
+    size_of_shards,
     split_finished,
 )
 from reelvec.tasks.spending import PROBE, WRITE, Spending
@@ -56,6 +59,8 @@ __all__ = [
 ]
 
 VIDEOS_A_SHARD = 512
+LEAST_A_SHARD = 32
+"""Videos: a shard is a part, a receipt and some syncs of the disk, as long as a few videos take."""
 CAPTIONS_A_SHARD = 65536
 
 
@@ -75,6 +80,8 @@ class IngestPlan:
     target: SnapshotRef
     shards: list[Shard[Any]]
     adopted: list[Receipt]
+    parts: tuple[tuple[str, str], ...]
+    """Table and name of each shard, done ones among them: they are published in this order."""
     new: int
     due: Sequence[Video]
     """Rows to write, those that adopted receipts hold among them."""
@@ -153,6 +160,7 @@ def plan_ingest(session: Session, *, retry: Callable[[Video], bool] | None = Non
         target=session.ref(artifact),
         shards=todo,
         adopted=adopted,
+        parts=tuple((shard.table, shard.name) for shard in shards),
         new=videos.new,
         due=videos.due,
         changed=videos.changed,
@@ -177,7 +185,8 @@ def _video_shards(videos: Sequence[Video], *, rehash: bool) -> list[Shard[Any]]:
     def key(video: Video) -> tuple[object, ...]:
         return (*dataclasses.astuple(video), *([now] if rehash else []))
 
-    return make_shards(videos, table="videos", size=VIDEOS_A_SHARD, key=key)
+    size = size_of_shards(len(videos), least=LEAST_A_SHARD, most=VIDEOS_A_SHARD)
+    return make_shards(videos, table="videos", size=size, key=key)
 
 
 def _caption_shards(captions: Sequence[Caption]) -> Iterator[Shard[Any]]:
@@ -203,7 +212,7 @@ def ingest_shard(target: SnapshotRef, shard: Shard[Any], *, limits: FileLimits) 
             table = records_to_table(captions, schema=CAPTION_SCHEMA)
             outcomes = tuple(Outcome(key=caption.caption_id) for caption in captions)
         else:
-            with spending.on(PROBE):
+            with decoder_place(), spending.on(PROBE):
                 videos = list(_probed(shard.items, limits=limits))
             table = records_to_table(videos, schema=VIDEO_SCHEMA)
             outcomes = tuple(
@@ -221,18 +230,30 @@ def ingest_shard(target: SnapshotRef, shard: Shard[Any], *, limits: FileLimits) 
 
 def _probed(videos: Iterable[Video], *, limits: FileLimits) -> Iterator[Video]:
     """Each video with hash and probe fields; rows that carry them already are passed on."""
-    waiting = [video for video in videos if not (video.content_hash or video.reason)]
+    rows = [_known(video, limits=limits) for video in videos]
+    waiting = [video for video in rows if not (video.content_hash or video.reason)]
     fresh = probe_files(waiting, limits=limits)
-    for video in videos:
+    for video in rows:
         yield video if (video.content_hash or video.reason) else next(fresh)
 
 
+def _known(video: Video, *, limits: FileLimits) -> Video:
+    if video.content_hash or video.reason:
+        return video
+    return found_ahead(video, limits=limits) or video
+
+
 def commit_ingest(session: Session, plan: IngestPlan, receipts: Sequence[Receipt]) -> Snapshot:
-    """Publish the new corpus: videos and captions by one snapshot."""
+    """Publish the new corpus: videos and captions by one snapshot, in the order of the plan.
+
+    Shards of later stages follow from it, whether this run was interrupted or not.
+    """
     supersede = {
         "videos": [*plan.changed, *plan.removed],
         "captions": [*plan.changed_captions, *plan.removed_captions],
     }
     note = f"{plan.new} new, {len(plan.changed)} changed, {len(plan.removed)} removed"
-    add = [*plan.adopted, *receipts]
+    places = {part: place for place, part in enumerate(plan.parts)}
+    done = [*plan.adopted, *receipts]
+    add = sorted(done, key=lambda receipt: places[receipt.table, receipt.shard])
     return session.publish(session.corpus, add=add, supersede=supersede, note=note)

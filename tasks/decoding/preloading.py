@@ -1,7 +1,7 @@
 """What the processes that decode import: torch only where there is much to resize.
 
-Its import takes seconds; without it the same bits take some six times as long
-(storage.video.resampling), which a few hundred frames are worth.
+Its import takes seconds; without it the same bits take some three times as long
+(storage.video.resampling), which a thousand frames are worth.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ PRELOAD = ("av", "numpy", "reelvec.tasks.decoding.worker")
 
 _FEW_PIXELS = 2e10
 """Of all frames of the files of a call: more may mean that many are kept."""
-_FEW_RESIZED = 200e6
-"""Pixels of the frames that were kept so far: they cost half of an import of torch."""
+_FEW_RESIZED = 400e6
+"""Pixels of the frames that were kept so far: they cost as much more as an import of torch."""
 
 
 class Resized:

@@ -20,6 +20,7 @@ from reelvec.storage.frames.sound import ClipSound, SoundShardWriter
 from reelvec.storage.reasons import Reason, Status
 from reelvec.storage.records import Outcome
 from reelvec.tasks.artifacts import Session, SnapshotRef
+from reelvec.tasks.decoding.places import decoder_place
 from reelvec.tasks.decoding.sounds import SoundOptions, SoundResult, decode_sounds
 from reelvec.tasks.frames.planning import Clip, DecodePlan, commit_clips, plan_clips
 from reelvec.tasks.shards import PartContents, Shard, ShardReceipt, run_shard
@@ -50,10 +51,12 @@ def audio_shard(target: SnapshotRef, shard: Shard[Clip], *, extract: ExtractConf
         outcomes: list[Outcome] = []
         jobs = [clip.job for clip in shard.items]
         with (
+            decoder_place() as place,
             spending.on(DECODE),
-            closing(decode_sounds(jobs, options=options, scratch=path.parent)) as results,
+            closing(decode_sounds(jobs, options=options, scratch=path.parent)) as decoded,
             SoundShardWriter(path, rate=extract.sound.rate) as writer,
         ):
+            results = place.until_last(decoded, count=len(jobs))
             for clip, result in zip(shard.items, results, strict=True):
                 with spending.on(WRITE):
                     outcome = _written(result, writer)

@@ -20,6 +20,7 @@ from reelvec.storage.records import Outcome
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.decoding.details import MANY_FRAMES
 from reelvec.tasks.decoding.files import ClipResult, decode_clips
+from reelvec.tasks.decoding.places import decoder_place
 from reelvec.tasks.frames.planning import Clip, DecodePlan, commit_clips, plan_clips
 from reelvec.tasks.shards import (
     PartContents,
@@ -62,11 +63,11 @@ def extract_shard(
     def write(path: Path) -> PartContents:
         outcomes: list[Outcome] = []
         rows = 0
+        jobs = [clip.job for clip in shard.items]
         with (
+            decoder_place() as place,
             spending.on(DECODE),
-            closing(
-                decode_clips([c.job for c in shard.items], options=extract, scratch=path.parent)
-            ) as results,
+            closing(decode_clips(jobs, options=extract, scratch=path.parent)) as decoded,
             open_writer(
                 path,
                 format=extract.format,
@@ -75,6 +76,7 @@ def extract_shard(
                 native=extract.fit == "native",
             ) as writer,
         ):
+            results = place.until_last(decoded, count=len(jobs))
             for clip, result in zip(shard.items, results, strict=True):
                 with spending.on(WRITE):
                     outcome = _written(result, writer)

@@ -24,7 +24,7 @@ from reelvec.tasks.shards import Shard, make_shards, size_of_shards, split_finis
 __all__ = ["Clip", "DecodePlan", "commit_clips", "plan_clips"]
 
 LEAST_A_SHARD = 8
-"""Clips: a shard has a worker process of its own, started in some ten milliseconds."""
+"""Clips: a shard is a part, a receipt and some syncs of the disk, while others decode."""
 #: reasons that are about the moment and not the clip: such clips are tried again on each run
 PASSING = frozenset({Reason.MISSING, Reason.CHANGED, Reason.PERMISSION, Reason.UNREACHABLE})
 

@@ -8,7 +8,7 @@ which is said loudly, since its vectors mean nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -61,22 +61,27 @@ class ChosenModel:
         }
 
 
-def choose_weights(named: str | Path | None, *, store: str) -> ChosenModel:
+def choose_weights(
+    named: str | Path | None, *, store: str, before_torch: Callable[[], None] | None = None
+) -> ChosenModel:
     """Choose the model for `reelvec embed`.
 
     Args:
         named: a weights file, or hf:FOLDER_OR_NAME; None: the best there is.
         store: root of the store.
+        before_torch: called where weights must be read, which imports torch and takes seconds.
 
     Raises:
         WeightsError: the named file is missing, unsafe, or of no family.
     """
     if named is not None:
-        return _from_file(str(named), store=store)
-    return _trained_here(store) or _downloaded(store) or _untrained()
+        return _from_file(str(named), store=store, before_torch=before_torch)
+    return _trained_here(store) or _downloaded(store, before_torch) or _untrained()
 
 
-def choose_several(names: Sequence[str | None], *, store: str) -> list[ChosenModel]:
+def choose_several(
+    names: Sequence[str | None], *, store: str, before_torch: Callable[[], None] | None = None
+) -> list[ChosenModel]:
     """Choose models that share one decode of each file: all of them see the same stored frames.
 
     None, alone, is the best model there is.
@@ -90,7 +95,7 @@ def choose_several(names: Sequence[str | None], *, store: str) -> list[ChosenMod
     if len(set(names)) < len(names):
         twice = next(name for name in names if list(names).count(name) > 1)
         raise WeightsError(f"({twice}) is named twice; name each model once", path=str(twice))
-    chosen = [choose_weights(name, store=store) for name in names]
+    chosen = [choose_weights(name, store=store, before_torch=before_torch) for name in names]
     first = chosen[0].extract
     if all(one.extract == first for one in chosen):
         return chosen
@@ -109,12 +114,14 @@ def keep_choices(chosen: Sequence[ChosenModel], *, store: str) -> None:
             keep(root, mark, found=known)
 
 
-def _from_file(name: str, *, store: str) -> ChosenModel:
+def _from_file(name: str, *, store: str, before_torch: Callable[[], None] | None) -> ChosenModel:
     elsewhere = is_pretrained(name) or is_uri(name)
     weights = name if elsewhere else str(existing_file(Path(name)).resolve())
     mark = WeightsMark.of(weights)
     choice, found = recall(open_root(store), mark).choice, None
     if not choice:
+        if before_torch is not None:
+            before_torch()
         choice = _recognised(name, weights)
         found = mark, KnownWeights(choice=choice)
     note = f"Embedded with {name} ({choice['model']['family']})."
@@ -171,10 +178,12 @@ def _trained_by(config: PipelineConfig) -> str | None:
     return None if trained is None else str(trained.path)
 
 
-def _downloaded(store: str) -> ChosenModel | None:
+def _downloaded(store: str, before_torch: Callable[[], None] | None) -> ChosenModel | None:
     cache = Path.home() / ".cache" / "clip"
     archives = [cache / name for name in ARCHIVES if (cache / name).is_file()]
-    return _from_file(str(archives[0]), store=store) if archives else None
+    if not archives:
+        return None
+    return _from_file(str(archives[0]), store=store, before_torch=before_torch)
 
 
 def _untrained() -> ChosenModel:

@@ -13,7 +13,7 @@ class Backwards:
     def progress(self, title):
         return lambda percent: None
 
-    def map(self, function, target, shards, *, shared, device):
+    def map(self, function, target, shards, *, shared, device, decodes):
         for shard in reversed(shards):
             yield ShardReceipt.of(Receipt("parts/p.arrow", shard.table, shard.name, 1, 1, "0"))
 

@@ -1,5 +1,6 @@
 """Shards without a Prefect server: each once, tried again, and given up."""
 
+import threading
 import time
 
 import pytest
@@ -62,3 +63,16 @@ def test_a_persons_mistake_is_not_tried_again_and_drops_what_is_not_begun():
     with pytest.raises(ReelvecError):
         run(work, many)
     assert len(tried) < 20 and len(set(tried)) == len(tried)
+
+
+@pytest.mark.parametrize(("decodes", "at_once"), [(False, 2), (True, 3)])
+def test_where_shards_decode_one_more_is_at_work(decodes, at_once):
+    together, most = threading.Barrier(at_once), []
+
+    def work(_, shard):
+        most.append(together.wait(20))
+        return ShardReceipt("done")
+
+    with open_own_engine(threads=2, dask_address=None) as engine:
+        list(engine.map(work, TARGET, SHARDS, shared={}, decodes=decodes))
+    assert sorted(set(most)) == list(range(at_once))

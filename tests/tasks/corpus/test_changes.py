@@ -208,6 +208,22 @@ def test_an_interrupted_ingest_adopts_the_captions_it_wrote(tmp_path, monkeypatc
     assert len(read_corpus(Session(config)).captions) == 10
 
 
+def test_videos_are_shared_out_and_stay_in_their_order(tmp_path, monkeypatch):
+    """Of four shards the third was done before the run was killed."""
+    monkeypatch.setattr(ingest, "LEAST_A_SHARD", 2)
+    ids = [f"v{n}" for n in range(7)]
+    for name in ids:
+        (tmp_path / f"{name}.mp4").write_bytes(b"")
+    write_captions(tmp_path / "c.parquet", [("v0", "some text")])
+    config = config_of(tmp_path, tmp_path / "c.parquet")
+    plan = plan_ingest(Session(config))
+    assert [len(shard.items) for shard in plan.shards if shard.table == "videos"] == [2, 2, 2, 1]
+    ingest.ingest_shard(plan.target, plan.shards[2], limits=config.extract)  # then: kill -9
+    resumed, _ = run_ingest(config)
+    assert [s.name for s in resumed.shards] == [plan.shards[n].name for n in (0, 1, 3, 4)]
+    assert [video.video_id for video in read_corpus(Session(config)).videos] == ids
+
+
 PEAK = """
 import sys
 from pathlib import Path
