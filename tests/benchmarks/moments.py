@@ -1,7 +1,7 @@
 """Moments: how well a tiny model finds those of films it never saw, and memory by a film's length.
 
     python -m tests.benchmarks moments
-    python -m tests.benchmarks.moments quality|memory
+    python -m tests.benchmarks.moments [quality|memory]
 
 Quality: the preset `films`, once by shots and once by windows of one length, from the same frames
 and weights. Memory: films of ten minutes, an hour and ten hours, made by repeating a minute, are
@@ -10,6 +10,7 @@ once by time from keyframes alone; peaks of memory as in `long_videos`: resident
 of its decoder, mapped files included, and what all of them hold.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -139,8 +140,12 @@ def _run(videos, store, by, policy):
     return done, watch.peaks
 
 
-def main(named=("quality", "memory")):
+def main(arguments=()):
     """Both, or the one that is named."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.moments")
+    parser.add_argument("named", nargs="?", choices=("quality", "memory"))
+    chosen = parser.parse_args(list(arguments)).named
+    named = (chosen,) if chosen else ("quality", "memory")
     if "quality" in named:
         with tempfile.TemporaryDirectory() as store:
             quality(store)
