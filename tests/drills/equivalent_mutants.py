@@ -92,9 +92,9 @@ EQUIVALENT = {
         "models.xclip.similarity",
         "_both",
         "comparison",
-        "torch.minimum(low, over_frames.amin()) > _SMALLEST",
-        "torch.minimum(low, over_frames.amin()) >= _SMALLEST",
-        "if not (torch.minimum(low, over_frames.amin()) > _SMALLEST and high < torch.inf):",
+        "torch.minimum(low, room.over_frames.amin()) > _SMALLEST",
+        "torch.minimum(low, room.over_frames.amin()) >= _SMALLEST",
+        "if not (torch.minimum(low, room.over_frames.amin()) > _SMALLEST and high < torch.inf):",
     ): "at the very bound of lost digits, either way is right",
     (
         "models.xclip.similarity",

@@ -50,6 +50,7 @@ MODULES = {
     "models.clip4clip": ("headers",),
     "models.clip2video.model": ("clip2video", "starts"),
     "models.xclip.model": ("xclip", "starts"),
+    "models.xclip.rooms": ("xclip_scores",),
     "models.xclip.similarity": ("xclip_scores",),
     "models.adaclip.model": ("adaclip", "training", "starts"),
     "models.adaclip.aggregation": ("adaclip", "encoding"),
