@@ -179,7 +179,7 @@ def test_a_person_chooses_what_is_compacted(place):
     assert (one.kind, one.parts_before, one.parts_after, one.snapshot) == ("embeddings", 6, 2, 2)
     assert {one.kind for one in compact_store(config.store)} == {"corpus", "frames"}
     assert compact_store(config.store) == []
-    with pytest.raises(MissingArtifactError, match="no artifacts"):
+    with pytest.raises(MissingArtifactError, match="no identity in the store"):
         compact_store(config.store, identity="0" * 8)
     with pytest.raises(StoreError, match="hex digits"):
         compact_store(config.store, identity="frames")
