@@ -1,12 +1,12 @@
 """Evaluation of all texts against all videos, beside the bare product of their vectors.
 
-``python -m tests.benchmarks.evaluation [--rows 10000] [--captions 1] [--flat]``. One
-thread each; ours scores the next tile in a second one, so CPU seconds, which a busy machine bends
-less, stand beside those of the clock. Ours goes from two tables to ranks of both directions, the
-five best videos of each text, and metrics with their intervals. The originals' way (CLIP4Clip's compute_metrics, both directions) sorts every row of the
-finished matrix. faiss (a flat index) and mteb give the best of a text alone, faiss of a video too;
-each runs where it is installed. ``--flat`` is for sizes whose matrix does not fit into memory: ours
-alone, and what memory it takes.
+``python -m tests.benchmarks.evaluation [--rows 10000] [--captions 1] [--flat]``. One thread each;
+ours scores the next tile in a second one, so CPU seconds, which a busy machine bends less, stand
+beside those of the clock. Ours goes from two tables to ranks of both directions, the five best
+videos of each text, and metrics with their intervals. The originals' way (CLIP4Clip's
+compute_metrics, both directions) sorts every row of the finished matrix. faiss (a flat index) and
+mteb give the best of a text alone, faiss of a video too; each runs where it is installed.
+``--flat`` is for sizes whose matrix does not fit into memory: ours alone, and what memory it takes.
 """
 
 import argparse
@@ -142,9 +142,7 @@ def main(rows=10_000, width=512, captions=1, flat=False):
     noise = unit_rows(rng, rows, width)
     texts = np.repeat(videos, captions, axis=0)[:rows] + 4.0 * noise
     texts /= np.linalg.norm(texts, axis=1, keepdims=True)
-    print(
-        f"{len(texts):,} texts x {len(videos):,} videos of {width} numbers; {os.cpu_count()} cores"
-    )
+    print(f"{len(texts):,} texts x {len(videos):,} videos of {width} numbers; one thread")
     print(f"{'':<46} {'CPU s':>8} {'x bare':>8} {'clock s':>8} {'x bare':>8}")
     product, _ = seconds_of(lambda: bare(texts, videos))
 
