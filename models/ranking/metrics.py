@@ -188,28 +188,78 @@ def _intervals(
     lower: bool,
     options: MetricOptions,
 ) -> dict[str, tuple[float, float]]:
-    """2.5 and 97.5 percentiles over resamples of the groups."""
-    order = np.argsort(ranks, kind="stable")
-    ordered, owner = ranks[order], labels[order]
-    n_groups = int(labels.max()) + 1
-    within = np.searchsorted(ordered, options.ks, side="right")
+    """2.5 and 97.5 percentiles over resamples of the groups.
+
+    All sums are of whole or half numbers, exact in float64 whatever their order.
+    """
+    sorted_ranks = _SortedRanks.of(ranks, labels, ks=options.ks)
+    n_groups = len(sorted_ranks.sums)
     rng = np.random.default_rng(options.seed)
     samples = []
-    at_once = max(1, _DRAWN_AT_ONCE // len(ranks))
+    at_once = max(1, _DRAWN_AT_ONCE // n_groups)
     for start in range(0, options.bootstrap, at_once):
         size = min(at_once, options.bootstrap - start)
         drawn = rng.integers(0, n_groups, (size, n_groups)) + n_groups * np.arange(size)[:, None]
-        weight = np.bincount(drawn.ravel(), minlength=size * n_groups).reshape(size, n_groups)[
-            :, owner
-        ]
-        reached = np.zeros((size, len(ordered) + 1), np.int64)  # queries of the first so many ranks
-        np.cumsum(weight, axis=1, out=reached[:, 1:])
-        total = reached[:, -1:]
-        halves = np.hstack([(total + 1) // 2, total // 2 + 1])
-        middle = [row[1:].searchsorted(half) for row, half in zip(reached, halves, strict=True)]
-        low, high = ordered[np.array(middle).T]
-        recalls, mean = 100.0 * reached[:, within] / total, weight @ ordered / total[:, 0]
-        samples.append(np.column_stack([recalls, mean, (low + (low if lower else high)) / 2]))
+        weight = np.bincount(drawn.ravel(), minlength=size * n_groups).reshape(size, n_groups)
+        *within, mean, total, before = (weight.astype(np.float64) @ sorted_ranks.sums).T
+        low, high = sorted_ranks.middle(weight, total=total, before=before)
+        recalls = [100.0 * reached / total for reached in within]
+        samples.append(
+            np.column_stack([*recalls, mean / total, (low + (low if lower else high)) / 2])
+        )
     names = [f"R@{k}" for k in options.ks] + ["MnR", "MdR"]
     bounds = np.percentile(np.concatenate(samples), [2.5, 97.5], axis=0)
     return {name: (float(bounds[0, i]), float(bounds[1, i])) for i, name in enumerate(names)}
+
+
+@dataclass(frozen=True)
+class _SortedRanks:
+    """Ranks of N queries in G groups, for resamples that weigh each group.
+
+    The middle of a resample is looked for among the ranks near the middle of all, where all but
+    one resample in ten thousand have it; of that one, among all ranks.
+    """
+
+    ordered: NDArray[np.float64]  # [N]
+    owner: NDArray[np.int64]  # [N] the group of each
+    near: slice
+    sums: NDArray[np.float64]
+    """[G, K + 3]: queries of each group within k, the sum of its ranks, its queries, and those of
+    them before `near`."""
+
+    @classmethod
+    def of(
+        cls, ranks: NDArray[np.float64], labels: NDArray[np.int64], *, ks: Sequence[int]
+    ) -> _SortedRanks:
+        """Ranks [N] and their groups, numbered from 0."""
+        order = np.argsort(ranks, kind="stable")
+        ordered, owner = ranks[order], labels[order]
+        sizes = np.bincount(owner)
+        # four standard deviations of how many queries of a resample stand before the middle
+        apart = 2 + int(2 * np.sqrt(np.square(sizes, dtype=np.float64).sum()))
+        near = slice(max(0, len(ranks) // 2 - apart), len(ranks) // 2 + apart)
+        ends = [*np.searchsorted(ordered, ks, side="right"), len(ranks), near.start]
+        *within, total, before = (np.bincount(owner[:end], minlength=len(sizes)) for end in ends)
+        summed = np.bincount(owner, weights=ordered)
+        sums = np.column_stack([*within, summed, total, before]).astype(np.float64)
+        return cls(ordered, owner, near, sums)
+
+    def middle(
+        self, weight: NDArray[np.int64], *, total: NDArray[np.float64], before: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Lower and upper middle rank [2, R] of resamples with weights [R, G].
+
+        Args:
+            weight: of each group.
+            total: queries of each resample.
+            before: of them before `near`.
+        """
+        reached = before[:, None] + weight[:, self.owner[self.near]].cumsum(axis=1)
+        halves = np.column_stack([(total + 1) // 2, total // 2 + 1])
+        found = np.empty(halves.shape)
+        for row, half in enumerate(halves):
+            if before[row] < half[0] and half[1] <= reached[row, -1]:
+                found[row] = self.ordered[self.near][reached[row].searchsorted(half)]
+            else:
+                found[row] = self.ordered[weight[row, self.owner].cumsum().searchsorted(half)]
+        return found.T

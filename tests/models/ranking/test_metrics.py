@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from reelvec.models.ranking.metrics import (
     MetricOptions,
+    _SortedRanks,
     evaluate_similarity,
     summarize_ranks,
 )
@@ -240,6 +242,22 @@ def test_intervals_are_those_of_each_resample_written_out(lower):
         made["MdR"].append(sample[(len(sample) - 1) // 2] if lower else np.median(sample))
     for name, values in made.items():
         assert found[name] == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
+
+
+@pytest.mark.parametrize("near", [slice(0, 90), slice(44, 46), slice(0, 1), slice(89, 90)])
+def test_a_middle_that_is_not_near_is_looked_for_among_all(near):
+    rng = np.random.default_rng(1)
+    ranks, labels = rng.integers(1, 40, 90).astype(float), rng.permutation(90) % 30
+    ranked = replace(_SortedRanks.of(ranks, labels, ks=(1,)), near=near)
+    weight = np.stack([np.bincount(rng.integers(0, 30, 30), minlength=30) for _ in range(50)])
+    drawn = [np.repeat(ranked.ordered, row[ranked.owner]) for row in weight]
+    low, high = ranked.middle(
+        weight,
+        total=np.array([len(one) for one in drawn], float),
+        before=weight[:, ranked.owner[: near.start]].sum(axis=1).astype(float),
+    )
+    assert low.tolist() == [one[(len(one) - 1) // 2] for one in drawn]
+    assert high.tolist() == [one[len(one) // 2] for one in drawn]
 
 
 def test_bootstrap_resamples_a_video_with_all_its_captions():
