@@ -78,7 +78,7 @@ def stopping_on_signals() -> Iterator[None]:
     before_told = signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
     for number in heeded:
         signal.signal(number, _stop)
-    watch = threading.Thread(target=_watch, args=(told,), name="reelvec-signals", daemon=True)
+    watch = threading.Thread(target=_watch, args=(told, tell), name="reelvec-signals", daemon=True)
     watch.start()
     try:
         yield
@@ -121,9 +121,13 @@ def _leave_to_watch(_: int, __: FrameType | None) -> None:
     return
 
 
-def _watch(told: socket.socket) -> None:
-    """Runs also while the main thread is in a native call, where no Python handler is called."""
-    with told:
+def _watch(told: socket.socket, tell: socket.socket) -> None:
+    """Runs also while the main thread is in a native call, where no Python handler is called.
+
+    `tell` is held as long as this runs: closed, it would say that the command has ended, while
+    `Stopped` is still on its way to who writes the last words.
+    """
+    with told, tell:
         number = _next_signal(told)
         if not number:
             return

@@ -5,7 +5,6 @@ Nothing is written: what was found waits in memory for the row that is about the
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import threading
 from collections.abc import Iterator, Sequence
@@ -55,11 +54,17 @@ class ProbesAhead:
         return dataclasses.replace(video, **{name: getattr(found, name) for name in names})
 
     def _probe(self) -> None:
-        with contextlib.suppress(ReelvecError, OSError):  # ingest meets it too, and says it
+        try:
             videos = FolderReader(self._folder).read().videos
             for found in probe_files(self._until_asked(videos), limits=self._limits):
                 if found.status == Status.OK:
                     self._found[found.path] = found
+        except (ReelvecError, OSError):
+            pass  # ingest meets it too, and says it
+        except BaseException as error:
+            if isinstance(error, Exception):
+                raise
+            # else a signal's, which ends the command: the main thread says so
 
     def _until_asked(self, videos: Sequence[Video]) -> Iterator[Video]:
         for video in videos:

@@ -185,3 +185,30 @@ sys.exit(130)
     child.send_signal(signal.SIGINT)
     assert child.wait(timeout=60) == 130
     child.stdout.close()
+
+
+LAST_WORDS = """
+import os, signal, time
+from reelvec.flows.console.stopping import Stopped, stopping_on_signals
+
+try:
+    with stopping_on_signals():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+except Stopped:
+    time.sleep(1)  # who writes them may be slow
+    print("the last words")
+"""
+
+
+def test_who_writes_the_last_words_has_the_time_to():
+    done = subprocess.run(
+        [sys.executable, "-c", LAST_WORDS],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        preexec_fn=heeding_ctrl_c,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "the last words\n", "")

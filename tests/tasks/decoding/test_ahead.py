@@ -1,6 +1,7 @@
 """What is probed ahead is what ingest would find, of the same file, under the same limits."""
 
 import dataclasses
+import threading
 
 import pytest
 
@@ -66,3 +67,21 @@ def test_a_store_that_is_there_knows_its_videos(folder, tmp_path, monkeypatch):
     assert found_ahead(row(folder), limits=LIMITS) is None
     begin_decoding(str(folder), store=str(tmp_path / "new"), rehash=False)
     assert begun[3:] == ["imports", "probes"]
+
+
+class Signalled(BaseException):
+    """What a signal raises in threads at work."""
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(Signalled, []), (OSError, []), (ValueError, [ValueError])]
+)
+def test_a_signal_ends_it_without_a_word_and_a_defect_is_told(folder, monkeypatch, error, told):
+    def fails(videos, *, limits):
+        raise error
+
+    heard = []
+    monkeypatch.setattr(module, "probe_files", fails)
+    monkeypatch.setattr(threading, "excepthook", lambda said: heard.append(said.exc_type))
+    ProbesAhead(str(folder), limits=LIMITS)._thread.join(60)
+    assert heard == told
