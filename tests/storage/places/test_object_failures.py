@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,13 +22,6 @@ from tests.support import s3_server
 from tests.support.s3_proxy import DROP, LOSE, STALL, Trouble, s3_proxy
 
 PIECE = 5 << 20  # the least a server takes
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with s3_server.s3_server() as url:
-        s3_server.make_bucket(url)
-        yield url
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,13 +31,6 @@ from tests.support.s3_proxy import CUT, DROP, LOSE, Trouble, s3_proxy
 
 DATA = random.Random(0).randbytes(400_000)
 REFUSALS = ["403 AccessDenied", "400 InvalidRequest", "200 <html>"]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with s3_server.s3_server() as url:
-        s3_server.make_bucket(url)
-        yield url
 
 
 @pytest.fixture
