@@ -128,7 +128,7 @@ def embed(
 
         check_folder(videos)
     from reelvec.configs.loader import validate
-    from reelvec.tasks.decoding.ahead import begin_decoding
+    from reelvec.tasks.decoding.probes_ahead import begin_decoding
     from reelvec.tasks.weights.choice import choose_several, keep_choices
 
     place = store or default_store()

@@ -33,9 +33,9 @@ from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.changes import caption_changes, video_changes
 from reelvec.tasks.corpus.forgotten import without_forgotten
 from reelvec.tasks.corpus.listed_columns import ListedColumns
-from reelvec.tasks.decoding.ahead import found_ahead
 from reelvec.tasks.decoding.files import probe_files
 from reelvec.tasks.decoding.places import decoder_place
+from reelvec.tasks.decoding.probes_ahead import found_ahead
 from reelvec.tasks.shards import (
     PartContents,
     Shard,

@@ -7,9 +7,9 @@ import pytest
 
 from reelvec.configs.decoding import FileLimits
 from reelvec.storage.corpora.own.folder import FolderReader
-from reelvec.tasks.decoding import ahead as module
-from reelvec.tasks.decoding.ahead import ProbesAhead, begin_decoding, found_ahead
+from reelvec.tasks.decoding import probes_ahead as module
 from reelvec.tasks.decoding.files import probe_files
+from reelvec.tasks.decoding.probes_ahead import ProbesAhead, begin_decoding, found_ahead
 from tests.support import media
 
 LIMITS = FileLimits()
