@@ -4,7 +4,7 @@ Each is asked for the frames on screen at 0 s, 1 s, 2 s, … (`one_a_second`), o
 first to the last (`evenly`); how many there are is for it to find out. One thread each.
 """
 
-import importlib.util
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,8 +26,12 @@ class Way:
 
     @property
     def here(self):
-        """Its library is installed."""
-        return importlib.util.find_spec(self.module.partition(".")[0]) is not None
+        """Its library is installed, and loads: torchcodec's wants FFmpeg's own libraries."""
+        try:
+            importlib.import_module(self.module)
+        except (ImportError, OSError, RuntimeError):
+            return False
+        return True
 
 
 def evenly_of(total):
