@@ -13,8 +13,10 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from reelvec.storage.arrow_values import column_of, texts_of
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.commits.ledgers import iter_ledger
 from reelvec.storage.commits.merging import Entry
@@ -24,7 +26,7 @@ from reelvec.storage.tables import iter_tables
 from reelvec.tasks.corpus.clips import ClipOutcomes, are_quarantined, clip_outcomes, iter_clips
 from reelvec.tasks.corpus.video_columns import taken, video_columns
 from reelvec.tasks.digests import Digests, DigestSet, digests
-from reelvec.tasks.embedding.rows import CaptionRow, VideoRow, caption_signature, video_signature
+from reelvec.tasks.embedding.rows import CaptionRow, VideoRow, caption_signature_of, video_signature
 
 __all__ = ["Differences", "caption_differences", "embedded_clips", "video_differences"]
 
@@ -38,6 +40,7 @@ _UNASKED = ("", -1)
 _ROWS = 16_384  # compared at once
 _VIDEOS = ("video_id", "content_hash", "split", "status", "reason", "message")
 _CAPTIONS = tuple(CAPTION_SCHEMA.names)
+_BETWEEN = texts_of(["\0"]).cast(pa.large_binary())[0]
 
 
 @dataclass(frozen=True)
@@ -232,14 +235,33 @@ def _captions(corpus: Snapshot | None) -> Iterator[Planned]:
         splits = piece.column("split").to_pylist()
         codes.append(np.array([names.setdefault(s, len(names)) for s in splits], np.int32))
     videos, code_of = DigestSet(ids), np.concatenate([*codes, np.array([-1], np.int32)])
-    names_of = [*names, ""]  # the code -1, of a caption without its video
+    names_of = texts_of([*names, ""])  # the code -1, of a caption without its video
     for piece in iter_tables(corpus, "captions", columns=_CAPTIONS, batch_rows=_ROWS):
-        columns = [piece.column(name).to_pylist() for name in _CAPTIONS]
-        splits = [names_of[code] for code in code_of[videos.find(digests(columns[1]))].tolist()]
-        caption_ids, video_ids, captions, subsets = columns
-        rows = list(zip(caption_ids, video_ids, splits, subsets, captions, strict=True))
-        yield list(map(_caption_text, rows)), rows.__getitem__
+        places = videos.find(digests(piece.column("video_id").to_pylist()))
+        batch = _Captions(piece, names_of.take(column_of(code_of[places] % len(names_of))))
+        yield batch.texts(), batch.row
 
 
-def _caption_text(row: tuple[str, ...]) -> str:
-    return f"{row[0]}\0{caption_signature(*row[1:])}"
+@dataclass(frozen=True, slots=True)
+class _Captions:
+    """Captions of a corpus: of each a text is made, and a row if due."""
+
+    piece: pa.Table
+    splits: pa.Array
+
+    def texts(self) -> list[str]:
+        """Key and `caption_signature` of each; joined as columns, since there are many."""
+        fields = ("video_id", "split", "subset", "text")
+        columns = [self._column(name).cast(pa.large_binary()) for name in fields]
+        joined = pc.binary_join_element_wise(*columns, _BETWEEN).to_pylist()
+        signatures = map(caption_signature_of, joined)
+        keys = self._column("caption_id").to_pylist()
+        return list(map("\0".join, zip(keys, signatures, strict=True)))
+
+    def row(self, number: int) -> tuple[Any, ...]:
+        """Of the one that is `number`."""
+        names = ("caption_id", "video_id", "split", "subset", "text")
+        return tuple(self._column(name)[number].as_py() for name in names)
+
+    def _column(self, name: str) -> Any:
+        return self.splits if name == "split" else self.piece.column(name)

@@ -148,6 +148,33 @@ def test_digest_sets_are_sets(here, wanted, cut):
         assert at == -1 if text not in here else here[at] == text
 
 
+@settings(deadline=None)
+@given(st.lists(st.text(max_size=2), unique=True), st.data())
+def test_one_set_asked_again_and_again_in_whatever_order(here, data):
+    """Pieces of what it holds, each text once or more, and now and then something else."""
+    found = DigestSet([digests(here)])
+    for _ in range(3):
+        start = data.draw(st.integers(0, len(here)))
+        piece = here[start : start + data.draw(st.integers(0, 5))]
+        times = data.draw(st.integers(1, 3))
+        wanted = [text for text in piece for _ in range(times)]
+        wanted += data.draw(st.lists(st.text(max_size=2), max_size=2))
+        naive = [here.index(text) if text in here else -1 for text in wanted]
+        assert found.find(digests(wanted)).tolist() == naive
+
+
+def test_what_is_asked_for_in_its_order_is_not_searched_for():
+    """The videos of three captions each, in batches that cut a video's captions in two."""
+    here = digests(map(str, range(100)))
+    found = DigestSet([here[:30], here[30:]])
+    wanted = np.repeat(np.arange(100), 3)
+    for start in range(0, len(wanted), 16):
+        some = wanted[start : start + 16]
+        assert found.find(here[some]).tolist() == some.tolist()
+    assert "_by_first_half" not in vars(found)
+    assert found.find(digests(["no such text"])).tolist() == [-1]
+
+
 def test_digests_that_share_their_first_half_are_told_apart():
     here = np.array([[7, 1], [7, 2], [7, 3], [9, 1]], np.uint64)
     wanted = np.array([[7, 3], [7, 9], [9, 1], [9, 2], [6, 1]], np.uint64)
