@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from reelvec.storage.corpora.folders import VIDEO_EXTENSIONS, Folder, read_folder
+from reelvec.storage.corpora.second_reader import SecondReader
 from reelvec.storage.errors import CorpusError
-from reelvec.storage.file_marks import NO_FILE, FileMark
 
 __all__ = [
-    "VIDEO_EXTENSIONS",
     "Discovered",
-    "FilesOf",
     "VideoFiles",
     "is_there",
     "stem_of",
@@ -25,16 +23,6 @@ __all__ = [
 ]
 
 _NOTES_SHOWN = 5
-
-# fmt: off
-VIDEO_EXTENSIONS = frozenset((
-    ".3gp", ".asf", ".avi", ".divx", ".flv", ".gif", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov",
-    ".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".ogm", ".ogv", ".rm", ".rmvb", ".ts", ".vob",
-    ".webm", ".wmv", ".y4m",
-))
-# fmt: on
-"""A file with such a name is taken for a video, whatever it holds: what is none is quarantined
-by name later, never passed over in silence."""
 
 
 def is_there(path: str) -> bool:
@@ -53,17 +41,6 @@ class Discovered:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FilesOf:
-    """Files with a video's name that are in one folder, in the order of the file system."""
-
-    prefix: str
-    """The folder's path below the first one, with a slash at its end; "": the first one."""
-    names: list[str]
-    marks: array[int]
-    """What `FileMark` holds of each, one after another; none where nobody looks."""
-
-
 def video_files(folder: Path) -> Discovered:
     """Files below ``folder`` with a video's extension; see `walked`.
 
@@ -72,12 +49,14 @@ def video_files(folder: Path) -> Discovered:
     """
     notes: list[str] = []
     found = walked(folder, looks=False, notes=notes)
-    paths = [some.prefix + name for some in found for name in some.names]
+    paths = [prefix + name for prefix, here in found for name in here.names]
     return Discovered(tuple(sorted(paths)), tuple(notes))
 
 
-def walked(folder: Path, *, looks: bool, notes: list[str]) -> Iterator[FilesOf]:
-    """Files below ``folder`` with a video's extension, one folder after another.
+def walked(folder: Path, *, looks: bool, notes: list[str]) -> Iterator[tuple[str, Folder]]:
+    """Folders below ``folder``, with their files that have a video's extension.
+
+    Each with its path below the first one and a slash at the end, "" of the first one.
 
     Linked folders are followed once; names that begin with "." are skipped (``._x.mp4`` is what
     macOS leaves beside ``x.mp4``). Names that are not UTF-8 come with surrogate escapes. A folder
@@ -100,71 +79,25 @@ def walked(folder: Path, *, looks: bool, notes: list[str]) -> Iterator[FilesOf]:
     unread: list[str] = []
     seen: set[tuple[int, int]] = set()
     pending = [("", folder)]
-    while pending:
-        prefix, here = pending.pop()
-        try:
-            found = _in_folder(here, prefix=prefix, looks=looks, seen=seen)
-        except OSError as error:
-            words = f"{here}: the folder cannot be read ({error.strerror}); make it readable"
-            if not prefix:
-                raise CorpusError(words, path=str(here)) from error
-            unread.append(f"{words}, or leave it: what it holds is not listed")
-            continue
-        if found is not None:  # else a link to a folder above or beside
-            folders, files = found
-            pending += [(f"{prefix}{name}/", here / name) for name in sorted(folders)]
-            yield files
+    with SecondReader() as second:
+        while pending:
+            prefix, here = pending.pop()
+            second.ask(pending)
+            try:
+                found = second.answer(here) or read_folder(here, looks=looks, seen=seen)
+            except OSError as error:
+                words = f"{here}: the folder cannot be read ({error.strerror}); make it readable"
+                if not prefix:
+                    raise CorpusError(words, path=str(here)) from error
+                unread.append(f"{words}, or leave it: what it holds is not listed")
+                continue
+            if found.identity in seen:
+                continue  # a link to a folder above or beside
+            seen.add(found.identity)
+            second.count(len(found.marks))
+            pending += [(f"{prefix}{name}/", here / name) for name in sorted(found.folders)]
+            yield prefix, found
     notes += _few(unread)
-
-
-def _in_folder(
-    here: Path, *, prefix: str, looks: bool, seen: set[tuple[int, int]]
-) -> tuple[list[str], FilesOf] | None:
-    """Names of the folders in a folder, and its files; None: it was ``seen`` already.
-
-    It is opened, so that what is in it is asked for by name alone, which costs less than a path.
-    """
-    descriptor = os.open(here, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        status = os.fstat(descriptor)
-        if (status.st_dev, status.st_ino) in seen:
-            return None
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(descriptor) as found:
-            return _sorted_out(found, prefix=prefix, looks=looks)
-    finally:
-        os.close(descriptor)
-
-
-def _sorted_out(
-    found: Iterable[os.DirEntry[str]], *, prefix: str, looks: bool
-) -> tuple[list[str], FilesOf]:
-    """A loop without a call more than it needs: a million files come by here every night."""
-    folders: list[str] = []
-    files = FilesOf(prefix, [], array("q"))
-    for entry in found:
-        name = entry.name
-        if name[0] == ".":
-            continue
-        try:
-            is_folder = entry.is_dir()
-        except OSError:  # a link to itself, or through a folder that may not be entered
-            is_folder = False
-        if is_folder:
-            folders.append(name)
-        elif name[name.rfind(".") :].lower() in VIDEO_EXTENSIONS:  # as `stem_of` would cut it
-            files.names.append(name)
-            if looks:
-                files.marks.extend(_seen(entry))
-    return folders, files
-
-
-def _seen(entry: os.DirEntry[str]) -> tuple[int, int, int, int]:
-    """As `FileMark.at` sees it."""
-    try:
-        return FileMark.numbers(entry.stat())
-    except OSError:
-        return NO_FILE
 
 
 def _few(notes: list[str]) -> tuple[str, ...]:

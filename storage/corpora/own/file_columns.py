@@ -56,10 +56,10 @@ def file_columns(folder: Path, *, above: str, notes: list[str]) -> pa.Table | No
     paths: list[str] = []
     marks = array("q")
     try:
-        for some in walked(folder, looks=True, notes=notes):
-            ids += map(some.prefix.__add__, _ids_in_folder(some.names))
-            paths += map(some.prefix.__add__, some.names)
-            marks += some.marks
+        for prefix, here in walked(folder, looks=True, notes=notes):
+            ids += map(prefix.__add__, _ids_in_folder(here.names))
+            paths += map(prefix.__add__, here.names)
+            marks += here.marks
             if len(ids) >= _ROWS:
                 pieces.append(columns_of(ids, paths, marks))
                 ids, paths, marks = [], [], array("q")

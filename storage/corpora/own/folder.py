@@ -10,7 +10,7 @@ from typing import Any
 from reelvec.storage.arrow_values import texts_of
 from reelvec.storage.corpora.annotations import Place, refused
 from reelvec.storage.corpora.contract import CorpusListing
-from reelvec.storage.corpora.discovery import VIDEO_EXTENSIONS
+from reelvec.storage.corpora.folders import VIDEO_EXTENSIONS
 from reelvec.storage.corpora.listing import ListingBuilder, caption_fault, unnameable
 from reelvec.storage.corpora.own.caption_files import nearest_column, read_caption_file
 from reelvec.storage.corpora.own.file_columns import ids_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reelvec.configs.schema import BenchmarkCorpus, FolderCorpus
-from reelvec.storage.corpora import discovery, open_corpus
+from reelvec.storage.corpora import folders, open_corpus
 from reelvec.storage.corpora.check import check_corpus
 from reelvec.storage.corpora.discovery import video_files, walked
 from reelvec.storage.errors import CorpusError
@@ -44,7 +44,7 @@ def forbid(monkeypatch, *names):
             raise PermissionError(13, "Permission denied", str(path))
         return opened(path, flags)
 
-    monkeypatch.setattr(discovery.os, "open", forbidden)
+    monkeypatch.setattr(folders.os, "open", forbidden)
 
 
 def test_links_to_themselves_and_pipes_are_rows_if_they_have_a_videos_name(folder):
@@ -57,9 +57,9 @@ def test_a_walk_sees_of_each_file_what_its_path_shows(folder):
     (folder / "sub.mp4" / "b.mkv").write_bytes(b"some bytes")
     (folder / "link.mp4").symlink_to(folder / "sub.mp4" / "b.mkv")
     seen = {}
-    for some in walked(folder, looks=True, notes=[]):
-        marks = zip(*[iter(some.marks)] * len(MARK_FIELDS), strict=True)
-        seen |= dict(zip((some.prefix + name for name in some.names), marks, strict=True))
+    for prefix, here in walked(folder, looks=True, notes=[]):
+        marks = zip(*[iter(here.marks)] * len(MARK_FIELDS), strict=True)
+        seen |= dict(zip((prefix + name for name in here.names), marks, strict=True))
     assert sorted(seen) == sorted([*LISTED, "link.mp4"])
     assert seen == {path: astuple(FileMark.at(str(folder / path))) for path in seen}
     assert seen["link.mp4"] == seen["sub.mp4/b.mkv"] != seen["pipe.mp4"]

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from reelvec.configs.schema import FolderCorpus
 from reelvec.storage.corpora import open_corpus
-from reelvec.storage.corpora.discovery import VIDEO_EXTENSIONS
+from reelvec.storage.corpora.folders import VIDEO_EXTENSIONS
 from reelvec.storage.corpora.own.file_columns import ids_of
 from reelvec.storage.corpora.own.splits import split_by_hash, split_name
 from reelvec.storage.errors import CorpusError

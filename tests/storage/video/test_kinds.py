@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reelvec.configs.decoding import FrameOptions
-from reelvec.storage.corpora.discovery import VIDEO_EXTENSIONS
+from reelvec.storage.corpora.folders import VIDEO_EXTENSIONS
 from reelvec.storage.errors import VideoError
 from reelvec.storage.video.contract import FrameSink, Reading
 from reelvec.storage.video.decoders import READERS
