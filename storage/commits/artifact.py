@@ -240,18 +240,20 @@ class Artifact:
         )
         return publish_change(self, change, note=note)
 
-    def orphan_receipts(self, *, verify: bool = True, begins: str = "") -> list[Receipt]:
+    def orphan_receipts(
+        self, *, verify: bool = True, shards: Collection[str] | None = None
+    ) -> list[Receipt]:
         """Receipts no snapshot has settled yet, whose parts are whole: `publish(add=…)` adopts.
 
         Those that are damaged, or whose part is, are left out: their inputs are done again.
 
         Args:
             verify: read the parts.
-            begins: only those whose names begin so.
+            shards: only those of these, as ``{table}-{shard}``; others are not read.
         """
         if not self.reads_only:
             self.root.begin_writing()  # gc leaves what is found from here on
-        orphans = find_orphans(self, verify=verify, begins=begins)
+        orphans = find_orphans(self, verify=verify, shards=shards)
         if not self.reads_only:  # who wrote them may have been killed before names were durable
             self.root.sync(*(f"{self.folder}/{receipt.path}" for receipt in orphans))
         return orphans

@@ -97,9 +97,7 @@ class CaptionedVideos:
             NeedsRecordsError: two rows do not say the same of a video, or a name may mean a file.
         """
         self._files.check_spellings()
-        named = self._videos.table()
-        whole = pa.concat_tables([named, self._not_named(named)])
-        whole = whole.take(pc.sort_indices(whole.column("video_id"))).combine_chunks()
+        whole = _by_id(self._all())
         table = self._with_marks(whole)
         if self.has_splits:
             split = whole.column("split")
@@ -140,6 +138,11 @@ class CaptionedVideos:
                 "subset": texts_of([subsets[row] for row in of_rows.tolist()]),
             }
             self.captions.extend(pa.table(columns))
+
+    def _all(self) -> dict[str, pa.ChunkedArray]:
+        named = self._videos.table()
+        whole = pa.concat_tables([named, self._not_named(named)])
+        return dict(zip(whole.column_names, whole.columns, strict=True))
 
     def _not_named(self, named: pa.Table) -> pa.Table:
         """The files that no row names; by their whole path where a row calls another file so."""
@@ -198,3 +201,11 @@ class CaptionedVideos:
         if name in self._table.column_names:
             return self._table.column(name).combine_chunks().take(rows)
         return texts_of([getattr(Video("", ""), name)] * len(rows))
+
+
+def _by_id(columns: dict[str, pa.ChunkedArray]) -> pa.Table:
+    """The rows in the order of their ids; taken out, so that not all is in memory twice."""
+    order, found = pc.sort_indices(columns["video_id"]), {}
+    for name in list(columns):
+        found[name] = columns.pop(name).combine_chunks().take(order)
+    return pa.table(found)

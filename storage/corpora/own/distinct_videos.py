@@ -54,13 +54,14 @@ class DistinctVideos:
         return _table(ids, paths, places, blank, np.full((2, len(ids)), NONE))
 
     def table(self) -> pa.Table:
-        """Each video once, in no order.
+        """Each video once, in no order; they are given away.
 
         Raises:
             NeedsRecordsError: rows do not say the same of one, but that some leave out its split.
         """
         none = self.of_files(texts_of([]), texts_of([]), np.empty(0, np.int64))
         whole = pa.concat_tables([none, *self._pieces])
+        self._pieces = []
         if pc.count_distinct(whole.column("video_id")).as_py() == whole.num_rows:
             return whole
         whole = _distinct(whole)

@@ -1,11 +1,13 @@
 """How often a store of many parts is asked: a publication and a shard ask for what is theirs."""
 
 import gc
+import threading
 import time
 import weakref
 
 import pytest
 
+from reelvec.storage.at_once import at_once
 from reelvec.storage.commits import ledgers
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.frames.reader import parts_with
@@ -14,7 +16,7 @@ from reelvec.storage.records import Outcome
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.corpus.clips import ClipOutcomes, clip_outcomes
 from reelvec.tasks.embedding.reading import frames_of_clips
-from reelvec.tasks.shards import PartContents, Shard, run_shard
+from reelvec.tasks.shards import PartContents, Shard, run_shard, split_finished
 from tests.support.counting_root import counted_calls
 from tests.support.hasty_root import HastyRoot
 
@@ -153,3 +155,77 @@ def test_a_shard_that_is_there_is_not_done_again(stores):
     shard = Shard("frames", "once", (1,))
     first = run_one(artifact, shard)
     assert run_one(opened(stores[60]), shard).part == first.part
+
+
+def left_behind(folder, *, shards):
+    """An artifact with a part of each shard that nobody has published."""
+    artifact = Artifact.open(HastyRoot(folder), kind="frames", identity={"of": "a test"})
+    for number in range(shards):
+        write_part(artifact, [f"{number}a", f"{number}b"], shard=f"s{number}")
+    return opened(folder)
+
+
+def test_a_plan_reads_what_was_left_of_its_own_shards_and_no_more(monkeypatch, tmp_path):
+    calls = {}
+    for number in (5, 50):
+        artifact = left_behind(tmp_path / str(number), shards=number)
+        shards = [Shard("frames", name, (1,)) for name in ("s1", "s3", "s77")]
+        with counted_calls(monkeypatch) as counted:
+            adopted, todo = split_finished(artifact, shards)
+        assert [one.shard for one in adopted] == ["s1", "s3"]
+        assert [one.name for one in todo] == ["s77"]
+        calls[number] = counted.total()
+        read = [path for verb, path in counted if verb == "read" and "/receipts/" in path]
+        assert len(read) == 2
+    assert calls[5] == calls[50]
+
+
+class FarRoot(LocalRoot):
+    """Answers a receipt once so many are asked for, as a store does that is far away."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.copies_limit, self.waiting = 1, None
+
+    def read(self, path):
+        if self.waiting is not None and "/receipts/" in path:
+            self.waiting.wait(timeout=20)
+        return super().read(path)
+
+
+@pytest.mark.parametrize("ask", ["orphans", "keys", "clips"])
+def test_receipts_of_a_far_store_are_read_some_at_once_and_in_their_order(
+    monkeypatch, tmp_path, ask
+):
+    monkeypatch.setattr(ledgers, "_KEPT_ROWS", 0)
+    left = left_behind(tmp_path, shards=8).orphan_receipts()
+    if ask != "orphans":
+        opened(tmp_path).publish(add=left)
+    root = FarRoot(tmp_path)
+    root.waiting = threading.Barrier(4)  # two times four of eight
+    artifact = Artifact.open(root, kind="frames", identity={"of": "a test"})
+    if ask == "orphans":
+        assert artifact.orphan_receipts() == left
+    elif ask == "keys":
+        entries = artifact.latest().entries
+        assert artifact.keys.holding(entries, ["3a", "6b"]) == [entries[3], entries[6]]
+    else:
+        known = ClipOutcomes(artifact.latest())
+        assert known.places(["0a", "7b", "nobody"]).tolist() == [0, 7, -1]
+
+
+def test_what_is_asked_at_once_waits_in_bounded_numbers_and_fails_in_its_place(tmp_path):
+    asked = []
+
+    def ask(number):
+        asked.append(number)
+        if number == 40:
+            raise ValueError("the fortieth")
+        return number
+
+    answers = at_once(FarRoot(tmp_path), ask, iter(range(1000)))
+    assert [next(answers) for _ in range(40)] == list(range(40))
+    with pytest.raises(ValueError, match="fortieth"):
+        next(answers)
+    assert len(asked) <= 40 + 1 + 32
+    assert list(at_once(LocalRoot(tmp_path), str, range(3))) == ["0", "1", "2"]
