@@ -260,9 +260,11 @@ class Artifact:
 
     def receipt(self, path: str) -> Receipt:
         """The receipt at `path` below the artifact's folder (cached: receipts are immutable)."""
-        if path not in self._receipts:
-            self.keep(read_receipt(self.root, self.folder, path), path=path)
-        return self._receipts[path]
+        receipt = self._receipts.get(path)
+        if receipt is None:
+            receipt = read_receipt(self.root, self.folder, path)
+            self.keep(receipt, path=path)
+        return receipt
 
     def keep(self, receipt: Receipt, *, path: str | None = None) -> None:
         """Have a receipt at hand, as its writer gave it, or as it was read at `path`."""
