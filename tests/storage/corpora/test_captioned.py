@@ -181,3 +181,19 @@ def test_objects_of_a_bucket_are_columns_too(tmp_path):
     assert reasons == {"a": "", "d/b": "", "empty": "empty", "gone": "missing"}
     vars(reader._folder)["_marks"] = marks | {"d//b.mkv": FileMark(9, 1)}
     assert reader._as_columns() is None, "a key that a path would be another one for"
+
+
+def test_values_of_other_types_are_left_out_in_the_same_words(tmp_path):
+    rows = [
+        {"video_id": ["a"], "caption": "x"},
+        {"video_id": 7, "caption": ["one", "", 5, "two"], "subset": 3},
+        {"video_id": None, "path": "b.MP4", "caption": None, "start": True},
+        {"video_id": True, "path": [], "caption": "x"},
+        {"video_id": "d/c", "caption": {"text": "x"}, "start": "0", "end": 2.5, "split": 4},
+        {"video_id": "a", "caption": "last", "subset": {}},
+    ]
+    reader = reader_of(tmp_path, rows, "jsonl")
+    fast = reader._as_columns()
+    agree(fast, reader._as_records())
+    assert [caption.text for caption in fast.captions] == ["one", "two"]
+    assert "left out: 7" in fast.problems[0]
