@@ -92,10 +92,8 @@ class Artifact:
             identity = artifact.identity
         except MissingArtifactError:
             have = ", ".join(root.list(kind)) or "none"
-            raise MissingArtifactError(
-                f"no {kind} artifact {fingerprint} in {root.uri} (there: {have})",
-                path=artifact.folder,
-            ) from None
+            said = f"no {kind} artifact {fingerprint} in {root.uri} (there: {have})"
+            raise MissingArtifactError(said, path=artifact.folder) from None
         if layout.fingerprint(identity) != fingerprint:
             raise IdentityError(
                 f"{path} holds {identity}, whose fingerprint is not its folder's name; "

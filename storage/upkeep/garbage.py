@@ -243,10 +243,8 @@ def _unreachable(
     groups |= {layer: [layer] for layer in layers}
     unused = [group for group in groups.values() if not any(file in reachable for file in group)]
     files: list[str] = []
-    for was_published, seconds in (
-        (True, options.superseded_for),
-        (False, options.min_age_seconds),
-    ):
+    ages = ((True, options.superseded_for), (False, options.min_age_seconds))
+    for was_published, seconds in ages:
         some = [g for g in unused if any(file in superseded for file in g) == was_published]
         paths = [f"{folder}/{file}" for group in some for file in group]
         older = set(_older(root, paths, seconds=seconds))
