@@ -11,13 +11,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["column_of", "floats_of", "numbers_of", "texts_of"]
+__all__ = ["column_of", "floats_of", "mask_of", "numbers_of", "text_scalar", "texts_of"]
 
 
-def column_of(numbers: NDArray[np.int64]) -> pa.Int64Array:
-    """Numbers, int64 [N], as a column without nulls."""
-    whole = np.ascontiguousarray(numbers, np.int64)
-    return pa.Array.from_buffers(pa.int64(), len(whole), [None, pa.py_buffer(whole)])
+def column_of(numbers: NDArray[np.int64] | NDArray[np.float64]) -> pa.Array:
+    """Numbers [N] as a column without nulls: of float64, or else of int64."""
+    kind = np.float64 if numbers.dtype == np.float64 else np.int64
+    whole = np.ascontiguousarray(numbers, kind)
+    arrow = pa.float64() if kind is np.float64 else pa.int64()
+    return pa.Array.from_buffers(arrow, len(whole), [None, pa.py_buffer(whole)])
+
+
+def mask_of(chosen: NDArray[np.bool_]) -> pa.BooleanArray:
+    """Truth values [N] as a column."""
+    return column_of(chosen.astype(np.int64)).cast(pa.bool_())
 
 
 def texts_of(texts: Sequence[str]) -> pa.LargeStringArray:
@@ -46,3 +53,8 @@ def floats_of(column: pa.ChunkedArray) -> NDArray[np.float64]:
         known = np.flatnonzero(numbers_of(column.is_valid().cast(pa.int64())))
         floats[known] = np.concatenate([*map(np.from_dlpack, column.drop_null().chunks)])
     return floats
+
+
+def text_scalar(text: str) -> pa.Scalar:
+    """A text to be compared with those of `texts_of`."""
+    return texts_of([text])[0]

@@ -133,7 +133,8 @@ def split_finished(
     """Receipts an interrupted run left for these shards (verified), and the shards still to do."""
     left: dict[tuple[str, str], Receipt] = {}
     if shards:
-        for receipt in artifact.orphan_receipts(verify=True):
+        names = {f"{shard.table}-{shard.name}" for shard in shards}
+        for receipt in artifact.orphan_receipts(shards=names):
             left.setdefault((receipt.table, receipt.shard), receipt)
     adopted = [left[s.table, s.name] for s in shards if (s.table, s.name) in left]
     todo = [s for s in shards if (s.table, s.name) not in left]
@@ -148,17 +149,17 @@ def run_shard(
     write: Callable[[Path], PartContents],
 ) -> Receipt:
     """Write one part and its receipt: look for a committed output first, since engines re-run."""
-    begins = f"{shard.table}-{shard.name}"
+    begun_as = f"{shard.table}-{shard.name}"
     begun = _begun(artifact.root.uri, artifact.folder)
-    if begun.has(begins, artifact=artifact):
-        for finished in artifact.orphan_receipts(begins=f"{begins}-"):
+    if begun.has(begun_as, artifact=artifact):
+        for finished in artifact.orphan_receipts(shards={begun_as}):
             return finished
     with artifact.new_part(table=shard.table, shard=shard.name, suffix=suffix) as part:
         contents = write(part.path)
         receipt = part.commit(
             rows=contents.rows, schema=contents.schema, outcomes=contents.outcomes
         )
-    begun.add(begins)
+    begun.add(begun_as)
     return receipt
 
 

@@ -1,6 +1,7 @@
 """The benchmarks that use one another's parts still run; their numbers are no matter here."""
 
 import importlib.util
+import os
 
 import numpy as np
 import pytest
@@ -15,10 +16,12 @@ from tests.benchmarks import (
     commits,
     end_to_end,
     extraction,
+    growth,
     heads,
     training,
     whole_run,
 )
+from tests.benchmarks._processes import found_apart
 from tests.benchmarks._trees import Cost
 from tests.support import media
 
@@ -116,3 +119,21 @@ def test_a_rival_that_does_not_load_says_why_and_the_others_have_rows(capsys):
     assert rows[1] == ["ours", "first", "run", "3.0", "4.0", "100"]
     assert rows[2] == ["theirs", "first", "run", "2.0", "8.0", "50", "1.50", "0.50"]
     assert rows[3][-1] == "1.0000"
+
+
+def test_a_benchmark_whose_process_dies_says_so():
+    assert found_apart(divmod, 7, 2) == (3, 1)
+    with pytest.raises(SystemExit, match=r"_exit\(3,\): its process ended with code 3"):
+        found_apart(os._exit, 3)
+
+
+def test_growth_finds_nothing_to_do_in_what_it_generates(tmp_path):
+    growth.generate_listed(tmp_path, videos=600)
+    growth.generate_captioned(tmp_path, videos=600)
+    session = growth.session_of(tmp_path)
+    for step in (growth.nothing_to_ingest, growth.nothing_to_ingest_with_captions):
+        step(session)
+    with (tmp_path / "captions.csv").open("a") as file:
+        file.write("00000/000000007,one more\n")
+    with pytest.raises(AssertionError):
+        growth.nothing_to_ingest_with_captions(session)

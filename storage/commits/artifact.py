@@ -92,10 +92,8 @@ class Artifact:
             identity = artifact.identity
         except MissingArtifactError:
             have = ", ".join(root.list(kind)) or "none"
-            raise MissingArtifactError(
-                f"no {kind} artifact {fingerprint} in {root.uri} (there: {have})",
-                path=artifact.folder,
-            ) from None
+            said = f"no {kind} artifact {fingerprint} in {root.uri} (there: {have})"
+            raise MissingArtifactError(said, path=artifact.folder) from None
         if layout.fingerprint(identity) != fingerprint:
             raise IdentityError(
                 f"{path} holds {identity}, whose fingerprint is not its folder's name; "
@@ -240,27 +238,31 @@ class Artifact:
         )
         return publish_change(self, change, note=note)
 
-    def orphan_receipts(self, *, verify: bool = True, begins: str = "") -> list[Receipt]:
+    def orphan_receipts(
+        self, *, verify: bool = True, shards: Collection[str] | None = None
+    ) -> list[Receipt]:
         """Receipts no snapshot has settled yet, whose parts are whole: `publish(add=…)` adopts.
 
         Those that are damaged, or whose part is, are left out: their inputs are done again.
 
         Args:
             verify: read the parts.
-            begins: only those whose names begin so.
+            shards: only those of these, as ``{table}-{shard}``; others are not read.
         """
         if not self.reads_only:
             self.root.begin_writing()  # gc leaves what is found from here on
-        orphans = find_orphans(self, verify=verify, begins=begins)
+        orphans = find_orphans(self, verify=verify, shards=shards)
         if not self.reads_only:  # who wrote them may have been killed before names were durable
             self.root.sync(*(f"{self.folder}/{receipt.path}" for receipt in orphans))
         return orphans
 
     def receipt(self, path: str) -> Receipt:
         """The receipt at `path` below the artifact's folder (cached: receipts are immutable)."""
-        if path not in self._receipts:
-            self.keep(read_receipt(self.root, self.folder, path), path=path)
-        return self._receipts[path]
+        receipt = self._receipts.get(path)
+        if receipt is None:
+            receipt = read_receipt(self.root, self.folder, path)
+            self.keep(receipt, path=path)
+        return receipt
 
     def keep(self, receipt: Receipt, *, path: str | None = None) -> None:
         """Have a receipt at hand, as its writer gave it, or as it was read at `path`."""

@@ -14,6 +14,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from reelvec.storage import layout
+from reelvec.storage.at_once import at_once
 from reelvec.storage.commits.merging import Entry
 from reelvec.storage.commits.receipts import ledger_columns
 from reelvec.storage.roots import Root
@@ -47,17 +48,18 @@ class KeyIndex:
         return found
 
     def _holding(self, entries: Sequence[Entry], wanted: NDArray[np.uint64]) -> list[Entry]:
-        for entry in entries:
-            if entry.part not in self._digests:
-                path = layout.receipt_of(entry.part)
-                columns, _ = ledger_columns(self._root, self._folder, path)
-                self.learn(entry.part, columns["key"])
+        new = [entry.part for entry in entries if entry.part not in self._digests]
+        self._digests.update(zip(new, at_once(self._root, self._read, new), strict=True))
         parts = [self._digests[entry.part] for entry in entries]
         whole = np.concatenate(parts)
         places = np.minimum(np.searchsorted(wanted, whole), len(wanted) - 1)
         hits = np.flatnonzero(wanted[places] == whole)
         ends = np.cumsum([len(part) for part in parts])
         return [entries[i] for i in np.unique(np.searchsorted(ends, hits, side="right"))]
+
+    def _read(self, part: str) -> NDArray[np.uint64]:
+        columns, _ = ledger_columns(self._root, self._folder, layout.receipt_of(part))
+        return _digests(columns["key"])
 
 
 def _digests(keys: Iterable[str]) -> NDArray[np.uint64]:

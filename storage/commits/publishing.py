@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from reelvec.storage import layout
+from reelvec.storage.at_once import at_once
 from reelvec.storage.commits.layers import Layer, arranged, write_layers
 from reelvec.storage.commits.merging import Change, Entry, Merged, merge
 from reelvec.storage.commits.receipts import Receipt, check_receipt
@@ -20,9 +20,6 @@ from reelvec.storage.sealing import seal
 from reelvec.storage.store_format import WITH_LAYERS, stamp_format
 
 __all__ = ["publish_change"]
-
-_AT_ONCE = 32
-"""New parts that are asked after at once, where the store is far away."""
 
 
 def publish_change(artifact: ReadableArtifact, change: Change, *, note: str) -> Snapshot:
@@ -135,10 +132,8 @@ def _check_all_present(
 ) -> None:
     """Each is two requests: twenty thousand, one by one, would be a quarter of an hour."""
     check = partial(_check_present, artifact, collected=collected)
-    at_once = 1 if artifact.root.copies_limit is None else _AT_ONCE
-    with ThreadPoolExecutor(at_once, thread_name_prefix="reelvec-present") as threads:
-        for _ in threads.map(check, receipts):
-            pass
+    for _ in at_once(artifact.root, check, receipts):
+        pass
 
 
 def _check_present(

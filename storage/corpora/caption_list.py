@@ -6,17 +6,17 @@ import os
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import IO, overload
 
 import pyarrow as pa
 
 from reelvec.storage.records import CAPTION_SCHEMA, Caption, records_from_table, records_to_table
 
-__all__ = ["CaptionList", "CaptionStretch"]
+__all__ = ["CaptionList", "CaptionStretch", "caption_tables"]
 
 CHUNK = 65_536
-"""Captions kept as records; each so many more are one Arrow batch of a temporary file."""
+"""Captions kept in memory; each so many more are one Arrow batch of a temporary file."""
 
 
 class CaptionList(Sequence[Caption]):
@@ -29,7 +29,8 @@ class CaptionList(Sequence[Caption]):
 
     def __init__(self, *, chunk: int = CHUNK) -> None:
         self._chunk = chunk
-        self._recent: list[Caption] = []
+        self._recent = pa.Table.from_batches([], schema=CAPTION_SCHEMA)
+        self._appended: list[Caption] = []  # after those
         self._batches: list[tuple[int, int]] = []  # offset and bytes of each
         self._file: IO[bytes] | None = None
 
@@ -40,17 +41,30 @@ class CaptionList(Sequence[Caption]):
 
     def append(self, caption: Caption) -> None:
         """Add one at the end."""
-        if len(self._recent) == self._chunk:
+        self._appended.append(caption)
+        if self._recent.num_rows + len(self._appended) > self._chunk:
             self._spill()
-        self._recent.append(caption)
+
+    def extend(self, captions: pa.Table) -> None:
+        """Add columns of captions at the end."""
+        self._recent = pa.concat_tables([self._in_memory(), captions.cast(CAPTION_SCHEMA)])
+        self._appended = []
+        if self._recent.num_rows > self._chunk:
+            self._spill()
+
+    def tables(self) -> Iterator[pa.Table]:
+        """All of them as columns, a chunk at once."""
+        for number in range(len(self._batches)):
+            yield self._table(number)
+        yield self._in_memory()
 
     def __len__(self) -> int:
-        return len(self._batches) * self._chunk + len(self._recent)
+        in_memory = int(self._recent.num_rows) + len(self._appended)
+        return len(self._batches) * self._chunk + in_memory
 
     def __iter__(self) -> Iterator[Caption]:
-        for number in range(len(self._batches)):
+        for number in range(len(self._batches) + 1):
             yield from self._read(number)
-        yield from self._recent
 
     @overload
     def __getitem__(self, index: int) -> Caption: ...
@@ -65,35 +79,62 @@ class CaptionList(Sequence[Caption]):
             return [
                 captions[place % self._chunk]
                 for number, here in batches
-                for captions in [self._batch(number)]
+                for captions in [self._read(number)]
                 for place in here
             ]
         if not -len(self) <= index < len(self):
             raise IndexError(f"caption {index} of {len(self)}")
         number, place = divmod(index % len(self), self._chunk)
-        return self._batch(number)[place]
-
-    def _batch(self, number: int) -> list[Caption]:
-        return self._read(number) if number < len(self._batches) else self._recent
+        return self._read(number)[place]
 
     def _spill(self) -> None:
+        """Writes whole chunks, so that one at most stays in memory."""
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="reelvec-captions-")  # noqa: SIM115
             weakref.finalize(self, self._file.close)
-        (batch,) = records_to_table(self._recent, schema=CAPTION_SCHEMA).to_batches()
-        data = batch.serialize()
-        self._batches.append((self._file.seek(0, os.SEEK_END), data.size))
-        self._file.write(data)
+        rest = self._in_memory()
+        while rest.num_rows > self._chunk:
+            (batch,) = rest.slice(0, self._chunk).combine_chunks().to_batches()
+            data = batch.serialize()
+            self._batches.append((self._file.seek(0, os.SEEK_END), data.size))
+            self._file.write(data)
+            rest = rest.slice(self._chunk)
         self._file.flush()
-        self._recent = []
+        self._recent, self._appended = rest.combine_chunks(), []
+
+    def _in_memory(self) -> pa.Table:
+        if not self._appended:
+            return self._recent
+        appended = records_to_table(self._appended, schema=CAPTION_SCHEMA)
+        return pa.concat_tables([self._recent, appended])
 
     def _read(self, number: int) -> list[Caption]:
+        if number < len(self._batches):
+            return records_from_table(self._table(number), record=Caption)
+        return records_from_table(self._recent, record=Caption) + self._appended
+
+    def _table(self, number: int) -> pa.Table:
         if self._file is None:
             raise IndexError(f"batch {number} was never written")
         offset, size = self._batches[number]
         data = os.pread(self._file.fileno(), size, offset)
         batch = pa.ipc.read_record_batch(pa.py_buffer(data), CAPTION_SCHEMA)
-        return records_from_table(pa.Table.from_batches([batch]), record=Caption)
+        return pa.Table.from_batches([batch])
+
+
+def caption_tables(captions: Sequence[Caption], *, rows: int) -> Iterator[pa.Table]:
+    """Captions as columns, some at once.
+
+    Args:
+        captions: a list of columns gives its own.
+        rows: of others, made into columns at once.
+    """
+    if isinstance(captions, CaptionList):
+        yield from captions.tables()
+        return
+    records = iter(captions)
+    while some := list(islice(records, rows)):
+        yield records_to_table(some, schema=CAPTION_SCHEMA)
 
 
 class CaptionStretch(Sequence[Caption]):

@@ -12,7 +12,7 @@ from pathlib import Path
 from reelvec.storage.corpora.annotations import Place, refused, shown, text_lines
 from reelvec.storage.errors import CorpusError
 
-__all__ = ["Layout", "layout_of", "read_rows"]
+__all__ = ["Layout", "layout_of", "read_columns", "read_rows"]
 
 _SEPARATORS = (",", ";", "\t", "|")
 _EXCEL_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[;,\t]*\s*', re.IGNORECASE)
@@ -127,6 +127,55 @@ def read_rows(
             yield start, dict(zip(header, row, strict=True))
     except csv.Error as error:
         raise _malformed(path, start, record, layout, error) from error
+
+
+def read_columns(
+    path: Path, *, layout: Layout, rows: int
+) -> Iterator[tuple[list[int], dict[str, tuple[str, ...]]]]:
+    """Lines and values by column of so many rows at once: those of `read_rows`.
+
+    Raises:
+        CorpusError: where it raises one, which says more.
+    """
+    lines = islice(text_lines(path, newline=""), layout.before, None)
+    reader = csv.reader(
+        lines, delimiter=layout.separator, skipinitialspace=layout.spaced, strict=True
+    )
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        _check_header(Place(path, layout.before + 1), header, ())
+        while True:
+            starts, some = [layout.before + 1 + reader.line_num], []
+            for row in islice(reader, rows):
+                some.append(row)
+                starts.append(layout.before + 1 + reader.line_num)
+            if not some:
+                return
+            widths = set(map(len, some))
+            if widths != {len(header)} or not all(row[0].strip() for row in some):
+                starts, some = _filled(starts, some, width=len(header))
+            if set(map(len, some)) - {len(header)}:
+                raise refused(Place(path, starts[0]), "rows of other widths")
+            if some:
+                values = zip(*some, strict=True)
+                yield starts[: len(some)], dict(zip(header, values, strict=True))
+    except csv.Error as error:
+        raise refused(Place(path), f"not well-formed CSV ({error})") from error
+
+
+def _filled(
+    starts: list[int], rows: list[list[str]], *, width: int
+) -> tuple[list[int], list[list[str]]]:
+    """Without rows of no value, and without empty values beyond the last column."""
+    found = [
+        (start, row)
+        for start, row in zip(starts, rows, strict=False)
+        if any(cell.strip() for cell in row)
+    ]
+    for _, row in found:
+        while len(row) > width and not row[-1].strip():
+            row.pop()
+    return [start for start, _ in found], [row for _, row in found]
 
 
 def _malformed(

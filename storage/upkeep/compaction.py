@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from reelvec.configs.schema import CompactionConfig
+from reelvec.storage.at_once import at_once
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.merging import Entry
 from reelvec.storage.commits.views import PartRef
@@ -43,7 +45,7 @@ class Merge:
 
 
 def plan_compaction(snapshot: Snapshot, *, options: CompactionConfig = EVERYTHING) -> list[Merge]:
-    """What `compact` would merge, within the options' limit; reads receipts of such parts only."""
+    """What `compact` would merge, within the options' limit; reads receipts of such parts."""
     chosen: list[Merge] = []
     room = options.limit_mb * _MIB
     for table in snapshot.tables:
@@ -83,17 +85,26 @@ def compact(artifact: Artifact, *, options: CompactionConfig = EVERYTHING) -> Sn
 
 def _merges(parts: Sequence[PartRef], *, options: CompactionConfig) -> Iterator[Merge]:
     """Runs of neighbours worth merging. A part that is left alone ends a run: rows keep order."""
+    for is_due, neighbours in groupby(parts, lambda part: _is_due(part.entry, options=options)):
+        run = list(neighbours) if is_due else []
+        if run and _is_worth(run, options=options):
+            yield from _merges_of(run, options=options)
+
+
+def _merges_of(run: Sequence[PartRef], *, options: CompactionConfig) -> Iterator[Merge]:
     target = min(options.target_mb, options.limit_mb) * _MIB
     group: list[PartRef] = []
-    for part in parts:
-        is_due = _is_due(part.entry, options=options)
+    first = ("", "")
+    for part, like in zip(run, at_once(run[0].artifact.root, _likeness, run), strict=True):
         fits = sum(other.entry.bytes for other in group) + part.entry.bytes <= target
-        if group and not (is_due and fits and _like(group[0], part)):
-            yield from _worth(group, options=options)
+        if group and not (fits and like == first):
+            if _is_worth(group, options=options):
+                yield Merge(tuple(group))
             group = []
-        if is_due:
-            group.append(part)
-    yield from _worth(group, options=options)
+        group.append(part)
+        first = like if len(group) == 1 else first
+    if _is_worth(group, options=options):
+        yield Merge(tuple(group))
 
 
 def _is_due(entry: Entry, *, options: CompactionConfig) -> bool:
@@ -107,12 +118,11 @@ def _is_hollow(entry: Entry, *, options: CompactionConfig) -> bool:
     return gone > options.superseded * (gone + entry.counts.planned)
 
 
-def _like(one: PartRef, other: PartRef) -> bool:
-    same = one.receipt.schema == other.receipt.schema
-    return same and Path(one.part).suffix == Path(other.part).suffix
+def _likeness(part: PartRef) -> tuple[str, str]:
+    """What parts that become one have alike: read from the receipt."""
+    return part.receipt.schema, Path(part.part).suffix
 
 
-def _worth(group: Sequence[PartRef], *, options: CompactionConfig) -> Iterator[Merge]:
+def _is_worth(group: Sequence[PartRef], *, options: CompactionConfig) -> bool:
     hollow = any(_is_hollow(part.entry, options=options) for part in group)
-    if hollow or len(group) >= options.least_parts:
-        yield Merge(tuple(group))
+    return hollow or len(group) >= options.least_parts

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from reelvec.storage import layout
+from reelvec.storage.at_once import at_once
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.receipts import ledger_columns
 from reelvec.storage.commits.retention import finish_removal, write_removal
@@ -90,7 +91,7 @@ class Erasure:
 
     @cached_property
     def hits(self) -> Mapping[str, frozenset[str]]:
-        """Keys that go, by the receipt that lists them; every receipt is read, one at a time.
+        """Keys that go, by the receipt that lists them; every receipt is read, and none kept.
 
         A receipt that cannot be read, one that has lost its part, and a part without receipt go
         too where no snapshot names them: nobody adopts them, nor can say what they are of.
@@ -103,20 +104,21 @@ class Erasure:
         whole = needed | (holder.receipts & set(map(layout.receipt_of, holder.parts)))
         strays = (holder.receipts | set(map(layout.receipt_of, holder.parts))) - whole
         found.update(dict.fromkeys(strays, frozenset[str]()))
-        for path in sorted(whole):
-            keys = self.keys.get(layout.table_of(path), frozenset())
+
+        def hit_in(path: str) -> frozenset[str] | None:
             try:
                 listed = holder.listed(path)
             except (IntegrityError, MissingArtifactError):
                 if path in needed:
                     raise
-                found[path] = frozenset()
-                continue
+                return frozenset()
             if layout.table_of(path) in self.tables:
-                found[path] = frozenset(listed)
-            elif hit := keys.intersection(listed):
-                found[path] = hit
-        return found
+                return frozenset(listed)
+            return self.keys.get(layout.table_of(path), frozenset()).intersection(listed) or None
+
+        paths = sorted(whole)
+        hits = zip(paths, at_once(holder.artifact.root, hit_in, paths), strict=True)
+        return found | {path: hit for path, hit in hits if hit is not None}
 
     def holds(self, part: str) -> bool:
         """Whether a part holds any of it."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from reelvec.storage import layout
+from reelvec.storage.at_once import at_once
 from reelvec.storage.commits.aliases import kept_by_aliases
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.commits.retention import (
@@ -128,7 +129,7 @@ def _collect_scratch(root: Root, *, options: GcOptions) -> Collected:
     left = tuple(spare_scratch(root, names, writers=root.writers()))
     stray = {f"{layout.SCRATCH}/{name}" for name in names} - {one.path for one in left}
     stray = set(_older(root, sorted(stray), seconds=options.min_age_seconds))
-    size = sum(_size(root, path) for path in stray)
+    size = _sizes(root, sorted(stray))
     if not options.dry_run:
         root.delete(*sorted(stray))
     return Collected("scratch", "", (), tuple(sorted(stray)), size, left)
@@ -161,7 +162,7 @@ def gc_artifact(artifact: Artifact, *, options: GcOptions, writers: Writers = tu
     files = _unreachable(artifact, reachable, retired=retired, options=options)
     spared = spare(artifact, snapshots=retired, files=files, writers=writers())
     retired, files = set(spared.snapshots), sorted(spared.files)
-    size = sum(_size(root, f"{folder}/{file}") for file in files)
+    size = _sizes(root, [f"{folder}/{file}" for file in files])
     if not options.dry_run and (retired or files):
         try:
             removal = write_removal(
@@ -240,14 +241,19 @@ def _unreachable(
         groups.setdefault(f"receipts/{name}", []).append(f"receipts/{name}")
     layers = [f"{layout.LAYERS}/{name}" for name in root.list(f"{folder}/{layout.LAYERS}")]
     groups |= {layer: [layer] for layer in layers}
+    unused = [group for group in groups.values() if not any(file in reachable for file in group)]
     files: list[str] = []
-    for group in groups.values():
-        paths = [f"{folder}/{file}" for file in group]
-        unused = not any(file in reachable for file in group)
-        was_published = any(file in superseded for file in group)
-        seconds = options.superseded_for if was_published else options.min_age_seconds
-        if unused and len(_older(root, paths, seconds=seconds)) == len(paths):
-            files.extend(group)
+    ages = ((True, options.superseded_for), (False, options.min_age_seconds))
+    for was_published, seconds in ages:
+        some = [g for g in unused if any(file in superseded for file in g) == was_published]
+        paths = [f"{folder}/{file}" for group in some for file in group]
+        older = set(_older(root, paths, seconds=seconds))
+        files += [
+            file
+            for group in some
+            if all(f"{folder}/{file}" in older for file in group)
+            for file in group
+        ]
     return sorted(files)
 
 
@@ -280,9 +286,14 @@ def _carry_out(
     return removal
 
 
-def _older(root: Root, paths: Iterable[str], *, seconds: float) -> list[str]:
-    return [path for path in paths if root.exists(path) and root.age_seconds(path) >= seconds]
+def _older(root: Root, paths: Sequence[str], *, seconds: float) -> list[str]:
+    def is_older(path: str) -> bool:
+        return root.exists(path) and root.age_seconds(path) >= seconds
+
+    older = at_once(root, is_older, paths)
+    return [path for path, is_one in zip(paths, older, strict=True) if is_one]
 
 
-def _size(root: Root, path: str) -> int:
-    return root.size(path) if root.exists(path) else 0
+def _sizes(root: Root, paths: Sequence[str]) -> int:
+    """Bytes of all of them that are there."""
+    return sum(at_once(root, lambda path: root.size(path) if root.exists(path) else 0, paths))

@@ -23,7 +23,7 @@ from reelvec.storage.errors import RefusedError, StoreError
 from reelvec.storage.roots import Root
 from reelvec.storage.sealing import seal, unseal
 from reelvec.storage.tables import identity_of
-from reelvec.storage.upkeep.verify import Damage, verify_artifact, verify_store
+from reelvec.storage.upkeep.verify import Damage, verify_artifact, verify_records
 
 __all__ = ["Repair", "Together", "repair_store"]
 
@@ -48,7 +48,7 @@ def repair_store(root: Root, *, together: Together = lambda _, parts: parts) -> 
     repairs = [
         repair for artifact in Artifact.all(root) for repair in _repair(artifact, together=together)
     ]
-    for damage in verify_store(root):
+    for damage in verify_records(root):
         if damage.kind == layout.RUNS:
             _set_aside(root, damage.path)
             repairs.append(Repair(damage, "set aside; the runs before it are known"))

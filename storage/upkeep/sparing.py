@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from reelvec.storage import layout
+from reelvec.storage.at_once import at_once
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.places.contract import Writer
 from reelvec.storage.roots import Root
@@ -68,11 +69,18 @@ def spare(
             left.append(Left(path, why))
             needed |= dict.fromkeys(_files_of(artifact, [number]), why)
     published = _files_of(artifact, numbers) | _settled(artifact)
+
+    def why_young(file: str) -> str:
+        path = f"{folder}/{file}"
+        return _why_left(root, path, age_of=path, writers=writers)
+
+    asked = sorted(files)
+    young = dict(zip(asked, at_once(root, why_young, asked), strict=True))
     gone: set[str] = set()
     for group in _with_their_receipts(files):
         reasons = [needed.get(file, "") for file in group]
         paths = [f"{folder}/{file}" for file in group]
-        reasons += [_why_left(root, path, age_of=path, writers=writers) for path in paths]
+        reasons += [young[file] for file in group]
         if published.isdisjoint(group):
             reasons += [f"not published yet, and {_says(w)}" for w in writers if w.known]
         why = next(filter(None, reasons), "")

@@ -21,7 +21,7 @@ from reelvec.storage.roots import Root
 from reelvec.storage.runs import RunRecord, latest_run
 from reelvec.storage.sealing import checksum_of_file, unseal
 
-__all__ = ["Damage", "lost_of_last_run", "verify_artifact", "verify_store"]
+__all__ = ["Damage", "lost_of_last_run", "verify_artifact", "verify_records", "verify_store"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,21 @@ def verify_store(root: Root) -> list[Damage]:
         RefusedError: the place refuses to be read, so that nothing is known.
     """
     damages = [damage for artifact in Artifact.all(root) for damage in verify_artifact(artifact)]
+    return [*damages, *verify_records(root), *lost_of_last_run(root)]
+
+
+def verify_records(root: Root) -> list[Damage]:
+    """Damages of what lies beside the artifacts: records of runs, of formats, and of aliases.
+
+    Raises:
+        RefusedError: the place refuses to be read, so that nothing is known.
+    """
+    damages: list[Damage] = []
     for folder in (layout.RUNS, layout.DROPS, layout.FORGOTTEN, layout.FORMATS):
         for name in root.list(folder):
             path = f"{folder}/{name}"
             damages.extend(Damage(folder, "", path, what) for what in _unsealed(root, path))
-    return [*damages, *_alias_damages(root), *lost_of_last_run(root)]
+    return [*damages, *_alias_damages(root)]
 
 
 def _alias_damages(root: Root) -> Iterator[Damage]:

@@ -1,16 +1,10 @@
-"""Compare the files with the corpus tables, in memory that does not grow with the captions.
-
-Both tables are streamed. Videos are told by one digest of their id each. The captions of a video
-are told by the sum of their digests, whatever their order; one by one are compared only those of
-videos whose sums differ.
-"""
+"""Compare listed videos with the corpus table: as columns, and by records those that are due."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -18,20 +12,11 @@ from numpy.typing import NDArray
 
 from reelvec.storage.arrow_values import column_of, numbers_of
 from reelvec.storage.commits.artifact import Snapshot
-from reelvec.storage.corpora.caption_list import CaptionList
-from reelvec.storage.records import CAPTION_SCHEMA, Caption, Video
-from reelvec.storage.tables import iter_tables
+from reelvec.storage.records import Video
 from reelvec.tasks.corpus.listed_columns import ListedColumns
-from reelvec.tasks.corpus.listed_ids import ListedIds
 from reelvec.tasks.corpus.video_columns import columns_with_marks, taken, video_columns
-from reelvec.tasks.digests import Digests, DigestSet, digests
 
-__all__ = ["CaptionChanges", "VideoChanges", "caption_changes", "video_changes"]
-
-_ROWS = 65_536  # compared at once
-
-CaptionFields = tuple[str, str, str, str]
-"""As `Caption` has them: caption_id, video_id, text, subset."""
+__all__ = ["VideoChanges", "video_changes"]
 
 
 @dataclass(frozen=True)
@@ -50,15 +35,6 @@ class VideoChanges:
     def new(self) -> int:
         """How many rows to write replace none."""
         return len(self.due) - len(self.changed)
-
-
-@dataclass(frozen=True)
-class CaptionChanges:
-    """Captions to write in corpus order, and ids of rows in force that are replaced or gone."""
-
-    due: Sequence[Caption]
-    changed: list[str]
-    removed: list[str]
 
 
 def video_changes(
@@ -141,83 +117,3 @@ def _as_meant(row: Video, listed: Video) -> Video:
     """The row with the split and the window of now."""
     names = ("split", "start_seconds", "end_seconds")
     return dataclasses.replace(row, **{name: getattr(listed, name) for name in names})
-
-
-def caption_changes(
-    listed: Sequence[Caption], *, ids: ListedIds, snapshot: Snapshot | None
-) -> CaptionChanges:
-    """Compare listed captions with the corpus table.
-
-    Args:
-        listed: the captions of now; read several times, in order.
-        ids: of the videos of now.
-        snapshot: the corpus in force.
-    """
-    if snapshot is None or not snapshot.rows_of("captions"):
-        return CaptionChanges(listed, [], [])
-    videos = ids.digests
-    sums = _sums(_listed(listed), videos=videos), _sums(_in_force(snapshot), videos=videos)
-    touched = (sums[0] != sums[1]).any(axis=1)
-
-    def in_force() -> Iterator[list[CaptionFields]]:
-        return _of_touched(_in_force(snapshot), videos=videos, touched=touched)
-
-    if not touched.any():
-        return CaptionChanges((), [], [])
-    known_ids, contents = _index(in_force())
-    kept = np.zeros(len(known_ids), bool)
-    due, changed = CaptionList(), []
-    for rows in _of_touched(_listed(listed), videos=videos, touched=touched):
-        places = known_ids.find(digests(row[0] for row in rows))
-        known = places >= 0
-        kept[places[known]] = True
-        same = known & (contents[places] == _digests(rows)).all(axis=1)
-        for i in np.flatnonzero(~same):
-            due.append(Caption(*rows[i]))
-            if known[i]:
-                changed.append(rows[i][0])
-    gone = iter((~kept).tolist())
-    removed = [row[0] for rows in in_force() for row in rows if next(gone)]
-    return CaptionChanges(due if due.spilled else tuple(due), changed, removed)
-
-
-def _listed(captions: Iterable[Caption]) -> Iterator[list[CaptionFields]]:
-    rows = ((c.caption_id, c.video_id, c.text, c.subset) for c in captions)
-    while batch := list(islice(rows, _ROWS)):
-        yield batch
-
-
-def _in_force(snapshot: Snapshot) -> Iterator[list[CaptionFields]]:
-    names = CAPTION_SCHEMA.names
-    for piece in iter_tables(snapshot, "captions", columns=names, batch_rows=_ROWS):
-        yield list(zip(*(piece.column(name).to_pylist() for name in names), strict=True))
-
-
-def _sums(batches: Iterable[list[CaptionFields]], *, videos: DigestSet) -> NDArray[np.uint64]:
-    """Sum of the digests of each video's captions, uint64 [V + 1, 2]; last: of no video."""
-    sums = np.zeros((len(videos) + 1, 2), np.uint64)
-    for rows in batches:
-        np.add.at(sums, videos.find(digests(row[1] for row in rows)), _digests(rows))
-    return sums
-
-
-def _digests(rows: Iterable[CaptionFields]) -> Digests:
-    return digests(map("\0".join, rows))
-
-
-def _of_touched(
-    batches: Iterable[list[CaptionFields]], *, videos: DigestSet, touched: NDArray[np.bool_]
-) -> Iterator[list[CaptionFields]]:
-    for rows in batches:
-        places = videos.find(digests(row[1] for row in rows))
-        yield [rows[i] for i in np.flatnonzero(touched[places])]
-
-
-def _index(batches: Iterable[list[CaptionFields]]) -> tuple[DigestSet, Digests]:
-    """Digests of ids, and of whole rows in their order; one more stands for the place -1."""
-    ids: list[Digests] = []
-    contents: list[Digests] = []
-    for rows in batches:
-        ids.append(digests(row[0] for row in rows))
-        contents.append(_digests(rows))
-    return DigestSet(ids), np.concatenate([*contents, np.zeros((1, 2), np.uint64)])

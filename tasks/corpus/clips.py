@@ -19,11 +19,11 @@ from reelvec.storage.arrow_values import numbers_of, texts_of
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.commits.ledgers import is_small, part_ledger
 from reelvec.storage.commits.merging import Entry
+from reelvec.storage.digests import Digests, DigestSet, digests
 from reelvec.storage.reasons import Status
 from reelvec.storage.records import Outcome, clip_key
 from reelvec.tasks.corpus.part_memo import PartMemo
 from reelvec.tasks.corpus.video_columns import video_columns
-from reelvec.tasks.digests import Digests, DigestSet, digests
 
 __all__ = ["ClipOutcomes", "are_quarantined", "clip_outcomes", "iter_clips"]
 

@@ -30,7 +30,8 @@ from reelvec.storage.records import (
 from reelvec.storage.stored_rows import StoredRows
 from reelvec.storage.tables import identity_metadata, schema_text, write_table
 from reelvec.tasks.artifacts import Session, SnapshotRef
-from reelvec.tasks.corpus.changes import caption_changes, video_changes
+from reelvec.tasks.corpus.caption_changes import caption_changes
+from reelvec.tasks.corpus.changes import video_changes
 from reelvec.tasks.corpus.forgotten import without_forgotten
 from reelvec.tasks.corpus.listed_columns import ListedColumns
 from reelvec.tasks.decoding.files import probe_files

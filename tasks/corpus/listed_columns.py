@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from reelvec.configs.uris import is_uri
 from reelvec.storage.arrow_values import column_of, floats_of, numbers_of, texts_of
+from reelvec.storage.corpora.listed_ids import ListedIds
 from reelvec.storage.corpora.video_list import VideoList
 from reelvec.storage.file_marks import MARK_FIELDS, NO_FILE, FileMark
 from reelvec.storage.records import Video
-from reelvec.tasks.corpus.listed_ids import ListedIds
 from reelvec.tasks.corpus.video_columns import taken
 
 __all__ = ["ListedColumns"]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
+from reelvec.storage.at_once import at_once
 from reelvec.storage.commits.views import PartRef, ReadableArtifact, Snapshot
 
 __all__ = ["PartMemo"]
@@ -30,12 +31,12 @@ class PartMemo(Generic[T]):
     def of(self, snapshot: Snapshot, table: str, make: Callable[[PartRef], T]) -> list[T]:
         """What `make` gives for each part of the table, in the order of the snapshot."""
         known = self._known.get(snapshot.artifact, {})
-        found: dict[PartKey, T] = {}
-        for part in snapshot.parts(table):
-            key = part.part, part.dropped
-            found[key] = known[key] if key in known else make(part)
-        self._known[snapshot.artifact] = found
-        return list(found.values())
+        parts = {(part.part, part.dropped): part for part in snapshot.parts(table)}
+        new = [key for key in parts if key not in known]
+        made = at_once(snapshot.artifact.root, make, [parts[key] for key in new])
+        known = known | dict(zip(new, made, strict=True))
+        self._known[snapshot.artifact] = {key: known[key] for key in parts}
+        return [known[key] for key in parts]
 
     def learn(self, part: PartRef, value: T) -> None:
         """Keep what was made of a part by who has opened it for more than this."""

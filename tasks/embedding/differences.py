@@ -20,12 +20,12 @@ from reelvec.storage.arrow_values import column_of, texts_of
 from reelvec.storage.commits.artifact import Snapshot
 from reelvec.storage.commits.ledgers import iter_ledger
 from reelvec.storage.commits.merging import Entry
+from reelvec.storage.digests import Digests, DigestSet, digests
 from reelvec.storage.reasons import Status
 from reelvec.storage.records import CAPTION_SCHEMA, Outcome
 from reelvec.storage.tables import iter_tables
 from reelvec.tasks.corpus.clips import ClipOutcomes, are_quarantined, clip_outcomes, iter_clips
 from reelvec.tasks.corpus.video_columns import taken, video_columns
-from reelvec.tasks.digests import Digests, DigestSet, digests
 from reelvec.tasks.embedding.rows import CaptionRow, VideoRow, caption_signature_of, video_signature
 
 __all__ = ["Differences", "caption_differences", "embedded_clips", "video_differences"]

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from reelvec.configs.upkeep import GateConfig
 from reelvec.storage.commits.artifact import Artifact, Snapshot
+from reelvec.storage.digests import DigestSet, digests
 from reelvec.storage.naming import ChosenRun, places_of
 from reelvec.storage.roots import Root
 from reelvec.storage.tables import iter_tables
-from reelvec.tasks.digests import DigestSet, digests
 from reelvec.tasks.migration.nearest import common_videos, lengths_of, part_that_stays
 from reelvec.tasks.scoring.paired import interval_of_mean, paired_ranks
 from reelvec.tasks.scoring.split_rows import MissingColumnError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from reelvec.tasks.digests import digests
+from reelvec.storage.digests import digests
 from reelvec.tasks.searching.vectors import VectorIndex
 
 __all__ = ["common_videos", "lengths_of", "part_that_stays"]

@@ -15,11 +15,11 @@ import xxhash
 from numpy.typing import NDArray
 
 from reelvec.storage.commits.artifact import Artifact, Snapshot
+from reelvec.storage.digests import DigestSet, digests
 from reelvec.storage.errors import MissingArtifactError, StoreError
 from reelvec.storage.naming import choose_run, places_of
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.tables import iter_tables
-from reelvec.tasks.digests import DigestSet, digests
 from reelvec.tasks.runs.status import full_fingerprint
 
 __all__ = ["ChangedRow", "Difference", "TableDifference", "compare_tables", "diff_tables"]

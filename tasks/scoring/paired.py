@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelvec.storage.commits.artifact import Snapshot
+from reelvec.storage.digests import DigestSet, digests
 from reelvec.storage.tables import read_table
-from reelvec.tasks.digests import DigestSet, digests
 
 __all__ = ["PairedMetric", "interval_of_mean", "paired_metrics", "paired_ranks"]
 

@@ -11,7 +11,6 @@ calls; nothing may have 2. Fails nothing; `tests/tasks/runs/test_growth_laws.py`
 
 import argparse
 import math
-import multiprocessing
 import os
 import tempfile
 import time
@@ -25,7 +24,7 @@ from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.file_marks import MARK_FIELDS, FileMark
 from reelvec.storage.frames.reader import parts_with
 from reelvec.storage.places.local import LocalRoot
-from reelvec.storage.records import VIDEO_SCHEMA, Outcome
+from reelvec.storage.records import CAPTION_SCHEMA, VIDEO_SCHEMA, Outcome
 from reelvec.storage.tables import write_table
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.corpus.ingest import plan_ingest
@@ -34,6 +33,7 @@ from reelvec.tasks.embedding.embed import CAPTIONS_A_VIDEO, plan_embed
 from reelvec.tasks.embedding.reading import frames_of_clips
 from reelvec.tasks.frames.extract import plan_extract
 from reelvec.tasks.shards import PartContents, Shard, run_shard
+from tests.benchmarks._processes import found_apart
 from tests.benchmarks.planning import (
     WEIGHTS,
     _captions,
@@ -43,12 +43,13 @@ from tests.benchmarks.planning import (
     _ids,
     _peak,
     _table,
+    _text,
     _videos,
 )
 
 SIZES = (10_000, 100_000, 1_000_000)
 CORPUS_VIDEOS, CORPUS_CAPTIONS = 512, 65_536  # rows a part, as ingest makes them
-LISTED, FILES = "listed", 1000  # files a folder
+LISTED, CAPTIONED, FILES = "listed", "captioned", 1000  # files a folder
 
 
 class PlainRoot(LocalRoot):
@@ -67,10 +68,10 @@ class PlainRoot(LocalRoot):
 
 
 def config_of(folder, *, store="store"):
-    videos = str(folder / "videos")
-    return PipelineConfig.model_validate(
-        {"store": str(folder / store), "corpus": {"kind": "folder", "videos": videos}}
-    )
+    corpus = {"kind": "folder", "videos": str(folder / "videos")}
+    if store == CAPTIONED:
+        corpus["captions"] = str(folder / "captions.csv")
+    return PipelineConfig.model_validate({"store": str(folder / store), "corpus": corpus})
 
 
 def session_of(folder, *, store="store"):
@@ -100,7 +101,7 @@ def generate_listed(folder, *, videos):
         os.makedirs(f"{above}/{start // FILES:05d}")
     for start in range(0, videos, CORPUS_VIDEOS):
         numbers = range(start, min(start + CORPUS_VIDEOS, videos))
-        ids = [f"{number // FILES:05d}/{number:09d}" for number in numbers]
+        ids = list(map(_listed_id, numbers))
         paths = [f"{above}/{video_id}.mp4" for video_id in ids]
         marks = list(map(_new_file, paths, numbers))
         columns = {name: [getattr(mark, name) for mark in marks] for name in MARK_FIELDS}
@@ -109,6 +110,33 @@ def generate_listed(folder, *, videos):
         table = _table(VIDEO_SCHEMA, columns, len(ids))
         add.append(_commit(corpus, "videos", f"{start:x}", list(map(Outcome, ids)), table))
     corpus.publish(add=add)
+
+
+def generate_captioned(folder, *, videos):
+    """The same files and rows with a caption each, in a file and in a store."""
+    corpus = session_of(folder, store=CAPTIONED).corpus
+    listed = session_of(folder, store=LISTED).corpus.latest()
+    add = []
+    for part in listed.parts("videos"):
+        with corpus.new_part(table="videos", shard=part.receipt.shard, suffix=".parquet") as new:
+            os.link(part.path, new.path)
+            add.append(new.commit(rows=part.entry.rows, outcomes=part.receipt.outcomes))
+    with (folder / "captions.csv").open("w", encoding="utf-8") as file:
+        file.write("video_id,caption\n")
+        for start in range(0, videos, CORPUS_CAPTIONS):
+            numbers = range(start, min(start + CORPUS_CAPTIONS, videos))
+            ids, texts = [_listed_id(number) for number in numbers], list(map(_text, numbers))
+            file.writelines(f"{row[0]},{row[1]}\n" for row in zip(ids, texts, strict=True))
+            columns = {"caption_id": [f"{video_id}#0" for video_id in ids]}
+            columns |= {"video_id": ids, "text": texts}
+            table = _table(CAPTION_SCHEMA, columns, len(ids))
+            outcomes = list(map(Outcome, columns["caption_id"]))
+            add.append(_commit(corpus, "captions", f"{start:x}", outcomes, table))
+    corpus.publish(add=add)
+
+
+def _listed_id(number):
+    return f"{number // FILES:05d}/{number:09d}"
 
 
 def _new_file(path, number):
@@ -142,6 +170,12 @@ def nothing_to_ingest(session):
     """Every file is listed and looked at, in a store of its own."""
     plan = plan_ingest(session_of(Path(session.config.store).parent, store=LISTED))
     assert (plan.new, plan.changed, plan.removed) == (0, [], [])
+
+
+def nothing_to_ingest_with_captions(session):
+    """The same with a caption file, which is read and compared."""
+    plan = plan_ingest(session_of(Path(session.config.store).parent, store=CAPTIONED))
+    assert (plan.new, plan.changed, plan.removed, plan.captions_touched) == (0, [], [], 0)
 
 
 def nothing_to_extract(session):
@@ -235,6 +269,7 @@ def a_night_with_one_video(session):
 
 STEPS = (
     nothing_to_ingest,
+    nothing_to_ingest_with_captions,
     nothing_to_extract,
     nothing_to_embed,
     ledger_in_short,
@@ -284,22 +319,11 @@ def _counted():
             setattr(kind, verb, method)
 
 
-def _measure(step, folder, queue):
+def _measure(step, folder):
     session, before = session_of(folder), _peak()
     with _counted() as whole:
         own = step(session)
-    queue.put((own or whole) | Counter(peak=_peak() - before))
-
-
-def measured(step, folder):
-    """The counts of a step in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    process = context.Process(target=_measure, args=(step, folder, queue))
-    process.start()
-    result = queue.get()
-    process.join()
-    return result
+    return (own or whole) | Counter(peak=_peak() - before)
 
 
 def _law(name, before, now):
@@ -320,8 +344,9 @@ def main(arguments=()):
         with tempfile.TemporaryDirectory(prefix="reelvec-growth-") as name:
             generate(Path(name), videos=videos)
             generate_listed(Path(name), videos=videos)
+            generate_captioned(Path(name), videos=videos)
             for step in STEPS:
-                found = videos, measured(step, Path(name))
+                found = videos, found_apart(_measure, step, Path(name))
                 cpu, calls, size = (_law(what, last[step], found) for what in COUNTED)
                 counts = found[1]
                 print(

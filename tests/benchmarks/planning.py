@@ -10,7 +10,6 @@ machine's; the goal is 10 million in two minutes and 4 GB on two cores.
 """
 
 import argparse
-import multiprocessing
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import read_corpus
 from reelvec.tasks.embedding.embed import plan_embed
 from reelvec.tasks.embedding.rows import CaptionRow, VideoRow
+from tests.benchmarks._processes import found_apart
 
 PART = 65_536
 EVERY = 1000  # one video of so many differs
@@ -133,29 +133,19 @@ def _embedded_captions(numbers):
     return ([Outcome(row.key, detail=row.signature) for row in captions],)
 
 
-def _measure(work, folder, queue):
+def _measure(work, folder):
+    """Wall and CPU seconds, peak bytes, those before, and the result, of `work`."""
     before = _peak()
     started = time.perf_counter(), time.process_time()
     found = work(config_of(folder))
     seconds = time.perf_counter() - started[0], time.process_time() - started[1]
-    queue.put((*seconds, _peak(), before, found))
+    return *seconds, _peak(), before, found
 
 
 def _peak():
     """Peak resident bytes of this process (ru_maxrss would count the parent's)."""
     facts = Path("/proc/self/status").read_text()
     return int(facts.partition("VmHWM:")[2].split()[0]) * 1024
-
-
-def measured(work, folder):
-    """Wall and CPU seconds, peak bytes, those before, and the result, of `work` in a process."""
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    process = context.Process(target=_measure, args=(work, folder, queue))
-    process.start()
-    result = queue.get()
-    process.join()
-    return result
 
 
 def plan(config):
@@ -190,14 +180,14 @@ def main(arguments=()):
         small = Path(name) / "small"
         small.mkdir()
         generate(small, videos=100_000)
-        _row("an object a row", 100_000, measured(objects, small))
+        _row("an object a row", 100_000, found_apart(_measure, objects, small))
         large = Path(name) / "large"
         large.mkdir()
         started = time.perf_counter()
         generate(large, videos=videos)
         made = time.perf_counter() - started
         size = sum(path.stat().st_size for path in large.rglob("*") if path.is_file())
-        result = measured(plan, large)
+        result = found_apart(_measure, plan, large)
         _row("by digests", videos, result)
         print(f"found {result[4]} (new, stale, orphaned, new captions); generated in {made:.0f} s,")
         print(f"{size / 1e9:.2f} GB of tables and ledgers")

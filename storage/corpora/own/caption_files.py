@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,30 @@ from reelvec.storage.corpora.delimited import layout_of, read_rows
 from reelvec.storage.corpora.own.json_documents import is_a_document, json_rows
 from reelvec.storage.corpora.own.parquet import parquet_rows
 
-__all__ = ["Row", "nearest_column", "read_caption_file"]
+__all__ = [
+    "ROLES",
+    "Kind",
+    "Row",
+    "columns_by_role",
+    "kind_of",
+    "nearest_column",
+    "read_caption_file",
+]
 
 Row = tuple[Place, dict[str, Any]]
 """Where it stands (a Parquet file's lines are its rows) and its values by role."""
 
 ROLES = ("video_id", "path", "caption", "subset", "split", "start", "end")
+
+
+class Kind(Enum):
+    """How the rows of a caption file are written."""
+
+    TABLE = "a line a row"
+    PARQUET = "Parquet"
+    LINES = "an object a line"
+    DOCUMENT = "one JSON document"
+
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".psv": "|", ".txt": ","}
 """By ending; another one is found where the header has it."""
@@ -75,26 +94,54 @@ def nearest_column(path: Path, *, columns: Mapping[str, str], role: str) -> str:
     return _nearest(role, wanted[role], tuple(values))
 
 
-def _rows(path: Path, wanted: Mapping[str, str]) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """Rows by the file's own columns."""
+def kind_of(path: Path) -> tuple[Kind, str]:
+    """How the rows of the file are written, and the separator that its name stands for.
+
+    Raises:
+        CorpusError: a format that is not read, or a file that cannot be.
+    """
     endings = [suffix.lower() for suffix in path.suffixes[-2:]]
     if endings and endings[-1] in _PACKED:
         endings.pop()
     ending = endings[-1] if endings else ""
     if ending in _SEPARATORS:
-        return _table_rows(path, wanted, usual=_SEPARATORS[ending])
+        return Kind.TABLE, _SEPARATORS[ending]
     if ending in _PARQUET and path.suffix.lower() not in _PACKED:
-        names = {name.strip().casefold() for name in wanted.values()}
-        return ((Place(path, line), row) for line, row in parquet_rows(path, wanted=names))
+        return Kind.PARQUET, ""
     if ending in _LINES or ending in _DOCUMENTS:
-        if is_a_document(path, expected=ending in _DOCUMENTS):
-            return json_rows(path, columns=wanted)
-        return _json_lines(path)
+        document = is_a_document(path, expected=ending in _DOCUMENTS)
+        return Kind.DOCUMENT if document else Kind.LINES, ""
     known = ", ".join([*_SEPARATORS, *_LINES, *_DOCUMENTS, *_PARQUET])
     raise refused(
         Place(path),
         f"captions are read from {known} (text also with {', '.join(_PACKED)}); convert the file",
     )
+
+
+def columns_by_role(
+    at: Place, header: tuple[str, ...], columns: Mapping[str, str]
+) -> dict[str, str]:
+    """The file's own column of each role that has one, as `read_caption_file` finds them.
+
+    Raises:
+        CorpusError: one that is mapped is not there, or none names the video.
+    """
+    names = _columns(at, header, {role: columns.get(role, role) for role in ROLES})
+    _check_header(at, header, names, columns)
+    return names
+
+
+def _rows(path: Path, wanted: Mapping[str, str]) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Rows by the file's own columns."""
+    kind, separator = kind_of(path)
+    if kind is Kind.TABLE:
+        return _table_rows(path, wanted, usual=separator)
+    if kind is Kind.PARQUET:
+        names = {name.strip().casefold() for name in wanted.values()}
+        return ((Place(path, line), row) for line, row in parquet_rows(path, wanted=names))
+    if kind is Kind.DOCUMENT:
+        return json_rows(path, columns=wanted)
+    return _json_lines(path)
 
 
 def _table_rows(

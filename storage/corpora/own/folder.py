@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+import pyarrow as pa
 
 from reelvec.storage.arrow_values import texts_of
 from reelvec.storage.corpora.annotations import Place, refused
 from reelvec.storage.corpora.contract import CorpusListing
 from reelvec.storage.corpora.folders import VIDEO_EXTENSIONS
-from reelvec.storage.corpora.listing import ListingBuilder, caption_fault, unnameable
+from reelvec.storage.corpora.listing import unnameable
 from reelvec.storage.corpora.own.caption_files import nearest_column, read_caption_file
+from reelvec.storage.corpora.own.captioned import CaptionedVideos
 from reelvec.storage.corpora.own.file_columns import ids_of
 from reelvec.storage.corpora.own.folders import folder_at
-from reelvec.storage.corpora.own.names import Names
+from reelvec.storage.corpora.own.named_files import NeedsRecordsError
+from reelvec.storage.corpora.own.names import Names, nearest_names
 from reelvec.storage.corpora.own.originals import Originals
+from reelvec.storage.corpora.own.record_rows import RecordRows
 from reelvec.storage.corpora.own.splits import split_by_hash, split_name
-from reelvec.storage.corpora.own.values import LeftOut, RowError, captions_of, seconds_of, text_of
 from reelvec.storage.corpora.video_list import VideoList
 from reelvec.storage.errors import CorpusError
 from reelvec.storage.records import Video
@@ -63,12 +66,52 @@ class FolderReader:
         the folder or else to the file itself; what is missing is listed all the same. A row that
         cannot be used is left out and told.
         """
-        alone = None if self._files else self._files_alone()
-        if alone is not None:
-            return alone
+        return self._as_columns() or self._as_records()
+
+    def _as_columns(self) -> CorpusListing | None:
+        """Without a record a video; None: they need one, or are wrong."""
+        notes: list[str] = []
+        table = self._folder.columns(notes)
+        if not table:
+            return None
+        if not self._files:
+            return CorpusListing(VideoList(self._with_split_column(table)), (), tuple(notes))
+        try:
+            return self._captioned(CaptionedVideos(self._folder, table), notes)
+        except (CorpusError, NeedsRecordsError, UnicodeEncodeError):
+            return None
+
+    def _captioned(self, videos: CaptionedVideos, notes: list[str]) -> CorpusListing:
+        """The listing of `_as_records`.
+
+        Raises:
+            CorpusError, NeedsRecordsError, UnicodeEncodeError: that is asked.
+        """
+        problems: list[str] = []
+        with Originals(self._folder.address) as originals:
+            for split, name in self._files:
+                file, before = originals.file(name), videos.used
+                captioned = videos.add(file, split=split, columns=self._columns)
+                if videos.used == before and videos.left_out.count:
+                    raise NeedsRecordsError
+                problems += [] if captioned else [self._words_without_captions(file)]
+            table = videos.table(unlisted=UNLISTED)
+            words = _words_of_names(
+                0, videos.missing, unnamed=videos.unnamed, renamed=videos.renamed
+            )
+            problems += [videos.left_out.words] if videos.left_out.count else []
+        if not videos.has_splits:
+            table = self._with_split_column(table)
+        captions = videos.captions if videos.captions.spilled else tuple(videos.captions)
+        notes += map(originals.words, words)
+        told = tuple(map(originals.words, problems))
+        return CorpusListing(VideoList(table), captions, tuple(notes), told)
+
+    def _as_records(self) -> CorpusListing:
+        """One row after another."""
         found = self._folder.files()
         ids = ids_of(found.paths)
-        rows = _Rows(Names(self._folder, ids))
+        rows = RecordRows(Names(self._folder, ids))
         listing = rows.listing
         with Originals(self._folder.address) as originals:
             for split, file in self._files:
@@ -88,19 +131,14 @@ class FolderReader:
         listing.videos = {key: self._folder.described(videos[key]) for key in sorted(videos)}
         return listing.listing()
 
-    def _files_alone(self) -> CorpusListing | None:
-        """Files of which nothing is said but where they are; None: they need a record each."""
-        notes: list[str] = []
-        table = self._folder.columns(notes)
-        if not table:
-            return None
-        if self._split_by_folder or self._splits:
-            ids, places = (table.column(name).to_pylist() for name in ("video_id", "path"))
-            splits = texts_of(self._splits_of(ids, places))
-            table = table.append_column("split", splits)
-        return CorpusListing(VideoList(table), (), tuple(notes))
+    def _with_split_column(self, table: pa.Table) -> pa.Table:
+        """With splits that no file gave, where there are any; see `_splits_of`."""
+        if not self._split_by_folder and not self._splits:
+            return table
+        ids, places = (table.column(name).to_pylist() for name in ("video_id", "path"))
+        return table.append_column("split", texts_of(self._splits_of(ids, places)))
 
-    def _read_file(self, file: Path, split: str, rows: _Rows) -> None:
+    def _read_file(self, file: Path, split: str, rows: RecordRows) -> None:
         """Add what a caption file says; ``split`` is that of all its rows, "" for their own."""
         before, captioned = rows.used, False
         for at, row in read_caption_file(file, columns=self._columns):
@@ -109,14 +147,18 @@ class FolderReader:
         if rows.used == before and rows.left_out.count:
             raise refused(Place(file), f"no row can be used; {rows.left_out.words}")
         if not captioned:
-            near = nearest_column(file, columns=self._columns, role="caption")
-            rows.listing.problems.append(
-                f"{file}: no column is called {self._columns.get('caption', 'caption')}, so no"
-                f" caption was read; {f'did you mean {near!r}? ' if near else ''}name yours, e.g."
-                f" --set corpus.columns.caption={near or 'text'}"
-            )
+            rows.listing.problems.append(self._words_without_captions(file))
 
-    def _add_unnamed(self, rows: _Rows, ids: Mapping[str, str]) -> None:
+    def _words_without_captions(self, file: Path) -> str:
+        """That a file has no column of captions, and which may be it."""
+        near = nearest_column(file, columns=self._columns, role="caption")
+        return (
+            f"{file}: no column is called {self._columns.get('caption', 'caption')}, so no caption"
+            f" was read; {f'did you mean {near!r}? ' if near else ''}name yours, e.g."
+            f" --set corpus.columns.caption={near or 'text'}"
+        )
+
+    def _add_unnamed(self, rows: RecordRows, ids: Mapping[str, str]) -> None:
         """Add the files that no row names, and say what the rows' names came to."""
         listing = rows.listing
         named = {video.path for video in listing.videos.values()}
@@ -137,7 +179,12 @@ class FolderReader:
                     " rename the file, or give that row another video_id",
                 )
             listing.add_video(video, at=here)
-        listing.notes.extend(_words_of_names(rows.names, unnamed=unnamed, renamed=renamed))
+        names = rows.names
+        listing.notes.extend(
+            _words_of_names(
+                names.differently_spelled, names.missing, unnamed=unnamed, renamed=renamed
+            )
+        )
         if rows.left_out.count:
             listing.problems.append(rows.left_out.words)
 
@@ -160,85 +207,29 @@ class FolderReader:
         return [""] * len(ids)
 
 
-@dataclass(slots=True)
-class _Rows:
-    """Rows of caption files made into videos and captions."""
-
-    names: Names
-    listing: ListingBuilder = field(default_factory=ListingBuilder)
-    left_out: LeftOut = field(default_factory=LeftOut)
-    has_splits: bool = False
-    used: int = 0
-
-    def add(self, row: Mapping[str, Any], at: Place) -> None:
-        """One row, its video and its captions; what cannot be used of it is left out.
-
-        Raises:
-            CorpusError: it contradicts a row before.
-        """
-        self.has_splits = self.has_splits or "split" in row
-        try:
-            video = self._video(row, at)
-            subset = text_of(row, "subset")
-        except RowError as error:
-            self.left_out.add(at, error)
-            return
-        self._add_once(video, at)
-        self.used += 1
-        for text in captions_of(row):
-            fault = caption_fault(text)
-            if fault:
-                self.left_out.add(at, f"the caption of video {video.video_id!r} {fault}")
-            else:
-                self.listing.add_caption(video.video_id, text, at=at, subset=subset)
-
-    def _video(self, row: Mapping[str, Any], at: Place) -> Video:
-        video_id, full = self.names.find(text_of(row, "video_id"), text_of(row, "path"), at)
-        start, end = seconds_of(row, "start"), seconds_of(row, "end")
-        if end is not None and end <= (start or 0):
-            raise RowError(f"the piece {start or 0:g} to {end:g} s is empty; end comes after start")
-        split = split_name(text_of(row, "split"))
-        return Video(video_id, full, split, start_seconds=start, end_seconds=end)
-
-    def _add_once(self, video: Video, at: Place) -> None:
-        """Add a video once; its rows must all say the same of it, or nothing of its split."""
-        known = self.listing.videos.get(video.video_id)
-        if known is None:
-            self.listing.add_video(video, at=at)
-            return
-        if known == video:
-            return
-        split = video.split or known.split
-        if replace(known, split=split) != replace(video, split=split):
-            raise refused(
-                at,
-                f"video {video.video_id!r} is {video.path} ({video.start_seconds} to"
-                f" {video.end_seconds} s) here and {known.path} ({known.start_seconds} to"
-                f" {known.end_seconds} s) above; one id means one piece of one file",
-            )
-        if known.split in ("", split):
-            self.listing.videos[video.video_id] = replace(known, split=split)
-        else:
-            self.listing.add_video(video, at=at)  # refuses it: two splits
-
-
-def _words_of_names(names: Names, *, unnamed: list[str], renamed: list[str]) -> list[str]:
+def _words_of_names(
+    differently_spelled: int,
+    missing: Sequence[str],
+    *,
+    unnamed: Sequence[str],
+    renamed: Sequence[str],
+) -> list[str]:
     """Notes on names that were found in another spelling, or not at all."""
     notes = []
-    if names.differently_spelled:
+    if differently_spelled:
         notes.append(
             "files found although the caption file spells their names differently (case, spaces, or"
-            f" no extension): {names.differently_spelled:,}"
+            f" no extension): {differently_spelled:,}"
         )
     if renamed:
         notes.append(
             "files that no row names, called by their whole name since rows give their ids to"
             f" other files: {len(renamed):,}; the first: {renamed[0]!r}"
         )
-    if names.missing and unnamed:
-        near = names.nearest(unnamed)
+    if missing and unnamed:
+        near = nearest_names(missing, unnamed)
         notes.append(
-            f"names of the caption file that find no file: {names.missing:,}; files named by no"
+            f"names of the caption file that find no file: {len(missing):,}; files named by no"
             f" row: {len(unnamed):,}" + (f"; the nearest: {near}" if near else "")
         )
     return notes

@@ -6,7 +6,7 @@ import difflib
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from reelvec.storage.corpora.discovery import stem_of
 from reelvec.storage.corpora.own.folders import VideoFolder
 from reelvec.storage.corpora.own.values import RowError
 
-__all__ = ["Names"]
+__all__ = ["Names", "check_names", "folded", "loose_name", "nearest_names"]
 
 _NEAR_SHOWN = 3
 _NEAR_AMONG = 2_000
@@ -63,35 +63,15 @@ class Names:
         return len(self._loose)
 
     @property
-    def missing(self) -> int:
+    def missing(self) -> list[str]:
         """Names that no file answers to."""
-        return len(self._missing)
-
-    def nearest(self, unnamed: list[str]) -> str:
-        """Pairs of a missing name and the most similar unnamed path, in words; "" for none."""
-        among = {stem_of(path): path for path in unnamed[:_NEAR_AMONG]}
-        by_stem = {_folded(stem_of(path)).rpartition("/")[2]: path for path in reversed(unnamed)}
-        pairs = []
-        for name in self._missing.values():
-            stem = _folded(stem_of(name)).rpartition("/")[2]
-            near = difflib.get_close_matches(stem_of(name), among, n=1, cutoff=_NEAR_RATIO)
-            path = by_stem.get(stem) or (among[near[0]] if near else "")
-            if path:
-                pairs.append(f"{shown(name)} is not there, {shown(path)} is")
-            if len(pairs) == _NEAR_SHOWN:
-                break
-        return "; ".join(pairs)
+        return list(self._missing.values())
 
     def _found(self, video_id: str, path: str, at: Place) -> tuple[str, str]:
-        if "\0" in path + video_id:
-            raise RowError(
-                f"{shown(path or video_id)} holds a zero byte; no file has such a name: correct it"
-            )
+        check_names(video_id, path)
         if path:
             full = self._locate(path, at)
             return video_id or self._ids.get(full) or self._missing_id(full), full
-        if not video_id:
-            raise RowError("names no video; fill its video_id or its path, or remove the row")
         full = self._paths.get(video_id, "")
         if full:
             self._named_exactly(full, at)
@@ -124,9 +104,7 @@ class Names:
 
     def _loosely(self, name: str, at: Place) -> str:
         """The one file that ``name`` means if it is not to the letter; "" where there is none."""
-        relative = os.path.normpath(name.strip().replace("\\", "/"))
-        relative = relative.removeprefix(f"{self._folder.address}/")
-        files = self._folded.get(_folded(relative), [])
+        files = self._folded.get(folded(loose_name(self._folder, name)), [])
         if len(files) > 1:
             one, other = (self._folder.relative(file) for file in files[:2])
             raise refused(
@@ -161,10 +139,47 @@ class Names:
         found: dict[str, list[str]] = defaultdict(list)
         for full in self._ids:
             path = self._folder.relative(full)
-            for name in {_folded(path), _folded(stem_of(path))}:
+            for name in {folded(path), folded(stem_of(path))}:
                 found[name].append(full)
         return dict(found)
 
 
-def _folded(path: str) -> str:
+def loose_name(folder: VideoFolder, name: str) -> str:
+    """The path below the folder that a name stands for if it is not to the letter."""
+    relative = os.path.normpath(name.strip().replace("\\", "/"))
+    return relative.removeprefix(f"{folder.address}/")
+
+
+def folded(path: str) -> str:
+    """What paths have alike that differ in case, composition or the spaces around them."""
     return unicodedata.normalize("NFC", path.strip()).casefold()
+
+
+def nearest_names(missing: Iterable[str], unnamed: Sequence[str]) -> str:
+    """Pairs of a missing name and the most similar unnamed path, in words; "" for none."""
+    among = {stem_of(path): path for path in unnamed[:_NEAR_AMONG]}
+    by_stem = {folded(stem_of(path)).rpartition("/")[2]: path for path in reversed(unnamed)}
+    pairs = []
+    for name in missing:
+        stem = folded(stem_of(name)).rpartition("/")[2]
+        near = difflib.get_close_matches(stem_of(name), among, n=1, cutoff=_NEAR_RATIO)
+        path = by_stem.get(stem) or (among[near[0]] if near else "")
+        if path:
+            pairs.append(f"{shown(name)} is not there, {shown(path)} is")
+        if len(pairs) == _NEAR_SHOWN:
+            break
+    return "; ".join(pairs)
+
+
+def check_names(video_id: str, path: str) -> None:
+    """What a row calls its video, by either or both.
+
+    Raises:
+        RowError: it names none, or what no file can be called.
+    """
+    if "\0" in path + video_id:
+        raise RowError(
+            f"{shown(path or video_id)} holds a zero byte; no file has such a name: correct it"
+        )
+    if not path and not video_id:
+        raise RowError("names no video; fill its video_id or its path, or remove the row")

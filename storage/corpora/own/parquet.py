@@ -16,7 +16,7 @@ from reelvec.storage.corpora.opening import open_annotation, unpacked_limit
 from reelvec.storage.sandbox.options import SandboxOptions
 from reelvec.storage.sandbox.pool import Sandbox
 
-__all__ = ["parquet_rows", "parquet_table"]
+__all__ = ["parquet_columns", "parquet_rows", "parquet_table"]
 
 _ROWS = 65_536
 _SLICE_BYTES = 32 * 2**20
@@ -37,9 +37,23 @@ _AGAIN = "write it again, uncompressed if it is meant so"
 
 
 def parquet_rows(path: Path, *, wanted: Collection[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Row number, from 1, and values by column: those whose folded name is wanted are read.
+    """Row number, from 1, and values by column, as `parquet_columns` has them.
 
-    The other columns are None: that they are there is all that is known of them.
+    Raises:
+        CorpusError: as there.
+    """
+    for first, names, values in parquet_columns(path, wanted=wanted):
+        for line, row in enumerate(zip(*(values[name] for name in names), strict=True), first):
+            yield line, dict(zip(names, row, strict=True))
+
+
+def parquet_columns(
+    path: Path, *, wanted: Collection[str]
+) -> Iterator[tuple[int, list[str], dict[str, list[Any]]]]:
+    """Some rows at once: the number of the first, from 1, all names, and values by column.
+
+    Columns are read whose folded name is wanted. The others are None: that they are there is all
+    that is known of them.
 
     Raises:
         CorpusError: not Parquet, columns that hold no captions, or more than its size may hold.
@@ -55,13 +69,13 @@ def parquet_rows(path: Path, *, wanted: Collection[str]) -> Iterator[tuple[int, 
             if none or names.count(name) > 1:
                 what = "is no text, number or list of texts" if none else "is named twice"
                 raise refused(Place(path), f"column {shown(name)} {what}; write the file again")
-        line, columns = 0, list(kinds)
+        first, columns = 1, list(kinds)
         for table in _tables(sandbox, path, groups=about["groups"], columns=columns, size=size):
             for batch in table.to_batches(max_chunksize=_BATCH):
-                values = [batch.column(name).to_pylist() for name in columns]
-                for row in zip(*values, strict=True) if values else [()] * batch.num_rows:
-                    line += 1
-                    yield line, {**dict.fromkeys(names), **dict(zip(columns, row, strict=True))}
+                values = {name: [None] * batch.num_rows for name in names}
+                values |= {name: batch.column(name).to_pylist() for name in columns}
+                yield first, list(values), values
+                first += batch.num_rows
 
 
 def parquet_table(path: Path) -> pa.Table:

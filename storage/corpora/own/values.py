@@ -9,7 +9,7 @@ from typing import Any
 from reelvec.storage.corpora.annotations import Place, shown
 from reelvec.storage.corpora.listing import storable
 
-__all__ = ["LeftOut", "RowError", "captions_of", "seconds_of", "text_of"]
+__all__ = ["LeftOut", "RowError", "captions_of", "text_of", "window_of"]
 
 _LEFT_OUT_SHOWN = 3
 
@@ -66,7 +66,7 @@ def text_of(row: Mapping[str, Any], role: str) -> str:
     return value
 
 
-def seconds_of(row: Mapping[str, Any], role: str) -> float | None:
+def _seconds_of(row: Mapping[str, Any], role: str) -> float | None:
     """The time of a role; None where the row has none.
 
     Raises:
@@ -82,3 +82,15 @@ def seconds_of(row: Mapping[str, Any], role: str) -> float | None:
     if not 0 <= seconds < math.inf:
         raise RowError(f"{role} is {shown(value)}; it is a time in seconds, 0 or more")
     return seconds
+
+
+def window_of(row: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Start and end of the piece that a row means; None where it has no such time.
+
+    Raises:
+        RowError: one is no time, or the piece is empty.
+    """
+    start, end = _seconds_of(row, "start"), _seconds_of(row, "end")
+    if end is not None and end <= (start or 0):
+        raise RowError(f"the piece {start or 0:g} to {end:g} s is empty; end comes after start")
+    return start, end

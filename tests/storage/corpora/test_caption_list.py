@@ -15,23 +15,31 @@ from hypothesis import strategies as st
 from reelvec.configs.schema import FolderCorpus
 from reelvec.storage.corpora import caption_list, open_corpus
 from reelvec.storage.corpora.caption_list import CaptionList
-from reelvec.storage.records import Caption
+from reelvec.storage.records import (
+    CAPTION_SCHEMA,
+    Caption,
+    records_from_table,
+    records_to_table,
+)
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 CAPTIONS = st.lists(st.builds(Caption, TEXTS, TEXTS, TEXTS, TEXTS), max_size=20)
 
 
-def filled(captions, chunk):
+def filled(captions, chunk, columns=0):
+    """One after another, every so many of them as columns."""
     found = CaptionList(chunk=chunk)
-    for caption in captions:
-        found.append(caption)
+    for number in range(0, len(captions), columns + 1):
+        found.append(captions[number])
+        some = captions[number + 1 : number + 1 + columns]
+        found.extend(records_to_table(some, schema=CAPTION_SCHEMA))
     return found
 
 
 @settings(max_examples=60, deadline=None)
-@given(CAPTIONS, st.integers(1, 6), st.slices(20))
-def test_as_a_list(captions, chunk, part):
-    found = filled(captions, chunk)
+@given(CAPTIONS, st.integers(1, 6), st.integers(0, 9), st.slices(20))
+def test_as_a_list(captions, chunk, columns, part):
+    found = filled(captions, chunk, columns)
     assert len(found) == len(captions)
     assert list(found) == captions
     assert list(found) == captions, "a second reading gives the same"
@@ -39,6 +47,9 @@ def test_as_a_list(captions, chunk, part):
     assert found[part] == captions[part]
     assert found.spilled == (len(captions) > chunk)
     assert found[::-1][part] == captions[::-1][part]
+    tables = list(found.tables())
+    assert [row for t in tables for row in records_from_table(t, record=Caption)] == captions
+    assert [t.num_rows for t in tables[:-1]] == [chunk] * (len(tables) - 1)
     for beyond in (len(captions), -len(captions) - 1):
         with pytest.raises(IndexError, match=f"caption {beyond} of {len(captions)}"):
             found[beyond]

@@ -27,8 +27,10 @@ from reelvec.storage.records import (
 from reelvec.storage.roots import open_root
 from reelvec.storage.tables import write_table
 from reelvec.tasks.artifacts import Session
-from reelvec.tasks.corpus import changes, ingest
-from reelvec.tasks.corpus.changes import caption_changes, video_changes
+from reelvec.tasks.corpus import caption_changes as of_captions
+from reelvec.tasks.corpus import ingest
+from reelvec.tasks.corpus.caption_changes import caption_changes
+from reelvec.tasks.corpus.changes import video_changes
 from reelvec.tasks.corpus.ingest import plan_ingest, read_corpus
 from reelvec.tasks.corpus.listed_columns import ListedColumns
 from tests.support.engine_free import run_ingest
@@ -89,7 +91,7 @@ def test_captions_are_compared_as_a_dict_would(tmp_path_factory, before, now, ro
     videos = index([Video(video, "p") for video in sorted({c.video_id for c in now})])
     snapshot = stored(root, [Video("other", "p")], before)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(changes, "_ROWS", rows)
+        patch.setattr(of_captions, "_ROWS", rows)
         found = caption_changes(now, ids=videos, snapshot=snapshot)
     due, changed, removed = naive_captions(now, before)
     assert (list(found.due), found.changed) == (due, changed)

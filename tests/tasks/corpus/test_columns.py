@@ -10,15 +10,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelvec.storage.commits.artifact import Artifact
+from reelvec.storage.corpora.caption_list import CaptionList
+from reelvec.storage.corpora.contract import CorpusListing
 from reelvec.storage.corpora.own.folder import FolderReader
 from reelvec.storage.corpora.video_list import VideoList
 from reelvec.storage.file_marks import FileMark
-from reelvec.storage.records import VIDEO_SCHEMA, Outcome, Video, clip_key, records_to_table
+from reelvec.storage.forgotten import FORGOTTEN, note_ids
+from reelvec.storage.records import (
+    VIDEO_SCHEMA,
+    Caption,
+    Outcome,
+    Video,
+    clip_key,
+    records_to_table,
+)
 from reelvec.storage.stored_rows import StoredRows
 from reelvec.storage.tables import write_table
 from reelvec.tasks.corpus import video_columns as of_videos
 from reelvec.tasks.corpus.changes import video_changes
 from reelvec.tasks.corpus.clips import ClipOutcomes, clip_outcomes
+from reelvec.tasks.corpus.forgotten import without_forgotten
 from reelvec.tasks.corpus.ingest import Corpus
 from reelvec.tasks.corpus.ledger import counts, failures, ledger, sound_failures, summary
 from reelvec.tasks.corpus.listed_columns import ListedColumns
@@ -330,3 +341,20 @@ def test_after_a_publication_the_parts_that_are_new_are_read_and_no_others(monke
     corpus.publish(supersede={"videos": ["0b"]})
     ids, _, read = look()
     assert "0b" not in ids and len(ids) == 7 and len(read) == 1
+
+
+@pytest.mark.parametrize("gone", [[], ["v1"], ["v0", "v3", "nobody"], ["v0", "v1", "v2", "v3"]])
+def test_who_was_forgotten_is_left_out_of_columns_as_of_records(tmp_path, gone):
+    root = HastyRoot(tmp_path)
+    note_ids(root, gone, change=FORGOTTEN)
+    videos = [Video(f"v{n}", f"/{n}") for n in range(4)]
+    captions = CaptionList(chunk=2)
+    for number in range(9):
+        captions.append(Caption(f"v{number % 4}#{number}", f"v{number % 4}", "x"))
+    listings = [CorpusListing(some, captions) for some in (list_of(videos), videos)]
+    fast, slow = (without_forgotten(listing, root=root) for listing in listings)
+    assert isinstance(fast.videos, VideoList)
+    expected = [video for video in videos if video.video_id not in gone]
+    assert list(fast.videos) == list(slow.videos) == expected
+    left = [caption for caption in captions if caption.video_id not in gone]
+    assert list(fast.captions) == list(slow.captions) == left and fast.notes == slow.notes

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from reelvec.configs import PipelineConfig
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.commits.ledgers import iter_ledger
+from reelvec.storage.digests import DigestSet, digests
 from reelvec.storage.records import (
     CAPTION_SCHEMA,
     VIDEO_SCHEMA,
@@ -21,7 +22,6 @@ from reelvec.storage.records import (
 )
 from reelvec.storage.roots import open_root
 from reelvec.storage.tables import write_table
-from reelvec.tasks.digests import DigestSet, digests
 from reelvec.tasks.embedding import embed
 from reelvec.tasks.embedding.differences import (
     caption_differences,

@@ -1,20 +1,29 @@
 """How often a store of many parts is asked: a publication and a shard ask for what is theirs."""
 
 import gc
+import threading
 import time
 import weakref
+from collections import Counter
 
 import pytest
 
+from reelvec.configs.schema import CompactionConfig
+from reelvec.storage.at_once import at_once
 from reelvec.storage.commits import ledgers
 from reelvec.storage.commits.artifact import Artifact
 from reelvec.storage.frames.reader import parts_with
 from reelvec.storage.places.local import LocalRoot
 from reelvec.storage.records import Outcome
+from reelvec.storage.upkeep import garbage
+from reelvec.storage.upkeep.compaction import plan_compaction
+from reelvec.storage.upkeep.erasing import Erasure, Holder
+from reelvec.storage.upkeep.garbage import GcOptions
+from reelvec.storage.upkeep.repair import repair_store
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.corpus.clips import ClipOutcomes, clip_outcomes
 from reelvec.tasks.embedding.reading import frames_of_clips
-from reelvec.tasks.shards import PartContents, Shard, run_shard
+from reelvec.tasks.shards import PartContents, Shard, run_shard, split_finished
 from tests.support.counting_root import counted_calls
 from tests.support.hasty_root import HastyRoot
 
@@ -153,3 +162,126 @@ def test_a_shard_that_is_there_is_not_done_again(stores):
     shard = Shard("frames", "once", (1,))
     first = run_one(artifact, shard)
     assert run_one(opened(stores[60]), shard).part == first.part
+
+
+def left_behind(folder, *, shards):
+    """An artifact with a part of each shard that nobody has published."""
+    artifact = Artifact.open(HastyRoot(folder), kind="frames", identity={"of": "a test"})
+    for number in range(shards):
+        write_part(artifact, [f"{number}a", f"{number}b"], shard=f"s{number}")
+    return opened(folder)
+
+
+def test_a_plan_reads_what_was_left_of_its_own_shards_and_no_more(monkeypatch, tmp_path):
+    calls = {}
+    for number in (5, 50):
+        artifact = left_behind(tmp_path / str(number), shards=number)
+        shards = [Shard("frames", name, (1,)) for name in ("s1", "s3", "s77")]
+        with counted_calls(monkeypatch) as counted:
+            adopted, todo = split_finished(artifact, shards)
+        assert [one.shard for one in adopted] == ["s1", "s3"]
+        assert [one.name for one in todo] == ["s77"]
+        calls[number] = counted.total()
+        read = [path for verb, path in counted if verb == "read" and "/receipts/" in path]
+        assert len(read) == 2
+    assert calls[5] == calls[50]
+
+
+class FarRoot(LocalRoot):
+    """Answers a receipt once so many are asked for, as a store does that is far away."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.copies_limit, self.waiting = 1, None
+
+    def read(self, path):
+        if self.waiting is not None and "/receipts/" in path:
+            self.waiting.wait(timeout=20)
+        return super().read(path)
+
+    def age_seconds(self, path):
+        if self.waiting is not None and "/parts/" in path:
+            self.waiting.wait(timeout=20)
+        return super().age_seconds(path)
+
+
+@pytest.mark.parametrize("ask", ["orphans", "keys", "clips", "merges", "erasure"])
+def test_receipts_of_a_far_store_are_read_some_at_once_and_in_their_order(
+    monkeypatch, tmp_path, ask
+):
+    monkeypatch.setattr(ledgers, "_KEPT_ROWS", 0)
+    left = left_behind(tmp_path, shards=8).orphan_receipts()
+    if ask != "orphans":
+        opened(tmp_path).publish(add=left)
+    root = FarRoot(tmp_path)
+    root.waiting = threading.Barrier(4)  # two times four of eight
+    artifact = Artifact.open(root, kind="frames", identity={"of": "a test"})
+    if ask == "orphans":
+        assert artifact.orphan_receipts() == left
+    elif ask == "keys":
+        entries = artifact.latest().entries
+        assert artifact.keys.holding(entries, ["3a", "6b"]) == [entries[3], entries[6]]
+    elif ask == "clips":
+        known = ClipOutcomes(artifact.latest())
+        assert known.places(["0a", "7b", "nobody"]).tolist() == [0, 7, -1]
+    elif ask == "merges":
+        (merge,) = plan_compaction(artifact.latest())
+        assert [part.entry for part in merge.parts] == list(artifact.latest().entries)
+    else:
+        hits = Erasure(holder=Holder(artifact), keys={"frames": frozenset({"3a", "6b"})}).hits
+        assert sorted(hits.values(), key=sorted) == [{"3a"}, {"6b"}]
+
+
+def test_gc_asks_a_far_store_after_many_files_at_once(tmp_path):
+    artifact = opened(tmp_path)
+    artifact.publish(add=left_behind(tmp_path, shards=8).orphan_receipts())
+    artifact.publish(replace=[entry.part for entry in artifact.latest().entries])
+    expected = garbage.gc(LocalRoot(tmp_path), options=GcOptions(1, 0.0, dry_run=True))
+    assert [len(one.files) for one in expected] == [16]
+    root = FarRoot(tmp_path)
+    root.waiting = threading.Barrier(4)
+    assert garbage.gc(root, options=GcOptions(1, 0.0)) == expected
+    assert opened(tmp_path).root.list("frames") and not left_in(tmp_path, "parts")
+
+
+def left_in(folder, kind):
+    artifact = opened(folder)
+    return artifact.root.list(f"{artifact.folder}/{kind}")
+
+
+def test_parts_that_are_too_few_to_merge_are_not_looked_into(monkeypatch, tmp_path):
+    options = CompactionConfig(least_parts=16)
+    for parts, reads in ((15, 0), (16, 16)):
+        folder = tmp_path / str(parts)
+        opened(folder).publish(add=left_behind(folder, shards=parts).orphan_receipts())
+        snapshot = opened(folder).latest()
+        with counted_calls(monkeypatch) as counted:
+            merges = plan_compaction(snapshot, options=options)
+        assert (len(merges), counted.total()) == (bool(reads), reads)
+
+
+def test_a_repair_that_finds_nothing_reads_every_part_once(monkeypatch, stores):
+    root = LocalRoot(stores[60])
+    with counted_calls(monkeypatch) as counted:
+        assert repair_store(root) == []
+    read = Counter(verb for verb, path in counted.elements() if "/parts/" in path)
+    assert read["local_path"] == len(
+        opened(stores[60]).root.list(f"{opened(stores[60]).folder}/parts")
+    )
+
+
+def test_what_is_asked_at_once_waits_in_bounded_numbers_and_fails_in_its_place(tmp_path):
+    asked = []
+
+    def ask(number):
+        asked.append(number)
+        if number == 40:
+            raise ValueError("the fortieth")
+        return number
+
+    answers = at_once(FarRoot(tmp_path), ask, iter(range(1000)))
+    assert [next(answers) for _ in range(40)] == list(range(40))
+    with pytest.raises(ValueError, match="fortieth"):
+        next(answers)
+    assert len(asked) <= 40 + 1 + 32
+    assert list(at_once(LocalRoot(tmp_path), str, range(3))) == ["0", "1", "2"]

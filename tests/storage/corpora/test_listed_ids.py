@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelvec.storage.arrow_values import column_of, floats_of, numbers_of, texts_of
-from reelvec.tasks.corpus import listed_ids
-from reelvec.tasks.corpus.listed_ids import ListedIds
+from reelvec.storage.corpora import listed_ids
+from reelvec.storage.corpora.listed_ids import ListedIds
+from reelvec.storage.digests import digests
 
 TEXTS = st.lists(st.text("aäz/€\U0001f600", max_size=3), unique=True, max_size=12)
 
@@ -25,11 +26,11 @@ def test_ids_are_found_where_a_dictionary_has_them(listed, rows, in_order, wides
             expected = [places.get(text, -1) for text in wanted]
             assert ids.places(texts_of(wanted)).tolist() == expected
     assert (len(ids), [ids[place] for place in range(len(ids))]) == (len(listed), listed)
-    assert ids.digests.find(listed_ids.digests(rows)).tolist() == [places.get(r, -1) for r in rows]
+    assert ids.digests.find(digests(rows)).tolist() == [places.get(r, -1) for r in rows]
 
 
 def test_a_table_in_the_order_of_the_listing_makes_no_digest(monkeypatch):
-    monkeypatch.setattr(listed_ids, "digests", lambda texts: pytest.fail("made digests"))
+    monkeypatch.setattr(listed_ids, "column_digests", lambda texts: pytest.fail("made digests"))
     listed = [f"{number:03d}" for number in range(100)]
     ids = ListedIds(texts_of(listed))
     assert ids.places(texts_of(listed[20:50])).tolist() == list(range(20, 50))

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
-__all__ = ["DigestSet", "Digests", "digests"]
+__all__ = ["DigestSet", "Digests", "column_digests", "digests"]
 
 Digests = NDArray[np.uint64]
 
@@ -21,6 +22,12 @@ Digests = NDArray[np.uint64]
 def digests(texts: Iterable[str]) -> Digests:
     """The xxh3-128 of each text, uint64 [N, 2]."""
     data = b"".join(map(xxhash.xxh3_128_digest, map(str.encode, texts)))
+    return np.frombuffer(data, np.uint64).reshape(-1, 2)
+
+
+def column_digests(texts: pa.Array | pa.ChunkedArray) -> Digests:
+    """`digests` of a column of large_string without nulls."""
+    data = b"".join(map(xxhash.xxh3_128_digest, texts.cast(pa.large_binary()).to_pylist()))
     return np.frombuffer(data, np.uint64).reshape(-1, 2)
 
 

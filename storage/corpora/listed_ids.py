@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reelvec.storage.arrow_values import floats_of
-from reelvec.tasks.digests import DigestSet, digests
+from reelvec.storage.digests import DigestSet, column_digests
 
 __all__ = ["ListedIds"]
 
@@ -46,7 +46,7 @@ class ListedIds:
     @cached_property
     def digests(self) -> DigestSet:
         """Of all of them, in their order."""
-        return DigestSet([digests(some.to_pylist()) for some in _pieces(self._texts)])
+        return DigestSet([column_digests(some) for some in _pieces(self._texts)])
 
     def places(self, ids: pa.Array) -> NDArray[np.int64]:
         """Where each of these is, int64 [N]; -1: nowhere.
@@ -56,7 +56,7 @@ class ListedIds:
         """
         stretch = self._stretch(ids)
         if stretch is None:
-            return self.digests.find(digests(ids.to_pylist()))
+            return self.digests.find(column_digests(ids))
         here = self._texts.slice(stretch.start, len(stretch))
         if here.equals(ids):
             return np.arange(stretch.start, stretch.stop)
