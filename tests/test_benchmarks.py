@@ -12,6 +12,7 @@ from reelvec.tasks.scoring.logits import scoring_of
 from reelvec.tasks.searching.search import best_videos
 from tests.benchmarks import (
     _all_pairs,
+    _script,
     bounds,
     commits,
     end_to_end,
@@ -107,6 +108,14 @@ def test_a_clip_with_a_number_behind_it_is_as_whole_as_before(kind, tmp_path):
     copy.write_bytes(path.read_bytes() + whole_run.behind(path.suffix, 12345))
     before, after = probe(path), probe(copy)
     assert (after.frames_counted, after.truncated) == (before.frames_counted, "")
+
+
+@pytest.mark.parametrize("kind", ["h264_mp4", "h264_mp4_one_gop", "h264_mkv", "vp9_webm"])
+def test_the_script_reads_the_seconds_that_our_model_reads(kind, monkeypatch):
+    """Six seconds of 25 frames; with its seeks it finds the frames that a count finds."""
+    monkeypatch.setattr(_script, "FRAMES", 3)
+    read = _script.read_pyav(media.video(kind), 64)
+    assert [media.barcode(picture) for picture in read] == [0, 50, 125]
 
 
 def test_a_rival_that_does_not_load_says_why_and_the_others_have_rows(capsys):

@@ -35,6 +35,14 @@ _ZYGOTES: dict[tuple[int, tuple[str, ...]], Zygote] = {}
 """By process id (a fork must not talk on its parent's socket) and imports."""
 
 
+_KEPT_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
+}
+"""For glibc. It would give what a picture took back to the kernel, to have it cleared page by page
+for the next one; a worker keeps so many bytes of it at most."""
+
+
 class ZygoteError(ReelvecError, RuntimeError):
     """No worker process can be started."""
 
@@ -134,7 +142,7 @@ def _environment() -> dict[str, str]:
     """Our environment with our import path and no thread pools, whose threads a fork would lose."""
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     path = os.pathsep.join(map(os.path.abspath, filter(None, sys.path)))
-    return {**os.environ, **single, "PYTHONPATH": path}
+    return {**_KEPT_MEMORY, **os.environ, **single, "PYTHONPATH": path}
 
 
 def serve(fd: int, preload: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ PRELOAD = ("av", "numpy", "reelvec.tasks.decoding.worker")
 
 _FEW_PIXELS = 2e10
 """Of all frames of the files of a call: more may mean that many are kept."""
-_FEW_RESIZED = 400e6
+_FEW_RESIZED = 600e6
 """Pixels of the frames that were kept so far: they cost as much more as an import of torch."""
 
 

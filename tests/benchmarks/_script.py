@@ -2,11 +2,11 @@
 
     python _script.py VIDEOS WEIGHTS OUT [--size 224] [--reader pyav|torchcodec]
 
-A pool of processes decodes with PyAV (or torchcodec), one frame a second, twelve at most, made
-small by FFmpeg's own scaler; this process encodes what comes in batches, averages, and saves a
-part every 64 videos, so that the next run does what is new or changed by name, size and time. A
-file that fails is printed. torch is imported where there is something to encode, after the pool
-has begun. It imports nothing of Reelvec.
+A pool of processes decodes with PyAV (or torchcodec), one frame a second, of a longer video twelve
+from its first to its last second, made small by FFmpeg's own scaler; this process encodes what
+comes in batches, averages, and saves a part every 64 videos, so that the next run does what is new
+or changed by name, size and time. A file that fails is printed. torch is imported where there is
+something to encode, after the pool has begun. It imports nothing of Reelvec.
 """
 
 import argparse
@@ -22,26 +22,39 @@ FRAMES, BATCH, A_PART = 12, 8, 64
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
+def wanted_seconds(length):
+    """0, 1, 2, … before `length`; of more than twelve so many, from the first to the last."""
+    seconds = np.arange(0.0, length)
+    if len(seconds) > FRAMES:
+        seconds = seconds[np.linspace(0, len(seconds) - 1, FRAMES, dtype=int)]
+    return seconds
+
+
 def read_pyav(path, size):
-    """Frames on screen at 0 s, 1 s, …: [T, size, size, 3] uint8, the centre of the picture."""
+    """Frames on screen at the wanted seconds: [T, size, size, 3] uint8, the picture's centre."""
     import av
 
-    kept, wanted, first = [], 0.0, None
+    kept, at = [], -1
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "NONE"
+        start, index = stream.start_time or 0, stream.index_entries
         scale = size / min(stream.width, stream.height)
         width, height = round(stream.width * scale), round(stream.height * scale)
         left, top = (width - size) // 2, (height - size) // 2
-        for frame in container.decode(stream):
-            first = frame.time if first is None else first
-            if frame.time - first < wanted - 1e-3:
-                continue
+        frames = container.decode(stream)
+        for second in wanted_seconds(container.duration / av.time_base):
+            wanted = start + int((second - 1e-3) / stream.time_base)
+            before = index.search_timestamp(wanted)
+            if before >= 0 and index[before].timestamp > at >= 0:
+                container.seek(wanted, stream=stream)
+                frames = container.decode(stream)
+            frame = next((one for one in frames if one.pts >= wanted), None)
+            if frame is None:
+                break
+            at = frame.pts
             small = frame.reformat(width=width, height=height, format="rgb24", interpolation=4)
             kept.append(small.to_ndarray()[top : top + size, left : left + size])
-            wanted += 1.0
-            if len(kept) == FRAMES:
-                break
     return np.stack(kept)
 
 
@@ -53,8 +66,7 @@ def read_torchcodec(path, size):
     torch.set_num_threads(1)
     decoder = VideoDecoder(str(path), num_ffmpeg_threads=1)
     begin, end = decoder.metadata.begin_stream_seconds, decoder.metadata.end_stream_seconds
-    seconds = [begin + k for k in range(FRAMES) if begin + k < end]
-    frames = decoder.get_frames_played_at(seconds).data
+    frames = decoder.get_frames_played_at((begin + wanted_seconds(end - begin)).tolist()).data
     scale = size / min(frames.shape[2:])
     sides = [round(side * scale) for side in frames.shape[2:]]
     small = torch.nn.functional.interpolate(frames, size=sides, mode="bicubic", antialias=True)

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -84,6 +85,17 @@ def _fill(job, worker):
     return {"pid": os.getpid()}
 
 
+def _pages(job, worker):
+    """Pages the kernel cleared for pictures like those that were there before."""
+    pages = []
+    for _ in range(4):
+        begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        pictures = [np.ones(2**20, np.uint8) for _ in range(4)]
+        pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begun)
+        del pictures
+    return {"pages": pages[1:]}
+
+
 def _raise(job, worker):
     raise ValueError("a bug of the target")
 
@@ -107,6 +119,7 @@ BEHAVIOURS = {
     "gulp": _gulp,
     "too_much": _too_much,
     "fill": _fill,
+    "pages": _pages,
     "raise": _raise,
     "child": _child,
     "exit": lambda job, worker: os._exit(3),

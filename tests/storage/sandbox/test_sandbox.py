@@ -232,6 +232,12 @@ def test_workers_compute_with_one_thread():
     assert result.value["threads"] == 1
 
 
+def test_memory_of_one_picture_is_there_for_the_next():
+    """A picture of 1 MB is 256 pages; from the kernel again it would be 1,024 for four."""
+    (result,) = run({"do": "pages"})
+    assert max(result.value["pages"]) < 256
+
+
 def test_memory_given_back_after_a_large_result():
     with Sandbox(TARGET, options=options(slot_bytes=2**16)) as sandbox:
         list(sandbox.run([answer(10**6)]))

@@ -274,9 +274,9 @@ def test_many_frames_are_decoded_with_torch():
     resized, a_second = Resized(), 30 * 1_000_000
     assert "torch" not in resized.also([10 * a_second] * 8)
     assert "torch" in resized.also([10 * a_second] * 80)  # no more is known than that
-    resized.add(1200 * 640 * 480)
+    resized.add(1800 * 640 * 480)
     assert "torch" not in resized.also([10 * a_second])
-    resized.add(600 * 640 * 480)
+    resized.add(200 * 640 * 480)
     assert "torch" in resized.also([10 * a_second])
 
 
