@@ -16,7 +16,7 @@ from reelvec.storage.corpora.own.named_files import Named, NeedsRecordsError
 __all__ = ["DistinctVideos"]
 
 _NAMES = ("video_id", "path", "split", "start_seconds", "end_seconds", "place")
-_AT_LEAST = 262_144
+_AT_LEAST = 16_384
 """Rows that wait before those that say the same become one: files repeat a video far apart."""
 
 Numbers = NDArray[np.float64]
