@@ -72,11 +72,13 @@ class WeightsFile:
         container: in words: how the tensors were stored.
         facts: what the file says of them: our checkpoints' metadata; `arch`, `epoch` and `config`
             of a checkpoint that holds a state dict beside them. Plain data.
+        in_place: whether the tensors show the file itself, and take no memory of their own.
     """
 
     tensors: dict[str, torch.Tensor]
     container: str
     facts: dict[str, Any]
+    in_place: bool
 
 
 def save_checkpoint(
@@ -159,8 +161,10 @@ def open_weights(path: Path) -> WeightsFile:
         tensors, header = read_safetensors(path)
         facts = _metadata(header, path=path) if _HEADER in header else {}
         container = "checkpoint of reelvec (safetensors)" if facts else "safetensors"
-        return _checked(WeightsFile(unwrapped(_model_tensors(tensors)), container, facts), path)
-    content = read_archive(path) if zipfile.is_zipfile(path) else read_legacy(path)
+        found = WeightsFile(unwrapped(_model_tensors(tensors)), container, facts, in_place=True)
+        return _checked(found, path)
+    zipped = zipfile.is_zipfile(path)
+    content = read_archive(path) if zipped else read_legacy(path)
     try:
         state = state_in(content)
     except PickleError as error:
@@ -174,7 +178,7 @@ def open_weights(path: Path) -> WeightsFile:
         container = "torch.save of a state dict with other things"
     else:
         container, facts = "torch.save of a state dict", {}
-    return _checked(WeightsFile(unwrapped(state), container, facts), path)
+    return _checked(WeightsFile(unwrapped(state), container, facts, in_place=zipped), path)
 
 
 def _checked(file: WeightsFile, path: Path) -> WeightsFile:
