@@ -149,8 +149,12 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def open_weights(path: Path) -> WeightsFile:
+def open_weights(path: Path, *, known: bool = False) -> WeightsFile:
     """What `read_weights` reads, finite or not, and what the file says about it.
+
+    Args:
+        path: of the file.
+        known: it was read whole when it was as it is now; no more of it is read than is asked for.
 
     Raises:
         WeightsError: as `read_weights`.
@@ -164,7 +168,7 @@ def open_weights(path: Path) -> WeightsFile:
         found = WeightsFile(unwrapped(_model_tensors(tensors)), container, facts, in_place=True)
         return _checked(found, path)
     zipped = zipfile.is_zipfile(path)
-    content = read_archive(path) if zipped else read_legacy(path)
+    content = read_archive(path, known=known) if zipped else read_legacy(path)
     try:
         state = state_in(content)
     except PickleError as error:

@@ -8,7 +8,7 @@ small (hash and shapes) stays for longer. A file whose mark has changed is opene
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +22,10 @@ from reelvec.models.frozen.kinds import own_input_of
 from reelvec.storage.errors import WeightsError
 from reelvec.storage.file_marks import FileMark
 from reelvec.storage.places.sources import local_file
+from reelvec.storage.roots import Root
 from reelvec.storage.weights.checkpoints import WeightsFile, open_weights, weights_hash
 from reelvec.storage.weights.checks import check_finite
+from reelvec.storage.weights.known import WeightsMark, recall
 from reelvec.storage.weights.paths import is_pretrained
 from reelvec.storage.weights.pretrained import find_pretrained, pretrained_files, read_pretrained
 
@@ -50,7 +52,7 @@ class _Opened:
 
     def __init__(self, weights: str) -> None:
         self._weights = weights
-        self.file = _read(weights)
+        self.file = _read(weights, known=False)
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
@@ -64,7 +66,7 @@ class _Opened:
 
     def shapes(self) -> dict[str, Tensor]:
         """The tensors without their numbers; a checkpoint's packed small files as they are."""
-        return {key: x if key == "files" else x.to("meta") for key, x in self.tensors.items()}
+        return _shapes_of(self.tensors)
 
 
 _OPEN: dict[Key, _Opened] = {}
@@ -111,12 +113,22 @@ def hash_of_weights(weights: str) -> str:
     return _fact(_HASHES, weights, _Opened.hash)
 
 
-def shapes_of_weights(weights: str) -> dict[str, Tensor]:
+def shapes_of_weights(weights: str, *, root: Root | None = None) -> dict[str, Tensor]:
     """What `read_start` reads, without its numbers; packed small files are as they are.
+
+    Args:
+        weights: its name.
+        root: a store. Where that knows the files, as they lie now, their numbers were looked at
+            when it came to know them, and are not again.
 
     Raises:
         WeightsError: as `read_start`.
     """
+    key = _key(weights)
+    unread = key not in _SHAPES and key not in _OPEN
+    if unread and root is not None and recall(root, WeightsMark.of(weights)).hash:
+        shapes = _shapes_of(_read(weights, known=True).tensors)
+        _keep(_SHAPES, key, shapes, most=_MOST_FACTS)
     return _fact(_SHAPES, weights, _Opened.shapes)
 
 
@@ -156,7 +168,11 @@ def _key(weights: str) -> Key:
     return weights, tuple((path.name, FileMark.at(str(path))) for path in paths)
 
 
-def _read(weights: str) -> WeightsFile:
+def _shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: x if key == "files" else x.to("meta") for key, x in tensors.items()}
+
+
+def _read(weights: str, *, known: bool) -> WeightsFile:
     if is_pretrained(weights):
         try:
             own_input_of(pretrained_files(weights))  # before a large file is looked for
@@ -165,7 +181,7 @@ def _read(weights: str) -> WeightsFile:
         container = "Hugging Face folder (safetensors)"
         return WeightsFile(read_pretrained(weights), container, {}, in_place=True)
     path = local_file(weights)
-    file = open_weights(path)
+    file = open_weights(path, known=known)
     tensors = our_names(file.tensors)
     if not any(name.endswith("visual_projection.weight") for name in file.tensors):
         return replace(file, tensors=tensors)

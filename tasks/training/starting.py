@@ -29,6 +29,7 @@ from reelvec.models.registry import ZERO_SHOT, build
 from reelvec.models.training.optim import AdamW, BertAdam, OptimizerOptions, build_optimizer
 from reelvec.models.training.parameters import freeze
 from reelvec.models.unfilled import undrawn, unfilled
+from reelvec.storage.roots import Root
 from reelvec.storage.weights.paths import is_pretrained
 from reelvec.storage.weights.pretrained import pretrained_files
 from reelvec.tasks.training.identity import Start
@@ -139,7 +140,9 @@ def hashes_of_start(config: ModelConfig) -> Start:
     )
 
 
-def rehearse_start(config: ModelConfig, *, train: TrainConfig | None = None) -> FrameForm:
+def rehearse_start(
+    config: ModelConfig, *, train: TrainConfig | None = None, root: Root | None = None
+) -> FrameForm:
     """The frames the starting model was made for; it is built without its file's numbers.
 
     What would stop `starting_model` stops this within a second or two, before hours of decoding.
@@ -148,12 +151,14 @@ def rehearse_start(config: ModelConfig, *, train: TrainConfig | None = None) -> 
     Args:
         config: the model.
         train: how it is trained; None, or epochs 0: not at all.
+        root: a store that may know the weights files, as of `shapes_of_weights`.
 
     Raises:
         OptionsError, WeightsError: as `starting_model`.
     """
-    state = shapes_of_weights(config.weights) if config.weights else None
-    published = shapes_of_weights(config.policy_weights) if config.policy_weights else None
+    first, policy = config.weights, config.policy_weights
+    state = shapes_of_weights(first, root=root) if first else None
+    published = shapes_of_weights(policy, root=root) if policy else None
     if config.weights and state and is_pretrained(config.weights):
         check_packages(state, max_frames=config.max_frames)
         return input_of(state).form

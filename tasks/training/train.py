@@ -80,6 +80,7 @@ def train(
             raise TrainingError(f"training ended without a finished checkpoint in {artifact!r}")
         tidy(artifact)
         steps = trained_model.last.progress.step - (before[-1].progress.step if before else 0)
+    close_weights()  # what was started from is committed
     return receipt_of(trained_model, session.config, items=items, done=steps)
 
 
@@ -118,7 +119,6 @@ def _commit_start(artifact: Artifact, config: PipelineConfig) -> None:
     model = untrained_model(config.model, seed=config.train.seed)
     state = TrainingState(model, None, Progress(steps_per_epoch=0, total_steps=0))
     commit(artifact, state, config=config.model, seconds=0.0, keep_last=1)
-    close_weights()
 
 
 @dataclass(frozen=True)

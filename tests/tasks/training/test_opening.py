@@ -12,6 +12,7 @@ import torch
 from reelvec.configs.schema import ModelConfig
 from reelvec.models.registry import family_names
 from reelvec.storage.errors import IntegrityError, WeightsError
+from reelvec.storage.roots import open_root
 from reelvec.storage.weights import checkpoints as files
 from reelvec.storage.weights.checkpoints import (
     WEIGHTS,
@@ -20,6 +21,7 @@ from reelvec.storage.weights.checkpoints import (
     save_checkpoint,
     weights_hash,
 )
+from reelvec.storage.weights.known import KnownWeights, WeightsMark, keep
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.embedding import encoder
 from reelvec.tasks.embedding.encoder import EncoderRef, open_encoder
@@ -38,11 +40,18 @@ from reelvec.tasks.weights.files import name_model
 from tests.tasks.training.builders import FRAMES, MAX_WORDS, SMALL, make_store, small_model
 
 
+def forget():
+    """As a process that has opened nothing."""
+    close_weights()
+    opening._HASHES.clear()
+    opening._SHAPES.clear()
+
+
 @pytest.fixture(autouse=True)
 def nothing_open():
-    close_weights()
+    forget()
     yield
-    close_weights()
+    forget()
 
 
 @pytest.fixture
@@ -77,7 +86,9 @@ def run_of(tmp_path, archive):
 def test_a_run_opens_an_archive_once(tmp_path, archive, monkeypatch):
     opened = []
     read = files.read_archive
-    monkeypatch.setattr(files, "read_archive", lambda path: opened.append(path) or read(path))
+    monkeypatch.setattr(
+        files, "read_archive", lambda path, **how: opened.append(path) or read(path, **how)
+    )
     config = run_of(tmp_path, archive)
     name_model(str(archive))
     rehearse_start(config.model, train=config.train)
@@ -116,7 +127,9 @@ def test_an_archive_is_read_as_torch_reads_it(tmp_path):
     found = open_weights(tmp_path / "x.pt")
     assert found.in_place
     same(found.tensors, torch.load(tmp_path / "x.pt"))
-    same(open_weights(unaligned(tmp_path / "x.pt")).tensors, state)
+    odd = open_weights(unaligned(tmp_path / "x.pt")).tensors
+    same(odd, state)
+    assert all(tensor.data_ptr() % tensor.itemsize == 0 for tensor in odd.values())
     before = (tmp_path / "x.pt").read_bytes()
     found.tensors["whole"].zero_()  # in this process alone
     assert (tmp_path / "x.pt").read_bytes() == before
@@ -145,6 +158,28 @@ def test_a_number_that_has_changed_on_the_disk_is_seen(archive):
     archive.write_bytes(whole)
     with pytest.raises(WeightsError, match="CRC"):
         open_weights(archive)
+
+
+def test_of_a_file_that_a_store_knows_no_number_is_read(archive, tmp_path, monkeypatch):
+    config = run_of(tmp_path, archive)
+    root, read = open_root(config.store), []
+    monkeypatch.setattr(opening, "check_finite", lambda _, *, source: read.append(source))
+    wanted = rehearse_start(frozen(copied(archive, "new.pt")), root=root)
+    assert len(read) == 1  # of a file that it does not know
+    keep(root, WeightsMark.of(str(archive)), found=KnownWeights(hash=hash_of_weights(str(archive))))
+    forget()
+    assert rehearse_start(config.model, root=root) == wanted
+    assert len(read) == 2 and not opening._OPEN
+    damaged = bytearray(archive.read_bytes())
+    damaged[damaged.index(torch.load(archive)["visual.proj"].numpy().tobytes())] ^= 1
+    archive.write_bytes(damaged)  # it is another file now
+    with pytest.raises(WeightsError, match="CRC"):
+        rehearse_start(config.model, root=root)
+
+
+def copied(path, name):
+    path.with_name(name).write_bytes(path.read_bytes())
+    return path.with_name(name)
 
 
 def test_what_is_committed_is_the_model_that_was_drawn_and_then_filled(archive, tmp_path):
