@@ -205,11 +205,7 @@ class RetrievalModel(nn.Module, ABC):
         return ()
 
     def init_from_clip(self, state: Mapping[str, Tensor], *, lent: bool = False) -> None:
-        """Start from a CLIP archive in OpenAI layout (keys without prefix).
-
-        Args:
-            state: of the archive.
-            lent: as of `load_strictly`.
+        """Start from a CLIP archive in OpenAI layout (keys without prefix); see `load_strictly`.
 
         Raises:
             OptionsError: the family does not start from a CLIP archive.
