@@ -23,8 +23,6 @@ _DRAWINGS = {
     *(Tensor.normal_, Tensor.uniform_, init.normal_, init.uniform_, init.trunc_normal_),
     *(init.kaiming_uniform_, init.kaiming_normal_, init.xavier_uniform_, init.xavier_normal_),
 }
-_DRAWING_NAMES = {func.__name__ for func in _DRAWINGS}
-"""`transformers` puts functions of its own, of these names, in place of torch's."""
 _FILLINGS = {
     *_DRAWINGS,
     *(Tensor.zero_, Tensor.fill_, Tensor.copy_, Tensor.mul_),
@@ -72,7 +70,7 @@ class _Undrawn(TorchFunctionMode):
     ) -> Any:
         del types
         named = dict(kwargs or {})
-        if getattr(func, "__name__", "") in _DRAWING_NAMES:
+        if func in _DRAWINGS:
             return _target(args, named)
         if func in _DRAWN_FULL:
             named.pop("generator", None)
