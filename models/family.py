@@ -204,13 +204,14 @@ class RetrievalModel(nn.Module, ABC):
         """Modules the original has in its checkpoints though this variant does not use them."""
         return ()
 
-    def init_from_clip(self, state: Mapping[str, Tensor]) -> None:
-        """Start from a CLIP archive in OpenAI layout (keys without prefix).
+    def init_from_clip(self, state: Mapping[str, Tensor], *, lent: bool = False) -> None:
+        """Start from a CLIP archive in OpenAI layout (keys without prefix); see `load_strictly`.
 
         Raises:
             OptionsError: the family does not start from a CLIP archive.
             WeightsError: missing, unexpected or misshaped tensors.
         """
+        del lent
         raise OptionsError(
             f"{type(self).__name__} does not start from a CLIP archive ({len(state)} tensors given)"
         )
@@ -262,9 +263,9 @@ class ClipFamily(RetrievalModel):
         return self.clip.logit_scale
 
     @torch.no_grad()
-    def init_from_clip(self, state: Mapping[str, Tensor]) -> None:
+    def init_from_clip(self, state: Mapping[str, Tensor], *, lent: bool = False) -> None:
         """Towers from an OpenAI archive, then the headers that start from CLIP tensors."""
-        load_strictly(self.clip, state, derive_conv2=True)
+        load_strictly(self.clip, state, derive_conv2=True, lent=lent)
         self._init_headers_from_clip(self.clip.state_dict())
 
     def _init_headers_from_clip(self, clip: Mapping[str, Tensor]) -> None:

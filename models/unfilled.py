@@ -1,7 +1,9 @@
-"""Models that are built for their shapes alone: nothing is drawn, filled or copied.
+"""Models that are built for their shapes alone, or for numbers that a file brings.
 
-On its meta device torch works out the shape of each filling in Python, whose first call imports
-`torch._dynamo`: two CPU seconds of a command, and one more at its end.
+For its shapes nothing is drawn, filled or copied. On its meta device torch works out the shape of
+each filling in Python, whose first call imports `torch._dynamo`: two CPU seconds of a command, and
+one more at its end. For a file's numbers no random ones are drawn: of a ViT-B/32 they take a second
+and touch all its memory, to be overwritten.
 """
 
 from __future__ import annotations
@@ -15,15 +17,20 @@ from torch import Tensor
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["unfilled"]
+__all__ = ["undrawn", "unfilled"]
 
+_DRAWINGS = {
+    *(Tensor.normal_, Tensor.uniform_, init.normal_, init.uniform_, init.trunc_normal_),
+    *(init.kaiming_uniform_, init.kaiming_normal_, init.xavier_uniform_, init.xavier_normal_),
+}
 _FILLINGS = {
-    *(Tensor.normal_, Tensor.uniform_, Tensor.zero_, Tensor.fill_, Tensor.copy_, Tensor.mul_),
-    *(init.normal_, init.uniform_, init.constant_, init.zeros_, init.ones_, init.eye_),
-    *(init.kaiming_uniform_, init.kaiming_normal_, init.xavier_uniform_, init.trunc_normal_),
+    *_DRAWINGS,
+    *(Tensor.zero_, Tensor.fill_, Tensor.copy_, Tensor.mul_),
+    *(init.constant_, init.zeros_, init.ones_, init.eye_),
 }
 """In place: they change numbers, and no shape."""
-_MADE_FULL = {torch.randn, torch.rand, torch.zeros, torch.ones}
+_DRAWN_FULL = {torch.randn, torch.rand}
+_MADE_FULL = {*_DRAWN_FULL, torch.zeros, torch.ones}
 _BY_A_NUMBER = {Tensor.mul, Tensor.__mul__, Tensor.__rmul__, Tensor.div, Tensor.__truediv__}
 
 
@@ -40,7 +47,7 @@ class _Unfilled(TorchFunctionMode):
         del types
         named = dict(kwargs or {})
         if func in _FILLINGS:
-            return args[0] if args else named["tensor"]
+            return _target(args, named)
         if func in _BY_A_NUMBER and all(isinstance(x, int | float) for x in args[1:]):
             return args[0]
         if func in _MADE_FULL:
@@ -51,8 +58,44 @@ class _Unfilled(TorchFunctionMode):
         return func(*args, **named)
 
 
+class _Undrawn(TorchFunctionMode):
+    """Leaves out what draws random numbers."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        del types
+        named = dict(kwargs or {})
+        if func in _DRAWINGS:
+            return _target(args, named)
+        if func in _DRAWN_FULL:
+            named.pop("generator", None)
+            return torch.empty(*args, **named)
+        return func(*args, **named)
+
+
+def _target(args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+    """What is filled in place."""
+    return args[0] if args else named["tensor"]
+
+
 @contextmanager
 def unfilled() -> Iterator[None]:
     """Modules that are built in the block lie on the meta device and are sooner there."""
     with torch.device("meta"), _Unfilled():
+        yield
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Modules that are built in the block hold any numbers where others hold random ones.
+
+    For who loads all of them strictly; torch's generator is left as it was, so that a training,
+    which goes on drawing from it, is none of those.
+    """
+    with _Undrawn():
         yield

@@ -26,6 +26,7 @@ def load_strictly(
     *,
     ignored: Collection[str] = ARCHIVE_SCALARS,
     derive_conv2: bool = False,
+    lent: bool = False,
     remedy: str = "Build the model with the options and sizes these weights were trained with",
 ) -> None:
     """Copy `state` into `module`, each tensor cast to the module's type.
@@ -35,6 +36,8 @@ def load_strictly(
         state: tensors by the module's own keys.
         ignored: last parts of keys that may stand in the state without a place to go.
         derive_conv2: a missing `visual.conv2.weight` of a 3d model starts from conv1.
+        lent: nothing is copied that has the module's type already: the module then refers to the
+            state's own tensors, for who reads its numbers once and lets go of both.
         remedy: what an error ends with.
 
     Raises:
@@ -56,8 +59,20 @@ def load_strictly(
             f"; and {len(problems) - 12} more" if problems[12:] else ""
         )
         raise WeightsError(f"{len(problems)} tensors do not fit the model: {shown}. {remedy}")
+    if lent:
+        _refer(module, {key: given[key] for key in own})
+        return
     for key, tensor in own.items():
         tensor.copy_(given[key])
+
+
+def _refer(module: nn.Module, given: Mapping[str, Tensor]) -> None:
+    """Have the module's parameters and buffers be these tensors."""
+    places = dict(module.named_parameters(remove_duplicate=False)) | dict(
+        module.named_buffers(remove_duplicate=False)
+    )
+    for key, tensor in given.items():
+        places[key].data = tensor.to(places[key].dtype).contiguous()
 
 
 def is_half(key: str) -> bool:

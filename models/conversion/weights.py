@@ -161,7 +161,7 @@ def _used(model: RetrievalModel, state: Mapping[str, Tensor]) -> Mapping[str, Te
     return {key: x for key, x in state.items() if not f"{key}.".startswith(idle)}
 
 
-def start(model: RetrievalModel, state: Mapping[str, Tensor]) -> None:
+def start(model: RetrievalModel, state: Mapping[str, Tensor], *, lent: bool = False) -> None:
     """Start training or embedding from an archive or a checkpoint.
 
     An archive, or a checkpoint that holds nothing but `clip.*`, fills the towers, and the family's
@@ -169,23 +169,28 @@ def start(model: RetrievalModel, state: Mapping[str, Tensor]) -> None:
     any parameter beside `clip.*` must hold them all: the originals' gates are all or nothing too.
     A 3d patch that is missing starts from conv1.
 
+    Args:
+        model: in fp32 on the CPU.
+        state: of the file.
+        lent: as of `load_strictly`.
+
     Raises:
         WeightsError: tensors that do not fit.
     """
     layout = layout_of(state)
     if layout == "archive":
-        model.init_from_clip(state)
+        model.init_from_clip(state, lent=lent)
         return
     if layout == "pretrained":
         hears = not model.video_columns.keys().isdisjoint(HEARD)
         taken = adopted(state, hears=hears)
-        load_strictly(model, _without_places(taken, model=model), ignored=())
+        load_strictly(model, _without_places(taken, model=model), ignored=(), lent=lent)
         return
     beyond = any(not key.startswith("clip.") for key in state)
     if isinstance(model, ClipFamily) and not beyond:
-        model.init_from_clip(clip_tensors(state))
+        model.init_from_clip(clip_tensors(state), lent=lent)
         return
-    load_strictly(model, _used(model, state), derive_conv2=True)
+    load_strictly(model, _used(model, state), derive_conv2=True, lent=lent)
 
 
 def _without_places(state: Mapping[str, Tensor], *, model: RetrievalModel) -> dict[str, Tensor]:

@@ -118,9 +118,9 @@ class TokenFamily(HeaderFamily):
         init_as_originals(self.visual_token_selector)
         self.kept = 1 + options.topk
 
-    def init_from_clip(self, state: Mapping[str, Tensor]) -> None:
+    def init_from_clip(self, state: Mapping[str, Tensor], *, lent: bool = False) -> None:
         """As of any family; shifted blocks take the tensors of CLIP's."""
-        super().init_from_clip(to_shifted(state, blocks=self.options.shift_layers))
+        super().init_from_clip(to_shifted(state, blocks=self.options.shift_layers), lent=lent)
 
     @property
     def backbone_video_columns(self) -> Columns:

@@ -2,7 +2,8 @@
 
 ``torch.save`` and ``torch.jit.save`` write a zip of ``data.pkl`` and raw storages; before PyTorch
 1.6 `torch.save` wrote pickles one after the other, then the storages. The pickles are read as plain
-data (`pickles`, `names`), and no byte of a file is read into memory twice.
+data (`pickles`, `names`), and no byte of a file is read into memory twice: tensors of a zip show
+the file itself, whose bytes come from the disk when they are looked at.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import io
 import mmap
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,12 +32,19 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 _MAX_DIRECTORY = 16 << 20
 """Bytes of a zip file's directory: some 200,000 tensors."""
 _LENGTH = struct.Struct("<q")
+_LOCAL_HEADER = struct.Struct("<26xHH")
+"""Of a member of a zip file, before its name: the lengths of the name and of what follows it."""
 
 
-def read_archive(path: Path) -> Any:
+def read_archive(path: Path, *, known: bool = False) -> Any:
     """The object in a zip archive of torch.save or torch.jit.save, as plain data.
 
-    TorchScript modules come back as (nested) Holders of their attributes.
+    TorchScript modules come back as (nested) Holders of their attributes. Tensors show the file as
+    long as they live, whose checksums are right; what is written to them stays in this process.
+
+    Args:
+        path: of the file.
+        known: its checksums were right when the file was as it is now; nothing is read for them.
 
     Raises:
         WeightsError: no such archive, a name that is not allowed, or storages out of bounds.
@@ -48,7 +57,8 @@ def read_archive(path: Path) -> Any:
                 raise WeightsError(
                     f"{path} is a zip file, but no torch archive (no data.pkl)", path=str(path)
                 )
-            storages = _ZippedStorages(archive, names[0].removesuffix("data.pkl"), path=path)
+            folder = names[0].removesuffix("data.pkl")
+            storages = _ZippedStorages(archive, folder, stream=stream, known=known)
             return Unpickler(
                 io.BytesIO(storages.member("data.pkl")), name=stands_for, persistent=storages.find
             ).load()
@@ -111,34 +121,59 @@ def _check_directory(stream: IO[bytes]) -> None:
 class _ZippedStorages:
     """Storages of a zip archive; together they are no larger than the file."""
 
-    def __init__(self, archive: zipfile.ZipFile, folder: str, *, path: Path) -> None:
+    def __init__(
+        self, archive: zipfile.ZipFile, folder: str, *, stream: IO[bytes], known: bool
+    ) -> None:
         self._archive = archive
         self._folder = folder
-        self._left = path.stat().st_size
+        self._known = known
+        self._bytes = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+        self._left = len(self._bytes)
         self._found: dict[str, torch.Tensor] = {}
         if f"{folder}byteorder" in archive.namelist() and self.member("byteorder") != b"little":
             raise PickleError("its numbers are big-endian; save it anew on a little-endian machine")
 
     def member(self, name: str) -> bytes:
         """A member's bytes; torch stores them uncompressed, and nothing else is unpacked."""
+        start, size = self._place(name)
+        return self._bytes[start : start + size]
+
+    def find(self, identifier: Any) -> torch.Tensor:
+        """A storage as a flat tensor: ("storage", dtype, key, device, elements)."""
+        _, dtype, key, _, elements = identifier
+        if key not in self._found:
+            self._found[key] = self._flat(*self._place(f"data/{key}"), dtype=dtype)
+        if self._found[key].dtype != dtype:
+            raise PickleError(f"its storage {key} is of two types")
+        return self._found[key][: int(elements)]
+
+    def _flat(self, start: int, size: int, *, dtype: torch.dtype) -> torch.Tensor:
+        if not size:
+            return torch.empty(0, dtype=dtype)
+        if start % dtype.itemsize:  # torch puts them at multiples of 64
+            return torch.frombuffer(bytearray(self._bytes[start : start + size]), dtype=dtype)
+        if size % dtype.itemsize:
+            raise PickleError(f"a storage of {size:,} bytes holds no whole number of {dtype}")
+        return torch.frombuffer(
+            self._bytes, dtype=dtype, offset=start, count=size // dtype.itemsize
+        )
+
+    def _place(self, name: str) -> tuple[int, int]:
+        """Where a member's bytes begin in the file, and how many; their checksum is right."""
         info = self._archive.getinfo(self._folder + name)
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
             raise PickleError(f"{info.filename} is compressed, which torch never does")
         self._left -= info.file_size
         if self._left < 0:
             raise PickleError("its members are larger than the file they are in")
-        return self._archive.read(info)
-
-    def find(self, identifier: Any) -> torch.Tensor:
-        """A storage as a flat tensor: ("storage", dtype, key, device, elements)."""
-        _, dtype, key, _, elements = identifier
-        if key not in self._found:
-            data = bytearray(self.member(f"data/{key}"))
-            empty = torch.empty(0, dtype=dtype)
-            self._found[key] = torch.frombuffer(data, dtype=dtype) if data else empty
-        if self._found[key].dtype != dtype:
-            raise PickleError(f"its storage {key} is of two types")
-        return self._found[key][: int(elements)]
+        self._archive.open(info).close()  # checks the member's own header
+        before, after = _LOCAL_HEADER.unpack_from(self._bytes, info.header_offset)
+        start = info.header_offset + _LOCAL_HEADER.size + before + after
+        with memoryview(self._bytes) as whole, whole[start : start + info.file_size] as part:
+            right = self._known or zlib.crc32(part) == info.CRC
+            if len(part) < info.file_size or not right:
+                raise zipfile.BadZipFile(f"Bad CRC-32 for file {info.filename!r}")
+        return start, info.file_size
 
 
 class _TrailingStorages:

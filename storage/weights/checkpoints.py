@@ -72,11 +72,13 @@ class WeightsFile:
         container: in words: how the tensors were stored.
         facts: what the file says of them: our checkpoints' metadata; `arch`, `epoch` and `config`
             of a checkpoint that holds a state dict beside them. Plain data.
+        in_place: whether the tensors show the file itself, and take no memory of their own.
     """
 
     tensors: dict[str, torch.Tensor]
     container: str
     facts: dict[str, Any]
+    in_place: bool
 
 
 def save_checkpoint(
@@ -147,8 +149,12 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def open_weights(path: Path) -> WeightsFile:
+def open_weights(path: Path, *, known: bool = False) -> WeightsFile:
     """What `read_weights` reads, finite or not, and what the file says about it.
+
+    Args:
+        path: of the file.
+        known: it was read whole when it was as it is now; no more of it is read than is asked for.
 
     Raises:
         WeightsError: as `read_weights`.
@@ -159,8 +165,10 @@ def open_weights(path: Path) -> WeightsFile:
         tensors, header = read_safetensors(path)
         facts = _metadata(header, path=path) if _HEADER in header else {}
         container = "checkpoint of reelvec (safetensors)" if facts else "safetensors"
-        return _checked(WeightsFile(unwrapped(_model_tensors(tensors)), container, facts), path)
-    content = read_archive(path) if zipfile.is_zipfile(path) else read_legacy(path)
+        found = WeightsFile(unwrapped(_model_tensors(tensors)), container, facts, in_place=True)
+        return _checked(found, path)
+    zipped = zipfile.is_zipfile(path)
+    content = read_archive(path, known=known) if zipped else read_legacy(path)
     try:
         state = state_in(content)
     except PickleError as error:
@@ -174,7 +182,7 @@ def open_weights(path: Path) -> WeightsFile:
         container = "torch.save of a state dict with other things"
     else:
         container, facts = "torch.save of a state dict", {}
-    return _checked(WeightsFile(unwrapped(state), container, facts), path)
+    return _checked(WeightsFile(unwrapped(state), container, facts, in_place=zipped), path)
 
 
 def _checked(file: WeightsFile, path: Path) -> WeightsFile:

@@ -28,7 +28,7 @@ from reelvec.storage.weights.paths import PREFIX, is_pretrained
 
 __all__ = ["KnownWeights", "WeightsMark", "keep", "recall"]
 
-MAKERS = ("models", "storage/weights", "tasks/weights", "tasks/training/starting.py")
+MAKERS = ("models", "storage/weights", "tasks/weights", "tasks/training/opening.py")
 """Of the package: what decides a file's tensors, their names and the model they are of."""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import TypeVar
 
 import torch
@@ -27,6 +28,7 @@ from reelvec.tasks.training.train import load_trained
 __all__ = ["Encoder", "EncoderRef", "choose_device", "open_encoder"]
 
 F = TypeVar("F", bound=Features)
+_OPENING = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +110,17 @@ def _widened(features: F) -> F:
     return type(features)({name: at_least_fp32(x) for name, x in features.tensors.items()})
 
 
-@lru_cache(maxsize=1)
 def open_encoder(ref: EncoderRef) -> Encoder:
-    """Load the model a reference names, in evaluation mode, on its device."""
+    """Load the model a reference names, in evaluation mode, on its device.
+
+    Shards that begin at once wait for the one that loads it: each would load it for itself.
+    """
+    with _OPENING:
+        return _open_encoder(ref)
+
+
+@lru_cache(maxsize=1)
+def _open_encoder(ref: EncoderRef) -> Encoder:
     config = ModelConfig.model_validate_json(ref.model)
     device = torch.device(choose_device(ref.device))
     model = load_trained(ref.checkpoint, model=config).to(device).eval()

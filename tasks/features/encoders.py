@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from reelvec.tasks.training.teachers import load_teacher
 __all__ = ["FeatureSource", "features_identity", "open_source"]
 
 FEATURES_RECIPE = 1
+_OPENING = Lock()
 _INPUT = {"max_words", "max_frames", "frame_selection", "eval_frame_order"}
 
 
@@ -118,14 +120,19 @@ class Backbone(RetrievalModel):
         return torch.autocast(like.device.type, dtype=torch.bfloat16)
 
 
-@lru_cache(maxsize=2)
 def open_source(source: FeatureSource) -> Encoder:
-    """The model a source names, on its device, in evaluation mode.
+    """The model a source names, on its device, in evaluation mode; loaded once at a time.
 
     Raises:
         OptionsError: a model without a head of its own.
         WeightsError, MissingArtifactError: its weights are damaged, or gone.
     """
+    with _OPENING:
+        return _open_source(source)
+
+
+@lru_cache(maxsize=2)
+def _open_source(source: FeatureSource) -> Encoder:
     options = TrainConfig.model_validate_json(source.train)
     device = torch.device(choose_device(options.device))
     if source.teacher:

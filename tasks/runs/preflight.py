@@ -19,6 +19,7 @@ from reelvec.models.registry import (
 from reelvec.models.sampling.rules import Rule
 from reelvec.models.training.schedules import SCHEDULES
 from reelvec.storage.frames.formats import NATIVE_FORMAT
+from reelvec.storage.roots import open_root
 from reelvec.storage.weights.paths import is_pretrained
 from reelvec.tasks.runs.settled import check_files, settled_config
 from reelvec.tasks.training.starting import hearing_of_start, rehearse_start
@@ -48,7 +49,8 @@ def check_config(config: PipelineConfig) -> None:
                 key="model.family",
             )
         _check_training(config)
-        own = rehearse_start(config.model, train=config.train)
+        root = open_root(config.store)
+        own = rehearse_start(config.model, train=config.train, root=root)
         check_teachers(config)
     except OptionsError as error:
         raise ConfigError(f"model: {error}", key="model") from None

@@ -136,7 +136,7 @@ def _known_hash(session: Session, weights: str | None) -> str | None:
     known = recall(session.root, mark).hash
     if known:
         return known
-    from reelvec.tasks.training.starting import hash_of_weights
+    from reelvec.tasks.training.opening import hash_of_weights
 
     found = hash_of_weights(weights)
     if not session.plans:  # a plan writes nothing

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,48 +11,40 @@ from reelvec.configs.decoding import FrameForm
 from reelvec.configs.schema import ModelConfig, TrainConfig
 from reelvec.configs.training import LoraConfig
 from reelvec.models.clip.architecture import Architecture, architecture
-from reelvec.models.conversion.names import our_names
 from reelvec.models.conversion.weights import (
     build_for,
     check_packages,
     input_of,
+    layout_of,
     start,
     start_policy,
     to_legacy_fp16,
 )
-from reelvec.models.errors import ModelError
 from reelvec.models.family import RetrievalModel
 from reelvec.models.frozen.input import Hearing
 from reelvec.models.frozen.kinds import own_input_of
 from reelvec.models.heads import head_of
 from reelvec.models.lora import LoraOptions, adapt, check_lora
-from reelvec.models.registry import build
+from reelvec.models.registry import ZERO_SHOT, build
 from reelvec.models.training.optim import AdamW, BertAdam, OptimizerOptions, build_optimizer
 from reelvec.models.training.parameters import freeze
-from reelvec.models.unfilled import unfilled
-from reelvec.storage.errors import WeightsError
-from reelvec.storage.places.sources import local_file
-from reelvec.storage.weights.checkpoints import WeightsFile, open_weights, weights_hash
-from reelvec.storage.weights.checks import check_finite
+from reelvec.models.unfilled import undrawn, unfilled
+from reelvec.storage.roots import Root
 from reelvec.storage.weights.paths import is_pretrained
-from reelvec.storage.weights.pretrained import (
-    find_pretrained,
-    pretrained_files,
-    read_pretrained,
-)
+from reelvec.storage.weights.pretrained import pretrained_files
 from reelvec.tasks.training.identity import Start
+from reelvec.tasks.training.opening import hash_of_weights, read_start, shapes_of_weights
 
 __all__ = [
     "build_like",
     "build_sized",
-    "hash_of_weights",
     "hashes_of_start",
     "hearing_of_start",
     "make_optimizer",
     "make_trainable",
-    "open_any",
     "rehearse_start",
     "starting_model",
+    "untrained_model",
 ]
 
 
@@ -67,73 +54,60 @@ def starting_model(config: ModelConfig, *, seed: int) -> RetrievalModel:
     Raises:
         OptionsError, WeightsError: options or weights that do not fit (of models and storage).
     """
-    state = read_start(config.weights) if config.weights else None
-    published = read_start(config.policy_weights) if config.policy_weights else None
+    state, published = _read(config)
     torch.manual_seed(seed)
     return _started(config, state, published)
 
 
+def untrained_model(config: ModelConfig, *, seed: int) -> RetrievalModel:
+    """The same model, to be written and never trained; torch's generator may be left anywhere.
+
+    Where the weights file brings every number nothing is drawn, and the model refers to the
+    tensors of the file as long as that lies there unchanged.
+
+    Raises:
+        OptionsError, WeightsError: as `starting_model`.
+    """
+    if not _brings_all(config):
+        return starting_model(config, seed=seed)
+    state, published = _read(config)
+    with undrawn():
+        return _started(config, state, published, lent=True)
+
+
+def _read(config: ModelConfig) -> tuple[dict[str, Tensor] | None, dict[str, Tensor] | None]:
+    """Tensors of the model's weights and of its policy's."""
+    first, policy = config.weights, config.policy_weights
+    return read_start(first) if first else None, read_start(policy) if policy else None
+
+
+def _brings_all(config: ModelConfig) -> bool:
+    """Whether a weights file holds all parameters of the model; an archive holds its towers."""
+    if not config.weights or config.policy_weights:  # of the policy's last layer nothing is used
+        return False
+    if config.family == ZERO_SHOT:
+        return True
+    held = shapes_of_weights(config.weights)
+    beyond = any(not key.startswith("clip.") for key in held)
+    return layout_of(held) == "checkpoint" and beyond
+
+
 def _started(
-    config: ModelConfig, state: Mapping[str, Tensor] | None, published: Mapping[str, Tensor] | None
+    config: ModelConfig,
+    state: Mapping[str, Tensor] | None,
+    published: Mapping[str, Tensor] | None,
+    *,
+    lent: bool = False,
 ) -> RetrievalModel:
     """The model that starts from these tensors; None: none are given."""
     if state is None:
         model = build_sized(config, sizes=architecture(config.architecture))
     else:
         model = build_like(config, state)
-        start(model, state)
+        start(model, state, lent=lent)
     if published is not None:
         start_policy(model, published, given=state)
     return model
-
-
-def read_start(weights: str) -> dict[str, Tensor]:
-    """Tensors of `model.weights`: a file of any kind we read, or hf:FOLDER_OR_NAME.
-
-    Raises:
-        WeightsError: missing, damaged, unsafe, of an unknown kind, or not finite.
-    """
-    tensors = open_any(weights).tensors
-    check_finite(tensors, source=weights)
-    return tensors
-
-
-def open_any(weights: str) -> WeightsFile:
-    """What `read_start` reads, finite or not, under names of ours where they can be told.
-
-    Raises:
-        WeightsError: as `read_start`.
-    """
-    if is_pretrained(weights):
-        try:
-            own_input_of(pretrained_files(weights))  # before a large file is looked for
-        except ModelError as error:
-            raise WeightsError(f"({weights}): {error}", path=weights) from None
-        return WeightsFile(read_pretrained(weights), "Hugging Face folder (safetensors)", {})
-    path = local_file(weights)
-    file = open_weights(path)
-    tensors = our_names(file.tensors)
-    if not any(name.endswith("visual_projection.weight") for name in file.tensors):
-        return replace(file, tensors=tensors)
-    _check_configuration(path.parent / "config.json")
-    container = f"{file.container}, transformers' names (read as OpenAI's CLIP: quick GELU)"
-    return replace(file, tensors=tensors, container=container)
-
-
-def _check_configuration(path: Path) -> None:
-    """Refuses a lone file of a folder whose configuration tells of another CLIP than OpenAI's."""
-    try:
-        document = json.loads(path.read_bytes()) if path.is_file() else {}
-        towers = [document.get(name) or {} for name in ("text_config", "vision_config")]
-        activations = {tower.get("hidden_act", "quick_gelu") for tower in towers}
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
-        return  # somebody else's configuration
-    if activations != {"quick_gelu"}:
-        raise WeightsError(
-            f"({path}) says this CLIP's activation is {', '.join(map(str, sorted(activations)))},"
-            f" and a file alone is read with quick_gelu; give the folder, hf:{path.parent}",
-            path=str(path),
-        )
 
 
 def build_like(config: ModelConfig, state: Mapping[str, Tensor]) -> RetrievalModel:
@@ -166,16 +140,9 @@ def hashes_of_start(config: ModelConfig) -> Start:
     )
 
 
-def hash_of_weights(weights: str) -> str:
-    """`weights_hash` of what `read_start` reads; of the same files it is made once a process.
-
-    Raises:
-        WeightsError: as `read_start`.
-    """
-    return _facts(weights).hash
-
-
-def rehearse_start(config: ModelConfig, *, train: TrainConfig | None = None) -> FrameForm:
+def rehearse_start(
+    config: ModelConfig, *, train: TrainConfig | None = None, root: Root | None = None
+) -> FrameForm:
     """The frames the starting model was made for; it is built without its file's numbers.
 
     What would stop `starting_model` stops this within a second or two, before hours of decoding.
@@ -184,12 +151,14 @@ def rehearse_start(config: ModelConfig, *, train: TrainConfig | None = None) -> 
     Args:
         config: the model.
         train: how it is trained; None, or epochs 0: not at all.
+        root: a store that may know the weights files, as of `shapes_of_weights`.
 
     Raises:
         OptionsError, WeightsError: as `starting_model`.
     """
-    state = _facts(config.weights).shapes if config.weights else None
-    published = _facts(config.policy_weights).shapes if config.policy_weights else None
+    first, policy = config.weights, config.policy_weights
+    state = shapes_of_weights(first, root=root) if first else None
+    published = shapes_of_weights(policy, root=root) if policy else None
     if config.weights and state and is_pretrained(config.weights):
         check_packages(state, max_frames=config.max_frames)
         return input_of(state).form
@@ -213,33 +182,6 @@ def _form_of(model: RetrievalModel, train: TrainConfig | None) -> FrameForm:
     if train.lora is not None:
         check_lora(model, _lora(train.lora, train))
     return model.pixels
-
-
-class _Facts(NamedTuple):
-    hash: str
-    shapes: dict[str, Tensor]
-    """Tensors without their numbers; a checkpoint's packed small files as they are."""
-
-
-def _facts(weights: str) -> _Facts:
-    if is_pretrained(weights):
-        files = sorted(find_pretrained(weights).iterdir())
-    else:
-        files = [_path(weights)]
-    marks = tuple((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file())
-    return _facts_of_files(weights, marks)
-
-
-@lru_cache(maxsize=8)
-def _facts_of_files(weights: str, marks: tuple[tuple[str, int, int], ...]) -> _Facts:
-    del marks  # sizes and times tell one content of the files from another
-    state = read_start(weights)
-    shapes = {key: x if key == "files" else x.to("meta") for key, x in state.items()}
-    return _Facts(weights_hash(state), shapes)
-
-
-def _path(weights: str) -> Path:
-    return local_file(weights).resolve()
 
 
 def make_trainable(

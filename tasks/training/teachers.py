@@ -26,8 +26,9 @@ from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.items import Item
 from reelvec.tasks.training.kept import KeptFeatures
 from reelvec.tasks.training.lesson import Lesson, Taught
+from reelvec.tasks.training.opening import open_any
 from reelvec.tasks.training.spec import SEEN, Teacher
-from reelvec.tasks.training.starting import hashes_of_start, open_any, starting_model
+from reelvec.tasks.training.starting import hashes_of_start, starting_model
 
 __all__ = ["Classroom", "check_teachers", "find_teachers", "load_teacher", "with_absolute_teachers"]
 

@@ -15,6 +15,7 @@ from reelvec.configs import PipelineConfig
 from reelvec.configs.schema import ModelConfig
 from reelvec.models.family import RetrievalModel
 from reelvec.models.registry import family_class, trainable_names
+from reelvec.models.unfilled import undrawn
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.errors import MissingArtifactError
 from reelvec.tasks.artifacts import Session, SnapshotRef
@@ -29,10 +30,11 @@ from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.finding import checkpoint_artifact, clips_with_frames, training_items
 from reelvec.tasks.training.finished import TrainReceipt, finished, receipt_of
 from reelvec.tasks.training.items import Item, commit_items, read_items
+from reelvec.tasks.training.opening import close_weights
 from reelvec.tasks.training.progress import Progress
 from reelvec.tasks.training.running import RunTraining, run_here
 from reelvec.tasks.training.spec import Kept, TrainSpec
-from reelvec.tasks.training.starting import starting_model
+from reelvec.tasks.training.starting import untrained_model
 from reelvec.tasks.training.supervisor import OnProgress
 from reelvec.tasks.training.watching import watched
 
@@ -78,6 +80,7 @@ def train(
             raise TrainingError(f"training ended without a finished checkpoint in {artifact!r}")
         tidy(artifact)
         steps = trained_model.last.progress.step - (before[-1].progress.step if before else 0)
+    close_weights()  # what was started from is committed
     return receipt_of(trained_model, session.config, items=items, done=steps)
 
 
@@ -97,7 +100,8 @@ def load_trained(checkpoint: SnapshotRef, *, model: ModelConfig) -> RetrievalMod
         raise MissingArtifactError(
             f"{snapshot!r} holds no checkpoint yet", path=snapshot.artifact.folder
         )
-    return model_from(best_checkpoint(refs).path, model)
+    with undrawn():
+        return model_from(best_checkpoint(refs).path, model)
 
 
 def _begun(session: Session, artifact: Artifact) -> list[CheckpointRef]:
@@ -112,7 +116,7 @@ def _begun(session: Session, artifact: Artifact) -> list[CheckpointRef]:
 
 def _commit_start(artifact: Artifact, config: PipelineConfig) -> None:
     """The starting weights as a finished checkpoint."""
-    model = starting_model(config.model, seed=config.train.seed)
+    model = untrained_model(config.model, seed=config.train.seed)
     state = TrainingState(model, None, Progress(steps_per_epoch=0, total_steps=0))
     commit(artifact, state, config=config.model, seconds=0.0, keep_last=1)
 

@@ -35,7 +35,7 @@ from reelvec.tasks.identity import model_settings
 from reelvec.tasks.runs.recording import last_config
 from reelvec.tasks.training.checkpoints import model_from
 from reelvec.tasks.training.finding import trained
-from reelvec.tasks.training.starting import open_any
+from reelvec.tasks.training.opening import open_any, open_finite
 
 __all__ = [
     "EXPORT_FORMATS",
@@ -104,8 +104,7 @@ def name_model(name: str, *, family: str | None = None) -> Named:
     Raises:
         WeightsError: a file of no family, not of the one that is asked for, or not finite.
     """
-    file = open_any(name)
-    check_finite(file.tensors, source=name)
+    file = open_finite(name)
     try:
         guesses = recognise(file.tensors, facts=file.facts)
         if family is not None:

@@ -17,7 +17,7 @@ from reelvec.storage.roots import open_root
 from reelvec.storage.upkeep.verify import verify_store
 from reelvec.tasks.artifacts import Session, SnapshotRef
 from reelvec.tasks.features import encoders
-from reelvec.tasks.features.encoders import FeatureSource, features_identity, open_source
+from reelvec.tasks.features.encoders import FeatureSource, features_identity
 from reelvec.tasks.features.keep import commit_features, features_shard, kept_by, plan_features
 from reelvec.tasks.runs.holdings import Holdings
 from reelvec.tasks.training import loop
@@ -59,12 +59,12 @@ def exact(monkeypatch):
     monkeypatch.setattr(architecture, "ARCHITECTURES", {**architecture.ARCHITECTURES, "tiny": TINY})
     for module in (encoders, loop):
         monkeypatch.setattr(module, "starting_model", lambda c, seed: _start(c, seed).double())
-    open_source.cache_clear()
+    encoders._open_source.cache_clear()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-    open_source.cache_clear()
+    encoders._open_source.cache_clear()
 
 
 def _start(config, seed):

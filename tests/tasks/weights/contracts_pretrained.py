@@ -23,7 +23,7 @@ from reelvec.tasks.embedding.sources import sources_of
 from reelvec.tasks.scoring.evaluate import evaluate
 from reelvec.tasks.scoring.logits import scoring_of
 from reelvec.tasks.training.finding import trained
-from reelvec.tasks.training.starting import starting_model
+from reelvec.tasks.training.starting import starting_model, untrained_model
 from reelvec.tasks.training.train import train
 from reelvec.tasks.weights.choice import choose_weights
 from reelvec.tasks.weights.files import import_file, inspect_file
@@ -50,6 +50,17 @@ def copied(folder, target):
     for path in folder.iterdir():
         (target / path.name).write_bytes(path.read_bytes())
     return target
+
+
+def undrawn_alike(model):
+    """What is committed of a model is what is drawn and then filled, to the last buffer."""
+    found, wanted = untrained_model(model, seed=5), starting_model(model, seed=5)
+    mine, drawn = (
+        dict(one.named_parameters()) | dict(one.named_buffers()) for one in (found, wanted)
+    )
+    assert mine.keys() == drawn.keys()
+    for name, tensor in drawn.items():
+        assert mine[name].dtype == tensor.dtype and torch.equal(mine[name], tensor), name
 
 
 class PretrainedContract:
@@ -87,6 +98,9 @@ class PretrainedContract:
         whole, alone = rows(texts, list(clips)), rows(texts[17:18], ["c3"])
         assert np.array_equal(whole[0][17:18], alone[0])
         assert np.array_equal(whole[1][3:4], alone[1])
+
+    def test_without_a_draw_it_is_the_same_model(self, folder):
+        undrawn_alike(config_of(folder, "unused").model)
 
     def test_a_folder_of_a_dual_encoder_end_to_end(self, folder, tmp_path):
         config = config_of(folder, tmp_path / "store")

@@ -19,6 +19,7 @@ from reelvec.tasks.weights.checking import check_model
 from reelvec.tasks.weights.choice import choose_several, choose_weights
 from tests.support import native_models
 from tests.support.engine_free import run_embed, run_extract, run_ingest
+from tests.tasks.weights.contracts_pretrained import undrawn_alike
 
 pytest.importorskip("transformers", minversion="5.19", reason="the models are newer")
 
@@ -44,6 +45,10 @@ def config_of(folder, store):
         "train": {"epochs": 0},
     }
     return PipelineConfig.model_validate(document)
+
+
+def test_without_a_draw_it_is_the_same_model(folder):
+    undrawn_alike(config_of(folder, "unused").model)
 
 
 def test_a_folder_end_to_end(folder, tmp_path):

@@ -12,12 +12,8 @@ from reelvec.models.costs import costs_of
 from reelvec.models.errors import OptionsError, WeightsError
 from reelvec.storage.errors import WeightsError as UnreadableError
 from reelvec.storage.weights.pretrained import read_pretrained
-from reelvec.tasks.training.starting import (
-    build_like,
-    open_any,
-    rehearse_start,
-    starting_model,
-)
+from reelvec.tasks.training.opening import open_any
+from reelvec.tasks.training.starting import build_like, rehearse_start, starting_model
 from tests.models.test_costs import seen
 from tests.tasks.weights.contracts_pretrained import PretrainedContract, config_of
 

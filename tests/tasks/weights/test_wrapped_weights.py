@@ -14,7 +14,7 @@ from reelvec.models.clip.architecture import Architecture
 from reelvec.models.registry import build
 from reelvec.storage.errors import WeightsError
 from reelvec.storage.weights.checkpoints import open_weights, read_weights, weights_hash
-from reelvec.tasks.training.starting import open_any, read_start
+from reelvec.tasks.training.opening import open_any, read_start
 from reelvec.tasks.weights.files import import_file, inspect_file, name_model
 from tests.drills.hostile_weights import SIZES, good
 from tests.models.contracts_family import captions, clips, inputs_of
