@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ class WeightsMark:
         if is_pretrained(weights):
             paths = _files_in(Path(weights.removeprefix(PREFIX)).expanduser())
         else:
-            paths = [local_file(weights).resolve()]
+            paths = [Path(os.path.realpath(local_file(weights)))]  # of a link to itself, too
         marks = tuple((path.name, FileMark.at(str(path))) for path in paths)
         return cls(weights, marks if all(mark.bytes for _, mark in marks) else ())
 

@@ -83,7 +83,7 @@ def check_output(path: Path, *, force: bool = False) -> None:
             f"({path}) exists already; --force overwrites it, or name another file",
             path=str(path),
         )
-    folder = path.resolve().parent
+    folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
         raise WeightsError(
             f"no folder ({folder}) to write ({path.name}) into; make it (mkdir -p) or name another",
@@ -103,7 +103,7 @@ def new_output(path: Path, *, force: bool = False) -> Iterator[Path]:
         StoreError: a folder that cannot be written, or a full disk.
     """
     check_output(path, force=force)
-    target = path.resolve()
+    target = Path(os.path.realpath(path))
     scratch = target.parent / f".reelvec-{os.getpid()}-{secrets.token_hex(4)}.part"
     try:
         with explained("write", path=path):

@@ -7,6 +7,7 @@ decoded once for all.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -124,7 +125,8 @@ class Holdings:
         if not weights or "://" in str(weights):
             return set()
         try:
-            within = Path(weights).resolve().relative_to(self.root.local_folder.resolve()).parts
+            folder = self.root.local_folder.resolve()
+            within = Path(os.path.realpath(weights)).relative_to(folder).parts
         except ValueError:
             return set()
         is_ours = len(within) > 1 and within[0] in layout.KINDS and layout.is_fingerprint(within[1])

@@ -8,6 +8,7 @@ small (hash and shapes) stays for longer. A file whose mark has changed is opene
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -164,7 +165,7 @@ def _key(weights: str) -> Key:
     if is_pretrained(weights):
         paths = sorted(path for path in find_pretrained(weights).iterdir() if path.is_file())
     else:
-        paths = [local_file(weights).resolve()]
+        paths = [Path(os.path.realpath(local_file(weights)))]  # of a link to itself, too
     return weights, tuple((path.name, FileMark.at(str(path))) for path in paths)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -278,7 +279,7 @@ def _check_target(source: str | None, out: Path, *, force: bool) -> None:
                 path=str(out),
             )
     elif out.is_file():
-        origin = Path(source.removeprefix(PREFIX)).expanduser().resolve()
+        origin = Path(os.path.realpath(Path(source.removeprefix(PREFIX)).expanduser()))
         if origin in (out.resolve(), out.resolve().parent):  # the folder of hf:FOLDER
             raise WeightsError(
                 f"({out}) would be written over its own source; name another file", path=str(out)

@@ -74,3 +74,9 @@ def test_nothing_is_kept_without_a_store_or_in_one_that_refuses(tmp_path, root, 
     (root.local_folder / "known").write_bytes(b"a file where the folder should be")
     keep(root, WeightsMark.of(name), found=FOUND)
     assert recall(root, WeightsMark.of(name)) == NOTHING
+
+
+def test_nothing_is_known_of_a_link_to_itself(tmp_path):
+    loop = tmp_path / "loop.pt"
+    loop.symlink_to(loop)
+    assert WeightsMark.of(str(loop)).files == ()

@@ -98,3 +98,13 @@ def test_folders_are_told_what_they_look_like(tmp_path):
     (tmp_path / "model-00001-of-00002.safetensors").touch()
     with pytest.raises(WeightsError, match=f"named hf:{tmp_path}"):
         existing_file(tmp_path)
+
+
+def test_a_link_to_itself_is_no_file_and_may_be_replaced(tmp_path):
+    loop = tmp_path / "loop.pt"
+    loop.symlink_to(loop)
+    with pytest.raises(WeightsError, match="no weights file at"):
+        existing_file(loop)
+    with new_output(loop) as scratch:
+        scratch.write_bytes(b"weights")
+    assert loop.read_bytes() == b"weights"
