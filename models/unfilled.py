@@ -20,11 +20,14 @@ from torch.overrides import TorchFunctionMode
 __all__ = ["undrawn", "unfilled"]
 
 _DRAWINGS = {
-    *(Tensor.normal_, Tensor.uniform_, init.normal_, init.uniform_, init.trunc_normal_),
-    *(init.kaiming_uniform_, init.kaiming_normal_, init.xavier_uniform_, init.xavier_normal_),
+    *(init.normal_, init.uniform_, init.trunc_normal_, init.kaiming_uniform_),
+    *(init.kaiming_normal_, init.xavier_uniform_, init.xavier_normal_),
 }
+"""What draws a tensor whole. `Tensor.normal_` and `uniform_` are none of these: bounded draws, as
+those of `transformers`, call them until all numbers fit, and would do so for ever."""
 _FILLINGS = {
     *_DRAWINGS,
+    *(Tensor.normal_, Tensor.uniform_),
     *(Tensor.zero_, Tensor.fill_, Tensor.copy_, Tensor.mul_),
     *(init.constant_, init.zeros_, init.ones_, init.eye_),
 }

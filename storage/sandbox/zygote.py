@@ -40,7 +40,8 @@ _KEPT_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
 }
 """For glibc. It would give what a picture took back to the kernel, to have it cleared page by page
-for the next one; a worker keeps so many bytes of it at most."""
+for the next one; a worker keeps so many bytes of it at most. Ours count: Dask sets 64 KiB wherever
+it starts workers."""
 
 
 class ZygoteError(ReelvecError, RuntimeError):
@@ -142,7 +143,7 @@ def _environment() -> dict[str, str]:
     """Our environment with our import path and no thread pools, whose threads a fork would lose."""
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     path = os.pathsep.join(map(os.path.abspath, filter(None, sys.path)))
-    return {**_KEPT_MEMORY, **os.environ, **single, "PYTHONPATH": path}
+    return {**os.environ, **_KEPT_MEMORY, **single, "PYTHONPATH": path}
 
 
 def serve(fd: int, preload: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from reelvec.models.clip.architecture import SMALLEST, architecture
 from reelvec.models.registry import build, family_names
-from reelvec.models.unfilled import unfilled
+from reelvec.models.unfilled import undrawn, unfilled
 
 
 def built(family):
@@ -54,7 +54,7 @@ def test_no_family_has_torch_work_its_shapes_out_in_python():
         import sys
         from reelvec.models.clip.architecture import SMALLEST, architecture
         from reelvec.models.registry import build, family_names
-        from reelvec.models.unfilled import unfilled
+        from reelvec.models.unfilled import undrawn, unfilled
 
         sizes = {"architecture": architecture(SMALLEST), "max_words": 8, "max_frames": 4}
         for family in family_names():
@@ -63,3 +63,13 @@ def test_no_family_has_torch_work_its_shapes_out_in_python():
             assert "torch._dynamo" not in sys.modules, family
         """
     subprocess.run([sys.executable, "-c", textwrap.dedent(lines)], check=True)
+
+
+def test_a_draw_that_is_repeated_until_it_fits_ends():
+    numbers = torch.full((4,), 9.0)
+    with undrawn():
+        for _ in range(100):
+            numbers.normal_(std=0.1)
+            if numbers.abs().max() < 1:
+                break
+    assert numbers.abs().max() < 1
