@@ -97,8 +97,12 @@ def unfilled() -> Iterator[None]:
 def undrawn() -> Iterator[None]:
     """Modules that are built in the block hold any numbers where others hold random ones.
 
-    For who loads all of them strictly; torch's generator is left as it was, so that a training,
+    For who loads all of them strictly. Torch's generator is left as it was, so that a training,
     which goes on drawing from it, is none of those.
     """
-    with _Undrawn():
-        yield
+    before = torch.get_rng_state()
+    try:
+        with _Undrawn():
+            yield
+    finally:
+        torch.set_rng_state(before)
