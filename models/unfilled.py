@@ -8,9 +8,9 @@ and touch all its memory, to be overwritten.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,8 +37,11 @@ _MADE_FULL = {*_DRAWN_FULL, torch.zeros, torch.ones}
 _BY_A_NUMBER = {Tensor.mul, Tensor.__mul__, Tensor.__rmul__, Tensor.div, Tensor.__truediv__}
 
 
-class _Unfilled(TorchFunctionMode):
-    """Leaves out what changes numbers alone; whatever else there is torch does as ever."""
+class _Undrawn(TorchFunctionMode):
+    """Leaves out what draws random numbers; whatever else there is torch does as ever."""
+
+    in_place: ClassVar[Set[Any]] = _DRAWINGS
+    made_full: ClassVar[Set[Any]] = _DRAWN_FULL
 
     def __torch_function__(
         self,
@@ -49,41 +52,33 @@ class _Unfilled(TorchFunctionMode):
     ) -> Any:
         del types
         named = dict(kwargs or {})
-        if func in _FILLINGS:
-            return _target(args, named)
+        if func in self.in_place:
+            return args[0] if args else named["tensor"]
+        if func in self.made_full:
+            named.pop("generator", None)
+            return torch.empty(*args, **named)
+        return func(*args, **named)
+
+
+class _Unfilled(_Undrawn):
+    """Leaves out all that changes numbers alone."""
+
+    in_place = _FILLINGS
+    made_full = _MADE_FULL
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named = dict(kwargs or {})
         if func in _BY_A_NUMBER and all(isinstance(x, int | float) for x in args[1:]):
             return args[0]
-        if func in _MADE_FULL:
-            named.pop("generator", None)
-            return torch.empty(*args, **named)
         if func is torch.eye:  # of one side, or two; `init.eye_` fills what is there
             return named["out"] if "out" in named else torch.empty(args[0], args[-1], **named)
-        return func(*args, **named)
-
-
-class _Undrawn(TorchFunctionMode):
-    """Leaves out what draws random numbers."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        del types
-        named = dict(kwargs or {})
-        if func in _DRAWINGS:
-            return _target(args, named)
-        if func in _DRAWN_FULL:
-            named.pop("generator", None)
-            return torch.empty(*args, **named)
-        return func(*args, **named)
-
-
-def _target(args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
-    """What is filled in place."""
-    return args[0] if args else named["tensor"]
+        return super().__torch_function__(func, types, args, named)
 
 
 @contextmanager
