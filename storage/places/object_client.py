@@ -12,6 +12,7 @@ from typing import Any
 import s3fs
 from fsspec.asyn import sync
 
+from reelvec.storage.places.object_failures import code_of
 from reelvec.storage.places.object_ranges import RangeReader
 
 __all__ = ["Client", "client"]
@@ -51,7 +52,12 @@ class Client:
             return 0
         count = self.ranges.read_into(bucket, key, start=start, out=out)
         if count is None:
-            data = self.files.cat_file(f"{bucket}/{key}", start=start, end=start + len(out))
+            try:
+                data = self.files.cat_file(f"{bucket}/{key}", start=start, end=start + len(out))
+            except OSError as error:
+                if code_of(error) != "InvalidRange":
+                    raise
+                data = b""  # it ends before `start`
             count = len(data)
             out[:count] = data
         return count

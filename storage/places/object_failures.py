@@ -10,7 +10,7 @@ from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
 from reelvec.storage.errors import MissingArtifactError, RefusedError, StoreError
 
-__all__ = ["Conflict", "Unsupported", "explained_remote"]
+__all__ = ["Conflict", "Unsupported", "code_of", "explained_remote"]
 
 _TAKEN = ("PreconditionFailed", "412")
 _CONFLICT = ("ConditionalRequestConflict", "OperationAborted", "409")
@@ -114,7 +114,7 @@ def explained_remote(
     except StoreError:
         raise
     except _EXPECTED as error:
-        code = _code_of(error)
+        code = code_of(error)
         if code in _TAKEN or isinstance(error, FileExistsError):
             raise FileExistsError(f"{uri} is there already") from error
         kind: type[StoreError] = RefusedError
@@ -128,7 +128,7 @@ def explained_remote(
         raise kind(f"cannot {action} {uri}: {remedy}", path=uri) from error
 
 
-def _code_of(error: BaseException) -> str:
+def code_of(error: BaseException) -> str:
     """The server's error code; "" where no server answered."""
     for cause in (error, error.__cause__):
         if isinstance(cause, refusals.ClientError):

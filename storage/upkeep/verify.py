@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xxhash
 
 from reelvec.storage import layout
+from reelvec.storage.at_once import at_once
 from reelvec.storage.commits.artifact import Artifact, Snapshot
 from reelvec.storage.commits.merging import Entry
 from reelvec.storage.commits.receipts import Receipt, read_receipt
 from reelvec.storage.errors import MissingArtifactError, RefusedError, StoreError
 from reelvec.storage.frames.formats import SUFFIXES, open_reader
 from reelvec.storage.frames.sound import SoundShardReader
-from reelvec.storage.places.failures import explained
 from reelvec.storage.roots import Root
 from reelvec.storage.runs import RunRecord, latest_run
-from reelvec.storage.sealing import checksum_of_file, unseal
+from reelvec.storage.sealing import unseal
 
 __all__ = ["Damage", "lost_of_last_run", "verify_artifact", "verify_records", "verify_store"]
+
+_BLOCK = 1 << 22
+"""Bytes of a part that are read at once; of a far store 32 times as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +69,11 @@ def verify_records(root: Root) -> list[Damage]:
     Raises:
         RefusedError: the place refuses to be read, so that nothing is known.
     """
-    damages: list[Damage] = []
-    for folder in (layout.RUNS, layout.DROPS, layout.FORGOTTEN, layout.FORMATS):
-        for name in root.list(folder):
-            path = f"{folder}/{name}"
-            damages.extend(Damage(folder, "", path, what) for what in _unsealed(root, path))
-    return [*damages, *_alias_damages(root)]
-
-
-def _alias_damages(root: Root) -> Iterator[Damage]:
-    for alias in root.list(layout.ALIASES):
-        for name in root.list(f"{layout.ALIASES}/{alias}"):
-            path = f"{layout.ALIASES}/{alias}/{name}"
-            for what in _unsealed(root, path):
-                yield Damage(layout.ALIASES, "", path, what)
+    folders = [layout.RUNS, layout.DROPS, layout.FORGOTTEN, layout.FORMATS]
+    folders += [f"{layout.ALIASES}/{alias}" for alias in root.list(layout.ALIASES)]
+    paths = [f"{folder}/{name}" for folder in folders for name in root.list(folder)]
+    found = zip(paths, at_once(root, partial(_unsealed, root), paths), strict=True)
+    return [Damage(path.split("/")[0], "", path, what) for path, what in found if what]
 
 
 def lost_of_last_run(root: Root) -> list[Damage]:
@@ -123,12 +119,14 @@ def _damages(artifact: Artifact) -> Iterator[Damage]:
             yield Damage(kind, fingerprint, layout.snapshot(folder, number), str(error))
     entries = {entry.part: entry for snapshot in snapshots for entry in snapshot.entries}
     in_force = {entry.part: entry for entry in snapshots[-1].entries} if snapshots else {}
-    for part, entry in entries.items():
-        yield from _entry_damages(artifact, entry, in_force=in_force.get(part))
+    look = partial(_entry_damages, artifact, in_force=in_force)
+    for found in at_once(artifact.root, look, entries.values()):
+        yield from found
     known = {layout.receipt_of(part) for part in entries}
-    for name in artifact.root.list(f"{folder}/receipts"):
-        if f"receipts/{name}" not in known:
-            yield from _orphan_damages(artifact, f"receipts/{name}")
+    receipts = [f"receipts/{name}" for name in artifact.root.list(f"{folder}/receipts")]
+    orphans = [path for path in receipts if path not in known]
+    for found in at_once(artifact.root, partial(_orphan_damages, artifact), orphans):
+        yield from found
 
 
 def _identity(artifact: Artifact) -> Iterator[tuple[str, str]]:
@@ -145,21 +143,22 @@ def _identity(artifact: Artifact) -> Iterator[tuple[str, str]]:
 
 
 def _small_files(artifact: Artifact) -> Iterator[tuple[str, str]]:
-    for folder in ("removals", "pins"):
-        for name in artifact.root.list(f"{artifact.folder}/{folder}"):
-            path = f"{artifact.folder}/{folder}/{name}"
-            for what in _unsealed(artifact.root, path):
-                yield path, what
+    root, folders = artifact.root, [f"{artifact.folder}/{name}" for name in ("removals", "pins")]
+    paths = [f"{folder}/{name}" for folder in folders for name in root.list(folder)]
+    found = zip(paths, at_once(root, partial(_unsealed, root), paths), strict=True)
+    yield from ((path, what) for path, what in found if what)
 
 
-def _unsealed(root: Root, path: str) -> Iterator[str]:
+def _unsealed(root: Root, path: str) -> str:
+    """What is wrong with a sealed file; "": nothing."""
     try:
         unseal(root.read(path), path=path)
     except RefusedError:
         raise
     except StoreError as error:
         if not isinstance(error, MissingArtifactError):  # a pin may be gone by now
-            yield str(error)
+            return str(error)
+    return ""
 
 
 def _numbers(artifact: Artifact) -> list[int]:
@@ -173,7 +172,9 @@ def _numbers(artifact: Artifact) -> list[int]:
         return sorted(layout.number_of(name) or 0 for name in names)
 
 
-def _entry_damages(artifact: Artifact, entry: Entry, *, in_force: Entry | None) -> Iterator[Damage]:
+def _entry_damages(
+    artifact: Artifact, entry: Entry, *, in_force: Mapping[str, Entry]
+) -> list[Damage]:
     kind, fingerprint, folder = artifact.kind, artifact.fingerprint, artifact.folder
     path = layout.receipt_of(entry.part)
     receipt: Receipt | None = None
@@ -188,16 +189,18 @@ def _entry_damages(artifact: Artifact, entry: Entry, *, in_force: Entry | None) 
         what = str(error)
     part_what = _part_damage(artifact, entry.part, size=entry.bytes, checksum=entry.checksum)
     keys: tuple[str, ...] = ()
-    if in_force is not None and (what or part_what):
+    if entry.part in in_force and (what or part_what):
         named = receipt.keys if receipt else _keys_in(artifact, entry.part)
-        keys = tuple(key for key in named if key not in in_force.dropped)
-    if what:
-        yield Damage(kind, fingerprint, f"{folder}/{path}", what, keys, entry.part)
-    if part_what:
-        yield Damage(kind, fingerprint, f"{folder}/{entry.part}", part_what, keys, entry.part)
+        keys = tuple(key for key in named if key not in in_force[entry.part].dropped)
+    damaged = ((path, what), (entry.part, part_what))
+    return [
+        Damage(kind, fingerprint, f"{folder}/{file}", why, keys, entry.part)
+        for file, why in damaged
+        if why
+    ]
 
 
-def _orphan_damages(artifact: Artifact, path: str) -> Iterator[Damage]:
+def _orphan_damages(artifact: Artifact, path: str) -> list[Damage]:
     """Damage in what no snapshot holds: nothing is lost, but it will not be adopted."""
     kind, fingerprint, folder = artifact.kind, artifact.fingerprint, artifact.folder
     try:
@@ -205,21 +208,18 @@ def _orphan_damages(artifact: Artifact, path: str) -> Iterator[Damage]:
     except RefusedError:
         raise
     except StoreError as error:
-        yield Damage(kind, fingerprint, f"{folder}/{path}", str(error))
-        return
+        return [Damage(kind, fingerprint, f"{folder}/{path}", str(error))]
     what = _part_damage(artifact, receipt.part, size=receipt.bytes, checksum=receipt.checksum)
-    if what:
-        yield Damage(kind, fingerprint, f"{folder}/{receipt.part}", what)
+    return [Damage(kind, fingerprint, f"{folder}/{receipt.part}", what)] if what else []
 
 
 def _part_damage(artifact: Artifact, part: str, *, size: int, checksum: str) -> str:
+    """What is wrong with its bytes in the store; copies on this machine are left as they are."""
+    root, path = artifact.root, f"{artifact.folder}/{part}"
     try:
-        path = artifact.root.local_path(f"{artifact.folder}/{part}", fresh=True)
-        with explained("read", path=path):
-            length = path.stat().st_size
-            if length != size:
-                return f"has {length} bytes, its receipt promises {size}"
-            found = checksum_of_file(path)
+        came, found = _bytes_in(root, path, most=size + 1)
+        if came != size:
+            return f"has {root.size(path)} bytes, its receipt promises {size}"
     except MissingArtifactError:
         return "is missing"
     except RefusedError:
@@ -227,6 +227,20 @@ def _part_damage(artifact: Artifact, part: str, *, size: int, checksum: str) -> 
     except StoreError as error:
         return str(error)
     return "" if found == checksum else "differs from its receipt's checksum"
+
+
+def _bytes_in(root: Root, path: str, *, most: int) -> tuple[int, str]:
+    """How many bytes a file begins with, and their xxh3-128; read where it lies, in blocks."""
+    digest, came = xxhash.xxh3_128(), 0
+    block = memoryview(bytearray(min(most, _BLOCK)))
+    for start in range(0, most, _BLOCK):
+        piece = block[: most - start]
+        got = root.read_into(path, start=start, out=piece)
+        digest.update(piece[:got])
+        came += got
+        if got < len(piece):
+            break
+    return came, digest.hexdigest()
 
 
 def _keys_in(artifact: Artifact, part: str) -> tuple[str, ...]:

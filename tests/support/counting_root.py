@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from reelvec.storage.places.local import LocalRoot
 
 VERBS = (
-    "put_new", "put_file", "new_file", "new_scratch", "read", "exists", "list", "size",
+    "put_new", "put_file", "new_file", "new_scratch", "read", "read_into", "exists", "list", "size",
     "age_seconds", "delete", "local_path",
 )  # fmt: skip
 

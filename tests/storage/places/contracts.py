@@ -29,6 +29,12 @@ class RootContract:
         assert root.local_path("a/b/c.json").read_bytes() == b"hello"
         assert read_into(root, "a/b/c.json", start=1, count=2) == b"el"
         assert read_into(root, "a/b/c.json", start=3, count=96) == b"lo"
+        root.put_new("a/empty", b"")
+        ends = {"a/b/c.json": 5, "a/empty": 0}
+        for path, end in ends.items():
+            assert read_into(root, path, start=end, count=1) == b""
+            assert read_into(root, path, start=end + 7, count=3) == b""
+        root.delete("a/empty")
         assert root.list("a/b") == ["c.json"]
         assert root.list("a") == ["b"]
         assert root.list("nowhere") == []

@@ -33,6 +33,7 @@ from reelvec.storage.places.object_client import client
 from reelvec.storage.places.part_cache import CacheOptions
 from reelvec.storage.roots import Root, open_root
 from reelvec.storage.store_format import FORMAT, PLAIN
+from reelvec.storage.upkeep import verify
 from reelvec.storage.upkeep.verify import verify_artifact, verify_store
 from reelvec.tasks.upkeep.forget import forget
 from tests.storage.commits.contracts import ok, rows_in_force, write_part
@@ -210,7 +211,7 @@ def test_a_damaged_copy_is_fetched_again_and_a_damaged_object_is_told(uri: str) 
     data = copy.read_bytes()
     copy.write_bytes(bytes(len(data)))
     assert verify_artifact(artifact) == [], "it is the store that is verified, not the copy"
-    copy.write_bytes(bytes(len(data)))
+    assert copy.read_bytes() == bytes(len(data)), "which is left as it is"
     again = Artifact.open(open_root(uri), kind="corpus", identity={"a": 1})
     assert again.latest().parts()[0].path.read_bytes() == data
     assert verify_artifact(again) == []
@@ -224,6 +225,26 @@ def test_a_damaged_copy_is_fetched_again_and_a_damaged_object_is_told(uri: str) 
     again.root.delete(path)
     with pytest.raises(MissingArtifactError):
         _ = third.latest().parts()[0].path
+
+
+@on_every_server
+def test_an_object_of_other_bytes_or_of_more_or_fewer_is_told(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "_BLOCK", 100)
+    artifact = Artifact.open(open_root(uri), kind="corpus", identity={"a": 1})
+    receipt = write_part(artifact, ok("k"))
+    artifact.publish(add=[receipt])
+    path = f"{artifact.folder}/{receipt.part}"
+    data = artifact.root.read(path)
+    assert len(data) > 200 and verify_artifact(artifact) == []
+    for other in (b"", data[:-1], data[:200], data + b"x", bytes(len(data))):
+        artifact.root.delete(path)
+        artifact.root.put_new(path, other)
+        (damage,) = verify_artifact(artifact)
+        same = len(other) == len(data)
+        what = "differs from" if same else f"has {len(other)} bytes, its receipt promises"
+        assert (damage.path, damage.keys) == (path, ("k",)) and what in damage.what
 
 
 def test_of_two_writers_one_publishes_first_and_the_other_rebases(uri: str) -> None:

@@ -5,6 +5,7 @@ import threading
 import time
 import weakref
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ from reelvec.storage.upkeep.compaction import plan_compaction
 from reelvec.storage.upkeep.erasing import Erasure, Holder
 from reelvec.storage.upkeep.garbage import GcOptions
 from reelvec.storage.upkeep.repair import repair_store
+from reelvec.storage.upkeep.verify import verify_store
 from reelvec.tasks.artifacts import SnapshotRef
 from reelvec.tasks.corpus.clips import ClipOutcomes, clip_outcomes
 from reelvec.tasks.embedding.reading import frames_of_clips
@@ -199,6 +201,11 @@ class FarRoot(LocalRoot):
             self.waiting.wait(timeout=20)
         return super().read(path)
 
+    def read_into(self, path, *, start, out):
+        if self.waiting is not None and "/parts/" in path:
+            self.waiting.wait(timeout=20)
+        return super().read_into(path, start=start, out=out)
+
     def age_seconds(self, path):
         if self.waiting is not None and "/parts/" in path:
             self.waiting.wait(timeout=20)
@@ -244,6 +251,21 @@ def test_gc_asks_a_far_store_after_many_files_at_once(tmp_path):
     assert opened(tmp_path).root.list("frames") and not left_in(tmp_path, "parts")
 
 
+def test_a_far_store_is_verified_some_parts_at_once_and_in_their_order(tmp_path):
+    artifact = opened(tmp_path)
+    receipts = left_behind(tmp_path, shards=8).orphan_receipts()
+    artifact.publish(add=receipts[:4])  # four are published, four are not
+    for receipt in receipts[1:6:2]:
+        (tmp_path / artifact.folder / receipt.part).write_bytes(b"not reac")
+    expected = verify_store(LocalRoot(tmp_path))
+    assert [Path(damage.part).name for damage in expected if damage.keys] == [
+        Path(receipt.part).name for receipt in (receipts[1], receipts[3])
+    ]
+    root = FarRoot(tmp_path)
+    root.waiting = threading.Barrier(2)
+    assert verify_store(root) == expected
+
+
 def left_in(folder, kind):
     artifact = opened(folder)
     return artifact.root.list(f"{artifact.folder}/{kind}")
@@ -265,8 +287,10 @@ def test_a_repair_that_finds_nothing_reads_every_part_once(monkeypatch, stores):
     with counted_calls(monkeypatch) as counted:
         assert repair_store(root) == []
     read = Counter(verb for verb, path in counted.elements() if "/parts/" in path)
-    assert read["local_path"] == len(
-        opened(stores[60]).root.list(f"{opened(stores[60]).folder}/parts")
+    assert (
+        read["read_into"]
+        == read.total()
+        == len(opened(stores[60]).root.list(f"{opened(stores[60]).folder}/parts"))
     )
 
 
