@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tests.benchmarks import (
     extraction,
     growth,
     heads,
+    timeline,
     training,
     whole_run,
 )
@@ -146,3 +148,20 @@ def test_growth_finds_nothing_to_do_in_what_it_generates(tmp_path):
         file.write("00000/000000007,one more\n")
     with pytest.raises(AssertionError):
         growth.nothing_to_ingest_with_captions(session)
+
+
+def test_a_timeline_tells_processes_and_words_apart(capsys):
+    busy = "sum(range(2_000_000))"
+    parent = f"import subprocess, sys; print('begun', flush=True); {busy};"
+    parent += f" subprocess.run([sys.executable, '-c', '{busy}'], check=True)"
+    spent, words, clock = timeline.watched([sys.executable, "-c", parent], step=60)
+    assert len(spent) == 2 and all(one > 0 for one in spent.values()) and words[0] == ["begun"]
+    timeline.show({(7, 0): 0.3, (9, 2): 0.2}, {2: ["begun", "", "ended"]}, step=0.2)
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert [row.split() for row in rows] == [
+        ["0.0", "1.50", "1.50"],
+        ["0.2", "0.00"],
+        ["0.4", "1.00", "1.00", "begun;", "ended"],
+    ]
+    assert rows[2].index("1.00", 13) - rows[0].index("1.50", 13) == 6, "a column each"
+    assert clock > 0

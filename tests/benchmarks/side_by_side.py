@@ -2,10 +2,11 @@
 
     python -m tests.benchmarks.side_by_side [--rounds 5] [STEP…]
 
-Steps: decode, store, encode, publish, checkpoint. CPU seconds of this process and all its threads,
-medians of rounds in which all ways take turns; `store` is measured by itself (`frames`). A ratio
-above 1 says how many times as much another way takes as ours. Ways that are not installed are left
-out. Quote the ratios, and the load.
+Steps: decode, store, encode, publish, checkpoint, evaluate, search. CPU seconds of this process and
+all its threads, medians of rounds in which all ways take turns; `store`, `evaluate` and `search`
+print the tables of programs of their own (`frames`, `evaluation`, `search`). A ratio above 1 says
+how many times as much another way takes as ours. Ways that are not installed are left out. Quote
+the ratios, and the load.
 """
 
 import argparse
@@ -30,11 +31,13 @@ from reelvec.storage.records import Outcome
 from reelvec.storage.roots import open_root
 from reelvec.storage.tables import write_table
 from reelvec.tasks.training.checkpoints import commit_contents
-from tests.benchmarks import _script, checkpoints, extraction, frames, training
+from tests.benchmarks import _script, checkpoints, evaluation, extraction, frames, training
+from tests.benchmarks import search as search_benchmark
 from tests.frame_truth.rivals import RIVALS
 
 ROWS, NUMBERS = 512, 512
 GIB = 0.25
+EVALUATED, SEARCHED = 10_000, 100_000
 
 
 def shown(step, ways, *, rounds):
@@ -176,7 +179,23 @@ def checkpoint(folder, rounds):
     shown(f"checkpoint: {GIB} GiB", ways, rounds=rounds)
 
 
-STEPS = {step.__name__: step for step in (decode, store, encode, publish, checkpoint)}
+def evaluate(_, rounds):
+    """Both directions of all texts and videos, from their tables: evaluation.py's table, once."""
+    del rounds
+    print("\nevaluate: in times the bare product, each way", flush=True)
+    evaluation.main(rows=EVALUATED)
+
+
+def search(_, rounds):
+    """The ten best of many videos: search.py's table, once."""
+    del rounds
+    print("\nsearch", flush=True)
+    search_benchmark.main(rows=SEARCHED)
+
+
+STEPS = {
+    step.__name__: step for step in (decode, store, encode, publish, checkpoint, evaluate, search)
+}
 
 
 def main(arguments=()):

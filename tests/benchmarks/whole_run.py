@@ -1,18 +1,20 @@
 """A real run of many short clips, end to end with the tiny encoder, and the nights after it.
 
-    python -m tests.benchmarks.whole_run --videos 100000 [--folder FOLDER]
+    python -m tests.benchmarks.whole_run --videos 10000 100000 [--folder FOLDER]
 
 A few hundred one-second clips of 64 pixels are drawn in four container and codec kinds. The others
 are copies with a box behind their last that holds their number: other bytes, another hash, decoded
-as any file. The command line does stage by stage what a first night does, then all of it again,
-then a night that finds one clip more, and one that finds nothing new. CPU seconds and the peak of
-the largest process are of whole process trees; microseconds a video beside them. A run of other
-stages than the last one's goes through them all: only the last line is a night without work. Ends
-with an error where not every clip became a row.
+as any file; each has a caption of its own. The command line does stage by stage what a first night
+does, then all of it again, then a night that finds one clip more, and one that finds nothing new.
+CPU seconds and the peak of the largest process are of whole process trees; the law is the exponent
+p of N^p between the sizes before and this one. A run of other stages than the last one's goes
+through them all: only the last line is a night without work. Ends with an error where not every
+clip and caption became a row.
 """
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -23,7 +25,10 @@ from tests.benchmarks._trees import python, reelvec, tree_cost
 
 DRAWN = 240
 A_FOLDER = 1000
-FIRST_NIGHT = ("ingest", "extract", "train", "embed")
+FIRST_NIGHT = ("ingest", "extract", "train", "embed", "evaluate", "report")
+AGAIN, ONE_MORE, NOTHING_NEW = "all again: nothing to do", "one clip more", "the night after it"
+KINDS = ("a red square", "two green circles", "a blue line", "a grey field")
+DOES = ("falls", "turns", "grows", "goes left", "fades")
 
 
 def behind(suffix, number):
@@ -47,14 +52,20 @@ print(json.dumps([video.path for video in listing.videos]))
 """
 
 
-def write(videos, drawn, numbers):
-    """One clip a number, all different."""
-    for number in numbers:
-        data, suffix = drawn[number % len(drawn)]
-        folder = videos / f"{number // A_FOLDER:05d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        name = f"clip-{number:08d}{suffix}"
-        (folder / name).write_bytes(data + behind(suffix, number))
+def write(folder, drawn, numbers):
+    """One clip a number, all different, with a caption."""
+    captions = folder / "captions.csv"
+    is_new = not captions.exists()
+    with captions.open("a") as file:
+        if is_new:
+            file.write("video_id,caption\n")
+        for number in numbers:
+            data, suffix = drawn[number % len(drawn)]
+            name = f"{number // A_FOLDER:05d}/clip-{number:08d}"
+            path = folder / "videos" / f"{name}{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data + behind(suffix, number))
+            file.write(f"{name},{KINDS[number % 4]} {DOES[number % 5]} in clip {number}\n")
 
 
 def originals(folder, count):
@@ -73,7 +84,11 @@ def configure(folder):
             {
                 "name": "whole",
                 "store": str(folder / "store"),
-                "corpus": {"kind": "folder", "videos": str(folder / "videos")},
+                "corpus": {
+                    "kind": "folder",
+                    "videos": str(folder / "videos"),
+                    "captions": str(folder / "captions.csv"),
+                },
                 "extract": {"size": 64, "sampling": {"policy": "uniform", "count": 4}},
                 "model": {"family": "frozen", "architecture": "tiny", "max_frames": 4},
                 "train": {"epochs": 0},
@@ -84,7 +99,7 @@ def configure(folder):
 
 
 def rows_of(folder):
-    """Rows of the embedding tables in force."""
+    """Rows of the embedding tables in force, of videos and of captions."""
     from reelvec.storage.commits.artifact import Artifact
     from reelvec.storage.roots import open_root
 
@@ -93,49 +108,60 @@ def rows_of(folder):
         for artifact in Artifact.all(open_root(folder / "store"))
         if artifact.kind == "embeddings"
     ]
-    return tables.latest().rows_of("videos")
+    latest = tables.latest()
+    return latest.rows_of("videos"), latest.rows_of("captions")
 
 
-def line(name, videos, command):
-    cost = tree_cost(command)
-    each = 1e6 * cost.cpu / videos
-    print(
-        f"| {name} | {cost.cpu:.1f} | {cost.clock:.1f} | {cost.peak:,.0f} | {each:,.0f} |",
-        flush=True,
-    )
-
-
-def measure(folder, videos):
+def nights(folder, videos):
+    """Yields (what, its cost)."""
     drawn = originals(folder / "drawn", min(DRAWN, videos))
-    write(folder / "videos", drawn, range(videos))
+    write(folder, drawn, range(videos))
     file = str(configure(folder))
-    print(f"{videos:,} clips, load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
-    print("| what | CPU s | clock s | largest process, MB | CPU µs a video |")
-    print("| --- | --- | --- | --- | --- |")
     for stage in FIRST_NIGHT:
-        line(stage, videos, reelvec("run", file, "--stage", stage))
+        yield stage, tree_cost(reelvec("run", file, "--stage", stage))
     stages = [word for stage in FIRST_NIGHT for word in ("--stage", stage)]
-    line("all four again: nothing to do", videos, reelvec("run", file, *stages))
-    write(folder / "videos", drawn, [videos])
-    line("one clip more", videos, reelvec("run", file, *stages))
-    line("the night after it: nothing new", videos, reelvec("run", file, *stages))
-    rows = rows_of(folder)
-    print(f"{rows:,} rows")
-    if rows != videos + 1:
-        sys.exit(f"{videos + 1 - rows:,} clips have no row: `reelvec failures`")
+    yield AGAIN, tree_cost(reelvec("run", file, *stages))
+    write(folder, drawn, [videos])
+    yield ONE_MORE, tree_cost(reelvec("run", file, *stages))
+    yield NOTHING_NEW, tree_cost(reelvec("run", file, *stages))
+
+
+def measure(folder, videos, *, before):
+    """Prints a line a night; `before` is (videos, what -> cost) of the size before, and returned
+    of this one."""
+    print(f"{videos:,} clips, load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores", flush=True)
+    print("| what | CPU s | law | clock s | largest process, MB | CPU µs a video |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    costs = {}
+    for what, cost in nights(folder, videos):
+        costs[what], law = cost, ""
+        if before is not None:
+            grown = math.log(cost.cpu / before[1][what].cpu) / math.log(videos / before[0])
+            law = f"{grown:.2f}"
+        each = 1e6 * cost.cpu / videos
+        print(
+            f"| {what} | {cost.cpu:.1f} | {law} | {cost.clock:.1f} | {cost.peak:,.0f} |"
+            f" {each:,.0f} |",
+            flush=True,
+        )
+    rows, texts = rows_of(folder)
+    print(f"{rows:,} rows of videos, {texts:,} of captions", flush=True)
+    if (rows, texts) != (videos + 1, videos + 1):
+        sys.exit(f"{videos + 1:,} clips with a caption each were there: see `reelvec failures`")
+    return videos, costs
 
 
 def main(arguments=()):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--videos", type=int, default=1000)
+    parser.add_argument("--videos", type=int, nargs="+", default=[1000])
     parser.add_argument("--folder", type=Path, help="empty; it is kept (default: a temporary one)")
     options = parser.parse_args(arguments)
-    if options.folder is not None:
-        options.folder.mkdir(parents=True, exist_ok=True)
-        measure(options.folder, options.videos)
-        return
+    before = None
     with tempfile.TemporaryDirectory(prefix="reelvec-whole-") as name:
-        measure(Path(name), options.videos)
+        for videos in options.videos:
+            folder = (options.folder or Path(name)) / str(videos)
+            folder.mkdir(parents=True)
+            before = measure(folder, videos, before=before)
 
 
 if __name__ == "__main__":
