@@ -47,11 +47,16 @@ FROZEN = ("train.freeze=backbone", "model.options.sim_header=seqTransf")
 SECONDS = 1200.0  # the machine may be shared
 LOOK_SECONDS, MEMORY_SECONDS = 0.2, 2.0
 WORKERS = 2
-MOST_MIB = {"worker": 640, "scheduler": 320, "command": 640}
-"""That a machine may have: half more than libraries and this model take."""
-FEW, HEAVY = 8, ("extract.size=336", "extract.sampling={policy: uniform, count: 16}")
-GROWTH_MIB = 32
-"""That a worker may have more with four times as many videos: 130 MiB more of frames pass it."""
+MOST_MIB = {"worker": 1024, "scheduler": 320, "command": 640}
+"""That a machine may have: torch once in each process, and a worker that has encoded and trains has
+two of them."""
+FEW, GROWTH_MIB = 8, 32
+"""MiB that a worker may have more with four times as many videos: 60 more of frames pass it."""
+HEAVY = (
+    "model.architecture=ViT-L/14@336px",
+    "extract.size=336",
+    "extract.sampling={policy: uniform, count: 16}",
+)
 UNTRAINED = ("train.epochs=0", "train.nodes=1")
 DASK = {"DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
 DASK |= {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "null"}

@@ -36,8 +36,9 @@ class Seen(SchedulerPlugin):
 @pytest.fixture
 def cluster():
     """It starts a worker where there is work, two at most, and closes each that has none."""
+    given = {"n_workers": 0, "threads_per_worker": 1, "processes": False, "memory_limit": 0}
     quiet = {"host": "127.0.0.1", "protocol": "tcp", "dashboard_address": "127.0.0.1:0"}
-    with LocalCluster(n_workers=0, threads_per_worker=1, processes=False, **quiet) as found:
+    with LocalCluster(**given, **quiet) as found:
         found.adapt(minimum=0, maximum=2, interval="100ms", wait_count=2)
         found.scheduler.add_plugin(Seen(), name="seen")
         yield found
@@ -64,17 +65,19 @@ def wait_until_empty(cluster):
 
 
 def made(store):
-    """Checksums of the tables."""
-    return {(a.kind, a.fingerprint): a.checksum for a in describe_store(str(store))}
+    """Checksums; a corpus that is drawn names files of its own store."""
+    there = [a for a in describe_store(str(store)) if a.kind != "corpus"]
+    return {(a.kind, a.fingerprint): a.checksum for a in there}
 
 
 def test_stages_end_on_a_cluster_that_is_empty_before_each(cluster, tmp_path):
     store, seen = tmp_path / "store", cluster.scheduler.plugins["seen"]
     given = config(store, runner="dask", dask_address=cluster.scheduler_address)
-    for number, stages in enumerate(STAGES, start=1):
+    for stages in STAGES:
         wait_until_empty(cluster)
+        before = seen.came
         launch(given, stages=stages)
-        assert seen.came >= number, "a worker was started for it"
+        assert seen.came > before, "a worker was started for it"
     wait_until_empty(cluster)
     assert seen.left == seen.came
     parts = [path for path in store.glob("*/*/parts/*") if "checkpoint" not in path.parts]
