@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from reelvec.configs import ConfigError, PipelineConfig
+from reelvec.flows.console.output import complain
 from reelvec.storage.errors import ReelvecError
 from reelvec.tasks.loopback import loopback_fault
 from reelvec.tasks.temporary import temporary_folder
@@ -94,8 +95,11 @@ def open_cluster(config: PipelineConfig) -> Iterator[str | None]:
 def _check_scheduler(address: str) -> None:
     from distributed import Client
 
+    from reelvec.flows.dask_shards import workers_of
+
     try:
-        Client(address, timeout=_ANSWER_SECONDS).close()  # type: ignore[no-untyped-call]
+        with Client(address, timeout=_ANSWER_SECONDS) as client:  # type: ignore[no-untyped-call]
+            workers = workers_of(client).values()
     except (OSError, ValueError) as error:
         words = " ".join(str(error).split())
         raise ConfigError(
@@ -105,6 +109,14 @@ def _check_scheduler(address: str) -> None:
             source="dask_address",
             key="dask_address",
         ) from error
+    limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
+    if limits:
+        complain(
+            f"dask_address ({address}): {len(limits)} of {len(workers)} workers have a memory limit"
+            f" of Dask's (the least {min(limits) >> 20} MiB). Dask counts files that are mapped as"
+            " memory, and near the limit it pauses a worker or ends it; start workers with"
+            " --memory-limit 0"
+        )
 
 
 def _kill_workers(cluster: Any) -> None:

@@ -2,14 +2,15 @@
 
     python -m tests.drills.cluster                    # moto's server: a run, a loss in each stage
     python -m tests.drills.cluster --server ceph      # Ceph's gateway, where it is installed
-    python -m tests.drills.cluster --short            # what CI does: a loss in embed, no training
+    python -m tests.drills.cluster --short            # what CI does: a loss in ingest and in embed
 
 Videos and captions lie below one prefix, the store below another. The command, the scheduler and
 two workers have each a disk of their own: in a namespace where no other one's is there, if this
-machine allows it, and else folders of their own. A lost machine is every process of a worker, with
-SIGKILL, as soon as a stage has committed something; another one takes its place, as an adaptive
-cluster would start it. Each run must end with the checksums of a run in threads on one machine.
-Prints a table, and what each process had of memory at most; exits 1 where anything differs.
+machine allows it, and else folders of their own. A lost machine is every process of a worker that
+has work, with SIGKILL, as soon as a stage has committed something; another one takes its place, as
+an adaptive cluster would start it. Each run must end with the checksums of a run in threads on one
+machine, no worker may spill, and none may have more memory than is said here, nor more with more
+videos. Prints a table, and what each process had of memory at most; exits 1 where anything differs.
 """
 
 import argparse
@@ -26,20 +27,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from distributed import Client
 
+from reelvec.flows.dask_shards import workers_of
 from tests.drills.ground import COMPARED, CONFIG, DrillError, Row, must, table
 from tests.drills.kill import draw
 from tests.drills.object_stores import parts
 from tests.support import s3_server
+from tests.support.dask_workers import NEVER_SPILLS, kept_in
 from tests.support.programs import OUTBOUND, ROOT, Watched
 
 VIDEOS = f"s3://{s3_server.BUCKET}/videos"
 CORPUS = f"{{kind: folder, videos: {VIDEOS}, captions: {VIDEOS}/captions.csv}}"
-STAGES = {"extract": "frames", "train": "", "embed": "embeddings"}
+STAGES = {"ingest": "corpus", "extract": "frames", "train": "", "embed": "embeddings"}
 """Stages that a machine is lost in, and what their parts are of; a training says its steps."""
+KEPT = {"features": "features"}
+"""As `STAGES`, of a training that has its towers' features kept first."""
+FROZEN = ("train.freeze=backbone", "model.options.sim_header=seqTransf")
 SECONDS = 1200.0  # the machine may be shared
 LOOK_SECONDS, MEMORY_SECONDS = 0.2, 2.0
 WORKERS = 2
+MOST_MIB = {"worker": 1024, "scheduler": 320, "command": 640}
+"""That a machine may have: torch once in each process, and a worker that has encoded and trains has
+two of them."""
+FEW, GROWTH_MIB = 8, 32
+"""MiB that a worker may have more with four times as many videos: 60 more of frames pass it."""
+HEAVY = (
+    "model.architecture=ViT-L/14@336px",
+    "extract.size=336",
+    "extract.sampling={policy: uniform, count: 16}",
+)
 UNTRAINED = ("train.epochs=0", "train.nodes=1")
 DASK = {"DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
 DASK |= {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "null"}
@@ -129,11 +146,19 @@ class Ground:
         os.environ.update(self.server)
         os.environ["REELVEC_CACHE"] = str(self.folder / "cache")
         draw(self.folder, config=CONFIG)
-        upload(self.folder / "videos")
-        self.local = str(self.folder / "local")
-        self.command("alone", self.local, "train.processes=2")
-        self.end()
-        self.wanted = found(self.local)
+        videos = sorted((self.folder / "videos").iterdir())
+        upload(videos, "videos")
+        upload([video for video in videos if video.suffix != ".csv"][:FEW], "few")
+        self.known = {}
+
+    def wanted(self, sets):
+        """What a run in threads on one machine comes to."""
+        if sets not in self.known:
+            store = str(self.folder / f"local-{len(self.known)}")
+            self.command("alone", store, "train.processes=2", *sets)
+            self.end()
+            self.known[sets] = found(store)
+        return self.known[sets]
 
     def start(self, name, *command):
         """A machine, of a name that no other one has had."""
@@ -141,10 +166,11 @@ class Ground:
         self.running.append(Machine(self, f"{name}-{self.started}", command))
         return self.running[-1]
 
-    def command(self, name, store, *sets):
+    def command(self, name, store, *sets, stages=()):
         """A machine that runs the command."""
-        given = (f"corpus={CORPUS}", "extract.shard_videos=4", *sets, *self.sets)
+        given = (f"corpus={CORPUS}", "extract.shard_videos=4", *self.sets, *sets)
         changes = [word for change in given for word in ("--set", change)]
+        changes += [word for stage in stages for word in ("--stage", stage)]
         run = [sys.executable, "-m", "reelvec.flows.cli", "run", str(CONFIG), "--store", store]
         return self.start(name, *run, "--json", *changes)
 
@@ -159,12 +185,13 @@ class Ground:
 
     def worker(self, address):
         words = ("--nthreads", "1", "--memory-limit", "0", "--no-dashboard", "--host", "127.0.0.1")
-        return self.start("worker", *dask("worker", address, *words))
+        name = f"worker-{self.started + 1}"
+        return self.start("worker", *dask("worker", address, *words, "--name", name))
 
-    def end(self):
+    def end(self, seconds=MEMORY_SECONDS):
         """The last machine's command to its end, which must be a good one."""
         machine = self.running[-1]
-        with looking(self.running):
+        with looking(self.running, seconds):
             out, _ = machine.process.communicate(timeout=SECONDS)
         must(machine.process.returncode == 0, f"exit {machine.process.returncode}: {machine.said}")
         return json.loads(out)
@@ -185,12 +212,12 @@ def dask(*words):
 class looking:
     """Looks at the memory of machines now and then while the block runs: looking costs, too."""
 
-    def __init__(self, machines):
-        self._machines, self._over = machines, threading.Event()
+    def __init__(self, machines, seconds):
+        self._machines, self._seconds, self._over = machines, seconds, threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def _look(self):
-        while not self._over.wait(MEMORY_SECONDS):
+        while not self._over.wait(self._seconds):
             for machine in list(self._machines):
                 machine.look()
 
@@ -211,10 +238,10 @@ def wait(happened, machine, what):
         time.sleep(LOOK_SECONDS)
 
 
-def upload(folder):
+def upload(files, prefix):
     client = s3_server.client()
-    for file in folder.iterdir():
-        client.upload_file(str(file), s3_server.BUCKET, f"videos/{file.name}")
+    for file in files:
+        client.upload_file(str(file), s3_server.BUCKET, f"{prefix}/{file.name}")
 
 
 def found(store):
@@ -222,7 +249,8 @@ def found(store):
     import reelvec
     from reelvec.tasks.runs.status import describe_store
 
-    tables = {a.kind: a.checksum for a in describe_store(store) if a.kind in COMPARED}
+    kinds = (*COMPARED, "features")
+    tables = {a.kind: a.checksum for a in describe_store(store) if a.kind in kinds}
     return tables, list(map(repr, reelvec.open(store).run().metrics()))
 
 
@@ -231,58 +259,106 @@ def begun(stage, store, command):
     if stage == "train":
         steps = [line for line in command.words.splitlines() if " steps " in line]
         return f"training's step {steps[-1].split()[1]}" if steps else ""
-    count = parts(store, STAGES[stage])
+    count = parts(store, (STAGES | KEPT)[stage])
     return f"{count} parts of {stage}" if count else ""
 
 
-def run(ground, lost_in=()):
+def at_work(workers, client):
+    """The place of a worker that has work, and whether any has."""
+    names = {address: known["name"] for address, known in workers_of(client).items()}
+    busy = [names.get(address) for address, keys in client.processing().items() if keys]
+    places = [place for place, worker in enumerate(workers) if worker.name in busy]
+    return places[0] if places else 0, bool(places)
+
+
+def run(ground, lost_in=(), sets=()):
     """A run on a cluster of two workers, of which one is lost in each of these stages."""
+    wanted = ground.wanted(sets)
+    ground.stop()
     store = f"s3://{s3_server.BUCKET}/store-{ground.started}"
     address = ground.cluster()
     workers = [ground.worker(address) for _ in range(WORKERS)]
-    sets = ("runner=dask", f"dask_address={address}", f"train.nodes={WORKERS}")
-    command = ground.command("command", store, *sets)
+    on_dask = ("runner=dask", f"dask_address={address}")
+    nodes = () if ground.sets else (f"train.nodes={WORKERS}",)
+    command = ground.command("command", store, *on_dask, *nodes, *sets)
     done = []
-    for stage in lost_in:
-        wait(lambda name=stage: begun(name, store, command), command, stage)
-        done.append(begun(stage, store, command))
-        workers.pop(0).lose()
-        workers.append(ground.worker(address))
-        ground.running.append(ground.running.pop(ground.running.index(command)))
-    ground.end()
+    with Client(address) as client:
+        for stage in lost_in:
+            wait(lambda name=stage: begun(name, store, command), command, stage)
+            place, busy = at_work(workers, client)
+            workers.pop(place).lose()
+            done.append(f"{begun(stage, store, command)}{'' if busy else ' (it had no work)'}")
+            workers.append(ground.worker(address))
+            ground.running.append(ground.running.pop(ground.running.index(command)))
+        ground.end()
+        never_spills(client)
     tables, metrics = found(store)
-    other = [kind for kind, checksum in ground.wanted[0].items() if tables.get(kind) != checksum]
+    other = [kind for kind, checksum in wanted[0].items() if tables.get(kind) != checksum]
     must(not other, f"differs from a run in threads: {', '.join(other)}")
-    must(metrics == ground.wanted[1], "other metrics than those of a run in threads")
-    spilled = [str(path) for path in ground.machines.rglob("storage/*")]
-    must(not spilled, f"spilled: {', '.join(spilled)}")
+    must(metrics == wanted[1], "other metrics than those of a run in threads")
     return "; ".join([*(f"lost after {what}" for what in done), memory(ground)])
 
 
+def never_spills(client):
+    """What each worker keeps its results in, as it says itself."""
+    for worker, kept in client.run(kept_in).items():
+        must(kept == NEVER_SPILLS, f"{worker} may spill or be paused: {kept}")
+
+
 def memory(ground):
-    """MiB that each kind of machine had at most."""
+    """MiB that each kind of machine had at most, which must be bounded."""
     peaks: dict[str, int] = {}
     for machine in ground.running:
         kind = machine.name.partition("-")[0]
-        peaks[kind] = max(peaks.get(kind, 0), machine.peak)
-    return "MiB at most: " + ", ".join(f"{kind} {peak >> 20}" for kind, peak in peaks.items())
+        peaks[kind] = max(peaks.get(kind, 0), machine.peak >> 20)
+    for kind, peak in peaks.items():
+        must(peak <= MOST_MIB[kind], f"{kind} had {peak} MiB, more than {MOST_MIB[kind]}")
+    return "MiB at most: " + ", ".join(f"{kind} {peak}" for kind, peak in peaks.items())
+
+
+def grow(ground):
+    """A worker's memory while it ingests and extracts few large videos, and four times as many."""
+    peaks = []
+    for prefix in ("few", "videos"):
+        store = f"s3://{s3_server.BUCKET}/store-{ground.started}"
+        address = ground.cluster()
+        worker = ground.worker(address)
+        corpus = f"corpus={{kind: folder, videos: s3://{s3_server.BUCKET}/{prefix}}}"
+        sets = (corpus, "runner=dask", f"dask_address={address}", *HEAVY)
+        ground.command("command", store, *sets, stages=("ingest", "extract"))
+        ground.end(LOOK_SECONDS)
+        peaks.append(worker.peak >> 20)
+        ground.stop()
+    seen = f"a worker had {peaks[0]} MiB at most, with four times as many videos {peaks[1]}"
+    must(peaks[1] - peaks[0] <= GROWTH_MIB, seen)
+    return seen
 
 
 def drills(*, short):
-    """(name, stages that a machine is lost in) of each row."""
+    """(name, what is done) of each row."""
+
+    def lost(*stages, sets=()):
+        return lambda ground: run(ground, stages, sets)
+
     if short:
-        return [("a machine lost in embed", ["embed"])]
-    alone = [(f"a machine lost in {stage}", [stage]) for stage in STAGES]
-    return [("left alone", []), *alone, ("one lost in each stage", list(STAGES))]
+        return [("a machine lost in ingest and embed", lost("ingest", "embed"))]
+    alone = [(f"a machine lost in {stage}", lost(stage)) for stage in STAGES]
+    return [
+        ("left alone", lost()),
+        *alone,
+        ("a machine lost in features", lost("features", sets=FROZEN)),
+        ("one lost in each stage", lost(*STAGES)),
+        ("four times the videos", grow),
+    ]
 
 
 def rows_of(ground, options):
-    for name, lost_in in drills(short=options.short):
+    for name, do in drills(short=options.short):
         if options.only not in name:
             continue
         row = Row(name)
         try:
-            row.seen = run(ground, lost_in)
+            row.seen = do(ground)
         except (DrillError, subprocess.TimeoutExpired) as error:
             row.wrong = " ".join(str(error).split())
         finally:
