@@ -192,7 +192,7 @@ class _Http(_Others):
         files, seconds = self._files(), _PAGE_SECONDS
 
         def ask() -> list[str]:
-            with explained_source("list", page), in_time(page, seconds):
+            with explained_source("list", page.rstrip("/")), in_time(page, seconds):
                 return list(sync(files.loop, files._ls, page, detail=False, timeout=seconds))
 
         found = asked_again(ask, tries=self.tries, settled=MissingArtifactError)

@@ -228,7 +228,7 @@ def test_what_fails_once_is_asked_again(web):
 def test_a_page_that_stays_broken_is_told_after_it_was_asked_for_again(web):
     web.files = {"a.mp4": b"a"}
     web.wrong = {("GET", ""): {"status": 503}}
-    with pytest.raises(CorpusError, match=rf"cannot list {web.address}/: .*503.*check the address"):
+    with pytest.raises(CorpusError, match=rf"cannot list {web.address}: .*503.*check the address"):
         listing_of(web)
     assert web.times("GET", "") == 3
 
