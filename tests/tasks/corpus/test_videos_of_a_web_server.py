@@ -4,6 +4,8 @@ import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 pytest.importorskip("aiohttp", reason="the extra http is not installed")
@@ -14,9 +16,12 @@ from reelvec.storage.corpora import open_corpus
 from reelvec.storage.corpora.own.folder import check_folder
 from reelvec.storage.errors import CorpusError, RefusedError
 from reelvec.storage.places import source_failures, source_kinds, sources
+from reelvec.storage.places.source_contract import mark_of
+from reelvec.storage.records import Video
 from reelvec.tasks.artifacts import Session
 from reelvec.tasks.corpus.ingest import plan_ingest, read_corpus
 from reelvec.tasks.corpus.ledger import summary
+from reelvec.tasks.corpus.listed_columns import ListedColumns
 from reelvec.tasks.runs.preflight import checked_config
 from tests.support.engine_free import run_ingest
 
@@ -296,3 +301,18 @@ def test_of_other_schemes_too_what_is_listed_without_a_size_is_asked_for_alone(m
     c, a = source_kinds._Others("gs").below("gs://b", wanted=wanted)
     assert (c.uri, c.mark.bytes, c.fault) == ("gs://b/c.mp4", 3, None)
     assert a.uri == "gs://b/a.mp4" and isinstance(a.fault, RefusedError)
+
+
+def test_what_is_said_of_no_file_holds_for_the_file_that_was_there_alone():
+    where = ["http://h/a.mp4", "http://h/moved.mp4", "http://h/never.mp4", "http://h/gone.mp4"]
+    reasons = ["unreachable", "permission", "timeout", "missing"]
+    listed = [Video(name, name, reason=why) for name, why in zip(where, reasons, strict=True)]
+    before = [where[0], "/videos/moved.mp4", where[2], where[3]]
+    rows = pa.table({"path": before, "bytes": [1, 1, 0, 1], "reason": ["", "", "missing", ""]})
+    columns = ListedColumns.of(listed)
+    assert columns.still_holds(rows, np.arange(4)).tolist() == [True, False, False, False]
+
+
+def test_an_etag_that_is_no_text_is_a_mark_too():
+    one, other = (mark_of(size=1, etag=f'"{tag}"') for tag in ("\udcff", "\udcfe"))
+    assert one != other and one.inode and other.inode
