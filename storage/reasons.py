@@ -5,7 +5,7 @@ Arrow starts a thread of its own, and the process that forks decoders must have 
 
 from enum import StrEnum
 
-__all__ = ["Reason", "Status"]
+__all__ = ["NOT_KNOWN", "Reason", "Status"]
 
 
 class Status(StrEnum):
@@ -37,3 +37,7 @@ class Reason(StrEnum):
     CRASHED = "crashed"  # the decoder took its process down
     UNREACHABLE = "unreachable"  # its server did not give it, though asked several times
     CHANGED = "changed"  # the bytes changed between listing and decoding
+
+
+NOT_KNOWN = (Reason.PERMISSION, Reason.UNREACHABLE, Reason.TIMEOUT)
+"""Of a listed file: nothing is known of its bytes, so that what was known of them still holds."""

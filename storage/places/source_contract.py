@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol, TypeAlias
 
 import xxhash
 
-from reelvec.storage.errors import RefusedError
+from reelvec.storage.errors import RefusedError, StoreError
 from reelvec.storage.file_marks import FileMark
 
-__all__ = ["ChangedError", "ForbiddenError", "LateError", "Listed", "Objects", "mark_of"]
+__all__ = ["ChangedError", "ForbiddenError", "LateError", "Listed", "Objects", "Wanted", "mark_of"]
+
+Wanted: TypeAlias = Callable[[str], bool]
+"""Whether an object is wanted, by its address alone."""
 
 
 class ChangedError(RefusedError):
@@ -30,6 +33,8 @@ class Listed(NamedTuple):
 
     uri: str
     mark: FileMark
+    fault: StoreError | None = None
+    """Why a server that names it tells no more; there is no mark then."""
 
 
 class Objects(Protocol):
@@ -38,12 +43,13 @@ class Objects(Protocol):
     tries: int
     """How often a piece is asked for by who uses these: once where the library does it itself."""
 
-    def below(self, uri: str) -> Iterator[Listed]:
-        """Every object below `uri`, some at once.
+    def below(self, uri: str, *, wanted: Wanted) -> Iterator[Listed]:
+        """The wanted objects below `uri`, some at once; nothing is asked about the others.
 
         Raises:
             MissingArtifactError: no such bucket.
-            RefusedError: the server refuses, or does not answer.
+            RefusedError: the server does not list them. What it does not say of one of them is the
+                fault of that one.
         """
 
     def at(self, uri: str) -> Listed:
@@ -68,4 +74,6 @@ def mark_of(*, size: int, etag: str = "", modified_ns: int = 0) -> FileMark:
     etag = "" if etag.startswith("W/") else etag.strip('"')
     if not etag:
         return FileMark(bytes=size, mtime_ns=modified_ns)
-    return FileMark(bytes=size, inode=xxhash.xxh3_64_intdigest(etag.encode()) >> 1 or 1)
+    return FileMark(
+        bytes=size, inode=xxhash.xxh3_64_intdigest(etag.encode(errors="replace")) >> 1 or 1
+    )

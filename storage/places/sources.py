@@ -8,7 +8,6 @@ change instead. Requests are repeated by the libraries that send them, and here 
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from reelvec.storage.errors import MissingArtifactError, RefusedError
 from reelvec.storage.places.failures import explained
 from reelvec.storage.places.part_cache import CacheOptions, HeldCopy, PartCache
 from reelvec.storage.places.source_contract import ChangedError, LateError, Listed, Objects
+from reelvec.storage.places.source_failures import asked_again
 from reelvec.storage.places.source_kinds import objects_of
 
 __all__ = ["PATIENCE", "forget_files", "hold_copy", "local_file"]
@@ -73,7 +73,7 @@ def hold_copy(
         RefusedError: the server refuses, or does not answer.
         StoreError: the cache cannot be written.
     """
-    uri, mark = listed
+    uri, mark = listed.uri, listed.mark
     version = f"{uri}\n{mark.bytes} {mark.inode} {mark.mtime_ns}"
     tail = uri.rpartition("/")[2][-80:].replace("\0", "")
     name = f"{xxhash.xxh3_128_hexdigest(version.encode())}-{tail}"
@@ -90,6 +90,10 @@ def _cache() -> PartCache:
     return PartCache(CacheOptions(found.folder, found.limit_bytes, 0.0), name="files")
 
 
+class _ShortError(RefusedError):
+    """Fewer bytes came than were asked for, or more."""
+
+
 @dataclass(frozen=True)
 class _Fetch:
     """One object on its way."""
@@ -100,7 +104,7 @@ class _Fetch:
 
     def into(self, target: Path) -> None:
         """Writes it piece by piece, and sees that it is still the same at the end."""
-        uri, mark = self.listed
+        uri, mark = self.listed.uri, self.listed.mark
         objects = objects_of(uri)
         with target.open("wb") as file:
             while (start := file.tell()) < mark.bytes:
@@ -113,27 +117,26 @@ class _Fetch:
             raise _changed(uri)
 
     def _piece(self, objects: Objects, start: int, stop: int) -> bytes:
-        uri, mark = self.listed
-        for left in reversed(range(objects.tries)):
-            try:
-                data = objects.piece(uri, start=start, stop=stop, seconds=self._seconds(start))
-            except (LateError, MissingArtifactError):
-                raise
-            except RefusedError:
-                if not left:
-                    raise
-                data = b""
+        uri, mark = self.listed.uri, self.listed.mark
+
+        def ask() -> bytes:
+            data = objects.piece(uri, start=start, stop=stop, seconds=self._seconds(start))
             whole = start == 0 and len(data) == mark.bytes  # of a server that knows no ranges
             if whole or len(data) == stop - start:
                 return data
-            time.sleep(random.uniform(0, 2.0 / (left + 1)))
-        if objects.at(uri).mark != mark:
-            raise _changed(uri)
-        raise RefusedError(
-            f"{uri}: its server gave {len(data):,} bytes of the {stop - start:,} that were asked"
-            " for; run again",
-            path=uri,
-        )
+            raise _ShortError(
+                f"{uri}: its server gave {len(data):,} bytes of the {stop - start:,} that were"
+                " asked for; run again",
+                path=uri,
+            )
+
+        try:
+            settled = (LateError, MissingArtifactError)
+            return asked_again(ask, tries=objects.tries, settled=settled)
+        except _ShortError:
+            if objects.at(uri).mark != mark:
+                raise _changed(uri) from None
+            raise
 
     def _seconds(self, start: int) -> float:
         """Those that are left.
@@ -141,7 +144,7 @@ class _Fetch:
         Raises:
             LateError: none is.
         """
-        uri, mark = self.listed
+        uri, mark = self.listed.uri, self.listed.mark
         left = self.until - time.monotonic()
         if left <= 0:
             raise LateError(f"{uri}: {start:,} of its {mark.bytes:,} bytes came in time", path=uri)

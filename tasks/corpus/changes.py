@@ -53,8 +53,8 @@ def video_changes(
     for piece in columns_with_marks(snapshot):
         found.compare(piece, now=now, retries=retry is not None)
     moved, again, meant = found.moved, [], dict[int, Video]()
-    for row, place, means_other in found.undecided(snapshot):
-        if retry is not None and retry(row):
+    for row, place, means_other, may_retry in found.undecided(snapshot):
+        if may_retry and retry is not None and retry(row):
             moved.append(place)
             again.append(row.video_id)
         elif means_other:
@@ -79,8 +79,9 @@ class _Compared:
     """Places whose file is another, or looks so."""
     removed: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
-    _undecided: list[tuple[int, int, bool]] = field(default_factory=list)
-    """Number of the row, place, and whether another split or window is meant now."""
+    _undecided: list[tuple[int, int, bool, bool]] = field(default_factory=list)
+    """Number of the row, place, whether another split or window is meant now, and whether the row
+    may be done again: not where its server does not tell of the file."""
     _rows: int = 0
 
     def compare(self, piece: pa.Table, *, now: ListedColumns, retries: bool) -> None:
@@ -99,18 +100,19 @@ class _Compared:
         lost = other & had & (now.marks[0, places] == 0)
         self.gone += names.take(column_of(here[lost])).to_pylist()
         means_other = now.means_other(piece, places)
-        chosen = ~other if retries else ~other & means_other
-        rows = (here[chosen] + self._rows, places[chosen], means_other[chosen])
+        may_retry = ~now.still_holds(piece, places) if retries else np.zeros(len(places), bool)
+        chosen = ~other & (means_other | may_retry)
+        rows = (here[chosen] + self._rows, places[chosen], means_other[chosen], may_retry[chosen])
         self._undecided += zip(*(column.tolist() for column in rows), strict=True)
         self._rows += len(names)
 
-    def undecided(self, snapshot: Snapshot | None) -> Iterator[tuple[Video, int, bool]]:
+    def undecided(self, snapshot: Snapshot | None) -> Iterator[tuple[Video, int, bool, bool]]:
         """Whole rows in force that look as they did and may be due; the rest as it is kept."""
         if self._undecided:
-            rows = np.array([row for row, _, _ in self._undecided], np.int64)
+            rows = np.array([row for row, *_ in self._undecided], np.int64)
             records = video_columns(snapshot).records(rows)
-            for record, (_, place, means_other) in zip(records, self._undecided, strict=True):
-                yield record, place, means_other
+            for record, (_, place, means, may) in zip(records, self._undecided, strict=True):
+                yield record, place, means, may
 
 
 def _as_meant(row: Video, listed: Video) -> Video:

@@ -14,10 +14,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reelvec.configs.uris import is_uri
-from reelvec.storage.arrow_values import column_of, floats_of, numbers_of, texts_of
+from reelvec.storage.arrow_values import column_of, floats_of, numbers_of, text_scalar, texts_of
 from reelvec.storage.corpora.listed_ids import ListedIds
 from reelvec.storage.corpora.video_list import VideoList
 from reelvec.storage.file_marks import MARK_FIELDS, NO_FILE, FileMark
+from reelvec.storage.reasons import NOT_KNOWN
 from reelvec.storage.records import Video
 from reelvec.tasks.corpus.video_columns import taken
 
@@ -39,7 +40,7 @@ class ListedColumns:
     ids: ListedIds
     videos: Sequence[Video]
     texts: pa.Table
-    """path and split; without split all have ""."""
+    """path, split and reason; of those that are left out all have ""."""
     windows: NDArray[np.float64] | None
     """[2, N], NaN where a window has no such end; None: no video has one."""
     marks: NDArray[np.int64]
@@ -60,7 +61,7 @@ class ListedColumns:
         return cls(
             ListedIds(texts_of([video.video_id for video in listed])),
             listed,
-            pa.table({"path": _paths(listed), "split": texts_of([v.split for v in listed])}),
+            pa.table({"path": _paths(listed)} | _texts(listed)),
             windows.reshape(-1, 2).T,
             _marks(map(_mark, listed)),
         )
@@ -79,11 +80,30 @@ class ListedColumns:
     def looks_other(self, piece: pa.Table, places: Places) -> NDArray[np.bool_]:
         """Whether path or file are not those of the rows, bool [N]; see `FileMark.agrees`."""
         other = self._differ(piece, places, "path")
+        told = self._reasons(places)
+        if told is not None:
+            has_one = pc.not_equal(told, text_scalar(""))
+            other |= _are_true(has_one) & self._differ(piece, places, "reason")
         for name, marks in zip(MARK_FIELDS, self.marks, strict=True):
             row, now = numbers_of(piece.column(name)), marks[places]
             differs = row != now
             other |= differs & (row != 0) & (now != 0) if name in _MAY_BE_UNKNOWN else differs
-        return other
+        return other & ~self.still_holds(piece, places)
+
+    def still_holds(self, piece: pa.Table, places: Places) -> NDArray[np.bool_]:
+        """Whether a file with a mark is listed where it was, and no more told of it, bool [N]."""
+        told = self._reasons(places)
+        if told is None:
+            return np.zeros(len(places), bool)
+        silent = _are_true(pc.is_in(told, value_set=texts_of(NOT_KNOWN)))
+        had = numbers_of(piece.column("bytes")) > 0
+        return silent & had & ~self._differ(piece, places, "path")
+
+    def _reasons(self, places: Places) -> pa.ChunkedArray | None:
+        """Why there is no file, as the listing says; None: it says so of none."""
+        if "reason" not in self.texts.column_names:
+            return None
+        return taken(self.texts.select(["reason"]), places).column("reason")
 
     def means_other(self, piece: pa.Table, places: Places) -> NDArray[np.bool_]:
         """Whether split or window are not those of the rows, bool [N]."""
@@ -102,7 +122,11 @@ class ListedColumns:
             differ = pc.not_equal(rows.cast(here.type), here)
         else:
             differ = pc.not_equal(pc.binary_length(rows), _ZERO)
-        return numbers_of(differ.cast(pa.int64())) > 0
+        return _are_true(differ)
+
+
+def _are_true(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    return numbers_of(column.cast(pa.int64())) > 0
 
 
 def _paths(videos: Iterable[Video]) -> pa.Array:
@@ -111,6 +135,11 @@ def _paths(videos: Iterable[Video]) -> pa.Array:
         return texts_of(paths)
     except UnicodeEncodeError:  # which equals no path in force
         return pa.array([path.encode(errors="surrogatepass") for path in paths], pa.large_binary())
+
+
+def _texts(videos: Sequence[Video]) -> dict[str, pa.Array]:
+    split, reason = ([getattr(one, name) for one in videos] for name in ("split", "reason"))
+    return {"split": texts_of(split), "reason": texts_of(reason)}
 
 
 def _marks(found: Iterable[tuple[int, ...]]) -> NDArray[np.int64]:

@@ -16,12 +16,13 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from reelvec.configs.decoding import JobLimits
 from reelvec.configs.uris import is_uri
-from reelvec.storage.errors import AddressError, MissingArtifactError, StoreError
+from reelvec.storage.errors import AddressError, StoreError
 from reelvec.storage.file_marks import FileMark
 from reelvec.storage.places.part_cache import HeldCopy
-from reelvec.storage.places.source_contract import ChangedError, ForbiddenError, LateError, Listed
+from reelvec.storage.places.source_contract import LateError, Listed
+from reelvec.storage.places.source_failures import reason_of
 from reelvec.storage.places.sources import hold_copy
-from reelvec.storage.reasons import Reason, Status
+from reelvec.storage.reasons import Status
 
 __all__ = ["Copied", "with_copies"]
 
@@ -120,20 +121,8 @@ def _copied(video: N, limits: JobLimits, left: Event) -> Copied[N]:
             raise  # of this machine, not of the video
         refusal = {
             "status": str(Status.QUARANTINED),
-            "reason": str(_reason(error)),
+            "reason": str(reason_of(error)),
             "message": str(error),
         }
         return Copied(video, video.path, refusal)
     return Copied(video, str(held.path), held=held)
-
-
-def _reason(error: StoreError) -> Reason:
-    if isinstance(error, MissingArtifactError):
-        return Reason.MISSING
-    if isinstance(error, LateError):
-        return Reason.TIMEOUT
-    if isinstance(error, ChangedError):
-        return Reason.CHANGED
-    if isinstance(error, ForbiddenError) or isinstance(error.__cause__, PermissionError):
-        return Reason.PERMISSION
-    return Reason.UNREACHABLE

@@ -20,8 +20,9 @@ from reelvec.storage.corpora.own.file_columns import by_id, columns_of, file_col
 from reelvec.storage.errors import CorpusError, StoreError
 from reelvec.storage.file_marks import NO_FILE, FileMark
 from reelvec.storage.places.source_contract import Listed
+from reelvec.storage.places.source_failures import reason_of
 from reelvec.storage.places.source_kinds import objects_of
-from reelvec.storage.reasons import Reason, Status
+from reelvec.storage.reasons import NOT_KNOWN, Reason, Status
 from reelvec.storage.records import Video
 
 __all__ = ["VideoFolder", "folder_at"]
@@ -128,20 +129,26 @@ class RemoteFolder:
             self.address = checked_uri(uri)
         except ValueError as error:
             raise CorpusError(f"corpus.videos: {error}", path=uri) from None
+        self._faults: dict[str, tuple[Reason, str]] = {}
+        """By path: why there is no mark of what the server names."""
 
     def files(self) -> Discovered:
-        return Discovered(tuple(sorted(self._marks)))
+        return Discovered(tuple(sorted(self._marks)), self._notes)
 
-    def columns(self, notes: list[str]) -> pa.Table | None:  # noqa: ARG002
+    def columns(self, notes: list[str]) -> pa.Table | None:
         ids, marks = ids_of(list(self._marks)), array("q")
         for mark in self._marks.values():
             marks.extend(astuple(mark) if mark.bytes else NO_FILE)
         try:
             table = columns_of(list(ids.values()), list(ids), marks)
             if 0 in marks[:: len(NO_FILE)]:  # bytes of one
-                outcomes = zip(*map(self._outcome, self._marks.values()), strict=True)
-                for name, words in zip(("status", "reason", "message"), outcomes, strict=True):
+                told = [self._outcome(path, mark) for path, mark in self._marks.items()]
+                outcomes = zip(
+                    ("status", "reason", "message"), zip(*told, strict=True), strict=True
+                )
+                for name, words in outcomes:
                     table = table.append_column(name, texts_of(words))
+            notes += self._notes
             return by_id([table], above=f"{self.address}/")
         except UnicodeEncodeError:
             return None
@@ -170,32 +177,55 @@ class RemoteFolder:
 
     def described(self, video: Video) -> Video:
         """With the mark of its object; quarantined where there is none, or no byte in it."""
-        mark = self._marks.get(self.relative(video.path), FileMark())
+        path = self.relative(video.path)
+        mark = self._marks.get(path, FileMark())
         if mark.bytes:
             return replace(video, **asdict(mark))
-        status, reason, message = self._outcome(mark)
+        status, reason, message = self._outcome(path, mark)
         return replace(video, status=status, reason=reason, message=message)
 
-    def _outcome(self, mark: FileMark) -> tuple[str, str, str]:
+    def _outcome(self, path: str, mark: FileMark) -> tuple[str, str, str]:
         """Status, reason and message of an object before it is opened."""
         if mark.bytes:
             return str(Status.OK), "", ""
         reason, words = Reason.EMPTY, "zero bytes; upload it again"
-        if mark == FileMark():
+        if path in self._faults:
+            reason, words = self._faults[path]
+        elif mark == FileMark():
             reason, words = Reason.MISSING, f"no such object is listed below {self.address}"
         return str(Status.QUARANTINED), str(reason), words
 
     @cached_property
     def _marks(self) -> dict[str, FileMark]:
-        return {self.relative(one.uri): one.mark for one in self._videos()}
+        found = {}
+        for one in self._videos():
+            path = self.relative(one.uri)
+            found[path] = one.mark
+            if one.fault is not None:
+                self._faults[path] = (reason_of(one.fault), str(one.fault))
+        return found
+
+    @property
+    def _notes(self) -> tuple[str, ...]:
+        """That files were not told of: the ledger is silent where they were known before."""
+        silent = [
+            words for _, (reason, words) in sorted(self._faults.items()) if reason in NOT_KNOWN
+        ]
+        if not silent:
+            return ()
+        return (
+            f"{self.address} did not tell of {len(silent):,} of its files; what is known of them"
+            f" from before stays, and the next run asks again; the first: {silent[0]}",
+        )
+
+    def _is_video(self, uri: str) -> bool:
+        path = self.relative(uri)
+        hidden = path == uri or any(name.startswith(".") for name in path.split("/"))
+        return stem_of(path) != path and not hidden
 
     def _videos(self) -> Iterator[Listed]:
         try:
-            for one in objects_of(self.address).below(self.address):
-                path = self.relative(one.uri)
-                hidden = path == one.uri or any(name.startswith(".") for name in path.split("/"))
-                if stem_of(path) != path and not hidden:
-                    yield one
+            yield from objects_of(self.address).below(self.address, wanted=self._is_video)
         except StoreError as error:
             raise CorpusError(f"corpus.videos: {error}", path=self.address) from error
 

@@ -17,6 +17,7 @@ from reelvec.storage.corpora.own.folder import FolderReader
 from reelvec.storage.corpora.video_list import VideoList
 from reelvec.storage.errors import CorpusError
 from reelvec.storage.file_marks import FileMark
+from reelvec.storage.reasons import Reason
 
 FILES = ["a.mp4", "a.mkv", "b.MP4", "d/a.mp4", "d/c.mov", "é.mp4", "\U0001f600.mp4", "sp ace.mp4"]
 NAMES = ["a", "b", "d/a", "d/c", "é", "\U0001f600", "sp ace", "c", "gone", "x"]
@@ -171,14 +172,18 @@ def test_what_is_odd_is_told_row_by_row(tmp_path, what):
 
 
 def test_objects_of_a_bucket_are_columns_too(tmp_path):
-    rows = numbered(("a", "1"), ("gone", "2"), ("empty", "3"), ("d/b", "4"))
+    rows = numbered(("a", "1"), ("gone", "2"), ("empty", "3"), ("d/b", "4"), ("shut", "5"))
     marks = {"a.mp4": FileMark(3, 4, 5), "empty.mp4": FileMark(0, 4, 5), "d/b.mkv": FileMark(9, 1)}
+    marks["shut.mp4"] = FileMark()
     reader = FolderReader("s3://bucket/of", captions=written(tmp_path / "c.csv", rows))
     vars(reader._folder)["_marks"] = marks
+    reader._folder._faults["shut.mp4"] = (Reason.PERMISSION, "its server says 403")
     fast = reader._as_columns()
     agree(fast, reader._as_records())
     reasons = {video.video_id: video.reason for video in fast.videos}
-    assert reasons == {"a": "", "d/b": "", "empty": "empty", "gone": "missing"}
+    found = {"a": "", "d/b": "", "empty": "empty", "gone": "missing", "shut": "permission"}
+    assert reasons == found
+    assert "its server says 403" in fast.notes[0]
     vars(reader._folder)["_marks"] = marks | {"d//b.mkv": FileMark(9, 1)}
     assert reader._as_columns() is None, "a key that a path would be another one for"
 

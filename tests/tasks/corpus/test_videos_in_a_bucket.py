@@ -186,6 +186,24 @@ def test_what_breaks_once_is_asked_for_again_and_what_stays_broken_is_a_row(
     assert copies == {"a.mp4", "captions.csv"}, "nothing half fetched is left"
 
 
+def test_a_server_that_is_far_away_changes_nothing_but_the_time(
+    bucket, server, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sources, "PIECE", 1000)
+    rows_of, asked = [], []
+    for latency in (0.0, 0.02):
+        monkeypatch.setenv("REELVEC_CACHE", str(tmp_path / f"cache-{latency}"))
+        seen = []
+        with s3_proxy(server, watcher(seen), latency=latency) as url:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+            limits = config_of(bucket, "").extract
+            rows_of.append(list(probe_files(listed(bucket), limits=limits)))
+        asked.append(sorted((method, path.partition("?")[0]) for method, path in seen))
+    assert [video.video_id for video in rows_of[0]] == list("abcde")
+    assert rows_of[0] == rows_of[1] and {video.status for video in rows_of[0]} == {"ok"}
+    assert asked[0] == asked[1], "none is asked for again because it is slow"
+
+
 def listed(bucket):
     return open_corpus(config_of(bucket, "/nowhere").corpus, store_dir="/nowhere").read().videos
 
