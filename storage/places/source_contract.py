@@ -74,6 +74,5 @@ def mark_of(*, size: int, etag: str = "", modified_ns: int = 0) -> FileMark:
     etag = "" if etag.startswith("W/") else etag.strip('"')
     if not etag:
         return FileMark(bytes=size, mtime_ns=modified_ns)
-    return FileMark(
-        bytes=size, inode=xxhash.xxh3_64_intdigest(etag.encode(errors="replace")) >> 1 or 1
-    )
+    by = etag.encode(errors="surrogateescape")  # of bytes that are no text, as they came
+    return FileMark(bytes=size, inode=xxhash.xxh3_64_intdigest(by) >> 1 or 1)
