@@ -104,23 +104,10 @@ class CaptionedVideos:
             NeedsRecordsError: two rows do not say the same of a video, or a name may mean a file.
         """
         self._files.check_spellings()
-        said, others = self._videos.files, self._videos.others()
+        others = self._videos.others()
         listed = self._listed(others)
-        files, rest = self._renamed(others, listed=listed), self._seen(others)
-        for name in rest.column_names:
-            if name not in files.column_names:
-                files = files.append_column(name, _defaults(name, files.num_rows))
-        if self.has_splits:
-            splits = others.column("split")
-            splits = pc.if_else(pc.equal(splits, text_scalar("")), text_scalar(unlisted), splits)
-            files = files.append_column("split", said.splits(unlisted=unlisted))
-            rest = rest.append_column("split", splits)
-        windows = np.stack([floats_of(others.column(name)) for name in WINDOW])
-        if said.windows is not None or (windows != NONE).any():
-            files, rest = _with_windows(files, said.windows), _with_windows(rest, windows)
-        if not others.num_rows:
-            return files
-        return _by_id(pa.concat_tables([files, rest.select(files.column_names)]), listed=listed)
+        columns = self._columns(others, listed=listed, unlisted=unlisted)
+        return _by_id(columns, listed=listed) if others.num_rows else pa.table(columns)
 
     def _add(self, rows: CaptionRows, *, split: str, file: Path) -> None:
         values = CaptionValues(rows, split=split)
@@ -152,6 +139,26 @@ class CaptionedVideos:
                 "subset": texts_of([subsets[row] for row in of_rows.tolist()]),
             }
             self.captions.extend(pa.table(columns))
+
+    def _columns(
+        self, others: pa.Table, *, listed: NDArray[np.bool_], unlisted: str
+    ) -> dict[str, pa.ChunkedArray]:
+        """All files of the folder, and then the other videos."""
+        said = self._videos.files
+        files, rest = self._renamed(others, listed=listed), self._seen(others)
+        for name in rest.column_names:
+            if name not in files.column_names:
+                files = files.append_column(name, _defaults(name, files.num_rows))
+        if self.has_splits:
+            splits = others.column("split")
+            splits = pc.if_else(pc.equal(splits, text_scalar("")), text_scalar(unlisted), splits)
+            files = files.append_column("split", said.splits(unlisted=unlisted))
+            rest = rest.append_column("split", splits)
+        windows = np.stack([floats_of(others.column(name)) for name in WINDOW])
+        if said.windows is not None or (windows != NONE).any():
+            files, rest = _with_windows(files, said.windows), _with_windows(rest, windows)
+        pieces = [files, rest.select(files.column_names)] if others.num_rows else [files]
+        return dict(zip(files.column_names, pa.concat_tables(pieces).columns, strict=True))
 
     def _listed(self, others: pa.Table) -> NDArray[np.bool_]:
         """By place, which files are videos by themselves: rows call the rest by other ids alone."""
@@ -238,12 +245,14 @@ def _with_windows(table: pa.Table, windows: NDArray[np.float64] | None) -> pa.Ta
     return table
 
 
-def _by_id(table: pa.Table, *, listed: NDArray[np.bool_]) -> pa.Table:
-    """The rows in the order of their ids, without those of the first that are not listed."""
-    rows = np.arange(table.num_rows)
-    rows = np.concatenate([np.flatnonzero(listed), rows[len(listed) :]])
-    ids = table.column("video_id").combine_chunks()
+def _by_id(columns: dict[str, pa.ChunkedArray], *, listed: NDArray[np.bool_]) -> pa.Table:
+    """The rows in the order of their ids, without those of the first that are not listed.
+
+    Columns are taken out, so that not all are in memory twice.
+    """
+    ids, found = columns["video_id"].combine_chunks(), {}
+    rows = np.concatenate([np.flatnonzero(listed), np.arange(len(listed), len(ids))])
     order = column_of(rows).take(pc.sort_indices(ids.take(column_of(rows))))
-    return pa.table(
-        {name: table.column(name).combine_chunks().take(order) for name in table.column_names}
-    )
+    for name in list(columns):
+        found[name] = columns.pop(name).combine_chunks().take(order)
+    return pa.table(found)
