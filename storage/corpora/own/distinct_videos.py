@@ -17,7 +17,7 @@ from reelvec.storage.arrow_values import column_of, mask_of, numbers_of, text_sc
 from reelvec.storage.corpora.own.caption_values import NONE
 from reelvec.storage.corpora.own.named_files import Named, NeedsRecordsError
 
-__all__ = ["WINDOW", "DistinctVideos", "FilesByPlace"]
+__all__ = ["WINDOW", "DistinctVideos"]
 
 WINDOW = ("start_seconds", "end_seconds")
 _NAMES = ("video_id", "path", "split", *WINDOW, "place")
@@ -28,7 +28,7 @@ Numbers = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 
-class FilesByPlace:
+class _FilesByPlace:
     """What rows say of files that they call by their own ids.
 
     Args:
@@ -85,7 +85,7 @@ class DistinctVideos:
     """
 
     def __init__(self, listed: int) -> None:
-        self.files = FilesByPlace(listed)
+        self.files = _FilesByPlace(listed)
         self._pieces: list[pa.Table] = []
         self._waiting = 0
         self._known = 0
@@ -100,7 +100,7 @@ class DistinctVideos:
             windows: [2, N]; `NONE` where there is no such time.
 
         Raises:
-            NeedsRecordsError: as `FilesByPlace.add`.
+            NeedsRecordsError: as `_FilesByPlace.add`.
         """
         others = np.flatnonzero(own < 0)
         if not len(others):
