@@ -248,6 +248,16 @@ def a_shard_to_write(session):
 def a_night_without_work(session):
     """All the plans of a run that finds nothing, on one session: the sum of those before."""
     nothing_to_ingest(session)
+    _nothing_after_ingest(session)
+
+
+def a_night_without_work_with_captions(session):
+    """The same where a caption file is read and compared, too."""
+    nothing_to_ingest_with_captions(session)
+    _nothing_after_ingest(session)
+
+
+def _nothing_after_ingest(session):
     nothing_to_extract(session)
     nothing_to_embed(session)
     ledger_in_short(session)
@@ -275,6 +285,7 @@ STEPS = (
     nothing_to_embed,
     ledger_in_short,
     a_night_without_work,
+    a_night_without_work_with_captions,
     a_shard_to_embed,
     a_shard_to_write,
     one_part_more,

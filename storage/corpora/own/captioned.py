@@ -13,14 +13,22 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from reelvec.configs.uris import is_uri
-from reelvec.storage.arrow_values import column_of, mask_of, numbers_of, text_scalar, texts_of
+from reelvec.storage.arrow_values import (
+    column_of,
+    floats_of,
+    mask_of,
+    numbers_of,
+    text_scalar,
+    texts_of,
+)
 from reelvec.storage.corpora.caption_list import CaptionList
 from reelvec.storage.corpora.own.caption_columns import CaptionRows, caption_rows
 from reelvec.storage.corpora.own.caption_numbers import CaptionNumbers
 from reelvec.storage.corpora.own.caption_values import NONE, CaptionValues
-from reelvec.storage.corpora.own.distinct_videos import DistinctVideos
+from reelvec.storage.corpora.own.distinct_videos import WINDOW, DistinctVideos
 from reelvec.storage.corpora.own.folders import VideoFolder
 from reelvec.storage.corpora.own.named_files import NamedFiles, NeedsRecordsError
 from reelvec.storage.corpora.own.values import LeftOut
@@ -29,7 +37,6 @@ from reelvec.storage.records import Video
 
 __all__ = ["CaptionedVideos"]
 
-_WINDOW = ("start_seconds", "end_seconds")
 _NO_TIME = column_of(np.array([NONE]))[0]
 
 
@@ -60,7 +67,7 @@ class CaptionedVideos:
         self._table = table
         self._files = NamedFiles(folder, table)
         self._numbers = CaptionNumbers(table.num_rows)
-        self._videos = DistinctVideos()
+        self._videos = DistinctVideos(table.num_rows)
 
     @property
     def missing(self) -> list[str]:
@@ -97,20 +104,10 @@ class CaptionedVideos:
             NeedsRecordsError: two rows do not say the same of a video, or a name may mean a file.
         """
         self._files.check_spellings()
-        whole = _by_id(self._all())
-        table = self._with_marks(whole)
-        if self.has_splits:
-            split = whole.column("split")
-            split = pc.if_else(pc.equal(split, text_scalar("")), text_scalar(unlisted), split)
-            table = table.append_column("split", split)
-        times = [whole.column(name) for name in _WINDOW]
-        if any(pc.any(pc.not_equal(some, _NO_TIME)).as_py() for some in times):
-            for name, some in zip(_WINDOW, times, strict=True):
-                none = pc.equal(some, _NO_TIME)
-                table = table.append_column(
-                    name, pc.if_else(none, pa.nulls(1, pa.float64())[0], some)
-                )
-        return table
+        others = self._videos.others()
+        listed = self._listed(others)
+        columns = self._columns(others, listed=listed, unlisted=unlisted)
+        return _by_id(columns, listed=listed) if others.num_rows else pa.table(columns)
 
     def _add(self, rows: CaptionRows, *, split: str, file: Path) -> None:
         values = CaptionValues(rows, split=split)
@@ -121,8 +118,12 @@ class CaptionedVideos:
         kept = np.flatnonzero(usable[numbers])
         self.used += len(kept)
         chosen = numbers[kept].tolist()
+        own = self._files.own_places(named)
         self._videos.add(
-            named.at(kept), splits=[splits[row] for row in chosen], windows=windows[:, chosen]
+            named.at(kept),
+            own[kept],
+            splits=[splits[row] for row in chosen],
+            windows=windows[:, chosen],
         )
         of_rows, texts = values.captions(usable)
         owners = np.searchsorted(numbers, of_rows)
@@ -132,64 +133,86 @@ class CaptionedVideos:
         if texts:
             owned = named.at(owners)
             columns = {
-                "caption_id": self._numbers.of(owned.ids, self._files.own_places(owned)),
+                "caption_id": self._numbers.of(owned.ids, own[owners]),
                 "video_id": owned.ids,
                 "text": texts_of(texts),
                 "subset": texts_of([subsets[row] for row in of_rows.tolist()]),
             }
             self.captions.extend(pa.table(columns))
 
-    def _all(self) -> dict[str, pa.ChunkedArray]:
-        named = self._videos.table()
-        whole = pa.concat_tables([named, self._not_named(named)])
-        return dict(zip(whole.column_names, whole.columns, strict=True))
+    def _columns(
+        self, others: pa.Table, *, listed: NDArray[np.bool_], unlisted: str
+    ) -> dict[str, pa.ChunkedArray]:
+        """All files of the folder, and then the other videos."""
+        said = self._videos.files
+        files, rest = self._renamed(others, listed=listed), self._seen(others)
+        for name in rest.column_names:
+            if name not in files.column_names:
+                files = files.append_column(name, _defaults(name, files.num_rows))
+        if self.has_splits:
+            splits = others.column("split")
+            splits = pc.if_else(pc.equal(splits, text_scalar("")), text_scalar(unlisted), splits)
+            files = files.append_column("split", said.splits(unlisted=unlisted))
+            rest = rest.append_column("split", splits)
+        windows = np.stack([floats_of(others.column(name)) for name in WINDOW])
+        if said.windows is not None or (windows != NONE).any():
+            files, rest = _with_windows(files, said.windows), _with_windows(rest, windows)
+        pieces = [files, rest.select(files.column_names)] if others.num_rows else [files]
+        return dict(zip(files.column_names, pa.concat_tables(pieces).columns, strict=True))
 
-    def _not_named(self, named: pa.Table) -> pa.Table:
-        """The files that no row names; by their whole path where a row calls another file so."""
-        is_named = np.zeros(self._table.num_rows, bool)
-        places = numbers_of(named.column("place"))
-        is_named[places[places >= 0]] = True
-        unnamed = np.flatnonzero(~is_named)
-        ids, paths = (
-            self._table.column(name).combine_chunks().take(column_of(unnamed))
-            for name in ("video_id", "path")
-        )
-        skip = len(self._folder.place(""))
-        called = pc.is_in(ids, value_set=named.column("video_id").combine_chunks())
-        if pc.any(called).as_py():
-            whole = pc.utf8_slice_codeunits(paths, start=skip)
-            renamed = whole.filter(called)
-            others = pa.concat_arrays([ids, named.column("video_id").combine_chunks()])
-            if pc.any(pc.is_in(renamed, value_set=others)).as_py():
-                raise NeedsRecordsError
-            self.renamed = sorted(renamed.to_pylist())
-            ids = pc.if_else(called, whole, ids)
+    def _listed(self, others: pa.Table) -> NDArray[np.bool_]:
+        """By place, which files are videos by themselves: rows call the rest by other ids alone."""
+        named = self._videos.files.named
+        places = numbers_of(others.column("place"))
+        unnamed = ~named
+        unnamed[places[places >= 0]] = False
         if self._files.missing:
-            self.unnamed = sorted(path[skip:] for path in paths.to_pylist())
-        return DistinctVideos.of_files(ids, paths, unnamed)
+            self.unnamed = sorted(self._below(unnamed).to_pylist())
+        return named | unnamed
 
-    def _with_marks(self, whole: pa.Table) -> pa.Table:
-        """Ids and paths with what is seen of the files without opening them."""
-        places = numbers_of(whole.column("place"))
-        known = column_of(np.maximum(places, 0))
-        seen = [self._table.column(name).combine_chunks() for name in MARK_FIELDS]
-        marks = np.stack([numbers_of(column.take(known)) for column in seen])
-        elsewhere = np.flatnonzero(places < 0)
-        others = []
-        for row in elsewhere.tolist():
-            video_id, path = (str(whole.column(name)[row]) for name in ("video_id", "path"))
-            video = self._folder.described(Video(video_id, path))
-            others.append(video)
+    def _renamed(self, others: pa.Table, *, listed: NDArray[np.bool_]) -> pa.Table:
+        """The files; by its whole path one that no row names, where a row calls another so."""
+        ids = self._table.column("video_id").combine_chunks()
+        theirs = others.column("video_id").combine_chunks()
+        called = listed & _true(pc.is_in(ids, value_set=theirs))
+        if not called.any():
+            return self._table
+        whole = self._below(called)
+        known = [ids.filter(mask_of(listed)), theirs]
+        if (called & self._videos.files.named).any() or any(
+            pc.any(pc.is_in(whole, value_set=some)).as_py() for some in known
+        ):
+            raise NeedsRecordsError
+        self.renamed = sorted(whole.to_pylist())
+        ids = pc.replace_with_mask(ids, mask_of(called), whole)
+        return self._table.set_column(self._table.column_names.index("video_id"), "video_id", ids)
+
+    def _below(self, chosen: NDArray[np.bool_]) -> pa.LargeStringArray:
+        """Paths below the folder of these files, bool [N]."""
+        paths = self._table.column("path").combine_chunks().filter(mask_of(chosen))
+        return pc.utf8_slice_codeunits(paths, start=len(self._folder.place("")))
+
+    def _seen(self, others: pa.Table) -> pa.Table:
+        """Ids and paths of videos with what is seen of their files without opening them."""
+        places = numbers_of(others.column("place"))
+        known, away = column_of(np.maximum(places, 0)), mask_of(places < 0)
+        paths = self._table.column("path").combine_chunks().take(known)
+        paths = pc.if_else(away, others.column("path").combine_chunks(), paths)
+        marks = np.stack([numbers_of(self._table.column(name).take(known)) for name in MARK_FIELDS])
+        elsewhere = []
+        for row in np.flatnonzero(places < 0).tolist():
+            video = Video(str(others.column("video_id")[row]), str(paths[row]))
+            video = self._folder.described(video)
+            elsewhere.append(video)
             is_object = is_uri(video.path)
             marks[:, row] = astuple(video.mark if is_object else FileMark.at(video.path))
-        table = whole.select(["video_id", "path"])
+        table = pa.table({"video_id": others.column("video_id"), "path": paths})
         for name, numbers in zip(MARK_FIELDS, marks, strict=True):
             table = table.append_column(name, column_of(numbers))
-        for name in self._outcome_columns(others):
+        for name in self._outcome_columns(elsewhere):
             words = self._words(name, known)
-            mask = mask_of(places < 0)
-            theirs = texts_of([getattr(video, name) for video in others])
-            table = table.append_column(name, pc.replace_with_mask(words, mask, theirs))
+            theirs = texts_of([getattr(video, name) for video in elsewhere])
+            table = table.append_column(name, pc.replace_with_mask(words, away, theirs))
         return table
 
     def _outcome_columns(self, others: Sequence[Video]) -> Sequence[str]:
@@ -200,12 +223,36 @@ class CaptionedVideos:
     def _words(self, name: str, rows: pa.Int64Array) -> pa.LargeStringArray:
         if name in self._table.column_names:
             return self._table.column(name).combine_chunks().take(rows)
-        return texts_of([getattr(Video("", ""), name)] * len(rows))
+        return _defaults(name, len(rows))
 
 
-def _by_id(columns: dict[str, pa.ChunkedArray]) -> pa.Table:
-    """The rows in the order of their ids; taken out, so that not all is in memory twice."""
-    order, found = pc.sort_indices(columns["video_id"]), {}
+def _defaults(name: str, rows: int) -> pa.LargeStringArray:
+    return texts_of([getattr(Video("", ""), name)]).take(column_of(np.zeros(rows, np.int64)))
+
+
+def _true(column: pa.BooleanArray) -> NDArray[np.bool_]:
+    return numbers_of(column.cast(pa.int64())) > 0
+
+
+def _with_windows(table: pa.Table, windows: NDArray[np.float64] | None) -> pa.Table:
+    """With start and end of each, [2, N]; null for `NONE`."""
+    for number, name in enumerate(WINDOW):
+        times = pa.nulls(table.num_rows, pa.float64())
+        if windows is not None:
+            some = column_of(windows[number])
+            times = pc.if_else(pc.equal(some, _NO_TIME), times, some)
+        table = table.append_column(name, times)
+    return table
+
+
+def _by_id(columns: dict[str, pa.ChunkedArray], *, listed: NDArray[np.bool_]) -> pa.Table:
+    """The rows in the order of their ids, without those of the first that are not listed.
+
+    Columns are taken out, so that not all are in memory twice.
+    """
+    ids, found = columns["video_id"].combine_chunks(), {}
+    rows = np.concatenate([np.flatnonzero(listed), np.arange(len(listed), len(ids))])
+    order = column_of(rows).take(pc.sort_indices(ids.take(column_of(rows))))
     for name in list(columns):
         found[name] = columns.pop(name).combine_chunks().take(order)
     return pa.table(found)

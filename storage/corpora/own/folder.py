@@ -102,10 +102,9 @@ class FolderReader:
             problems += [videos.left_out.words] if videos.left_out.count else []
         if not videos.has_splits:
             table = self._with_split_column(table)
-        captions = videos.captions if videos.captions.spilled else tuple(videos.captions)
         notes += map(originals.words, words)
         told = tuple(map(originals.words, problems))
-        return CorpusListing(VideoList(table), captions, tuple(notes), told)
+        return CorpusListing(VideoList(table), videos.captions, tuple(notes), told)
 
     def _as_records(self) -> CorpusListing:
         """One row after another."""

@@ -1,4 +1,9 @@
-"""How often a run with nothing to do asks its store: on an object store each call is a request."""
+"""How often a run with nothing to do asks its store, and that it leaves nothing there.
+
+On an object store each call is a request.
+"""
+
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +67,17 @@ def test_nothing_to_do_is_found_with_few_calls(config, monkeypatch):
     assert (summary.changed, summary.stages) == (False, ())
     assert summary.outcome.metrics and summary.outcome.report
     assert total(calls) <= MOST_CALLS
+
+
+def test_a_night_without_work_adds_no_file(config):
+    before = files_of(config)
+    for _ in range(2):
+        assert not launch(config).changed
+        assert files_of(config) == before
+
+
+def files_of(config):
+    return {path for path in Path(config.store).rglob("*") if path.is_file()}
 
 
 def test_stages_with_nothing_to_do_make_few_calls(config, monkeypatch):
