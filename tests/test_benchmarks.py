@@ -24,6 +24,7 @@ from tests.benchmarks import (
     training,
     whole_run,
 )
+from tests.benchmarks._installed import missing
 from tests.benchmarks._processes import found_apart
 from tests.benchmarks._trees import Cost
 from tests.support import media
@@ -121,8 +122,8 @@ def test_the_script_reads_the_seconds_that_our_model_reads(kind, monkeypatch):
 
 
 def test_a_rival_that_does_not_load_says_why_and_the_others_have_rows(capsys):
-    assert end_to_end.missing("json") is None
-    assert end_to_end.missing("no_such") == "ModuleNotFoundError: No module named 'no_such'"
+    assert missing("json") is None
+    assert missing("no_such") == "ModuleNotFoundError: No module named 'no_such'"
     ours, theirs = {"first run": Cost(3, 4, 100)}, {"first run": Cost(2, 8, 50)}
     table = {"clip00000": np.array([1.0, 0.0])}
     end_to_end.show({"ours": ours, "theirs": theirs}, {"ours": table, "theirs": table})

@@ -4,12 +4,12 @@ Raw uint8 in all of them, as in ours, and none of them verifies what it reads.
 """
 
 import importlib
-import importlib.util
 import io
 import tarfile
 
 import numpy as np
 
+from tests.benchmarks._installed import missing
 from tests.benchmarks.frames import FRAMES, SIZE, Row
 
 SHAPE = (FRAMES, SIZE, SIZE, 3)
@@ -100,8 +100,8 @@ def other_rows(folder, videos):
     """Rows of all that are installed."""
     rows = []
     for module, make in ROWS.items():
-        if importlib.util.find_spec(module):
-            rows.append(make(folder, videos))
+        if reason := missing(module):
+            print(f"no row of {module}: {reason}")
         else:
-            print(f"no row of {module}: it is not installed")
+            rows.append(make(folder, videos))
     return rows

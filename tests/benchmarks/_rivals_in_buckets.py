@@ -5,7 +5,6 @@ Both are written to folders of a server's, `s3://lance/…` and `s3://mosaic/…
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import statistics
 import sys
@@ -20,6 +19,7 @@ import numpy as np
 from reelvec.storage.frames import jpeg
 from reelvec.storage.frames.contract import Payload
 from tests.benchmarks._far_server import FarServer
+from tests.benchmarks._installed import missing
 from tests.benchmarks.frames import FRAMES, SIZE
 
 BATCH = 16
@@ -91,7 +91,8 @@ def lance_rows(
 ) -> dict[str, Row]:
     """A Lance table, a row a clip, taken by number: from the disk, and from the server."""
     del limit  # it keeps no rows
-    if not importlib.util.find_spec("lance"):
+    if reason := missing("lance"):
+        print(f"no row of Lance: {reason}")
         return {}
     import lance
     import pyarrow as pa
@@ -130,7 +131,11 @@ def mosaic_rows(
     package = types.ModuleType("streaming")  # whose own __init__ wants torchvision
     package.__path__ = [str(place)]
     sys.modules.setdefault("streaming", package)
-    from streaming.base import MDSWriter, StreamingDataset
+    try:
+        from streaming.base import MDSWriter, StreamingDataset
+    except ImportError as error:  # of what it needs
+        print(f"no row of MosaicML streaming: {error}")
+        return {}
 
     columns = {"clip": "int", "data": "bytes", "ends": "bytes"}
     shard = max(limit // 5, 2 << 20)  # it refuses a cache of less than four

@@ -11,7 +11,7 @@ appends do neither. Rivals: `pip install pylance deltalake`; one that is not the
 """
 
 import argparse
-import importlib.util
+import importlib
 import itertools
 import multiprocessing
 import os
@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from tests.benchmarks._installed import missing
 from tests.support.s3_proxy import Trouble, s3_proxy
 from tests.support.s3_server import BUCKET, environment, make_bucket, s3_server
 
@@ -312,9 +313,8 @@ def main(arguments=()):
     with places(commits=options.commits, on_s3=options.s3) as found:
         for place, commits in found:
             for kind in SYSTEMS:
-                if importlib.util.find_spec(kind.package) is None:
-                    words = "nothing: it is not installed"
-                    print(f"| {place.title} | {words} | {kind.name} | | | | | | |")
+                if reason := missing(kind.package):
+                    print(f"| {place.title} | nothing: {reason} | {kind.name} | | | | | | |")
                     continue
                 measure(kind, place, commits=commits, rows=options.rows)
 

@@ -19,7 +19,6 @@ are printed, since each resizes in its own way. Quote the ratios, and the load.
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ import reelvec
 from reelvec.models.clip.architecture import architecture
 from reelvec.models.registry import ZERO_SHOT, build
 from tests.benchmarks import _clips
+from tests.benchmarks._installed import missing
 from tests.benchmarks._trees import tree_cost
 
 SCRIPT = Path(__file__).with_name("_script.py")
@@ -109,15 +109,6 @@ RIVALS = {
 }
 """Name -> the module that has to load, and the way."""
 NO_PACKAGE = "video_features: not here: PyPI has no package of it"
-
-
-def missing(module):
-    """Why a module does not load, as its first error says; None: it does."""
-    command = [sys.executable, "-c", f"import {module}"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    if not ran.returncode:
-        return None
-    return next(line for line in ran.stderr.splitlines() if "Error: " in line)
 
 
 def scenarios(way, *, out, videos, more, log):

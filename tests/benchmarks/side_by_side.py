@@ -11,7 +11,6 @@ the ratios, and the load.
 
 import argparse
 import importlib
-import importlib.util
 import json
 import os
 import statistics
@@ -33,6 +32,7 @@ from reelvec.storage.tables import write_table
 from reelvec.tasks.training.checkpoints import commit_contents
 from tests.benchmarks import _script, checkpoints, evaluation, extraction, frames, training
 from tests.benchmarks import search as search_benchmark
+from tests.benchmarks._installed import missing
 from tests.frame_truth.rivals import RIVALS
 
 ROWS, NUMBERS = 512, 512
@@ -146,7 +146,7 @@ def publish(folder, rounds):
         (folder / "next.json").rename(folder / "list.json")
 
     ways = {"reelvec, rows known and checked": ours, "Parquet and a list, nothing checked": bare}
-    if importlib.util.find_spec("lance"):
+    if not missing("lance"):
         lance = importlib.import_module("lance")
         ways["Lance, append"] = lambda: lance.write_dataset(
             table, str(folder / "lance"), mode="append"
