@@ -10,9 +10,19 @@ export const state = {
   narrowed: () => ({}),
 };
 
+/** What is asked one after another, where only the last answer is of use: each question gets a
+    function that tells whether it is still the last. */
+export function questions() {
+  let asked = 0;
+  return () => {
+    const number = ++asked;
+    return () => number === asked;
+  };
+}
+
 /** A document of the server, or an Error in its words; a list is a name several times. */
 export async function ask(address, wanted = {}) {
-  const query = new URLSearchParams(state.run ? { run: state.run } : {});
+  const { run } = state, query = new URLSearchParams(run ? { run } : {});
   for (const [name, value] of Object.entries(wanted)) {
     for (const one of [value].flat()) query.append(name, one);
   }
@@ -26,7 +36,7 @@ export async function ask(address, wanted = {}) {
   let document = null;
   try { document = JSON.parse(text); } catch { /* words, not a document */ }
   if (!answer.ok) throw new Error(document?.error || text || answer.statusText);
-  if (document.state) state.of = document.state; // of the tables: its media are of the same
+  if (document.state && run === state.run) state.of = document.state; // of the tables: its media are of the same
   return document;
 }
 

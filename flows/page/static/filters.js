@@ -5,15 +5,21 @@ import { ask, at, make, say } from "/base.js";
 let columns = [];
 let changed = () => {};
 
-/** The columns of the chosen run; conditions over others are dropped. */
-export async function openFilters(onChange) {
-  changed = onChange;
+/** The columns of the chosen run, and why there are none. */
+export async function readColumns() {
   try {
-    ({ columns } = await ask("/api/columns"));
+    const { columns } = await ask("/api/columns");
+    return { columns, failed: "" };
   } catch (error) {
-    columns = [];
-    say("filters-said", error.message, true);
+    return { columns: [], failed: error.message };
   }
+}
+
+/** What `readColumns` read can be chosen; conditions over other columns are dropped. */
+export function openFilters(read, onChange) {
+  changed = onChange;
+  ({ columns } = read);
+  if (read.failed) say("filters-said", read.failed, true);
   at("add-filter").hidden = !columns.length;
   at("add-filter").onclick = () => { add(); at("filters").lastElementChild?.querySelector("select").focus(); };
 }

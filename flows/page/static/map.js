@@ -1,10 +1,11 @@
 // A map of the videos: near ones are alike. Draw around some to look at them.
 
-import { ask, at, card, count, make, say, state } from "/base.js";
+import { ask, at, card, count, make, questions, say, state } from "/base.js";
 
 const MARGIN = 18, PAGE = 24, RING = 36, FINGER = 20;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-let map = null, of = "", chosen = [], loop = [], ring = null, asked = 0;
+let map = null, of = "", chosen = [], loop = [], ring = null;
+const maps = questions(), looks = questions();
 
 const colours = () => {
   const style = getComputedStyle(document.documentElement);
@@ -13,14 +14,15 @@ const colours = () => {
 
 /** The map of what is asked for; the one that is there, where it is of that. */
 export async function showMap() {
-  const number = ++asked, narrowed = state.narrowed();
+  const last = maps(), narrowed = state.narrowed();
   const wanted = JSON.stringify([state.run, state.about?.state, narrowed]);
   if (map && of === wanted) { paint(); return; }
+  map = null; // the one drawn is of something else
   clear();
   say("map-said", "Reading …");
   try {
     const found = await ask("/api/map", narrowed);
-    if (number !== asked) return;
+    if (!last()) return;
     [map, of] = [found, wanted];
     tell();
     at("map-key").replaceChildren(...[...new Set(map.group)].sort((a, b) => a - b).map((place) =>
@@ -28,8 +30,7 @@ export async function showMap() {
     at("plane").hidden = false;
     paint();
   } catch (error) {
-    if (number !== asked) return;
-    map = null;
+    if (!last()) return;
     at("plane").hidden = true;
     at("map-key").replaceChildren();
     say("map-said", error.message, true);
@@ -45,6 +46,7 @@ function tell() {
 /** Nothing is drawn around, and nothing looked at. */
 function clear() {
   [chosen, loop, ring] = [[], [], null];
+  looks();
   at("inside").replaceChildren();
   at("map-more").hidden = at("play-all").hidden = true;
 }
@@ -104,6 +106,7 @@ function tappedOn(place) {
 }
 
 async function look({ offset = 0 } = {}) {
+  const last = looks();
   if (!offset) at("inside").replaceChildren();
   at("map-more").hidden = at("play-all").hidden = true;
   say("map-said", chosen.length ? `${count(chosen.length, "video")} inside.` : "No video is inside; draw around some.");
@@ -111,12 +114,13 @@ async function look({ offset = 0 } = {}) {
   if (!some.length) return;
   try {
     const found = await ask("/api/videos", { row: some.map((row) => map.rows[row]), state: map.state });
+    if (!last()) return;
     at("inside").append(...found.rows.map((video) => card(video)));
     at("play-all").hidden = !at("inside").querySelector("video");
     at("map-more").hidden = offset + PAGE >= chosen.length;
     at("map-more").onclick = () => look({ offset: offset + PAGE });
   } catch (error) {
-    say("map-said", error.message, true);
+    if (last()) say("map-said", error.message, true);
   }
 }
 
@@ -164,6 +168,7 @@ export function startMap() {
   const done = () => {
     if (!drawing) return;
     drawing = false;
+    if (!map || !loop.length) return; // another is being read
     const [xs, ys] = [0, 1].map((axis) => loop.map((point) => point[axis]));
     const tapped = Math.max(...xs) - Math.min(...xs) + Math.max(...ys) - Math.min(...ys) < 8;
     chosen = tapped ? tappedOn(loop[0]) : rows().filter((row) => holds(map.at(row)));

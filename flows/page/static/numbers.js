@@ -1,14 +1,17 @@
 // Numbers of a run, beside another one where it is chosen; its curves; its failures.
 
-import { ask, at, count, make, remains, say, state, unseen } from "/base.js";
+import { ask, at, count, make, questions, remains, say, state, unseen } from "/base.js";
 
+const readings = questions();
 const DIRECTIONS = { t2v: "text to video", v2t: "video to text" };
 
 export async function failures() {
+  const last = readings();
   at("failed").replaceChildren();
   say("failures-said", "Reading …");
   try {
     const found = await ask("/api/failures");
+    if (!last()) return;
     const { planned, ok, salvaged, quarantined, pending } = found.counts;
     const more = found.total > found.rows.length ? ` The first ${found.rows.length} are shown.` : "";
     say("failures-said", `Of ${count(planned, "video")}: ${ok.toLocaleString("en")} ok, ${salvaged} salvaged, ${quarantined} quarantined, ${pending} pending.${more}`);
@@ -21,7 +24,7 @@ export async function failures() {
         make("p", {}, [row.reason, row.message].filter(Boolean).join(": ")),
         make("p", { class: "faint" }, `${row.path} · decided at ${row.stage}`)))));
   } catch (error) {
-    say("failures-said", error.message, true);
+    if (last()) say("failures-said", error.message, true);
   }
 }
 

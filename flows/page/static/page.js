@@ -1,14 +1,14 @@
 // The page of a store. It only reads; what it shows of the store is always text, never markup.
 
-import { ask, at, card, count, make, say, state } from "/base.js";
-import { conditions, openFilters, setConditions } from "/filters.js";
+import { ask, at, card, count, make, questions, say, state } from "/base.js";
+import { conditions, openFilters, readColumns, setConditions } from "/filters.js";
 import { showMap, startMap } from "/map.js";
 import { about, failures } from "/numbers.js";
 import { queries } from "/queries.js";
 
 const VIEWS = ["search", "map", "queries", "failures", "about"];
 const FIRST = 24, MOST = 96, SOME = 12;
-let asked = 0;
+const searches = questions(), openings = questions();
 let likeId = ""; // the video whose like is looked for; "": words are
 let stale = true; // the answers shown are of another question
 
@@ -19,7 +19,7 @@ state.narrowed = () => ({
 
 /** Search, by the words in the box or like a video, and show what is found. */
 async function search({ top = FIRST } = {}) {
-  const text = at("text").value.trim(), number = ++asked;
+  const text = at("text").value.trim(), last = searches();
   stale = false;
   at("like").hidden = !likeId;
   at("like-name").textContent = likeId;
@@ -27,12 +27,12 @@ async function search({ top = FIRST } = {}) {
     at("examples").hidden = at("notes").hidden = at("answers-more").hidden = true;
     at("answers").replaceChildren();
   }
-  if (!text && !likeId) { await offer(number); return; }
+  if (!text && !likeId) { await offer(last); return; }
   say("said", "Searching …");
   try {
     const began = performance.now();
     const found = await ask("/api/search", { ...(likeId ? { like: likeId } : { text }), top, ...state.narrowed() });
-    if (number !== asked) return;
+    if (!last()) return;
     const took = (performance.now() - began) / 1000;
     at("notes").hidden = !found.notes.length;
     at("notes").textContent = found.notes.join(" ");
@@ -43,7 +43,7 @@ async function search({ top = FIRST } = {}) {
       ? `${count(found.rows.length, what)}, best first, by ${found.unit}, in ${took.toFixed(2)} s.` : "No video is found.");
     at("answers-more").hidden = found.rows.length < top || top === MOST;
   } catch (error) {
-    if (number !== asked) return;
+    if (!last()) return;
     at("answers").replaceChildren();
     at("answers-more").hidden = true;
     say("said", error.message, true);
@@ -51,7 +51,7 @@ async function search({ top = FIRST } = {}) {
 }
 
 /** Nothing is asked: what could be, and some of the videos. */
-async function offer(number) {
+async function offer(last) {
   const run = state.about;
   say("said", run ? `${count(run.videos, "video")} can be searched.` : "");
   if (!run) return;
@@ -64,7 +64,7 @@ async function offer(number) {
   const rows = Array.from({ length: many }, (_, place) => Math.floor(place * run.videos / many));
   try {
     const found = await ask("/api/videos", { row: rows, state: run.state });
-    if (number === asked) at("answers").replaceChildren(...found.rows.map((video) => card(video)));
+    if (last()) at("answers").replaceChildren(...found.rows.map((video) => card(video)));
   } catch { /* they are not what was asked for */ }
 }
 
@@ -123,12 +123,18 @@ function show(view, { push = true } = {}) {
   if (view === "about") about();
 }
 
-/** What is known of the chosen run; the views follow. */
+/** What is known of the chosen run; the views follow. False: it cannot be read, or another is asked for. */
 async function open({ split, where = conditions() }) {
+  const last = openings();
   stale = true;
+  searches(); // an answer of the run before is of no use any more
+  let columns;
   try {
-    state.about = await ask("/api/run");
+    const [about, read] = await Promise.all([ask("/api/run"), readColumns()]);
+    if (!last()) return false;
+    [state.about, columns] = [about, read];
   } catch (error) {
+    if (!last()) return false;
     state.about = null;
     show("search", { push: false });
     say("said", error.message, true);
@@ -137,7 +143,7 @@ async function open({ split, where = conditions() }) {
   at("split").replaceChildren(make("option", { value: "" }, "all"),
     ...state.about.splits.filter(Boolean).map((name) => make("option", { value: name }, name)));
   at("split").value = state.about.splits.includes(split) ? split : "";
-  await openFilters(again);
+  openFilters(columns, again);
   setConditions(where);
   document.title = `${state.about.name} – Reelvec`;
   return true;
@@ -193,10 +199,9 @@ function listen() {
   });
   at("run").addEventListener("change", async () => {
     state.run = at("run").value;
-    const view = state.view;
     if (!(await open({ split: at("split").value }))) return;
     remember();
-    show(view, { push: false });
+    show(state.view, { push: false });
   });
   at("against").addEventListener("change", () => {
     state.against = at("against").value;

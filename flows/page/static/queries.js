@@ -1,15 +1,15 @@
 // The evaluation's queries: best, worst, those that another run ranked otherwise, and by words.
 
-import { ask, at, card, count, make, say, state } from "/base.js";
+import { ask, at, card, count, make, questions, say, state } from "/base.js";
 
 const PAGE = 20;
 const ORDERS = { worst: "worst first", best: "best first", gained: "those that rose most first", lost: "those that fell most first" };
 const NONE = { gained: " rose", lost: " fell" };
-let asked = 0;
+const readings = questions();
 
 /** The queries that hold the words, from `offset` on. */
 export async function queries({ offset = 0 } = {}) {
-  const number = ++asked;
+  const last = readings();
   for (const name of ["gained", "lost"]) at("order").querySelector(`[value=${name}]`).hidden = !state.against;
   if (!state.against && ["gained", "lost"].includes(at("order").value)) at("order").value = "worst";
   const [direction, order, contains] = ["direction", "order", "holds"].map((id) => at(id).value);
@@ -18,7 +18,7 @@ export async function queries({ offset = 0 } = {}) {
   try {
     const beside = state.against ? { against: state.against } : {};
     const found = await ask("/api/queries", { direction, order, contains, offset, limit: PAGE, ...beside });
-    if (number !== asked) return;
+    if (!last()) return;
     at("ranked").append(...found.rows.map((row) => ranked(row, direction, found.unit)));
     const shown = at("ranked").children.length;
     const kind = direction === "t2v" ? "caption" : "video";
@@ -28,7 +28,7 @@ export async function queries({ offset = 0 } = {}) {
     at("more").hidden = shown >= found.total;
     at("more").onclick = () => queries({ offset: shown });
   } catch (error) {
-    if (number === asked) say("queries-said", error.message, true);
+    if (last()) say("queries-said", error.message, true);
   }
 }
 

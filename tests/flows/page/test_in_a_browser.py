@@ -207,6 +207,91 @@ def test_two_runs_are_compared(visit):
     page.get_by_text(re.compile("rose most first|split test rose")).wait_for()
 
 
+class Held:
+    """Questions of the page to its server, kept from it until they are let go."""
+
+    def __init__(self, page, *names):
+        self.page, self.routes = page, []
+        page.route(re.compile(f"/api/({'|'.join(names)})"), self._keep)
+
+    def _keep(self, route):
+        self.routes.append(route)
+
+    def await_those(self, name, *, many):
+        end = time.monotonic() + PATIENCE
+        while sum(f"/api/{name}" in route.request.url for route in self.routes) < many:
+            assert time.monotonic() < end, [route.request.url for route in self.routes]
+            self.page.wait_for_timeout(20)
+
+    def let_go(self, place, *, name):
+        """The one of that name in that place is answered, and the page has seen it."""
+        named = [route for route in self.routes if f"/api/{name}" in route.request.url]
+        self.routes.remove(named[place])
+        with self.page.expect_event("requestfinished", lambda one: one == named[place].request):
+            named[place].continue_()
+        self.page.wait_for_timeout(100)
+
+
+def test_going_back_again_before_an_answer(visit):
+    page = visit("?text=a+shape")
+    page.get_by_text("8 videos, best first").wait_for()
+    searched(page, lambda: page.get_by_label("Split").select_option("test"))
+    searched(page, lambda: page.get_by_label("Split").select_option("train"))
+    held = Held(page, "run", "columns")
+    page.evaluate("history.back()")
+    held.await_those("run", many=1)
+    held.let_go(0, name="run")
+    held.await_those("columns", many=1)
+    page.evaluate("history.back()")
+    held.await_those("run", many=1)
+    held.let_go(0, name="columns")
+    held.let_go(0, name="run")
+    held.await_those("columns", many=1)
+    held.let_go(0, name="columns")
+    page.get_by_text("8 videos, best first").wait_for()
+    assert page.get_by_label("Split").input_value() == "" and len(cards(page)) == 8
+
+
+def test_the_run_chosen_last_is_shown_whichever_answers_last(visit):
+    page = visit("?view=about")
+    page.get_by_text("What the tables scored").wait_for()
+    now = page.locator("#about-said").inner_text()
+    runs = [one.get_attribute("value") for one in page.get_by_label("Run").locator("option").all()]
+    held = Held(page, "run")
+    page.get_by_label("Run").select_option(runs[1])
+    page.get_by_label("Run").select_option(runs[0])
+    held.await_those("run", many=2)
+    held.let_go(1, name="run")
+    held.let_go(0, name="run")
+    page.get_by_text("What the tables scored").wait_for()
+    assert page.locator("#about-said").inner_text() == now
+    assert page.get_by_label("Run").input_value() == runs[0]
+
+
+def test_what_is_asked_twice_is_listed_once(visit):
+    page = visit("?view=failures")
+    page.get_by_text("0 pending").wait_for()
+    listed = page.locator("#failed > *").count()
+    held = Held(page, "failures", "videos")
+    for _ in range(2):
+        page.get_by_role("button", name="Failures").click()
+    held.await_those("failures", many=2)
+    for _ in range(2):
+        held.let_go(0, name="failures")
+    assert page.locator("#failed > *").count() == listed > 0
+
+    page.get_by_role("button", name="Map").click()
+    page.get_by_text("8 videos; near ones are alike").wait_for()
+    page.locator("#plane").focus()
+    for key in ("ArrowRight", "Enter", "Enter"):
+        page.keyboard.press(key)
+    held.await_those("videos", many=2)
+    for _ in range(2):
+        held.let_go(0, name="videos")
+    names = [one.get_attribute("data-video") for one in page.locator("#inside .card").all()]
+    assert names and len(names) == len(set(names))
+
+
 def test_the_report_lists_every_query_and_fits_a_phone(browser, real_store, copy):
     run = reelvec.open(copy / "store").run()
     page_file = report_of(real_store.config.model_copy(update={"store": str(copy / "store")}))
