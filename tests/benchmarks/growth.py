@@ -1,6 +1,6 @@
 """How what is around the work grows with the corpus: planning, ledgers, publications, readers.
 
-    python -m tests.benchmarks.growth [--videos 10000 100000 1000000]
+    python -m tests.benchmarks.growth [--videos 10000 100000 1000000] [--at FOLDER] [--steps STEP ...]
 
 Tables and ledgers only, generated, in parts of the sizes that the defaults make. Each step runs in
 a process of its own that looks at a store of so many videos: CPU seconds (of its own processes,
@@ -8,6 +8,9 @@ too), the clock, peak MB, calls of the
 store (each a request on an object store), bytes it reads and writes, and the law: the exponent p of
 N^p between the sizes before and this one. A line that should cost what it adds has p near 0 in
 calls; nothing may have 2. Fails nothing; `tests/tasks/runs/test_growth_laws.py` counts.
+
+Ten million take half an hour to make: what is made `--at` a folder stays there and is used again,
+by steps that publish nothing (one that does leaves another store behind).
 """
 
 import argparse
@@ -278,21 +281,24 @@ def a_night_with_one_video(session):
     assert found.counts.ok == found.counts.planned
 
 
-STEPS = (
-    nothing_to_ingest,
-    nothing_to_ingest_with_captions,
-    nothing_to_extract,
-    nothing_to_embed,
-    ledger_in_short,
-    a_night_without_work,
-    a_night_without_work_with_captions,
-    a_shard_to_embed,
-    a_shard_to_write,
-    one_part_more,
-    by_a_stranger,
-    one_in_a_hundred,
-    a_night_with_one_video,
-)
+STEPS = {
+    step.__name__.replace("_", "-"): step
+    for step in (
+        nothing_to_ingest,
+        nothing_to_ingest_with_captions,
+        nothing_to_extract,
+        nothing_to_embed,
+        ledger_in_short,
+        a_night_without_work,
+        a_night_without_work_with_captions,
+        a_shard_to_embed,
+        a_shard_to_write,
+        one_part_more,
+        by_a_stranger,
+        one_in_a_hundred,
+        a_night_with_one_video,
+    )
+}
 
 
 COUNTED_VERBS = (
@@ -351,24 +357,45 @@ def _law(name, before, now):
     return f"{math.log(now[1][name] / before[1][name]) / math.log(now[0] / before[0]):.1f}"
 
 
+@contextmanager
+def _made(at, *, videos):
+    """The folder of the stores of so many videos; without a place for it, it is removed."""
+    if at is None:
+        with tempfile.TemporaryDirectory(prefix="reelvec-growth-") as name:
+            _make(Path(name), videos=videos)
+            yield Path(name)
+        return
+    folder = at / str(videos)
+    done = folder / "made"
+    if not done.exists():
+        folder.mkdir(parents=True)
+        _make(folder, videos=videos)
+        done.touch()
+    yield folder
+
+
+def _make(folder, *, videos):
+    for store in (generate, generate_listed, generate_captioned):
+        store(folder, videos=videos)
+
+
 def main(arguments=()):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--videos", type=int, nargs="+", default=SIZES)
-    sizes = parser.parse_args(arguments).videos
+    parser.add_argument("--at", type=Path, help="keep what is made in this folder")
+    parser.add_argument("--steps", nargs="*", choices=list(STEPS), default=list(STEPS))
+    options = parser.parse_args(arguments)
     print("| step | videos | CPU s | law | clock s | peak MB | calls | law | kB | law |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    last = dict.fromkeys(STEPS)
-    for videos in sizes:
-        with tempfile.TemporaryDirectory(prefix="reelvec-growth-") as name:
-            generate(Path(name), videos=videos)
-            generate_listed(Path(name), videos=videos)
-            generate_captioned(Path(name), videos=videos)
-            for step in STEPS:
-                found = videos, found_apart(_measure, step, Path(name))
+    last = dict.fromkeys(options.steps)
+    for videos in options.videos:
+        with _made(options.at, videos=videos) as folder:
+            for step in options.steps:
+                found = videos, found_apart(_measure, STEPS[step], folder)
                 cpu, calls, size = (_law(what, last[step], found) for what in COUNTED)
                 counts = found[1]
                 print(
-                    f"| {step.__name__.replace('_', ' ')} | {videos:,} | {counts['cpu']:.3f} |"
+                    f"| {step.replace('-', ' ')} | {videos:,} | {counts['cpu']:.3f} |"
                     f" {cpu} | {counts['clock']:.2f} | {counts['peak'] / 1e6:.0f} |"
                     f" {counts['calls']:,} | {calls} |"
                     f" {counts['bytes'] / 1e3:,.0f} | {size} |",
