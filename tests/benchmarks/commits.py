@@ -1,6 +1,6 @@
 """The same commits by our protocol, by Lance and by delta-rs, in one run.
 
-    python -m tests.benchmarks.commits [--commits 1000] [--s3 50] [--rows 64]
+    python -m tests.benchmarks.commits [--commits 1000] [--s3 50] [--rows 64] [--of ours Lance]
 
 A table of keys and vectors is appended to, commit by commit; then one process that knows nothing
 appends once more, one reads all rows, one replaces one row in a hundred, and two append at once.
@@ -13,8 +13,10 @@ appends do neither. Rivals: `pip install pylance deltalake`; one that is not the
 import argparse
 import importlib
 import itertools
+import math
 import multiprocessing
 import os
+import queue as queues
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
@@ -195,9 +197,17 @@ def begun(kind, place, step, **arguments):
 
 
 def ended(process, queue):
-    found = queue.get()
-    process.join()
-    return found
+    """What the process answered; one that has died answers nothing."""
+    while True:
+        alive = process.is_alive()
+        try:
+            found = queue.get(timeout=1)
+        except queues.Empty:
+            if alive:
+                continue
+            return math.nan, math.nan, f"its process ended with {process.exitcode}"
+        process.join()
+        return found
 
 
 class Folder:
@@ -307,12 +317,14 @@ def main(arguments=()):
     parser.add_argument("--commits", type=int, default=1000, help="in a folder; 0: none")
     parser.add_argument("--s3", type=int, default=50, help="commits on S3; 0: none")
     parser.add_argument("--rows", type=int, default=64, help="a commit")
+    names = [kind.name for kind in SYSTEMS]
+    parser.add_argument("--of", nargs="+", choices=names, default=names)
     options = parser.parse_args(arguments)
     print("| place | step | of | CPU s | clock s | what | files | MB | requests |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     with places(commits=options.commits, on_s3=options.s3) as found:
         for place, commits in found:
-            for kind in SYSTEMS:
+            for kind in (kind for kind in SYSTEMS if kind.name in options.of):
                 if reason := missing(kind.package):
                     print(f"| {place.title} | nothing: {reason} | {kind.name} | | | | | | |")
                     continue

@@ -1,6 +1,6 @@
 """How what is around the work grows with the corpus: planning, ledgers, publications, readers.
 
-    python -m tests.benchmarks.growth [--videos 10000 100000 1000000] [--at FOLDER] [--steps STEP ...]
+    python -m tests.benchmarks.growth [--videos 10000 100000 1000000] [--at FOLDER] [--steps …]
 
 Tables and ledgers only, generated, in parts of the sizes that the defaults make. Each step runs in
 a process of its own that looks at a store of so many videos: CPU seconds (of its own processes,
