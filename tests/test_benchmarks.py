@@ -136,11 +136,11 @@ def test_a_benchmark_whose_process_dies_says_so():
 
 
 def test_growth_finds_nothing_to_do_in_what_it_generates(tmp_path):
-    growth.generate_listed(tmp_path, videos=600)
-    growth.generate_captioned(tmp_path, videos=600)
+    growth.generate(tmp_path, videos=600)
     session = growth.session_of(tmp_path)
-    for step in (growth.nothing_to_ingest, growth.nothing_to_ingest_with_captions):
-        step(session)
+    growth.a_night_without_work(session)
+    growth.a_night_without_work_with_captions(session)
+    growth.a_night_with_one_video(session)
     with (tmp_path / "captions.csv").open("a") as file:
         file.write("00000/000000007,one more\n")
     with pytest.raises(AssertionError):

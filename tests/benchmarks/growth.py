@@ -35,21 +35,11 @@ from reelvec.tasks.corpus.ingest import plan_ingest
 from reelvec.tasks.corpus.ledger import summary
 from reelvec.tasks.embedding.embed import CAPTIONS_A_VIDEO, plan_embed
 from reelvec.tasks.embedding.reading import frames_of_clips
+from reelvec.tasks.embedding.rows import CaptionRow, VideoRow
 from reelvec.tasks.frames.extract import plan_extract
 from reelvec.tasks.shards import PartContents, Shard, run_shard
 from tests.benchmarks._processes import found_apart
-from tests.benchmarks.planning import (
-    WEIGHTS,
-    _captions,
-    _decoded,
-    _embedded_captions,
-    _hash,
-    _ids,
-    _peak,
-    _table,
-    _text,
-    _videos,
-)
+from tests.benchmarks.planning import WEIGHTS, _hash, _peak, _table, _text, _videos
 
 SIZES = (10_000, 100_000, 1_000_000)
 CORPUS_VIDEOS, CORPUS_CAPTIONS = 512, 65_536  # rows a part, as ingest makes them
@@ -71,14 +61,14 @@ class PlainRoot(LocalRoot):
         file.rename(target)
 
 
-def config_of(folder, *, store="store"):
+def config_of(folder, *, store=CAPTIONED):
     corpus = {"kind": "folder", "videos": str(folder / "videos")}
     if store == CAPTIONED:
         corpus["captions"] = str(folder / "captions.csv")
     return PipelineConfig.model_validate({"store": str(folder / store), "corpus": corpus})
 
 
-def session_of(folder, *, store="store"):
+def session_of(folder, *, store=CAPTIONED):
     config = config_of(folder, store=store)
     return Session(config, root=PlainRoot(config.store))
 
@@ -92,15 +82,24 @@ def _commit(artifact, table, shard, outcomes, data=None):
         return part.commit(rows=len(outcomes), outcomes=outcomes)
 
 
-def _embedded(numbers):
-    rows = zip(map(_hash, numbers), _ids(numbers), strict=True)
-    return ([Outcome(key, detail=f"{content} train ok ") for content, key in rows],)
+def generate(folder, *, videos):
+    """Files of no blocks; a store of them where nothing is to do, and one with a caption each."""
+    listed, captioned = (session_of(folder, store=store) for store in (LISTED, CAPTIONED))
+    _list_files(folder, listed, videos=videos)
+    _link_rows(listed, captioned)
+    _write_captions(folder, captioned, videos=videos)
+    for session in (listed, captioned):
+        tables, options = session.embeddings(weights_hash=WEIGHTS), session.config
+        rows = options.embed.shard_rows
+        _fill(session.frames, "frames", _decoded, videos=videos, size=options.extract.shard_videos)
+        _fill(tables, "videos", _embedded, videos=videos, size=rows)
+        if session is captioned:
+            size = rows * CAPTIONS_A_VIDEO
+            _fill(tables, "captions", _embedded_captions, videos=videos, size=size)
 
 
-def generate_listed(folder, *, videos):
-    """Files of no blocks, and a store whose corpus has them all, without captions."""
-    corpus, add = session_of(folder, store=LISTED).corpus, []
-    above = str(folder / "videos")
+def _list_files(folder, session, *, videos):
+    above, add = str(folder / "videos"), []
     for start in range(0, videos, FILES):
         os.makedirs(f"{above}/{start // FILES:05d}")
     for start in range(0, videos, CORPUS_VIDEOS):
@@ -112,19 +111,23 @@ def generate_listed(folder, *, videos):
         columns |= {"video_id": ids, "path": paths, "status": ["ok"] * len(ids)}
         columns |= {"content_hash": list(map(_hash, numbers))}
         table = _table(VIDEO_SCHEMA, columns, len(ids))
-        add.append(_commit(corpus, "videos", f"{start:x}", list(map(Outcome, ids)), table))
-    corpus.publish(add=add)
+        add.append(_commit(session.corpus, "videos", f"{start:x}", list(map(Outcome, ids)), table))
+    session.corpus.publish(add=add)
 
 
-def generate_captioned(folder, *, videos):
-    """The same files and rows with a caption each, in a file and in a store."""
-    corpus = session_of(folder, store=CAPTIONED).corpus
-    listed = session_of(folder, store=LISTED).corpus.latest()
-    add = []
-    for part in listed.parts("videos"):
+def _link_rows(listed, captioned):
+    """The same rows of the same files in the other store."""
+    add, corpus = [], captioned.corpus
+    for part in listed.corpus.latest().parts("videos"):
         with corpus.new_part(table="videos", shard=part.receipt.shard, suffix=".parquet") as new:
             os.link(part.path, new.path)
             add.append(new.commit(rows=part.entry.rows, outcomes=part.receipt.outcomes))
+    corpus.publish(add=add)
+
+
+def _write_captions(folder, session, *, videos):
+    """In a file and in the store."""
+    add = []
     with (folder / "captions.csv").open("w", encoding="utf-8") as file:
         file.write("video_id,caption\n")
         for start in range(0, videos, CORPUS_CAPTIONS):
@@ -135,8 +138,30 @@ def generate_captioned(folder, *, videos):
             columns |= {"video_id": ids, "text": texts}
             table = _table(CAPTION_SCHEMA, columns, len(ids))
             outcomes = list(map(Outcome, columns["caption_id"]))
-            add.append(_commit(corpus, "captions", f"{start:x}", outcomes, table))
-    corpus.publish(add=add)
+            add.append(_commit(session.corpus, "captions", f"{start:x}", outcomes, table))
+    session.corpus.publish(add=add)
+
+
+def _fill(artifact, table, rows_of, *, videos, size):
+    """Parts of so many rows, of which no plan opens more than the receipt."""
+    starts = range(0, videos, size)
+    numbers = (range(start, min(start + size, videos)) for start in starts)
+    add = [_commit(artifact, table, f"{some.start:x}", rows_of(some)) for some in numbers]
+    artifact.publish(add=add)
+
+
+def _decoded(numbers):
+    return list(map(Outcome, map(_hash, numbers)))
+
+
+def _embedded(numbers):
+    rows = (VideoRow(_listed_id(n), _hash(n), _hash(n), "", "ok") for n in numbers)
+    return [Outcome(row.key, detail=row.signature) for row in rows]
+
+
+def _embedded_captions(numbers):
+    rows = (CaptionRow(f"{_listed_id(n)}#0", _listed_id(n), "", "", _text(n)) for n in numbers)
+    return [Outcome(row.key, detail=row.signature) for row in rows]
 
 
 def _listed_id(number):
@@ -152,33 +177,20 @@ def _new_file(path, number):
         os.close(descriptor)
 
 
-def generate(folder, *, videos):
-    """A store in which nothing is to do."""
-    session = session_of(folder)
-    options, tables = session.config, session.embeddings(weights_hash=WEIGHTS)
-    rows = options.embed.shard_rows
-    for artifact, table, size, made in (
-        (session.corpus, "videos", CORPUS_VIDEOS, _videos),
-        (session.corpus, "captions", CORPUS_CAPTIONS, _captions),
-        (session.frames, "frames", options.extract.shard_videos, _decoded),
-        (tables, "videos", rows, _embedded),
-        (tables, "captions", rows * CAPTIONS_A_VIDEO, _embedded_captions),
-    ):
-        starts = range(0, videos, size)
-        numbers = (range(start, min(start + size, videos)) for start in starts)
-        add = [_commit(artifact, table, f"{some.start:x}", *made(some)) for some in numbers]
-        artifact.publish(add=add)
+def _listed(session):
+    """Who looks at the store without captions."""
+    return session_of(Path(session.config.store).parent, store=LISTED)
 
 
 def nothing_to_ingest(session):
-    """Every file is listed and looked at, in a store of its own."""
-    plan = plan_ingest(session_of(Path(session.config.store).parent, store=LISTED))
+    """Every file is listed and looked at; there are no captions."""
+    plan = plan_ingest(_listed(session))
     assert (plan.new, plan.changed, plan.removed) == (0, [], [])
 
 
 def nothing_to_ingest_with_captions(session):
     """The same with a caption file, which is read and compared."""
-    plan = plan_ingest(session_of(Path(session.config.store).parent, store=CAPTIONED))
+    plan = plan_ingest(session)
     assert (plan.new, plan.changed, plan.removed, plan.captions_touched) == (0, [], [], 0)
 
 
@@ -249,13 +261,15 @@ def a_shard_to_write(session):
 
 
 def a_night_without_work(session):
-    """All the plans of a run that finds nothing, on one session: the sum of those before."""
-    nothing_to_ingest(session)
-    _nothing_after_ingest(session)
+    """All the plans of a run that finds nothing, on one session; there are no captions."""
+    listed = _listed(session)
+    plan = plan_ingest(listed)
+    assert (plan.new, plan.changed, plan.removed) == (0, [], [])
+    _nothing_after_ingest(listed)
 
 
 def a_night_without_work_with_captions(session):
-    """The same where a caption file is read and compared, too."""
+    """The same where each video has a caption in a file."""
     nothing_to_ingest_with_captions(session)
     _nothing_after_ingest(session)
 
@@ -267,17 +281,17 @@ def _nothing_after_ingest(session):
 
 
 def a_night_with_one_video(session):
-    """The same where one video is new, and each stage has published it before the next plans."""
-    number = range(10**8, 10**8 + 1)
-    nothing_to_ingest(session)
+    """One video is new, each stage has published it before the next plans; without captions."""
+    listed, number = _listed(session), range(10**8, 10**8 + 1)
+    plan_ingest(listed)
     for artifact, table, plan, made in (
-        (session.corpus, "videos", plan_extract, _videos),
-        (session.frames, "frames", partial(plan_embed, weights_hash=WEIGHTS), _decoded),
+        (listed.corpus, "videos", plan_extract, _videos(number)),
+        (listed.frames, "frames", partial(plan_embed, weights_hash=WEIGHTS), [_decoded(number)]),
     ):
-        add = [_commit(artifact, table, "one-more", *made(number))]
-        session.publish(artifact, add=add, supersede={}, note="one more")
-        assert len(plan(session).shards) == 1
-    found = summary(session.latest(session.corpus), frames=session.latest(session.frames))
+        add = [_commit(artifact, table, "one-more", *made)]
+        listed.publish(artifact, add=add, supersede={}, note="one more")
+        assert len(plan(listed).shards) == 1
+    found = summary(listed.latest(listed.corpus), frames=listed.latest(listed.frames))
     assert found.counts.ok == found.counts.planned
 
 
@@ -362,21 +376,16 @@ def _made(at, *, videos):
     """The folder of the stores of so many videos; without a place for it, it is removed."""
     if at is None:
         with tempfile.TemporaryDirectory(prefix="reelvec-growth-") as name:
-            _make(Path(name), videos=videos)
+            generate(Path(name), videos=videos)
             yield Path(name)
         return
     folder = at / str(videos)
     done = folder / "made"
     if not done.exists():
         folder.mkdir(parents=True)
-        _make(folder, videos=videos)
+        generate(folder, videos=videos)
         done.touch()
     yield folder
-
-
-def _make(folder, *, videos):
-    for store in (generate, generate_listed, generate_captioned):
-        store(folder, videos=videos)
 
 
 def main(arguments=()):

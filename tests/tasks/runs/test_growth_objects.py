@@ -42,8 +42,6 @@ def stores(tmp_path_factory):
         for videos in ROWS:
             folders[videos] = folder = tmp_path_factory.mktemp("rows")
             growth.generate(folder, videos=videos)
-            growth.generate_listed(folder, videos=videos)
-            growth.generate_captioned(folder, videos=videos)
     return folders
 
 
