@@ -188,11 +188,10 @@ class Ground:
         name = f"worker-{self.started + 1}"
         return self.start("worker", *dask("worker", address, *words, "--name", name))
 
-    def end(self, seconds=MEMORY_SECONDS):
+    def end(self):
         """The last machine's command to its end, which must be a good one."""
         machine = self.running[-1]
-        with looking(self.running, seconds):
-            out, _ = machine.process.communicate(timeout=SECONDS)
+        out, _ = machine.process.communicate(timeout=SECONDS)
         must(machine.process.returncode == 0, f"exit {machine.process.returncode}: {machine.said}")
         return json.loads(out)
 
@@ -282,7 +281,7 @@ def run(ground, lost_in=(), sets=()):
     nodes = () if ground.sets else (f"train.nodes={WORKERS}",)
     command = ground.command("command", store, *on_dask, *nodes, *sets)
     done = []
-    with Client(address) as client:
+    with Client(address) as client, looking(ground.running, MEMORY_SECONDS):
         for stage in lost_in:
             wait(lambda name=stage: begun(name, store, command), command, stage)
             place, busy = at_work(workers, client)
@@ -312,6 +311,7 @@ def memory(ground):
         kind = machine.name.partition("-")[0]
         peaks[kind] = max(peaks.get(kind, 0), machine.peak >> 20)
     for kind, peak in peaks.items():
+        must(peak > 0, f"nobody has seen what {kind} had")
         must(peak <= MOST_MIB[kind], f"{kind} had {peak} MiB, more than {MOST_MIB[kind]}")
     return "MiB at most: " + ", ".join(f"{kind} {peak}" for kind, peak in peaks.items())
 
@@ -326,7 +326,8 @@ def grow(ground):
         corpus = f"corpus={{kind: folder, videos: s3://{s3_server.BUCKET}/{prefix}}}"
         sets = (corpus, "runner=dask", f"dask_address={address}", *HEAVY)
         ground.command("command", store, *sets, stages=("ingest", "extract"))
-        ground.end(LOOK_SECONDS)
+        with looking(ground.running, LOOK_SECONDS):
+            ground.end()
         peaks.append(worker.peak >> 20)
         ground.stop()
     seen = f"a worker had {peaks[0]} MiB at most, with four times as many videos {peaks[1]}"
