@@ -47,7 +47,7 @@ FROZEN = ("train.freeze=backbone", "model.options.sim_header=seqTransf")
 SECONDS = 1200.0  # the machine may be shared
 LOOK_SECONDS, MEMORY_SECONDS = 0.2, 2.0
 WORKERS = 2
-MOST_MIB = {"worker": 1024, "scheduler": 320, "command": 640}
+MOST_MIB = {"worker": 1280, "scheduler": 320, "command": 640}
 """That a machine may have: torch once in each process, and a worker that has encoded and trains has
 two of them."""
 FEW, GROWTH_MIB = 8, 32
