@@ -31,6 +31,7 @@ from tests.support.s3_server import BUCKET, environment, make_bucket, s3_server
 
 NUMBERS = 128
 WRITERS, APPENDS_EACH = 2, 10
+PAGE = 1000  # names a listing of S3 gives at once
 PRELOADED = [
     "pyarrow.parquet", "pyarrow.dataset", "reelvec.storage.roots", "reelvec.storage.tables",
     "reelvec.storage.commits.artifact", "tests.support.s3_server", "tests.support.s3_proxy",
@@ -273,7 +274,7 @@ def places(*, commits, on_s3):
             folder = held.enter_context(tempfile.TemporaryDirectory(prefix="reelvec-commits-"))
             found.append((Folder(folder), commits))
         if on_s3:
-            url = held.enter_context(s3_server())
+            url = held.enter_context(s3_server(page=PAGE))
             make_bucket(url)
             bucket = Bucket(url)
             bucket.behind(held.enter_context(bucket.proxy))

@@ -87,15 +87,20 @@ def make_certificate(folder: Path) -> Path:
 
 
 @contextmanager
-def s3_server(*words: str) -> Iterator[str]:
-    """Starts it; yields its URL."""
+def s3_server(*words: str, page: int = PAGE) -> Iterator[str]:
+    """Starts it; yields its URL.
+
+    Args:
+        words: options of the process.
+        page: names a listing gives at once.
+    """
     command = [sys.executable, "-m", "tests.support.s3_server", *words]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env=os.environ | {"MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE)},
+        env=os.environ | {"MOTO_S3_DEFAULT_MAX_KEYS": str(page)},
     ) as process:
         try:
             scheme = "https" if "--https" in words else "http"
