@@ -147,6 +147,16 @@ def test_growth_finds_nothing_to_do_in_what_it_generates(tmp_path):
         growth.nothing_to_ingest_with_captions(session)
 
 
+def test_growth_measures_a_step_twice_in_a_store_it_keeps(tmp_path, capsys):
+    step = "a-night-without-work"
+    given = ["--videos", "600", "--at", str(tmp_path), "--steps"]
+    growth.main([*given, step, step])
+    made = (tmp_path / "600" / "made").stat().st_mtime_ns
+    growth.main([*given, step])
+    assert capsys.readouterr().out.count("| a night without work | 600 |") == 3
+    assert (tmp_path / "600" / "made").stat().st_mtime_ns == made
+
+
 def test_a_timeline_tells_processes_and_words_apart(capsys):
     busy = "sum(range(2_000_000))"
     parent = f"import subprocess, sys; print('begun', flush=True); {busy};"

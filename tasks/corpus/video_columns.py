@@ -1,6 +1,6 @@
 """The videos of a corpus as columns: what all plans of a run look at, read once.
 
-A hundred bytes a video. Whole rows are read of the few that are worked on.
+Sixty bytes a video. Whole rows are read of the few that are worked on.
 """
 
 from __future__ import annotations
@@ -74,8 +74,28 @@ def taken(table: pa.Table, rows: Rows) -> pa.Table:
 
 
 def _piece(part: PartRef) -> pa.Table:
-    rows = pa.concat_tables(iter_part(part, columns=_COLUMNS))
-    return rows.replace_schema_metadata().combine_chunks()
+    rows = pa.concat_tables(iter_part(part, columns=_COLUMNS, batch_rows=_ROWS))
+    return _lean(rows.replace_schema_metadata())
+
+
+def _lean(rows: pa.Table) -> pa.Table:
+    """The same rows, a chunk at most `_ROWS`; one that equals the chunk before shares its memory.
+
+    Most have as many rows, of one split, without windows, and all of them ok.
+    """
+    columns = [
+        pa.chunked_array([_shared(name, chunk) for chunk in column.chunks], column.type)
+        for name, column in zip(rows.column_names, rows.columns, strict=True)
+    ]
+    return pa.table(columns, schema=rows.schema)
+
+
+def _shared(name: str, chunk: pa.Array) -> pa.Array:
+    before = _before.get(name)
+    if before is not None and chunk.equals(before):
+        return before
+    _before[name] = chunk
+    return chunk
 
 
 def _batches(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -100,17 +120,20 @@ def columns_with_marks(corpus: Snapshot | None) -> Iterator[pa.Table]:
 def _marked(corpus: Snapshot) -> Iterator[pa.Table]:
     for part in corpus.parts("videos"):
         wanted = [*_COLUMNS, "path", "bytes", "mtime_ns"]
-        rows = pa.concat_tables(iter_part(part, columns=wanted, optional=_LATER))
+        read = iter_part(part, columns=wanted, optional=_LATER, batch_rows=_ROWS)
+        rows = pa.concat_tables(read)
         for name in _LATER:
             if name not in rows.column_names:
                 unknown = pa.array([0] * rows.num_rows, pa.int64())
                 rows = rows.append_column(VIDEO_SCHEMA.field(name), unknown)
-        rows = rows.select([*wanted, *_LATER]).replace_schema_metadata().combine_chunks()
-        _kept.learn(part, rows.select(_COLUMNS))
+        rows = rows.select([*wanted, *_LATER]).replace_schema_metadata()
+        _kept.learn(part, _lean(rows.select(_COLUMNS)))
         yield rows
 
 
 _kept: PartMemo[pa.Table] = PartMemo()
+_before: dict[str, pa.Array] = {}
+"""By column the chunk that was read last."""
 _read: WeakKeyDictionary[Snapshot, VideoColumns] = WeakKeyDictionary()
 
 

@@ -366,7 +366,7 @@ def _measure(step, folder):
 
 def _law(name, before, now):
     """The exponent by which `name` grew between two sizes; "": there is nothing to compare."""
-    if before is None or not before[1][name] or not now[1][name]:
+    if before is None or before[0] == now[0] or not before[1][name] or not now[1][name]:
         return ""
     return f"{math.log(now[1][name] / before[1][name]) / math.log(now[0] / before[0]):.1f}"
 

@@ -358,3 +358,29 @@ def test_who_was_forgotten_is_left_out_of_columns_as_of_records(tmp_path, gone):
     assert list(fast.videos) == list(slow.videos) == expected
     left = [caption for caption in captions if caption.video_id not in gone]
     assert list(fast.captions) == list(slow.captions) == left and fast.notes == slow.notes
+
+
+def bytes_held(tables):
+    """Of the buffers of tables, each counted once."""
+    chunks = (one for table in tables for column in table.columns for one in column.chunks)
+    buffers = (buffer for one in chunks for buffer in one.buffers() if buffer is not None)
+    return sum({buffer.address: buffer.size for buffer in buffers}.values())
+
+
+@pytest.mark.parametrize("compared", [False, True], ids=["planned", "compared with files"])
+def test_what_videos_have_alike_is_kept_once(tmp_path, compared):
+    videos = [
+        Video(f"v{n:06}", "p", content_hash=f"{n:032x}", split="train", status="ok")
+        for n in range(4000)
+    ]
+    videos[700] = replace(videos[700], split="test", start_seconds=1.5, reason="a reason")
+    corpus = Artifact.open(HastyRoot(tmp_path), kind="corpus", identity={"corpus": 1})
+    for start in range(0, len(videos), 500):
+        snapshot = publish(corpus, "videos", videos[start : start + 500])
+    if compared:
+        list(of_videos.columns_with_marks(snapshot))
+    batches = list(video_columns(snapshot).batches())
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    assert rows == [{name: getattr(video, name) for name in rows[0]} for video in videos]
+    own = len("v000000") + len("0" * 32) + 2 * 4  # an id, a hash, and where each ends
+    assert bytes_held(batches) / len(videos) < 1.2 * own
