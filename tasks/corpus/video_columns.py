@@ -1,6 +1,6 @@
 """The videos of a corpus as columns: what all plans of a run look at, read once.
 
-Sixty bytes a video. Whole rows are read of the few that are worked on.
+Fifty bytes a video. Whole rows are read of the few that are worked on.
 """
 
 from __future__ import annotations
