@@ -1,5 +1,6 @@
 """The benchmarks that use one another's parts still run; their numbers are no matter here."""
 
+import multiprocessing
 import os
 import sys
 
@@ -145,6 +146,14 @@ def test_growth_finds_nothing_to_do_in_what_it_generates(tmp_path):
         file.write("00000/000000007,one more\n")
     with pytest.raises(AssertionError):
         growth.nothing_to_ingest_with_captions(session)
+
+
+@pytest.mark.timeout(60)
+def test_commits_do_not_wait_for_a_process_that_has_died():
+    context = multiprocessing.get_context("spawn")
+    queue, process = context.Queue(), context.Process(target=os._exit, args=(3,))
+    process.start()
+    assert commits.ended(process, queue)[2] == "its process ended with 3"
 
 
 def test_growth_measures_a_step_twice_in_a_store_it_keeps(tmp_path, capsys):
