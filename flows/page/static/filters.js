@@ -19,7 +19,7 @@ export async function readColumns() {
 export function openFilters(read, onChange) {
   changed = onChange;
   ({ columns } = read);
-  if (read.failed) say("filters-said", read.failed, true);
+  say("filters-said", read.failed, Boolean(read.failed));
   at("add-filter").hidden = !columns.length;
   at("add-filter").onclick = () => { add(); at("filters").lastElementChild?.querySelector("select").focus(); };
 }

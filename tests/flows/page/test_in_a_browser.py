@@ -268,6 +268,18 @@ def test_the_run_chosen_last_is_shown_whichever_answers_last(visit):
     assert page.get_by_label("Run").input_value() == runs[0]
 
 
+def test_filters_that_could_not_be_read_are_said_no_longer_than_that(visit):
+    page = visit("?text=a+shape", refused=1)
+    page.get_by_text("8 videos, best first").wait_for()
+    runs = [one.get_attribute("value") for one in page.get_by_label("Run").locator("option").all()]
+    refusal = {"status": 400, "json": {"error": "no columns can be read"}}
+    page.route(re.compile("/api/columns"), lambda route: route.fulfill(**refusal), times=1)
+    page.get_by_label("Run").select_option(runs[1])
+    page.get_by_text("No columns can be read").wait_for()
+    page.get_by_label("Run").select_option(runs[0])
+    until(page, "document.getElementById('filters-said').textContent === ''")
+
+
 def test_what_is_asked_twice_is_listed_once(visit):
     page = visit("?view=failures")
     page.get_by_text("0 pending").wait_for()
