@@ -93,14 +93,12 @@ def open_cluster(config: PipelineConfig) -> Iterator[str | None]:
 
 
 def _check_scheduler(address: str) -> None:
-    from distributed import Client
-
-    from reelvec.flows.dask_shards import workers_of
+    from reelvec.flows.dask_shards import open_client, workers_of
 
     try:
-        with Client(address, timeout=_ANSWER_SECONDS) as client:  # type: ignore[no-untyped-call]
+        with open_client(address, timeout=_ANSWER_SECONDS) as client:
             workers = workers_of(client).values()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, FutureWarning) as error:  # the last: Dask's word for ucx://
         words = " ".join(str(error).split())
         raise ConfigError(
             f"dask_address ({address}): no Dask scheduler answers there ({words}); start one with"

@@ -7,22 +7,48 @@ those of ten million videos are gigabytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
 from distributed import Client, as_completed
+from distributed.comm.addressing import resolve_address
 from distributed.scheduler import KilledWorker
 
 from reelvec.storage.errors import ReelvecError
 from reelvec.tasks.shards import Shard, ShardReceipt
 
-__all__ = ["GPU", "results_of", "wants_gpu", "work_on", "workers_of"]
+__all__ = ["GPU", "open_client", "results_of", "wants_gpu", "work_on", "workers_of"]
 
 GPU = "GPU"
 """The resource that a worker names by `dask worker --resources GPU=1`."""
 LEAST_HELD, HELD_A_THREAD = 256, 4
 """Shards that the scheduler holds: enough that no worker waits for the next, and that a cluster
 which grows with its work sees that there is more."""
+
+
+@contextmanager
+def open_client(scheduler: str, *, timeout: float | None = None) -> Iterator[Client]:
+    """A client of that scheduler, the current one of the block and of nothing else.
+
+    A client is the default of its whole process by itself: of a notebook that has another cluster,
+    and, where it failed to connect, of the next run.
+
+    Args:
+        scheduler: its address.
+        timeout: seconds until it has answered; None: as Dask is set.
+
+    Raises:
+        OSError: nobody answers there.
+        ValueError: no address, or none of a kind that Dask knows.
+    """
+    resolve_address(scheduler)  # a client that cannot read its address leaves a thread behind
+    given = {} if timeout is None else {"timeout": timeout}
+    with (
+        Client(scheduler, set_as_default=False, **given) as client,  # type: ignore[no-untyped-call]
+        client.as_current(),
+    ):
+        yield client
 
 
 def _gpu_resources(client: Client, device: str) -> dict[str, float]:
@@ -49,7 +75,7 @@ def workers_of(client: Client) -> Mapping[str, Mapping[str, Any]]:
 
 def wants_gpu(scheduler: str, device: str) -> bool:
     """Whether work for `device` goes to the workers that name a GPU, and there is one."""
-    with Client(scheduler) as client:  # type: ignore[no-untyped-call]
+    with open_client(scheduler) as client:
         return bool(_gpu_resources(client, device))
 
 

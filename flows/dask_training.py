@@ -23,7 +23,7 @@ from distributed import Client, Future, get_worker
 
 from reelvec.configs.addresses import Address, parse_address
 from reelvec.configs.schema import TrainConfig
-from reelvec.flows.dask_shards import GPU, wants_gpu, workers_of
+from reelvec.flows.dask_shards import GPU, open_client, wants_gpu, workers_of
 from reelvec.tasks.training.errors import TrainingError
 from reelvec.tasks.training.place import Place
 from reelvec.tasks.training.running import Given, RunTraining, run_at, run_here, take_part
@@ -67,7 +67,7 @@ def run_on_dask(scheduler: str, spec: TrainSpec, *, on_progress: OnProgress) -> 
             left = _RESTARTS
         on_progress(event)
 
-    with Client(scheduler) as client:  # type: ignore[no-untyped-call]
+    with open_client(scheduler) as client:
         while True:
             try:
                 _run_once(client, spec, on_progress=hear)

@@ -80,9 +80,9 @@ def open_own_engine(*, threads: int, dask_address: str | None) -> Iterator[OwnEn
     if dask_address is None:
         yield OwnEngine(partial(_in_threads, threads))
         return
-    from distributed import Client
+    from reelvec.flows.dask_shards import open_client
 
-    with Client(dask_address) as client:  # type: ignore[no-untyped-call]
+    with open_client(dask_address) as client:
         yield OwnEngine(partial(_on_dask, client), dask_address=dask_address)
 
 

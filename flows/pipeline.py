@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from prefect import Flow, flow
@@ -62,7 +62,7 @@ def pipeline(
     if not refresh:  # whoever refreshes has shown what is due
         looking = Session(config, rehash=rehash, plans=True)
         publish_plan(price_run(looking, stages=chosen, retry=retry))
-    with _shared_server(), open_cluster(config) as address:
+    with _shared_server(), open_cluster(config) as address, _current_client(address):
 
         def run_stage(name: str) -> StageReceipt:
             runner = _task_runner(config, address=address, decodes=name in DECODING)
@@ -94,6 +94,18 @@ def _task_runner(config: PipelineConfig, *, address: str | None, decodes: bool) 
     from prefect_dask.task_runners import DaskTaskRunner
 
     return DaskTaskRunner(address=address)
+
+
+def _current_client(address: str | None) -> AbstractContextManager[Any]:
+    """Prefect's runner takes the current client, whatever address it is given: the run has its own.
+
+    A notebook's, of another cluster, would have the shards, or one that never connected.
+    """
+    if address is None:
+        return nullcontext()
+    from reelvec.flows.dask_shards import open_client
+
+    return open_client(address)
 
 
 @contextmanager

@@ -34,11 +34,26 @@ def _same_randomness():
 
 
 @pytest.fixture(scope="session")
-def prefect_server():
-    """An embedded Prefect server for the session: ~10 s to start, so few tests use it."""
+def server_of_session():
+    """The address of an embedded Prefect server (~10 s to start), which nothing is set to use."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=600):
+        url = PREFECT_API_URL.value()
+        with temporary_settings(restore_defaults={PREFECT_API_URL}):
+            yield url
+
+
+@pytest.fixture(scope="module")
+def prefect_server(server_of_session):
+    """The session's Prefect server, for the modules that ask for it and for no other.
+
+    With it `launch` runs flows; a test that is silent runs alone, whichever module ran before it.
+    """
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: server_of_session}):
         yield
 
 

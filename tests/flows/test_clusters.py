@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from distributed import Client
 
 from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.flows import clusters
@@ -28,6 +29,7 @@ if __name__ == "__main__":
         print("open", flush=True)
         signal.pause()
 """
+ADDRESSES = ["foo", "tcp://127.0.0.1:9", "http://scheduler", "ucx://127.0.0.1:9"]
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def config(**changes):
     return PipelineConfig.model_validate(changes)
 
 
-@pytest.mark.parametrize("address", ["foo", "tcp://127.0.0.1:9", "http://scheduler"])
+@pytest.mark.parametrize("address", ADDRESSES)
 def test_an_address_without_a_scheduler_is_said_before_any_work(address, monkeypatch):
     monkeypatch.setattr(clusters, "_ANSWER_SECONDS", 0.5)
     with (
@@ -52,6 +54,19 @@ def test_an_address_without_a_scheduler_is_said_before_any_work(address, monkeyp
         open_cluster(config(runner="dask", dask_address=address)),
     ):
         pass
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_client_that_never_connected_is_not_the_next_runs(address, monkeypatch):
+    monkeypatch.setattr(clusters, "_ANSWER_SECONDS", 0.5)
+    with (
+        pytest.raises(ConfigError) as held,
+        open_cluster(config(runner="dask", dask_address=address)),
+    ):
+        pass
+    assert held.traceback, "what failed is alive here, as in a notebook's last error"
+    with pytest.raises(ValueError, match="No clients found"):
+        Client.current()
 
 
 def test_loopback_works_here():

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from reelvec.configs import PipelineConfig
@@ -31,6 +31,14 @@ class Seen(SchedulerPlugin):
     def transition(self, key, start, finish, *args, **kwargs):
         if (start, finish) == ("processing", "memory"):
             self.ended[key] += 1
+
+
+@pytest.fixture(scope="module", params=["alone", "flows"])
+def engine(request):
+    """Each test once without a Prefect server and once as flows."""
+    if request.param == "flows":
+        request.getfixturevalue("prefect_server")
+    return request.param
 
 
 @pytest.fixture
@@ -70,7 +78,7 @@ def made(store):
     return {(a.kind, a.fingerprint): a.checksum for a in there}
 
 
-def test_stages_end_on_a_cluster_that_is_empty_before_each(cluster, tmp_path):
+def test_stages_end_on_a_cluster_that_is_empty_before_each(engine, cluster, tmp_path):
     store, seen = tmp_path / "store", cluster.scheduler.plugins["seen"]
     given = config(store, runner="dask", dask_address=cluster.scheduler_address)
     for stages in STAGES:
@@ -85,3 +93,15 @@ def test_stages_end_on_a_cluster_that_is_empty_before_each(cluster, tmp_path):
     assert len(seen.ended) == len(parts), "a shard, a part"
     launch(config(tmp_path / "alone"), stages=sum(STAGES, ()))
     assert made(store) == made(tmp_path / "alone")
+
+
+def test_a_client_of_another_cluster_takes_nothing(engine, cluster, tmp_path):
+    """A notebook has one open, the default of its process."""
+    quiet = {"host": "127.0.0.1", "protocol": "tcp", "dashboard_address": "127.0.0.1:0"}
+    given = config(tmp_path, runner="dask", dask_address=cluster.scheduler_address)
+    with LocalCluster(n_workers=1, processes=False, **quiet) as other, Client(other) as open_there:
+        other.scheduler.add_plugin(Seen(), name="seen")
+        launch(given, stages=("ingest",))
+        assert Client.current() is open_there
+        assert not other.scheduler.plugins["seen"].ended
+    assert len(cluster.scheduler.plugins["seen"].ended) > 1
