@@ -93,20 +93,24 @@ def open_cluster(config: PipelineConfig) -> Iterator[str | None]:
 
 
 def _check_scheduler(address: str) -> None:
-    from reelvec.flows.dask_shards import open_client, workers_of
+    from reelvec.flows.dask_shards import identity_at
 
     try:
-        with open_client(address, timeout=_ANSWER_SECONDS) as client:
-            workers = workers_of(client).values()
-    except (OSError, ValueError, FutureWarning) as error:  # the last: Dask's word for ucx://
-        words = " ".join(str(error).split())
+        found = identity_at(address, seconds=_ANSWER_SECONDS)
+        words = f"a {found['type']} of Dask's does"
+    except MemoryError:
+        found, words = {}, "what does speaks another protocol"
+    except (OSError, ValueError, TypeError, FutureWarning) as error:
+        found, words = {}, " ".join(str(error).split()) or "no answer came"
+    if found.get("type") != "Scheduler":
         raise ConfigError(
             f"dask_address ({address}): no Dask scheduler answers there ({words}); start one with"
-            " `dask scheduler`, correct the address (tcp://HOST:8786), or leave it out for a"
-            " cluster on this machine",
+            " `dask scheduler`, correct the address (tcp://HOST:8786; 8787 is its page), or leave"
+            " it out for a cluster on this machine",
             source="dask_address",
             key="dask_address",
-        ) from error
+        )
+    workers = found["workers"].values()
     limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
     if limits:
         complain(

@@ -6,19 +6,29 @@ those of ten million videos are gigabytes.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from distributed import Client, as_completed
+from distributed import Client, Security, as_completed, rpc
 from distributed.comm.addressing import resolve_address
 from distributed.scheduler import KilledWorker
 
 from reelvec.storage.errors import ReelvecError
 from reelvec.tasks.shards import Shard, ShardReceipt
 
-__all__ = ["GPU", "open_client", "results_of", "wants_gpu", "work_on", "workers_of"]
+__all__ = [
+    "GPU",
+    "identity_at",
+    "open_client",
+    "results_of",
+    "wants_gpu",
+    "work_on",
+    "workers_of",
+]
 
 GPU = "GPU"
 """The resource that a worker names by `dask worker --resources GPU=1`."""
@@ -28,27 +38,45 @@ which grows with its work sees that there is more."""
 
 
 @contextmanager
-def open_client(scheduler: str, *, timeout: float | None = None) -> Iterator[Client]:
+def open_client(scheduler: str) -> Iterator[Client]:
     """A client of that scheduler, the current one of the block and of nothing else.
 
     A client is the default of its whole process by itself: of a notebook that has another cluster,
     and, where it failed to connect, of the next run.
-
-    Args:
-        scheduler: its address.
-        timeout: seconds until it has answered; None: as Dask is set.
-
-    Raises:
-        OSError: nobody answers there.
-        ValueError: no address, or none of a kind that Dask knows.
     """
-    resolve_address(scheduler)  # a client that cannot read its address leaves a thread behind
-    given = {} if timeout is None else {"timeout": timeout}
     with (
-        Client(scheduler, set_as_default=False, **given) as client,  # type: ignore[no-untyped-call]
+        Client(scheduler, set_as_default=False) as client,  # type: ignore[no-untyped-call]
         client.as_current(),
     ):
         yield client
+
+
+def identity_at(address: str, *, seconds: float) -> Mapping[str, Any]:
+    """What answers at an address of Dask's says of itself: its type, a scheduler's workers.
+
+    A client would wait for ever for the first word of what is no server of Dask's.
+
+    Args:
+        address: of the server.
+        seconds: until it has answered.
+
+    Raises:
+        OSError: nobody answers there in time.
+        ValueError: no address, or none of a kind that Dask knows; ucx:// is a FutureWarning.
+        TypeError: tls:// without certificates.
+        MemoryError: another protocol is spoken there; its first bytes were taken for a length.
+    """
+    resolve_address(address)
+    how = Security().get_connection_args("client")  # type: ignore[no-untyped-call]
+
+    async def ask() -> Any:
+        async with rpc(address, connection_args=how) as server:  # type: ignore[no-untyped-call]
+            return await server.identity()
+
+    with ThreadPoolExecutor(1) as pool:  # a notebook's thread has a loop that runs
+        answer = pool.submit(asyncio.run, asyncio.wait_for(ask(), seconds))
+        found: Mapping[str, Any] = answer.result()
+    return found
 
 
 def _gpu_resources(client: Client, device: str) -> dict[str, float]:

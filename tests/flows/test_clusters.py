@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -29,7 +30,8 @@ if __name__ == "__main__":
         print("open", flush=True)
         signal.pause()
 """
-ADDRESSES = ["foo", "tcp://127.0.0.1:9", "http://scheduler", "ucx://127.0.0.1:9"]
+NO_ADDRESSES = ["foo", "tcp://127.0.0.1:9", "http://scheduler", "ucx://127.0.0.1:9"]
+NO_ADDRESSES += ["tls://127.0.0.1:9"]  # without certificates
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def config(**changes):
     return PipelineConfig.model_validate(changes)
 
 
-@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize("address", NO_ADDRESSES)
 def test_an_address_without_a_scheduler_is_said_before_any_work(address, monkeypatch):
     monkeypatch.setattr(clusters, "_ANSWER_SECONDS", 0.5)
     with (
@@ -56,7 +58,33 @@ def test_an_address_without_a_scheduler_is_said_before_any_work(address, monkeyp
         pass
 
 
-@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize(
+    ("first", "words"),
+    [(b"", "no answer came"), (b"HTTP/1.1 400 Bad Request", "what does speaks another protocol")],
+)
+def test_what_is_no_server_of_dasks_is_waited_for_as_long_as_any(first, words, monkeypatch):
+    """Its page, say, or a tunnel whose other end is gone."""
+    monkeypatch.setattr(clusters, "_ANSWER_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        answering = threading.Thread(target=answer_once, args=(server, first))
+        answering.start()
+        with (
+            pytest.raises(ConfigError, match=re.escape(f"({words}); start one")),
+            open_cluster(config(runner="dask", dask_address=address)),
+        ):
+            pass
+        answering.join()
+
+
+def answer_once(server, first):
+    with server.accept()[0] as asked:
+        asked.sendall(first)
+        while asked.recv(4096):
+            pass
+
+
+@pytest.mark.parametrize("address", NO_ADDRESSES)
 def test_a_client_that_never_connected_is_not_the_next_runs(address, monkeypatch):
     monkeypatch.setattr(clusters, "_ANSWER_SECONDS", 0.5)
     with (

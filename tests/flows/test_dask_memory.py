@@ -8,10 +8,11 @@ import shlex
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 import yaml
 from distributed import Client, Scheduler, SpecCluster, Worker
 
-from reelvec.configs import PipelineConfig
+from reelvec.configs import ConfigError, PipelineConfig
 from reelvec.flows.clusters import open_cluster
 from tests.support.dask_workers import NEVER_SPILLS, kept_in
 
@@ -71,6 +72,14 @@ def test_workers_that_would_spill_are_said_once_a_run(capsys):
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "memory limit" in line]
     assert "1 of 2 workers have a memory limit of Dask's (the least 512 MiB)" in said
     assert said.endswith("start workers with --memory-limit 0")
+
+
+def test_a_worker_is_no_scheduler():
+    with workers_of(one={"memory_limit": "0"}) as cluster:
+        (worker,) = cluster.workers.values()
+        config = PipelineConfig(runner="dask", dask_address=worker.address)
+        with pytest.raises(ConfigError, match="a Worker of Dask's does"), open_cluster(config):
+            pass
 
 
 def test_workers_without_a_limit_are_not_spoken_of(capsys):

@@ -1,5 +1,6 @@
 """Which workers of a Dask cluster train, where each stands, and what is said where one goes."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import pytest
@@ -35,12 +36,6 @@ class Cluster:
     ends: str = "pending"
     cancelled: int = 0
     goes: str = ""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
 
     @property
     def scheduler(self):
@@ -123,7 +118,7 @@ def test_where_a_worker_goes_others_go_on_and_it_is_said(monkeypatch):
     options = TrainConfig(nodes=2)
     spec = TrainSpec(checkpoint=ref, frames=ref, model=ModelConfig(), train=options)
     cluster = Cluster(dict.fromkeys((*NEAR, *FAR), ""), goes=NEAR[1])
-    monkeypatch.setattr(dask_training, "Client", lambda _: cluster)
+    monkeypatch.setattr(dask_training, "open_client", lambda _: nullcontext(cluster))
     events = []
 
     def follow(event):
