@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import posixpath
 import re
+from urllib.parse import quote, unquote
 
-__all__ = ["EXTRAS", "checked_uri", "is_uri"]
+__all__ = ["EXTRAS", "checked_uri", "is_uri", "name_in_web", "spelled_for_web"]
 
 EXTRAS = {
     "s3": "s3",
@@ -16,6 +17,8 @@ EXTRAS = {
 }
 """The extra of this package that each scheme needs."""
 
+_PLAIN = "/!$&'()*+,;=:@"
+"""What a path of a web address may hold as it is, beside letters and numbers (RFC 3986)."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -50,3 +53,22 @@ def checked_uri(text: str) -> str:
     if key and posixpath.normpath(key) != key:
         raise ValueError(f"({text}) has '..', '.' or empty parts; write the address without them")
     return f"{scheme}://{rest.rstrip('/')}"
+
+
+def spelled_for_web(name: str) -> str:
+    """How an address of a web server writes a path: `my clip.mp4` is `my%20clip.mp4`."""
+    return quote(name, safe=_PLAIN, errors="surrogatepass")
+
+
+def name_in_web(path: str) -> str | None:
+    """The path that an address of a web server writes so, the inverse of `spelled_for_web`.
+
+    None: it is of no file: bytes that are no UTF-8, or a slash, a dot or a NUL in a name's place.
+    """
+    try:
+        name = unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        return None
+    parts = name.split("/")
+    odd = len(parts) != path.count("/") + 1 or "\0" in name or not {".", ".."}.isdisjoint(parts)
+    return None if odd else name

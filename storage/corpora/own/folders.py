@@ -13,7 +13,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from reelvec.configs.uris import checked_uri, is_uri
+from reelvec.configs.uris import checked_uri, is_uri, name_in_web, spelled_for_web
 from reelvec.storage.arrow_values import texts_of
 from reelvec.storage.corpora.discovery import Discovered, is_there, stem_of, video_files
 from reelvec.storage.corpora.own.file_columns import by_id, columns_of, file_columns, ids_of
@@ -122,13 +122,18 @@ class LocalFolder:
 
 
 class RemoteFolder:
-    """Objects below an address; listed once."""
+    """Objects below an address; listed once.
+
+    What a web server writes as `my%20clip.mp4` has the path, and the id, that the file has in a
+    folder. What it writes so that no file can be meant has its whole address for a path.
+    """
 
     def __init__(self, uri: str) -> None:
         try:
             self.address = checked_uri(uri)
         except ValueError as error:
             raise CorpusError(f"corpus.videos: {error}", path=uri) from None
+        self._is_web = self.address.startswith("http")
         self._faults: dict[str, tuple[Reason, str]] = {}
         """By path: why there is no mark of what the server names."""
 
@@ -136,6 +141,8 @@ class RemoteFolder:
         return Discovered(tuple(sorted(self._marks)), self._notes)
 
     def columns(self, notes: list[str]) -> pa.Table | None:
+        if any(self.place(path) != f"{self.address}/{path}" for path in self._marks):
+            return None
         ids, marks = ids_of(list(self._marks)), array("q")
         for mark in self._marks.values():
             marks.extend(astuple(mark) if mark.bytes else NO_FILE)
@@ -157,17 +164,26 @@ class RemoteFolder:
         return next(self._videos(), None) is not None
 
     def place(self, path: str) -> str:
-        return f"{self.address}/{path}"
+        if not self._is_web:
+            return f"{self.address}/{path}"
+        return path if is_uri(path) else f"{self.address}/{spelled_for_web(path)}"
 
     def relative(self, place: str) -> str:
-        return place.removeprefix(f"{self.address}/")
+        below = place.removeprefix(f"{self.address}/")
+        if not self._is_web or below == place:
+            return below
+        return name_in_web(below) or place
 
     def first_folder(self, place: str) -> str:
-        first, below, _ = self.relative(place).partition("/")
-        return first if below else ""
+        path = self.relative(place)
+        first, below, _ = path.partition("/")
+        return first if below and not is_uri(path) else ""
 
     def meant(self, path: str) -> str:
-        return path if is_uri(path) else self.place(posixpath.normpath(path).lstrip("/"))
+        if is_uri(path):
+            below = path.startswith(f"{self.address}/")
+            return self.place(self.relative(path)) if below else path
+        return self.place(posixpath.normpath(path).lstrip("/"))
 
     def beside(self, file: Path, path: str) -> str:  # noqa: ARG002
         return self.meant(path)
@@ -220,8 +236,8 @@ class RemoteFolder:
 
     def _is_video(self, uri: str) -> bool:
         path = self.relative(uri)
-        hidden = path == uri or any(name.startswith(".") for name in path.split("/"))
-        return stem_of(path) != path and not hidden
+        hidden = any(name.startswith(".") for name in path.split("/"))
+        return uri.startswith(f"{self.address}/") and stem_of(path) != path and not hidden
 
     def _videos(self) -> Iterator[Listed]:
         try:

@@ -3,6 +3,7 @@
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -76,7 +77,8 @@ class Handler(BaseHTTPRequestHandler):
             body = "".join(f'<a href="{link}">x</a>' for link in links).encode()
             kind = "text/html"
         else:
-            body, kind = self.web.files.get(name, b""), "application/octet-stream"
+            files = {unquote(link): body for link, body in self.web.files.items()}
+            body, kind = files.get(unquote(name), b""), "application/octet-stream"
         headers = {"Content-Length": str(len(body)), "Content-Type": kind, "ETag": f'"{len(body)}"'}
         if "identity" not in self.headers.get("Accept-Encoding", ""):
             headers |= {"Content-Length": None, "Content-Encoding": "gzip"}
@@ -153,6 +155,55 @@ def test_what_is_no_video_by_its_name_is_never_asked_for(web):
     web.wrong = {("HEAD", "notes.txt"): {"status": 500}, ("GET", ".git/"): {"status": 403}}
     assert [video.video_id for video in listing_of(web).videos] == ["a", "b"]
     assert sorted(web.asked) == [("GET", "/"), ("HEAD", "/a.mp4"), ("HEAD", "/b.mp4")]
+
+
+NAMES = {
+    "my%20clip.mp4": "my clip",
+    "caf%c3%a9.mp4": "café",
+    "100%25.mp4": "100%",
+    "what%3F%23.mp4": "what?#",
+    "a%2520b.mp4": "a%20b",
+    "a+b.mp4": "a+b",
+    "new%20clips/one.mp4": "new clips/one",
+}
+"""What a page links to, and what the file is called where it lies."""
+
+
+def test_a_file_is_called_as_in_its_folder(web, clip, tmp_path):
+    web.files = dict.fromkeys(NAMES, clip)
+    web.links = ["%2Ehidden.mp4", "new%20clips/"]
+    captions = tmp_path / "captions.csv"
+    by_id, by_path = list(NAMES.values())[:4], list(NAMES.values())[4:]
+    listed = [f'"{name}",,of {name}' for name in by_id] + [f",{n}.mp4,of {n}" for n in by_path]
+    captions.write_text("\n".join(["video_id,path,caption", *listed]))
+    listing = listing_of(web, captions=str(captions))
+    assert {video.video_id for video in listing.videos} == set(NAMES.values())
+    assert {c.video_id: c.text for c in listing.captions} == {n: f"of {n}" for n in NAMES.values()}
+    config = config_of(web, tmp_path / "store", split_by_folder=True)
+    run_ingest(config)
+    found = rows(config)
+    assert found.keys() == set(NAMES.values())
+    assert {n: v.message for n, v in found.items() if v.status != "ok"} == {}, "each is fetched"
+    assert found["new clips/one"].split == "new clips"
+    assert found["my clip"].path == f"{web.address}/my%20clip.mp4"
+
+
+def test_what_no_file_can_be_called_keeps_its_whole_address(web):
+    odd = ["x%2Fy.mp4", "b%FF.mp4", "x%00.mp4"]
+    web.files = dict.fromkeys([*odd, "a.mp4"], b"a")
+    videos = {video.video_id: video for video in listing_of(web).videos}
+    assert videos.keys() == {"a", *(f"{web.address}/{name[:-4]}" for name in odd)}
+    assert {video.path for video in videos.values()} == {f"{web.address}/{n}" for n in web.files}
+    assert all(video.bytes == 1 for video in videos.values()), "asked about as they are linked"
+
+
+def test_a_caption_may_give_the_whole_address(web, tmp_path):
+    web.files = {"my%20clip.mp4": b"a", "caf%C3%A9.mp4": b"b"}
+    captions = tmp_path / "captions.csv"
+    lines = ["path,caption", f"{web.address}/my%20clip.mp4,one", f"{web.address}/café.mp4,two"]
+    captions.write_text("\n".join(lines))
+    listing = listing_of(web, captions=str(captions))
+    assert {c.video_id: c.text for c in listing.captions} == {"my clip": "one", "café": "two"}
 
 
 def test_one_that_cannot_be_told_of_is_a_row_and_changes_none_in_force(web, clip, tmp_path):
