@@ -56,8 +56,9 @@ def _size_notes(sources: ReportSources, coverage: Sequence[CoverageRow]) -> list
     elif not sum(row.captions_scored for row in scored):
         notes.append(f"The split {split!r} has no captions: nothing was scored.")
     elif usable < FEW_VIDEOS:
+        few = "Only 1 video is" if usable == 1 else f"Only {usable} videos are"
         notes.append(
-            f"Only {usable} videos are scored: one of them found or not moves R@1 by"
+            f"{few} scored: one of them found or not moves R@1 by"
             f" {100 / usable:.0f} points, and the intervals say little."
         )
     if lost:

@@ -13,8 +13,11 @@ from tests.support.programs import ROOT, heeding_ctrl_c
 
 PROGRAM = """
 import subprocess, sys, threading, time
+from reelvec.flows.console import stopping
 from reelvec.flows.console.stopping import Stopped, stopping_on_signals
 
+if len(sys.argv) > 2:
+    stopping._GRACE_SECONDS = float(sys.argv[2])
 WORK = '''
 def work():
     try:
@@ -63,13 +66,13 @@ except Stopped as stopped:
 """
 
 
-def start(kind, *, ignored=()):
+def start(*words, ignored=()):
     def as_from_a_terminal():
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
 
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, kind], stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", PROGRAM, *words], stdout=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT / ".editable")},
         start_new_session=True, preexec_fn=as_from_a_terminal,  # noqa: PLW1509
     )  # fmt: skip
@@ -109,14 +112,12 @@ def test_a_program_that_does_not_listen_is_ended_with_its_children():
 
 
 def test_a_second_signal_ends_it_at_once():
-    program = start("deaf")
+    program = start("deaf", "600")
     child = int(program.stdout.readline())
     os.killpg(program.pid, signal.SIGINT)
     assert program.stdout.readline() == "swallowed\n"
-    started = time.monotonic()
     os.killpg(program.pid, signal.SIGINT)
-    assert program.wait(timeout=60) == 130
-    assert time.monotonic() - started < 5
+    assert program.wait(timeout=60) == 130, "not after the ten minutes it is given here"
     program.stdout.close()
     assert has_ended(child)
 

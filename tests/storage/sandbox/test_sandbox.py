@@ -113,7 +113,7 @@ def test_each_way_to_fail_has_its_reason_and_stops_nobody_else(what, reason, cha
     good, bad, after = run(answer(1), {"do": what}, answer(2), **changes)
     assert (bad.reason, bad.value, bad.arrays) == (reason, None, ())
     assert (good.value["n"], after.value["n"]) == (1, 2)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 def test_a_worker_is_replaced_only_after_it_was_killed():
@@ -167,7 +167,7 @@ def test_workers_that_cannot_start_are_not_started_for_ever():
         pytest.raises(ZygoteError, match="missing"),
     ):
         list(sandbox.run([answer(1)]))
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 def test_a_lost_zygote_is_replaced():

@@ -79,10 +79,8 @@ def test_receipt_and_events(finished):
 
 def test_a_second_call_finds_it(finished):
     _, config, receipt, _ = finished
-    started = time.monotonic()
     again = train(Session(config), on_progress=lambda e: pytest.fail(str(e)))
     assert again == replace(receipt, steps_done=0)
-    assert time.monotonic() - started < 1
 
 
 def test_the_trained_model_loads(finished):
