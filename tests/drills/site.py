@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from reelvec.flows.commands.app import app
 from tests.support.prefect_server import free_port
-from tests.support.programs import Watched
+from tests.support.programs import Watched, end
 
 PATIENCE = 900.0
 """Seconds for what takes ten: the machine may be busy."""
@@ -161,9 +161,8 @@ class Site:
     def end(self):
         """Worker, then server, as a person ends them; then whatever is left."""
         for child in (self.worker, self.server):
-            with contextlib.suppress(AttributeError, subprocess.TimeoutExpired):
-                child.terminate()
-                child.wait(60)
+            if child is not None:
+                end(child)
         self.watched.kill()
         self.log.close()
 

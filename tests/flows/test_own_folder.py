@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from reelvec.flows.deployment.deploy import PULL_STEPS
-from tests.support.programs import Watched, python, run_watched
+from tests.support.programs import Watched, end, python, run_watched
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(2000)]
 
@@ -136,12 +136,7 @@ def worker(prefect_server, project):
             cwd=project, env=watched.environment(project, **server), stdout=file, stderr=file,
         )  # fmt: skip
         yield log, watched
-        child.terminate()
-        try:
-            child.wait(timeout=60)
-        except subprocess.TimeoutExpired:  # where SIGINT is ignored (a shell's &) it never ends
-            child.kill()
-            child.wait()
+        end(child)
     watched.kill()
 
 

@@ -127,3 +127,16 @@ def run_watched(command, *, cwd, timeout=400, **environment):
 
 def python(*arguments):
     return [sys.executable, *arguments]
+
+
+def end(child, *, seconds=60):
+    """End a program as a person does, and kill it where it does not heed that.
+
+    A worker of Prefect's never ends where SIGINT is ignored, as behind a shell's `&`.
+    """
+    child.terminate()
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

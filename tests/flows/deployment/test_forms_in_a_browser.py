@@ -18,7 +18,7 @@ from reelvec.storage.roots import open_root
 from reelvec.storage.runs import latest_run
 from tests.support.chromium import IN_CHROMIUM, chromium
 from tests.support.forms import SMALL_DEMO, deployments, own_videos
-from tests.support.programs import Watched, python
+from tests.support.programs import Watched, end, python
 
 PATIENCE = 600  # seconds for what takes ten: the machine may be busy
 
@@ -59,8 +59,7 @@ def url(place):
                 python("-m", "prefect", *words), cwd=place, stdout=log, stderr=log,
                 env=watched.environment(place, **server),
             )  # fmt: skip
-            stack.callback(child.wait, 60)
-            stack.callback(child.terminate)
+            stack.callback(end, child)
 
         start("server", "start", "--host", "127.0.0.1", "--port", str(port))
         until = time.monotonic() + PATIENCE

@@ -251,4 +251,5 @@ def test_a_plans_memory_does_not_grow_with_the_captions(tmp_path):
         run = [sys.executable, "-c", PEAK, str(tmp_path), str(file), str(n)]
         root = Path(__file__).parents[3]
         peaks[n] = int(subprocess.run(run, check=True, capture_output=True, cwd=root).stdout)
-    assert (peaks[400_000] - peaks[100_000]) / 1024 < 20, f"{peaks} KiB"
+    # 13 to 23 MiB are what is read ahead; a record each would be a hundred
+    assert (peaks[400_000] - peaks[100_000]) / 1024 < 50, f"{peaks} KiB"
