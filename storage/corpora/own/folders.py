@@ -141,7 +141,9 @@ class RemoteFolder:
         return Discovered(tuple(sorted(self._marks)), self._notes)
 
     def columns(self, notes: list[str]) -> pa.Table | None:
-        if any(self.place(path) != f"{self.address}/{path}" for path in self._marks):
+        if self._is_web and any(
+            self.place(path) != f"{self.address}/{path}" for path in self._marks
+        ):
             return None
         ids, marks = ids_of(list(self._marks)), array("q")
         for mark in self._marks.values():
